@@ -20,11 +20,11 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from router.config import declare, read
-from router.generation import Kept, build
+from router.generation import Carryover, build
 from router.journal.log import JsonLines
 from router.server import Door, application
 from router.targets import Connections
-from router.targets.connections import Connection, Pool
+from router.targets.connections import Connection, ConnectionPool
 
 TURNS = 20
 """Turns of the loop after which nothing is left to do."""
@@ -56,7 +56,7 @@ class Line:
         return made
 
 
-class _Hands(Pool):
+class _Hands(ConnectionPool):
     """A pool whose connections lead to nobody."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class ByHand:
 
     def __init__(self, routes: Path) -> None:
         self._pool = _Hands()
-        self.edge = application(build(declare(read(routes), {}), Kept(Connections(pool=self._pool))))
+        self.edge = application(build(declare(read(routes), {}), Carryover(Connections(pool=self._pool))))
         config = uvicorn.Config(
             self.edge, http=Door, ws="none", log_config=None, access_log=False, lifespan="off", server_header=False, proxy_headers=False
         )

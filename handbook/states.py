@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from handbook.reference import MADE
-from router.config.declaration import Breaker as Declared
+from router.config.declaration import BreakerConfig as Declared
 from router.events import ORDER
 from router.failover.breaker import Breaker
 

@@ -19,8 +19,9 @@ __all__ = ["create_app"]
 
 
 def create_app(routes: str | PathLike[str] | None = None) -> Edge:
-    """Return the application over a routes file, which is `ROUTER_ROUTES` unless given, else ./routes.yaml; its edits go live. ConfigError
-    where it cannot be served.
+    """Return the application over a routes file, which is `ROUTER_ROUTES` unless given, else ./routes.yaml; its edits go live.
+
+    ConfigError where it cannot be served.
 
     An application that mounts it enters `started()` in its own lifespan: a mounted application has none.
     """

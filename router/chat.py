@@ -20,7 +20,7 @@ ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 """Half a surrogate pair, as JSON writes it: UTF-8 cannot write it in any other way."""
 
 
-def whole(text: str) -> str:
+def repaired(text: str) -> str:
     """Return the text with its surrogate pairs joined and lone halves replaced by U+FFFD: it can be written as UTF-8."""
     if not SURROGATE.search(text):
         return text
@@ -28,12 +28,12 @@ def whole(text: str) -> str:
 
 
 def mended(value: Json) -> Json:
-    """Return the value with every text and key in it made `whole`."""
+    """Return the value with every text and key in it made `repaired`."""
     match value:
         case str():
-            return whole(value)
+            return repaired(value)
         case Mapping():
-            return {whole(name): mended(inner) for name, inner in value.items()}
+            return {repaired(name): mended(inner) for name, inner in value.items()}
         case Sequence():
             return [mended(inner) for inner in value]
         case _:

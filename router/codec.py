@@ -38,7 +38,7 @@ COUNTS = tuple(one.name for one in fields(Usage))
 """The numbers of a Usage, in their order."""
 
 
-class Unreadable(ValueError):
+class UnreadableEvents(ValueError):
     """The bytes are not events, or come from another release."""
 
 
@@ -64,13 +64,13 @@ def decode(data: bytes) -> list[Event]:
     try:
         found = cast("Json", json.loads(data))
     except (ValueError, RecursionError) as error:
-        raise Unreadable from error
+        raise UnreadableEvents from error
     match found:
         case [int(version), *values] if version == VERSION:
             # A hundred texts come for each of the others: they are not sent through the match below.
             return [Text(value) if isinstance(value, str) else _event(value) for value in values]
         case _:
-            raise Unreadable
+            raise UnreadableEvents
 
 
 def _plain(event: Event) -> object:
@@ -141,7 +141,7 @@ def _event(value: Json) -> Event:
         case ["failure", str(code), str(public), [*attempts]]:
             return Failure(code, public, _attempts(attempts))
         case _:
-            raise Unreadable
+            raise UnreadableEvents
 
 
 def _attempts(values: Sequence[Json]) -> tuple[Attempt, ...]:
@@ -164,13 +164,13 @@ def _attempt(value: Json) -> Attempt:
             used, guessed = _usage(usage), _usage(estimate)
             return Attempt(target, outcome, seconds, first, wait, began, _names(omitted), usage=used, estimate=guessed)
         case _:
-            raise Unreadable
+            raise UnreadableEvents
 
 
 def _names(values: Sequence[Json]) -> tuple[str, ...]:
     names = tuple(value for value in values if isinstance(value, str))
     if len(names) < len(values):
-        raise Unreadable
+        raise UnreadableEvents
     return names
 
 
@@ -181,4 +181,4 @@ def _usage(value: Json) -> Usage | None:
         case [*counts] if len(counts) == len(COUNTS) and all(type(one) is int for one in counts):
             return Usage(*cast("list[int]", counts))
         case _:
-            raise Unreadable
+            raise UnreadableEvents

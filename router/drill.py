@@ -21,13 +21,12 @@ from itertools import chain
 from typing import cast
 
 from router.chat import Ask, CacheControl, File, Message
-from router.config.declaration import Declaration, Drill
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import Declaration, Drill, TargetConfig
 from router.config.values import Fault
-from router.embed import Embed, Embedder, Part, Split, Vector
+from router.embed import Embed, EmbedCall, Embedder, Split, Vector
 from router.errors import Attempt, Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Usage
-from router.generation import Compiled, Ground, Kept, build
+from router.generation import Carryover, Compiled, Ground, build
 from router.targets import Connections, Learned, Target, facts_of, lane_of, open_target, refusal
 from router.toolbox import load
 from router.usage import tokens_in
@@ -111,16 +110,16 @@ class _Came:
 
 async def _all(declaration: Declaration, drills: Sequence[Drill]) -> list[Drilled]:
     stage, results = Stage(), list[Drilled]()
-    whole: dict[str, str] = {}
+    unbroken: dict[str, str] = {}
     """Route and question → the text of the answer without any fault."""
     for drill in drills:
         alone = _alone(declaration, drill)
         name = f"{next(iter(alone.routes.routes))} {replace(drill.ask, times=1, every=None)}"  # the target may depend on all of it
-        if name not in whole:
+        if name not in unbroken:
             with stage.set(alone, {}) as route:
-                whole[name] = (await _ask(route, drill)).text
+                unbroken[name] = (await _ask(route, drill)).text
         with stage.set(alone, {str(target): _list(faults) for target, faults in drill.given.items()}) as route:
-            results.append(await _run(route, drill, whole[name]))
+            results.append(await _run(route, drill, unbroken[name]))
     return results
 
 
@@ -136,7 +135,7 @@ class Stage:
         """Build the one route of this declaration, with simulated targets."""
         clock = asyncio.get_running_loop().time
         ground = Ground(_opener(given), clock, partial(random.Random, 0), self._load, _splitter(given))
-        generation = build(declaration, Kept(self._connections), ground)
+        generation = build(declaration, Carryover(self._connections), ground)
         try:
             yield next(iter(generation.routes.values()))
         finally:
@@ -160,13 +159,13 @@ def _alone(declaration: Declaration, drill: Drill) -> Declaration:
     return replace(declaration, digest=digest, routes=routes, pipelines=pipelines, tools=tools, skipped={})
 
 
-async def _run(route: Compiled, drill: Drill, whole: str) -> Drilled:
+async def _run(route: Compiled, drill: Drill, unbroken: str) -> Drilled:
     came = _Came([])
     for number in range(drill.ask.times):
         if number and drill.ask.every:
             await asyncio.sleep(drill.ask.every)
         came = await _ask(route, drill)
-    return Drilled(drill.name, drill.name.place, tuple(_faults(drill, came, whole)), _said(came.tried), round(came.seconds, 3))
+    return Drilled(drill.name, drill.name.place, tuple(_faults(drill, came, unbroken)), _said(came.tried), round(came.seconds, 3))
 
 
 def _opener(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections, Learned], Target]:
@@ -192,7 +191,7 @@ def _splitter(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConf
 
     def split(name: str, _declared: TargetConfig, _connect: float, _connections: Connections) -> Split:
         call = _embedded(name, given.get(name) or (Fault("ok"),))
-        return lambda embed: [Part(partial(call, embed), lambda: 1)]
+        return lambda embed: [EmbedCall(partial(call, embed), lambda: 1)]
 
     return split
 
@@ -306,7 +305,7 @@ async def _ask(route: Compiled, drill: Drill) -> _Came:
     return came
 
 
-def _faults(drill: Drill, came: _Came, whole: str) -> list[str]:
+def _faults(drill: Drill, came: _Came, unbroken: str) -> list[str]:
     """Return the differences between the outcome and what was expected."""
     expect, found = drill.expect, list[str]()
 
@@ -316,7 +315,7 @@ def _faults(drill: Drill, came: _Came, whole: str) -> list[str]:
 
     if came.error != (expect.fails or ""):
         found.append(f"it ended with {came.error or 'an answer'}" + (f", {expect.fails} was expected" if expect.fails else ""))
-    elif not came.error and came.text != whole:
+    elif not came.error and came.text != unbroken:
         found.append(f"the answer is not whole: {came.text!r}")
     compare("served by", expect.served_by, (came.tried or (LOST,))[-1].target)
     compare("tried", expect.tried and list(expect.tried), list(_said(came.tried)))

@@ -58,7 +58,7 @@ def tokens_of(inputs: Sequence[str | tuple[int, ...]]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Part(Generic[R]):
+class EmbedCall(Generic[R]):
     """A call to a provider, one of the calls that a question takes.
 
     call: makes it; returns the result and the tokens that the provider counted, or None. Raises TargetError without a result
@@ -78,7 +78,7 @@ class Embeddings:
     usage: Usage
 
 
-Split = Callable[[Embed], Sequence[Part[Sequence[Vector]]]]
+Split = Callable[[Embed], Sequence[EmbedCall[Sequence[Vector]]]]
 """A target's calls for a question; their results stand in the order of the inputs."""
 Embedder = Callable[[Embed], Awaitable[Embeddings]]
 """A function that answers with all targets of a route as one. Raises Unanswered if none answers."""

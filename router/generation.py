@@ -22,9 +22,9 @@ from router.cache import Approvals, LocalStore, Memory, Shared
 from router.callers import ANYBODY, Callers, Jwks, Sources, callers
 from router.chat import Ask
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, file_meant, step_meant
-from router.config.declaration import Breaker as BreakerDeclared
+from router.config.declaration import BreakerConfig as BreakerDeclared
 from router.config.declaration import Cache, Declaration, Member, Retry, Route, Server, StepLine, named
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.document import Scalar
 from router.config.network import Egress
 from router.config.options import public_headers
@@ -39,14 +39,14 @@ from router.failover import (
     NO_HINT,
     Candidate,
     Clock,
+    FailureRules,
     Hint,
     Listener,
     Load,
-    Policy,
     Pool,
-    Refusals,
     Switches,
     TargetHealth,
+    TargetRefusals,
     embedding,
     failover,
     new_health,
@@ -57,7 +57,7 @@ from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.steps.prompt import unsteady
 from router.targets import Connections, Learned, Post, Target, open_target, split_of
-from router.toolbox import Grant, IsolatedTool, McpServer, Source, Tool, Toolbox, ToolProcesses, ToolSet, load
+from router.toolbox import Grant, IsolatedTool, McpServer, ProcessSource, Tool, Toolbox, ToolProcesses, ToolSet, load
 
 T = TypeVar("T")
 OTHER_KIND = {
@@ -96,7 +96,7 @@ class Compiled:
 
 
 @dataclass(slots=True)
-class Kept:
+class Carryover:
     """State that outlives a generation: connections, the health of targets with the declaration it was seen under, operators' switches.
 
     The next generation takes over the state of what it declares in the same way, and drops the rest. Operators' switches always stay.
@@ -110,7 +110,7 @@ class Kept:
     loads: dict[str, tuple[Declared, Load]] = field(default_factory=dict[str, tuple[Declared, Load]])
     learned: dict[str, tuple[Declared, Learned]] = field(default_factory=dict[str, tuple[Declared, Learned]])
     """Target → what its refusals taught, with the declaration that it was asked under."""
-    refusals: dict[str, tuple[Declared, Refusals]] = field(default_factory=dict[str, tuple[Declared, Refusals]])
+    refusals: dict[str, tuple[Declared, TargetRefusals]] = field(default_factory=dict[str, tuple[Declared, TargetRefusals]])
     turned: list[Listener] = field(default_factory=list[Listener])
     """Functions that are called each time that a target begins to refuse every question, or answers again."""
     switches: Switches = field(default_factory=Switches)
@@ -152,7 +152,7 @@ class Generation:
     aliases: Mapping[str, str]
     skipped: Mapping[str, str]
     _sets: Sequence[ToolSet | ToolProcesses] = ()
-    kept: Kept = field(default_factory=Kept)
+    kept: Carryover = field(default_factory=Carryover)
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
     """Target → its price, if known."""
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
@@ -227,13 +227,13 @@ class Ground:
     split: Callable[[str, Declared, float, Connections], Split] = split_of
 
 
-def build(declaration: Declaration, before: Kept | None = None, ground: Ground | None = None) -> Generation:
+def build(declaration: Declaration, before: Carryover | None = None, ground: Ground | None = None) -> Generation:
     """Return the generation of a declaration, with the state kept from the one before.
 
     Raises ConfigError with every complaint, the declaration's own included.
     """
     _check_extras(declaration)
-    builder = _Builder(declaration, before or Kept(), ground or Ground())
+    builder = _Builder(declaration, before or Carryover(), ground or Ground())
     routes = {name: made for name, route in declaration.routes.routes.items() if (made := builder.route(name, route))}
     known = builder.callers()
     if found := declaration.complaints.in_order():
@@ -262,11 +262,11 @@ def _check_extras(declaration: Declaration) -> None:
 class _Builder:
     """Builds the parts that routes share, each of them once."""
 
-    def __init__(self, declaration: Declaration, before: Kept, ground: Ground) -> None:
+    def __init__(self, declaration: Declaration, before: Carryover, ground: Ground) -> None:
         self._declaration = declaration
         self._ground = ground
         self._before = before
-        self.kept = Kept(before.connections, before.local, switches=before.switches, departed=before.departed, turned=before.turned)
+        self.kept = Carryover(before.connections, before.local, switches=before.switches, departed=before.departed, turned=before.turned)
         self._complaints: Complaints = declaration.complaints
         self.kept.redis = self._redis()
         if self.kept.redis is not None:
@@ -333,7 +333,7 @@ class _Builder:
         candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in placed}
         firsts = accumulate((len(pool) for pool in route.pools), initial=0)
         pools = [made for first, pool in zip(firsts, route.pools, strict=False) if (made := _pool(first, pool, candidates, route))]
-        answer = failover(pools, Policy(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
+        answer = failover(pools, FailureRules(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
         inner: list[Step] = [FROM_ROUTE["session"](), FROM_ROUTE["recall"](memory=self.kept.memory)]
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
@@ -384,7 +384,7 @@ class _Builder:
         candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in targets}
         firsts = accumulate((len(pool) for pool in route.pools), initial=0)
         pools = [made for first, pool in zip(firsts, route.pools, strict=False) if (made := _pool(first, pool, candidates, route))]
-        embed = embedding(pools, splits, Policy(route.timeout, route.retry), self._ground.chance())
+        embed = embedding(pools, splits, FailureRules(route.timeout, route.retry), self._ground.chance())
         models = {target.name: target.model for target in targets}
         toolbox = Toolbox((), route.timeout.tool, [])
         stand_ins = {target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models}
@@ -486,7 +486,7 @@ class _Builder:
             if fared is None or known != declared or fared.breaker.hint is not hint:
                 name, clock = target.name, self._ground.clock
                 load = self._of_target(name, declared, lambda kept: kept.loads) or Load(clock)
-                refusals = self._of_target(name, declared, lambda kept: kept.refusals) or Refusals(name, clock, self.kept.turned)
+                refusals = self._of_target(name, declared, lambda kept: kept.refusals) or TargetRefusals(name, clock, self.kept.turned)
                 fared = new_health(route.breaker, route.retry, load, clock, hint, refusals=refusals)
             self.kept.health[key] = (declared, fared)
             self.kept.loads[target.name] = (declared, fared.load)
@@ -504,7 +504,7 @@ class _Builder:
             stand_in=declared.script is not None and post.asked,
         )
 
-    def _of_target(self, name: str, declared: Declared, table: Callable[[Kept], Mapping[str, tuple[Declared, T]]]) -> T | None:
+    def _of_target(self, name: str, declared: Declared, table: Callable[[Carryover], Mapping[str, tuple[Declared, T]]]) -> T | None:
         """Return the known state of a target, shared by its routes, if it was declared in the same way."""
         for kept in (self.kept, self._before):
             known, found = table(kept).get(name, (None, None))
@@ -558,10 +558,12 @@ class _Builder:
         """Return the servers whose tools a route grants: those in use, if they are the same."""
         grants: list[Grant] = []
         for declared in route.tool_servers:
-            whole = replace(declared, only=None, approve="never")
-            known = (one for kept in (self.kept, self._before) for one in kept.tool_servers if one.declared == whole and not one.closed)
+            unrestricted = replace(declared, only=None, approve="never")
+            known = (
+                one for kept in (self.kept, self._before) for one in kept.tool_servers if one.declared == unrestricted and not one.closed
+            )
             try:
-                server = next(known, None) or McpServer(whole)
+                server = next(known, None) or McpServer(unrestricted)
             except Misfit as misfit:
                 place = (declared.mcp[0] if isinstance(declared.mcp, tuple) else declared.mcp).place
                 self._complaints.add(place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
@@ -587,7 +589,7 @@ class _Builder:
             return None
         environment = {str(name): value.value for name, value in declared.env.items()}
         try:
-            return ToolProcesses(Source(str(declared.use), *found, environment))
+            return ToolProcesses(ProcessSource(str(declared.use), *found, environment))
         except Misfit as misfit:
             self._complaints.add(misfit.place or place, misfit.message)
             return None

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 
-from router.codec import Unreadable, decode, encode
+from router.codec import UnreadableEvents, decode, encode
 from router.errors import (
     Busy,
     FileAddress,
@@ -20,7 +20,7 @@ from router.errors import (
     UnsupportedParameter,
 )
 from router.events import Event, Failure, Finish
-from router.shared import Batch, Ending
+from router.shared import Batch, LogEnd
 
 BATCH = 32
 """Events that are written together."""
@@ -68,7 +68,7 @@ def refusal(written: str) -> RouterError:
         return Busy()
 
 
-async def events_of(log: AsyncGenerator[Batch | Ending, None]) -> AsyncGenerator[Sequence[Event], None]:
+async def events_of(log: AsyncGenerator[Batch | LogEnd, None]) -> AsyncGenerator[Sequence[Event], None]:
     """Stream the events of a log, each once, up to its end. Raises the error that ended the answer without an event.
     ReplicaLost where another release wrote the log.
     """
@@ -78,7 +78,7 @@ async def events_of(log: AsyncGenerator[Batch | Ending, None]) -> AsyncGenerator
             raise refusal(batch.code)
         try:
             events = decode(batch.data)[count - batch.first :]
-        except Unreadable:
+        except UnreadableEvents:
             raise ReplicaLost from None
         count = max(count, batch.after)
         yield events

@@ -34,14 +34,14 @@ log = logging.getLogger("router.reload")
 
 THREAD = "reload"
 
-EVERY = 2.0
+CHECK_INTERVAL_S = 2.0
 """Seconds after which the files are read without a hint: a watch can miss an edit.
 
 Reasons: a network's file system, a folder that was removed and made again.
 """
 SETTLE = 0.05
 """Seconds in which nothing may change before an edit is read: editors write a file in pieces."""
-MOST_SETTLE = 1.0
+MAX_SETTLE_S = 1.0
 """Seconds after which it is read although it still changes."""
 BUILDS = 45.0
 """Seconds in which an edit has to be built. Some builds import LiteLLM; a file of tools may hang when it is run."""
@@ -113,7 +113,7 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class FileContents:
     """The content of the files: texts and secrets. The texts are None if they cannot be read, as `complaints` explains."""
 
     snapshot: Snapshot | None
@@ -122,7 +122,7 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedEdit:
     """An edit that cannot be served: its complaints, and the time (seconds since 1970). `digest`: its name, if it could be read."""
 
     error: ConfigError
@@ -131,7 +131,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingEdit:
     """The configuration on disk beside the one that serves.
 
     changes: a sentence for each effect of serving it
@@ -174,12 +174,12 @@ class Reload:
         """True after a request for a reload, with or without automatic reloads."""
         self._one = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._tried: Content | None = None
+        self._tried: FileContents | None = None
         """The content of which a generation was last built, or could not be."""
         self._secrets: tuple[str, ...] = ()
         self._digest: str | None = None
         """The digest of the content that was tried last."""
-        self.failed: Failed | None = None
+        self.failed: FailedEdit | None = None
         self.swaps = 0
         """Edits that went live."""
         self.failures = 0
@@ -238,7 +238,7 @@ class Reload:
     async def _follow(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EVERY if self._follows else None):
+                async with asyncio.timeout(CHECK_INTERVAL_S if self._follows else None):
                     await self._hint.wait()
             self._hint.clear()
             try:
@@ -282,9 +282,9 @@ class Reload:
         try:
             generation = await self._built(content)
         except ConfigError as error:
-            told = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
-            self.failed = Failed(error, self._digest, time.time())
-            if told:
+            reported = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
+            self.failed = FailedEdit(error, self._digest, time.time())
+            if reported:
                 return  # tried once more, it lacks what it lacked before
             self.failures += 1
             self._listeners.failed()
@@ -327,12 +327,12 @@ class Reload:
             await self._swap(generation)
             return True
 
-    async def pending(self) -> Pending:
+    async def pending(self) -> PendingEdit:
         """Return the configuration on disk that is not served: read and declared, neither built nor served."""
         now = self._live.generation
         return await in_thread(lambda: _pending(self._routes, now, self._host), THREAD)
 
-    async def _built(self, content: Content) -> Generation | None:
+    async def _built(self, content: FileContents) -> Generation | None:
         """Return the generation of this content, built beside the loop; None if it is the one that serves.
 
         Raises ConfigError if it cannot be served, or takes too long to build: a late result is closed, and changes nothing here.
@@ -355,14 +355,14 @@ class Reload:
             raise ConfigError((Complaint(Place(self._routes.name, 1, 1), words),)) from None
         if built.declaration is not None:
             self._digest, self._secrets = built.declaration.digest, tuple(built.declaration.secrets)
-            self._tried = Content(content.snapshot, built.declaration.secrets)
+            self._tried = FileContents(content.snapshot, built.declaration.secrets)
         if built.error is not None:
             raise built.error
         return built.generation
 
-    async def _settled(self) -> Content:
+    async def _settled(self) -> FileContents:
         """Return the content of the files, once they no longer change."""
-        until = asyncio.get_running_loop().time() + MOST_SETTLE
+        until = asyncio.get_running_loop().time() + MAX_SETTLE_S
         content = await in_thread(self._content, THREAD)
         while content != self._tried and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(SETTLE)
@@ -371,12 +371,12 @@ class Reload:
                 break
         return content
 
-    def _content(self) -> Content:
+    def _content(self) -> FileContents:
         known = secrets(self._routes.parent, self._secrets)
         try:
-            return Content(read(self._routes), known)
+            return FileContents(read(self._routes), known)
         except ConfigError as error:
-            return Content(None, known, error.complaints)
+            return FileContents(None, known, error.complaints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +392,7 @@ class Built:
     error: ConfigError | None = None
 
 
-def _made(content: Content, now: Generation, host: str) -> Built:
+def _made(content: FileContents, now: Generation, host: str) -> Built:
     """Build the generation of this content. Only secrets are read from files here: the declaration names them."""
     if content.snapshot is None:
         return Built(error=ConfigError(content.complaints))
@@ -421,16 +421,16 @@ def _log_env_file(env_file: EnvFile) -> None:
         log.warning(".env is not as it should be", extra={"fields": {"warnings": [str(one) for one in env_file.warnings]}})
 
 
-def _pending(routes: Path, now: Generation, host: str) -> Pending:
+def _pending(routes: Path, now: Generation, host: str) -> PendingEdit:
     """Compare the files on disk with the serving configuration."""
     try:
         snapshot = read(routes)
         after = declared(snapshot, host)
     except ConfigError as error:
-        return Pending(None, (), error.complaints)
+        return PendingEdit(None, (), error.complaints)
     found = after.complaints.in_order()
     said = () if after.digest == now.digest else tuple(sentences(changes(describe(now.declaration), describe(after))))
-    return Pending(after.digest, said, tuple(found))
+    return PendingEdit(after.digest, said, tuple(found))
 
 
 def _seen(looking: asyncio.Task[None]) -> None:

@@ -24,7 +24,7 @@ from router.errors import Misfit
 
 
 @dataclass(frozen=True, slots=True)
-class Scalar:
+class Plain:
     """A plain JSON scalar; a number may have bounds."""
 
     kind: Literal["string", "integer", "number", "boolean", "null"]
@@ -32,7 +32,7 @@ class Scalar:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class OneOf:
     """A choice of a few words."""
 
     values: tuple[str, ...]
@@ -58,14 +58,14 @@ class Spelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ListOf:
     """A list of items of one shape."""
 
     item: "Shape"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class MapOf:
     """A mapping from names to items of one shape."""
 
     item: "Shape"
@@ -109,18 +109,18 @@ class Anything:
     """Any value that JSON can hold."""
 
 
-Shape = Scalar | Choice | Spelled | Listing | Table | Record | Either | Anything
+Shape = Plain | OneOf | Spelled | ListOf | MapOf | Record | Either | Anything
 
 SCALARS: dict[object, Shape] = {
-    str: Scalar("string"),
-    int: Scalar("integer"),
-    float: Scalar("number"),
-    bool: Scalar("boolean"),
-    type(None): Scalar("null"),
+    str: Plain("string"),
+    int: Plain("integer"),
+    float: Plain("number"),
+    bool: Plain("boolean"),
+    type(None): Plain("null"),
     Any: Anything(),
     object: Anything(),
-    dict: Table(Anything()),
-    list: Listing(Anything()),
+    dict: MapOf(Anything()),
+    list: ListOf(Anything()),
 }
 LISTS = (list, tuple, Sequence, set, frozenset)
 TABLES = (dict, Mapping)
@@ -139,16 +139,16 @@ def shape_of(annotation: object) -> Shape:
             return dataclasses.replace(spelled, kind=arguments[0])
         shape = shape_of(arguments[0])
         bounds = next((note for note in arguments[1:] if isinstance(note, Bounds)), None)
-        return dataclasses.replace(shape, bounds=bounds) if bounds and isinstance(shape, Scalar) else shape
+        return dataclasses.replace(shape, bounds=bounds) if bounds and isinstance(shape, Plain) else shape
     if origin is Literal and all(isinstance(value, str) for value in arguments):
-        return Choice(tuple(arguments))
+        return OneOf(tuple(arguments))
     if origin in (Union, types.UnionType):
         return Either(tuple(shape_of(option) for option in arguments))
     if origin in LISTS and arguments:
-        return Listing(shape_of(arguments[0]))
+        return ListOf(shape_of(arguments[0]))
     if origin in TABLES and arguments:
         key = shape_of(arguments[0])
-        return Table(shape_of(arguments[1]), key if isinstance(key, Spelled) else None)
+        return MapOf(shape_of(arguments[1]), key if isinstance(key, Spelled) else None)
     if inspect.isclass(annotation) and dataclasses.is_dataclass(annotation):
         return record_of(cast("Callable[..., object]", annotation))
     raise TypeError(f"{annotation!r} is not a type that JSON has")
@@ -202,19 +202,19 @@ def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]
 def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[str, object]:
     """Return the JSON schema of a shape. With `definitions`, records go there and are referred to by name."""
     match shape:
-        case Scalar(kind, bounds):
+        case Plain(kind, bounds):
             return {"type": kind, **(bounds.schema() if bounds else {})}
-        case Choice(values):
+        case OneOf(values):
             return {"type": "string", "enum": list(values)}
         case Spelled(_, _, pattern, example, numbers=(least, most)):
             return {"type": ["string", "integer"], "pattern": pattern, "minimum": least, "maximum": most, "examples": [example]}
         case Spelled(_, _, pattern, example):
             return {"type": "string", "pattern": pattern, "examples": [example]}
-        case Listing(item):
+        case ListOf(item):
             return {"type": "array", "items": schema(item, definitions)}
-        case Table(item=Anything()):
+        case MapOf(item=Anything()):
             return {"type": "object"}
-        case Table(item):
+        case MapOf(item):
             return {"type": "object", "additionalProperties": schema(item, definitions)}
         case Record() if definitions is not None:
             if shape.name not in definitions:
@@ -234,11 +234,11 @@ def written(shape: Shape, value: object) -> object:
     match shape:
         case Spelled():
             return shape.write(value) if shape.write is not None and value is not None else None
-        case Scalar() | Choice():
+        case Plain() | OneOf():
             return value
-        case Listing() if value == ():
+        case ListOf() if value == ():
             return []
-        case Table() if value == {}:
+        case MapOf() if value == {}:
             return {}
         case Either(options):
             return next((made for option in options if (made := written(option, value)) is not None), None) if value is not None else None
@@ -265,7 +265,7 @@ def _record_schema(record: Record, definitions: dict[str, object] | None) -> dic
 
 def _either_schema(options: tuple[Shape, ...], definitions: dict[str, object] | None) -> dict[str, object]:
     # In YAML an unwanted value is left out; in JSON a model may write null.
-    shown = [schema(option, definitions) for option in options if definitions is None or option != Scalar("null")]
+    shown = [schema(option, definitions) for option in options if definitions is None or option != Plain("null")]
     if len(shown) == 1:
         return shown[0]
     if all(set(option) == {"type"} for option in shown):
@@ -280,7 +280,7 @@ WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", 
 def check(shape: Shape, value: object, path: str = "") -> object:
     """Return a JSON value as the shape's own, strictly: `true` and `"5"` are not numbers. Raises Misfit with the place."""
     match shape:
-        case Scalar(kind, bounds):
+        case Plain(kind, bounds):
             if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
                 raise _misfit(path, f"{WORDS[kind]} is needed")
             if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN, infinity, an int of 400 digits
@@ -288,7 +288,7 @@ def check(shape: Shape, value: object, path: str = "") -> object:
             if bounds is not None and not bounds.hold(cast("float", value)):
                 raise Misfit(f"{path or 'this'} must be {bounds}", path or None)
             return float(cast("float", value)) if kind == "number" else value
-        case Choice(values):
+        case OneOf(values):
             if value not in values:
                 raise _misfit(path, f"one of {', '.join(values)} is needed")
             return value
@@ -296,11 +296,11 @@ def check(shape: Shape, value: object, path: str = "") -> object:
             if not isinstance(value, str):
                 raise _misfit(path, f"a {name} such as {example} is needed")
             return read(value)
-        case Listing(item):
+        case ListOf(item):
             if not isinstance(value, list):
                 raise _misfit(path, "a list is needed")
             return [check(item, entry, f"{path}[{index}]") for index, entry in enumerate(cast("list[object]", value))]
-        case Table(item):
+        case MapOf(item):
             return {key: check(item, entry, _at(path, key)) for key, entry in _mapping(value, path).items()}
         case Record():
             return shape.build(**arguments(shape, value, path))

@@ -74,7 +74,7 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-async def test_everybody_gets_all_of_it() -> None:
+async def test_every_reader_gets_the_complete_answer() -> None:
     """Whoever comes in the middle, too; and whoever comes once it is over."""
     async with running() as (source, broadcast):
         first, second = Reader(broadcast), Reader(broadcast)
@@ -105,7 +105,7 @@ async def test_the_last_to_leave_stops_it() -> None:
         assert not broadcast.open
 
 
-async def test_nobody_stops_what_has_come_to_its_end() -> None:
+async def test_finished_answer_is_not_stopped_by_its_readers() -> None:
     """Its readers leave with its last event; what is to be done with the whole is done."""
     broadcast, done = Broadcast(1000), asyncio.Event()
 
@@ -125,7 +125,7 @@ async def test_nobody_stops_what_has_come_to_its_end() -> None:
         await done.wait()
 
 
-async def test_one_that_reads_slowly_holds_up_nobody() -> None:
+async def test_slow_reader_holds_up_no_other() -> None:
     """Within the bound it misses nothing, however far it is behind."""
     async with running() as (source, broadcast):
         slow, quick = Reader(broadcast), Reader(broadcast)
@@ -158,7 +158,7 @@ async def test_beyond_the_bound_it_is_overtaken() -> None:
 
 
 @pytest.mark.parametrize("readers", [1, 3])
-async def test_where_all_are_slow_the_answer_waits(readers: int) -> None:
+async def test_answer_waits_when_all_readers_are_slow(readers: int) -> None:
     """It is read from its provider no faster than its quickest reader takes it; nobody is overtaken while none is ahead."""
     size = 20 * weight(PIECE)
     async with running(size) as (source, broadcast):
@@ -174,7 +174,7 @@ async def test_where_all_are_slow_the_answer_waits(readers: int) -> None:
         assert [len(seen) for seen in await asyncio.gather(*(reader.rest() for reader in all_of_them))] == [202] * readers
 
 
-async def test_one_that_leaves_holds_up_nobody() -> None:
+async def test_leaving_reader_holds_up_no_other() -> None:
     """However far it was behind."""
     async with running(5 * weight(PIECE)) as (source, broadcast):
         slow, other = Reader(broadcast), Reader(broadcast)
@@ -187,7 +187,7 @@ async def test_one_that_leaves_holds_up_nobody() -> None:
 
 
 @pytest.mark.parametrize("said", [0, 1])
-async def test_what_goes_wrong_is_raised_to_everybody(said: int) -> None:
+async def test_failure_is_raised_to_every_reader(said: int) -> None:
     """Before the first event or after it; and also to whoever joins before it is forgotten."""
     async with running() as (source, broadcast):
         readers = [Reader(broadcast) for _ in range(3)]
@@ -199,7 +199,7 @@ async def test_what_goes_wrong_is_raised_to_everybody(said: int) -> None:
             await Reader(broadcast).rest()
 
 
-async def test_one_that_is_stopped_from_outside_says_so() -> None:
+async def test_answer_stopped_from_outside_ends_its_readers() -> None:
     """The process ends: whoever reads is not left waiting."""
     async with running() as (source, broadcast):
         reader = Reader(broadcast)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.codec import Unreadable, decode, encode
+from router.codec import UnreadableEvents, decode, encode
 from router.errors import Attempt
 from router.events import Event, Text, ToolResult
 
@@ -49,7 +49,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(*(built(kind) for kind in get_args(
 
 
 @given(st.lists(EVENTS, max_size=6))
-def test_what_goes_in_comes_out(given_events: list[Event]) -> None:
+def test_decoded_events_equal_the_encoded(given_events: list[Event]) -> None:
     """Each event equal to the one that went in, in their order."""
     assert decode(encode(given_events)) == given_events
 
@@ -57,7 +57,7 @@ def test_what_goes_in_comes_out(given_events: list[Event]) -> None:
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_events_or_unreadable(data: bytes) -> None:
     """Nothing else is raised, whatever lies there."""
-    with suppress(Unreadable):
+    with suppress(UnreadableEvents):
         decode(data)
 
 
@@ -68,7 +68,7 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
         for count in range(7):
             try:
                 read = decode(json.dumps([3, [word, *[value] * count]]).encode())
-            except Unreadable:
+            except UnreadableEvents:
                 continue
             assert decode(encode(read)) == read
 
@@ -89,7 +89,7 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
 )
 def test_another_release_is_unreadable(data: bytes) -> None:
     """As are what is no list, a word that is none, and what is nested without end."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableEvents):
         decode(data)
 
 

@@ -23,7 +23,7 @@ from router.config.declaration import (
     Cache,
     Cors,
     Defaults,
-    Hedge,
+    HedgeConfig,
     Jwt,
     Member,
     RequestBounds,
@@ -32,7 +32,7 @@ from router.config.declaration import (
     Route,
     ScriptLine,
     Server,
-    Target,
+    TargetConfig,
     Timeout,
     Ui,
 )
@@ -41,7 +41,7 @@ from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
 from router.journal import log
 from router.journal.entry import CUT_SHORT, Entry
-from router.signature import Choice, Record, Scalar, Spelled, record_of
+from router.signature import OneOf, Plain, Record, Spelled, record_of
 from router.steps import STEPS
 from router.steps.prompt import compile_template
 from router.toolbox import load
@@ -163,7 +163,7 @@ async def test_yaml_loads_without_complaint(block: Block, shipped: Workspace) ->
 
 
 @pytest.mark.parametrize("block", shown("yaml", refused=True), ids=str)
-def test_what_is_refused_is_refused_as_shown(
+def test_refused_example_shows_the_routers_complaint(
     block: Block, shipped: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A block shown for its mistakes is followed by what `router check` says of it, to the letter."""
@@ -319,11 +319,11 @@ def test_links_lead_somewhere(path: Path) -> None:
 DECLARED = [
     record_of(kind)
     for kind in (
-        Target,
+        TargetConfig,
         ScriptLine,
         Timeout,
         Retry,
-        Hedge,
+        HedgeConfig,
         Cache,
         Member,
         Defaults,
@@ -357,9 +357,9 @@ def test_the_defaults_of_the_reference_are_the_real_ones(record: Record) -> None
         match item.shape:
             case Spelled(_, read, _, _) if not item.required:
                 assert read(told[item.name]) == item.default, item.name
-            case Scalar("integer") if not item.required:
+            case Plain("integer") if not item.required:
                 assert int(told[item.name]) == item.default, item.name
-            case Choice():
+            case OneOf():
                 assert told[item.name] == item.default, item.name
             case _:
                 pass

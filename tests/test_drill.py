@@ -100,7 +100,7 @@ def test_time_is_the_drills_own(workspace: Workspace) -> None:
     assert early.faults == (f"it took {early.seconds:.2f} s, 3 s were expected at least",)
 
 
-def test_what_came_otherwise_is_told(workspace: Workspace) -> None:
+def test_failed_expectation_is_reported_with_what_was_tried(workspace: Workspace) -> None:
     """Each expectation that does not hold, and what was tried."""
     (one,) = ran(workspace, drill("{a: filtered}", "{served_by: b, tried: [b ok], events: [Start, Text, Finish], finish: stop}"))
     assert one.faults == (

@@ -17,7 +17,7 @@ import pytest
 
 from router.config import Declaration, Snapshot, declared, load, read
 from router.generation import Generation, build
-from router.reload import EVERY, MOST_SETTLE, Live, Reload
+from router.reload import CHECK_INTERVAL_S, MAX_SETTLE_S, Live, Reload
 from tests.conftest import AS_OPERATOR, OPERATOR, Workspace, direct_target, routes, serving
 from tests.support.process import STARTS, Process, process, starting
 from tests.support.provider import Reply, error, provider, text
@@ -252,7 +252,7 @@ async def test_half_a_file_is_not_served(workspace: Workspace) -> None:
         assert reload.failed is None
 
 
-async def test_what_settled_is_what_is_served(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_settled_edit_is_served(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """An edit that begins just when one before it has settled is looked at next, not read in its half."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     seen: list[str] = []
@@ -280,7 +280,7 @@ async def test_a_secret_file_that_is_too_large_is_an_edit_like_any_other(workspa
         return declared(snapshot, host)
 
     monkeypatch.setattr("router.reload.declared", told)
-    monkeypatch.setattr("router.reload.EVERY", 0.02)
+    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 0.02)
     workspace.write("key.txt", "sk-one").write("routes.yaml", routes("a: {model: openai/x, api_key: '${file:key.txt}'}"))
     looks = 0
 
@@ -344,13 +344,13 @@ async def test_pipelines_tools_and_secrets_are_followed(workspace: Workspace) ->
 @pytest.fixture
 def hints_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at where something hints at them, and not every so often."""
-    monkeypatch.setattr("router.reload.EVERY", 60.0)
+    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 60.0)
 
 
 @pytest.mark.usefixtures("hints_alone")
 async def test_drill_file_is_followed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes, changes and goes while the server runs, and each is an edit: of the watch alone, no look helps."""
-    monkeypatch.setattr("router.reload.EVERY", 600.0)
+    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 600.0)
     drill = "drills:\n  - {name: NAME, ask: {model: gpt-4}, expect: {served_by: a}}\n"
     file = workspace.write("routes.yaml", says("one")).root / "drills.yaml"
     async with following(workspace) as (live, reload):
@@ -377,7 +377,7 @@ async def test_env_file_is_followed_and_its_names_are_logged(
 ) -> None:
     """`.env` comes, changes and goes while the server runs, and each is an edit: of the watch alone, no look helps. No value is logged."""
     caplog.set_level(logging.INFO, "router.reload")
-    monkeypatch.setattr("router.reload.EVERY", 600.0)
+    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 600.0)
     target = "a: {script: [{text: hi}]}\nb: {model: openai/gpt-5.6, api_key: '${A_KEY_OF_THE_TESTS}', optional: true}"
     workspace.write("routes.yaml", routes(target, "targets: [b, a]"))
     file = workspace.root / ".env"
@@ -419,7 +419,7 @@ async def test_drill_file_that_fails_keeps_an_edit_from_going_live(workspace: Wo
         assert "drills.yaml:2:12: the drill `it` fails: " in complaints_of(reload)
 
 
-async def test_what_stands_elsewhere_is_watched(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_linked_file_elsewhere_is_watched(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A secret file that a link leads to, as Kubernetes mounts it; a folder that is a link; and what is linked anew goes on being watched."""
     mounted, shared = tmp_path_factory.mktemp("mounted"), tmp_path_factory.mktemp("shared")
 
@@ -453,7 +453,7 @@ async def test_what_stands_elsewhere_is_watched(workspace: Workspace, tmp_path_f
 
 
 @pytest.mark.usefixtures("hints_alone")
-async def test_what_an_edit_names_is_watched_from_then_on(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_file_named_by_an_edit_is_watched_from_then_on(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A secret file in a folder that is not there yet, and its later contents; a folder that takes the place of another."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
@@ -476,7 +476,7 @@ async def test_what_an_edit_names_is_watched_from_then_on(workspace: Workspace, 
 
 
 @pytest.mark.usefixtures("hints_alone")
-async def test_what_stands_beside_is_not_looked_at(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_neighbouring_file_is_not_watched(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log, say, or another program's files: each of their changes would have everything read."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     looks = 0
@@ -520,11 +520,11 @@ async def test_a_secret_file_that_is_missing_changes_nothing_until_it_is_there(w
 
 
 @pytest.mark.parametrize("gone", ["routes.yaml", "."])
-async def test_what_is_removed_and_made_again_is_followed(
+async def test_file_removed_and_made_again_is_followed(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     """The file, or the folder with all there is: it is complained about once, the old generation serves, and what comes is found."""
-    monkeypatch.setattr("router.reload.EVERY", 0.2)  # nobody hints at what is in a new folder of that name
+    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 0.2)  # nobody hints at what is in a new folder of that name
     root = workspace.write("routes.yaml", says("one")).root
     async with following(workspace) as (live, reload):
         before = live.generation
@@ -539,9 +539,9 @@ async def test_what_is_removed_and_made_again_is_followed(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["not reloaded"] * 2
 
 
-async def test_what_is_written_while_the_process_starts_is_found_at_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_edit_during_the_start_is_found_at_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """After it was loaded, and before it is watched."""
-    monkeypatch.setattr("router.reload.EVERY", 60.0)
+    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 60.0)
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     live = Live(build(load(file)))
     in_place(file, says("two"))
@@ -552,14 +552,14 @@ async def test_what_is_written_while_the_process_starts_is_found_at_once(workspa
 
 async def test_an_edit_that_nothing_hints_at_is_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network's file system tells of nothing: the files are looked at all the same, often enough for five seconds."""
-    assert EVERY + MOST_SETTLE < 5
+    assert CHECK_INTERVAL_S + MAX_SETTLE_S < 5
 
     async def tells_nothing(*_: object, **__: object) -> AsyncGenerator[object]:
         await asyncio.Event().wait()
         yield
 
     monkeypatch.setattr("watchfiles.awatch", tells_nothing)
-    monkeypatch.setattr("router.reload.EVERY", 0.1)
+    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 0.1)
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     async with following(workspace) as (live, reload):
         for said in ("two", "three"):
@@ -569,7 +569,7 @@ async def test_an_edit_that_nothing_hints_at_is_found(workspace: Workspace, monk
         assert reload.swaps == 2
 
 
-async def test_whether_edits_go_live_is_as_the_generation_that_serves_says(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_serving_generation_decides_whether_edits_go_live(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Turned on by an edit that was asked for, they are looked for from then on, whoever hints at them; turned off, no longer."""
 
     async def tells_nothing(*_: object, **__: object) -> AsyncGenerator[object]:
@@ -588,7 +588,7 @@ async def test_whether_edits_go_live_is_as_the_generation_that_serves_says(works
 
     monkeypatch.setattr("watchfiles.awatch", tells_nothing)
     monkeypatch.setattr("router.reload.read", looked)
-    monkeypatch.setattr("router.reload.EVERY", 0.3)
+    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 0.3)
     file = workspace.write("routes.yaml", says_when("one", "off")).root / "routes.yaml"
     async with following(workspace) as (live, reload):
         in_place(file, says_when("two", "on"))
@@ -653,7 +653,7 @@ async def test_an_answer_ends_as_it_began(workspace: Workspace) -> None:
         assert len({answer.headers["x-router-generation"] for answer in answers}) == 1
 
 
-async def test_what_is_declared_as_before_is_handed_over(workspace: Workspace) -> None:
+async def test_unchanged_target_keeps_its_health_and_connections(workspace: Workspace) -> None:
     """A breaker that is open, the connections; not where the target itself is another."""
     async with provider(error(500)) as down:
         file = workspace.root / "routes.yaml"
@@ -791,7 +791,7 @@ async def test_edit_of_drills_and_env_file_goes_live_in_every_worker(workspace: 
         assert "secret-word" not in router.said
 
 
-async def test_what_lacked_something_is_tried_again_when_somebody_asks(
+async def test_configuration_that_lacked_something_is_tried_again_on_request(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The files are as they were, and what they need from elsewhere is there now."""
@@ -815,7 +815,7 @@ async def test_an_edit_that_fails_as_nobody_foresaw_is_not_the_last(
         raise ZeroDivisionError
 
     workspace.write("routes.yaml", says("one"))
-    monkeypatch.setattr("router.reload.EVERY", 0.1)
+    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 0.1)
     async with following(workspace) as (live, _):
         with monkeypatch.context() as for_now:
             for_now.setattr("router.reload.declared", broken)

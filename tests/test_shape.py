@@ -198,7 +198,7 @@ def test_neither_the_program_nor_its_bench_imports_tests() -> None:
     ] == []
 
 
-def test_only_a_program_of_its_own_imports_litellm_by_itself() -> None:
+def test_litellm_is_imported_by_its_lane_or_a_program_of_its_own() -> None:
     """Tests get LiteLLM from its lane, which sets the environment first: it would otherwise differ for each later test of the process."""
     program = "tests/migration/original.py"
     for path, tree in naming("litellm", "tests"):
@@ -255,7 +255,7 @@ def test_every_step_and_wire_is_in_its_table() -> None:
     assert wires == set(WIRES)
 
 
-def test_what_is_public_exists() -> None:
+def test_public_name_exists() -> None:
     """Every name in an __all__ is there."""
     for name in modules(ROOT):
         if name != "router.__main__":

@@ -8,7 +8,7 @@ Address = IPv4Address | IPv6Address
 HOP = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::\d{1,5})?")
 """An address as proxies write it: Azure's add the port, and RFC 3986 puts brackets around IPv6."""
 SITE = 16
-"""How many times the limit of one /64 a whole /48 may use. A provider hands a customer a /64 at least and a /48 at most, which holds
+"""Times the limit of one /64 that a whole /48 may use. A provider hands a customer a /64 at least and a /48 at most, which holds
 65,536 of them."""
 
 
@@ -42,8 +42,9 @@ def address_of(hop: str) -> Address | None:
 
 
 def counted(address: Address | None) -> list[tuple[str, int]]:
-    """Return the networks in which a limit counts an address, and how many times the limit each may use. The widest comes first: a request
-    that is refused there leaves no further key behind.
+    """Return the networks in which a limit counts an address, and how many times the limit each may use.
+
+    The widest comes first: a request that is refused there leaves no further key behind.
     """
     if isinstance(address, IPv6Address):
         return [(str(IPv6Network((address, length), strict=False)), times) for length, times in ((48, SITE), (64, 1))]

@@ -44,7 +44,7 @@ class RefusedOrigins:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._logged: OrderedDict[str, float] = OrderedDict()
-        """When each was logged, oldest first."""
+        """Time at which each was logged, oldest first."""
 
     def note(self, origin: str) -> None:
         """Log this origin, unless it was logged less than a minute ago or too many others were."""
@@ -67,8 +67,10 @@ def _shown(origin: str) -> str:
 
 
 class DeclaredOrigins(CORSMiddleware):
-    """The application for the pages of declared origins. They may call it where it has a private address, too: a browser that asks so
-    (`Access-Control-Request-Private-Network`) is answered yes for them alone.
+    """Application for the pages of declared origins.
+
+    They may call it where it has a private address, too: a browser that asks so (`Access-Control-Request-Private-Network`) is answered
+    yes for them alone.
     """
 
     def __init__(self, app: ASGIApp, declared: Cors, refused: RefusedOrigins) -> None:

@@ -43,7 +43,7 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
     "closed": (NotAllowed, f"Nothing is changed without a key: declare server.admin.key, {LEAST_ADMIN_KEY} characters at least."),
     "not_this_machine": (NotAllowed, "Operators' pages answer on this machine's loopback alone, unless server.admin.key is declared."),
 }
-"""Why an operator is refused → how. The reasons are those of the metric and of the log."""
+"""Reason for which an operator is refused → the refusal. The reasons are those of the metric and of the log."""
 FAULT_KEY = b"x-router-admin-key"
 """The header that bears the admin key beside a caller's own credentials."""
 FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
@@ -52,8 +52,10 @@ log = logging.getLogger("router.server")
 
 
 def borne(scope: Scope) -> list[bytes]:
-    """The credentials of a request, as `Authorization` has them: one, as a rule. Anthropic's clients, and nobody else, put their key in
-    `X-Api-Key`; they are known by the version of their API, which they always name.
+    """The credentials of a request, as `Authorization` has them: one, as a rule.
+
+    Anthropic's clients, and nobody else, put their key in `X-Api-Key`; they are known by the version of their API, which they always
+    name.
     """
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     given: list[bytes] = []
@@ -70,8 +72,10 @@ def borne(scope: Scope) -> list[bytes]:
 
 
 class Gate:
-    """Decides who may enter. `run_key`: an admin key that was made for this run; it counts while none is declared. `only`: who may ask,
-    whatever is declared. `refused`: counts a refused operator, by its reason.
+    """Decides who may enter.
+
+    `run_key`: an admin key that was made for this run; it counts while none is declared. `only`: who may ask, whatever is declared.
+    `refused`: counts a refused operator, by its reason.
     """
 
     def __init__(
@@ -108,8 +112,10 @@ class Gate:
         scope.setdefault("state", {})["caller"] = caller
 
     async def enter_reader(self, scope: Scope) -> None:
-        """Let a reader of the page at `/` in: it holds no secret. NotAllowed for strangers, where it is not declared who may ask. Where the
-        page is off, those alone who may enter an address where nothing is.
+        """Let a reader of the page at `/` in: it holds no secret.
+
+        NotAllowed for strangers, where it is not declared who may ask. Where the page is off, those alone who may enter an address where
+        nothing is.
         """
         if self._live.generation.server.page == "off":
             await self.enter_caller(scope)
@@ -117,8 +123,9 @@ class Gate:
             raise NotAllowed(STRANGERS)
 
     async def enter_shell(self, scope: Scope) -> None:
-        """Let a reader of `/docs` and its files in: they hold no data, and ask for the admin key before they show the schema. NotAllowed for
-        pages of other sites, and for strangers where it is not declared who may ask.
+        """Let a reader of `/docs` and its files in: they hold no data, and ask for the admin key before they show the schema.
+
+        NotAllowed for pages of other sites, and for strangers where it is not declared who may ask.
         """
         generation = self._live.generation
         reason = "another_site" if from_another_site(scope) else "stranger" if self._stranger(scope, generation) else ""
@@ -145,8 +152,9 @@ class Gate:
         await self._slowdown.refused(peer)
 
     async def enter_fault(self, scope: Scope) -> None:
-        """Let through a request that breaks a provider: with the admin key in `X-Router-Admin-Key`, beside the caller's own. Unauthorized or
-        NotAllowed for everybody else: logged, counted, and after a while.
+        """Let through a request that breaks a provider: with the admin key in `X-Router-Admin-Key`, beside the caller's own.
+
+        Unauthorized or NotAllowed for everybody else: logged, counted, and after a while.
         """
         generation = self._live.generation
         given = [b"Bearer " + value for name, value in scope["headers"] if name == FAULT_KEY]

@@ -15,7 +15,7 @@ from router.access.address import address_of
 AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:@/\\]+))(?::[0-9]{1,5})?")
 """`host[:port]`, as Host and addresses have it: an IPv6 address in brackets, or a name or an IPv4 address."""
 WELL_FORMED = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
-"""What a Host header may hold (RFC 3986, 3.2.2 and 3.2.3)."""
+"""Characters of a Host header (RFC 3986, 3.2.2 and 3.2.3)."""
 MAX_HOST = 255
 """Characters of a host that is looked at."""
 OLD = ("0.9", "1.0")

@@ -27,7 +27,7 @@ GROWTH = 1.15
 
 
 @dataclass(slots=True)
-class Tries:
+class TargetTries:
     """Tries of a target in one slot. `first`: bucket of a time to the first token → how many."""
 
     count: int = 0
@@ -35,7 +35,7 @@ class Tries:
     cost_usd: float = 0.0
     first: Counter[int] = field(default_factory=Counter[int])
 
-    def add(self, other: "Tries") -> None:
+    def add(self, other: "TargetTries") -> None:
         """Add the counts of another."""
         self.count, self.failures, self.cost_usd = self.count + other.count, self.failures + other.failures, self.cost_usd + other.cost_usd
         self.first.update(dict(other.first))
@@ -60,7 +60,7 @@ class Slot:
     cost_usd: float = 0.0
     cache_asked: int = 0
     cache_hits: int = 0
-    targets: dict[str, Tries] = field(default_factory=dict[str, Tries])
+    targets: dict[str, TargetTries] = field(default_factory=dict[str, TargetTries])
 
 
 SUMS = ("open", "answers", "failures", "rescues", "input_tokens", "output_tokens", "cost_usd", "cache_asked", "cache_hits")
@@ -113,7 +113,7 @@ class Hour:
             return  # what was broken on purpose says nothing of its targets
         for attempt in entry.attempts:
             if attempt.outcome not in UNJUDGED and (attempt.target in slot.targets or len(slot.targets) < MAX_TARGETS):
-                tries = slot.targets.setdefault(attempt.target, Tries())
+                tries = slot.targets.setdefault(attempt.target, TargetTries())
                 tries.count += 1
                 tries.failures += attempt.outcome != "ok"
                 tries.cost_usd += entry.cost_of(attempt) or 0.0
@@ -124,10 +124,10 @@ class Hour:
         """The hour as JSON, for another worker or `summed`. May be called beside the loop: what is read is copied at once before."""
         oldest = int(self._clock() // SLOT_SECONDS) - SLOTS
         slots = [one for one in list(self._slots) if one.number > oldest]
-        targets: dict[str, Tries] = {}
+        targets: dict[str, TargetTries] = {}
         for slot in slots:
             for name, tries in list(slot.targets.items()):
-                targets.setdefault(name, Tries()).add(tries)
+                targets.setdefault(name, TargetTries()).add(tries)
         return {
             "slots": [{"number": one.number, **{name: getattr(one, name) for name in SUMS}} for one in slots],
             "targets": {name: tries.as_json() for name, tries in targets.items()},

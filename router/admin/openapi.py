@@ -78,7 +78,7 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 """The parts of a message, of every client that is known here."""
 BLOCKS: dict[str, Any] = {"anyOf": [TEXT, _list(_object("type", type=TEXT))]}
-"""What a message of Anthropic's says: a text, or a list of blocks."""
+"""Content of a message of Anthropic's: a text, or a list of blocks."""
 CALL = _object("id function", id=TEXT, type={"const": "function"}, function=_object("name arguments", name=TEXT, arguments=TEXT))
 BROUGHT = _object("type function", type={"const": "function"}, function=_object("name", name=NAME, description=TEXT, parameters=OBJECT))
 
@@ -432,13 +432,13 @@ SECURITY: dict[str, Any] = {
     "x-api-key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "The same, as clients of Anthropic's send it."},
 }
 BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {"x-api-key": []}, {}]
-"""What an operation wants to be sent: that, or nothing where nobody has to say who asks."""
+"""Security requirement of an operation: the key, or nothing where no caller is declared."""
 
 UNKNOWN: dict[int | str, dict[str, Any]] = {
     401: {"description": "No key or token came along, or it is not good here"},
     503: {"description": "The credentials cannot be verified just now"},
 }
-"""How a page says that it is not told who asks."""
+"""Answer of a page to a request without a valid key."""
 
 
 def _schemas(*names: str) -> list[dict[str, str]]:
@@ -669,4 +669,4 @@ COUNT_TOKENS: dict[str, Any] = {
         },
     }
 }
-"""What the chat addresses say of themselves: see edge.py for where they are."""
+"""Descriptions of the chat addresses: see edge.py for where they are."""

@@ -43,7 +43,7 @@ from router.journal.metrics import Metrics
 from router.journal.report import Report
 from router.journal.ring import Ring
 from router.journal.traces import Traces
-from router.reload import Live, Pending, Reload
+from router.reload import Live, PendingEdit, Reload
 from router.threads import Turns
 
 REBUILT = 60.0
@@ -55,7 +55,7 @@ REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"description": "No admin key came along, or it is another"},
     403: {"description": "There is no admin key, and the request is a change or not this machine's"},
 }
-"""How an operators' page refuses: see gate.py."""
+"""Refusals of an operators' page: see gate.py."""
 
 
 log = logging.getLogger("router.server")
@@ -69,7 +69,7 @@ class Placed(BaseModel):
 
 
 @dataclass(slots=True)
-class Admin:
+class Operations:
     """The operator's side of a process. `folder`: where the workers of one server meet; None where there is one."""
 
     live: Live
@@ -82,7 +82,7 @@ class Admin:
     hour: Hour
     siblings: Siblings | None = None
     turns: Turns = field(default_factory=Turns)
-    """Where pages are made that are long when there is much to show: beside the loop."""
+    """Queue of the work on long pages, which is done beside the loop."""
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     async def answer(self, question: Told) -> Told:
@@ -138,8 +138,9 @@ class Admin:
         return reports, [process for process, one in others.items() if not one]
 
     async def go_back(self, reload: Reload, digest: str) -> tuple[list[Report], list[int]]:
-        """Have every worker serve again what served before: how each that does so stands then, and those that do not. ConfigError where it
-        cannot be served any more.
+        """Have every worker serve again what served before: how each that does so stands then, and those that do not.
+
+        ConfigError where it cannot be served any more.
         """
         await reload.go_back(digest)
         others = await self.siblings.ask_each({"ask": "return", "to": digest}, REBUILT) if self.siblings is not None else {}
@@ -191,8 +192,9 @@ class Admin:
 
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Put a target out or back in this process, where a worker names both: also one that an edit has yet to bring here. One that comes back
-    from `open` is tried by one request first.
+    """Put a target out or back in this process, where a worker names both: also one that an edit has yet to bring here.
+
+    One that comes back from `open` is tried by one request first.
     """
     if state not in POSITIONS:
         return
@@ -209,7 +211,7 @@ def _acted(request: Request, action: str, **what: str) -> None:
     log.info("operator acts", extra={"fields": {"action": action, **what, **request.state.operator}})
 
 
-def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
+def pages(admin: Operations, route: type[APIRoute]) -> APIRouter:
     """The pages, as routes of this class: who may see them is asked there."""
     router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSED, route_class=route)
 
@@ -247,8 +249,9 @@ def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
 
     @router.post("/targets/{name:path}", responses={404: {"description": "No such target"}})
     async def placed(request: Request, name: str, wanted: Placed) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Take a target out, and back, without an edit. It stays so over edits, also those that take it away and bring it back, until it is
-        put back or the server ends.
+        """Take a target out, and back, without an edit.
+
+        It stays so over edits, also those that take it away and bring it back, until it is put back or the server ends.
         """
         generation = admin.live.generation
         if name not in generation.kept.loads and name not in generation.kept.switches.positions:
@@ -284,7 +287,7 @@ def pages(admin: Admin, route: type[APIRoute]) -> APIRouter:
     return router
 
 
-def _edits(admin: Admin, router: APIRouter) -> None:
+def _edits(admin: Operations, router: APIRouter) -> None:
     """Add the pages about edits of the files: what they mean, and whether they serve."""
 
     @router.post("/reload", responses={409: {"description": "Nothing to read"}, 422: {"description": "It cannot be served"}})
@@ -303,11 +306,12 @@ def _edits(admin: Admin, router: APIRouter) -> None:
 
     @router.get("/edit", response_model=dict[str, Any])
     async def edit() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Compare the files with the configuration that serves: `changes` that going live would mean, in sentences, or `complaints`, each with its line and
-        a caret. `files`: whether this server was started from files; `previous`: what served before the newest edit, and can be returned to.
+        """Compare the files with the configuration that serves.
+
+        `changes` are what going live would mean, in sentences; or `complaints`, each with its line and a caret. `files`: whether this server was started from files; `previous`: what served before the newest edit, and can be returned to.
         """
         reload, live = admin.reload, admin.live.generation.digest
-        pending = await reload.pending() if reload is not None else Pending(None)
+        pending = await reload.pending() if reload is not None else PendingEdit(None)
         before = reload.previous if reload is not None else None
         return await admin.page(
             lambda: {
@@ -322,8 +326,9 @@ def _edits(admin: Admin, router: APIRouter) -> None:
 
     @router.post("/return", responses={409: {"description": "Nothing served before"}, 422: {"description": "It cannot be served any more"}})
     async def returned(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Serve again what served before the newest edit. The files stay as they are: the next edit of them goes live as ever, and a reload
-        has them read.
+        """Serve again what served before the newest edit.
+
+        The files stay as they are: the next edit of them goes live as ever, and a reload has them read.
         """
         if admin.reload is None or admin.reload.previous is None:
             raise HTTPException(409, "nothing served here before")
@@ -338,8 +343,9 @@ def _edits(admin: Admin, router: APIRouter) -> None:
 
     @router.post("/drills", response_model=dict[str, Any])
     async def drills(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Play the drills of the configuration that serves: no provider is asked, and no answer under way notices. `faults`: what came otherwise
-        than expected.
+        """Play the drills of the configuration that serves: no provider is asked, and no answer under way notices.
+
+        `faults`: what came otherwise than expected.
         """
         _acted(request, "drills")
         declaration = admin.live.generation.declaration

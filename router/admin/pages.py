@@ -13,8 +13,8 @@ from router.access.gate import Gate
 from router.admin import catalogue, openapi
 from router.admin import operations as operators
 from router.admin.docs import docs
-from router.admin.operations import Admin
-from router.admin.routed import AnswerRoute, Refusals, of_anthropic
+from router.admin.operations import Operations
+from router.admin.routed import AnswerRoute, DialectErrors, of_anthropic
 from router.admin.webpage import webpage
 from router.callers import Caller
 from router.intake.protocol import GATEWAY
@@ -22,9 +22,9 @@ from router.intake.request import Request as Asked
 from router.journal.metrics import CONTENT_TYPE
 
 
-def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
+def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
     """The FastAPI application: the `answers`, for their documentation, and all other pages, each with its guard."""
-    refusals = Refusals(admin.live)
+    refusals = DialectErrors(admin.live)
     of_callers, of_operators = refusals.guarded(gate.enter_caller), refusals.guarded(gate.enter_operator)
     app = FastAPI(
         title="Pointsman",
@@ -51,7 +51,7 @@ def pages(admin: Admin, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
     return app
 
 
-def _models(admin: Admin, router: APIRouter) -> APIRouter:
+def _models(admin: Operations, router: APIRouter) -> APIRouter:
     live, began = admin.live, int(time.time())
 
     @router.get(
@@ -70,8 +70,9 @@ def _models(admin: Admin, router: APIRouter) -> APIRouter:
         "/v1/models", response_model=dict[str, Any], tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE}
     )
     async def models_as_openai_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Ids and aliases of models, as clients of the OpenAI API list them; in Anthropic's form where the header
-        `anthropic-version` is there. `created` is when this process began.
+        """Ids and aliases of models, as clients of the OpenAI API list them; in Anthropic's form where the header `anthropic-version` is there.
+
+        `created` is when this process began.
         """
         generation, caller = live.generation, _caller(request)
         of = catalogue.anthropic_list if of_anthropic(request.scope) else catalogue.openai_list
@@ -113,7 +114,7 @@ def _identified(request: Request, page: Response) -> Response:
     return page
 
 
-def _own(admin: Admin, router: APIRouter) -> APIRouter:
+def _own(admin: Operations, router: APIRouter) -> APIRouter:
     """Add the page that shows a caller its own requests."""
 
     @router.get(
@@ -133,7 +134,7 @@ def _own(admin: Admin, router: APIRouter) -> APIRouter:
     return router
 
 
-def _health(admin: Admin) -> APIRouter:
+def _health(admin: Operations) -> APIRouter:
     """Pages that say nothing of anybody: nobody has to say who asks for them."""
     router = APIRouter()
 
@@ -152,7 +153,7 @@ def _health(admin: Admin) -> APIRouter:
     return router
 
 
-def _metrics(admin: Admin, router: APIRouter) -> APIRouter:
+def _metrics(admin: Operations, router: APIRouter) -> APIRouter:
     @router.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
         """Metrics of all workers, in Prometheus text format."""

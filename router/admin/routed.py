@@ -21,7 +21,7 @@ from router.journal.entry import Entry
 from router.reload import Live
 
 FOR_CALLERS = ("/api/", "/v1/", "/v4/")
-"""What the addresses that callers may be told of begin with: the others are operators'."""
+"""Prefixes of the addresses that callers may be told of: the others are operators'."""
 Enter = Callable[[Scope], Awaitable[None]]
 """Lets a request in. RouterError where it may not."""
 Answer = Callable[[Request, Send], Awaitable[None]]
@@ -50,7 +50,7 @@ def _plain(answer: Answer) -> ASGIApp:
     return app
 
 
-class Refusals:
+class DialectErrors:
     """Writes errors in the form of the dialect that is known before a body is read."""
 
     def __init__(self, live: Live) -> None:
@@ -68,7 +68,7 @@ class Refusals:
         """Return the class of routes that a request enters through this guard, whatever its method."""
         refuse = self.send
 
-        class Guarded(APIRoute):
+        class GuardedRoute(APIRoute):
             async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
                 try:
                     await enter(scope)
@@ -78,7 +78,7 @@ class Refusals:
                 except RouterError as error:
                     await refuse(error, scope, receive, send)
 
-        return Guarded
+        return GuardedRoute
 
     def nothing(self, enter: Enter) -> ASGIApp:
         """Return what answers where there is no route: 404, for those who may enter."""

@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 
 WITHIN = 2.0
 """Seconds in which a worker answers, unless whoever asks gives it longer."""
-LOOK = 1.0
+SUPERVISOR_CHECK_S = 1.0
 """Seconds between two looks at whether anybody supervises this worker still."""
 LONGEST = 4 * 1024 * 1024
 """Bytes of an answer."""
@@ -40,7 +40,7 @@ class Siblings:
         if supervisor is None:
             return
         while os.getppid() == supervisor.pid:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(SUPERVISOR_CHECK_S)
         signal.raise_signal(signal.SIGTERM)
 
     async def __aenter__(self) -> Self:
@@ -75,7 +75,7 @@ class Siblings:
         # Where it comes to nothing, whoever asked does without.
         with contextlib.closing(writer), contextlib.suppress(TimeoutError, OSError, ValueError):
             async with asyncio.timeout(WITHIN):
-                question = _told(await reader.readline())
+                question = _question(await reader.readline())
             if question is not None:
                 answer = await self._answer(question)  # how long that may take is for whoever asks to say
                 async with asyncio.timeout(WITHIN):
@@ -83,7 +83,7 @@ class Siblings:
                     await writer.drain()
 
 
-def _told(line: bytes) -> Told | None:
+def _question(line: bytes) -> Told | None:
     """Return the JSON object in a line; None if it is not one."""
     try:
         found = json.loads(line)
@@ -107,7 +107,7 @@ async def _ask(path: Path, question: Told, within: float) -> Told | None:
             reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
             try:
                 writer.write(json.dumps(question).encode() + b"\n")
-                return _told(await reader.readline())
+                return _question(await reader.readline())
             finally:
                 writer.close()
                 with contextlib.suppress(OSError):

@@ -58,11 +58,11 @@ class Watchdog:
         self._timer = asyncio.get_running_loop().call_later(BEAT, self._pulse)
 
     def _watch(self) -> None:
-        told = 0.0
+        reported_beat = 0.0
         while not self._over.wait(BEAT):
             beat = self._beat
-            if beat != told and time.monotonic() - beat > self._late + BEAT:
-                told = beat  # once for each time
+            if beat != reported_beat and time.monotonic() - beat > self._late + BEAT:
+                reported_beat = beat  # once for each time
                 self.stalls += 1
                 self._stalled()
                 where = places(sys._current_frames().get(self._watched))  # noqa: SLF001 - the only way to ask

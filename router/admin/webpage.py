@@ -37,7 +37,7 @@ PLACE = "{{files}}"
 
 
 @dataclass(frozen=True)
-class File:
+class PageFile:
     """A file of the page, as it is sent."""
 
     body: bytes
@@ -65,13 +65,14 @@ class Site:
             hashed.update(f"{name}\0{len(data)}\0".encode() + data)
         self.digest = hashed.hexdigest()[:16]
         index = found.pop(INDEX).replace(PLACE.encode(), f"web/{self.digest}".encode())
-        self.index = File(index, KINDS[".html"])
-        self.files = {name: File(data, KINDS[Path(name).suffix]) for name, data in found.items()}
+        self.index = PageFile(index, KINDS[".html"])
+        self.files = {name: PageFile(data, KINDS[Path(name).suffix]) for name, data in found.items()}
 
 
 def webpage(route: type[APIRoute], live: Live) -> APIRouter:
-    """Return the page and its files, as routes of this class; 404 where the generation that serves has `server.page: off`. Addresses in them
-    are relative: the page works behind any prefix.
+    """Return the page and its files, as routes of this class; 404 where the generation that serves has `server.page: off`.
+
+    Addresses in them are relative: the page works behind any prefix.
     """
     site, router = Site(), APIRouter(include_in_schema=False, route_class=route)
 
@@ -97,7 +98,7 @@ def _check_shown(live: Live) -> None:
         raise HTTPException(404)
 
 
-def _sent(file: File, request: Request, cached: str) -> Response:
+def _sent(file: PageFile, request: Request, cached: str) -> Response:
     """The file, or 304 where the browser has it; gzipped for whoever takes that."""
     headers = {**HEADERS, "etag": file.tag, "cache-control": cached}
     if file.tag in request.headers.get("if-none-match", ""):

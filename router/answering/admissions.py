@@ -49,8 +49,9 @@ class Admissions:
             admission.leave()
 
     async def of_caller(self) -> Headers:
-        """Hold the request against its caller's own limit: a caller over its own limit takes nothing of the others'. Return what is left,
-        as headers.
+        """Hold the request against its caller's own limit. Return what is left, as headers.
+
+        A caller over its own limit takes nothing of the others'.
         """
         caller = self.caller
         if caller.limit is not None:
@@ -58,8 +59,10 @@ class Admissions:
         return self._headers()
 
     async def of_route(self, model: str) -> Headers:
-        """Hold the request against the limit of the route with this id. UnknownModel where there is no such route, NotAllowed where the
-        caller may not ask it. Return what the tightest limit leaves, as headers.
+        """Hold the request against the limit of the route with this id.
+
+        UnknownModel where there is no such route, NotAllowed where the caller may not ask it. Return what the tightest limit leaves, as
+        headers.
         """
         generation, caller = self._generation, self.caller
         route = generation.route(model)
@@ -72,8 +75,9 @@ class Admissions:
         return self._headers()
 
     async def of_body(self, ask: Ask | Embed) -> Headers:
-        """Hold the request against the limits that had to wait for the body: those of the end user and of the route that it names. BadAsk
-        where it must name a user and does not. Return what the tightest limit leaves, as headers.
+        """Hold the request against the limits that had to wait for the body: those of the end user and of the route that it names.
+
+        BadAsk where it must name a user and does not. Return what the tightest limit leaves, as headers.
         """
         if not self._user_known:
             self.caller, self._user_known = from_body(self.caller, ask.fields), True
@@ -109,8 +113,9 @@ class Admissions:
 
 
 def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:
-    """Return the subjects with which a limit counts this request. Of IPv6 it is two networks, and the wider one has a wider limit. A request that names no end
-    user counts with its caller.
+    """Return the subjects with which a limit counts this request.
+
+    Of IPv6 it is two networks, and the wider one has a wider limit. A request that names no end user counts with its caller.
     """
     match quota.declared.per:
         case "ip":

@@ -37,7 +37,7 @@ from router.intake.body import ClientLeft
 from router.intake.output import admit
 from router.intake.question import Asked
 from router.intake.request import Request
-from router.journal.entry import Entry, Guarded, Observer
+from router.journal.entry import Entry, GuardedObserver, Observer
 from router.journal.log import problems
 from router.reload import Live
 from router.shared import Away
@@ -45,13 +45,13 @@ from router.wire import WIRES, Heading, compact, responses
 from router.wire.responses import response_id
 
 UNSHARED = CacheControl(max_age=0.0, store=False)
-"""What a request whose provider is broken lets a cache do: nobody else is to get its answer."""
+"""Cache wishes of a request whose provider is broken: its answer is for its caller alone."""
 log = logging.getLogger("router.server")
 
 LAST_WORDS = 5.0
 """Seconds in which a stream that is ended must have written its end."""
 CLIENT_LEFT = 499
-"""What the log gives as status where nobody was left to get one (nginx's own number for it)."""
+"""Status in the log of a request whose client left before it got one (nginx's own number for it)."""
 
 
 class Chat:
@@ -60,23 +60,23 @@ class Chat:
     def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Sequence[Observer] = ()) -> None:
         self._live = live
         self._gate = gate
-        self._began = tuple(Guarded(observer) for observer in began)
-        """Are shown each request when it comes."""
-        self._observers = tuple(Guarded(observer) for observer in observers)
+        self._began = tuple(GuardedObserver(observer) for observer in began)
+        """Observers that are shown each request when it comes."""
+        self._observers = tuple(GuardedObserver(observer) for observer in observers)
         self._recordings = Recordings()
         self._replicas = Replicas()
         self._bodies = body.Bodies()
         self._reading = body.Reading()
         self._asking: set[asyncio.Task[object]] = set()
-        """Whoever asked, and waits for its answer."""
+        """Tasks of callers that asked, and wait for the answer."""
         self._viewing: set[asyncio.Task[object]] = set()
-        """Whoever found one again: it is made all the same."""
+        """Tasks of callers that found an answer again: it is made all the same."""
         self._alone: set[asyncio.Task[None]] = set()
         """Answers that go on although whoever asked has left."""
         self._counting: set[asyncio.Task[None]] = set()
         """Requests that are over but for the count of their tokens."""
         self.stopping = False
-        """Whether the server is about to end: new questions are refused."""
+        """True while the server is about to end: new questions are refused."""
         self._warned_of_proxy = False
 
     @property
@@ -279,8 +279,9 @@ class Chat:
                     self._goes_on(recording, entry, held.pop_all())
 
     async def _body(self, request: Request, generation: Generation, reply: Reply, held: AsyncExitStack) -> tuple[bytes, dict[str, Json]]:
-        """Read a body: its bytes, which count until the end of `held`, and its fields. An error is written in the dialect that the body gives
-        away, as far as it was read.
+        """Read a body: its bytes, which count until the end of `held`, and its fields.
+
+        An error is written in the dialect that the body gives away, as far as it was read.
         """
         server, data = generation.server, b""
         incoming = held.enter_context(self._bodies.incoming(request.receive, request.length, server.request, announced=request.announced))
@@ -347,12 +348,12 @@ class Chat:
             entry.fault = fault
         return fault
 
-    def _kept(self, owner: str, name: str) -> responses_api.Kept:
+    def _kept(self, owner: str, name: str) -> responses_api.KeptResponse:
         """A response from which a question goes on. UnknownResponse where this replica has it not."""
         found = self._recordings.find((owner, name))
         if found is None or found.asked is None or not found.finished:
             raise UnknownResponse
-        return responses_api.Kept(found.asked, found.heading, found.since(0)[1])
+        return responses_api.KeptResponse(found.asked, found.heading, found.since(0)[1])
 
     async def response(self, request: Request, send: Send, name: str, *, cancel: bool = False) -> None:
         """Retrieve, follow, cancel or delete a response that is kept."""
@@ -377,7 +378,7 @@ class Chat:
                     elif request.method == "DELETE":
                         await self._delete(key, generation)
                         entry.outcome = "deleted"
-                        await reply.whole(200, compact({"id": name, "object": "response", "deleted": True}).encode())
+                        await reply.complete(200, compact({"id": name, "object": "response", "deleted": True}).encode())
                         return
                     elif (after := _after(request)) is not None:
                         entry.stream, entry.outcome = True, "resumed"
@@ -387,7 +388,7 @@ class Chat:
                         return
                     else:
                         entry.outcome = "resumed"
-                    await reply.whole(200, responses.standing(recording.heading, recording.since(0)[1]))
+                    await reply.complete(200, responses.standing(recording.heading, recording.since(0)[1]))
             except ClientLeft:
                 entry.status = entry.status or CLIENT_LEFT
             except asyncio.CancelledError:
@@ -436,15 +437,17 @@ class Chat:
                         reply.limits = await admissions.of_route(wanted.ask.model)
                         tokens = anthropic_api.estimate(wanted.ask.messages, wanted.ask.tools)
                         entry.outcome = "counted"
-                        await reply.whole(200, compact({"input_tokens": tokens}).encode())
+                        await reply.complete(200, compact({"input_tokens": tokens}).encode())
             except ClientLeft:
                 entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
             finally:
                 entry.close()
 
     async def resume(self, request: Request, send: Send, chat: str | None) -> None:
-        """Write the answer of a chat, from its start and going on. Where there is none: 204 with the chat's id in the path, and an
-        empty 200 with `?chatId=`, where AI SDK 4 asks and takes a 204 for an error.
+        """Write the answer of a chat, from its start and going on.
+
+        Where there is none: 204 with the chat's id in the path, and an empty 200 with `?chatId=`, where AI SDK 4 asks and takes a 204 for
+        an error.
         """
         wanted = chat if chat is not None else parse_qs(request.query.decode("latin-1")).get("chatId", [""])[0]
         with self._among(self._viewing), self._live.pinned() as generation:

@@ -1,4 +1,4 @@
-"""Embeddings over HTTP: the body of OpenAI's `POST /v1/embeddings`, or of the AI SDK's gateway protocol → an Embed, and the vectors → its answer."""
+"""Embeddings over HTTP: bodies of OpenAI's `POST /v1/embeddings` and of the AI SDK's gateway protocol, and the answers in their forms."""
 
 import asyncio
 import base64
@@ -12,7 +12,7 @@ from typing import Literal, cast
 
 from router.answering.reply import Reply, cost_header
 from router.callers import Caller
-from router.chat import Json, whole
+from router.chat import Json, repaired
 from router.embed import MAX_DIMENSIONS, Embed, Embeddings, Vector
 from router.errors import BadAsk, TimedOut, TooLarge
 from router.generation import Compiled
@@ -75,7 +75,7 @@ def _inputs(given: Json, path: str) -> Iterator[str | tuple[int, ...]]:
 
 def _input(value: Json, path: str) -> str | tuple[int, ...]:
     if isinstance(value, str) and value:
-        return whole(value)
+        return repaired(value)
     if (tokens := listing(value)) and all(map(_is_token, tokens)):
         return tuple(cast("list[int]", tokens))
     raise BadAsk(f"{path}: a text that is not empty is needed, or a list of tokens.")
@@ -106,11 +106,15 @@ async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller)
     def write() -> bytes:
         return written(made, wanted.encoding, model)
 
-    await reply.whole(200, write() if size <= ON_LOOP else await in_thread(write, "embeddings"), cost_header(entry))
+    await reply.complete(200, write() if size <= ON_LOOP else await in_thread(write, "embeddings"), cost_header(entry))
 
 
 def written(made: Embeddings, encoding: Encoding, model: str) -> bytes:
-    """The answer as JSON. `model`: what made it, as the client knows it; a script says that it is one. Vector by vector: one pass over all of them would hold the interpreter's lock for seconds."""
+    """Return the answer as JSON.
+
+    `model`: its maker, as the client knows it; a script says that it is one. Vector by vector: one pass over all of them would hold the
+    interpreter's lock for seconds.
+    """
     if encoding == "gateway":
         vectors = ",".join(map(_floats, made.vectors))
         return f'{{"embeddings":[{vectors}],"usage":{{"tokens":{made.usage.input_tokens}}},"warnings":[]}}'.encode()

@@ -35,7 +35,7 @@ class Pulse:
         self.resting = True
 
     def wait(self) -> None:
-        """From now on nobody writes."""
+        """End the pulse: nothing is written from now on."""
         self.resting = False
         self._due = self._loop.time() + self._interval
         if self._timer is None and self._beating is None and not self._closed:

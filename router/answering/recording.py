@@ -16,9 +16,9 @@ from router.events import Event, Failure, Finish, Text, Thought, ToolInput
 from router.journal.entry import Entry
 from router.wire import Heading, Wire
 
-MOST = 1000
+MAX_RECORDINGS = 1000
 """Recordings that are kept at once."""
-MOST_BYTES = 64 * 1024 * 1024
+MAX_RECORDING_BYTES = 64 * 1024 * 1024
 """Bytes of all of them."""
 UNTOLD = 64 * 1024
 """Bytes after which viewers are told although the next event is at hand."""
@@ -43,18 +43,18 @@ class Recording:
         self.heading = heading
         self.wire = wire
         """The dialect it was asked for in."""
-        self.whole = True
-        """Whether it is all there, from the start."""
+        self.complete = True
+        """True while all of it is there, from the start."""
         self.over = False
         self.finished = False
-        """Whether its last event ends it."""
+        """True once its last event ends it."""
         self.refused = ""
         """The code of what went wrong before its first event."""
         self.size = 0
         self.asked = asked
-        """What it answers, as JSON, for what goes on from it; None where nobody goes on from it, or another replica has it."""
+        """The request that it answers, as JSON, for a later one that continues it; None without one, or at another replica."""
         self.log = ""
-        """Its id among all replicas' recordings, where there are any."""
+        """Id among all replicas' recordings, where there are any."""
         self.news: Callable[[], None] | None = None
         """Told whenever its viewers are."""
         self._untold = 0
@@ -68,10 +68,10 @@ class Recording:
         self.task: asyncio.Task[None] | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._until = 0.0
-        """When it ends, if nobody views it."""
+        """Time at which it ends, if nobody views it."""
         self._last: Finish | Failure | None = None
         self.expiry: asyncio.TimerHandle | None = None
-        """What forgets it, once it is over."""
+        """Timer that forgets it, once it is over."""
 
     def start(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
         """Run what delivers it, from now on, whoever views it; then tell."""
@@ -80,7 +80,7 @@ class Recording:
         def done(task: asyncio.Task[None]) -> None:
             if not self.over:  # it was stopped before it took its first step
                 delivery.close()
-                self.over, self.whole = True, False
+                self.over, self.complete = True, False
                 self._tell()
                 ended(self)
             if not task.cancelled():
@@ -124,7 +124,7 @@ class Recording:
     @property
     def findable(self) -> bool:
         """Return whether the answer can be read from its start to its end."""
-        return self.whole and (self.begun or not self.over)
+        return self.complete and (self.begun or not self.over)
 
     @property
     def held(self) -> int:
@@ -160,7 +160,7 @@ class Recording:
         """Tell the viewers. One that is too long to be kept is let go from its start, as fast as its slowest viewer reads."""
         self._tell()
         while self.size > self._declared.size:
-            self.whole = False
+            self.complete = False
             read = min(self._at.values(), default=self._first + len(self._events)) - self._first
             self.size -= sum(weight(event) for event in self._events[:read])
             del self._events[:read]
@@ -193,7 +193,7 @@ class Recording:
                         at += 1
                         if at == last or sink.full:
                             self._at[viewer] = at
-                            if not self.whole:
+                            if not self.complete:
                                 self._tell()  # there is room now
                             await sink.flush()
                 elif self.over:
@@ -245,7 +245,7 @@ class Recording:
         if self._at or self.over or self.task is None:
             self._tell()
             return
-        if self._declared.grace is not None and self.whole:
+        if self._declared.grace is not None and self.complete:
             self._until = max(self._until, asyncio.get_running_loop().time() + self._declared.grace)
         self._lapse(self.task)
 
@@ -260,7 +260,7 @@ class Recording:
             self._grace = loop.call_at(self._until, self._lapse, task)
         elif self._last is None:
             # Half of it is nothing to find again: from now on, for it may take a while to end.
-            self.whole = self.whole and self.finished
+            self.complete = self.complete and self.finished
             task.cancel()
 
     async def _change(self) -> None:
@@ -279,7 +279,7 @@ class Recording:
 
 
 Key = tuple[str, str]
-"""Who asked (`Caller.owner`), and for which chat."""
+"""Owner (`Caller.owner`) and chat of the recording."""
 
 
 class Recordings:
@@ -289,11 +289,13 @@ class Recordings:
         self._kept: dict[Key, Recording] = {}
         self._running: set[Recording] = set()
         self._bytes = 0
-        """Of those that are kept and over."""
+        """Bytes of the recordings that are kept and over."""
 
     def start(self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], keep: float) -> None:
-        """Run an answer. It is found by its key until so many seconds after its end; an earlier one of the same chat goes on for
-        its viewers, and is found no more.
+        """Run an answer.
+
+        It is found by its key until so many seconds after its end; an earlier one of the same chat goes on for its viewers, and is found
+        no more.
         """
         self._drop(key)
         self._kept[key] = recording
@@ -306,12 +308,12 @@ class Recordings:
             self._bytes += recording.held
             self._bound()
             loop = asyncio.get_running_loop()
-            recording.expiry = loop.call_later(keep if recording.whole else 0, self._forget, key, recording)
+            recording.expiry = loop.call_later(keep if recording.complete else 0, self._forget, key, recording)
 
         recording.start(delivery, ended)
 
     def _bound(self) -> None:
-        while len(self._kept) > MOST or self._bytes > MOST_BYTES:
+        while len(self._kept) > MAX_RECORDINGS or self._bytes > MAX_RECORDING_BYTES:
             oldest = next((key for key, one in self._kept.items() if one.over), None)
             if oldest is None:
                 return

@@ -13,7 +13,7 @@ from typing import cast
 from router import relay
 from router.answering.recording import Key, Recording
 from router.chat import JsonObject
-from router.codec import Unreadable, packed
+from router.codec import UnreadableEvents, packed
 from router.config.declaration import Resume
 from router.errors import RouterError, Stopped
 from router.events import Failure, Finish
@@ -23,7 +23,7 @@ from router.wire import WIRES, Heading
 
 VERSION = 1
 SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_client", "asked")
-"""What other replicas are told of a heading."""
+"""Fields of a heading that other replicas are told."""
 
 
 class _Published:
@@ -87,11 +87,11 @@ class Replica:
             return own
         if found is None or (own is not None and own.log == found.id):
             return own
-        if (echo := self._echoes.get(found.id)) is not None and echo.whole:
+        if (echo := self._echoes.get(found.id)) is not None and echo.complete:
             return echo
         try:
             echo = _recorded(found, resume)
-        except Unreadable:
+        except UnreadableEvents:
             return own
         self._echoes[found.id] = echo
         echo.start(self._echo(found, echo), self._ended)
@@ -153,17 +153,17 @@ def _name(key: Key) -> str:
 
 def _head(recording: Recording) -> bytes:
     heading = recording.heading
-    told: JsonObject = {name: getattr(heading, name) for name in SHARED}
-    return packed([VERSION, recording.wire.name, recording.entry.route, recording.entry.generation, told])
+    shared_fields: JsonObject = {name: getattr(heading, name) for name in SHARED}
+    return packed([VERSION, recording.wire.name, recording.entry.route, recording.entry.generation, shared_fields])
 
 
 def _recorded(found: Found, resume: Resume) -> Recording:
     """A recording that is another replica's, before its first event. Unreadable where another release wrote it."""
     try:
-        told = json.loads(found.head)
+        shared_fields = json.loads(found.head)
     except (ValueError, RecursionError) as error:
-        raise Unreadable from error
-    match told:
+        raise UnreadableEvents from error
+    match shared_fields:
         case [
             int(version),
             str(wire),
@@ -189,7 +189,7 @@ def _recorded(found: Found, resume: Resume) -> Recording:
                 asked=cast("JsonObject", asked) if isinstance(asked := cast("object", more.get("asked")), dict) else {},
             )
         case _:
-            raise Unreadable
+            raise UnreadableEvents
     echo = Recording(Entry(request_id, generation, route=route), heading, WIRES[wire], replace(resume, grace=None))
     echo.log = found.id
     return echo
@@ -202,7 +202,7 @@ class Replicas:
         self._replicas: list[Replica] = []
 
     def on(self, logs: Logs | None) -> Replica | None:
-        """This process, as a replica; None where nothing is shared."""
+        """Return this process as a replica; None where nothing is shared."""
         if logs is None:
             return None
         if not self._replicas or self._replicas[-1].logs is not logs:

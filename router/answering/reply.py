@@ -69,7 +69,7 @@ class Reply:
         self.wire = wire
         self.begun = False
         self.limits: Headers = []
-        """What the caller's limits leave it."""
+        """Headers that say what the caller's limits leave."""
 
     async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send the status and headers."""
@@ -103,7 +103,7 @@ class Reply:
         """Send a piece of the body."""
         await self.send({"type": "http.response.body", "body": data, "more_body": more})
 
-    async def whole(self, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    async def complete(self, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send one body."""
         length = (b"content-length", str(len(body)).encode())
         await self.begin(status, self.wire.body_type, [length, *more])
@@ -146,7 +146,7 @@ class Reply:
         await self._refuse(status, failure.code, sentence, more)
 
     async def _refuse(self, status: int, code: str, sentence: str, more: Iterable[tuple[bytes, bytes]]) -> None:
-        await self.whole(status, self.wire.refusal(Refusal(status, code, sentence, self.entry.request_id)), more)
+        await self.complete(status, self.wire.refusal(Refusal(status, code, sentence, self.entry.request_id)), more)
 
 
 def cost_header(entry: Entry) -> Headers:
@@ -304,15 +304,16 @@ class Collected:
         if isinstance(made.end, Failure):
             await self._reply.fail(made.end)
         else:
-            await self._reply.whole(200, self._reply.wire.whole(made), cost_header(self._reply.entry))
+            await self._reply.complete(200, self._reply.wire.complete(made), cost_header(self._reply.entry))
 
     def hush(self) -> None:
         """Do nothing: a whole answer has no keep-alives."""
 
 
 async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink) -> None:
-    """Run an answer into a sink, and note it. Raises what went wrong before the first event; later it becomes a Failure in the
-    sink.
+    """Run an answer into a sink, and note it.
+
+    Raises what went wrong before the first event; later it becomes a Failure in the sink.
     """
 
     def take(event: Event) -> None:

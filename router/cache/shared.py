@@ -19,7 +19,7 @@ from router import relay
 from router.cache.flight import Flight, Relayed
 from router.errors import ReplicaLost
 from router.events import Events
-from router.shared import Away, Batch, Ending, Found, Logs, Redis, RedisStore, new_id
+from router.shared import Away, Batch, Found, LogEnd, Logs, Redis, RedisStore, new_id
 from router.shared.redis import FREE, key, milliseconds
 
 ROOM = "cache"
@@ -148,7 +148,7 @@ class Elsewhere:
                     for event in events:
                         yield event
 
-    async def _begun(self, log: AsyncGenerator[Batch | Ending, None], found: Found) -> None:
+    async def _begun(self, log: AsyncGenerator[Batch | LogEnd, None], found: Found) -> None:
         """Wait until the log is begun; ReplicaLost if it is not."""
         loop = asyncio.get_running_loop()
         patience = loop.time() + PATIENCE
@@ -167,5 +167,5 @@ class Elsewhere:
         return await self._shared.take(self.name, until, self.holder)
 
 
-async def _first(log: AsyncGenerator[Batch | Ending, None]) -> None:
+async def _first(log: AsyncGenerator[Batch | LogEnd, None]) -> None:
     await anext(log)

@@ -34,11 +34,11 @@ def run(given: argparse.Namespace) -> int:
     if unknown := [name for name in given.name if name not in known]:
         raise ConfigError(tuple(Complaint(Place(str(given.routes), 1, 1), f"there is no drill `{name}`") for name in unknown))
     results = drilled(declaration, given.name)
-    print(json.dumps([_record(one) for one in results], indent=2, ensure_ascii=False) if given.json else told(results))
+    print(json.dumps([_record(one) for one in results], indent=2, ensure_ascii=False) if given.json else report(results))
     return 1 if any(one.faults for one in results) else 0
 
 
-def told(results: list[Drilled]) -> str:
+def report(results: list[Drilled]) -> str:
     """Return the results in words."""
     lines = [_line(one) for one in results]
     failed = sum(bool(one.faults) for one in results)

@@ -44,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
     elif given.output is None:
         print(imported.text, end="")
     if not given.json:
-        print("\n".join(_told(imported, given.output)), file=sys.stderr)
+        print("\n".join(_report(imported, given.output)), file=sys.stderr)
     return 0
 
 
@@ -64,7 +64,7 @@ def _record(imported: Imported) -> dict[str, object]:
     }
 
 
-def _told(imported: Imported, output: Path | None) -> list[str]:
+def _report(imported: Imported, output: Path | None) -> list[str]:
     counts = [f"{count} {_plural(name, count)}" for name, count in imported.carried.items() if count]
     said = [f"carried over: {', '.join(counts)}"]
     if imported.lost:

@@ -36,7 +36,7 @@ NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Provider:
+class ProviderLine:
     """A provider's line: the target's name, its model, and the variable it needs."""
 
     target: str
@@ -55,13 +55,13 @@ class Provider:
 
 
 PROVIDERS = {
-    "openai": Provider("gpt", "openai/gpt-5.6", "OPENAI_API_KEY", effort="none"),
-    "anthropic": Provider("claude", "anthropic/claude-sonnet-5", "ANTHROPIC_API_KEY", effort="none"),
-    "gemini": Provider("gemini", "gemini/gemini-3.8-flash", "GEMINI_API_KEY", effort="low"),
-    "mistral": Provider("mistral", "mistral/mistral-large-latest", "MISTRAL_API_KEY"),
-    "groq": Provider("gpt-oss", "groq/openai/gpt-oss-120b", "GROQ_API_KEY"),
-    "deepseek": Provider("deepseek", "deepseek/deepseek-v4-pro", "DEEPSEEK_API_KEY"),
-    "ollama": Provider("gpt-oss", "ollama_chat/gpt-oss:20b", "OLLAMA_URL", "api_base"),
+    "openai": ProviderLine("gpt", "openai/gpt-5.6", "OPENAI_API_KEY", effort="none"),
+    "anthropic": ProviderLine("claude", "anthropic/claude-sonnet-5", "ANTHROPIC_API_KEY", effort="none"),
+    "gemini": ProviderLine("gemini", "gemini/gemini-3.8-flash", "GEMINI_API_KEY", effort="low"),
+    "mistral": ProviderLine("mistral", "mistral/mistral-large-latest", "MISTRAL_API_KEY"),
+    "groq": ProviderLine("gpt-oss", "groq/openai/gpt-oss-120b", "GROQ_API_KEY"),
+    "deepseek": ProviderLine("deepseek", "deepseek/deepseek-v4-pro", "DEEPSEEK_API_KEY"),
+    "ollama": ProviderLine("gpt-oss", "ollama_chat/gpt-oss:20b", "OLLAMA_URL", "api_base"),
 }
 
 
@@ -87,7 +87,7 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _provided(text: str, provider: Provider) -> str:
+def _provided(text: str, provider: ProviderLine) -> str:
     """Return a template with this provider, in place of the line that shows how one is written."""
     usual = PROVIDERS["openai"]
     text = text.replace(f"  # {usual.line}", f"  {provider.line}")

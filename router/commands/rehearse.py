@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass
 from router.chat import Json
 from router.config import load
 from router.config.binding import did_you_mean
-from router.config.declaration import Declaration
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import Declaration, TargetConfig
 from router.config.price import Price
 from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
-from router.rehearsal import Asked, Course, Estimate, Rehearsed, estimate, facts_line
+from router.rehearsal import Course, Estimate, QuestionOutcome, Rehearsed, estimate, facts_line
 from router.targets import Connections, Learned, Target, close_lanes, facts_of, lane_of, open_target
 
 WORDS = {
@@ -36,7 +35,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class AskedToday:
     """The target that is asked today."""
 
     route: str
@@ -84,13 +83,13 @@ def _declared(declaration: Declaration, name: str) -> TargetConfig:
     return known[name]
 
 
-def _beside(generation: Generation, declaration: Declaration, name: str, route: str | None) -> Beside | None:
+def _beside(generation: Generation, declaration: Declaration, name: str, route: str | None) -> AskedToday | None:
     """Return the first target of the given route, else of the first route with this target; None if it is this target."""
     routes = [generation.route(route)] if route else [one for one in generation.routes.values() if name in map(str, one.declared.names)]
     for one in routes:
         first = next((target for target in one.targets if target.lane != "script"), None)
         if first is not None and first.name != name:
-            return Beside(one.name, first.name, facts_of(declaration.routes.targets[first.name]).price)  # type: ignore[index]
+            return AskedToday(one.name, first.name, facts_of(declaration.routes.targets[first.name]).price)  # type: ignore[index]
     return None
 
 
@@ -124,7 +123,7 @@ async def _rehearsed(name: str, declared: TargetConfig, generation: Generation) 
         await close_lanes()
 
 
-def _report(name: str, done: Rehearsed, price: Price | None, beside: Beside | None) -> Iterator[str]:
+def _report(name: str, done: Rehearsed, price: Price | None, beside: AskedToday | None) -> Iterator[str]:
     width = max(len(one.question) for one in done.asked)
     for one in done.asked:
         yield f"  {one.question:<{width}}  {_said(one)}"
@@ -147,7 +146,7 @@ def _place(where: str, name: str) -> str:
     return f"the target {name}" if where == "target" else "the routes that ask it"
 
 
-def _said(one: Asked) -> str:
+def _said(one: QuestionOutcome) -> str:
     if one.state == "skipped":
         return f"not asked: {WORDS.get(one.outcome, one.outcome)}"
     words = {"works": "works", "wrong": "answered, but not as it was asked", "refused": "refused", "failed": "failed"}[one.state]
@@ -163,7 +162,7 @@ def _priced(who: str, done: Rehearsed, price: Price | None) -> str:
     return f"{who} costs ${price.input:g} in and ${price.output:g} out for a million tokens: ${cost:.6f} for these"
 
 
-def _json(name: str, declared: TargetConfig, done: Rehearsed, price: Price | None, beside: Beside | None) -> str:
+def _json(name: str, declared: TargetConfig, done: Rehearsed, price: Price | None, beside: AskedToday | None) -> str:
     def cost(one: Price | None) -> Json:
         return None if one is None else {**asdict(one), "these": one.of(done.used)}
 

@@ -24,7 +24,7 @@ from router.errors import Misfit, RouterError
 
 WAIT = 10.0
 """Seconds in which a server must have answered completely."""
-MOST = 64 * 1024 * 1024
+MAX_PAGE_BYTES = 64 * 1024 * 1024
 """Bytes of a page."""
 
 
@@ -112,11 +112,15 @@ class Running:
     def _ask(self, request: urllib.request.Request, path: str, box: "SimpleQueue[bytes | NoServer]") -> None:
         try:
             with cast("HTTPResponse", self._opener.open(request, timeout=WAIT)) as response:
-                body = response.read(MOST + 1)
-            box.put(body if len(body) <= MOST else NoServer(f"the answer to {path} is larger than {MOST // 1024 // 1024} MiB"))
+                body = response.read(MAX_PAGE_BYTES + 1)
+            box.put(
+                body
+                if len(body) <= MAX_PAGE_BYTES
+                else NoServer(f"the answer to {path} is larger than {MAX_PAGE_BYTES // 1024 // 1024} MiB")
+            )
         except HTTPError as error:
             error.close()
-            box.put(NoServer(_told(error.code, path)))
+            box.put(NoServer(_sentence(error.code, path)))
         except (HTTPException, OSError, ValueError) as error:  # URLError is an OSError
             reason = getattr(error, "reason", error)
             why = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
@@ -127,10 +131,10 @@ def _address(url: str) -> tuple[str, str]:
     """Return scheme and host of a server's address. An invalid address is never repeated: it may hold a password."""
     try:
         parts = urlsplit(url)
-        whole = parts.port != 0 and bool(parts.hostname)
+        complete = parts.port != 0 and bool(parts.hostname)
     except ValueError:
-        whole, parts = False, urlsplit("")
-    if not whole or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username is not None:
+        complete, parts = False, urlsplit("")
+    if not complete or parts.scheme not in ("http", "https") or parts.query or parts.fragment or parts.username is not None:
         raise NoServer("this is no address of a server: write e.g. --live http://127.0.0.1:8000")
     return parts.scheme, str(parts.hostname)
 
@@ -148,7 +152,7 @@ def _key(given: argparse.Namespace) -> str:
     return key
 
 
-def _told(status: int, path: str) -> str:
+def _sentence(status: int, path: str) -> str:
     match status:
         case 401:
             return "the server takes an admin key: name its file with --key-file, or set ROUTER_ADMIN_KEY"

@@ -8,7 +8,7 @@ from pathlib import Path
 from router.chat import Json, JsonObject
 from router.commands.running import Running
 from router.config import load
-from router.config.declaration import Target
+from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
 from router.description import Description, conditions, describe, listing, pools, shown, table, tool_sets
 from router.generation import Compiled, build
@@ -71,11 +71,11 @@ def _lane(target: JsonObject) -> tuple[str, str]:
     """Return the lane of a described target: the values of variables are not known here."""
     model = target.get("model")
     if not isinstance(model, str):
-        return lane_of(Target(script="demo"))
+        return lane_of(TargetConfig(script="demo"))
     if "$" in model.partition("/")[0]:
         return "", f"its provider is in {model}"
     key = Secret("") if target.get("api_key") else None
-    return lane_of(Target(model=Name(model), via="litellm" if target.get("via") else None, api_key=key))
+    return lane_of(TargetConfig(model=Name(model), via="litellm" if target.get("via") else None, api_key=key))
 
 
 def _facts(target: JsonObject) -> Sequence[str]:
@@ -84,7 +84,7 @@ def _facts(target: JsonObject) -> Sequence[str]:
     if not isinstance(model, str) or "$" in model or "/" not in model:
         return ()
     window, address, cached = target.get("context_window"), target.get("api_base"), target.get("prompt_cache")
-    known = Target(
+    known = TargetConfig(
         model=Name(model),
         base_model=base if isinstance(base, str) else None,
         context_window=window if isinstance(window, int) else None,

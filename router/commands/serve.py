@@ -144,7 +144,7 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration, run_key: Se
             return 1 if ended.code else 0
         workers.run()
     # A terminal's Ctrl-C may end workers that start before their supervisor has read its own.
-    return 0 if workers.told or {signal.SIGINT, signal.SIGTERM}.intersection(workers.signal_queue) else 1
+    return 0 if workers.asked_to_end or {signal.SIGINT, signal.SIGTERM}.intersection(workers.signal_queue) else 1
 
 
 def made_key(generation: Generation) -> Secret | None:

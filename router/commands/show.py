@@ -76,11 +76,11 @@ def _page(record: JsonObject) -> Iterator[str]:
         yield f"  {key:<10} {worded(value, key)}"
     yield f"  targets, in order: {FIRST[str(record['kind'])]}"
     places = [table(one) for one in listing(record["targets"])]
-    told: set[Json] = set()
+    shown_already: set[Json] = set()
     for target in places:
         pool = [one for one in places if one["place"] == target["place"]]
-        if len(pool) > 1 and target["place"] not in told:
-            told.add(target["place"])
+        if len(pool) > 1 and target["place"] not in shown_already:
+            shown_already.add(target["place"])
             sharing = SHARING["" if target["weight"] is not None else str(record["balance"])]
             yield f"    {target['place']}. one of these, {sharing}:"
         bullet = "       -" if len(pool) > 1 else f"    {target['place']}."
@@ -133,9 +133,9 @@ def _moment(seconds: Json) -> str:
 
 def _lines(records: Sequence[JsonObject]) -> Iterator[str]:
     """Yield a line for each route: id, aliases, pipeline, targets, tools."""
-    told = [_line(record) for record in records]
-    widths = [max(len(row[column]) for row in told) for column in range(3)]
-    for row in told:
+    rows = [_line(record) for record in records]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
         yield "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), *row[3:]]).rstrip()
 
 

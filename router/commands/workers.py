@@ -17,13 +17,13 @@ SILENCE = 30.0
 
 
 class Workers(Multiprocess):
-    """Worker processes that get SIGHUP, and are replaced if they end or hang. `told`: an operator has asked the server to end.
+    """Worker processes that get SIGHUP, and are replaced if they end or hang. `asked_to_end`: an operator has asked the server to end.
 
     uvicorn itself would replace all workers on SIGHUP. A worker without a sign of life for SILENCE is killed and replaced. uvicorn's own
     limit is five seconds, also while a worker starts: on a busy machine each new worker took another's place, and none ever served.
     """
 
-    told = served = False
+    asked_to_end = served = False
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket], clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(config, sockets)
@@ -45,12 +45,12 @@ class Workers(Multiprocess):
 
     def handle_int(self) -> None:
         """End, as was said."""
-        self.told = True
+        self.asked_to_end = True
         super().handle_int()
 
     def handle_term(self) -> None:
         """End, as was said."""
-        self.told = True
+        self.asked_to_end = True
         super().handle_term()
 
     def keep_subprocess_alive(self) -> None:

@@ -11,7 +11,7 @@ from router.config.remedies import Advice, example
 from router.config.secrecy import without_secret_queries
 from router.config.values import Name, Secret
 from router.errors import Complaint, Misfit, Place
-from router.signature import Anything, Choice, Either, Listing, Record, Scalar, Shape, Spelled, Table
+from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Record, Shape, Spelled
 
 LITERAL_SECRET = re.compile(
     r"""(?i)((?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-)|\d{1,3}(?:ms|s|m|h)?\s*[,}\n]|\d{1,3}(?:ms|s|m|h)?\s*$)[^\s,}].*""",
@@ -117,13 +117,13 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
             return _either(node, options, complaints, what)
         case Record():
             return _record(node, shape, complaints, what)
-        case Table():
+        case MapOf():
             return _table(node, shape, complaints, what)
-        case Listing(item):
+        case ListOf(item):
             return _listing(node, item, complaints, what)
         case Anything():
             return _anything(node, complaints)
-        case Scalar() | Choice() | Spelled():
+        case Plain() | OneOf() | Spelled():
             return _text(node, shape, complaints, what)
 
 
@@ -136,11 +136,11 @@ def _to_set(unset: str) -> str:
 def _stand_in(shape: Shape) -> object:
     """Return some value of this shape, for a scalar whose own value is unknown and not needed."""
     match shape:
-        case Choice(values):
+        case OneOf(values):
             return values[0]
         case Spelled():
             return _example(shape)
-        case Scalar(kind):
+        case Plain(kind):
             return {"string": "unset", "boolean": False, "integer": 1, "number": 1.0, "null": None}[kind]  # within all bounds there are
         case Either(options):
             return _stand_in(options[0])
@@ -155,7 +155,7 @@ def _example(shape: Spelled) -> object:
         return UNFIT
 
 
-def _text(node: Node, shape: Scalar | Choice | Spelled, complaints: Complaints, what: str) -> object:
+def _text(node: Node, shape: Plain | OneOf | Spelled, complaints: Complaints, what: str) -> object:
     if not isinstance(node, document.Scalar):
         complaints.add(node.place, f"{what} takes {_wanted(shape)}, not a {'list' if isinstance(node, document.Listing) else 'mapping'}")
         return UNFIT
@@ -163,7 +163,7 @@ def _text(node: Node, shape: Scalar | Choice | Spelled, complaints: Complaints, 
         complaints.add(node.place, f"{what} has no value: {_wanted(shape)} is needed")
         return UNFIT
     match shape:
-        case Choice(values):
+        case OneOf(values):
             if node.text in values:
                 return node.text
             complaints.add(
@@ -172,7 +172,7 @@ def _text(node: Node, shape: Scalar | Choice | Spelled, complaints: Complaints, 
             return UNFIT
         case Spelled():
             return _spelled(node, shape, complaints)
-        case Scalar(kind, bounds):
+        case Plain(kind, bounds):
             value = _scalar(node, kind, complaints, what)
             if bounds is not None and isinstance(value, int | float) and not bounds.hold(value):
                 complaints.add(node.place, f"{what.strip('`')} must be {bounds}")
@@ -202,8 +202,8 @@ def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> o
         misfit = error if isinstance(error, Misfit) else Misfit(f"this is no {shape.name} such as {shape.example}")
         # A message that begins with a backtick quotes the text: what a variable holds is never shown, not a piece of it.
         quoted = node.source != node.text and misfit.message.startswith("`")
-        told = f"what `{node.source}` holds is no {shape.name} such as {shape.example}" if quoted else misfit.message
-        complaints.add(node.place, told)
+        mistake = f"what `{node.source}` holds is no {shape.name} such as {shape.example}" if quoted else misfit.message
+        complaints.add(node.place, mistake)
         return UNFIT
     if isinstance(value, Name):
         value.place, value.source = node.place, node.source
@@ -256,20 +256,20 @@ HINTS = {
 
 def _wanted(shape: Shape) -> str:
     match shape:
-        case Choice(values):
+        case OneOf(values):
             return "one of " + ", ".join(values)
         case Spelled(name, _, _, shown):
             return f"a {name}, e.g. {shown}"
-        case Scalar(kind):
+        case Plain(kind):
             return WANTED[kind]
-        case Listing(item):
+        case ListOf(item):
             return f"a list, e.g. [{item.example if isinstance(item, Spelled) else '…'}]"
         case Record():
             return f"a mapping, e.g. {example(shape)}"
-        case Table():
+        case MapOf():
             return f"a mapping of names, e.g. {example(shape)}"
         case Either(options):
-            return " or ".join(_wanted(option) for option in options if option != Scalar("null"))
+            return " or ".join(_wanted(option) for option in options if option != Plain("null"))
         case Anything():
             return "a value"
 
@@ -303,7 +303,7 @@ def _as_table(node: Node, item: Shape) -> str:
     return f", not {'a list' if isinstance(node, document.Listing) else 'a text'}: write `{shown}`"
 
 
-def _table(node: Node, table: Table, complaints: Complaints, what: str) -> object:
+def _table(node: Node, table: MapOf, complaints: Complaints, what: str) -> object:
     if not isinstance(node, document.Table):
         complaints.add(node.place, f"{what} takes a mapping of names{_as_table(node, table.item)}")
         return UNFIT
@@ -376,7 +376,7 @@ def _lifted(node: document.Table, record: Record, complaints: Complaints) -> doc
 def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.Table, record: Record) -> bool:
     """Return True if a key among names belongs to the mapping above, and nothing in it is what the names take."""
     key, entry = pair
-    if not isinstance(shape, Table) or not isinstance(shape.item, Record) or not isinstance(entry, document.Table):
+    if not isinstance(shape, MapOf) or not isinstance(shape.item, Record) or not isinstance(entry, document.Table):
         return False
     fits = any(shape.item.field(inner.text) is not None for inner, _ in entry.pairs)
     return record.field(key.text) is not None and above.get(key.text) is None and not fits and bool(entry.pairs)
@@ -448,11 +448,11 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
     if not meant:
         complaints.add(node.place, f"{what} takes {_wanted(Either(options))}{_pooled(node, options)}")
         return UNFIT
-    lists = [option for option in options if isinstance(option, Listing)]
+    lists = [option for option in options if isinstance(option, ListOf)]
     if all(isinstance(option, Record) for option in meant) and (hint := _pooled(node, options)) and _better_inside(node, meant, lists):
         complaints.add(node.place, f"{what} takes {_wanted(Either(tuple(one for one in options if one not in meant)))}{hint}")
         return UNFIT
-    if isinstance(node, document.Scalar) and not node.unset and isinstance(only := meant[0], Choice) and len(meant) == 1:
+    if isinstance(node, document.Scalar) and not node.unset and isinstance(only := meant[0], OneOf) and len(meant) == 1:
         others = [f" or {_wanted(option)}" for option in options if isinstance(option, Record)]
         if node.text not in only.values and not is_null(node) and others:
             hint = _close(node.text, only.values) or _switch(node.text, only.values)
@@ -474,7 +474,7 @@ def _known_keys(node: Node, shape: Shape) -> int:
     return sum(shape.field(key.text) is not None for key, _ in node.pairs)
 
 
-def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[Listing]) -> bool:
+def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[ListOf]) -> bool:
     """Return True if an entry of a list shape has more of the mapping's keys than the records that may stand there."""
     inside = [option for one in lists for option in (one.item.options if isinstance(one.item, Either) else (one.item,))]
     most = max((_known_keys(node, option) for option in inside), default=0)
@@ -483,7 +483,7 @@ def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[Listing])
 
 def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
     """Return the hint where a mapping stands alone that belongs in a list."""
-    takes = any(isinstance(one, Listing) and isinstance(node, kinds(one.item)) for one in options)
+    takes = any(isinstance(one, ListOf) and isinstance(node, kinds(one.item)) for one in options)
     if not takes or not isinstance(node, document.Table):
         return ""
     shown = ", ".join(f"{key.text}: {value.source if isinstance(value, document.Scalar) else '…'}" for key, value in node.pairs)
@@ -493,13 +493,13 @@ def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
 def kinds(shape: Shape) -> tuple[type, ...]:
     """Return the kinds of nodes that may be meant as a value of this shape."""
     match shape:
-        case Scalar("null"):
+        case Plain("null"):
             return ()  # an unwanted key is left out: an empty value is a slip
-        case Scalar() | Choice() | Spelled():
+        case Plain() | OneOf() | Spelled():
             return (document.Scalar,)
-        case Listing():
+        case ListOf():
             return (document.Listing,)
-        case Record() | Table():
+        case Record() | MapOf():
             return (document.Table,)
         case Either(options):
             return tuple(kind for option in options for kind in kinds(option))

@@ -14,9 +14,9 @@ from router.chat import Circumstances, Params
 from router.config import document
 from router.config.binding import Complaints, bind_fields, did_you_mean, file_meant, step_meant
 from router.config.conditions import ClaimName, RequestHeader, When, Word
-from router.config.document import Node, Table, Unreadable
+from router.config.document import Node, Table, UnreadableYaml
 from router.config.drill_file import check_names, joined
-from router.config.entries import Known, check_entries
+from router.config.entries import KnownCallers, check_entries
 from router.config.env_file import EnvFile
 from router.config.environment import ENV_FILE, Environment
 from router.config.facts import FactsConfig
@@ -90,7 +90,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Breaker:
+class BreakerConfig:
     """Circuit breaker: a target that keeps failing gets no requests for a while.
 
     failures: failed tries in a row, of any requests, that open it
@@ -106,7 +106,7 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hedge:
+class HedgeConfig:
     """Hedging: a second target is asked while the first is late; the first of them to start gives the answer.
 
     after: delay before the second call; unless given, it is learned from the first target's time to first token
@@ -224,7 +224,7 @@ MODEL_KEYS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class TargetConfig:
     """A target of requests: a provider's model, or a script.
 
     model: a LiteLLM model name, provider/model
@@ -306,7 +306,7 @@ class Defaults:
 
     timeout: Timeout = field(default_factory=Timeout)
     retry: Retry = field(default_factory=Retry)
-    breaker: Breaker = field(default_factory=Breaker)
+    breaker: BreakerConfig = field(default_factory=BreakerConfig)
     balance: Literal["least_busy", "latency"] = "least_busy"
     rescue: Literal["continue", "fail"] = "continue"
     affinity: Literal["chat", "off"] = "chat"
@@ -348,9 +348,9 @@ class Route:
     reasoning: Literal["hide", "show"] = "hide"
     timeout: Timeout = field(default_factory=Timeout)
     retry: Retry = field(default_factory=Retry)
-    breaker: Breaker = field(default_factory=Breaker)
+    breaker: BreakerConfig = field(default_factory=BreakerConfig)
     balance: Literal["least_busy", "latency"] = "least_busy"
-    hedge: Hedge | None = None
+    hedge: HedgeConfig | None = None
     cache: Cache | None = None
     rescue: Literal["continue", "fail"] = "continue"
     affinity: Literal["chat", "off"] = "chat"
@@ -551,7 +551,7 @@ LEAST_ADMIN_KEY = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admin:
+class AdminConfig:
     """Access to /admin, /metrics and /docs: unless a key is declared, from this machine alone.
 
     key: gives access from anywhere, e.g. ${ROUTER_ADMIN_KEY}
@@ -638,7 +638,7 @@ class Server:
     reload: Literal["auto", "on", "off"] | Reloading = "auto"
     redis: RedisAddress | None = None
     drain: Seconds = 30.0
-    admin: Admin = field(default_factory=Admin)
+    admin: AdminConfig = field(default_factory=AdminConfig)
     otel: Otel | None = None
     max_streams: Annotated[int, Bounds(1, 1_000_000)] | None = None
     proxies: tuple[Network, ...] = ()
@@ -765,7 +765,7 @@ class Routes:
     drills: faults and expected results; more of them may stand in drills.yaml beside this file
     """
 
-    targets: dict[Reference, Target]
+    targets: dict[Reference, TargetConfig]
     routes: dict[Reference, Route]
     defaults: Defaults = field(default_factory=Defaults)
     server: Server = field(default_factory=Server)
@@ -883,7 +883,7 @@ def _routes_tree(snapshot: Snapshot, environment: Environment, complaints: Compl
 def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
     try:
         node = document.parse(snapshot.texts[file], file, complaints.add)
-    except Unreadable as unreadable:
+    except UnreadableYaml as unreadable:
         complaints.add(unreadable.complaint.place, unreadable.complaint.message)
         return None
     if node is None or document.is_null(node):
@@ -957,7 +957,7 @@ def through(routes: Routes) -> Routes:
     def led(one: Reached) -> Reached:
         return replace(one, proxy=one.proxy or network.proxy, ca=one.ca or network.ca)
 
-    def target(one: Target) -> Target:
+    def target(one: TargetConfig) -> TargetConfig:
         if one.model is None:
             return one
         here = one.api_base is not None and is_this_machine(urlsplit(one.api_base).hostname or "")
@@ -1057,12 +1057,12 @@ def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) ->
                 complaints.add(keys.place, f"the key of `{name}` names a route that there is not{did_you_mean('', known)}")
 
 
-def _callers_known(tree: Node | None, routes: Routes) -> Known | None:
+def _callers_known(tree: Node | None, routes: Routes) -> KnownCallers | None:
     """Return the callers that a condition may name; None where `server.auth` has a mistake."""
     auth = routes.server.auth
     if isinstance(auth, Auth):
-        return Known({str(name): key for name, key in (auth.keys or {}).items()}, auth.jwt is not None)
-    return None if isinstance(_at(tree, "server", "auth"), Table) else Known({}, jwt=False)
+        return KnownCallers({str(name): key for name, key in (auth.keys or {}).items()}, auth.jwt is not None)
+    return None if isinstance(_at(tree, "server", "auth"), Table) else KnownCallers({}, jwt=False)
 
 
 def _check_limits(tree: Node | None, complaints: Complaints) -> None:

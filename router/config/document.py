@@ -57,7 +57,7 @@ class Table:
 Node = Scalar | Listing | Table
 
 
-class Unreadable(Exception):
+class UnreadableYaml(Exception):
     """Text that is not YAML, or not YAML that is read here. Bears the one complaint."""
 
     def __init__(self, complaint: Complaint) -> None:
@@ -68,8 +68,8 @@ class Unreadable(Exception):
 def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node | None:
     """Return the tree of one document; None for an empty one. Raise Unreadable where it is not YAML."""
     if len(text) > MAX_BYTES:
-        raise Unreadable(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
-    reader = _Reader(file, complain)
+        raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
+    reader = _NodeReader(file, complain)
     try:
         events = yaml.parse(text, Loader=yaml.CSafeLoader)
         return reader.document(events)
@@ -77,19 +77,19 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
         raise unreadable(error, text, file) from None
 
 
-def unreadable(error: yaml.YAMLError, text: str, file: str) -> Unreadable:
+def unreadable(error: yaml.YAMLError, text: str, file: str) -> UnreadableYaml:
     """Return the error for a text that is not YAML, with its one complaint."""
     if isinstance(error, yaml.MarkedYAMLError):
         line, column, advice = explained(error, text)
-        return Unreadable(Complaint(Place(file, line, column), f"this is not YAML: {advice}"))
+        return UnreadableYaml(Complaint(Place(file, line, column), f"this is not YAML: {advice}"))
     if isinstance(error, yaml.reader.ReaderError):
         before = text.encode()[: error.position].decode()
         place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        return Unreadable(Complaint(place, f"this is not YAML: {error.reason}"))
-    return Unreadable(Complaint(Place(file, 1, 1), f"this is not YAML: {error}"))
+        return UnreadableYaml(Complaint(place, f"this is not YAML: {error.reason}"))
+    return UnreadableYaml(Complaint(Place(file, 1, 1), f"this is not YAML: {error}"))
 
 
-class _Reader:
+class _NodeReader:
     def __init__(self, file: str, complain: Callable[[Place, str], None]) -> None:
         self._file = file
         self._complain = complain
@@ -117,7 +117,7 @@ class _Reader:
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
         place = self._place(event)
         if depth > MAX_DEPTH:
-            raise Unreadable(Complaint(place, f"nested deeper than {MAX_DEPTH} levels"))
+            raise UnreadableYaml(Complaint(place, f"nested deeper than {MAX_DEPTH} levels"))
         match event:
             case yaml.AliasEvent():
                 return self._alias(event, place)
@@ -137,7 +137,7 @@ class _Reader:
     def _alias(self, event: yaml.AliasEvent, place: Place) -> Node:
         node = self._anchors.get(event.anchor or "")
         if node is None:
-            raise Unreadable(
+            raise UnreadableYaml(
                 Complaint(
                     place,
                     f"`*` begins an alias, and no anchor &{event.anchor} stands above: write `{event.anchor}` without it, or in quotes",
@@ -145,7 +145,7 @@ class _Reader:
             )
         self._aliased += _size(node)
         if self._aliased > MAX_ALIASES:
-            raise Unreadable(Complaint(place, f"aliases repeat more than {MAX_ALIASES} nodes"))
+            raise UnreadableYaml(Complaint(place, f"aliases repeat more than {MAX_ALIASES} nodes"))
         return node
 
     def _items(self, events: Iterator[yaml.Event], depth: int) -> Iterator[Node]:

@@ -15,7 +15,7 @@ WHEN = record_of(When)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownCallers:
     """Callers that the configuration knows.
 
     keys: the callers with a key, by name
@@ -27,7 +27,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RouteEntry:
     """A target in the targets of a route. `condition`: its `when` as a tree, where it has one."""
 
     name: document.Scalar
@@ -35,7 +35,7 @@ class Entry:
     when: When | None = None
 
 
-def check_entries(tree: Node | None, known: Known | None, complaints: Complaints) -> None:
+def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Complaints) -> None:
     """Complain of entries that are never asked; warn of routes in which a question may find no entry.
 
     `known`: None where the callers are not known, because of another mistake.
@@ -69,14 +69,14 @@ def _size(targets: Node) -> int:
             return 1
 
 
-def _entries(node: Node | None, condition: Node | None = None) -> Iterator[Entry]:
+def _entries(node: Node | None, condition: Node | None = None) -> Iterator[RouteEntry]:
     """Yield the targets below a node, in order, without those whose condition has a mistake: it is complained of elsewhere."""
     match node:
         case document.Scalar() if node.text and not (node.unset or node.forgiven):
             if condition is None:
-                yield Entry(node)
+                yield RouteEntry(node)
             elif isinstance(condition, Table) and isinstance(when := bind(condition, WHEN, Complaints({})), When):
-                yield Entry(node, condition, when)
+                yield RouteEntry(node, condition, when)
         case document.Listing(items=items):
             for item in items:
                 yield from _entries(item, condition)
@@ -86,7 +86,7 @@ def _entries(node: Node | None, condition: Node | None = None) -> Iterator[Entry
             pass
 
 
-def _check_order(route: str, entries: Sequence[Entry], complaints: Complaints) -> None:
+def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complaints) -> None:
     """Complain of a repeated target whose earlier entries hold wherever this one does."""
     for number, entry in enumerate(entries):
         earlier = [one for one in entries[:number] if one.name.text == entry.name.text]
@@ -107,7 +107,7 @@ def _check_order(route: str, entries: Sequence[Entry], complaints: Complaints) -
         )
 
 
-def _check_condition(route: str, declared: Node, entry: Entry, known: Known, complaints: Complaints) -> None:
+def _check_condition(route: str, declared: Node, entry: RouteEntry, known: KnownCallers, complaints: Complaints) -> None:
     """Complain of conditions that hold for no caller."""
     condition, when = entry.condition, entry.when
     if condition is None or when is None:
@@ -134,7 +134,7 @@ def _check_condition(route: str, declared: Node, entry: Entry, known: Known, com
         )
 
 
-def _check_callers(route: str, condition: Table, known: Known, complaints: Complaints) -> None:
+def _check_callers(route: str, condition: Table, known: KnownCallers, complaints: Complaints) -> None:
     caller = condition.get("caller")
     named = caller.items if isinstance(caller, document.Listing) else (caller,)
     for one in named:
@@ -154,7 +154,7 @@ def _may_ask(key: ApiKey, route: str) -> bool:
     return key.routes is None or route in key.routes
 
 
-def _has_budget(route: str, declared: Node, when: When, known: Known) -> bool:
+def _has_budget(route: str, declared: Node, when: When, known: KnownCallers) -> bool:
     """Return True if a limit on money or tokens counts a question for which the rest of the condition holds."""
     limit = declared.get("limit") if isinstance(declared, Table) else None
     if isinstance(limit, Table) and any(limit.get(name) is not None for name in ("spend", "tokens")):

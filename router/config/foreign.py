@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import yaml
 
-from router.config.document import MAX_BYTES, MAX_DEPTH, Unreadable, unreadable
+from router.config.document import MAX_BYTES, MAX_DEPTH, UnreadableYaml, unreadable
 from router.errors import Complaint, Place
 
 Plain: TypeAlias = "str | int | float | bool | None"
@@ -20,70 +20,70 @@ MERGE = "tag:yaml.org,2002:merge"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Located:
     """A value and where it stands: a scalar, a list or a mapping of texts."""
 
     place: Place
-    value: "Plain | tuple[Said, ...] | Mapping[str, Said]"
+    value: "Plain | tuple[Located, ...] | Mapping[str, Located]"
 
     @property
-    def table(self) -> "Mapping[str, Said]":
+    def table(self) -> "Mapping[str, Located]":
         """The mapping that it is; empty where it is none."""
         return self.value if isinstance(self.value, Mapping) else {}
 
     @property
-    def items(self) -> "tuple[Said, ...]":
+    def items(self) -> "tuple[Located, ...]":
         """The list that it is; empty where it is none."""
         return self.value if isinstance(self.value, tuple) else ()
 
 
-def understood(text: str, file: str) -> Said | None:
+def understood(text: str, file: str) -> Located | None:
     """Return the value of a document; None for an empty one. Raise Unreadable where it is not YAML."""
     if len(text) > MAX_BYTES:
-        raise Unreadable(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
+        raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
     try:
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise unreadable(error, text, file) from None
-    return None if root is None else _Reader(file).said(root, 0)
+    return None if root is None else _ForeignReader(file).said(root, 0)
 
 
-class _Reader:
+class _ForeignReader:
     def __init__(self, file: str) -> None:
         self._file = file
-        self._known: dict[int, Said] = {}
+        self._known: dict[int, Located] = {}
         """Nodes that were read already: an alias is the same node again, however often it is repeated."""
         self._constructor = yaml.constructor.SafeConstructor()
 
-    def said(self, node: yaml.Node, depth: int) -> Said:
+    def said(self, node: yaml.Node, depth: int) -> Located:
         if depth > MAX_DEPTH:
-            raise Unreadable(Complaint(self._place(node), f"nested deeper than {MAX_DEPTH} levels"))
+            raise UnreadableYaml(Complaint(self._place(node), f"nested deeper than {MAX_DEPTH} levels"))
         if (known := self._known.get(id(node))) is not None:
             return known
         place = self._place(node)
         match node:
             case yaml.MappingNode():
-                made = Said(place, dict(self._pairs(node, depth)))
+                made = Located(place, dict(self._pairs(node, depth)))
             case yaml.SequenceNode():
-                made = Said(place, tuple(self.said(item, depth + 1) for item in node.value))
+                made = Located(place, tuple(self.said(item, depth + 1) for item in node.value))
             case _:
-                made = Said(place, self._scalar(node))
+                made = Located(place, self._scalar(node))
         self._known[id(node)] = made
         return made
 
-    def _pairs(self, node: yaml.MappingNode, depth: int) -> Iterator[tuple[str, Said]]:
+    def _pairs(self, node: yaml.MappingNode, depth: int) -> Iterator[tuple[str, Located]]:
         """Yield a mapping's keys and values, those of `<<` first: the mapping's own come after them and win."""
         for key, value in node.value:
             if key.tag == MERGE:
                 merged = reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]
                 for one in merged:
                     if not isinstance(one, yaml.MappingNode):
-                        raise Unreadable(Complaint(self._place(one), "`<<` takes a mapping, or a list of them"))
+                        raise UnreadableYaml(Complaint(self._place(one), "`<<` takes a mapping, or a list of them"))
                     yield from self.said(one, depth + 1).table.items()
         for key, value in node.value:
             if key.tag != MERGE:
                 if not isinstance(key, yaml.ScalarNode):
-                    raise Unreadable(Complaint(self._place(key), "a key must be a plain word"))
+                    raise UnreadableYaml(Complaint(self._place(key), "a key must be a plain word"))
                 yield key.value, self.said(value, depth + 1)
 
     def _scalar(self, node: yaml.Node) -> Plain:

@@ -100,9 +100,9 @@ def lines(text: str) -> dict[Name, ApiKey]:
         try:
             found[name_of(words[0])] = _line(words[1:])
         except Misfit as misfit:
-            told = misfit.message
+            complaint = misfit.message
             raise Misfit(
-                f"line {number} of the keys: {told if not told.startswith('`') else 'write NAME HASH [expires=…] [routes=…] [user=…]'}"
+                f"line {number} of the keys: {complaint if not complaint.startswith('`') else 'write NAME HASH [expires=…] [routes=…] [user=…]'}"
             ) from None
         if len({key.hash for key in found.values()}) < len(found):
             raise Misfit(f"line {number} of the keys: this key stands in an earlier line")

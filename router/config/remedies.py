@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.config.document import VARIABLE, Listing, Node, Scalar, Table
-from router.signature import Choice, Either, Field, Record, Shape, Spelled
-from router.signature import Listing as ListingShape
-from router.signature import Scalar as ScalarShape
-from router.signature import Table as TableShape
+from router.signature import Either, Field, OneOf, Record, Shape, Spelled
+from router.signature import ListOf as ListingShape
+from router.signature import MapOf as TableShape
+from router.signature import Plain as ScalarShape
 
 LITELLM = "a configuration of LiteLLM's is turned into ours by `router import litellm FILE -o routes.yaml`"
 STARTED = "it is said where the router is started: `router serve --{word} {value}`"
@@ -141,8 +141,12 @@ class Advice:
         found = sorted(self.places.get(word, ()), key=lambda spot: len(spot.path))
         if not found:
             return ""
-        told = f"it belongs in `{found[0].path[0]}`: write `{_written(found[0], value)}`"
-        return f"{told}, or `- params: {{{word}: {_shown(found[0].shape, value)}}}` in the pipeline" if found[0].owner == "Params" else told
+        advice = f"it belongs in `{found[0].path[0]}`: write `{_written(found[0], value)}`"
+        return (
+            f"{advice}, or `- params: {{{word}: {_shown(found[0].shape, value)}}}` in the pipeline"
+            if found[0].owner == "Params"
+            else advice
+        )
 
 
 def _snake(word: str) -> str:
@@ -189,7 +193,7 @@ def _shown(shape: Shape, value: Node) -> str:
         for option in options:
             if isinstance(option, ScalarShape) and option.kind in ("integer", "number", "boolean") and re.fullmatch(r"[\w.-]+", value.text):
                 return value.text
-            if isinstance(option, Choice) and value.text in option.values:
+            if isinstance(option, OneOf) and value.text in option.values:
                 return value.text
             if isinstance(option, Spelled) and option.name in HARMLESS and re.fullmatch(r"[\w./%-]+", value.text):
                 return value.text
@@ -202,7 +206,7 @@ def example(shape: Shape) -> str:
         case Spelled():
             text = shape.example if len(shape.example) <= WIDEST else f"{shape.example[:7]}…"
             return f'"{text}"' if text.startswith("$") else text
-        case Choice(values):
+        case OneOf(values):
             return values[0]
         case ScalarShape(kind):
             return {"string": "…", "boolean": "true", "integer": "1", "number": "1.0", "null": "~"}[kind]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from router.config.snapshot import DRILLS, FOLDERS, walked
 
-MOST_LINKS = 40
+MAX_LINKS = 40
 """Links on the way to one file, as the kernel counts."""
 
 
@@ -23,7 +23,7 @@ class Watched:
     """Path, device and inode: a folder that took the place of another is a new one."""
     names: frozenset[str]
     """Paths whose changes count: files in the folders, and the folders themselves."""
-    whole: frozenset[str]
+    whole_folders: frozenset[str]
     """Folders in which every change counts."""
 
     @property
@@ -33,26 +33,26 @@ class Watched:
 
     def counts(self, _: object, path: str) -> bool:
         """Return True if a change of this path may be an edit."""
-        return path in self.names or str(Path(path).parent) in self.whole
+        return path in self.names or str(Path(path).parent) in self.whole_folders
 
 
 def watched(routes: Path, others: Iterable[Path]) -> Watched:
     """Return the watch for the routes file, drills.yaml, pipelines/ and tools/ beside it, and these other files."""
     root = routes.absolute().parent
-    whole: set[str] = set()
+    whole_folders: set[str] = set()
     files = [routes.absolute(), root / DRILLS, *others, *(root / folder for folder in FOLDERS)]
     for folder in FOLDERS:
         for parent, names in walked(root / folder):
-            whole.add(os.path.realpath(parent))
+            whole_folders.add(os.path.realpath(parent))
             files += [path for name in names if (path := Path(parent, name)).is_symlink()]
     names = {Path(os.path.realpath(part.parent), part.name) for file in files for part in _way(file)}
-    folders = {*whole, *(str(name.parent) for name in names)}
-    return Watched(frozenset(_known(folders)), frozenset({*map(str, names), *folders}), frozenset(whole))
+    folders = {*whole_folders, *(str(name.parent) for name in names)}
+    return Watched(frozenset(_known(folders)), frozenset({*map(str, names), *folders}), frozenset(whole_folders))
 
 
 def _way(path: Path) -> Iterator[Path]:
     """Yield each replaceable path on the way to a file: links, the file itself, or the first missing part."""
-    for _ in range(MOST_LINKS):
+    for _ in range(MAX_LINKS):
         for part in (*reversed(path.parents), path):
             try:
                 leads = part.readlink()

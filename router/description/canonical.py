@@ -12,7 +12,7 @@ from router.config.binding import LITERAL_SECRET, UNFIT, Complaints, bind, kinds
 from router.config.document import NUMBER, TRUTHS, Node
 from router.config.secrecy import secret_in_name
 from router.config.values import Secret
-from router.signature import Anything, Either, Listing, Record, Scalar, Shape, Spelled, Table
+from router.signature import Anything, Either, ListOf, MapOf, Plain, Record, Shape, Spelled
 
 STARS = "***"
 MARKED = re.compile(r"\*\*\* \([0-9a-f]{8}\)")
@@ -28,9 +28,9 @@ def canonical(node: Node | None, shape: Shape, default: object = None) -> Json:
         case Record():
             pairs = {item.name: (node.get(item.name) if isinstance(node, document.Table) else None, item) for item in shape.fields}
             return {name: canonical(value, item.shape, item.default) for name, (value, item) in pairs.items()}
-        case Table(item):
+        case MapOf(item):
             return {key.text: canonical(value, item) for key, value in node.pairs} if isinstance(node, document.Table) else {}
-        case Listing(item):
+        case ListOf(item):
             return [canonical(one, item) for one in node.items] if isinstance(node, document.Listing) else []
         case Either(options):
             return canonical(node, _meant(node, options))
@@ -49,9 +49,9 @@ def of_value(value: object, shape: Shape) -> Json:
             return {item.name: of_value(getattr(value, item.name), item.shape) for item in fields}
         case Either(options):
             return of_value(value, next((option for option in options if _holds(option, value)), Anything()))
-        case Listing(item):
+        case ListOf(item):
             return [of_value(one, item) for one in cast("Sequence[object]", value)]
-        case Table(item):
+        case MapOf(item):
             return {key: of_value(one, item) for key, one in cast("Mapping[str, object]", value).items()}
         case Spelled(write=write) if write is not None:
             return write(value)
@@ -128,11 +128,11 @@ def _holds(shape: Shape, value: object) -> bool:
     match shape:
         case Record(build=build):
             return type(value) is build
-        case Listing():
+        case ListOf():
             return isinstance(value, tuple | list)
-        case Table():
+        case MapOf():
             return isinstance(value, Mapping)
-        case Scalar("null"):
+        case Plain("null"):
             return False
         case _:
             return True

@@ -8,7 +8,7 @@ from router.description.described import DEFAULTS, Description, conditions, entr
 from router.description.order import reordered
 from router.description.sentences import Change, brief, listed, worded
 
-MOST = 200
+MAX_SENTENCE_CHARS = 200
 """Characters of a sentence that names the old and the new value; a longer one only names the key."""
 BECOMES = {
     "cache": ("cached from now on: {}", "no longer cached"),
@@ -55,9 +55,9 @@ def _becomes(path: str, was: Json, now: Json) -> str:
     if _texts(was) and _texts(now):
         return _lists(path, listing(was), listing(now))
     before, after = worded(was, path), worded(now, path)
-    told = f"{path} {before} → {after}"
-    sayable = before != after and len(told) <= MOST and told.isprintable()
-    return told if sayable and not any(listing(one) for one in (was, now)) else f"{path} changed"
+    sentence = f"{path} {before} → {after}"
+    sayable = before != after and len(sentence) <= MAX_SENTENCE_CHARS and sentence.isprintable()
+    return sentence if sayable and not any(listing(one) for one in (was, now)) else f"{path} changed"
 
 
 def _texts(value: Json) -> bool:
@@ -80,10 +80,10 @@ def _ids(before: Description, after: Description) -> Iterator[Change]:
     for name, route in after.routes.items():
         if name not in before.routes:
             asked = ", ".join(names(entries(route)))
-            told = f"route {name} is new: pipeline {route.get('pipeline')}, targets {asked}"
+            sentence = f"route {name} is new: pipeline {route.get('pipeline')}, targets {asked}"
             if name in was:
-                told += f"; it was an alias of {was[name]}"
-            yield Change("route", name, "", None, {key: one for key, one in route.items() if key != "own"}, told)
+                sentence += f"; it was an alias of {was[name]}"
+            yield Change("route", name, "", None, {key: one for key, one in route.items() if key != "own"}, sentence)
     for alias, owner in was.items():
         if alias in before.routes or alias in after.routes:
             continue
@@ -95,25 +95,25 @@ def _ids(before: Description, after: Description) -> Iterator[Change]:
         if alias not in was and alias not in after.routes:
             yield Change("alias", alias, "", None, owner, f"alias {alias} is new: it asks {owner}")
     if before.first != after.first:
-        told = f"a request that names no model is answered by {after.first}, no longer by {before.first}"
-        yield Change("route", after.first, "", before.first, after.first, told)
+        sentence = f"a request that names no model is answered by {after.first}, no longer by {before.first}"
+        yield Change("route", after.first, "", before.first, after.first, sentence)
 
 
 def _route_gone(name: str, before: Description, after: Description) -> Change:
     now = after.ids
     orphans = [alias for alias, owner in before.ids.items() if owner == name and alias != name and alias not in now]
     if name in now:
-        told = f"route {name} is gone: it is an alias of {now[name]} now"
+        sentence = f"route {name} is gone: it is an alias of {now[name]} now"
         if orphans:
-            told += f"; clients of its aliases {listed(orphans)} get 404"
+            sentence += f"; clients of its aliases {listed(orphans)} get 404"
     elif orphans:
-        told = f"route {name} is gone: its clients get 404, and so do those of its alias{'es' * (len(orphans) > 1)} {listed(orphans)}"
+        sentence = f"route {name} is gone: its clients get 404, and so do those of its alias{'es' * (len(orphans) > 1)} {listed(orphans)}"
     else:
-        told = f"route {name} is gone: its clients get 404"
+        sentence = f"route {name} is gone: its clients get 404"
     twin = next((one for one in after.routes if one not in before.routes and _alike(before.routes[name], after.routes[one])), None)
     if twin and name not in now:
-        told += f" ({twin} is declared as it was)"
-    return Change("route", name, "", {key: one for key, one in before.routes[name].items() if key != "own"}, None, told)
+        sentence += f" ({twin} is declared as it was)"
+    return Change("route", name, "", {key: one for key, one in before.routes[name].items() if key != "own"}, None, sentence)
 
 
 def _alike(one: JsonObject, other: JsonObject) -> bool:
@@ -166,8 +166,8 @@ def _targets(before: Description, after: Description) -> Iterator[Change]:
     called = {old: next((new for new, one in came.items() if one == target), None) for old, target in gone.items()}
     for name, target in gone.items():
         now = called[name]
-        told = f"target {name} is called {now} now: what is known of it is forgotten" if now else f"target {name} is gone"
-        yield Change("target", name, "", target, None, told)
+        sentence = f"target {name} is called {now} now: what is known of it is forgotten" if now else f"target {name} is gone"
+        yield Change("target", name, "", target, None, sentence)
     for name, target in came.items():
         if name not in called.values():
             yield Change("target", name, "", None, target, f"target {name} is new: {_called(target)}{_asked(name, after)}")
@@ -238,8 +238,8 @@ def _numbered(pipeline: JsonObject) -> Steps:
 
 
 def _step(word: str, options: Json) -> str:
-    told = brief(options)
-    return f"{word} ({told})" if told else word
+    sentence = brief(options)
+    return f"{word} ({sentence})" if sentence else word
 
 
 def _templates(was: JsonObject, now: JsonObject) -> Iterator[tuple[str, Json, Json, str]]:

@@ -8,7 +8,7 @@ from typing import cast
 
 from router.chat import Json, JsonObject
 from router.config import document
-from router.config.declaration import Declaration, Defaults, Drill, Route, Server, StepLine, Target, with_defaults
+from router.config.declaration import Declaration, Defaults, Drill, Route, Server, StepLine, TargetConfig, with_defaults
 from router.config.document import Node
 from router.config.kinds import CHAT_ONLY
 from router.config.network import NetworkConfig
@@ -125,19 +125,19 @@ def _member(one: Json) -> tuple[str, float | None]:
 
 def describe(declaration: Declaration) -> Description:
     """Return the description of a declaration. This takes under a millisecond for each route."""
-    whole = with_defaults(declaration.tree)
-    routes = {name: _route(node) for name, node in _pairs(whole, "routes")}
+    complete = with_defaults(declaration.tree)
+    routes = {name: _route(node) for name, node in _pairs(complete, "routes")}
     for name, node in _pairs(declaration.tree, "routes"):
         routes[name]["own"] = sorted(_said(node))
     return Description(
         first=next(iter(routes), ""),
         routes=routes,
-        targets={name: table(canonical(node, _record(Target))) for name, node in _pairs(whole, "targets")},
+        targets={name: table(canonical(node, _record(TargetConfig))) for name, node in _pairs(complete, "targets")},
         pipelines={name: _pipeline(lines, declaration) for name, lines in declaration.pipelines.items()},
         tools={name: digest(declaration.snapshot.texts.get(f"tools/{name}.py", "")) for name in declaration.tools},
-        server=_server(whole),
-        network=table(canonical(whole.get("network") or document.Table(whole.place, ()), _record(NetworkConfig))),
-        drills=dict(_drills(whole)),
+        server=_server(complete),
+        network=table(canonical(complete.get("network") or document.Table(complete.place, ()), _record(NetworkConfig))),
+        drills=dict(_drills(complete)),
     )
 
 
@@ -145,8 +145,8 @@ def understood(value: Json) -> Description:
     """Return the description that `as_json` wrote. Raise Misfit where it is not one: another version of the router may have made it."""
     said = table(value)
     parts = {name: said.get(name) for name in ("routes", "targets", "pipelines", "tools", "server", "drills")}
-    whole = all(isinstance(part, Mapping) for part in parts.values()) and isinstance(said.get("first"), str)
-    if not whole or not all(
+    complete = all(isinstance(part, Mapping) for part in parts.values()) and isinstance(said.get("first"), str)
+    if not complete or not all(
         isinstance(one, Mapping) for name in ("routes", "targets", "pipelines", "drills") for one in table(parts[name]).values()
     ):
         raise Misfit("this is no description of a configuration")

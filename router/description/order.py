@@ -29,8 +29,8 @@ def reordered(before: Pools, after: Pools) -> list[str]:
 
 
 def _said(pool: Pool) -> str:
-    told = [_named(name, weight) for name, weight in pool]
-    return told[0] if len(told) == 1 else f"[{', '.join(told)}]"
+    weighted = [_named(name, weight) for name, weight in pool]
+    return weighted[0] if len(weighted) == 1 else f"[{', '.join(weighted)}]"
 
 
 def _named(name: str, weight: float | None) -> str:

@@ -49,8 +49,8 @@ class Change:
 
     def as_json(self) -> JsonObject:
         """Return the change as a JSON object."""
-        told: JsonObject = {"about": self.about, "name": self.name, "what": self.what}
-        return {**told, "before": shown(self.before), "after": shown(self.after), "sentence": self.sentence()}
+        record: JsonObject = {"about": self.about, "name": self.name, "what": self.what}
+        return {**record, "before": shown(self.before), "after": shown(self.after), "sentence": self.sentence()}
 
 
 def sentences(changes: Sequence[Change]) -> list[str]:

@@ -9,9 +9,9 @@ else.
 
 from router.failover.breaker import NO_HINT, Breaker, Clock, Hint
 from router.failover.candidate import Candidate, Pool, Position, Switches, TargetHealth, new_health
-from router.failover.chain import PASSED_OVER, Policy, failover
+from router.failover.chain import PASSED_OVER, FailureRules, failover
 from router.failover.load import Load
-from router.failover.refusals import Listener, Reason, Refusal, RefusalChange, Refusals
+from router.failover.refusals import Listener, Reason, RefusalChange, RefusingTarget, TargetRefusals
 from router.failover.whole import embedding
 
 __all__ = [
@@ -20,18 +20,18 @@ __all__ = [
     "Breaker",
     "Candidate",
     "Clock",
+    "FailureRules",
     "Hint",
     "Listener",
     "Load",
-    "Policy",
     "Pool",
     "Position",
     "Reason",
-    "Refusal",
     "RefusalChange",
-    "Refusals",
+    "RefusingTarget",
     "Switches",
     "TargetHealth",
+    "TargetRefusals",
     "embedding",
     "failover",
     "new_health",

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from router.config.declaration import Breaker as Declared
+from router.config.declaration import BreakerConfig as Declared
 
 Clock = Callable[[], float]
 State = Literal["closed", "half_open", "open"]

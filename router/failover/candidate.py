@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from router.chat import FileSort
-from router.config.declaration import Breaker as BreakerDeclared
+from router.config.declaration import BreakerConfig as BreakerDeclared
 from router.config.declaration import Retry
 from router.events import Answer
 from router.failover.allowance import Allowance
 from router.failover.breaker import NO_HINT, Breaker, Clock, Hint
 from router.failover.load import Load, Pace
 from router.failover.prefixes import Prefixes
-from router.failover.refusals import Refusals
+from router.failover.refusals import TargetRefusals
 
 SKIPPED: dict[FileSort, str] = {"image": "skipped_vision", "document": "skipped_documents"}
 """Sort of a file → the outcome of a target that was not asked because it does not read such files."""
@@ -49,7 +49,7 @@ class TargetHealth:
     """The recent results of a target, shared by every request that asks it in the same way."""
 
     def __init__(
-        self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance, *, refusals: Refusals, clock: Clock = time.monotonic
+        self, breaker: Breaker, pace: Pace, load: Load, retries: Allowance, *, refusals: TargetRefusals, clock: Clock = time.monotonic
     ) -> None:
         self.clock = clock
         self.breaker = breaker
@@ -67,14 +67,14 @@ def new_health(
     clock: Clock = time.monotonic,
     hint: Hint = NO_HINT,
     *,
-    refusals: Refusals | None = None,
+    refusals: TargetRefusals | None = None,
 ) -> TargetHealth:
     """Return the health of a target that has not been asked yet.
     `load` and `refusals` may be shared with other healths: they belong to the target, whichever route asks it.
     """
     declared = breaker or BreakerDeclared()
     retries = Allowance((retry or Retry()).budget, reserve=RESERVE, most=RESERVE)
-    refusals = refusals or Refusals(clock=clock)
+    refusals = refusals or TargetRefusals(clock=clock)
     return TargetHealth(Breaker(declared, clock, hint), Pace(declared, clock), load or Load(clock), retries, refusals=refusals, clock=clock)
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 from tenacity import AsyncRetrying, RetryCallState
 
 from router.chat import Ask
-from router.config.declaration import Hedge as Declared
+from router.config.declaration import HedgeConfig as Declared
 from router.config.declaration import Retry, Timeout
 from router.errors import (
     LET_GO,
@@ -55,7 +55,7 @@ log = logging.getLogger("router.failover")
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class FailureRules:
     """A route's rules for failures: deadlines, retries, hedging, and what follows a break."""
 
     timeout: Timeout
@@ -64,7 +64,7 @@ class Policy:
     hedge: Declared | None = None
 
 
-def failover(targets: Sequence[Candidate | Pool], policy: Policy, chance: random.Random | None = None) -> Answer:
+def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: random.Random | None = None) -> Answer:
     """Return the answer of the first target that starts; where it breaks off, other targets continue it.
     chance: decides the order of a pool where nothing else does, and the back-off before a retry
     """
@@ -225,7 +225,7 @@ def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.
 class Chain:
     """The way of a request through the candidates, with the attempts so far."""
 
-    def __init__(self, order: Sequence[Candidate], policy: Policy, hedge: Hedge | None, ask: Ask, chance: random.Random) -> None:
+    def __init__(self, order: Sequence[Candidate], policy: FailureRules, hedge: Hedge | None, ask: Ask, chance: random.Random) -> None:
         # The target that issued the reasoning state of this turn comes first: for all others the state is lost. Targets that have been
         # slow, or whose breaker is open at another replica, come after all others; they are still asked if no other answers.
         # A file goes to targets that are known to read it before those of which that is unknown.

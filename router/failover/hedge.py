@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TypeVar
 
-from router.config.declaration import Hedge as Declared
+from router.config.declaration import HedgeConfig as Declared
 from router.failover.allowance import Allowance
 from router.failover.load import Load
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 
-from router.config.declaration import Breaker
+from router.config.declaration import BreakerConfig
 from router.failover.breaker import Clock
 
 DECAY = 10.0
@@ -51,7 +51,7 @@ class Load:
 class Pace:
     """A record of slow starts. A target that was slow again and again is not left alone: others are asked before it."""
 
-    def __init__(self, declared: Breaker, clock: Clock = time.monotonic) -> None:
+    def __init__(self, declared: BreakerConfig, clock: Clock = time.monotonic) -> None:
         self._declared = declared
         self._clock = clock
         self._slow: deque[float] = deque(maxlen=declared.failures)

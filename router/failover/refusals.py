@@ -42,7 +42,7 @@ LASTING = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusingTarget:
     """A target that refuses every question. Times by the target's clock, in seconds.
 
     since: when the first question was asked that it refused
@@ -62,7 +62,7 @@ class RefusalChange:
     """
 
     target: str
-    refusal: Refusal
+    refusal: RefusingTarget
     refuses: bool
     lasted: float
 
@@ -71,11 +71,11 @@ Listener = Callable[[RefusalChange], None]
 """Receives each change. It must neither fail nor wait."""
 
 
-class Refusals:
+class TargetRefusals:
     """The recent refusals of a target, over every route that asks it. `listeners` receive each change of `now`."""
 
     def __init__(self, target: str = "", clock: Clock = time.monotonic, listeners: Sequence[Listener] = ()) -> None:
-        self.now: Refusal | None = None
+        self.now: RefusingTarget | None = None
         """The refusal of the target; None while it answers, or nothing is known."""
         self.answered = -math.inf
         """Time at which the newest question was asked whose answer began."""
@@ -113,13 +113,13 @@ class Refusals:
     def _refuses(self, reason: Reason, since: float, as_of: float) -> None:
         before = self.now
         if before is None:
-            self.now = Refusal(reason, since, as_of)
+            self.now = RefusingTarget(reason, since, as_of)
         else:
             self.now = replace(before, reason=reason, as_of=max(before.as_of, as_of))
         if before is None or before.reason != reason:
             self._turned(self.now, refuses=True)
 
-    def _turned(self, refusal: Refusal, *, refuses: bool) -> None:
+    def _turned(self, refusal: RefusingTarget, *, refuses: bool) -> None:
         change = RefusalChange(self._target, refusal, refuses, max(0.0, self.clock() - refusal.since))
         for listener in self._listeners:
             listener(change)

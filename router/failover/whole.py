@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain, count
 from typing import Generic, TypeVar
 
-from router.embed import Embed, Embedder, Embeddings, Part, Split
+from router.embed import Embed, EmbedCall, Embedder, Embeddings, Split
 from router.errors import (
     LET_GO,
     Attempt,
@@ -34,7 +34,7 @@ from router.errors import (
 )
 from router.failover.attempt import TAKEN_UP, left_alone, report
 from router.failover.candidate import Candidate, Pool
-from router.failover.chain import BUSY, PASSED_OVER, ROUNDED, UNHEARD, Policy, delay, pause
+from router.failover.chain import BUSY, PASSED_OVER, ROUNDED, UNHEARD, FailureRules, delay, pause
 from router.usage import Usage
 
 R = TypeVar("R")
@@ -48,9 +48,9 @@ class Progress(Generic[R]):
     results: list[R]
     used: Usage | None = None
     estimate: Usage | None = None
-    part: Part[R] | None = None
+    part: EmbedCall[R] | None = None
 
-    def came(self, part: Part[R], result: R, counted: Usage | None) -> None:
+    def came(self, part: EmbedCall[R], result: R, counted: Usage | None) -> None:
         """A part has its result."""
         self.results.append(result)
         self.part = None
@@ -64,12 +64,12 @@ class Progress(Generic[R]):
         if self.part is not None:
             self._guess(self.part)
 
-    def _guess(self, part: Part[R]) -> None:
+    def _guess(self, part: EmbedCall[R]) -> None:
         guess = Usage(part.tokens())
         self.estimate = guess + self.estimate if self.estimate else guess
 
 
-def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Policy, chance: random.Random) -> Embedder:
+def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: FailureRules, chance: random.Random) -> Embedder:
     """All targets as one. `splits`: target → its calls for a question."""
 
     async def embedder(embed: Embed) -> Embeddings:
@@ -88,7 +88,9 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Policy
 class Errand:
     """The way of a question through the candidates. `attempts`: where they are noted."""
 
-    def __init__(self, order: Sequence[Candidate], policy: Policy, chance: random.Random, question: Embed, attempts: list[Attempt]) -> None:
+    def __init__(
+        self, order: Sequence[Candidate], policy: FailureRules, chance: random.Random, question: Embed, attempts: list[Attempt]
+    ) -> None:
         self._waiting = deque(sorted(order, key=lambda one: (one.left_alone, one.health.pace.slow or one.health.breaker.hint.warned)))
         self._policy = policy
         self._chance = chance
@@ -97,7 +99,7 @@ class Errand:
         self._attempts = attempts
         self._failed: list[TargetError] = []
 
-    async def run(self, parts: Mapping[str, partial[Sequence[Part[R]]]]) -> tuple[str, list[R]]:
+    async def run(self, parts: Mapping[str, partial[Sequence[EmbedCall[R]]]]) -> tuple[str, list[R]]:
         """The target that answered, and its results. An Unanswered where none does."""
         while self._waiting:
             candidate = self._waiting.popleft()
@@ -109,7 +111,7 @@ class Errand:
                     break
         raise self._verdict()
 
-    async def _asked(self, candidate: Candidate, parts: partial[Sequence[Part[R]]]) -> list[R]:
+    async def _asked(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
         """Ask a candidate, and again while that may help."""
         for tries in count(1):
             try:
@@ -122,7 +124,7 @@ class Errand:
                 await pause(delay(self._policy.retry, error, tries, self._chance), candidate.health.clock)
         raise AssertionError  # it counts without end
 
-    async def _once(self, candidate: Candidate, parts: partial[Sequence[Part[R]]]) -> list[R]:
+    async def _once(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
         """Ask a candidate for every part in turn, each within the time that a route gives to a first token."""
         health = candidate.health
         breaker, clock = health.breaker, health.clock

@@ -3,14 +3,14 @@
     {threadId, runId, messages, tools, context, state, forwardedProps: {model, temperature, …}}
 
 The protocol has no field for a model or for sampling parameters: they stand in `forwardedProps`, by the names of chat completions, and so
-do values for the route's template. `context` is told to the model as a system message before the others; `state` is for the template
+do values for the route's template. `context` is joined to the model as a system message before the others; `state` is for the template
 alone. What cannot be served is refused with its place. Source: the schema of AG-UI 1.0, and @ag-ui/client for what older clients send.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from router.chat import Choice, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, whole
+from router.chat import Choice, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, repaired
 from router.errors import BadAsk, TooLarge
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
@@ -56,9 +56,9 @@ def _context(value: Json) -> Iterator[Message]:
     listed = listing(value or [])
     if listed is None or len(listed) > MAX_PARTS:
         raise BadAsk(f"context: a list of at most {MAX_PARTS} entries is needed.")
-    told = [_entry(mapping(one) or {}, f"context[{index}]") for index, one in enumerate(listed)]
-    if told:
-        yield Message("system", ("\n\n".join(told),))
+    joined = [_entry(mapping(one) or {}, f"context[{index}]") for index, one in enumerate(listed)]
+    if joined:
+        yield Message("system", ("\n\n".join(joined),))
 
 
 def _entry(entry: Fields, path: str) -> str:
@@ -77,7 +77,7 @@ class _Conversation:
         made = self._read(fields, path)
         if made is not None:
             name = fields.get("name")
-            yield replace(made, name=whole(name)[:MAX_NAME]) if isinstance(name, str) and made.role != "tool" else made
+            yield replace(made, name=repaired(name)[:MAX_NAME]) if isinstance(name, str) and made.role != "tool" else made
 
     def _read(self, fields: Fields, path: str) -> Message | None:
         match fields.get("role"):
@@ -118,17 +118,17 @@ class _Conversation:
         call_id = text(fields.get("toolCallId"), f"{path}.toolCallId")
         parts = list(_content(fields.get("content"), f"{path}.content"))
         error = text(fields.get("error") or "", f"{path}.error")
-        told = "".join(part for part in parts if isinstance(part, str)) or error
+        joined = "".join(part for part in parts if isinstance(part, str)) or error
         failed = bool(error) or (mapping(fields.get("metadata")) or {}).get("isError") is True
         files = tuple(part for part in parts if isinstance(part, File))
-        return Result(call_id, self._names.get(call_id, ""), told, is_error=failed, files=files)
+        return Result(call_id, self._names.get(call_id, ""), joined, is_error=failed, files=files)
 
 
 def _content(value: Json, path: str) -> Iterator[Part]:
     """Yield the parts of a content, without empty ones."""
     if isinstance(value, str):
         if value:
-            yield whole(value)
+            yield repaired(value)
         return
     for part, kind, place in listed_parts(value, path, SAID, "parts"):
         if said := SAID[kind](part, place):

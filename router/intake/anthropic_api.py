@@ -25,7 +25,7 @@ from router.chat import (
     Result,
     ToolSpec,
     mended,
-    whole,
+    repaired,
 )
 from router.errors import BadAsk, TooLarge
 from router.intake.client_tools import refuse_unserved, tool_name, tools
@@ -37,9 +37,9 @@ EFFORTS: frozenset[str] = frozenset(get_args(Effort))
 BUDGETS: list[tuple[float, Effort]] = [(2_048, "low"), (10_000, "medium"), (24_000, "high"), (math.inf, "xhigh")]
 """Tokens of a thinking budget, up to which it asks for this effort."""
 CHARACTERS = 4
-"""Of a token, as a rule."""
+"""Bytes of a token, as a rule."""
 FILE_TOKENS = 1_600
-"""What an image costs at most (Anthropic's guide to vision); of a document it is a page."""
+"""Tokens of an image at most (Anthropic's guide to vision); of a document it is a page."""
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
@@ -50,7 +50,7 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
     if len(listed) > most:
         raise TooLarge(f"messages: {most} at most.")
     made: list[Message] = []
-    if (prompt := _told(fields.get("system"), "system")) != "":
+    if (prompt := _text_of(fields.get("system"), "system")) != "":
         made.append(Message("system", (prompt,)))
     names: dict[str, str] = {}
     for index, one in enumerate(listed):
@@ -60,10 +60,10 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
     return tuple(made)
 
 
-def _told(value: Json, path: str) -> str:
+def _text_of(value: Json, path: str) -> str:
     """A text, or a list of text blocks."""
     if value is None or isinstance(value, str):
-        return whole(value or "")
+        return repaired(value or "")
     return "\n\n".join(text(block.get("text"), f"{place}.text") for block, _, place in _blocks(value, path, ("text",)))
 
 
@@ -76,7 +76,7 @@ def _message(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Messa
             if parts := _answered(fields.get("content"), f"{path}.content"):
                 yield Message("assistant", tuple(parts))
         case "system":
-            yield Message("system", (_told(fields.get("content"), f"{path}.content"),))
+            yield Message("system", (_text_of(fields.get("content"), f"{path}.content"),))
         case _:
             raise BadAsk(f"{path}.role: one of user, assistant, system is needed.")
 
@@ -109,9 +109,9 @@ def _result(block: Fields, path: str, names: Mapping[str, str]) -> Result:
     content = block.get("content")
     given = _blocks([] if content is None else content, f"{path}.content", tuple(SAID))
     parts = [part for inner, kind, place in given if (part := SAID[kind](inner, place))]
-    told = "".join(part for part in parts if isinstance(part, str))
+    joined = "".join(part for part in parts if isinstance(part, str))
     files = tuple(part for part in parts if isinstance(part, File))
-    return Result(call_id, names.get(call_id, ""), told, is_error=block.get("is_error") is True, files=files)
+    return Result(call_id, names.get(call_id, ""), joined, is_error=block.get("is_error") is True, files=files)
 
 
 def _answered(value: Json, path: str) -> list[Part]:
@@ -138,9 +138,9 @@ def _thought(block: Fields, kind: str) -> Iterator[ReasoningState]:
     """A thinking block. One without a signature is an answer of ours: what signs it is kept here."""
     match kind, block.get("thinking"), block.get("signature"), block.get("data"):
         case "thinking", str(thought), str(signature), _ if signature:
-            yield ReasoningState("", {"type": "thinking", "thinking": whole(thought), "signature": whole(signature)})
+            yield ReasoningState("", {"type": "thinking", "thinking": repaired(thought), "signature": repaired(signature)})
         case "redacted_thinking", _, _, str(data) if data:
-            yield ReasoningState("", {"type": "redacted_thinking", "data": whole(data)})
+            yield ReasoningState("", {"type": "redacted_thinking", "data": repaired(data)})
         case _:
             pass
 
@@ -160,17 +160,17 @@ def _file(block: Fields, path: str) -> Part:
         case "url":
             return file(source.get("url"), "application/pdf" if block.get("type") == "document" else None, name, place)
         case "text":
-            told = text(source.get("data"), f"{place}.data")
-            return f"{whole(name)}:\n{told}\n" if isinstance(name, str) and name else told
+            joined = text(source.get("data"), f"{place}.data")
+            return f"{repaired(name)}:\n{joined}\n" if isinstance(name, str) and name else joined
         case "content":
-            return _told(source.get("content"), f"{place}.content")
+            return _text_of(source.get("content"), f"{place}.content")
         case _:
             raise BadAsk(f"{place}.type: one of base64, url, text, content is needed; files kept by a provider are not served here.")
 
 
 def _search_result(block: Fields, path: str) -> Part:
     title, source = text(block.get("title"), f"{path}.title"), text(block.get("source"), f"{path}.source")
-    return f"{title} ({source}):\n{_told(block.get('content'), f'{path}.content')}\n"
+    return f"{title} ({source}):\n{_text_of(block.get('content'), f'{path}.content')}\n"
 
 
 SAID: dict[str, Callable[[Fields, str], Part]] = {"text": _text, "image": _file, "document": _file, "search_result": _search_result}

@@ -19,7 +19,7 @@ from router.threads import Turns
 T = TypeVar("T")
 
 MAX_SECONDS = 30.0
-"""How long a body may take to come in."""
+"""Seconds that a body may take to come in."""
 ON_LOOP_BYTES = 64 * 1024
 ON_LOOP_VALUES = 2_000
 """Bytes and values of the largest body that is read on the loop: 2 ms of work at most. Starting a thread takes 0.1 ms."""
@@ -50,8 +50,9 @@ class Incoming:
         self._untouched = True
 
     async def read(self) -> bytes:
-        """Return the body; counted as it comes, whatever its length was said to be. TooLarge beyond the bound, Crowded where the bodies
-        of all requests are beyond theirs, BadAsk where it is late.
+        """Return the body; counted as it comes, whatever its length was said to be.
+
+        TooLarge beyond the bound, Crowded where the bodies of all requests are beyond theirs, BadAsk where it is late.
         """
         if self._length is not None and self._length.isdigit() and int(self._length[:18]) > self._bounds.body:
             raise TooLarge
@@ -118,8 +119,9 @@ class Bodies:
 
 
 class Reading:
-    """A queue in which large bodies are parsed beside the loop, one at a time. The loop takes turns with one thread, not with as many as there are
-    clients; who comes later waits for the others' turn.
+    """A queue in which large bodies are parsed beside the loop, one at a time.
+
+    The loop takes turns with one thread, not with as many as there are clients; who comes later waits for the others' turn.
     """
 
     def __init__(self) -> None:
@@ -133,8 +135,9 @@ class Reading:
 
 
 def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
-    """The body's object: UTF-8, each key once, no NaN, no more values and nested no deeper than the bounds, and no half of a character
-    anywhere.
+    """Return the body's object.
+
+    It is UTF-8, has each key once, no NaN, no half of a character, and no more values and no deeper nesting than the bounds.
     """
     if crowded(body, bounds.values):
         raise TooLarge(f"The body holds too many values: {bounds.values} at most.")

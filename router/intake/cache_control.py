@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from router.chat import CacheControl, Json
 
 REGENERATE = "regenerate-message"
-"""What AI SDK 5 and later call it when the user wants another answer than the one before."""
+"""Trigger of AI SDK 5 and later when the user wants another answer than the one before."""
 SECONDS = re.compile(r'"?(\d{1,10})"?', re.ASCII)
 
 
 def cache_control(header: bytes, fields: Mapping[str, Json]) -> CacheControl:
-    """Return a request's wishes to a cache. `header`: the values, joined by commas; `fields`: the body's. Directives that are not known say nothing;
-    a max-age that is no number of seconds takes nothing that was kept.
+    """Return a request's wishes to a cache.
+
+    `header`: the values, joined by commas; `fields`: the body's. Directives that are not known say nothing; a max-age that is no number
+    of seconds takes nothing that was kept.
     """
     max_age, store = math.inf, True
     for directive in header.decode("latin-1").lower().split(","):

@@ -16,8 +16,9 @@ EMPTY: JsonObject = {"type": "object", "properties": {}}
 
 
 def refuse_unserved(fields: Fields, meant: Mapping[str, tuple[Json, ...]]) -> None:
-    """Refuse fields that change the answer and are not served: an answer that ignores them would look right. `meant`: each of them → the
-    values that ask for nothing.
+    """Refuse fields that change the answer and are not served: an answer that ignores them would look right.
+
+    `meant`: each of them → the values that ask for nothing.
     """
     if meant.keys().isdisjoint(fields):
         return

@@ -14,7 +14,7 @@ from router.chat import AUTO, Call, Choice, File, Json, JsonObject, Message, Out
 from router.errors import BadAsk, TooLarge
 from router.intake import client_tools, reasoning
 from router.intake.fields import Fields, listing, mapping
-from router.intake.messages import DENIED, Block, file, listed_parts, text
+from router.intake.messages import DENIED, AssistantBlock, file, listed_parts, text
 from router.intake.output import text_format
 
 VERSION = "4"
@@ -60,8 +60,9 @@ def stated(headers: Mapping[str, Sequence[str]]) -> JsonObject:
 
 
 def flat(fields: Fields) -> Fields:
-    """Return the fields with those of `providerOptions.router` beside them; the protocol's own stand over those. BadAsk for another version
-    of the protocol.
+    """Return the fields with those of `providerOptions.router` beside them; the protocol's own stand over those.
+
+    BadAsk for another version of the protocol.
     """
     if (version := fields.get("specificationVersion")) != VERSION:
         given = f", not {version}" if isinstance(version, str) and version.isdigit() and len(version) < 3 else ""
@@ -106,11 +107,11 @@ def _message(fields: Fields, path: str) -> Iterator[Message]:
 
 def _answer(content: Json, path: str) -> Iterator[Message]:
     """An assistant's message, split after the results of tools that ran here: the next model call said what follows."""
-    block = Block()
+    block = AssistantBlock()
     for part, kind, place in listed_parts(content, path, None, "parts"):
         if kind not in ("tool-result", "file") and block.results:
             yield from block.messages()
-            block = Block()
+            block = AssistantBlock()
         options = part.get("providerOptions")
         match kind:
             case "text":
@@ -156,8 +157,8 @@ def _result(part: Fields, path: str) -> Result:
             return Result(call_id, name, f"{DENIED} {text(reason, f'{place}.reason')}" if reason else DENIED, is_error=True)
         case "content":
             parts = [SAID[kind](one, at) for one, kind, at in listed_parts(value, f"{place}.value", tuple(SAID), "parts")]
-            told = "".join(one for one in parts if isinstance(one, str))
-            return Result(call_id, name, told, files=tuple(one for one in parts if isinstance(one, File)))
+            joined = "".join(one for one in parts if isinstance(one, str))
+            return Result(call_id, name, joined, files=tuple(one for one in parts if isinstance(one, File)))
         case _:
             kinds = "text, json, error-text, error-json, execution-denied, content"
             raise BadAsk(f"{place}.type: one of {kinds} is needed.")
@@ -177,8 +178,8 @@ def _file(part: Fields, path: str) -> Part:
         case "url":
             return file(data.get("url"), kind, name, f"{place}.url")
         case "text":
-            told = text(data.get("text"), f"{place}.text")
-            return f"{text(name, f'{path}.filename')}:\n{told}\n" if name else told
+            joined = text(data.get("text"), f"{place}.text")
+            return f"{text(name, f'{path}.filename')}:\n{joined}\n" if name else joined
         case _:
             raise BadAsk(f"{place}.type: one of data, url, text is needed; files kept by a provider are not served here.")
 

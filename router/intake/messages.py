@@ -34,7 +34,7 @@ from router.chat import (
     finite,
     mended,
     no_constant,
-    whole,
+    repaired,
 )
 from router.errors import BadAsk, TooLarge
 from router.intake import reasoning
@@ -56,7 +56,7 @@ MAX_VALUES = 50_000
 """JSON values in a call's arguments: as a text they are one value of the body."""
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,127}", re.IGNORECASE)
 PLAIN: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-"""Who says a text, in a body → in ours."""
+"""Role of a message in a body → role of ours."""
 DENIED = "The user did not allow this tool to run."
 
 
@@ -91,7 +91,7 @@ def _plain(value: Json) -> Message | None:
     if not isinstance(value, dict) or len(value) != 2:
         return None
     role, content = PLAIN.get(cast("str", value.get("role"))) if isinstance(value.get("role"), str) else None, value.get("content")
-    return Message(role, (whole(content),)) if role is not None and content and isinstance(content, str) else None
+    return Message(role, (repaired(content),)) if role is not None and content and isinstance(content, str) else None
 
 
 def _with_names(found: Sequence[Message]) -> Iterator[Message]:
@@ -108,7 +108,7 @@ def _with_names(found: Sequence[Message]) -> Iterator[Message]:
 def _called_so(value: Json, path: str) -> Iterator[Message]:
     """A message with the name of its speaker, where it has one."""
     name = (mapping(value) or {}).get("name")
-    called = whole(name)[:MAX_NAME] if isinstance(name, str) else ""
+    called = repaired(name)[:MAX_NAME] if isinstance(name, str) else ""
     for made in _message(value, path):
         yield replace(made, name=called) if called and made.role != "tool" else made
 
@@ -122,8 +122,8 @@ def _message(value: Json, path: str) -> Iterator[Message]:
             parts = list(_read(fields, path, SAID))
             if not all(isinstance(part, str) for part in parts):
                 raise BadAsk(f"{path}: a system message is text; images and documents stand in messages of the user and of tools.")
-            told = "".join(part for part in parts if isinstance(part, str))
-            yield Message("system", (told,) if told else ())
+            joined = "".join(part for part in parts if isinstance(part, str))
+            yield Message("system", (joined,) if joined else ())
         case "user":
             attached = _attachments(fields.get("experimental_attachments"), f"{path}.experimental_attachments")
             yield Message("user", (*_read(fields, path, SAID), *attached))
@@ -131,9 +131,9 @@ def _message(value: Json, path: str) -> Iterator[Message]:
             yield from _answer(fields, path)
         case "tool":
             parts = list(_read(fields, path, SAID))
-            told = "".join(part for part in parts if isinstance(part, str))
+            joined = "".join(part for part in parts if isinstance(part, str))
             files = tuple(part for part in parts if isinstance(part, File))
-            yield Message("tool", (Result(text(fields.get("tool_call_id"), f"{path}.tool_call_id"), "", told, files=files),))
+            yield Message("tool", (Result(text(fields.get("tool_call_id"), f"{path}.tool_call_id"), "", joined, files=files),))
         case _:
             raise BadAsk(f"{path}.role: one of system, developer, user, assistant, tool is needed.")
 
@@ -170,7 +170,7 @@ def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: st
 
 
 Reader = Callable[[Fields, str], Part | None]
-"""One part, and its place → what is said to the model; None where nothing is."""
+"""A part and its place → the content for the model; None where there is none."""
 
 
 def _read(fields: Fields, path: str, readers: Mapping[str, Reader]) -> Iterator[Part]:
@@ -187,7 +187,7 @@ def text(value: Json, path: str) -> str:
     """A text, its surrogate pairs whole."""
     if not isinstance(value, str):
         raise BadAsk(f"{path}: a text is needed.")
-    return whole(value)
+    return repaired(value)
 
 
 def _text(part: Fields, path: str) -> str:
@@ -241,7 +241,7 @@ def file(url: Json, kind: Json, name: Json, path: str) -> Part:
     kind = kind.lower() if isinstance(kind, str) else "image/*"  # OpenAI's image parts do not say: an image it is
     if kind != "image/*" and not MEDIA_TYPE.fullmatch(kind):
         raise BadAsk(f"{path}: this is no media type.")
-    called = whole(name)[:255] if isinstance(name, str) else ""
+    called = repaired(name)[:255] if isinstance(name, str) else ""
     if kind.startswith("text/") and held:
         return _words(head, body, called, path)
     if not kind.startswith("image/") and kind != "application/pdf":
@@ -287,7 +287,7 @@ SAID: dict[str, Reader] = {
 
 
 @dataclass(slots=True)
-class Block:
+class AssistantBlock:
     """A model call in an assistant's message: its text, its calls and their results."""
 
     spoken: list[Part] = field(default_factory=list[Part])
@@ -303,17 +303,17 @@ class Block:
 
 def _answer(fields: Fields, path: str) -> Iterator[Message]:
     """An assistant's message, split where a model call began (`step-start`)."""
-    block = Block()
+    block = AssistantBlock()
     if not fields.get("parts"):
         yield from _invocations(fields.get("toolInvocations"), f"{path}.toolInvocations")
     for part, kind, place in _parts(fields, path):
         if kind == "step-start" or (kind in ("text", "reasoning") and block.results):
             # What follows a result was said by the next model call, whether its beginning was kept or not.
             yield from block.messages()
-            block = Block()
+            block = AssistantBlock()
         if kind == "steering-message":
             yield from block.messages()
-            block = Block()
+            block = AssistantBlock()
             yield from _message({"role": "user", "parts": part.get("parts")}, place)
         elif kind == "reasoning":
             block.spoken += reasoning.of_part(part)
@@ -343,10 +343,10 @@ STATES = (
     *("input-streaming", "input-available", "output-available", "output-error"),
     *("approval-requested", "approval-responded", "output-denied"),
 )
-"""What a tool part of a UI message may be: the last three since AI SDK 6."""
+"""States of a tool part of a UI message: the last three since AI SDK 6."""
 
 
-def _tool(part: Fields, name: str, block: Block, path: str) -> None:
+def _tool(part: Fields, name: str, block: AssistantBlock, path: str) -> None:
     """A tool part of a UI message: the call and its result. A call that nobody answered is left out."""
     call_id = text(part.get("toolCallId"), f"{path}.toolCallId")
     if part.get("providerExecuted") is True:
@@ -378,22 +378,22 @@ def _tool(part: Fields, name: str, block: Block, path: str) -> None:
 
 def _denied(call_id: str, name: str, approval: Fields) -> Result:
     reason = approval.get("reason")
-    return Result(call_id, name, f"{DENIED} {whole(reason)}" if isinstance(reason, str) and reason else DENIED, is_error=True)
+    return Result(call_id, name, f"{DENIED} {repaired(reason)}" if isinstance(reason, str) and reason else DENIED, is_error=True)
 
 
 def _invocations(value: Json, path: str) -> Iterator[Message]:
     """AI SDK 4's tool invocations beside a message without parts: a block for each step."""
     if value is None:
         return
-    blocks: dict[int, Block] = {}
+    blocks: dict[int, AssistantBlock] = {}
     for index, one in enumerate(_bounded(value, MAX_CALLS, f"{path}: a list of invocations")):
         step = (mapping(one) or {}).get("step")
-        _invocation(one, blocks.setdefault(step if isinstance(step, int) else 0, Block()), f"{path}[{index}]")
+        _invocation(one, blocks.setdefault(step if isinstance(step, int) else 0, AssistantBlock()), f"{path}[{index}]")
     for block in blocks.values():
         yield from block.messages()
 
 
-def _invocation(value: Json, block: Block, path: str) -> None:
+def _invocation(value: Json, block: AssistantBlock, path: str) -> None:
     """Read a tool invocation of AI SDK 4. Without a result it is left out; its client keeps our `isError` beside the result."""
     fields = mapping(value) or {}
     call_id, name = text(fields.get("toolCallId"), f"{path}.toolCallId"), text(fields.get("toolName"), f"{path}.toolName")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
-from router.chat import AUTO, Ask, Choice, Json, JsonObject, Message, OutputFormat, Params, ToolSpec, whole
+from router.chat import AUTO, Ask, Choice, Json, JsonObject, Message, OutputFormat, Params, ToolSpec, repaired
 from router.config.declaration import RequestBounds
 from router.errors import BadAsk, Misfit
 from router.intake import ag_ui_api, anthropic_api, client_tools, completions_api, gateway_api, responses_api
@@ -35,7 +35,7 @@ STREAMING = frozenset({"chat", "ag_ui"})
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
 Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses", "ag_ui", "gateway"]
-"""Which API is asked: ours, below /api/chat, OpenAI's chat completions and its legacy completions, Anthropic's messages and its count of their
+"""The API that is asked: ours, below /api/chat, OpenAI's chat completions and its legacy completions, Anthropic's messages and its count of their
 tokens, OpenAI's responses, AG-UI, or the language models of the AI SDK's gateway.
 """
 
@@ -52,14 +52,15 @@ class Asked:
     """The id of the assistant's message that the answer goes on with; None where it is a new one."""
     wants_usage: bool = False
     repeated: JsonObject = field(default_factory=dict[str, Json])
-    """What the answer repeats of its request."""
+    """Fields of the request that the answer repeats."""
     conversation: bytes | None = None
-    """What the answer is kept with, so that another question can go on from it; None where it is not kept."""
+    """Request that the answer is kept with, so that another question can continue it; None where it is not kept."""
 
 
 def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual: str, bounds: RequestBounds) -> Asked:
-    """The question in a body's fields. `model`: the route named in the path, which stands over the body's; `usual`: the one
-    that answers where nobody names any.
+    """Return the question in a body's fields.
+
+    `model`: the route named in the path, which stands over the body's; `usual`: the one that answers where nobody names any.
     """
     if surface == "ag_ui":
         fields = ag_ui_api.flat(fields)
@@ -117,8 +118,9 @@ _Read = tuple[tuple[tuple[ToolSpec, ...], Choice], tuple[Message, ...], Params, 
 
 
 def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
-    """What a body says in the words of its API: the client's tools and its choice, the conversation of at most `most` messages, the sampling
-    parameters, the form of the answer. The tools are read first: what is not served is refused by its name.
+    """Return the tools and choice of the client, the conversation, the sampling parameters and the output form of a body.
+
+    `most`: messages of a conversation. The tools are read first: what is not served is refused by its name.
     """
     match surface:
         case "messages" | "count_tokens":
@@ -197,7 +199,7 @@ def parameters(given: Mapping[str, object]) -> Params:
     try:
         values = arguments(PARAMS, dict(given))
         if "stop" in values:
-            values["stop"] = tuple(whole(one) for one in cast("list[str]", values["stop"]))
+            values["stop"] = tuple(repaired(one) for one in cast("list[str]", values["stop"]))
         return Params(**values)  # type: ignore[arg-type]
     except Misfit as misfit:
         raise BadAsk(f"{misfit.message}.") from None
@@ -210,7 +212,7 @@ def _predicted(value: object) -> str:
     if given.get("type") != "content" or not isinstance(content, str | list):
         raise BadAsk("prediction: an object with `type: content` and its content is needed.")
     if isinstance(content, str):
-        return whole(content)
+        return repaired(content)
     return "".join(text((mapping(one) or {}).get("text"), "prediction.content") for one in content)
 
 
@@ -265,8 +267,8 @@ def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
 def instruction(fields: Mapping[str, Json]) -> tuple[Message, ...]:
     """Return the instruction that a page sends as `system`, as a message. Empty without one."""
     given = fields.get("system")
-    told = "" if given is None else text(given, "system")
-    return (Message("system", (told,)),) if told else ()
+    words = "" if given is None else text(given, "system")
+    return (Message("system", (words,)),) if words else ()
 
 
 def permitted(ask: Ask, refused: Collection[str]) -> Ask:

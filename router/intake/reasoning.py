@@ -11,7 +11,7 @@ It is the client's word: its issuer is empty, it goes only to targets that take 
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from router.chat import Call, Part, ReasoningState, deeper, mended, whole
+from router.chat import Call, Part, ReasoningState, deeper, mended, repaired
 from router.errors import BadAsk
 from router.intake.fields import Fields, listing, mapping
 
@@ -26,8 +26,8 @@ def of_message(fields: Fields, path: str) -> Iterator[ReasoningState]:
     content, thought = fields.get("reasoning_content"), fields.get("reasoning")
     if content is not None and not isinstance(content, str):
         raise BadAsk(f"{path}.reasoning_content: a text is needed.")
-    if told := content or (thought if isinstance(thought, str) else ""):  # what else is called so says how it thought, not what
-        yield ReasoningState("", {"reasoning_content": whole(told)})
+    if stated := content or (thought if isinstance(thought, str) else ""):  # what else is called so says how it thought, not what
+        yield ReasoningState("", {"reasoning_content": repaired(stated)})
     details = fields.get("reasoning_details")
     if details is None:
         return
@@ -53,13 +53,13 @@ def of_call(fields: Fields, path: str, call: Call) -> Iterator[ReasoningState]:
 def of_part(part: Fields) -> Iterator[ReasoningState]:
     """Return the reasoning state in a `reasoning` part of the AI SDKs. Pages keep these as they like: a malformed part is ignored."""
     held = part.get("text") if part.get("text") is not None else part.get("reasoning")
-    thought = whole(held) if isinstance(held, str) else ""
+    thought = repaired(held) if isinstance(held, str) else ""
     if thought:
         yield ReasoningState("", {"reasoning_content": thought})
-    told = mapping((mapping(part.get("providerMetadata")) or {}).get("anthropic")) or {}
-    if isinstance(signature := told.get("signature"), str) and signature:
+    stated = mapping((mapping(part.get("providerMetadata")) or {}).get("anthropic")) or {}
+    if isinstance(signature := stated.get("signature"), str) and signature:
         yield _signed(thought, signature)
-    if isinstance(data := told.get("redactedData"), str) and data:
+    if isinstance(data := stated.get("redactedData"), str) and data:
         yield _redacted(data)
     for one in (listing(part.get("details")) or ())[:MAX_DETAILS]:
         match one:
@@ -73,17 +73,17 @@ def of_part(part: Fields) -> Iterator[ReasoningState]:
 
 def of_tool(part: Fields, call_id: str) -> Iterator[ReasoningState]:
     """Gemini's signature of one call, as the AI SDK keeps it."""
-    told = mapping((mapping(part.get("callProviderMetadata")) or {}).get("google")) or {}
-    if isinstance(signature := told.get("thoughtSignature"), str) and signature:
-        yield ReasoningState("", {"extra_content": {"google": {"thought_signature": whole(signature)}}}, call_id)
+    stated = mapping((mapping(part.get("callProviderMetadata")) or {}).get("google")) or {}
+    if isinstance(signature := stated.get("thoughtSignature"), str) and signature:
+        yield ReasoningState("", {"extra_content": {"google": {"thought_signature": repaired(signature)}}}, call_id)
 
 
 def _signed(thought: str, signature: str) -> ReasoningState:
-    return ReasoningState("", {"type": "thinking", "thinking": whole(thought), "signature": whole(signature)})
+    return ReasoningState("", {"type": "thinking", "thinking": repaired(thought), "signature": repaired(signature)})
 
 
 def _redacted(data: str) -> ReasoningState:
-    return ReasoningState("", {"type": "redacted_thinking", "data": whole(data)})
+    return ReasoningState("", {"type": "redacted_thinking", "data": repaired(data)})
 
 
 def settled(spoken: Sequence[Part]) -> Sequence[Part]:

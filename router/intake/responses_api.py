@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast, get_args
 
-from router.chat import Call, Choice, Detail, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, whole
+from router.chat import Call, Choice, Detail, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, repaired
 from router.errors import BadAsk, TooLarge, UnknownResponse
 from router.events import Event
 from router.intake import client_tools, reasoning
@@ -44,7 +44,7 @@ DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptResponse:
     """A response that is kept: the items that it answers, as JSON, and what it says."""
 
     asked: bytes
@@ -79,9 +79,10 @@ def _references(fields: Fields) -> Iterator[str]:
             yield text(item.get("id"), f"input[{index}].id")
 
 
-def continued(fields: Fields, kept: Mapping[str, Kept]) -> Fields:
-    """The fields with the whole conversation in `input`: that of the previous response stands before it, and an item in the place of the
-    first reference to it. UnknownResponse where a response has no such item.
+def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
+    """Return the fields with the complete conversation in `input`.
+
+    The previous response's conversation stands before it, and an item in the place of the first reference to it. UnknownResponse where a response has no such item.
     """
     if not kept:
         return fields
@@ -120,7 +121,7 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
         made.append(Message("system", (prompt,)))
     given = fields.get("input")
     if isinstance(given, str):
-        return (*made, Message("user", (whole(given),)))
+        return (*made, Message("user", (repaired(given),)))
     listed = listing(given)
     if not listed:
         raise BadAsk("input: a text or a list with at least one item is needed.")
@@ -156,8 +157,8 @@ class _Turn:
                 yield from self._before_call()
                 call_id = self._call(item, "id", path)
                 failed = item.get("error") is not None
-                told = text(item.get("error" if failed else "output") or "", f"{path}.output")
-                self._results.append(Result(call_id, self._names[call_id], told, is_error=failed))
+                stated = text(item.get("error" if failed else "output") or "", f"{path}.output")
+                self._results.append(Result(call_id, self._names[call_id], stated, is_error=failed))
             case "reasoning":
                 yield from self._before_call()
                 self._spoken += _reasoned(item)
@@ -204,8 +205,8 @@ class _Turn:
 
     def _result(self, call_id: str, output: Json, path: str) -> Result:
         parts = list(_content(output, path))
-        told = "".join(part for part in parts if isinstance(part, str))
-        return Result(call_id, self._names.get(call_id, ""), told, files=tuple(part for part in parts if isinstance(part, File)))
+        stated = "".join(part for part in parts if isinstance(part, str))
+        return Result(call_id, self._names.get(call_id, ""), stated, files=tuple(part for part in parts if isinstance(part, File)))
 
 
 def _placed(spoken: list[Part]) -> Iterator[Part]:
@@ -222,20 +223,20 @@ def _reasoned(item: Fields) -> Iterator[ReasoningState]:
     """A reasoning item: as it is, where it is encrypted for its provider; else its text. It is the client's word of it."""
     held = item.get("encrypted_content")
     summary = [one for one in map(mapping, (listing(item.get("summary")) or ())[:MAX_PARTS]) if one is not None]
-    texts = [whole(one["text"]) for one in summary if isinstance(one.get("text"), str)]  # type: ignore[arg-type]
+    texts = [repaired(one["text"]) for one in summary if isinstance(one.get("text"), str)]  # type: ignore[arg-type]
     if isinstance(held, str) and held:
         listed: list[Json] = [{"type": "summary_text", "text": one} for one in texts]
-        called: dict[str, Json] = {"id": whole(named)} if isinstance(named := item.get("id"), str) else {}
-        yield ReasoningState("", {"type": "reasoning", **called, "summary": listed, "encrypted_content": whole(held)})
-    elif told := "\n\n".join(texts):
-        yield ReasoningState("", {"reasoning_content": told})
+        called: dict[str, Json] = {"id": repaired(named)} if isinstance(named := item.get("id"), str) else {}
+        yield ReasoningState("", {"type": "reasoning", **called, "summary": listed, "encrypted_content": repaired(held)})
+    elif stated := "\n\n".join(texts):
+        yield ReasoningState("", {"reasoning_content": stated})
 
 
 def _content(value: Json, path: str) -> Iterator[Part]:
     """The parts of a content. A plain text is one part; those that are empty say nothing."""
     if isinstance(value, str):
         if value:
-            yield whole(value)
+            yield repaired(value)
         return
     for part, kind, place in listed_parts(value, path, SAID, "parts"):
         if said := SAID[kind](part, place):
@@ -286,12 +287,12 @@ def sampling(fields: Fields) -> dict[str, Json]:
     given: dict[str, Json] = {name: fields[name] for name in SAMPLED if fields.get(name) is not None}
     if (most := fields.get("max_output_tokens")) is not None:
         given["max_tokens"] = most
-    thinking, told = _options(fields, "reasoning"), _options(fields, "text")
+    thinking, stated = _options(fields, "reasoning"), _options(fields, "text")
     if thinking.get("summary") not in SUMMARIES:
         raise BadAsk("reasoning.summary: one of auto, concise, detailed is needed.")
     if (effort := thinking.get("effort")) is not None:
         given["reasoning_effort"] = effort
-    if (verbosity := told.get("verbosity")) is not None:
+    if (verbosity := stated.get("verbosity")) is not None:
         given["verbosity"] = verbosity
     return given
 
@@ -330,9 +331,12 @@ def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
     made["tools"] = [_shown(tool) for tool in tools]
     if (choice := fields.get("tool_choice")) is not None:
         made["tool_choice"] = choice
-    thinking, told = _options(fields, "reasoning"), _options(fields, "text")
+    thinking, stated = _options(fields, "reasoning"), _options(fields, "text")
     made["reasoning"] = {"effort": thinking.get("effort"), "summary": thinking.get("summary")}
-    made["text"] = {"format": told.get("format") or {"type": "text"}, **({"verbosity": told["verbosity"]} if told.get("verbosity") else {})}
+    made["text"] = {
+        "format": stated.get("format") or {"type": "text"},
+        **({"verbosity": stated["verbosity"]} if stated.get("verbosity") else {}),
+    }
     return made
 
 

@@ -9,8 +9,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 def path_below(scope: Scope) -> str:
-    """Return the path of a request without its root path, as routes are matched (ASGI: `path` has `root_path` in it). A root path is
-    what a proxy that strips a prefix, or an application that mounts this one, has put before the path.
+    """Return the path of a request without its root path, as routes are matched (ASGI: `path` has `root_path` in it).
+
+    A root path is what a proxy that strips a prefix, or an application that mounts this one, has put before the path.
     """
     path: str = scope["path"]
     root: str = scope.get("root_path", "")

@@ -88,7 +88,7 @@ class Bill:
             _add(self._callers, entry.caller or NOBODY, total)
 
     def totals(self) -> Totals:
-        """These totals."""
+        """Return the totals."""
         return {"since": self._since, "routes": _plain(self._routes), "targets": _plain(self._targets), "callers": _plain(self._callers)}
 
 

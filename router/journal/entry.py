@@ -35,12 +35,12 @@ from router.usage import Usage
 
 problems = logging.getLogger("router.problems")
 
-MOST_PAUSES = 10_000
+MAX_PAUSES = 10_000
 """Waits between two pieces of one answer that are remembered; more say nothing new."""
 LATE = 10.0
 """Seconds after its end in which the count of an answer's tokens may come in; until then the request is not logged."""
 DIGITS = 12
-"""Of a dollar, after the point: the cheapest token costs a billionth."""
+"""Digits of a dollar after the point: the cheapest token costs a billionth."""
 REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_asked", "deleted", "nothing_to_resume", "stopped"})
 """Outcomes that are no failure."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
@@ -84,7 +84,7 @@ class Entry:
     generation: str
     began: float = field(default_factory=time.monotonic)
     at: float = field(default_factory=time.time)
-    """When it came: seconds since 1970."""
+    """Time of arrival: seconds since 1970."""
     caller: str = ""
     """The name of who asked; empty where nobody said."""
     owner: str = ""
@@ -93,53 +93,53 @@ class Entry:
     """The end user for whom the caller asked; empty where none is named. Never a label of a metric."""
     route: str = ""
     operation: Literal["chat", "embeddings"] = "chat"
-    """What is asked for, by the words of OpenTelemetry's `gen_ai.operation.name`."""
+    """Operation, by the words of OpenTelemetry's `gen_ai.operation.name`."""
     stream: bool | None = None
     """None where the body was refused before that was known."""
     status: int = 0
     outcome: str = ""
     """The finish reason, or the code of what went wrong, or `client_left`."""
     reason: str = ""
-    """Why it was refused, in a sentence of ours without a word of the client's; empty where it was not."""
+    """Reason of a refusal, in a sentence of ours without a word of the client's; empty without a refusal."""
     target: str = ""
     cache: Cached = ""
-    """Where the answer came from, where the route has a cache."""
+    """Source of the answer, where the route has a cache."""
     age: float | None = None
     """Seconds since a kept answer was made."""
     steps: int = 0
     granted: Container[str] = ()
     """Names of the route's own tools."""
     models: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What the route's targets are: target → its LiteLLM model name."""
+    """Models of the route's targets: target → its LiteLLM model name."""
     prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
-    """What they cost, as far as that is known."""
+    """Prices of the targets, as far as they are known."""
     stand_ins: Container[str] = ()
     """Scripts that the route asks only after a model."""
     fault: str = ""
-    """How the request had its provider broken; empty where it did not."""
+    """Fault with which the request had its provider broken; empty without one."""
     traceparent: str = ""
     """The trace that the client is in (W3C Trace Context); empty where it named none."""
     tools: list[Run] = field(default_factory=list[Run])
     attempts: tuple[Attempt, ...] = ()
-    """As far as the events told; all of them, once the request is over."""
+    """Attempts as far as the events reported them; all of them, once the request is over."""
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """Those of its `Ask`, which has them sooner, and also where no event tells of them."""
+    """Attempts of its `Ask`, which has them sooner, and also where no event reports them."""
     said: int = 0
     """Characters of this model call."""
     texts: list[int] = field(default_factory=list[int])
     """Characters of text of each model call."""
     seams: tuple[Seam, ...] = ()
-    """Where other targets went on; known once the request is over."""
+    """Places where other targets continued; known once the request is over."""
     requested: str = ""
     """The model id that the client asked for, as it wrote it: a route's id or an alias."""
     omitted: tuple[str, ...] = ()
     """Parameters of the question that the target which answers was not sent."""
     output: str = ""
-    """How the target which answers was asked for the form of the answer, as `Start.output`."""
+    """Way in which the answering target was asked for the output form, as `Start.output`."""
     opened: float | None = None
-    """When the first target began to speak; as `began`."""
+    """Time at which the first target began to speak; as `began`."""
     first: float | None = None
-    """When the first piece of the answer came; as `began`."""
+    """Time of the first piece of the answer; as `began`."""
     ended: float = 0.0
     pauses: list[float] = field(default_factory=list[float])
     """Seconds waited between two pieces."""
@@ -232,7 +232,7 @@ class Entry:
 
     def waits(self) -> None:
         """Start to wait for the next piece of this model call: all pieces so far were passed on."""
-        self._rest = time.monotonic() if self.said and len(self.pauses) < MOST_PAUSES else None
+        self._rest = time.monotonic() if self.said and len(self.pauses) < MAX_PAUSES else None
 
     def goes_on(self) -> None:
         """Something came: the next piece, or a tool's result, or the end."""
@@ -297,8 +297,9 @@ class Entry:
         return max(0.0, self.opened - self.began - first)
 
     def tally(self) -> None:
-        """Its outcome is known: so is how those tries ended which were let go with it. Of an answer that it shared and did not hear to its
-        end, another is told what was tried, unless it was the last.
+        """Note the outcome, and with it how the tries ended that were let go with it.
+
+        Of an answer that it shared and did not hear to its end, another is told what was tried, unless it was the last.
         """
         self.seams = tuple(_seams(self.tried, self.texts))
         why = CUT_SHORT.get(self.outcome, "abandoned")
@@ -368,12 +369,12 @@ class Entry:
 
     @property
     def known(self) -> tuple[Attempt, ...]:
-        """Its attempts: all of them once it is over, till then those that have ended."""
+        """Return its attempts: all of them once it is over, till then those that have ended."""
         return tuple(one for call in self.tried for one in call) if self.running and self.tried else self.attempts
 
     @property
     def tried_so_far(self) -> list[dict[str, object]]:
-        """These, as they are logged."""
+        """Return the attempts as they are logged."""
         return [self._tried(attempt) for attempt in self.known]
 
     def _tried(self, attempt: Attempt) -> dict[str, object]:
@@ -403,10 +404,10 @@ def dollars(cost: float | None) -> float | None:
 
 
 Observer = Callable[[Entry], None]
-"""Is shown each request when it is over."""
+"""Observer that is shown each request when it is over."""
 
 
-class Guarded:
+class GuardedObserver:
     """An observer whose failure harms neither the request nor the other observers: logged once, and again after it has worked."""
 
     def __init__(self, observer: Observer) -> None:
@@ -456,5 +457,5 @@ def header(attempts: Sequence[Attempt]) -> bytes:
 
 
 def rounded(seconds: float | None) -> float | None:
-    """To a tenth of a millisecond."""
+    """Round to a tenth of a millisecond."""
     return None if seconds is None else round(seconds, 4)

@@ -120,17 +120,19 @@ class Metrics:
 
     def text(self, reports: Iterable[Report]) -> bytes:
         """All of it, with how the workers stand."""
-        told = tuple(reports)
+        states = tuple(reports)
         registry = prometheus.CollectorRegistry()
         counted = self._registry if self._folder is None else MultiProcessCollector(None, str(self._folder))
-        registry.register(_Counted(counted, shared=any(one["redis"] is not None for one in told)))
-        registry.register(_Standing(told))
+        registry.register(_Counted(counted, shared=any(one["redis"] is not None for one in states)))
+        registry.register(_Standing(states))
         return prometheus.generate_latest(registry)
 
 
 class Children(dict[tuple[str, ...], M]):
-    """The children of a metric, by the values of its labels. The library looks a child up with a lock and a copy of its labels; here that
-    happens once for each. A metric without labels is its own child, under ().
+    """The children of a metric, by the values of its labels.
+
+    The library looks a child up with a lock and a copy of its labels; here that happens once for each. A metric without labels is its own
+    child, under ().
     """
 
     def __init__(self, metric: M) -> None:
@@ -197,10 +199,10 @@ class _Standing(Collector):
         by_name: dict[str, list[TargetReport]] = {}
         for target in (target for one in reports for target in one["targets"]):
             by_name.setdefault(target["name"], []).append(target)
-        for name, told in sorted(by_name.items()):
-            breaker.add_metric([name], max(BREAKER[target["breaker"]] for target in told))
-            busy.add_metric([name], sum(target["busy"] for target in told))
-            drained.add_metric([name], int(any(target["state"] != "auto" for target in told)))
-            refusal = refused(told)["refusing"]
+        for name, states in sorted(by_name.items()):
+            breaker.add_metric([name], max(BREAKER[target["breaker"]] for target in states))
+            busy.add_metric([name], sum(target["busy"] for target in states))
+            drained.add_metric([name], int(any(target["state"] != "auto" for target in states)))
+            refusal = refused(states)["refusing"]
             refusing.add_metric([name, refusal["reason"] if refusal else "none"], int(refusal is not None))
         yield from (breaker, busy, drained, refusing)

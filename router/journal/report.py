@@ -6,14 +6,16 @@ import time
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from router.failover import Breaker, Position, Reason, Refusals
-from router.generation import Generation, Kept
+from router.failover import Breaker, Position, Reason, TargetRefusals
+from router.generation import Carryover, Generation
 from router.reload import Live, Reload
 
 
 class RefusalReport(TypedDict):
-    """A target that refuses every question. `since`: when it was asked the first of them; `as_of`: an answer to a question that was asked
-    then or later ends this. Both in seconds since 1970.
+    """A target that refuses every question.
+
+    `since`: when it was asked the first of them; `as_of`: an answer to a question that was asked then or later ends this. Both in seconds
+    since 1970.
     """
 
     reason: Reason
@@ -22,8 +24,10 @@ class RefusalReport(TypedDict):
 
 
 class TargetReport(TypedDict):
-    """A target. `retry_in`: seconds until its breaker lets somebody try it; `first_token_p50`: seconds; `answered`: when the newest
-    question was asked that it answered, in seconds since 1970. None where not known; `refusing`: None where it does not refuse.
+    """A target.
+
+    `retry_in`: seconds until its breaker lets somebody try it; `first_token_p50`: seconds; `answered`: when the newest question was asked
+    that it answered, in seconds since 1970. None where not known; `refusing`: None where it does not refuse.
     """
 
     name: str
@@ -47,7 +51,11 @@ class RedisReport(TypedDict):
 
 
 class Report(TypedDict):
-    """A process. `generations`: those it holds, the one that serves included; `open`: answers it is giving; `stalls`: how often its event loop stood still; `swaps` and `failures`: edits that went live and that could not; `tool_servers`: each by its label, and whether it is there."""
+    """A process.
+
+    `generations`: those it holds, the one that serves included; `open`: answers it is giving; `stalls`: how often its event loop stood
+    still; `swaps` and `failures`: edits that went live and that could not; `tool_servers`: each by its label, and whether it is there.
+    """
 
     pid: int
     generation: str
@@ -105,7 +113,7 @@ def targets(generation: Generation) -> list[TargetReport]:
     return [_target(name, routes, breakers[name], generation.kept) for name, routes in asked.items()]
 
 
-def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Kept) -> TargetReport:
+def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Carryover) -> TargetReport:
     # Routes that ask it in different ways have breakers of their own: the one that stands worst is told.
     worst = max(breakers, key=lambda breaker: (ORDER.index(breaker.state), breaker.wait()))
     load = kept.loads[name][1]
@@ -123,14 +131,14 @@ def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Kept) -
     }
 
 
-class Refused(TypedDict):
+class RefusingState(TypedDict):
     """State of a target that may refuse every question, and when it last answered: as in its TargetReport."""
 
     refusing: RefusalReport | None
     answered: float | None
 
 
-def _refused(refusals: Refusals) -> Refused:
+def _refused(refusals: TargetRefusals) -> RefusingState:
     """Return the refusals of this process."""
     epoch = time.time() - refusals.clock()
     now = refusals.now
@@ -140,10 +148,10 @@ def _refused(refusals: Refusals) -> Refused:
     }
 
 
-def refused(told: Sequence[TargetReport]) -> Refused:
+def refused(states: Sequence[TargetReport]) -> RefusingState:
     """Return the refusal of a target over all workers: its newest refusal, unless any of them had an answer to a question that was asked later."""
-    answered = max((one["answered"] for one in told if one["answered"] is not None), default=None)
-    stands = [one["refusing"] for one in told if one["refusing"] is not None and one["refusing"]["as_of"] > (answered or 0)]
+    answered = max((one["answered"] for one in states if one["answered"] is not None), default=None)
+    stands = [one["refusing"] for one in states if one["refusing"] is not None and one["refusing"]["as_of"] > (answered or 0)]
     if not stands:
         return {"refusing": None, "answered": answered}
     newest = max(stands, key=lambda one: one["as_of"])

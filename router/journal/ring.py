@@ -4,16 +4,16 @@ from collections import deque
 
 from router.journal.entry import Entry, rounded
 
-MOST = 1000
+MAX_ENTRIES = 1000
 
 
 class Ring:
     """The last requests. Clients may choose ids: requests of one id stand beside each other, and none takes another's place."""
 
     def __init__(self) -> None:
-        self._entries: deque[Entry] = deque(maxlen=MOST)
+        self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._live: dict[int, Entry] = {}
-        """Those that run, by identity: each is taken out when it is over."""
+        """Running requests, by identity: each is taken out when it is over."""
 
     def begin(self, entry: Entry) -> None:
         """Show a request while it runs."""
@@ -28,15 +28,17 @@ class Ring:
         entry.granted, entry.observers = (), ()
 
     def find(self, request_id: str, owner: str | None = None, *, running: bool = False) -> list[dict[str, object]]:
-        """Return what is known of the requests of an id, oldest first: one, as a rule. `owner`: of this caller and user alone; `running`: also
-        of those that are not over.
+        """Return what is known of the requests of an id, oldest first: one, as a rule.
+
+        `owner`: of this caller and user alone; `running`: also of those that are not over.
         """
         known = (*self._entries, *(self._live.values() if running else ()))
-        return [_whole(entry) for entry in known if entry.request_id == request_id and owner in (None, entry.owner)]
+        return [_with_times(entry) for entry in known if entry.request_id == request_id and owner in (None, entry.owner)]
 
     def latest(self, count: int, *, running: bool = False) -> list[dict[str, object]]:
-        """The newest requests, newest first; `running`: those that are not over before all others. The end user of one is shown by `find`
-        alone.
+        """Return the newest requests, newest first; `running`: those that are not over before all others.
+
+        The end user of one is shown by `find` alone.
         """
         live = [entry for entry, _ in zip(reversed(self._live.values()), range(count if running else 0), strict=False)]
         newest = [entry for entry, _ in zip(reversed(self._entries), range(count - len(live)), strict=False)]
@@ -47,7 +49,7 @@ def _shown(entry: Entry) -> dict[str, object]:
     return {"at": round(entry.at, 3), "running": entry.running, **entry.explained()}
 
 
-def _whole(entry: Entry) -> dict[str, object]:
+def _with_times(entry: Entry) -> dict[str, object]:
     """Return a request with the times at which its attempts and tools began, in seconds since it came."""
     shown = _shown(entry)
     tries: list[dict[str, object]] = [

@@ -1,5 +1,6 @@
-"""Traces and metrics for OpenTelemetry, with the names of its GenAI conventions (all of them still "development": they stand here
-and nowhere else). Off unless `server.otel` is declared; the packages come with `pointsman[otel]`.
+"""Traces and metrics for OpenTelemetry, with the names of its GenAI conventions.
+
+All of them are still "development": they stand here and nowhere else. Off unless `server.otel` is declared; the packages come with `pointsman[otel]`.
 
 A span for the request, one below it for each try of a target and each tool, made of the Entry when the request is over: what is
 running pays nothing. What anybody wrote is in none of them; the id of a declared end user is in the span of the request, and in no metric. Export has a thread and a bounded queue of its own: a collector that
@@ -211,7 +212,7 @@ def _whose(entry: Entry, target: str) -> dict[str, Any]:
 
 
 def exports(declared: Otel) -> Exports:
-    """To a collector, by OTLP over HTTP. Takes half a second: not on the loop."""
+    """Return what exports to a collector, by OTLP over HTTP. Takes half a second: not on the loop."""
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415

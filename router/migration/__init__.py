@@ -14,7 +14,7 @@ from router.migration.models import models
 from router.migration.page import Page
 from router.migration.plan import PIPELINE, Plan
 from router.migration.settings import Settings
-from router.migration.source import Source, in_environment, read
+from router.migration.source import SourceConfig, in_environment, read
 from router.migration.targets import Workshop
 from router.migration.variables import Variables
 from router.targets import Connections
@@ -70,7 +70,7 @@ def _carried(page: Page) -> Mapping[str, int]:
     return counts
 
 
-def _names(source: Source) -> set[str]:
+def _names(source: SourceConfig) -> set[str]:
     """Return every variable that the original names."""
     found: set[str] = set(source.section("environment_variables"))
     todo = list(source.sections.values())

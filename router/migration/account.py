@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from router.config.foreign import Said
+from router.config.foreign import Located
 
 Outcome = Literal["carried", "told", "alike"]
 """carried: the value is in the new file; told: a comment says that it is not; alike: the router does the same, or it does nothing."""
@@ -19,39 +19,39 @@ Outcome = Literal["carried", "told", "alike"]
 class Account:
     """The values of a config by their paths, e.g. `model_list[0].litellm_params.rpm`. A list or mapping below such a key goes with it."""
 
-    _entered: dict[str, Said] = field(default_factory=dict[str, Said])
-    _outcomes: dict[int, tuple[Outcome, Said]] = field(default_factory=dict[int, tuple[Outcome, Said]])
+    _entered: dict[str, Located] = field(default_factory=dict[str, Located])
+    _outcomes: dict[int, tuple[Outcome, Located]] = field(default_factory=dict[int, tuple[Outcome, Located]])
     """Identity of a value → its outcome and the value. Each is entered once, see `apart`. Kept, lest another value gets its identity."""
 
-    def enter(self, path: str, said: Said) -> None:
+    def enter(self, path: str, said: Located) -> None:
         """Enter a value that has to be settled; an empty one is settled at once."""
         self._entered[path] = said
         if said.value is None or said.value in ("", ()) or said.value == {}:
             self.agree(said)
 
-    def carry(self, *said: Said | None) -> None:
+    def carry(self, *said: Located | None) -> None:
         """Settle values that are carried over."""
         for one in said:
             if one is not None:
                 self._outcomes[id(one)] = "carried", one
 
-    def tell(self, *said: Said | None) -> None:
+    def tell(self, *said: Located | None) -> None:
         """Settle values that a comment mentions; values that are carried over elsewhere stay so."""
         for one in said:
             if one is not None and self._outcomes.get(id(one), ("", one))[0] != "carried":
                 self._outcomes[id(one)] = "told", one
 
-    def agree(self, *said: Said | None) -> None:
+    def agree(self, *said: Located | None) -> None:
         """Settle values that need no comment."""
         for one in said:
             if one is not None:
                 self._outcomes.setdefault(id(one), ("alike", one))
 
-    def settled(self, said: Said) -> bool:
+    def settled(self, said: Located) -> bool:
         """Return whether the outcome of a value is recorded."""
         return id(said) in self._outcomes
 
-    def open(self) -> Iterator[tuple[str, Said]]:
+    def open(self) -> Iterator[tuple[str, Located]]:
         """Yield the values without an outcome."""
         return ((path, said) for path, said in self._entered.items() if not self.settled(said))
 
@@ -60,8 +60,10 @@ class Account:
         return {path: self._outcomes[id(said)][0] for path, said in self._entered.items()}
 
 
-def apart(said: Said) -> Said:
+def apart(said: Located) -> Located:
     """Return the same mapping with values of its own: an anchor's value may be in several mappings, and be carried over in only one."""
     return (
-        Said(said.place, {key: Said(one.place, one.value) for key, one in said.table.items()}) if isinstance(said.value, Mapping) else said
+        Located(said.place, {key: Located(one.place, one.value) for key, one in said.table.items()})
+        if isinstance(said.value, Mapping)
+        else said
     )

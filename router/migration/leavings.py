@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping
 
-from router.config.foreign import Said
+from router.config.foreign import Located
 from router.migration import verdicts
 from router.migration.account import Account
 from router.migration.models import Models
 from router.migration.page import Page, Section
-from router.migration.policy import MOST_AT_ONCE
+from router.migration.policy import MAX_CONCURRENT
 from router.migration.settings import STORES, Settings
 from router.migration.source import SETTINGS, in_environment
 from router.migration.targets import losses
@@ -32,9 +32,9 @@ def leavings(page: Page, settings: Settings, models: Models, variables: Variable
     losses(page.defaults, settings.router, verdicts.ROUTER, account, "router_settings.")
     losses(page.rest, settings.library, verdicts.LIBRARY, account, "litellm_settings.")
     if variables.values:
-        told = ", ".join(variables.values)
+        names = ", ".join(variables.values)
         page.rest.lose(
-            f"environment_variables ({told}): set those that are needed where the router runs; their values are not repeated here"
+            f"environment_variables ({names}): set those that are needed where the router runs; their values are not repeated here"
         )
         account.tell(source.sections["environment_variables"])
     account.carry(source.sections.get("include"))
@@ -47,7 +47,7 @@ def leavings(page: Page, settings: Settings, models: Models, variables: Variable
         account.tell(said)
 
 
-def _callbacks(library: Mapping[str, Said], made: Section, account: Account) -> None:
+def _callbacks(library: Mapping[str, Located], made: Section, account: Account) -> None:
     for key in CALLBACKS:
         said = library.get(key)
         account.tell(said)
@@ -92,7 +92,7 @@ def _general(page: Page, settings: Settings, models: Models) -> None:
     general, account = settings.general, settings.source.account
     most = settings.source.number(general.get("global_max_parallel_requests"), "global_max_parallel_requests")
     if most and most >= 1:
-        page.server.keys["max_streams"] = int(min(most, MOST_AT_ONCE))
+        page.server.keys["max_streams"] = int(min(most, MAX_CONCURRENT))
         account.carry(general.get("global_max_parallel_requests"))
     if settings.first in models.groups:
         account.carry(general.get("completion_model"))

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from router.config.foreign import Said
+from router.config.foreign import Located
 from router.errors import Place
 from router.migration import verdicts
 from router.migration.account import apart
-from router.migration.source import Source, in_environment
+from router.migration.source import SourceConfig, in_environment
 from router.targets import table
 
 PREFIXES = {
@@ -33,8 +33,8 @@ class Deployment:
 
     group: str
     place: Place
-    params: Mapping[str, Said]
-    info: Mapping[str, Said]
+    params: Mapping[str, Located]
+    info: Mapping[str, Located]
     model: str
 
     @property
@@ -117,12 +117,12 @@ def prefixed(model: str, provider: str = "") -> str:
         return model if model.startswith(f"{provider}/") else f"{provider}/{model}"
     if "/" in model or model == "*":
         return model
-    told = table.about(model).provider
-    told = PREFIXES.get(told, told) or next((name for pattern, name in FAMILIES if pattern.fullmatch(model)), "")
-    return f"{told}/{model}" if told else model
+    provider_name = table.about(model).provider
+    provider_name = PREFIXES.get(provider_name, provider_name) or next((name for pattern, name in FAMILIES if pattern.fullmatch(model)), "")
+    return f"{provider_name}/{model}" if provider_name else model
 
 
-def models(source: Source) -> Models:
+def models(source: SourceConfig) -> Models:
     """Return the models of the config. Malformed entries are complained about."""
     made = Models({}, {})
     said = source.sections.get("model_list")
@@ -148,7 +148,7 @@ def models(source: Source) -> Models:
     return made
 
 
-def _deployment(entry: Said, source: Source, known: Mapping[str, Mapping[str, Said]], path: str) -> Deployment | None:
+def _deployment(entry: Located, source: SourceConfig, known: Mapping[str, Mapping[str, Located]], path: str) -> Deployment | None:
     name, params, info = (entry.table.get(key) for key in ("model_name", "litellm_params", "model_info"))
     add = source.complaints.add
     if name is None or not isinstance(name.value, str) or not name.value:
@@ -164,7 +164,7 @@ def _deployment(entry: Said, source: Source, known: Mapping[str, Mapping[str, Sa
         add((model or params).place, f"the litellm_params of `{name.value}` lack their `model`, e.g. openai/gpt-5.6")
         return None
     own = apart(params).table
-    about: Mapping[str, Said] = apart(info).table if info else {}
+    about: Mapping[str, Located] = apart(info).table if info else {}
     _enter(source, path, entry, own, about)
     given = own
     credential = given.get("litellm_credential_name")
@@ -175,12 +175,12 @@ def _deployment(entry: Said, source: Source, known: Mapping[str, Mapping[str, Sa
             add(credential.place, f"no credential is named `{credential.value}`")
         given = {**(values or {}), **given}
     provider = given.get("custom_llm_provider")
-    whole = prefixed(model.value, str(provider.value) if provider is not None and isinstance(provider.value, str) else "")
-    source.account.carry(name, provider if whole.startswith(f"{provider.value if provider else ''}/") else None)
-    return Deployment(name.value, name.place, given, about, whole)
+    full_name = prefixed(model.value, str(provider.value) if provider is not None and isinstance(provider.value, str) else "")
+    source.account.carry(name, provider if full_name.startswith(f"{provider.value if provider else ''}/") else None)
+    return Deployment(name.value, name.place, given, about, full_name)
 
 
-def _enter(source: Source, path: str, entry: Said, params: Mapping[str, Said], info: Mapping[str, Said]) -> None:
+def _enter(source: SourceConfig, path: str, entry: Located, params: Mapping[str, Located], info: Mapping[str, Located]) -> None:
     """Enter the values of an entry of the model_list; unknown keys beside its three stay open."""
     for key, one in entry.table.items():
         inner = {"litellm_params": params, "model_info": info}.get(key)
@@ -190,9 +190,9 @@ def _enter(source: Source, path: str, entry: Said, params: Mapping[str, Said], i
             source.account.enter(f"{path}.{key}", one)
 
 
-def _credentials(source: Source) -> Mapping[str, Mapping[str, Said]]:
+def _credentials(source: SourceConfig) -> Mapping[str, Mapping[str, Located]]:
     said = source.sections.get("credential_list")
-    found: dict[str, Mapping[str, Said]] = {}
+    found: dict[str, Mapping[str, Located]] = {}
     for place, entry in enumerate(said.items if said else ()):
         parts = apart(entry).table
         name, values = parts.get("credential_name"), parts.get("credential_values")
@@ -219,10 +219,10 @@ def slug(name: str, otherwise: str = "model") -> str:
 
 def names(group: Group) -> Mapping[int, str]:
     """Return place in a group → name of the target: the group's name, and a part that differs."""
-    whole = slug(group.name)
+    full_name = slug(group.name)
     count = len(group.deployments)
     if count == 1:
-        return {0: whole}
+        return {0: full_name}
     ids = [slug(one.id, "") for one in group.deployments]
     if all(ids) and len(set(ids)) == count:
         return dict(enumerate(ids))
@@ -230,8 +230,8 @@ def names(group: Group) -> Mapping[int, str]:
     made: dict[int, str] = {}
     for provider in providers:
         places = [place for place, one in enumerate(group.deployments) if one.provider == provider]
-        head = f"{whole}-{slug(provider)}" if len(providers) > 1 else whole
-        labels = _labels([group.deployments[place] for place in places], whole)
+        head = f"{full_name}-{slug(provider)}" if len(providers) > 1 else full_name
+        labels = _labels([group.deployments[place] for place in places], full_name)
         made |= {place: f"{head}-{label}".rstrip("-") for place, label in zip(places, labels, strict=True)}
     return made
 

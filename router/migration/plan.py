@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from router.config.foreign import Said
+from router.config.foreign import Located
 from router.migration import verdicts
 from router.migration.models import Deployment, Group, Models, names, prefixed, slug
 from router.migration.page import Page, Section, Value
@@ -169,7 +169,7 @@ class Plan:
         found: dict[str, Group] = {}
         deepest = self.settings.number("max_fallbacks")
 
-        def follow(asking: str, others: Sequence[Said], depth: int) -> None:
+        def follow(asking: str, others: Sequence[Located], depth: int) -> None:
             # Counted as LiteLLM does: an attempt counts for the fallbacks of all later ones.
             for tried, other in enumerate(others if depth < (DEEPEST if deepest is None else deepest) else (), depth + 1):
                 group = self._meant(str(other.value))
@@ -178,12 +178,12 @@ class Plan:
                         made.lose(f"{kind}: {other.value}, which is no model of this file")
                 elif group.name not in (*found, asking, name):
                     found[group.name] = group
-                    follow(group.name, self._told(group.name, kind), tried)
+                    follow(group.name, self._fallbacks(group.name, kind), tried)
 
-        follow(name, self._told(name, kind) or self.chains[kind].get("*", ()), 0)
+        follow(name, self._fallbacks(name, kind) or self.chains[kind].get("*", ()), 0)
         return list(found.values())
 
-    def _told(self, name: str, kind: str) -> tuple[Said, ...]:
+    def _fallbacks(self, name: str, kind: str) -> tuple[Located, ...]:
         """Return the fallbacks of this group, found by its name with or without its provider."""
         chains = self.chains[kind]
         known = next((one for one in (name, prefixed(name), name.partition("/")[2]) if one in chains), None)
@@ -239,9 +239,9 @@ class Plan:
 
     def _filtered(self, name: str, made: Section) -> None:
         kind = "content_policy_fallbacks"
-        if others := self._told(name, kind) or self.chains[kind].get("*", ()):
-            told = ", ".join(str(other.value) for other in others)
-            made.lose(f"{kind} to {told}: {verdicts.LIBRARY[kind]}")
+        if others := self._fallbacks(name, kind) or self.chains[kind].get("*", ()):
+            other_names = ", ".join(str(other.value) for other in others)
+            made.lose(f"{kind} to {other_names}: {verdicts.LIBRARY[kind]}")
             self.settings.source.account.tell(self.settings.said(kind))
 
     def _unfollowed(self) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from router.config.foreign import Said
+from router.config.foreign import Located
 from router.migration.models import Deployment
 from router.migration.page import Section, Value, spelled
 from router.migration.settings import Settings
@@ -15,22 +15,22 @@ RETRIED = ("RateLimitErrorRetries", "InternalServerErrorRetries", "ServiceUnavai
 """Errors after which a target is retried here, as LiteLLM names them."""
 RETRIES = 2
 """LiteLLM's default."""
-MOST = 10
+MAX_ATTEMPTS = 10
 """Attempts that routes.yaml allows at most."""
 TOTAL = 300.0
 """Seconds: the default of `timeout.total`."""
-MOST_AT_ONCE = 1_000_000
+MAX_CONCURRENT = 1_000_000
 """Simultaneous answers that a limit may allow at most."""
 SHORTEST = 0.001
 """Seconds. A shorter time is a way to write none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tries:
+class OriginalTries:
     """Calls that the original makes, the first included, and the values that set the number."""
 
     count: int
-    said: tuple[Said, ...]
+    said: tuple[Located, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,17 @@ class Policy:
     def defaults(self, made: Section) -> None:
         """Write the policy that holds for every route."""
         account = self.settings.source.account
-        told, whose = self._silence({})
+        stated, whose = self._silence({})
         account.carry(whose)
-        if told is None:
+        if stated is None:
             made.note("timeout: the original waits for as long as it takes; here 10s for the first word, and 15s for the next")
         else:
-            made.keys["timeout"] = {"first_token": spelled(told), "idle": spelled(told)}
+            made.keys["timeout"] = {"first_token": spelled(stated), "idle": spelled(stated)}
         tries = self._tries({}, "")
         account.carry(*tries.said)
         made.keys["retry"] = self._retry(tries.count, 1)
-        if tries.count > MOST:
-            made.note(f"retry: {MOST} attempts at most; the original makes {tries.count}")
+        if tries.count > MAX_ATTEMPTS:
+            made.note(f"retry: {MAX_ATTEMPTS} attempts at most; the original makes {tries.count}")
         if breaker := self._breaker(made):
             made.keys["breaker"] = breaker
         strategy = self.settings.strategy
@@ -100,14 +100,14 @@ class Policy:
         if silences and longest != general:
             timeout = {"first_token": spelled(longest), "idle": spelled(longest)}
         if len(silences) > 1:
-            told = ", ".join(map(spelled, silences))
-            made.lose(f"a timeout for each deployment ({told}): a route has one, the longest")
+            stated = ", ".join(map(spelled, silences))
+            made.lose(f"a timeout for each deployment ({stated}): a route has one, the longest")
             account.tell(*(whose for _, whose in heard))
         if longest * (count + 1) > TOTAL:
             timeout["total"] = spelled(float(math.ceil(longest * (count + 1))))
         return timeout
 
-    def _silence(self, params: Mapping[str, Said]) -> tuple[float | None, Said | None]:
+    def _silence(self, params: Mapping[str, Located]) -> tuple[float | None, Located | None]:
         """Return the seconds that the original waits for a word in a stream, and the value that sets them; None if none does."""
         router, number = self.settings.router, self.settings.source.number
         request = self.settings.library.get("request_timeout")
@@ -122,14 +122,14 @@ class Policy:
         found = ((seconds, said) for said, name in order if (seconds := number(said, name)) and seconds >= SHORTEST)
         return next(found, (None, None))
 
-    def _tries(self, params: Mapping[str, Said], group: str) -> "Tries":
+    def _tries(self, params: Mapping[str, Located], group: str) -> "OriginalTries":
         """Return the number of calls that the original makes to a group's deployments."""
         router, number = self.settings.router, self.settings.source.number
         policies = router.get("model_group_retry_policy")
         policy = (policies.table.get(group) if policies else None) or router.get("retry_policy")
-        told = [number(policy.table.get(name), name) for name in RETRIED] if policy else []
-        retries = max((one for one in told if one is not None), default=None)
-        used: list[Said | None] = []
+        stated = [number(policy.table.get(name), name) for name in RETRIED] if policy else []
+        retries = max((one for one in stated if one is not None), default=None)
+        used: list[Located | None] = []
         for said in (params.get("num_retries"), self.settings.said("num_retries")):
             if retries is None:
                 retries = number(said, "num_retries")
@@ -138,11 +138,11 @@ class Policy:
         if again is not None:
             used.append(params.get("max_retries"))
         count = int((1 + min(RETRIES if retries is None else retries, 100)) * (1 + min(again or 0, 100)))
-        return Tries(count, tuple(said for said in used if said is not None))
+        return OriginalTries(count, tuple(said for said in used if said is not None))
 
     def _retry(self, calls: int, members: int) -> dict[str, Value]:
         """Return the retries: the calls, shared among the members of the pool that is asked first."""
-        made: dict[str, Value] = {"attempts": max(1, min(MOST, math.ceil(calls / members)))}
+        made: dict[str, Value] = {"attempts": max(1, min(MAX_ATTEMPTS, math.ceil(calls / members)))}
         wait = self.settings.number("retry_after")
         if wait and wait >= SHORTEST:
             self.settings.carry("retry_after")
@@ -177,7 +177,7 @@ class Policy:
                 made.lose(f"{name} as a limit: {len(said)} of {len(members)} deployments have one, and a route's limit is that of all")
                 account.tell(*said)
         if concurrent := self._sum(members, "max_parallel_requests"):
-            limit["concurrent"] = min(concurrent, MOST_AT_ONCE)
+            limit["concurrent"] = min(concurrent, MAX_CONCURRENT)
             account.carry(*(one.params["max_parallel_requests"] for one in members))
         if limit:
             made.keys["limit"] = {**limit, "per": "route"}
@@ -198,5 +198,5 @@ class Policy:
 
     def _sum(self, members: Sequence[Deployment], name: str) -> int:
         """Return the sum over all members; 0 if a member has no value, for then there is no bound."""
-        told = [self.settings.source.number(one.params.get(name), name) or 0 for one in members]
-        return int(sum(told)) if told and all(told) else 0
+        stated = [self.settings.source.number(one.params.get(name), name) or 0 for one in members]
+        return int(sum(stated)) if stated and all(stated) else 0

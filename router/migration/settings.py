@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from router.config.foreign import Said
-from router.migration.source import Source
+from router.config.foreign import Located
+from router.migration.source import SourceConfig
 
 FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 BY_USAGE = ("usage-based-routing", "usage-based-routing-v2")
 STORES = ("local", "redis", "redis-cluster")
 """Stores of the original's answers for which the router has one too."""
-Chains = Mapping[str, tuple[Said, ...]]
+Chains = Mapping[str, tuple[Located, ...]]
 """Group → the groups that it falls back to; `*` for every other group."""
 
 
@@ -18,12 +18,12 @@ Chains = Mapping[str, tuple[Said, ...]]
 class Settings:
     """The original's settings: router_settings over litellm_settings, of which the former hold, and general_settings as `general`."""
 
-    source: Source
-    router: Mapping[str, Said]
-    library: Mapping[str, Said]
-    general: Mapping[str, Said]
+    source: SourceConfig
+    router: Mapping[str, Located]
+    library: Mapping[str, Located]
+    general: Mapping[str, Located]
 
-    def said(self, name: str) -> Said | None:
+    def said(self, name: str) -> Located | None:
         """Return the value that holds; None if neither section has it, or it is empty."""
         for section in (self.router, self.library):
             said = section.get(name)
@@ -61,7 +61,7 @@ class Settings:
 
     def chains(self, name: str) -> Chains:
         """Return the fallbacks of one kind."""
-        made: dict[str, tuple[Said, ...]] = {}
+        made: dict[str, tuple[Located, ...]] = {}
         default = self.source.texts(self.said("default_fallbacks"), "default_fallbacks") if name == "fallbacks" else ()
         if default:
             made["*"] = default
@@ -81,7 +81,7 @@ class Settings:
         return made
 
     @property
-    def cache(self) -> Mapping[str, Said]:
+    def cache(self) -> Mapping[str, Located]:
         """The cache's parameters."""
         said = self.library.get("cache_params")
         return said.table if said else {}

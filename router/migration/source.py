@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from router.config.binding import Complaints
-from router.config.document import Unreadable
-from router.config.foreign import Said, understood
+from router.config.document import UnreadableYaml
+from router.config.foreign import Located, understood
 from router.errors import ConfigError, Place
 from router.migration.account import Account, apart
 
@@ -18,24 +18,24 @@ MAX_FILES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceConfig:
     """The config's sections, its `include`s merged in, and a place to complain."""
 
     root: Path
     """The folder of the config."""
-    sections: Mapping[str, Said]
+    sections: Mapping[str, Located]
     complaints: Complaints
     account: Account = field(default_factory=Account)
     """The outcome of each value."""
 
-    def section(self, name: str) -> Mapping[str, Said]:
+    def section(self, name: str) -> Mapping[str, Located]:
         """Return a section as a mapping; empty if it is missing."""
         said = self.sections.get(name)
         if said is not None and said.value is not None and not isinstance(said.value, Mapping):
             self.complaints.add(said.place, f"`{name}` takes a mapping")
         return said.table if said else {}
 
-    def number(self, said: Said | None, name: str, least: float = 0) -> float | None:
+    def number(self, said: Located | None, name: str, least: float = 0) -> float | None:
         """Return a number, written as one or as a text; None if it is missing, or in the environment."""
         if said is None or said.value is None or in_environment(said):
             return None
@@ -50,11 +50,11 @@ class Source:
             return None
         return value
 
-    def truth(self, said: Said | None) -> bool:
+    def truth(self, said: Located | None) -> bool:
         """Return whether a setting is switched on."""
         return said is not None and (said.value is True or str(said.value).lower() == "true")
 
-    def texts(self, said: Said | None, name: str) -> tuple[Said, ...]:
+    def texts(self, said: Located | None, name: str) -> tuple[Located, ...]:
         """Return a list of texts; a single text is a list of one."""
         if said is None or said.value is None:
             return ()
@@ -65,24 +65,24 @@ class Source:
         return tuple(one for one in found if isinstance(one.value, str))
 
 
-def in_environment(said: Said | None) -> bool:
+def in_environment(said: Located | None) -> bool:
     """Return whether the value names a variable that holds it, as `os.environ/NAME`."""
     return said is not None and isinstance(said.value, str) and said.value.startswith("os.environ/")
 
 
-def read(path: Path) -> Source:
+def read(path: Path) -> SourceConfig:
     """Return the config as it is on disk now. Raises ConfigError if a file cannot be read, or is not a config."""
     texts: dict[str, str] = {}
     complaints = Complaints(texts)
-    reader = _Reader(complaints, texts)
-    sections = reader.whole(path)
+    reader = _SourceReader(complaints, texts)
+    sections = reader.merged(path)
     if not complaints.found and sections.get("model_list") is None:
         complaints.add(
             Place(str(path), 1, 1), "this is no LiteLLM config: it has no `model_list` (models kept in a database are not in it)"
         )
     if complaints.found:
         raise ConfigError(complaints.in_order())
-    source = Source(path.parent, {name: _apart(name, said) for name, said in sections.items()}, complaints)
+    source = SourceConfig(path.parent, {name: _apart(name, said) for name, said in sections.items()}, complaints)
     _enter(source)
     return source
 
@@ -92,18 +92,18 @@ PARTS = {"litellm_settings": "cache_params"}
 """Section → its key whose values are settled one by one."""
 
 
-def _apart(name: str, said: Said) -> Said:
+def _apart(name: str, said: Located) -> Located:
     made = apart(said)
     inner = made.table.get(PARTS.get(name, ""))
-    return made if inner is None else Said(made.place, {**made.table, PARTS[name]: apart(inner)})
+    return made if inner is None else Located(made.place, {**made.table, PARTS[name]: apart(inner)})
 
 
-def _enter(source: Source) -> None:
+def _enter(source: SourceConfig) -> None:
     """Enter all values except those of the model_list, of which its deployments have copies."""
     for name, said in source.sections.items():
         if name in SETTINGS:
             for key, one in said.table.items():
-                parts: Mapping[str, Said] = one.table if key == PARTS.get(name) else {}
+                parts: Mapping[str, Located] = one.table if key == PARTS.get(name) else {}
                 for part, value in parts.items():
                     source.account.enter(f"{name}.{key}.{part}", value)
                 if not parts:
@@ -113,12 +113,12 @@ def _enter(source: Source) -> None:
 
 
 @dataclass(slots=True)
-class _Reader:
+class _SourceReader:
     complaints: Complaints
     texts: dict[str, str]
     seen: set[Path] = field(default_factory=set[Path])
 
-    def whole(self, path: Path) -> Mapping[str, Said]:
+    def merged(self, path: Path) -> Mapping[str, Located]:
         """Return a file merged with its includes, and theirs: lists are joined, other values come from the included file."""
         sections = self._one(path, lambda message: self.complaints.add(Place(str(path), 1, 1), message))
         pending = [(one, path) for one in self._includes(sections)]
@@ -141,7 +141,7 @@ class _Reader:
     def _at(self, place: Place) -> Callable[[str], None]:
         return lambda message: self.complaints.add(place, message)
 
-    def _one(self, path: Path, unread: Callable[[str], None]) -> Mapping[str, Said]:
+    def _one(self, path: Path, unread: Callable[[str], None]) -> Mapping[str, Located]:
         """Return one file. An unreadable file is complained about at its include, a mistake in it at its own place."""
         try:
             text = path.read_text(encoding="utf-8-sig")
@@ -154,7 +154,7 @@ class _Reader:
         self.texts[str(path)] = text
         try:
             said = understood(text, str(path))
-        except Unreadable as unreadable:
+        except UnreadableYaml as unreadable:
             self.complaints.add(unreadable.complaint.place, unreadable.complaint.message)
             return {}
         if said is None or not isinstance(said.value, Mapping):
@@ -164,7 +164,7 @@ class _Reader:
             return {}
         return said.value
 
-    def _includes(self, sections: Mapping[str, Said]) -> tuple[Said, ...]:
+    def _includes(self, sections: Mapping[str, Located]) -> tuple[Located, ...]:
         said = sections.get("include")
         if said is None:
             return ()
@@ -174,10 +174,10 @@ class _Reader:
         return said.value
 
 
-def _merged(base: Mapping[str, Said], included: Mapping[str, Said]) -> Mapping[str, Said]:
+def _merged(base: Mapping[str, Located], included: Mapping[str, Located]) -> Mapping[str, Located]:
     made = {**base, **included}
     for name, said in included.items():
         before = base.get(name)
         if before and isinstance(said.value, tuple) and isinstance(before.value, tuple):
-            made[name] = Said(before.place, (*before.value, *said.value))
+            made[name] = Located(before.place, (*before.value, *said.value))
     return made

@@ -6,8 +6,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from router.chat import Params
 from router.config import declare
-from router.config.declaration import Target as TargetConfig
-from router.config.foreign import Said
+from router.config.declaration import TargetConfig
+from router.config.foreign import Located
 from router.config.options import header_name, header_value
 from router.config.secrecy import secret_in_name
 from router.config.snapshot import Snapshot
@@ -17,7 +17,7 @@ from router.migration import verdicts
 from router.migration.account import Account
 from router.migration.models import Deployment
 from router.migration.page import Section, Value
-from router.migration.source import Source, in_environment
+from router.migration.source import SourceConfig, in_environment
 from router.migration.variables import Variables, written
 from router.signature import arguments, record_of
 from router.targets import Connections, Learned, open_target, table
@@ -53,7 +53,7 @@ ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "cl
 class Workshop:
     """The maker of targets: first each target, and once its routes are drawn, the remarks on the rest of its deployment."""
 
-    source: Source
+    source: SourceConfig
     variables: Variables
     connections: Connections
 
@@ -172,7 +172,7 @@ class Workshop:
         if params:
             made.keys["params"] = params
 
-    def _param(self, name: str, said: Said) -> Value:
+    def _param(self, name: str, said: Located) -> Value:
         """Return one sampling parameter. Raises Misfit if routes.yaml would not take it."""
         if in_environment(said):
             raise Misfit(verdicts.NO_NUMBER)
@@ -210,7 +210,7 @@ class Workshop:
             made.keys["body"] = body
         self.source.account.carry(said)
 
-    def _field(self, name: str, said: Said) -> Value:
+    def _field(self, name: str, said: Located) -> Value:
         """Return one field of a body, its secrets as references. Raises Misfit if a variable cannot have the name."""
         if isinstance(said.value, tuple):
             return [self._field(name, one) for one in said.items]
@@ -239,7 +239,7 @@ class Workshop:
             made.keys["headers"] = headers
         self.source.account.carry(said)
 
-    def _header(self, name: str, key: str, said: Said, made: Section) -> str:
+    def _header(self, name: str, key: str, said: Located, made: Section) -> str:
         text = "" if said.value is None else str(said.value)
         if not in_environment(said) and key.lower() in PUBLIC and header_value(text):
             return written(text)
@@ -273,15 +273,15 @@ class Workshop:
     def _price(self, one: Deployment, made: Section) -> None:
         """Write the price of a token, if the original has those of input and output."""
         number = self.source.number
-        told = {name: one.params.get(key) or one.info.get(key) for key, name in COSTS.items()}
-        costs = {name: number(told[name], key) for key, name in COSTS.items()}
+        costs_stated = {name: one.params.get(key) or one.info.get(key) for key, name in COSTS.items()}
+        costs = {name: number(costs_stated[name], key) for key, name in COSTS.items()}
         known = {name: round(cost * 1_000_000, 6) for name, cost in costs.items() if cost is not None}
         if known.keys() >= set(NEEDED.values()):
             made.keys["price"] = known
-            self.source.account.carry(*(told[name] for name in known))
+            self.source.account.carry(*(costs_stated[name] for name in known))
         elif known:
             made.lose("a price of one kind of token: `price` has input and output at least, for a million")
-            self.source.account.tell(*(told[name] for name in known))
+            self.source.account.tell(*(costs_stated[name] for name in known))
 
     def _unfit(self, name: str, one: Deployment, made: Section) -> str:
         """Return the reason that this target could not be served, in one sentence; empty if it could be."""
@@ -298,7 +298,7 @@ class Workshop:
         return ""
 
 
-def _plain(said: Said) -> object:
+def _plain(said: Located) -> object:
     """Return a value as plain data."""
     if isinstance(said.value, tuple):
         return [_plain(one) for one in said.items]
@@ -313,7 +313,7 @@ def _bare(parts: SplitResult) -> str:
     return parts._replace(netloc=parts.netloc if plain else host + port, query="", fragment="").geturl()
 
 
-def losses(made: Section, said: Mapping[str, Said], known: Mapping[str, str], account: Account, prefix: str = "") -> None:
+def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str], account: Account, prefix: str = "") -> None:
     """Add a remark for each open value; values with the same reason share one. `known`: key → the reason."""
     reasons: dict[str, list[str]] = {}
     for key, one in said.items():
@@ -328,7 +328,7 @@ def losses(made: Section, said: Mapping[str, Said], known: Mapping[str, str], ac
         made.lose(f"{', '.join(keys)}: {why}")
 
 
-def _reason(key: str, said: Said, known: Mapping[str, str]) -> str:
+def _reason(key: str, said: Located, known: Mapping[str, str]) -> str:
     """Return the reason that a value was not taken up."""
     if said.value is False and key in verdicts.SWITCHED_OFF:
         return verdicts.SWITCHED_OFF[key]
@@ -336,7 +336,7 @@ def _reason(key: str, said: Said, known: Mapping[str, str]) -> str:
     return verdicts.NO_NUMBER if in_environment(said) and why in verdicts.OVERRULED else why
 
 
-def _as_here(key: str, said: Said, known: Mapping[str, str]) -> bool:
+def _as_here(key: str, said: Located, known: Mapping[str, str]) -> bool:
     """Return whether a value matches the router's fixed behaviour: a switch that is on here, or one that is off without its feature."""
     if said.value is False:
         return key not in verdicts.SWITCHED_OFF and (key in known or key in verdicts.AS_HERE or key in verdicts.SWITCHES)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from router.config.foreign import Said
+from router.config.foreign import Located
 from router.migration.source import in_environment
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -23,7 +23,7 @@ PLACEHOLDERS = frozenset(
 class Variables:
     """The references that were made, and the variables to set."""
 
-    values: Mapping[str, Said]
+    values: Mapping[str, Located]
     """`environment_variables` of the original: the variables that it sets for itself."""
     taken: set[str]
     """Names that the original uses already: no new name may be one of them."""
@@ -32,7 +32,7 @@ class Variables:
     made: dict[str, str] = field(default_factory=dict[str, str])
     """Written-out key → the variable in its place. Never shown."""
 
-    def key(self, said: Said, *names: str) -> tuple[str | None, str]:
+    def key(self, said: Located, *names: str) -> tuple[str | None, str]:
         """Return a reference to a key, and a remark if it was written out. None for a placeholder."""
         text = "" if said.value is None else str(said.value)
         if in_environment(said):
@@ -53,7 +53,7 @@ class Variables:
         self.taken.add(name)
         return f"${{{name}}}"
 
-    def reference(self, said: Said) -> str | None:
+    def reference(self, said: Located) -> str | None:
         """Return `os.environ/NAME` as `${NAME}`, with the original's value as default unless it is secret. None if the name is invalid."""
         name = str(said.value).removeprefix("os.environ/")
         if not NAME.fullmatch(name):

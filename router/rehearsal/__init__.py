@@ -6,7 +6,7 @@ findings.py    the findings, as lines of routes.yaml
 course.py      the order of the questions, the bound of the calls, what each answer or refusal shows
 """
 
-from router.rehearsal.course import MAX_CALLS, Asked, Course, Rehearsed
+from router.rehearsal.course import MAX_CALLS, Course, QuestionOutcome, Rehearsed
 from router.rehearsal.estimate import Estimate, estimate
 from router.rehearsal.findings import Finding, facts_line
 from router.rehearsal.heard import Heard
@@ -15,12 +15,12 @@ from router.rehearsal.questions import QUESTIONS, Question
 __all__ = [
     "MAX_CALLS",
     "QUESTIONS",
-    "Asked",
     "Course",
     "Estimate",
     "Finding",
     "Heard",
     "Question",
+    "QuestionOutcome",
     "Rehearsed",
     "estimate",
     "facts_line",

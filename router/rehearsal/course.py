@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any, Literal, cast
 
 from router.chat import Ask, Json, Message, Result
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import TargetConfig
 from router.config.facts import FactsConfig
 from router.config.values import written_duration
 from router.errors import TargetSilent
@@ -42,7 +42,7 @@ Opener = Callable[[TargetConfig], Target]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionOutcome:
     """A question and its outcome.
 
     state: works; wrong (answered, but not as asked); refused; failed (the provider, or the connection); skipped (not asked)
@@ -70,7 +70,7 @@ class Rehearsed:
     first_token: the median over the answers, in seconds; None without an answer
     """
 
-    asked: tuple[Asked, ...]
+    asked: tuple[QuestionOutcome, ...]
     findings: tuple[Finding, ...]
     facts: Mapping[str, Json]
     calls: int
@@ -97,7 +97,7 @@ class Course:
     patience: float
     clock: Clock = time.monotonic
     deadline: float = DEADLINE
-    _asked: list[Asked] = field(default_factory=list[Asked])
+    _asked: list[QuestionOutcome] = field(default_factory=list[QuestionOutcome])
     _findings: list[Finding] = field(default_factory=list[Finding])
     _facts: dict[str, Json] = field(default_factory=dict[str, Json])
     """Facts that were found without a refusal that taught them."""
@@ -120,7 +120,7 @@ class Course:
             await target.ready()  # a library is imported: that is no time of the target's
         for question in QUESTIONS:
             if why := self._skipped(question, target):
-                self._asked.append(Asked(question.name, "skipped", why))
+                self._asked.append(QuestionOutcome(question.name, "skipped", why))
                 continue
             await self._ask(question, target)
             if self._stopped():
@@ -172,7 +172,7 @@ class Course:
             self._called = (ask, heard)
         taught = {one.partition(":")[0] for one in heard.learned}
         omitted = tuple(one for one in heard.omitted if one not in taught)
-        self._asked.append(Asked(question.name, state, heard.outcome, omitted, heard.learned, heard.first_token))
+        self._asked.append(QuestionOutcome(question.name, state, heard.outcome, omitted, heard.learned, heard.first_token))
 
     def _learned(self, question: Question, before: Facts, after: Facts) -> None:
         """Add a finding for each fact that a question taught."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from router.access.gate import Gate
 from router.access.slowdown import Slowdown
 from router.admin.hour import Hour
-from router.admin.operations import Admin
+from router.admin.operations import Operations
 from router.admin.siblings import Siblings
 from router.admin.watchdog import Watchdog
 from router.answering.chat import Chat
@@ -38,9 +38,10 @@ def application(
     only: Callers | None = None,
     slowdown: Slowdown | None = None,
 ) -> Edge:
-    """The ASGI application over a generation; with the routes file it came from, edits of that can go live. `host`: the address it
-    is served at. `run_key`: an admin key that counts while none is declared. `only`: who may ask, whatever is declared. `slowdown`: how
-    refusals of keys are delayed.
+    """The ASGI application over a generation; with the routes file it came from, edits of that can go live.
+
+    `host`: the address it is served at. `run_key`: an admin key that counts while none is declared. `only`: who may ask, whatever is
+    declared. `slowdown`: how refusals of keys are delayed.
     """
     live = Live(generation)
     folder = folder_from_environment()
@@ -51,7 +52,7 @@ def application(
     generation.kept.departed.append(metrics.redis_departed)
     generation.kept.turned += (turned, metrics.turned)
     reload = Reload(live, routes, host, Listeners(metrics.reloaded, metrics.not_reloaded)) if routes is not None else None
-    admin = Admin(live, reload, chat, ring, metrics, traces, bill, hour, watchdog=Watchdog(stalled=metrics.stalled))
+    admin = Operations(live, reload, chat, ring, metrics, traces, bill, hour, watchdog=Watchdog(stalled=metrics.stalled))
     if folder is not None:
         admin.siblings = Siblings(folder, admin.answer)
     return Edge(admin, gate)
@@ -83,8 +84,9 @@ def warn_undeclared(generation: Generation) -> None:
 
 
 def steady() -> None:
-    """Call it once the process serves: what it has made until then stays, so the garbage collector passes it over from now on,
-    and comes less often. A tenth of the CPU of a short answer, and its longest pauses.
+    """Make the garbage collector pass over what the process has made until now, and come less often; for a process that begins to serve.
+
+    This saves a tenth of the CPU of a short answer, and its longest pauses.
     """
     gc.collect()
     gc.freeze()

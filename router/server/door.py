@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 
 from router.server.plain import PlainParser
 
-MOST_UNSENT = 128 * 1024
+MAX_UNSENT_BYTES = 128 * 1024
 """Bytes that the kernel takes for a client before it says that there is no room: it would take megabytes, and keep them as long as a
 slow client likes."""
 
@@ -64,9 +64,9 @@ class Door(HttpToolsProtocol):
     SENT = 30.0
     HEARD = 60.0
     LINGER = 30.0
-    MOST_HEAD = 16 * 1024
-    MOST_AHEAD = 16
-    MOST_AFTER = 32 * 1024 * 1024
+    MAX_HEAD_BYTES = 16 * 1024
+    MAX_PIPELINED = 16
+    MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
@@ -74,20 +74,20 @@ class Door(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.parser = cast("HttpRequestParser", PlainParser(self))
         self._at: Literal["idle", "head", "body"] = "idle"
-        """What is being read: nothing of a request yet, its headers, or its body."""
+        """Part that is being read: nothing of a request yet, its headers, or its body."""
         self._turns = 0
-        """How often that has changed."""
+        """Number of changes of that part."""
         self._loose = 0
         """Bytes that came since something last came of them."""
         self._after = 0
         self._lingers = False
-        """Whether nothing is answered any more on this connection, and what comes is thrown away."""
+        """True once nothing is answered any more on this connection, and what comes is thrown away."""
         self._read_by = math.inf
-        """When what is being read must be whole."""
+        """Time at which the part that is being read must be complete."""
         self._sent_by = math.inf
-        """When there must be room for more again."""
+        """Time at which there must be room for more again."""
         self._left = False
-        """Whether something was left to be sent when all had been said, at the last look."""
+        """True if something was left to be sent after the end of the answer, at the last look."""
         self._status = 400
         self._timer: asyncio.TimerHandle | None = None
 
@@ -99,7 +99,7 @@ class Door(HttpToolsProtocol):
         self._unhurried = _Unhurried(transport, self._end)
         with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
             line = transport.get_extra_info("socket")
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self.HEARD * 1000))
         self._read_by = self.loop.time() + self.FIRST
         self._wait()
@@ -116,16 +116,16 @@ class Door(HttpToolsProtocol):
         turns, size = self._turns, len(data)
         if self._lingers:
             self._after += size
-            if self._after > self.MOST_AFTER:
+            if self._after > self.MAX_DISCARDED_BYTES:
                 self.transport.abort()
             return
         self._loose += size
         if self._at == "body" and self._said:
             self._after += size
         super().data_received(data)
-        if self._loose > self.MOST_HEAD:
+        if self._loose > self.MAX_HEAD_BYTES:
             self._refuse(431)
-        elif self._after > self.MOST_AFTER:
+        elif self._after > self.MAX_DISCARDED_BYTES:
             self.transport.abort()
         elif turns != self._turns:
             self._turned()
@@ -156,14 +156,16 @@ class Door(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The headers are whole: the request is passed on."""
-        if self._loose > self.MOST_HEAD and self._head > self.MOST_HEAD:  # else it came with what is not the head, or is not that long
+        if (
+            self._loose > self.MAX_HEAD_BYTES and self._head > self.MAX_HEAD_BYTES
+        ):  # else it came with what is not the head, or is not that long
             self._status = 431
             raise _Refused
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":  # no offer: it asks for a tunnel
                 raise _Refused
             return  # see PlainParser: the head comes again, without the offer
-        if len(self.pipeline) >= self.MOST_AHEAD:
+        if len(self.pipeline) >= self.MAX_PIPELINED:
             raise _Refused
         super().on_headers_complete()
         cycle = self._answering
@@ -248,8 +250,10 @@ class Door(HttpToolsProtocol):
             self.transport.close()
 
     def _linger(self) -> None:
-        """Send no more, and read on for a while. A connection that is closed while its client is sending is reset: what was sent last, the
-        reason among it, would be lost (RFC 9112, 9.6).
+        """Send no more, and read on for a while.
+
+        A connection that is closed while its client is sending is reset: what was sent last, the reason among it, would be lost (RFC
+        9112, 9.6).
         """
         self._lingers = True
         if self.transport.can_write_eof():

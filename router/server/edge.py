@@ -15,9 +15,9 @@ from router.access.cors import DeclaredOrigins, RefusedOrigins
 from router.access.gate import Gate
 from router.access.local import bad_host
 from router.admin import openapi
-from router.admin.operations import Admin
+from router.admin.operations import Operations
 from router.admin.pages import pages
-from router.admin.routed import AnswerRoute, Refusals
+from router.admin.routed import AnswerRoute, DialectErrors
 from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
 from router.config.declaration import Cors
@@ -31,21 +31,21 @@ from router.server.head import as_get
 from router.server.shutdown import Shutdown
 
 POLICY, NOTHING = b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"
-"""What a page may load: nothing, unless it says what. Also where a browser shows JSON as a page."""
+"""Content that a page may load: nothing, unless it says what. Also where a browser shows JSON as a page."""
 log = logging.getLogger("router.server")
 
 
 class Edge:
     """The application: for uvicorn, or to be mounted in another one, whose lifespan then enters `started`."""
 
-    def __init__(self, admin: Admin, gate: Gate) -> None:
+    def __init__(self, admin: Operations, gate: Gate) -> None:
         self.live = admin.live
         self.admin = admin
         self._chat = admin.chat
         answers = _answers(admin.chat, self.live)
         self._pages = pages(admin, gate, answers)
         self._router = Router(answers, redirect_slashes=False, default=self._page)
-        self._refusals = Refusals(self.live)
+        self._refusals = DialectErrors(self.live)
         self._shutdown = Shutdown(admin.chat.drain, admin.chat.end)
         self._refused_origins = RefusedOrigins()
         self._cors: tuple[Cors, ASGIApp] = (Cors(), DeclaredOrigins(self._serve, Cors(), self._refused_origins))
@@ -204,8 +204,9 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 
 def _careful(send: Send) -> Send:
-    """Return a `send` by which a page says that nobody but its reader is to keep it, that nobody is to guess what it is, and that it loads
-    nothing unless it says what.
+    """Return a `send` that adds a page's security headers.
+
+    Nobody but its reader keeps it, nobody guesses its type, and it loads nothing unless it says what.
     """
 
     async def sent(message: Message) -> None:

@@ -9,7 +9,7 @@ from starlette.types import Message, Scope, Send
 KNOWS = (b"x-router-handover", b"yes")
 """The request header of a proxy that can ask another router."""
 ANOTHER = (b"x-accel-redirect", b"@another")
-"""Where in deploy/nginx.conf it does."""
+"""Place in deploy/nginx.conf that does."""
 
 
 def handing_over(scope: Scope, send: Send) -> Send:

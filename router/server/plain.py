@@ -14,7 +14,7 @@ OFFERS = (b"upgrade", b"http2-settings")
 Header = tuple[bytes, bytes]
 
 
-class Reader(Protocol):
+class HeadReader(Protocol):
     """A receiver of the parser's reports: a connection, with what it has read of the request's head."""
 
     url: bytes
@@ -22,11 +22,13 @@ class Reader(Protocol):
 
 
 class PlainParser:
-    """A request parser that never leaves HTTP/1.1. Where a head makes an offer, it is read a second time without the offer: `reader` is
-    given that head alone, and passes over a head for which `should_upgrade` is true.
+    """A request parser that never leaves HTTP/1.1.
+
+    Where a head makes an offer, it is read a second time without the offer: `reader` is given that head alone, and passes over a head for
+    which `should_upgrade` is true.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: HeadReader) -> None:
         self._reader = reader
         self._parser = self._fresh()
 
@@ -67,7 +69,7 @@ class PlainParser:
         return self._parser.get_method()
 
     def get_http_version(self) -> str:
-        """`1.1`, as a rule."""
+        """Return the version: `1.1`, as a rule."""
         return self._parser.get_http_version()
 
 

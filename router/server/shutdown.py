@@ -1,4 +1,4 @@
-"""From SIGTERM to the end: new questions are refused, what runs may finish for a while, and then is told that it ends.
+"""Shutdown, from SIGTERM to the end: new questions are refused, running answers may finish for a while, and are then ended.
 
 uvicorn by itself stops listening at once and cuts streams off when its time is over. So its handler hears of the signal only when
 nothing runs any more. The same signal again cuts the while short; a third time it goes straight to uvicorn.
@@ -16,8 +16,9 @@ Phase = Callable[[], Coroutine[object, object, None]]
 
 
 class Shutdown:
-    """Stands before the handlers of SIGTERM and SIGINT that uvicorn has set, from `install` on. `drain` returns when nothing runs or
-    its time is over; `end` when nothing runs.
+    """Stands before the handlers of SIGTERM and SIGINT that uvicorn has set, from `install` on.
+
+    `drain` returns when nothing runs or its time is over; `end` when nothing runs.
     """
 
     def __init__(self, drain: Phase, end: Phase) -> None:

@@ -1,7 +1,7 @@
 """State that replicas share through a Redis, where one is declared. While Redis is away each replica is on its own."""
 
 from router.shared.hints import Hints
-from router.shared.logs import Batch, Deleted, Ending, Found, Logs, Source, Written, new_id
+from router.shared.logs import Batch, Deleted, EventSource, Found, LogEnd, Logs, WrittenLog, new_id
 from router.shared.redis import Away, Mismatch, Redis, Unsent
 from router.shared.store import RedisStore
 
@@ -9,15 +9,15 @@ __all__ = [
     "Away",
     "Batch",
     "Deleted",
-    "Ending",
+    "EventSource",
     "Found",
     "Hints",
+    "LogEnd",
     "Logs",
     "Mismatch",
     "Redis",
     "RedisStore",
-    "Source",
     "Unsent",
-    "Written",
+    "WrittenLog",
     "new_id",
 ]

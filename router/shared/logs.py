@@ -30,11 +30,11 @@ BEAT = 0.3
 """Seconds between two signs of life of a replica."""
 LEASE = 1.2
 """Seconds that a sign of life counts."""
-LOOK = 0.25
+LIVENESS_CHECK_S = 0.25
 """Seconds between two checks that the replicas are alive whose logs are read here."""
 ABSENT = 2
 """Checks in a row at which a replica may be missing before it is lost. On a busy machine a sign of life is late, and so is the check."""
-EVERY = 0.05
+WRITE_INTERVAL_S = 0.05
 """Seconds between two writes, while all that is to be written goes out at once."""
 HOLD = 3.0
 """Seconds that a reader on another replica counts for the writer; the reader repeats its message three times in them."""
@@ -86,13 +86,13 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class LogEnd:
     """The end of a log that no event describes, as a code."""
 
     code: str
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """The source of a log: the events to be written."""
 
     @property
@@ -143,10 +143,10 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
-class Written:
+class WrittenLog:
     """A log that is written here. Its owner calls `news` whenever the source has more, or is over."""
 
-    def __init__(self, logs: "Logs", name: str, number: str, source: Source, *, pointer: str, lasts: float, keep: float) -> None:
+    def __init__(self, logs: "Logs", name: str, number: str, source: EventSource, *, pointer: str, lasts: float, keep: float) -> None:
         self.id = number
         self.name = name
         self.source = source
@@ -271,7 +271,7 @@ class _Follower:
     last: tuple[int, int]
     patience: float
     """Seconds that the reader waits for a Redis that is away."""
-    waiting: deque[Batch | Ending] = field(default_factory=deque[Batch | Ending])
+    waiting: deque[Batch | LogEnd] = field(default_factory=deque[Batch | LogEnd])
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doomed: bool = False
     missed: int = 0
@@ -282,10 +282,10 @@ class _Follower:
     """True once Redis has answered what the stream holds, even if it is empty."""
 
 
-def _read(after: int, fields: dict[bytes, bytes]) -> Batch | Ending:
+def _read(after: int, fields: dict[bytes, bytes]) -> Batch | LogEnd:
     """Return the content of a stream's entry; an entry without any becomes a batch that leaves something out."""
     if (code := fields.get(b"x")) is not None:
-        return Ending(code.decode("ascii", "replace"))
+        return LogEnd(code.decode("ascii", "replace"))
     if b"h" in fields:
         return Batch(0, 0, b"")
     first, data = fields.get(b"f", b""), fields.get(b"e", b"")
@@ -305,12 +305,12 @@ class Logs:
         """A new one for each process, and each time it starts."""
         self._redis = redis
         self._tasks: list[asyncio.Task[None]] = []
-        self._offered: dict[str, Written] = {}
+        self._offered: dict[str, WrittenLog] = {}
         """Id → log that is written once another replica asks for it."""
-        self._written: dict[str, Written] = {}
+        self._written: dict[str, WrittenLog] = {}
         self._behind = False
         """True if there was more to write than went out at once."""
-        self._dirty: dict[Written, None] = {}
+        self._dirty: dict[WrittenLog, None] = {}
         """Logs with something to write, in the order it came."""
         self._news = asyncio.Event()
         self._departures = 0
@@ -330,37 +330,37 @@ class Logs:
 
     # Writing.
 
-    def write(self, name: str, source: Source, *, lasts: float, keep: float) -> Written:
+    def write(self, name: str, source: EventSource, *, lasts: float, keep: float) -> WrittenLog:
         """Write the source from now on under this name, and replace the log found there before.
 
         lasts: seconds that it can take at most, and be found if this replica is lost
         keep: seconds that it is found after its end
         """
         self._start()
-        made = Written(self, name, new_id(), source, pointer=key(name, "now"), lasts=lasts, keep=keep)
+        made = WrittenLog(self, name, new_id(), source, pointer=key(name, "now"), lasts=lasts, keep=keep)
         self._begin(made)
         return made
 
-    def offer(self, name: str, number: str, source: Source, *, lasts: float) -> Written:
+    def offer(self, name: str, number: str, source: EventSource, *, lasts: float) -> WrittenLog:
         """Write the source as soon as another replica reads it by its id; the source gets a call of `hold` then.
 
         lasts: seconds that it can take at most
         """
         self._start()
-        made = self._offered[number] = Written(self, name, number, source, pointer="", lasts=lasts, keep=GONE)
+        made = self._offered[number] = WrittenLog(self, name, number, source, pointer="", lasts=lasts, keep=GONE)
         return made
 
     def withdraw(self, number: str) -> None:
         """Withdraw an offered log. Its present readers read on."""
         self._offered.pop(number, None)
 
-    def _begin(self, written: Written) -> None:
+    def _begin(self, written: WrittenLog) -> None:
         """Write a log from now on, before those written till now: its reader waits, or goes without."""
         self._written[written.id] = written
         self._dirty = {written: None, **self._dirty}
         self._news.set()
 
-    def wake(self, written: Written) -> None:
+    def wake(self, written: WrittenLog) -> None:
         """Note that this log has more to write."""
         if not written.done:
             self._dirty[written] = None
@@ -388,7 +388,7 @@ class Logs:
                 await self._until_back(BEAT)
             self._forget_late()
             # Logs left over have waited a turn already: at a fixed pace a busy replica would fall further behind with each.
-            await asyncio.sleep(0 if self._behind else EVERY)
+            await asyncio.sleep(0 if self._behind else WRITE_INTERVAL_S)
 
     async def _round(self) -> None:
         """Give a sign of life, and write all events that wait."""
@@ -452,7 +452,7 @@ class Logs:
             return None
         return Found(name, found, fields[b"r"].decode("ascii", "replace"), fields[b"h"])
 
-    async def read(self, found: Found) -> AsyncGenerator[Batch | Ending, None]:
+    async def read(self, found: Found) -> AsyncGenerator[Batch | LogEnd, None]:
         """Stream all batches of a log from its start, and follow it. A batch may repeat earlier events; none leaves any out.
 
         Raises ReplicaLost if the log has no end and nothing more will come: its writer is gone, or Redis is.
@@ -527,11 +527,11 @@ class Logs:
                     await self._read()
                 except Mismatch:
                     await self._find_wrong_ones()
-                    await asyncio.sleep(LOOK)
+                    await asyncio.sleep(LIVENESS_CHECK_S)
                 except Away:
                     self._lose_patience()
-                    await self._until_back(LOOK)
-                    await asyncio.sleep(EVERY)
+                    await self._until_back(LIVENESS_CHECK_S)
+                    await asyncio.sleep(WRITE_INTERVAL_S)
         finally:
             for follower in self._followers:
                 self._lose(follower)
@@ -541,7 +541,7 @@ class Logs:
         now = asyncio.get_running_loop().time()
         if not self._followers or now < self._look_at:
             return
-        self._look_at = now + LOOK
+        self._look_at = now + LIVENESS_CHECK_S
         replicas = list(dict.fromkeys(follower.replica for follower in self._followers))
         commands: list[Command] = [("EXISTS", key(replica, "alive")) for replica in replicas]
         begun = [follower for follower in self._followers if follower.last > (0, 0)]
@@ -568,7 +568,7 @@ class Logs:
         for one in reading:
             streams[one.stream] = min(one.last, streams.get(one.stream, one.last))
         asked = {stream: f"{count}-{kind}" for stream, (count, kind) in streams.items()}
-        wait = 0.001 if any(one.doomed for one in reading) else LOOK if self._followers else 2 * BEAT
+        wait = 0.001 if any(one.doomed for one in reading) else LIVENESS_CHECK_S if self._followers else 2 * BEAT
         found = dict(await self._redis.listen({inbox: self._inbox_last, **asked}, wait))
         for number, fields in found.pop(inbox, ()):
             self._inbox_last = number

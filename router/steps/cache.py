@@ -40,13 +40,13 @@ def cache(*, declared: Cache, store: Store, shared: Shared | None, made_by: str,
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedAnswer:
     """A cached answer. `age`: seconds since it was made."""
 
     events: Sequence[Event]
     age: float
 
-    def told(self) -> Iterator[Event]:
+    def replayed(self) -> Iterator[Event]:
         """Yield the events of the answer, marked as a cache hit."""
         for event in self.events:
             match event:
@@ -83,7 +83,7 @@ class Keeper:
             if flight is None:
                 kept, found = await self._looked(name, ask)
                 if kept is not None:
-                    for count, event in enumerate(kept.told(), 1):
+                    for count, event in enumerate(kept.replayed(), 1):
                         yield event
                         if count == AT_FIRST:
                             await asyncio.sleep(0)
@@ -131,7 +131,7 @@ class Keeper:
             if isinstance(found, Lead):
                 await found.free()
 
-    async def _looked(self, name: str, ask: Ask) -> tuple[Kept | None, Elsewhere | Lead | None]:
+    async def _looked(self, name: str, ask: Ask) -> tuple[CachedAnswer | None, Elsewhere | Lead | None]:
         """Return the cached answer, and what other replicas know of the question where no answer was taken from them.
 
         The shared cache comes before the local one: another replica may have made a newer answer.
@@ -198,20 +198,20 @@ async def _followed(made: Broadcast, found: Elsewhere) -> bool:
 
 def _written(events: Sequence[Event]) -> bytes:
     """Return a cache entry: the time in milliseconds since 1970, a line break, and the answer's events without their attempts."""
-    told = [
+    stripped = [
         replace(event, attempts=()) if isinstance(event, Start | Finish) else event
         for event in events
         if not isinstance(event, ToolProgress)
     ]
-    return b"%d\n" % (time.time() * 1000) + encode(told)
+    return b"%d\n" % (time.time() * 1000) + encode(stripped)
 
 
-def _read(value: bytes) -> Kept | None:
+def _read(value: bytes) -> CachedAnswer | None:
     """Return the answer that `_written` stored; None where the value is something else."""
     made, _, data = value.partition(b"\n")
     try:
         age, events = max(0.0, time.time() - int(made) / 1000), decode(data)
     except (ValueError, OverflowError):
         return None
-    whole = len(events) > 1 and isinstance(events[0], Start) and isinstance(events[-1], Finish)
-    return Kept(events, age) if whole else None
+    complete = len(events) > 1 and isinstance(events[0], Start) and isinstance(events[-1], Finish)
+    return CachedAnswer(events, age) if complete else None

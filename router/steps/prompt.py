@@ -38,10 +38,12 @@ class Missing(jinja2.StrictUndefined):
         exc: object = None,  # noqa: ARG002 - Jinja gives it by name
     ) -> None:
         known = isinstance(name, str) and re.fullmatch(r"\w{1,64}", name)
-        told = f"This model needs a field that the request lacks: {name}" if known else None
+        sentence = f"This model needs a field that the request lacks: {name}" if known else None
 
         def refusal(_: str) -> BadAsk:
-            return BadAsk(told, logged="This model needs a field that the request lacks.")  # a template may take its name from the request
+            return BadAsk(
+                sentence, logged="This model needs a field that the request lacks."
+            )  # a template may take its name from the request
 
         # Every use of it except a test for its presence raises this error.
         super().__init__(hint, obj, name, refusal)  # pyright: ignore[reportArgumentType]

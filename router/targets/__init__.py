@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from router.chat import FileSort
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import TargetConfig
 from router.errors import Misfit
 from router.events import Answer
 from router.targets import anthropic, files, gemini, litellm, openai, script

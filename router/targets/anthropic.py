@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from router.chat import AUTO, Ask, Call, File, Json, JsonObject, Message, Params, ReasoningState, Result, issued_by
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import http
@@ -24,7 +24,7 @@ from router.targets.counts import Lasting
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import NEEDS, Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
-from router.targets.inband import Failed, error_in
+from router.targets.inband import ErrorData, error_in
 from router.targets.learned import Learned, Pupil
 from router.targets.options import options_of
 from router.targets.prompt_cache import CONTROL, is_long, mark_turns, marked
@@ -185,7 +185,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
             return Prepared(
                 endpoint,
                 body,
-                lambda speech: Reader(name, speech),
+                lambda speech: MessageReader(name, speech),
                 omitted,
                 api="messages",
                 options=options,
@@ -221,9 +221,9 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
         made["tool_choice"] = {**choice, "disable_parallel_tool_use": True}
     if thinks:
         made |= _thinking(facts, fitted, limit)
-    told = made.get("thinking")
+    thinking_asked = made.get("thinking")
     # A model that is not to think refuses its own thoughts.
-    recalls = facts.thinking == "adaptive" if told is None else told != {"type": "disabled"}
+    recalls = facts.thinking == "adaptive" if thinking_asked is None else thinking_asked != {"type": "disabled"}
     conversation = turns(ask, issuer if recalls else None)
     made["messages"] = mark_turns(conversation) if keeps else conversation
     return made, fitted.omitted
@@ -326,7 +326,7 @@ def _source(file: File) -> Json:
     return {"type": "base64", "media_type": file.kind, "data": data}
 
 
-class Reader:
+class MessageReader:
     """A reader of one message into a speech."""
 
     def __init__(self, name: str, speech: Speech) -> None:
@@ -345,7 +345,7 @@ class Reader:
         """Read the data of one frame, and return whether more may follow. Unreadable frames are passed over."""
         frame = http.decoded(data, FRAME)
         odd = frame is None or not frame.type or frame.type.lower().endswith("error") or frame.error is not None
-        if (odd or isinstance(data, Failed)) and (error := error_in(self._name, data)) is not None:
+        if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
             raise error
         if frame is None:
             return True
@@ -359,10 +359,10 @@ class Reader:
             self._counted = counted.over(self._counted)
             self._counted.tell(self._speech)
         if not self._speech.finished:
-            self._told(frame)
+            self._see(frame)
         return True
 
-    def _told(self, frame: Frame) -> None:
+    def _see(self, frame: Frame) -> None:
         block, delta, speech = frame.content_block, frame.delta, self._speech
         if block is not None and frame.type == "content_block_start":
             if block.type == "tool_use":
@@ -382,19 +382,19 @@ class Reader:
             elif delta.type == "input_json_delta" and delta.partial_json and frame.index in self._own:
                 speech.call(frame.index, "", "", delta.partial_json)
 
-    def whole(self, body: bytes) -> None:
+    def complete(self, body: bytes) -> None:
         """Read a complete message that came instead of a stream."""
-        whole = http.decoded(body, WHOLE)
-        if whole is None or whole.content is None:
+        complete = http.decoded(body, WHOLE)
+        if complete is None or complete.content is None:
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
-        self._speech.called(whole.model)
-        for index, block in enumerate(whole.content):
+        self._speech.called(complete.model)
+        for index, block in enumerate(complete.content):
             self._begun(index, block)
         self._thoughts.close()
-        if whole.usage is not None:
-            whole.usage.tell(self._speech)
-        if whole.stop_reason:
-            self._speech.finish(whole.stop_reason)
+        if complete.usage is not None:
+            complete.usage.tell(self._speech)
+        if complete.stop_reason:
+            self._speech.finish(complete.stop_reason)
 
     def _begun(self, index: int, block: Block) -> None:
         """Read a block, or its beginning, which ends the block before it."""

@@ -22,7 +22,7 @@ import httptools
 from router.config.network import DIRECT, Egress, Proxy, tls_context
 from router.errors import Misfit
 from router.targets.proxy import ProxyFailed, refused
-from router.targets.unpacking import Unpacker, Unreadable, unpacker
+from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
 
 log = logging.getLogger("router.targets")
 
@@ -32,10 +32,10 @@ EYEBALLS = 0.25
 """Seconds after which the next of a host's addresses is tried too: one that swallows packets must not hide one that answers."""
 FETCH = 3.0
 """Seconds that connecting may take for a plain fetch."""
-MOST_HEAD = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 """Bytes of a response's status line and headers, with those of every 1xx before it; also of trailers, of a chunk's extension, and of
 all else that gives no body. Counted on arrival: the parser keeps unfinished input, and copies all of it at each read."""
-MOST_WAITING = 256 * 1024
+MAX_UNREAD_BYTES = 256 * 1024
 """Unread bytes of a body from which on the provider has to wait (backpressure)."""
 SETTLE = 0.5
 """Seconds to wait in the background for the end of a body, once the answer is complete: ASGI servers (vLLM, SGLang) send it a moment after
@@ -43,7 +43,7 @@ the last event, and a connection whose end was read serves again.
 """
 CLAIM = 0.02
 """Seconds that a request waits for a connection whose last answer is just ending: less than a new one takes."""
-MOST_UNPACKED = 16 * 1024 * 1024
+MAX_UNPACKED_BYTES = 16 * 1024 * 1024
 """Bytes that one read of a compressed body may become."""
 LENGTH = b"content-length: "
 SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json", "user-agent": "pointsman"}
@@ -64,7 +64,7 @@ class Garbled(Cut):
 
 Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
 """Requests of one key share connections: host and port, trusted certificates, proxy with its credentials."""
-MOST_CONTEXTS = 16
+MAX_CONTEXTS = 16
 """TLS contexts that are kept: one for each CA bundle in use, and a few that edits left behind. One takes 10 ms and half a megabyte."""
 
 
@@ -101,9 +101,9 @@ class Endpoint:
 class Connections:
     """A client for hosts reached in one way, directly or through a proxy. All ways share a pool."""
 
-    def __init__(self, egress: Egress = DIRECT, pool: "Pool | None" = None) -> None:
+    def __init__(self, egress: Egress = DIRECT, pool: "ConnectionPool | None" = None) -> None:
         self._egress = egress
-        self._pool = pool or Pool()
+        self._pool = pool or ConnectionPool()
 
     def over(self, egress: Egress) -> "Connections":
         """Return a client for this way that shares the pool."""
@@ -126,11 +126,11 @@ class Connections:
             raise Misfit(f"`{url}` is no address: write http://host:port/v1, or https", "api_base")
         named = f"[{host}]" if ":" in host else host
         authority = named if parts.port is None else f"{named}:{port}"
-        told = {"host": authority, **SENT}
+        headers_sent = {"host": authority, **SENT}
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            told["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        told |= headers
+            headers_sent["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        headers_sent |= headers
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._") + (
             f"?{quote(parts.query, safe='/%:@!$&()*+,;=?~-._')}" if parts.query else ""
         )
@@ -138,10 +138,10 @@ class Connections:
         if proxy is not None and not tls:
             # The request itself goes to the proxy, with the whole address: many proxies lead to port 443 alone (RFC 9112, 3.2.2).
             path = f"http://{authority}{path}"
-            told |= _login(proxy)
-        if any(not value.isascii() or not value.isprintable() for value in told.values()):
+            headers_sent |= _login(proxy)
+        if any(not value.isascii() or not value.isprintable() for value in headers_sent.values()):
             raise Misfit("this key cannot be sent: it holds a line break, or a letter that is none in a header", "api_key")
-        lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers_sent.items())
         head = f"{method} {path} HTTP/1.1\r\n{lines}".encode() + LENGTH
         context = self.tls(self._egress) if tls else None
         if proxy is None:
@@ -211,7 +211,7 @@ def _login(proxy: Proxy) -> dict[str, str]:
     return {"proxy-authorization": proxy.authorization} if proxy.authorization else {}
 
 
-class Pool:
+class ConnectionPool:
     """Connections that are kept for the next question, and how new ones are made."""
 
     def __init__(self) -> None:
@@ -231,7 +231,7 @@ class Pool:
         """Return a TLS context that trusts the system's authorities and this CA bundle."""
         made = self._contexts.pop(ca, None) or tls_context(ca)
         self._contexts[ca] = made
-        if len(self._contexts) > MOST_CONTEXTS:
+        if len(self._contexts) > MAX_CONTEXTS:
             del self._contexts[next(iter(self._contexts))]
         return made
 
@@ -413,7 +413,7 @@ def _request(endpoint: Endpoint, body: bytes) -> bytes:
 class Connection(asyncio.Protocol):
     """A connection, and the response that comes on it."""
 
-    pool: Pool
+    pool: ConnectionPool
     key: Key
     kept = 0.0
     """Loop time at which the connection last became idle."""
@@ -586,7 +586,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut) as error:
             # What is raised while it parses arrives as the parser's own error.
-            failed = Garbled() if isinstance(error.__context__, Unreadable) else Cut()
+            failed = Garbled() if isinstance(error.__context__, UnreadableBody) else Cut()
         if self._found:
             self._loose = 0
             if self._unpacker is None:
@@ -597,14 +597,14 @@ class Connection(asyncio.Protocol):
             del self._found[:]
         if failed is not None:
             self._fail(failed)
-        if self._loose > MOST_HEAD and not self._over:
+        if self._loose > MAX_HEAD_BYTES and not self._over:
             self._fail(Cut())
         if self._settling is not None:
             if self._over or self._error is not None:
                 self._settle_down()
-            elif self._waiting > MOST_WAITING:
+            elif self._waiting > MAX_UNREAD_BYTES:
                 self._transport.abort()  # this is more than an end
-        if self._waiting > MOST_WAITING and not self._paused and not self._over:
+        if self._waiting > MAX_UNREAD_BYTES and not self._paused and not self._over:
             self._paused = True
             self._transport.pause_reading()
         if self._waiter is not None and not self._waiter.done():
@@ -615,10 +615,10 @@ class Connection(asyncio.Protocol):
         for packed in self._found:
             try:
                 piece = unpacker.feed(packed)
-            except Unreadable:
+            except UnreadableBody:
                 piece, error = b"", Garbled()
             else:
-                error = Cut() if self._waiting + len(piece) > MOST_UNPACKED else None
+                error = Cut() if self._waiting + len(piece) > MAX_UNPACKED_BYTES else None
             if error is not None:
                 self._over = False
                 self._fail(error)
@@ -651,7 +651,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Record a header; trailers are not used."""
         self._head += len(name) + len(value)
-        if self._head > MOST_HEAD:
+        if self._head > MAX_HEAD_BYTES:
             raise Cut
         if not self.status:
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -662,7 +662,7 @@ class Connection(asyncio.Protocol):
         if status >= 200:
             self.status = status
             self._loose = self._head = 0
-            self._unpacker = unpacker(self.headers.get("content-encoding", ""), MOST_UNPACKED)
+            self._unpacker = unpacker(self.headers.get("content-encoding", ""), MAX_UNPACKED_BYTES)
         else:
             self.headers = {}
 

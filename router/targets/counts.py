@@ -17,13 +17,13 @@ from typing import Protocol
 import msgspec
 
 Number = int | float | None
-MOST_TOKENS = 1_000_000_000
+MAX_TOKENS = 1_000_000_000
 """More than any model reads or writes at once: whoever counts them counts something else."""
 
 
 def tokens(count: float | None) -> int:
-    """Return a provider's count; 0 if it is not a number of tokens (infinite, negative, absent, above MOST_TOKENS)."""
-    return int(count) if count is not None and 0 <= count <= MOST_TOKENS else 0
+    """Return a provider's count; 0 if it is not a number of tokens (infinite, negative, absent, above MAX_TOKENS)."""
+    return int(count) if count is not None and 0 <= count <= MAX_TOKENS else 0
 
 
 class Counter(Protocol):
@@ -61,20 +61,20 @@ class Read(msgspec.Struct):
     cache_creation_token_details: Lasting | None = None
 
 
-class Written(msgspec.Struct):
+class CompletionDetails(msgspec.Struct):
     """The parts of completion_tokens."""
 
     reasoning_tokens: Number = None
 
 
-class Counted(msgspec.Struct):
+class ChatUsage(msgspec.Struct):
     """Tokens of a chat completion. xAI leaves those of reasoning out of completion_tokens, all others count them in: the total tells."""
 
     prompt_tokens: Number = None
     completion_tokens: Number = None
     total_tokens: Number = None
     prompt_tokens_details: Read | None = None
-    completion_tokens_details: Written | None = None
+    completion_tokens_details: CompletionDetails | None = None
     cached_tokens: Number = None
     prompt_cache_hit_tokens: Number = None
     cache_read_input_tokens: Number = None
@@ -109,17 +109,17 @@ class Counted(msgspec.Struct):
         )
 
 
-class Response(msgspec.Struct):
+class ResponseUsage(msgspec.Struct):
     """Tokens of a response. Those of reasoning are among the output."""
 
     input_tokens: Number = None
     output_tokens: Number = None
     input_tokens_details: Read | None = None
-    output_tokens_details: Written | None = None
+    output_tokens_details: CompletionDetails | None = None
 
     def tell(self, counter: Counter) -> None:
         """Tell what was counted."""
-        read, written = self.input_tokens_details or Read(), self.output_tokens_details or Written()
+        read, written = self.input_tokens_details or Read(), self.output_tokens_details or CompletionDetails()
         counter.usage(
             self.input_tokens or 0,
             self.output_tokens or 0,

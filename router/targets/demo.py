@@ -89,8 +89,8 @@ def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
     goes_on = ask.messages[-1].role == "assistant"  # another broke off: the same words come again, and those that were said are passed over
     results = [part for message in _since_question(ask.messages) for part in message.results]
     if results:
-        told = "\n".join(f"- {result.text}" for result in results)
-        return (ScriptLine(text=f"Here is what I found:\n\n{told}\n"),)
+        listed = "\n".join(f"- {result.text}" for result in results)
+        return (ScriptLine(text=f"Here is what I found:\n\n{listed}\n"),)
     calls = _calls(question, {spec.name for spec in ask.tools})
     thought = ScriptLine(thought="The user wants to know something. " + ("A tool can tell. " if calls else "I can say that myself. "))
     said = calls or [ScriptLine(text=_hello(question, ask, post))]

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from router.chat import Json
-from router.config.declaration import Target as TargetConfig
-from router.embed import MAX_DIMENSIONS, MAX_NUMBER, Embed, Part, Split, Vector, tokens_of
+from router.config.declaration import TargetConfig
+from router.embed import MAX_DIMENSIONS, MAX_NUMBER, Embed, EmbedCall, Split, Vector, tokens_of
 from router.errors import Misfit, ParameterMissed, TargetDown, TargetRefused
 from router.targets import http, openai
 from router.targets.address import endpoint_of
@@ -91,7 +91,7 @@ def split_of(name: str, declared: TargetConfig, connect: float, connections: Con
     if declared.script is not None:
         if declared.script != "demo":
             raise Misfit("a script of lines makes no embeddings: `script: demo` does")
-        return lambda embed: [Part(partial(_demonstrated, embed), lambda: tokens_of(embed.inputs))]
+        return lambda embed: [EmbedCall(partial(_demonstrated, embed), lambda: tokens_of(embed.inputs))]
     prefix, _, model = str(declared.model).partition("/")
     if declared.via is not None:
         raise Misfit("LiteLLM is not asked for embeddings: leave `via` out", "via")
@@ -109,7 +109,9 @@ def split_of(name: str, declared: TargetConfig, connect: float, connections: Con
     endpoint = connections.over(declared.egress).endpoint(url, options.beside(headers), connect)
     lane = _Lane(name, model, endpoint, connections, options, tokens=prefix in TOKENS)
     most, tokens = batch_of(str(declared.model), declared.batch_size), BATCHES_TOKENS.get(prefix, BATCH_TOKENS)
-    return lambda embed: [Part(partial(lane.ask, embed, some), partial(tokens_of, some)) for some in batches(embed.inputs, most, tokens)]
+    return lambda embed: [
+        EmbedCall(partial(lane.ask, embed, some), partial(tokens_of, some)) for some in batches(embed.inputs, most, tokens)
+    ]
 
 
 def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
@@ -185,7 +187,7 @@ class _Lane:
 
 def _of_dimensions(error: TargetRefused) -> bool:
     """Return whether a refusal mentions `dimensions` (vLLM: of matryoshka representation)."""
-    return isinstance(error.__cause__, http.Said) and re.search(r"(?i)dimension|matryoshka", str(error.__cause__)) is not None
+    return isinstance(error.__cause__, http.ErrorText) and re.search(r"(?i)dimension|matryoshka", str(error.__cause__)) is not None
 
 
 def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:

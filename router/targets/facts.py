@@ -13,11 +13,11 @@ from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
 
 from router.chat import Effort
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import TargetConfig
 from router.config.price import Price
 from router.targets.family import Family, parsed
 from router.targets.providers import CACHE_KEY, CARRIED, CLAUDES, EXTRAS, OPEN, PROVIDERS, TIERS, Provider
-from router.targets.table import Entry, entries, nearest
+from router.targets.table import ModelRow, entries, nearest
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 """Efforts, from the least to the most."""
@@ -141,7 +141,7 @@ class Facts:
 
 SERVED = ("limit", "stream_options", "takes", "tiers", "carries", "session_key", "marks_from", "schemas", "json_mode")
 """Facts that are known of a provider, whatever its model."""
-Rule = Callable[[Facts, Family, Entry, TargetConfig], Facts]
+Rule = Callable[[Facts, Family, ModelRow, TargetConfig], Facts]
 """A rule adds facts that a provider's models share and the table lacks."""
 
 
@@ -154,7 +154,7 @@ def facts_of(declared: TargetConfig) -> Facts:
     found: str | None = next((one for one in _names(model) if one in known), None)
     source: Literal["itself", "family", "unknown"] = "itself" if found else "family"
     found = found or next((near for one in _names(model) if (near := nearest(one))), None)
-    entry = known[found] if found else Entry()
+    entry = known[found] if found else ModelRow()
     made = _listed(Facts(model=found or "", source=source if found else "unknown"), entry)
     if source == "family" and found and set(parsed(found).words) != set(parsed(model).words):
         made = replace(made, window=None, max_output=None, price=None)  # another size: it behaves alike, and costs what it costs
@@ -197,7 +197,7 @@ def _session_key(made: Facts, declared: TargetConfig) -> str:
     return "" if provider == "azure" and parsed(made.model).words[:1] not in (("o",), ("gpt",)) else known
 
 
-def _marks_from(entry: Entry, declared: TargetConfig) -> int:
+def _marks_from(entry: ModelRow, declared: TargetConfig) -> int:
     """Return the prompt tokens from which marks are worth it: for Claude at any provider and for Anthropic's own address; else 0."""
     provider, _, name = str(declared.model).partition("/")
     claude = "claude" in (declared.base_model or name)
@@ -209,8 +209,8 @@ def _marks_from(entry: Entry, declared: TargetConfig) -> int:
         or not (takes or (provider in CLAUDES and declared.prompt_cache == "on"))
     ):
         return 0
-    told = entry.prompt_cache_min_tokens
-    return int(told) if isinstance(told, int | float) else USUAL_MARKS_FROM
+    stated = entry.prompt_cache_min_tokens
+    return int(stated) if isinstance(stated, int | float) else USUAL_MARKS_FROM
 
 
 ELSEWHERE = Provider("", takes=EXTRAS - OPEN, carries=CARRIED)
@@ -233,7 +233,7 @@ def _names(model: str) -> tuple[str, ...]:
     return (model, f"{other}/{name}") if other else (model,)
 
 
-def _listed(made: Facts, entry: Entry) -> Facts:
+def _listed(made: Facts, entry: ModelRow) -> Facts:
     """Return the facts that the table states."""
     levels = entry.reasoning_effort_levels
     efforts = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
@@ -258,7 +258,7 @@ def _flag(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _levels(entry: Entry, *usual: Effort) -> tuple[Effort, ...]:
+def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
     """Return the efforts that the table's flags allow, besides the usual ones."""
     flags: dict[Effort, object] = {
         "none": entry.supports_none_reasoning_effort,
@@ -269,13 +269,13 @@ def _levels(entry: Entry, *usual: Effort) -> tuple[Effort, ...]:
     return tuple(one for one in EFFORTS if one in usual or flags.get(one) is True)
 
 
-def _unruled(made: Facts, _: Family, entry: Entry, __: TargetConfig) -> Facts:
+def _unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
     """Send no effort to a model that is known not to think."""
     known = made.source != "unknown"
     return replace(made, thinking="none") if known and entry.supports_reasoning is not True else made
 
 
-def _openai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules of OpenAI's models.
 
     Thinking models take neither sampling parameters nor `stop`, and call the limit max_completion_tokens. From gpt-5.4 on they take
@@ -315,7 +315,7 @@ def _openai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -
 CLAUDE_TAKES = frozenset({"top_k", "service_tier", "parallel_tool_calls"})
 
 
-def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts:
+def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
     """Apply the rules of Claude.
 
     Thinking: up to 4.5 with a budget of tokens, from 4.6 on adaptively and by effort. Sampling: from 4.1 on either temperature or top_p,
@@ -346,14 +346,14 @@ def _anthropic(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Fa
     )
 
 
-def _hosting(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+def _hosting(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply Claude's rules to Claude at another provider: with a thinking budget it refuses a temperature there, too."""
     if "claude" not in family.words:
         return (_google if _provider(declared) == "vertex_ai" else _unruled)(made, family, entry, declared)
     return replace(_anthropic(made, family, entry, declared), prefill=made.prefill)
 
 
-def _xai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules of Grok: its thinking models refuse the penalties and `stop`; Grok 4 and 4.20 refuse an effort, too.
 
     Source: xAI's guide to reasoning models.
@@ -369,7 +369,7 @@ def _xai(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> F
     return replace(made, refuses=made.refuses | refused | ({"reasoning_effort"} if willful else set()), always_thinks=True)
 
 
-def _moonshot(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
+def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
     """Apply the rules of Kimi.
 
     From K2.5 on, and in K2 Thinking, temperature, top_p and penalties are fixed. K3 takes an effort, earlier models none.
@@ -382,7 +382,7 @@ def _moonshot(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
     return replace(made, refuses=made.refuses | refused, returns="reasoning_content" if fixed else "", insists=fixed)
 
 
-def _deepseek(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
+def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
     """Apply the rules of DeepSeek: it refuses the calls of a turn without their reasoning.
 
     Prefill works only where the assistant's words are marked, and only at the beta address: the table claims it everywhere.
@@ -392,7 +392,7 @@ def _deepseek(made: Facts, family: Family, _: Entry, __: TargetConfig) -> Facts:
     return replace(made, prefill=False, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
 
 
-def _returning(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+def _returning(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Send reasoning back to GLM and Qwen as `reasoning_content`, and to the providers that serve such models.
 
     Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
@@ -400,12 +400,12 @@ def _returning(made: Facts, family: Family, entry: Entry, declared: TargetConfig
     return replace(_unruled(made, family, entry, declared), returns="reasoning_content")
 
 
-def _parsing(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+def _parsing(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Send reasoning back as `reasoning`: Groq and Cerebras refuse the other name (their API references; OpenMinis/OpenMinis#361)."""
     return replace(_unruled(made, family, entry, declared), returns="reasoning")
 
 
-def _mistral(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
     """Apply the rules of Mistral: a 422 for unknown parameters, and for an effort unless the model takes one.
 
     Source: mistralai/platform-docs-public#7; Mistral's API reference.
@@ -414,7 +414,7 @@ def _mistral(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
     return made if knows else replace(made, refuses=made.refuses | {"reasoning_effort"}, thinking="none")
 
 
-def _google(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules of Google's models.
 
     Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). Before Gemini 3 it
@@ -442,7 +442,7 @@ def _google(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -
     return replace(made, thinking="budget", efforts=efforts, always_thinks="pro" in family.words, default_effort="none" if idle else "")
 
 
-def _gemini_levels(family: Family, entry: Entry) -> tuple[Effort, ...]:
+def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
     """Return the levels of thinking: 3 Pro knows two; `minimal` is Flash's, up to 3.6."""
     if "pro" in family.words and family.version == (3,):
         return ("low", "high")
@@ -450,7 +450,7 @@ def _gemini_levels(family: Family, entry: Entry) -> tuple[Effort, ...]:
     return ("minimal", "low", "medium", "high") if flash else ("low", "medium", "high")
 
 
-def _cohere(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts:
+def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
     """Apply the rules of Cohere's OpenAI-compatible API: the efforts `none` and `high` turn thinking off and on.
 
     Source: docs.cohere.com/docs/compatibility-api.
@@ -459,17 +459,17 @@ def _cohere(made: Facts, family: Family, entry: Entry, _: TargetConfig) -> Facts
     return replace(made, thinking="effort", efforts=("none", "high")) if thinks else replace(made, thinking="none")
 
 
-def _toolless(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+def _toolless(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
     """Send no tools: Sonar takes none (Perplexity's API reference), and for Replicate LiteLLM leaves them out of its text."""
     return replace(made, tools=False)
 
 
-def _ollama(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+def _ollama(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
     """Apply Ollama's rules: it refuses efforts other than none, low, medium and high (Ollama's API reference)."""
     return replace(made, efforts=("none", "low", "medium", "high"))
 
 
-def _open(made: Facts, family: Family, entry: Entry, declared: TargetConfig) -> Facts:
+def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Leave a self-hosted server's facts as they are; models that think over several calls get their reasoning back."""
     if "gemini" in family.words:
         return _google(made, family, entry, declared)
@@ -484,7 +484,7 @@ RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
 """Open models that go on from their own reasoning, whoever serves them."""
 
 
-def _gateway(made: Facts, _: Family, __: Entry, ___: TargetConfig) -> Facts:
+def _gateway(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
     """Send everything: a gateway leaves out parameters that the model does not take."""
     return replace(made, refuses=frozenset(), returns="reasoning_details")
 
@@ -526,10 +526,10 @@ def _declared(made: Facts, declared: TargetConfig) -> Facts:
         price=declared.price or made.price,
         responses="always" if "/responses/" in str(declared.model) else made.responses,
     )
-    told = declared.facts
-    if told is None:
+    stated = declared.facts
+    if stated is None:
         return made
-    given = {one.name: value for one in fields(told) if (value := getattr(told, one.name)) is not None}
+    given = {one.name: value for one in fields(stated) if (value := getattr(stated, one.name)) is not None}
     if "refuses" in given:
         given |= {
             "refuses": frozenset(cast("tuple[str, ...]", given["refuses"])),
@@ -538,7 +538,7 @@ def _declared(made: Facts, declared: TargetConfig) -> Facts:
         }
     if "takes" in given:
         given["takes"] = frozenset(cast("tuple[str, ...]", given["takes"]))
-    if told.returns is not None:
+    if stated.returns is not None:
         given["insists"] = True
     match given.pop("wire", None):
         case "responses":

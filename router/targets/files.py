@@ -7,7 +7,7 @@ SGLang) does so from inside ours, where a client could have it read what only ma
 from urllib.parse import urlsplit
 
 from router.chat import Ask, File
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.errors import TargetRefused
 from router.events import Answer, Events
 from router.targets import anthropic, gemini

@@ -13,7 +13,7 @@ from router.errors import ParameterMissed, TargetRefused
 from router.targets.completions import SPEAKER
 from router.targets.facts import EFFORTS, PENALTIES, Facts
 from router.targets.providers import EXTRAS
-from router.targets.speech import UNBOUND, Bounds
+from router.targets.speech import UNBOUND, AnswerLimits
 
 HINTS = (
     *("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"),
@@ -65,9 +65,9 @@ class Fitted:
         hints = {name: value for name, value in self.hints.items() if name != "prediction"}
         return replace(self, hints=hints, omitted=(*self.omitted, "prediction"))
 
-    def bounds(self, facts: Facts) -> Bounds:
+    def bounds(self, facts: Facts) -> AnswerLimits:
         """Return the bounds at which the router ends the answer itself: the model was not sent them."""
-        return Bounds(self.cut, self.max_tokens if facts.limit == "none" else None) if self.cut or facts.limit == "none" else UNBOUND
+        return AnswerLimits(self.cut, self.max_tokens if facts.limit == "none" else None) if self.cut or facts.limit == "none" else UNBOUND
 
 
 def fit(facts: Facts, params: Params) -> Fitted:

@@ -11,7 +11,7 @@ from typing import cast
 from urllib.parse import quote, urlsplit
 
 from router.chat import AUTO, Ask, Choice, Json, JsonObject, issued_by
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import TargetConfig
 from router.errors import Misfit
 from router.events import Answer, Events, Start
 from router.targets import http
@@ -21,13 +21,13 @@ from router.targets.conversation import fitted
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.gemini_contents import contents
-from router.targets.gemini_reader import Reader
+from router.targets.gemini_reader import GeminiReader
 from router.targets.gemini_schema import Converter, parameters
 from router.targets.http import Prepared
 from router.targets.learned import Learned, Pupil
 from router.targets.options import options_of
 from router.targets.providers import rules_of_google
-from router.targets.structured import Asked, structured
+from router.targets.structured import FittedQuestion, structured
 from router.targets.subset import GEMINI as GEMINI_SCHEMAS
 
 BASE = "https://generativelanguage.googleapis.com/v1beta"
@@ -90,7 +90,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
             return Prepared(
                 endpoint,
                 body,
-                lambda speech: Reader(name, speech),
+                lambda speech: GeminiReader(name, speech),
                 (*fits.omitted, *uncarried(known, ask), *options.over(params)),
                 fits.bounds(known),
                 api="gemini",
@@ -162,7 +162,7 @@ def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
     return made
 
 
-def _output(form: Asked, *, newer: bool) -> dict[str, Json]:
+def _output(form: FittedQuestion, *, newer: bool) -> dict[str, Json]:
     """Return the config for JSON, of a schema or any. Models before 2.5 know the schemas of function declarations alone."""
     made: dict[str, Json] = {"responseMimeType": "application/json"}
     if form.schema is None:

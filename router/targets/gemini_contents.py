@@ -60,8 +60,8 @@ def _responses(results: Sequence[Result], calls: Sequence[Call], *, ids: bool) -
     made: list[Json] = []
     for result in sorted(results, key=lambda one: order.get(one.call_id, len(order))):
         name = names.get(result.call_id) or result.name
-        told: dict[str, Json] = {"id": result.call_id} if ids else {}
-        made.append({"functionResponse": {**told, "name": name, "response": _response(result)}})
+        stated: dict[str, Json] = {"id": result.call_id} if ids else {}
+        made.append({"functionResponse": {**stated, "name": name, "response": _response(result)}})
     return made
 
 
@@ -107,8 +107,8 @@ def _marked(value: JsonObject, text: str) -> Json:
 
 
 def _call(call: Call, signature: str | None, *, ids: bool) -> Json:
-    told: dict[str, Json] = {"id": call.call_id} if ids else {}
-    made: dict[str, Json] = {"functionCall": {**told, "name": call.name, "args": call.arguments}}
+    stated: dict[str, Json] = {"id": call.call_id} if ids else {}
+    made: dict[str, Json] = {"functionCall": {**stated, "name": call.name, "args": call.arguments}}
     return {**made, SIGNATURE: signature} if signature else made
 
 
@@ -118,8 +118,8 @@ def _signature(value: JsonObject) -> str | None:
         return signed
     extra = value.get("extra_content")
     google = cast("Mapping[str, Json]", extra).get("google") if isinstance(extra, Mapping) else None
-    told = cast("Mapping[str, Json]", google).get("thought_signature") if isinstance(google, Mapping) else None
-    return told if isinstance(told, str) else None
+    stated = cast("Mapping[str, Json]", google).get("thought_signature") if isinstance(google, Mapping) else None
+    return stated if isinstance(stated, str) else None
 
 
 def _part(part: str | File) -> Json:

@@ -18,7 +18,7 @@ from router.errors import TargetDown
 from router.targets import http
 from router.targets.counts import tokens
 from router.targets.gemini_contents import SIGNATURE
-from router.targets.inband import Failed, error_in
+from router.targets.inband import ErrorData, error_in
 from router.targets.speech import MAX_ARGUMENTS, MAX_DEPTH, Speech
 
 UNSPECIFIED = "_UNSPECIFIED"
@@ -51,7 +51,7 @@ class Content(msgspec.Struct):
     parts: list[Part] | None = None
 
 
-class Candidate(msgspec.Struct, rename="camel"):
+class GeminiCandidate(msgspec.Struct, rename="camel"):
     """A candidate; only the first is read."""
 
     index: int | None = None
@@ -78,7 +78,7 @@ class Counted(msgspec.Struct, rename="camel"):
 class Chunk(msgspec.Struct, rename="camel"):
     """A GenerateContentResponse."""
 
-    candidates: list[Candidate] | None = None
+    candidates: list[GeminiCandidate] | None = None
     prompt_feedback: Feedback | None = None
     usage_metadata: Counted | None = None
     model_version: Any = None
@@ -89,7 +89,7 @@ CHUNK = msgspec.json.Decoder(Chunk)
 CHUNKS = msgspec.json.Decoder(list[Chunk])
 
 
-class Reader:
+class GeminiReader:
     """A reader of one answer into a speech."""
 
     def __init__(self, name: str, speech: Speech) -> None:
@@ -116,7 +116,7 @@ class Reader:
         self._hear(data)
         return True
 
-    def whole(self, body: bytes) -> None:
+    def complete(self, body: bytes) -> None:
         """Read a body that is not a stream: a response, a list of them (as the API streams without `alt=sse`), an error, or neither."""
         if not body.lstrip().startswith(b"["):
             if not self._hear(body):
@@ -126,21 +126,21 @@ class Reader:
         if not chunks or any(chunk.error is not None for chunk in chunks):
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
         for chunk in chunks:
-            self._told(chunk)
+            self._see(chunk)
 
     def _hear(self, data: bytes) -> bool:
         """Read a document, and return whether it could be read."""
         chunk = http.decoded(data, CHUNK)
         odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
-        if (odd or isinstance(data, Failed)) and (error := error_in(self._name, data)) is not None:
+        if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
             raise error
         if chunk is not None and data != self._last:
-            self._told(chunk)
+            self._see(chunk)
             if self._speech.finished:
                 self._last = data
         return chunk is not None
 
-    def _told(self, chunk: Chunk) -> None:
+    def _see(self, chunk: Chunk) -> None:
         speech = self._speech
         if speech.model is None and chunk.model_version:
             speech.called(chunk.model_version)
@@ -159,7 +159,7 @@ class Reader:
         if (feedback := chunk.prompt_feedback) is not None and (reason := feedback.block_reason) and not reason.endswith(UNSPECIFIED):
             speech.finish("content_filter")
 
-    def _candidate(self, candidate: Candidate) -> None:
+    def _candidate(self, candidate: GeminiCandidate) -> None:
         """Read the candidate of one response. Some models give a reason with each: the last one counts, and its content is read."""
         speech = self._speech
         reason = candidate.finish_reason or ""
@@ -174,7 +174,7 @@ class Reader:
                 self._part(part)
         if reason:
             self._reason = reason
-            self._close(whole=reason == STOP)
+            self._close(complete=reason == STOP)
             speech.finish(reason)
 
     def _part(self, part: Part) -> None:
@@ -198,9 +198,9 @@ class Reader:
             if self._open is not None:
                 self._open.add(self._name, call.partial_args or ())
                 if not call.will_continue:
-                    self._close(whole=True)
+                    self._close(complete=True)
             return
-        self._close(whole=True)
+        self._close(complete=True)
         args = call.args
         written = args if isinstance(args, str) else json.dumps(args, ensure_ascii=False) if args else ""
         if signature:
@@ -217,13 +217,13 @@ class Reader:
             self._open = Partial(args)
             self._open.add(self._name, call.partial_args or ())
             if not call.will_continue:
-                self._close(whole=True)
+                self._close(complete=True)
 
-    def _close(self, *, whole: bool) -> None:
-        """End the open call. `whole`: true if all of its arguments came; otherwise they are left an unfinished object."""
+    def _close(self, *, complete: bool) -> None:
+        """End the open call. `complete`: true if all of its arguments came; otherwise they are left an unfinished object."""
         if self._open is not None:
             written = json.dumps(self._open.arguments(), ensure_ascii=False)
-            self._speech.call(self._calls, "", "", written if whole else written[:-1])
+            self._speech.call(self._calls, "", "", written if complete else written[:-1])
         self._open = None
 
 
@@ -245,10 +245,10 @@ class Partial:
         for piece in pieces:
             if not isinstance(piece, dict):
                 continue
-            told = cast("dict[str, Any]", piece)
-            path, name = told.get("jsonPath"), next((one for one in VALUES if one in told), None)
+            stated = cast("dict[str, Any]", piece)
+            path, name = stated.get("jsonPath"), next((one for one in VALUES if one in stated), None)
             if isinstance(path, str) and name is not None:
-                value = None if name == "nullValue" else told[name]
+                value = None if name == "nullValue" else stated[name]
                 self._size += len(path) + (len(value) if isinstance(value, str) else 8)
                 self._pieces.setdefault(path, []).append(value)
         if self._size > MAX_ARGUMENTS:

@@ -51,16 +51,21 @@ class Converter:
         found = self._resolved(dict(cast("JsonObject", schema)) if isinstance(schema, Mapping) else {}, within)
         if found is None or len(within) > MAX_DEPTH or self._nodes > MAX_NODES:
             return dict(cast("JsonObject", ANYTHING))
-        whole, within = found
-        types, choices = _types(whole), _choices(whole)
-        nullable = whole.get("nullable") is True or "null" in types or None in _list(whole.get("enum")) or any(map(_is_null, choices))
+        schema_found, within = found
+        types, choices = _types(schema_found), _choices(schema_found)
+        nullable = (
+            schema_found.get("nullable") is True
+            or "null" in types
+            or None in _list(schema_found.get("enum"))
+            or any(map(_is_null, choices))
+        )
         types = [one for one in types if one != "null"]
         choices = [one for one in choices if not _is_null(one)]
-        if choices and not (types and (types[0] not in ("object", "array") or whole.keys() & {"properties", "items"})):
+        if choices and not (types and (types[0] not in ("object", "array") or schema_found.keys() & {"properties", "items"})):
             branches = [self.converted(_with_type(one, types), (*within, "")) for one in choices]
         else:
-            branches = [self._typed(one, whole, (*within, "")) for one in types or ["string"]]
-        return _joined(branches, whole, nullable=nullable)
+            branches = [self._typed(one, schema_found, (*within, "")) for one in types or ["string"]]
+        return _joined(branches, schema_found, nullable=nullable)
 
     def _resolved(self, schema: dict[str, Json], within: tuple[str, ...]) -> tuple[dict[str, Json], tuple[str, ...]] | None:
         """Return the schema with its reference and `allOf` in place; None if the reference is recursive or unknown."""

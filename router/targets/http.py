@@ -23,7 +23,7 @@ from router.targets.facts import Facts
 from router.targets.learned import Pupil
 from router.targets.options import NO_OPTIONS, Api, Options
 from router.targets.proxy import ProxyFailed, answered_itself
-from router.targets.speech import UNBOUND, Bounds, Speech
+from router.targets.speech import UNBOUND, AnswerLimits, Speech
 from router.targets.verdict import verdict
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 BOM = b"\xef\xbb\xbf"
 
 
-class Reader(Protocol):
+class AnswerReader(Protocol):
     """A lane's reader of one answer: it feeds the speech."""
 
     def frame(self, data: bytes) -> bool:
@@ -63,7 +63,7 @@ class Reader(Protocol):
         """Read the frames of one read, up to one that is the last; return whether more may follow. Raises as `frame` does."""
         ...
 
-    def whole(self, body: bytes) -> None:
+    def complete(self, body: bytes) -> None:
         """Read a whole answer: a body under 200 that is not a stream. TargetError if it is an error, or cannot be read."""
         ...
 
@@ -86,9 +86,9 @@ class Prepared:
 
     endpoint: Endpoint
     body: Mapping[str, Json]
-    reader: Callable[[Speech], Reader]
+    reader: Callable[[Speech], AnswerReader]
     omitted: tuple[str, ...] = ()
-    bounds: Bounds = UNBOUND
+    bounds: AnswerLimits = UNBOUND
     api: Api = "chat"
     options: Options = NO_OPTIONS
     config: str = ""
@@ -122,7 +122,7 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
     try:
         response, prepared = await _accepted(name, connections, pupil, prepare)
         speech.bound(prepared.bounds)
-        whole = owed = False
+        complete = owed = False
         try:
             if omitted := (*prepared.omitted, *(one for one in pupil.learned if one not in prepared.omitted)):
                 start = replace(start, omitted=omitted)
@@ -148,22 +148,22 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
                     speech.meter.wait()
                     connections.behind(_late(response, reader, speech), partial(_let_go, response, speech))
             else:
-                reader.whole(await _whole(name, response, piece))
-            whole = not speech.cut  # an answer that the router ends would go on at the provider
+                reader.complete(await _complete_body(name, response, piece))
+            complete = not speech.cut  # an answer that the router ends would go on at the provider
             for event in speech.end():
                 yield event
         finally:
-            if whole and not owed:
+            if complete and not owed:
                 response.settle()
             elif not owed:
                 response.release()
     except (OSError, Cut) as error:
-        raise _told(translated(name, error), speech) from None
+        raise _with_usage(translated(name, error), speech) from None
     except TargetError as error:
-        raise _told(error, speech) from None
+        raise _with_usage(error, speech) from None
     except RecursionError:
         # JSON of such depth can be read but not written.
-        raise _told(TargetDown(name, "malformed"), speech) from None
+        raise _with_usage(TargetDown(name, "malformed"), speech) from None
 
 
 class Feed:
@@ -183,7 +183,7 @@ class Feed:
         self._steady = False
         """True while the next read is all that the generator would wait for."""
 
-    def open(self, response: Connection, reader: Reader) -> None:
+    def open(self, response: Connection, reader: AnswerReader) -> None:
         """Begin with the body of a response."""
         self._response, self._reader, self.wait = response, reader, response.arrival
 
@@ -229,9 +229,9 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
             passed_on = prepared.endpoint.proxy is not None and not prepared.endpoint.tunnel
             if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
                 raise failed
-            told = await _explained(response)
-        if not pupil.refused(response.status, told, (*prepared.fields, *prepared.within), prepared.options.names):
-            raise _refused(name, response, told)
+            explanation = await _explained(response)
+        if not pupil.refused(response.status, explanation, (*prepared.fields, *prepared.within), prepared.options.names):
+            raise _refused(name, response, explanation)
 
 
 async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, body: bytes, most: int) -> bytes:
@@ -244,24 +244,24 @@ async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, 
         with ExitStack() as undo:
             undo.callback(response.release)
             if response.status == 200:
-                whole = await _whole(name, response, b"", most)
+                complete = await _complete_body(name, response, b"", most)
                 undo.pop_all()
                 response.settle()
-                return whole
+                return complete
             passed_on = endpoint.proxy is not None and not endpoint.tunnel
             if passed_on and (failed := answered_itself(response.status, response.headers)) is not None:
                 raise failed
-            told = await _explained(response)
-            raise _refused(name, response, told) from Said(told)
+            explanation = await _explained(response)
+            raise _refused(name, response, explanation) from ErrorText(explanation)
     except (OSError, Cut) as error:
         raise translated(name, error) from None
 
 
-class Said(Exception):
+class ErrorText(Exception):
     """Text of a provider's error: the cause of the TargetError, for the lane alone."""
 
 
-async def _late(response: Connection, reader: Reader, speech: Speech) -> None:
+async def _late(response: Connection, reader: AnswerReader, speech: Speech) -> None:
     """Read on for the token count of an answer that has ended without it."""
     frames, size, more = sse.Events(), 0, True
     with suppress(OSError, Cut):
@@ -282,13 +282,13 @@ def _let_go(response: Connection, speech: Speech) -> None:
         response.release()
 
 
-def _told(error: TargetError, speech: Speech) -> TargetError:
+def _with_usage(error: TargetError, speech: Speech) -> TargetError:
     """Add the answer's usage to an error."""
     error.used = speech.used
     return error
 
 
-def _fed(reader: Reader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
+def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
     """Read one piece of a body; return whether more may follow, and the error that ended it. Errors after a whole answer are ignored."""
     try:
         return reader.frames(frames.feed(piece) if piece else frames.end()) and piece != b"", None
@@ -300,20 +300,20 @@ def _fed(reader: Reader, frames: sse.Events, piece: bytes, speech: Speech) -> tu
 
 async def _explained(response: Connection) -> str:
     """Return the text of an error's body, read for EXPLAIN seconds at most: status and `Retry-After` are known without it."""
-    told = b""
+    explanation = b""
     if response.status >= 400:
         with suppress(OSError, Cut):
             async with asyncio.timeout(EXPLAIN):
-                while len(told) < MAX_BODY and (piece := await response.read()):
-                    told += piece
-    return told.decode("utf-8", "replace")
+                while len(explanation) < MAX_BODY and (piece := await response.read()):
+                    explanation += piece
+    return explanation.decode("utf-8", "replace")
 
 
-def _refused(name: str, response: Connection, told: str) -> TargetError:
+def _refused(name: str, response: Connection, explanation: str) -> TargetError:
     """Return the error for a status that is no success. Redirects are refused, not followed."""
     if 300 <= response.status < 400:
         return TargetRefused(name, "redirect")
-    return verdict(name, response.status, told, response.headers)
+    return verdict(name, response.status, explanation, response.headers)
 
 
 class Rest:
@@ -354,7 +354,7 @@ async def _begun(response: Connection) -> bytes:
     return begun
 
 
-async def _whole(name: str, response: Connection, begun: bytes, most: int = MAX_WHOLE) -> bytes:
+async def _complete_body(name: str, response: Connection, begun: bytes, most: int = MAX_WHOLE) -> bytes:
     pieces = [begun]
     size = len(begun)
     while piece := await response.read():

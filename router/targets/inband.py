@@ -30,7 +30,7 @@ WORDED = ("message", "msg", "error_msg", "error_message", "errorMessage")
 BARE = frozenset({*NUMBERED, *WORDED, "id"})
 
 
-class Failed(bytes):
+class ErrorData(bytes):
     """The data of an event that is called an error."""
 
 
@@ -42,7 +42,7 @@ def error_in(target: str, data: bytes) -> TargetError | None:
 
 def fault(data: bytes) -> object:
     """Return the error in a frame that is not a chunk, as JSON or as text; None if there is none."""
-    return _found(data) or (data.decode("utf-8", "replace") if isinstance(data, Failed) else None)
+    return _found(data) or (data.decode("utf-8", "replace") if isinstance(data, ErrorData) else None)
 
 
 def _found(data: bytes) -> object:

@@ -25,7 +25,7 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from router.chat import Ask, Effort, Params, issued_by
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import TargetConfig
 from router.config.network import DIRECT
 from router.errors import (
     ContentFiltered,
@@ -41,9 +41,9 @@ from router.errors import (
 from router.events import Answer, Events, Start
 from router.targets import completions, responses
 from router.targets.anthropic import BUDGETS
-from router.targets.connections import MOST_UNPACKED, Connections
+from router.targets.connections import MAX_UNPACKED_BYTES, Connections
 from router.targets.conversation import fitted
-from router.targets.counts import Counted
+from router.targets.counts import ChatUsage
 from router.targets.facts import Facts, facts_of
 from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import HINTS, NEEDS, check_answerable, fit, uncarried
@@ -65,9 +65,9 @@ from router.targets.reasoning import (
     returned_through_litellm,
 )
 from router.targets.retold import Anthropic, Google, Retold
-from router.targets.speech import BROKEN, REASONS, Bounds, Speech
+from router.targets.speech import BROKEN, REASONS, AnswerLimits, Speech
 from router.targets.structured import structured, subset_of
-from router.targets.unpacking import Unpacker, Unreadable, unpacker
+from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
 from router.targets.verdict import verdict
 
 log = logging.getLogger("router.targets")
@@ -370,7 +370,7 @@ def _imported() -> Library:
 
 CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
 """Seconds that a connection may take, for requests of this context: LiteLLM loses its own limit on the way to most providers."""
-TOLD: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
+STREAMS: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
 """Normalizers of the streams that are read in this context: they know the provider's finish reason."""
 EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
 """Endings of the paths whose streams are normalized → the normalizer."""
@@ -402,13 +402,13 @@ def _given_session(litellm: Any) -> None:
     httpx: Any = importlib.import_module("httpx")
     transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
 
-    class Shared(httpx.AsyncClient):
+    class SharedClient(httpx.AsyncClient):
         """The client."""
 
         async def aclose(self) -> None:
             await transport.aclose()
 
-    litellm.aclient_session = Shared(transport=transport, trust_env=False)
+    litellm.aclient_session = SharedClient(transport=transport, trust_env=False)
 
 
 def _kept_from_asking(client: Any, httpx: Any) -> None:
@@ -431,7 +431,7 @@ def _mended(transport: Any, httpx: Any) -> None:
     it would ask once more, so a 422 becomes a 400. Its own limits are minutes.
     """
     _lead(transport)
-    events, whole = _bodies(httpx)
+    events, complete = _bodies(httpx)
     inner = transport.handle_async_request
 
     async def handle_async_request(self: Any, request: Any) -> Any:
@@ -460,7 +460,7 @@ def _mended(transport: Any, httpx: Any) -> None:
             if kind == "text/event-stream":
                 _tell_again(response, events, retold())
             elif kind == "application/json" and STREAMED.search(request.content):
-                _tell_again(response, whole, retold())
+                _tell_again(response, complete, retold())
         return response
 
     transport.handle_async_request = handle_async_request
@@ -484,7 +484,7 @@ def _lead(transport: Any) -> None:
 def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
     """Return the classes of a normalized response's body: a stream of events, and a whole answer."""
 
-    class Body(httpx.AsyncByteStream):
+    class RetoldStream(httpx.AsyncByteStream):
         """A normalized stream of events; the end of the body is not waited for."""
 
         def __init__(self, stream: Any, retold: Retold, packed: Unpacker | None) -> None:
@@ -501,7 +501,7 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
                     try:
                         while not made and (piece := await anext(pieces, b"")):
                             made = self._packed.feed(piece) if self._packed else piece
-                    except Unreadable:
+                    except UnreadableBody:
                         raise httpx.ReadError("garbled") from None
                     except httpx.HTTPError:
                         if not retold.heard.finished:
@@ -519,7 +519,7 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
         async def aclose(self) -> None:
             await self._stream.aclose()
 
-    class Whole(Body):
+    class RetoldAnswer(RetoldStream):
         """A whole answer in place of a stream, turned into a stream."""
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -529,23 +529,23 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
                     body += self._packed.feed(piece) if self._packed else piece
                     if len(body) > MAX_WHOLE:
                         raise httpx.ReadError("too large")
-            yield self._retold.whole(bytes(body))
+            yield self._retold.complete(bytes(body))
 
-    return Body, Whole
+    return RetoldStream, RetoldAnswer
 
 
 def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
     """Give a response its normalized body. A response of an unknown content encoding is left unchanged."""
     try:
-        packed = unpacker(response.headers.get("content-encoding", ""), MOST_UNPACKED)
-    except Unreadable:
+        packed = unpacker(response.headers.get("content-encoding", ""), MAX_UNPACKED_BYTES)
+    except UnreadableBody:
         return
     for name in ("content-encoding", "content-length"):
         response.headers.pop(name, None)
     response.headers["content-type"] = "text/event-stream"
     response.stream = body(response.stream, teller, packed)
-    if (told := TOLD.get()) is not None:
-        told.append(teller)
+    if (streams_read := STREAMS.get()) is not None:
+        streams_read.append(teller)
 
 
 async def library() -> Library:
@@ -632,7 +632,7 @@ ITS_OWN = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Arguments:
     """A question in LiteLLM's form.
 
     arguments: of its call
@@ -643,7 +643,7 @@ class Form:
 
     arguments: dict[str, object]
     omitted: tuple[str, ...]
-    bounds: Bounds
+    bounds: AnswerLimits
     takes: Returns
     within: tuple[str, ...] = ()
     """Names deeper in the arguments that the call can do without, where the provider refuses them."""
@@ -695,8 +695,8 @@ def answer(
             dropped = _dropped(name, lane, form)
             speech = Speech(name, issuer)
             speech.bound(form.bounds)
-            TOLD.set(told := [])
-            hear = Hearing(speech, told, form.takes)
+            STREAMS.set(streams_read := [])
+            hear = Hearing(speech, streams_read, form.takes)
             try:
                 async with aclosing(_heard(lane, form, hear)) as events:
                     async for event in events:
@@ -708,12 +708,12 @@ def answer(
                         yield event
             except lane.errors as error:
                 if passage.failed is not None and not begun:
-                    raise hear.told(passage.failed.of(name)) from None
+                    raise hear.with_usage(passage.failed.of(name)) from None
                 # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
                 if begun or not pupil.refused(*_said(error), {*form.names, *wanted.sent}.difference(options.names), options.names):
-                    raise hear.told(_raised(name, provider, error, hear)) from None
+                    raise hear.with_usage(_raised(name, provider, error, hear)) from None
             except TargetError as error:
-                raise hear.told(error) from None
+                raise hear.with_usage(error) from None
 
     return spoken
 
@@ -735,7 +735,7 @@ def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
         raise Misfit(f"`{OWN_CLIENT}/` takes no proxy and no CA: write `openai/{called}`", "model")
 
 
-def _dropped(name: str, lane: Library, form: Form) -> tuple[str, ...]:
+def _dropped(name: str, lane: Library, form: Arguments) -> tuple[str, ...]:
     """Return the hints that LiteLLM will not send. ParameterMissed if one is more than a hint."""
     dropped = lane.dropped(str(form.arguments["model"]), form.arguments)
     if missed := [one for one in dropped if one in NEEDS]:
@@ -776,7 +776,7 @@ def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
     return fixed
 
 
-def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, issuer: str = "") -> Form:
+def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, issuer: str = "") -> Arguments:
     model = str(fixed["model"])
     if is_claude(model) and facts.thinking != "adaptive" and not keeps_thinking(ask, issuer):
         facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM makes a budget of an effort
@@ -810,7 +810,7 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
         arguments[CACHE_KEY] = session_key(ask.session, str(fixed.get("api_key", "")))
     if responding:
         arguments["store"] = False  # LiteLLM asks the Responses API then, which keeps a conversation unless it is told not to
-    return Form(arguments, (*fitted.omitted, *uncarried(facts, ask)), fitted.bounds(facts), takes, (CONTROL,) if keeps else ())
+    return Arguments(arguments, (*fitted.omitted, *uncarried(facts, ask)), fitted.bounds(facts), takes, (CONTROL,) if keeps else ())
 
 
 def _usual_effort(facts: Facts) -> Effort | None:
@@ -821,7 +821,7 @@ def _usual_effort(facts: Facts) -> Effort | None:
     return facts.default_effort or next((one for one in ("medium", "high", "low") if one in facts.efforts), None)
 
 
-async def _heard(lane: Library, form: Form, hear: "Hearing") -> Events:
+async def _heard(lane: Library, form: Arguments, hear: "Hearing") -> Events:
     """Stream the events of one call. Raises LiteLLM's own errors."""
     hear.stream = stream = await lane.acompletion(**form.arguments)
     speech = hear.speech
@@ -893,12 +893,12 @@ class Hearing:
     cut off). Calls of tools that the provider runs itself are left out, too.
     """
 
-    def __init__(self, speech: Speech, told: Sequence[Retold] = (), takes: Returns = NOTHING) -> None:
+    def __init__(self, speech: Speech, streams_read: Sequence[Retold] = (), takes: Returns = NOTHING) -> None:
         self.speech = speech
         self._reasoning = Reasoning(takes)
         speech.states_at_end(self._reasoning.states)
         self._blocks = Blocks(speech) if takes.blocks else None
-        self._told = told
+        self._streams = streams_read
         self.stream: Stream | None = None
         """None until the provider was asked."""
         self._foreign: set[int] = set()
@@ -926,7 +926,7 @@ class Hearing:
                     self._blocks.close()
                 self._finish(choice.finish_reason)
 
-    def told(self, error: TargetError) -> TargetError:
+    def with_usage(self, error: TargetError) -> TargetError:
         """Add the answer's usage to an error. LiteLLM keeps the counts it has read to itself until the end."""
         if sent := self._sent:
             _count(sent[-1], self.speech, sent)
@@ -941,7 +941,7 @@ class Hearing:
     @property
     def _own(self) -> str:
         """The provider's own finish reason; empty if none was heard."""
-        return next((one.reason for one in reversed(self._told) if one.reason), "")
+        return next((one.reason for one in reversed(self._streams) if one.reason), "")
 
     @property
     def _sent(self) -> Sequence[Any]:
@@ -965,13 +965,13 @@ class Hearing:
 
     def _finish(self, reason: str) -> None:
         assert self.stream is not None
-        told = self.stream.received_finish_reason or self.stream.intermittent_finish_reason
+        stated = self.stream.received_finish_reason or self.stream.intermittent_finish_reason
         own = self._own
-        if told and own and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
+        if stated and own and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
             self.speech.finish(own)  # LiteLLM calls it stop, or a limit
-        elif told and told.lower() in BROKEN:
-            self.speech.finish(told)
-        elif told:
+        elif stated and stated.lower() in BROKEN:
+            self.speech.finish(stated)
+        elif stated:
             # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
             self.speech.finish("stop" if reason == "tool_calls" else reason)
 
@@ -985,7 +985,7 @@ def _count(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
     if not any(_plain(one).get("completion_tokens_details") for one in sent):
         counted.pop("completion_tokens_details", None)
     try:
-        msgspec.convert(counted, Counted, strict=False).tell(speech)
+        msgspec.convert(counted, ChatUsage, strict=False).tell(speech)
     except msgspec.ValidationError:
         speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)  # something is odd in its details
 

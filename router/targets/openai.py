@@ -13,18 +13,18 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from router.chat import Ask, Json, issued_by
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
 from router.targets import completions, http, responses
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
-from router.targets.counts import Counted
+from router.targets.counts import ChatUsage
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
-from router.targets.inband import Failed, error_in
+from router.targets.inband import ErrorData, error_in
 from router.targets.learned import Learned, Pupil
 from router.targets.options import Api, options_of
 from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
@@ -46,7 +46,7 @@ class Function(msgspec.Struct):
     arguments: Any = None
 
 
-class Call(msgspec.Struct):
+class CallPiece(msgspec.Struct):
     """A tool call, or a piece of one. Some servers number their ids."""
 
     index: int | None = None
@@ -63,10 +63,10 @@ class Delta(msgspec.Struct):
     reasoning: Any = None
     reasoning_details: list[dict[str, Any]] | None = None
     refusal: Any = None
-    tool_calls: list[Call] | None = None
+    tool_calls: list[CallPiece] | None = None
 
 
-class Choice(msgspec.Struct):
+class ChunkChoice(msgspec.Struct):
     """A candidate. Only the first is read."""
 
     index: int | None = None
@@ -78,14 +78,14 @@ class Choice(msgspec.Struct):
 class Groq(msgspec.Struct):
     """Groq's own field, which holds its count."""
 
-    usage: Counted | None = None
+    usage: ChatUsage | None = None
 
 
 class Chunk(msgspec.Struct):
     """An event of the stream, or a whole answer."""
 
-    choices: list[Choice] | None = None
-    usage: Counted | None = None
+    choices: list[ChunkChoice] | None = None
+    usage: ChatUsage | None = None
     x_groq: Groq | None = None
     model: Any = None
     error: Any = None
@@ -134,7 +134,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
                 if chat:
                     body[CACHE_KEY] = chat  # a header is for chat completions alone
                 bounds = responses.bounds(fits, known)
-                reader = partial(responses.Reader, name)
+                reader = partial(responses.ResponseReader, name)
                 return Prepared(responding, body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
             takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
             messages = completions.messages(form.ask, beside(form.ask, issuer, takes), known.carries)
@@ -146,7 +146,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
             elif chat and known.session_key not in options.headers:
                 asked = endpoint.bearing(known.session_key, chat)
             within = (*((CONTROL,) if keeps else ()), *form.sent)
-            reader = partial(Reader, name, takes=takes)
+            reader = partial(ChatReader, name, takes=takes)
             return Prepared(asked, body, reader, omitted, fits.bounds(known), "chat", options, within=within, output=form.way)
 
         return http.answered(start, connections, Pupil(name, facts, learned), prepare)
@@ -223,7 +223,7 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
     return made
 
 
-class Reader:
+class ChatReader:
     """A reader of one answer into a speech. `takes`: reasoning that the provider takes back."""
 
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
@@ -248,7 +248,7 @@ class Reader:
             match chunk:
                 case Chunk(
                     choices=[
-                        Choice(
+                        ChunkChoice(
                             index=None | 0,
                             delta=Delta(str(text), None | "", None | "", None | [], None | "", None | []),
                             finish_reason=None | "",
@@ -283,7 +283,7 @@ class Reader:
         self._hear(data)
         return True
 
-    def whole(self, body: bytes) -> None:
+    def complete(self, body: bytes) -> None:
         """Read a body that is not a stream: a whole answer or an error. TargetError otherwise."""
         if not self._hear(body):
             raise TargetDown(self.name, "malformed")
@@ -297,12 +297,12 @@ class Reader:
     def _judge(self, data: bytes, chunk: Chunk | None) -> None:
         """Read a decoded document; TargetError if it is an error."""
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
-        if (odd or isinstance(data, Failed)) and (error := error_in(self.name, data)) is not None:
+        if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
             raise error
         if chunk is not None:
-            self._told(chunk)
+            self._see(chunk)
 
-    def _told(self, chunk: Chunk) -> None:
+    def _see(self, chunk: Chunk) -> None:
         speech = self.speech
         if speech.model is None and chunk.model:
             speech.called(chunk.model)
@@ -341,7 +341,7 @@ def _said(said: Delta, speech: Speech) -> None:
         _called(said.tool_calls, speech)
 
 
-def _called(calls: list[Call], speech: Speech) -> None:
+def _called(calls: list[CallPiece], speech: Speech) -> None:
     for position, call in enumerate(calls):
         function = call.function or Function()
         written = function.arguments

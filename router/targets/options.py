@@ -13,7 +13,7 @@ from typing import Literal, cast
 import msgspec
 
 from router.chat import Json, JsonObject, Params, deeper
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import TargetConfig
 from router.config.values import Name
 from router.errors import Misfit, Place
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from router.config.network import Egress, Proxy
 from router.targets.proxy import ProxyFailed, answered_itself, refused
 
-MOST_CLIENTS = 16
+MAX_CLIENTS = 16
 """Transports that are kept for the few requests that are made synchronously: one for each way in use."""
 
 
@@ -86,7 +86,7 @@ def synchronous(httpx: Any) -> Any:
     def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:
         key = (proxy, tls)
         if key not in made:
-            if len(made) >= MOST_CLIENTS:
+            if len(made) >= MAX_CLIENTS:
                 made.pop(next(iter(made))).close()
             way = httpx.Proxy(proxy.url, ssl_context=tls if proxy.tls else None) if proxy is not None else None
             made[key] = httpx.HTTPTransport(verify=True if tls is None else tls, proxy=way, trust_env=False)

@@ -45,5 +45,5 @@ def answered_itself(status: int, headers: Mapping[str, str]) -> ProxyFailed | No
     headers: by their names in lower case
     A 407 is never a provider's (RFC 9110, 15.5.8); for every other status there are only the signs that proxies leave (RFC 9209).
     """
-    told = "x-squid-error" in headers or "error=" in headers.get("proxy-status", "") or headers.get("server", "").startswith("tinyproxy")
-    return refused(status) if status == LOGIN or (told and status >= 300) else None
+    signed = "x-squid-error" in headers or "error=" in headers.get("proxy-status", "") or headers.get("server", "").startswith("tinyproxy")
+    return refused(status) if status == LOGIN or (signed and status >= 300) else None

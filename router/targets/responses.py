@@ -19,8 +19,8 @@ from router.errors import TargetDown
 from router.targets import counts, http
 from router.targets.facts import PENALTIES, Facts
 from router.targets.fit import Fitted
-from router.targets.inband import Failed, error_in
-from router.targets.speech import Bounds, Speech
+from router.targets.inband import ErrorData, error_in
+from router.targets.speech import AnswerLimits, Speech
 from router.targets.verdict import inside
 
 LACKS = PENALTIES | {"seed", "stop", "top_k", "min_p", "repetition_penalty", "prediction"}
@@ -54,7 +54,7 @@ class Response(msgspec.Struct):
     model: Any = None
     status: str | None = None
     output: list[Item] | None = None
-    usage: counts.Response | None = None
+    usage: counts.ResponseUsage | None = None
     error: Any = None
     incomplete_details: Incomplete | None = None
 
@@ -120,10 +120,10 @@ def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, 
     return made
 
 
-def bounds(fitted: Fitted, facts: Facts) -> Bounds:
+def bounds(fitted: Fitted, facts: Facts) -> AnswerLimits:
     """Return the bounds at which the router ends the answer: a stop, and a limit lower than this API takes."""
     low = fitted.max_tokens is not None and fitted.max_tokens < LEAST
-    return Bounds(fitted.cut, fitted.max_tokens if low or facts.limit == "none" else None)
+    return AnswerLimits(fitted.cut, fitted.max_tokens if low or facts.limit == "none" else None)
 
 
 def _items(message: Message, issuer: str) -> Iterator[Json]:
@@ -175,7 +175,7 @@ def _choice(choice: Choice) -> Json:
     return {"type": "function", "name": choice.name} if choice.kind == "named" else choice.kind
 
 
-class Reader:
+class ResponseReader:
     """A reader of one response into a speech."""
 
     def __init__(self, name: str, speech: Speech) -> None:
@@ -198,7 +198,7 @@ class Reader:
         if data == b"[DONE]":
             return False
         frame = http.decoded(data, FRAME)
-        odd = frame is None or not (frame.type == "error" or frame.type.startswith("response.")) or isinstance(data, Failed)
+        odd = frame is None or not (frame.type == "error" or frame.type.startswith("response.")) or isinstance(data, ErrorData)
         if odd and (error := error_in(self._name, data)) is not None:
             raise error
         if frame is None:
@@ -214,15 +214,15 @@ class Reader:
             return self._response(frame.type.removeprefix("response."), frame.response)
         return True
 
-    def whole(self, body: bytes) -> None:
+    def complete(self, body: bytes) -> None:
         """Read a whole response that did not come as a stream."""
-        whole = http.decoded(body, BODY)
-        if whole is None or (whole.output is None and whole.error is None):
+        complete = http.decoded(body, BODY)
+        if complete is None or (complete.output is None and complete.error is None):
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
-        for index, item in enumerate(whole.output or ()):
+        for index, item in enumerate(complete.output or ()):
             self._spoken(item)
             self._item(index, item, over=True)
-        self._response(whole.status or "failed", whole)
+        self._response(complete.status or "failed", complete)
 
     def _heard(self, frame: Frame, delta: str) -> None:
         speech = self._speech
@@ -251,8 +251,8 @@ class Reader:
             case "message" if not over:
                 self._state(None)
             case "reasoning" if over and item.encrypted_content:
-                told: JsonObject = {"summary": item.summary or [], "encrypted_content": item.encrypted_content}
-                self._reasoned.append({"type": "reasoning", "id": item.id, **told})
+                stated: JsonObject = {"summary": item.summary or [], "encrypted_content": item.encrypted_content}
+                self._reasoned.append({"type": "reasoning", "id": item.id, **stated})
             case _:
                 pass
         if item.type == "function_call" and over and item.arguments and index not in self._written:

@@ -13,8 +13,8 @@ import msgspec
 from router.errors import TargetError
 from router.events import Text, Thought
 from router.targets import anthropic, http, openai, sse
-from router.targets.counts import Counted
-from router.targets.inband import Failed, fault
+from router.targets.counts import ChatUsage
+from router.targets.inband import ErrorData, fault
 from router.targets.speech import Speech
 
 APART = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
@@ -33,24 +33,24 @@ class Retold:
         self._frames = sse.Events()
         self.heard = Speech("")
         """The content of the stream."""
-        self._reader = openai.Reader("", self.heard)
+        self._reader = openai.ChatReader("", self.heard)
         self._failed = False
 
     def feed(self, piece: bytes) -> bytes:
         """Return the normalized events of a piece. An empty piece is the end of the body."""
         events = self._frames.feed(piece) if piece else self._frames.end()
-        return b"".join(map(_event, (told for data in events for told in self._told(data))))
+        return b"".join(map(_event, (retold_data for data in events for retold_data in self._retell(data))))
 
-    def _told(self, data: bytes) -> Iterator[bytes]:
+    def _retell(self, data: bytes) -> Iterator[bytes]:
         """Return the normalized data of an event, after an added end if a server sent no finish reason."""
         if data == openai.DONE and not self.heard.finished and not self._failed:
             self._reader.frame(data)
             self.reason = "unknown"
             yield END
-        if (told := self._hear(data)) is not None:
-            yield told
+        if (retold_data := self._hear(data)) is not None:
+            yield retold_data
 
-    def whole(self, body: bytes) -> bytes:
+    def complete(self, body: bytes) -> bytes:
         """Return a body that should have been a stream as a stream; unchanged if it is not an answer."""
         held = _object(body)
         choices: list[Any] = (held or {}).get("choices") or []
@@ -116,7 +116,7 @@ def _plain(data: bytes) -> bytes:
             delta["content"] = f"{delta.get('content') or ''}{refusal}"
     groq: dict[str, Any] = held.get("x_groq") or {}
     if isinstance(usage := held.get("usage") or groq.get("usage"), dict):
-        counted = msgspec.convert(usage, Counted, strict=False)
+        counted = msgspec.convert(usage, ChatUsage, strict=False)
         held["usage"] = {**cast("dict[str, Any]", usage), "completion_tokens": counted.output}
     return json.dumps(held).encode()
 
@@ -160,7 +160,7 @@ class Anthropic(Retold):
 
     def _hear(self, data: bytes) -> bytes | None:
         frame = http.decoded(data, anthropic.FRAME)
-        if frame is None or frame.error is not None or frame.type.lower().endswith("error") or isinstance(data, Failed):
+        if frame is None or frame.error is not None or frame.type.lower().endswith("error") or isinstance(data, ErrorData):
             if fault(data) is None:
                 return None
             return data if frame is not None and frame.error is not None else _error(data)
@@ -172,7 +172,7 @@ class Anthropic(Retold):
             return json.dumps(held).encode()
         return data
 
-    def whole(self, body: bytes) -> bytes:
+    def complete(self, body: bytes) -> bytes:
         """Return a whole message as the events of a stream."""
         held = _object(body)
         if held is None or not isinstance(content := held.get("content"), list):
@@ -202,7 +202,7 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             return block, {}
 
 
-class Candidate(msgspec.Struct, rename="camel"):
+class GeminiCandidate(msgspec.Struct, rename="camel"):
     """A candidate of Google's."""
 
     index: int | None = None
@@ -218,7 +218,7 @@ class Blocked(msgspec.Struct, rename="camel"):
 class Chunk(msgspec.Struct, rename="camel"):
     """An event of Google's stream."""
 
-    candidates: list[Candidate] | None = None
+    candidates: list[GeminiCandidate] | None = None
     prompt_feedback: Blocked | None = None
 
 
@@ -248,6 +248,6 @@ class Google(Retold):
             return json.dumps(held).encode()
         return data
 
-    def whole(self, body: bytes) -> bytes:
+    def complete(self, body: bytes) -> bytes:
         """Return the body unchanged: this API always streams when asked to."""
         return body

@@ -14,7 +14,7 @@ from typing import Literal, cast
 
 import msgspec
 
-from router.chat import ESCAPED, Json, JsonObject, ReasoningState, crowded, deeper, finite, mended, no_constant, whole
+from router.chat import ESCAPED, Json, JsonObject, ReasoningState, crowded, deeper, finite, mended, no_constant, repaired
 from router.errors import ContentFiltered, TargetDown
 from router.events import CUT_SHORT, Event, Finish, Reason, Text, Thought, ToolCall, ToolInput
 from router.targets.counts import tokens
@@ -82,7 +82,7 @@ class Joined:
         piece, self.half = self.half + piece, ""
         if piece and "\ud800" <= piece[-1] <= "\udbff":
             piece, self.half = piece[:-1], piece[-1]
-        return whole(piece)
+        return repaired(piece)
 
     def end(self) -> str:
         """Return U+FFFD if a half is still held, else nothing."""
@@ -167,7 +167,7 @@ class Cutter:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class AnswerLimits:
     """Limits at which the router ends an answer, because its model takes no such parameter.
 
     stops: texts that end it
@@ -178,7 +178,7 @@ class Bounds:
     tokens: int | None = None
 
 
-UNBOUND = Bounds()
+UNBOUND = AnswerLimits()
 """No limits: the provider ends the answer."""
 
 
@@ -188,12 +188,12 @@ class Marked:
 
     value: JsonObject
     at: int
-    call: "Pending | None"
+    call: "OpenCall | None"
     calls: int
 
 
 @dataclass(slots=True)
-class Pending:
+class OpenCall:
     """A call whose arguments are still coming."""
 
     index: int
@@ -239,9 +239,9 @@ class Speech:
         self._run: list[str] = []
         """Pieces that follow each other, and are all of the kind `_kind`."""
         self._kind: type[Text | Thought] = Text
-        self._calls: list[Pending] = []
-        self._ids: dict[tuple[int, str], Pending] = {}
-        self._latest: dict[int, Pending] = {}
+        self._calls: list[OpenCall] = []
+        self._ids: dict[tuple[int, str], OpenCall] = {}
+        self._latest: dict[int, OpenCall] = {}
         self._reason: str | None = None
         self.meter = Meter()
         self._opening: Opening | None = Opening()
@@ -253,7 +253,7 @@ class Speech:
         self.resumed: int = 0
         """Times that a finish reason was taken back."""
 
-    def bound(self, bounds: Bounds) -> None:
+    def bound(self, bounds: AnswerLimits) -> None:
         """End the answer at these bounds."""
         self._cutter = Cutter(bounds.stops) if bounds.stops else None
         self._left = None if bounds.tokens is None else bounds.tokens * BYTES_OF_A_TOKEN
@@ -355,7 +355,7 @@ class Speech:
         """
         if self._opening is not None:
             self._settled(self._opening)
-        call_id, name = whole(call_id), whole(name)
+        call_id, name = repaired(call_id), repaired(name)
         known = self._known(index, call_id, name, part)
         how = "another" if known is None else _follows(known, call_id, name, part)
         if how == "repeated":
@@ -375,7 +375,7 @@ class Speech:
             if not pending.over:
                 self._input(pending, part)
 
-    def _input(self, pending: Pending, part: str) -> None:
+    def _input(self, pending: OpenCall, part: str) -> None:
         """Emit a piece of a call's arguments, once the name is known and they are more than an empty object."""
         if not pending.name:
             return
@@ -383,10 +383,10 @@ class Speech:
             pending.unsaid = part
             return
         self._close_run()
-        self._events.append(ToolInput(pending.call_id, pending.name, whole(pending.unsaid + part)))
+        self._events.append(ToolInput(pending.call_id, pending.name, repaired(pending.unsaid + part)))
         pending.unsaid = ""
 
-    def _known(self, index: int, call_id: str, name: str, part: str) -> Pending | None:
+    def _known(self, index: int, call_id: str, name: str, part: str) -> OpenCall | None:
         """Return the call that a piece may belong to."""
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
         if known is None and call_id and name:
@@ -395,12 +395,12 @@ class Speech:
             known = next((one for one in alike if _follows(one, call_id, name, part) == "repeated"), None)
         return known
 
-    def _begun(self, index: int, call_id: str, name: str) -> Pending:
+    def _begun(self, index: int, call_id: str, name: str) -> OpenCall:
         if len(self._calls) >= MAX_CALLS:
             raise TargetDown(self.target, "malformed")
         taken = {pending.call_id for pending in self._calls}
         unique = call_id if call_id and call_id not in taken else f"call_{secrets.token_hex(12)}"
-        pending = Pending(index, unique, name, call_id)
+        pending = OpenCall(index, unique, name, call_id)
         self._calls.append(pending)
         self._latest[index] = pending
         if call_id:
@@ -425,7 +425,7 @@ class Speech:
         """Set the source of reasoning state that is complete only at the end of the answer."""
         self._last_states = states
 
-    def _stated(self, calls: Sequence[Pending]) -> Iterator[Event]:
+    def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
         """Return the reasoning state of this model call."""
         for value in self._last_states() if self._last_states is not None else ():
             self.state(value)
@@ -550,7 +550,7 @@ instead: it replaces an empty object; another: it begins another call.
 """
 
 
-def _follows(known: Pending, call_id: str, name: str, part: str) -> Follows:
+def _follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
     if name and known.name and name != known.name:
         return "another"
     if not known.parts or not part.lstrip().startswith("{"):
@@ -570,8 +570,8 @@ def _follows(known: Pending, call_id: str, name: str, part: str) -> Follows:
     return "again"
 
 
-def _called(pending: Pending) -> ToolCall:
-    written = whole(pending.written)
+def _called(pending: OpenCall) -> ToolCall:
+    written = repaired(pending.written)
     # Some models write no arguments as an empty text.
     value: JsonObject | None = _arguments(written) if written.strip() else {}
     if value is None:

@@ -6,7 +6,7 @@ one that begins with `{` or `[` on are data as they are, for that is how Google 
 event that is named `error`, or of a field `error` (llama.cpp), is Failed.
 """
 
-from router.targets.inband import Failed
+from router.targets.inband import ErrorData
 
 MAX_EVENT = 10 * 1024 * 1024
 """Bytes of one event: what is larger is no answer any more."""
@@ -91,7 +91,7 @@ class Events:
             elif not line:
                 if self._data:
                     data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-                    found.append(Failed(data) if self._failed else data)
+                    found.append(ErrorData(data) if self._failed else data)
                     self._data.clear()
                     self._size = 0
                 self._bare = self._failed = False

@@ -33,7 +33,7 @@ ONLY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FittedQuestion:
     """A question as it is put to a target.
 
     ask: the question, with the instruction where it has one
@@ -90,7 +90,7 @@ def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
     return False if narrowed(schema, subset_of(model.partition("/")[0])) is not None else None
 
 
-def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, beside_tools: bool = True) -> Asked:
+def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, beside_tools: bool = True) -> FittedQuestion:
     """The question as a model of these facts is asked it. One without a form is as it was.
 
     loose: whether the provider takes a schema outside of its subset, as a hint
@@ -98,17 +98,17 @@ def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, b
     """
     output = ask.output
     if output is None:
-        return Asked(ask)
+        return FittedQuestion(ask)
     schema, taken = output.schema, beside_tools or not ask.tools
     if schema is not None and facts.schemas and taken:
         if (exact := narrowed(schema, subset)) is not None:
-            return Asked(ask, "native", schema=exact)
+            return FittedQuestion(ask, "native", schema=exact)
         if loose and schema.get("type") == "object":
-            return Asked(instructed(ask, output), "json_schema", schema=schema)
+            return FittedQuestion(instructed(ask, output), "json_schema", schema=schema)
     if taken and facts.json_mode is not False and (schema is None or schema.get("type") == "object"):
         way: OutputWay = "native" if schema is None and facts.json_mode else "json_object"
-        return Asked(instructed(ask, output), way, mode=True)  # OpenAI refuses it where nothing says "JSON"
-    return Asked(instructed(ask, output), "instruction")
+        return FittedQuestion(instructed(ask, output), way, mode=True)  # OpenAI refuses it where nothing says "JSON"
+    return FittedQuestion(instructed(ask, output), "instruction")
 
 
 def instructed(ask: Ask, output: OutputFormat) -> Ask:

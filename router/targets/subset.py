@@ -85,7 +85,7 @@ class Unsayable(Exception):
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
     """The schema as a provider takes it, an object at its root; None where it cannot be said whole."""
     try:
-        return _Narrowing(schema, subset).whole()
+        return _Narrowing(schema, subset).complete()
     except (Unsayable, RecursionError):
         return None
 
@@ -101,7 +101,7 @@ class _Narrowing:
         """The references within which it is."""
         self._properties = 0
 
-    def whole(self) -> dict[str, Json]:
+    def complete(self) -> dict[str, Json]:
         made = self._one(self._root, 0)
         if made.get("type") != "object":
             raise Unsayable

@@ -24,7 +24,7 @@ TIERS = (512, 272, 200, 128, 100)
 TABLE = "model_prices_and_context_window_backup.json"
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     """A model, as the table has it. A flag that is None says nothing: most flags are given only where they differ."""
 
     litellm_provider: Any = None
@@ -86,8 +86,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def window(self) -> int | None:
         """Tokens that the model reads."""
-        told = self.max_input_tokens or self.max_tokens
-        return told if isinstance(told, int) else None
+        stated = self.max_input_tokens or self.max_tokens
+        return stated if isinstance(stated, int) else None
 
     @property
     def output(self) -> int | None:
@@ -123,13 +123,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @cache
-def entries() -> Mapping[str, Entry]:
+def entries() -> Mapping[str, ModelRow]:
     """provider/model → its entry; also by the table's own name. Empty where LiteLLM is not installed. Blocks when it is first read."""
     found = importlib.util.find_spec("litellm")
     if found is None or found.origin is None:
         return {}
     try:
-        listed = msgspec.json.decode((Path(found.origin).parent / TABLE).read_bytes(), type=dict[str, Entry])
+        listed = msgspec.json.decode((Path(found.origin).parent / TABLE).read_bytes(), type=dict[str, ModelRow])
     except (OSError, msgspec.DecodeError):
         return {}
     named = dict(listed)
@@ -139,12 +139,12 @@ def entries() -> Mapping[str, Entry]:
     return named
 
 
-def about(model: str) -> Entry:
+def about(model: str) -> ModelRow:
     """Return the table's entry of a model, with its provider or without; an empty entry if it is unknown."""
     return entries().get(model, UNKNOWN)
 
 
-UNKNOWN = Entry()
+UNKNOWN = ModelRow()
 
 
 @cache

@@ -14,7 +14,7 @@ EITHER, RAW = 47, -15
 """zlib's words for gzip or zlib, whichever it is, and for the bare data that some servers call `deflate`."""
 
 
-class Unreadable(ValueError):
+class UnreadableBody(ValueError):
     """The body is packed in a way that cannot be undone here, or is not what it is said to be, or becomes too large."""
 
 
@@ -22,7 +22,7 @@ def unpacker(encoding: str, most: int) -> "Unpacker | None":
     """Return the unpacker of a `Content-Encoding`; None if there is nothing to undo. `most`: bytes that one piece may become."""
     names = [name for one in encoding.split(",") if (name := one.strip().lower()) in PACKED | UNKNOWN]
     if len(names) > 1 or UNKNOWN.intersection(names):
-        raise Unreadable
+        raise UnreadableBody
     return Unpacker(most) if names else None
 
 
@@ -47,7 +47,7 @@ class Unpacker:
             made.append(self._unpacked(piece, left))
             left -= len(made[-1])
             if self._inner.unconsumed_tail or left <= 0:
-                raise Unreadable
+                raise UnreadableBody
             piece = self._inner.unused_data if self._inner.eof else b""
         return b"".join(made)
 
@@ -56,13 +56,13 @@ class Unpacker:
             made = self._inner.decompress(piece, left)
         except zlib.error:
             if self._begun is None:
-                raise Unreadable from None
+                raise UnreadableBody from None
             piece, self._inner = self._begun + piece, zlib.decompressobj(RAW)
             self._begun = None
             try:
                 return self._inner.decompress(piece, left)
             except zlib.error:
-                raise Unreadable from None
+                raise UnreadableBody from None
         if self._begun is not None:
             self._begun = None if made else self._begun + piece
         return made

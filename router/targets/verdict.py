@@ -360,15 +360,15 @@ everything an invalid request.
 def inside(target: str, error: Any) -> TargetError:
     """Return the error that came inside a 200: by its number, else by its name; without either it counts as a 500."""
     known: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
-    told = [known.get(name) for name in ("code", "status", "status_code", "type")]
-    numbers = [int(one) for one in told if isinstance(one, int) or (isinstance(one, str) and re.fullmatch("[45][0-9]{2}", one))]
+    stated = [known.get(name) for name in ("code", "status", "status_code", "type")]
+    numbers = [int(one) for one in stated if isinstance(one, int) or (isinstance(one, str) and re.fullmatch("[45][0-9]{2}", one))]
     status = next((number for number in numbers if 400 <= number < 600), 0) or max(
-        (NAMED[one] for one in told if isinstance(one, str) and one in NAMED), default=500
+        (NAMED[one] for one in stated if isinstance(one, str) and one in NAMED), default=500
     )
     return verdict(target, status, error if isinstance(error, str) else json.dumps(error))
 
 
-MOST_WAIT = 86_400.0
+MAX_WAIT_S = 86_400.0
 """Seconds. A provider once asked for three days; nobody waits that long, but it says that this target is out."""
 
 
@@ -377,15 +377,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     known = {name.lower(): value for name, value in headers.items()}
     milliseconds = _number(known.get("retry-after-ms"))
     if milliseconds:
-        return min(milliseconds / 1000, MOST_WAIT)
-    told = known.get("retry-after")
-    seconds = _number(told)
-    if seconds is None and told:
+        return min(milliseconds / 1000, MAX_WAIT_S)
+    stated = known.get("retry-after")
+    seconds = _number(stated)
+    if seconds is None and stated:
         try:
-            seconds = parsedate_to_datetime(told).timestamp() - time.time()
+            seconds = parsedate_to_datetime(stated).timestamp() - time.time()
         except (ValueError, OverflowError):
             return None
-    return min(seconds, MOST_WAIT) if seconds and seconds > 0 else None
+    return min(seconds, MAX_WAIT_S) if seconds and seconds > 0 else None
 
 
 DELAY = re.compile(r'"retryDelay"\s*:\s*"([^"]{1,40})"')
@@ -403,21 +403,21 @@ def limits_reset(headers: Mapping[str, str]) -> float | None:
     """
     known = {name.lower(): value for name, value in headers.items()}
     waits: list[float] = []
-    for name, told in known.items():
+    for name, stated in known.items():
         if (limit := LIMIT.fullmatch(name)) is None:
             continue
         openai, what, anthropic, which = limit.groups()
         remaining = known.get(f"{openai}-remaining-{what}" if openai else f"{anthropic}-{which}-remaining")
-        if not _number(remaining) and (wait := _duration(told)) is not None:
+        if not _number(remaining) and (wait := _duration(stated)) is not None:
             waits.append(wait)
-    return min(max(waits, default=0), MOST_WAIT) or None
+    return min(max(waits, default=0), MAX_WAIT_S) or None
 
 
 def _told_delay(body: str) -> float | None:
     """Return the seconds that Google asks to wait, which stand in the body alone."""
     found = DELAY.search(body)
     wait = _duration(found[1]) if found else None
-    return min(wait, MOST_WAIT) if wait else None
+    return min(wait, MAX_WAIT_S) if wait else None
 
 
 QUOTA = re.compile(r'"(?:quotaId|quota_limit)"\s*:\s*"[^"]{0,100}?Per(Minute|Day)')

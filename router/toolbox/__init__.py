@@ -5,7 +5,7 @@ Every failure of a tool becomes a result that the model reads; nothing of it is 
 
 from router.toolbox.functions import Tool, ToolSet, load
 from router.toolbox.granted import Grant, Toolbox
-from router.toolbox.isolated import IsolatedTool, Source, ToolProcesses
+from router.toolbox.isolated import IsolatedTool, ProcessSource, ToolProcesses
 from router.toolbox.mcp import McpServer
 
-__all__ = ["Grant", "IsolatedTool", "McpServer", "Source", "Tool", "ToolProcesses", "ToolSet", "Toolbox", "load"]
+__all__ = ["Grant", "IsolatedTool", "McpServer", "ProcessSource", "Tool", "ToolProcesses", "ToolSet", "Toolbox", "load"]

@@ -8,9 +8,9 @@ from router.chat import separators
 if TYPE_CHECKING:
     import httpx2
 
-MOST = 8 * 1024 * 1024
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """Bytes of one message: a body, or an event of a stream of any length. A result shown to a model is cut far below that."""
-MOST_VALUES = 200_000
+MAX_MESSAGE_VALUES = 200_000
 """JSON values of one message, counted by the commas and brackets before them, in texts too. It is parsed on the loop, in one go."""
 BLANKS = b"\n\n", b"\r\r", b"\r\n\r\n"
 """The ends of an event (HTML Living Standard, 9.2)."""
@@ -33,7 +33,7 @@ async def bounded(response: "httpx2.Response") -> None:
             async for chunk in stream:
                 before, held = held + len(chunk), _held(held, last, chunk) if many else held + len(chunk)
                 values = values + separators(chunk) if held == before else separators(chunk[len(chunk) - held :])
-                if packed or held > MOST or values > MOST_VALUES:
+                if packed or held > MAX_MESSAGE_BYTES or values > MAX_MESSAGE_VALUES:
                     raise httpx2.ReadError("a message that is too large, or packed")
                 last = chunk[-3:]
                 yield chunk

@@ -21,14 +21,14 @@ PLAIN_ENTRY = re.compile(r"\s*(?P<names>\w+):\s+(?P<text>.+)")
 
 def documentation(function: object, names: Collection[str]) -> tuple[str, dict[str, str]]:
     """Return the description of a function, and that of each of its parameters that has one. `names`: its parameters."""
-    reader = _Reader((inspect.getdoc(function) or "").splitlines(), frozenset(names))
+    reader = _DocstringReader((inspect.getdoc(function) or "").splitlines(), frozenset(names))
     reader.read()
     description = re.sub(r"\n{3,}", "\n\n", "\n".join(reader.rest)).strip()
     return description, {name: " ".join(text.split()) for name, text in reader.found.items() if text.strip()}
 
 
 @dataclass(slots=True)
-class _Reader:
+class _DocstringReader:
     """A reader of one docstring, line by line."""
 
     lines: list[str]

@@ -23,11 +23,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter
 
-from router.chat import Json, ToolSpec, whole
+from router.chat import Json, ToolSpec, repaired
 from router.errors import Misfit, Place, ToolError
 from router.threads import in_thread
 from router.toolbox.docstring import documentation
-from router.toolbox.parameters import Parameters, Unfit, parameters_of, place_of
+from router.toolbox.parameters import Parameters, UnfitParameter, parameters_of, place_of
 
 MAX_RESULT = 256 * 1024
 """Characters of one result, as JSON. A longer text is cut and marked as cut; anything else becomes an error."""
@@ -108,7 +108,7 @@ def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
     description, descriptions = documentation(function, declared)
     try:
         parameters = parameters_of(function, descriptions)
-    except Unfit as error:
+    except UnfitParameter as error:
         where = place_of(text, function, error.parameter, file)
         raise Misfit(f"a tool's parameters must have types that JSON has: {error}", place=where) from None
     if odd := next((one for one in declared.values() if one.kind is not one.POSITIONAL_OR_KEYWORD), None):
@@ -149,13 +149,13 @@ async def _in_thread(function: Callable[..., object], values: dict[str, object])
 def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
     """Return a function's value as it is shown to a model: (the result, true if it is an error)."""
     try:
-        text = whole(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain))
+        text = repaired(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain))
     except (TypeError, ValueError, RecursionError):
         return f"{FAILED[:-1]}: its result is not JSON.", True
     if len(text) <= MAX_RESULT:
         return cast("Json", json.loads(text)), is_error
     if isinstance(value, str):
-        return whole(value[:MAX_RESULT]) + " … (cut: the result was longer)", is_error
+        return repaired(value[:MAX_RESULT]) + " … (cut: the result was longer)", is_error
     return f"{FAILED[:-1]}: its result is too large.", True
 
 

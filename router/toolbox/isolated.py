@@ -39,7 +39,7 @@ BOOT = "import sys; sys.path[:] = sys.argv[2:]; from router.toolbox.child import
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ProcessSource:
     """The source of a process. `env`: its environment, beside the variables that every process gets."""
 
     name: str
@@ -59,7 +59,7 @@ class IsolatedTool:
 class ToolProcesses:
     """The tools of one file, and their processes. Made on any thread, used on one event loop. Raises Misfit if the file has no tool set."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ProcessSource) -> None:
         self.name = source.name
         self._source = source
         self._places = asyncio.Semaphore(MAX_PROCESSES)
@@ -121,7 +121,7 @@ class ToolProcesses:
 class _Process:
     """A process that has loaded its file. Made off the loop: that takes a tenth of a second, or LOADING at most."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ProcessSource) -> None:
         ours, theirs = socket.socketpair()
         self._line = ours
         with theirs:
@@ -141,7 +141,7 @@ class _Process:
             self.kill()
             raise
 
-    def _loaded(self, source: Source) -> tuple[ToolSpec, ...]:
+    def _loaded(self, source: ProcessSource) -> tuple[ToolSpec, ...]:
         place = Place(f"tools/{source.name}.py", 1, 1)
         self._line.settimeout(LOADING)
         try:

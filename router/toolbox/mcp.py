@@ -1,6 +1,6 @@
 """A server of tools (Model Context Protocol): one connection that is restored by itself, and never inside a request's own task.
 
-A task of the server's own opens the connection and lists the tools. It lists them again every `EVERY` seconds and when the server reports a
+A task of the server's own opens the connection and lists the tools. It lists them again every `LISTING_INTERVAL_S` seconds and when the server reports a
 change, and opens another connection if this one is lost. Each call runs in a task too: the library was seen to cancel the caller
 that waits for a server that dies. So a request gets `ToolError` and nothing else, whatever becomes of the server.
 """
@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from urllib.parse import urlsplit
 
-from router.chat import Json, JsonObject, ToolSpec, deeper, mended, whole
+from router.chat import Json, JsonObject, ToolSpec, deeper, mended, repaired
 from router.config.network import tls_context
 from router.config.tool_servers import TOOL_NAME, ToolServer
 from router.errors import Misfit, ToolError
@@ -33,7 +33,7 @@ START = 15.0
 """Seconds for a server to start, shake hands and list its tools."""
 PATIENCE = 3.0
 """Seconds that an answer or a call waits for a server that is just starting."""
-EVERY = 30.0
+LISTING_INTERVAL_S = 30.0
 """Seconds after which its tools are listed again: it may forget to report a change, or be gone."""
 LISTING = 10.0
 PAUSES = 0.2, 10.0
@@ -42,13 +42,13 @@ STEADY = 30.0
 ENDING = 10.0
 """Seconds for a connection to close. The library gives a command two to end by itself, then two to obey a signal."""
 
-MOST_TOOLS = 128
-MOST_NAMES = 512
+MAX_TOOLS = 128
+MAX_NAMES = 512
 """Names of tools with labels of their own in metrics, over the life of a server: it may invent new ones for ever."""
-MOST_PAGES = 20
-MOST_DESCRIPTION = 4 * 1024
-MOST_SCHEMA = 32 * 1024
-MOST_DEPTH = 32
+MAX_PAGES = 20
+MAX_DESCRIPTION_CHARS = 4 * 1024
+MAX_SCHEMA_BYTES = 32 * 1024
+MAX_DEPTH = 32
 
 AWAY = "The server of this tool cannot be reached just now."
 GONE = "The server of this tool went away before it answered."
@@ -143,11 +143,11 @@ class McpServer:
     async def _supervise(self) -> None:
         """Keep one connection open, and restore it after each loss."""
         loop = asyncio.get_running_loop()
-        pause, told = PAUSES[0], False
+        pause, reported = PAUSES[0], False
         while True:
             self._state = "starting"
             self._settled.clear()
-            connection = self._connecting = asyncio.create_task(self._connection(told=told))
+            connection = self._connecting = asyncio.create_task(self._connection(reported=reported))
             began = loop.time()
             try:
                 await asyncio.wait([connection], timeout=START)
@@ -158,9 +158,9 @@ class McpServer:
                 self._lost()
                 await _ended(connection)
             why = _why(connection)
-            if was_here or not told:
+            if was_here or not reported:
                 log.warning("tool server is away", extra={"fields": {"server": self.label, "why": why}})
-                told = True
+                reported = True
             pause = PAUSES[0] if lasted > STEADY else pause
             await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - so that not all come at once
             pause = min(2 * pause, PAUSES[1])
@@ -174,7 +174,7 @@ class McpServer:
         for call in self._calls:
             call.cancel()
 
-    async def _connection(self, *, told: bool) -> None:
+    async def _connection(self, *, reported: bool) -> None:
         """Run one connection until it is lost: then it raises, or returns."""
         await asyncio.to_thread(import_module, "mcp")  # half a second, once
         async with self._opened() as client:
@@ -183,11 +183,11 @@ class McpServer:
                 await self._list(client)
                 self._client, self._tried, self._state = client, True, "here"
                 self._settled.set()
-                if told:
+                if reported:
                     log.info("tool server is back", extra={"fields": {"server": self.label, "tools": len(self._tools)}})
                 while True:
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(EVERY):
+                        async with asyncio.timeout(LISTING_INTERVAL_S):
                             await self._doubt.wait()
                     self._doubt.clear()
                     await self._list(client)
@@ -226,7 +226,9 @@ class McpServer:
             headers = {"accept-encoding": "identity"}
             if declared.token is not None:
                 headers["authorization"] = f"Bearer {declared.token.value}"
-            limits = httpx2.Timeout(START, read=10 * EVERY)  # a stream may be silent for long; requests have deadlines of their own
+            limits = httpx2.Timeout(
+                START, read=10 * LISTING_INTERVAL_S
+            )  # a stream may be silent for long; requests have deadlines of their own
             egress = declared.egress
             proxy = egress.proxy_to(urlsplit(str(declared.mcp)).hostname or "")
             tls = await asyncio.to_thread(tls_context, egress.ca)
@@ -259,18 +261,18 @@ class McpServer:
         found: dict[str, ToolSpec] = {}
         async with asyncio.timeout(LISTING):
             cursor: str | None = None
-            for _ in range(MOST_PAGES):
+            for _ in range(MAX_PAGES):
                 page = await client.list_tools(cursor=cursor)
                 for tool in page.tools:
-                    if len(found) < MOST_NAMES and (spec := _spec(tool)) is not None:
+                    if len(found) < MAX_NAMES and (spec := _spec(tool)) is not None:
                         found.setdefault(spec.name, spec)
                 if (cursor := page.next_cursor) is None:
                     break
         # Sorted by name: tools stand at the beginning of a prompt, and another order is a cold prompt cache.
-        found = {name: found[name] for name in sorted(found)[:MOST_TOOLS]}
+        found = {name: found[name] for name in sorted(found)[:MAX_TOOLS]}
         if found != self._tools:
             self._tools = found
-            self._names |= set(list(found)[: max(0, MOST_NAMES - len(self._names))])
+            self._names |= set(list(found)[: max(0, MAX_NAMES - len(self._names))])
             log.info("tools of a server", extra={"fields": {"server": self.label, "tools": len(found)}})
 
     # Calls.
@@ -293,7 +295,7 @@ class McpServer:
         if (error := call.exception()) is None:
             return call.result()
         self._doubt.set()
-        raise _told(error) from None
+        raise _tool_error(error) from None
 
     def _over(self, call: asyncio.Task[tuple[Json, bool]]) -> None:
         self._calls.discard(call)
@@ -358,11 +360,11 @@ async def _ended(task: asyncio.Task[None]) -> None:
 def _spec(tool: Any) -> ToolSpec | None:
     """Return a tool as the model sees it; None if no provider would take it."""
     schema = cast("JsonObject", mended(tool.input_schema))
-    if not re.fullmatch(TOOL_NAME, tool.name) or schema.get("type") != "object" or deeper(schema, MOST_DEPTH):
+    if not re.fullmatch(TOOL_NAME, tool.name) or schema.get("type") != "object" or deeper(schema, MAX_DEPTH):
         return None
-    if len(json.dumps(schema)) > MOST_SCHEMA:
+    if len(json.dumps(schema)) > MAX_SCHEMA_BYTES:
         return None
-    return ToolSpec(tool.name, whole(tool.description or tool.name)[:MOST_DESCRIPTION], schema)
+    return ToolSpec(tool.name, repaired(tool.description or tool.name)[:MAX_DESCRIPTION_CHARS], schema)
 
 
 async def _called(client: "Client", name: str, arguments: JsonObject) -> tuple[Json, bool]:
@@ -376,10 +378,10 @@ def _texts(content: Iterable[Any]) -> Iterator[str]:
     """Yield the texts of a result. Other content is only mentioned: no provider takes it as a tool's result."""
     for block in content:
         resource = getattr(block, "resource", block)
-        yield whole(resource.text) if isinstance(getattr(resource, "text", None), str) else f"[{block.type}, not shown]"
+        yield repaired(resource.text) if isinstance(getattr(resource, "text", None), str) else f"[{block.type}, not shown]"
 
 
-def _told(error: BaseException) -> ToolError:
+def _tool_error(error: BaseException) -> ToolError:
     """Return the error for the model. It never has the server's own sentence, which may quote the call."""
     from mcp import MCPError  # noqa: PLC0415
     from mcp.types import CONNECTION_CLOSED  # noqa: PLC0415

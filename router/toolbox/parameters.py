@@ -17,7 +17,7 @@ from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from router.chat import JsonObject, whole
+from router.chat import JsonObject, repaired
 from router.errors import Misfit, Place
 from router.toolbox.misfits import explained
 
@@ -25,7 +25,7 @@ CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """Configuration of the parameters, and of the dataclasses and TypedDicts among them. A pydantic model decides itself about unknown keys."""
 
 
-class Unfit(TypeError):
+class UnfitParameter(TypeError):
     """A parameter whose type no JSON schema describes. `parameter`: its name."""
 
     def __init__(self, parameter: str, message: str) -> None:
@@ -85,14 +85,14 @@ def _field(function: Callable[..., object], parameter: inspect.Parameter, descri
     """Return a parameter as a field of a model: its annotation and its default."""
     name = parameter.name
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-        raise Unfit(name, f"{function.__name__} takes *{name}: name each parameter")
+        raise UnfitParameter(name, f"{function.__name__} takes *{name}: name each parameter")
     if parameter.annotation is parameter.empty:
-        raise Unfit(name, f"parameter {name} of {function.__name__} has no type annotation")
+        raise UnfitParameter(name, f"parameter {name} of {function.__name__} has no type annotation")
     alone = SimpleNamespace(__annotations__={name: parameter.annotation})
     try:
         hint: Any = get_type_hints(alone, inspect.unwrap(function).__globals__, include_extras=True)[name]
     except (TypeError, NameError, AttributeError, SyntaxError) as error:  # an annotation may be any text
-        raise Unfit(name, str(error)) from None
+        raise UnfitParameter(name, str(error)) from None
     required = parameter.default is parameter.empty
     try:
         said = FieldInfo.from_annotation(hint) if required else FieldInfo.from_annotated_attribute(hint, parameter.default)
@@ -110,10 +110,10 @@ def _compiled(name: str, fields: Mapping[str, tuple[object, object]]) -> tuple[J
     return model.model_json_schema(schema_generator=_Schema), model
 
 
-def _unfit(name: str, hint: Any, error: Exception | None = None) -> Unfit:
+def _unfit(name: str, hint: Any, error: Exception | None = None) -> UnfitParameter:
     shown = hint.__origin__ if getattr(hint, "__metadata__", None) else hint
     why = error.message if isinstance(error, PydanticUserError) and error.code in ADVICE else ""
-    return Unfit(name, f"{shown!r} is not a type that JSON has" + (f" ({why})" if why else ""))
+    return UnfitParameter(name, f"{shown!r} is not a type that JSON has" + (f" ({why})" if why else ""))
 
 
 REFUSALS = (PydanticUserError, TypeError, AttributeError, NameError, RecursionError)
@@ -157,4 +157,4 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return whole(text).encode()
+        return repaired(text).encode()

@@ -187,7 +187,7 @@ def _frame(value: Json) -> str:
     return f"{FRAME}{compact(value)}{END}"
 
 
-def whole(answer: Answered) -> bytes:
+def complete(answer: Answered) -> bytes:
     """Return the answer as a list of the events of its run, each text in one piece."""
     encode = encoder(answer.heading)
     frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
@@ -203,7 +203,7 @@ WIRE = Wire(
     name="ag-ui",
     content_type="text/event-stream",
     encoder=encoder,
-    whole=whole,
+    complete=complete,
     refusal=refusal,
     keep_alive=b": keep-alive\n\n",
 )

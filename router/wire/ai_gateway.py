@@ -172,7 +172,7 @@ def _frame(value: Json) -> str:
     return f"{FRAME}{compact(value)}{END}"
 
 
-def whole(answer: Answered) -> bytes:
+def complete(answer: Answered) -> bytes:
     """Return the answer as the result of `doGenerate`: the parts of its stream, each text in one piece."""
     encode = encoder(answer.heading)
     frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
@@ -205,7 +205,7 @@ WIRE = Wire(
     name="ai-gateway",
     content_type="text/event-stream",
     encoder=encoder,
-    whole=whole,
+    complete=complete,
     refusal=refusal,
     keep_alive=b": keep-alive\n\n",
 )

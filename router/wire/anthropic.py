@@ -62,10 +62,10 @@ TYPES = {
 
 def encoder(heading: Heading) -> Encode:
     """Return an encoder of events as frames."""
-    return _Frames(heading).encode
+    return _MessageFrames(heading).encode
 
 
-class _Frames:
+class _MessageFrames:
     """The frames of one answer: its open block, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
@@ -187,7 +187,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
     }
 
 
-def whole(answer: Answered) -> bytes:
+def complete(answer: Answered) -> bytes:
     """Return the answer as a message."""
     end = answer.end
     done = {result.call_id for result in answer.results}
@@ -227,7 +227,7 @@ WIRE = Wire(
     name="anthropic",
     content_type="text/event-stream",
     encoder=encoder,
-    whole=whole,
+    complete=complete,
     refusal=refusal,
     id_header=b"request-id",
     keep_alive=b'event: ping\ndata: {"type":"ping"}\n\n',

@@ -106,7 +106,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
     return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
 
 
-def whole(answer: Answered) -> bytes:
+def complete(answer: Answered) -> bytes:
     """Return the answer as a message of this SDK, its tools as `toolInvocations`."""
     head, end = answer.heading, answer.end
     results = {result.call_id: result for result in answer.results}
@@ -151,7 +151,7 @@ WIRE = Wire(
     content_type="text/plain; charset=utf-8",
     headers=((b"x-vercel-ai-data-stream", b"v1"),),
     encoder=encoder,
-    whole=whole,
+    complete=complete,
     refusal=refusal,
     keep_alive=b"\n",
 )

@@ -77,7 +77,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
     return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
 
 
-def whole(answer: Answered) -> bytes:
+def complete(answer: Answered) -> bytes:
     """Return the answer as one object (`stream: false`), made of the same objects as the lines."""
     head, end = answer.heading, answer.end
     made: dict[str, Json] = {"id": head.message_id, "model": head.model, "role": "assistant", "content": answer.text}
@@ -104,6 +104,6 @@ WIRE = Wire(
     name="line",
     content_type="text/event-stream; charset=utf-8",
     encoder=encoder,
-    whole=whole,
+    complete=complete,
     refusal=refusal,
 )

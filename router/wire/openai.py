@@ -141,7 +141,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
     return made
 
 
-def whole(answer: Answered) -> bytes:
+def complete(answer: Answered) -> bytes:
     """Return the answer as a chat.completion."""
     head, end = answer.heading, answer.end
     done = {result.call_id for result in answer.results}
@@ -209,7 +209,7 @@ WIRE = Wire(
     name="openai",
     content_type="text/event-stream",
     encoder=encoder,
-    whole=whole,
+    complete=complete,
     refusal=refusal,
     keep_alive=b": keep-alive\n\n",
 )

@@ -78,10 +78,10 @@ USUAL: JsonObject = {
 
 def encoder(heading: Heading) -> Encode:
     """Return an encoder of events as frames."""
-    return _Frames(heading).encode
+    return _ResponseFrames(heading).encode
 
 
-class _Frames:
+class _ResponseFrames:
     """The frames of one answer: its output so far, its open item, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
@@ -220,7 +220,7 @@ class _Frames:
         if call is None:
             return ""
         output = result.result if isinstance(result.result, str) else compact(result.result)
-        whole = {**_ran(call, _arguments(call)), ("error" if result.is_error else "output"): output}
+        complete = {**_ran(call, _arguments(call)), ("error" if result.is_error else "output"): output}
         added = self._started() + self._closed()
         self._open, self._item = "mcp_call", self._id("mcp")
         return (
@@ -231,7 +231,7 @@ class _Frames:
             + self._of_item("response.mcp_call.in_progress", {})
             + self._of_item("response.mcp_call_arguments.done", {"arguments": _arguments(call)})
             + self._of_item("response.mcp_call.failed" if result.is_error else "response.mcp_call.completed", {})
-            + self._done({"status": "failed" if result.is_error else "completed", **whole})
+            + self._done({"status": "failed" if result.is_error else "completed", **complete})
         )
 
     def _called(self, call: ToolCall) -> str:
@@ -348,14 +348,14 @@ def standing(heading: Heading, events: Iterable[Event]) -> bytes:
     return utf8(compact(_seen(heading, events).standing))
 
 
-def _seen(heading: Heading, events: Iterable[Event]) -> _Frames:
-    frames = _Frames(heading)
+def _seen(heading: Heading, events: Iterable[Event]) -> _ResponseFrames:
+    frames = _ResponseFrames(heading)
     for event in events:
         frames.encode(event)
     return frames
 
 
-def whole(answer: Answered) -> bytes:
+def complete(answer: Answered) -> bytes:
     """Return the answer as a response."""
     return standing(answer.heading, answer.events)
 
@@ -369,7 +369,7 @@ WIRE = Wire(
     name="responses",
     content_type="text/event-stream",
     encoder=encoder,
-    whole=whole,
+    complete=complete,
     refusal=refusal,
     keep_alive=b": keep-alive\n\n",
 )

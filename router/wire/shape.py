@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from router.chat import Json, JsonObject
-from router.chat import whole as repaired
+from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Text, Thought, ToolCall, ToolResult
 
 Encode = Callable[[Event], bytes]
@@ -124,7 +123,7 @@ class Wire:
     content_type: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
     encoder: Callable[[Heading], Encode]
-    whole: Callable[[Answered], bytes]
+    complete: Callable[[Answered], bytes]
     refusal: Callable[[Refusal], bytes]
     body_type: str = "application/json"
     id_header: bytes = b""

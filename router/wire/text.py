@@ -28,7 +28,7 @@ def encoder(_: Heading) -> Encode:
     return encode
 
 
-def whole(answer: Answered) -> bytes:
+def complete(answer: Answered) -> bytes:
     """Return the text of the answer."""
     return utf8(answer.text)
 
@@ -42,7 +42,7 @@ WIRE = Wire(
     name="text",
     content_type="text/plain; charset=utf-8",
     encoder=encoder,
-    whole=whole,
+    complete=complete,
     refusal=refusal,
     body_type="text/plain; charset=utf-8",
     failure="reset",

@@ -91,7 +91,7 @@ def echo(heading: Heading) -> str:
     return str(heading.asked.get("echo", ""))
 
 
-def whole(answer: Answered) -> bytes:
+def complete(answer: Answered) -> bytes:
     """Return the answer as a text_completion."""
     head, end = answer.heading, answer.end
     model = next((event.model for event in answer.events if isinstance(event, Start)), head.model)
@@ -118,7 +118,7 @@ WIRE = Wire(
     name="text-completion",
     content_type="text/event-stream",
     encoder=encoder,
-    whole=whole,
+    complete=complete,
     refusal=refusal,
     keep_alive=b": keep-alive\n\n",
 )

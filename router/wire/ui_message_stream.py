@@ -45,10 +45,10 @@ DONE = "data: [DONE]\n\n"
 
 def encoder(heading: Heading) -> Encode:
     """Return an encoder of events as frames."""
-    return _Frames(heading).encode
+    return _UiFrames(heading).encode
 
 
-class _Frames:
+class _UiFrames:
     """The frames of one answer: its open step and part, and the number of parts."""
 
     def __init__(self, heading: Heading) -> None:
@@ -144,14 +144,14 @@ def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
     counts: dict[str, Json] = {}
     if usage:
         total = usage.input_tokens + usage.output_tokens
-        told: dict[str, Json] = {"inputTokens": usage.input_tokens, "outputTokens": usage.output_tokens, "totalTokens": total}
-        told |= {"reasoningTokens": usage.reasoning_tokens} if usage.reasoning_tokens else {}
-        told |= {"cachedInputTokens": usage.cached_tokens} if usage.cached_tokens else {}
-        counts = {"usage": told}
+        usage_fields: dict[str, Json] = {"inputTokens": usage.input_tokens, "outputTokens": usage.output_tokens, "totalTokens": total}
+        usage_fields |= {"reasoningTokens": usage.reasoning_tokens} if usage.reasoning_tokens else {}
+        usage_fields |= {"cachedInputTokens": usage.cached_tokens} if usage.cached_tokens else {}
+        counts = {"usage": usage_fields}
     return {"finishReason": reason, **counts, "model": model}
 
 
-def whole(answer: Answered) -> bytes:
+def complete(answer: Answered) -> bytes:
     """Return the answer as a UIMessage, its parts in the order they came in."""
     parts: list[dict[str, Json]] = []
     tools: dict[str, dict[str, Json]] = {}
@@ -219,7 +219,7 @@ WIRE = Wire(
     content_type="text/event-stream",
     headers=((b"x-vercel-ai-ui-message-stream", b"v1"),),
     encoder=encoder,
-    whole=whole,
+    complete=complete,
     refusal=refusal,
     keep_alive=b": keep-alive\n\n",
     approvals=True,

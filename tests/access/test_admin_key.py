@@ -147,7 +147,7 @@ async def test_delay_doubles_for_each_peer_up_to_a_second() -> None:
     assert clock.slept[-1] == FIRST_S
 
 
-async def test_what_is_remembered_of_peers_is_bounded() -> None:
+async def test_memory_of_peers_is_bounded() -> None:
     """And so is how many refusals wait: beyond that they are sent at once."""
     clock, blocked = Clock(), asyncio.Event()
     slowdown = Slowdown(lambda: clock.now, clock.sleep)
@@ -268,7 +268,7 @@ async def test_key_of_the_run_is_printed_at_a_terminal(workspace: Workspace, cou
     assert shown.decode().count(key) == 1
 
 
-async def test_no_key_is_made_where_nobody_sits_at_a_terminal(workspace: Workspace) -> None:
+async def test_key_is_not_made_without_a_terminal(workspace: Workspace) -> None:
     """A service's log would keep it. Nothing can be changed there until a key is declared, but SIGHUP and the files need none."""
     file = workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off}\n")).root / "routes.yaml"
     async with process(workspace.root) as router:

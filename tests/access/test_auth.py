@@ -220,7 +220,7 @@ BAD_HOSTS = [
 
 
 @pytest.mark.parametrize("sent", BAD_HOSTS, ids=lambda sent: sent.partition(b"\r\n")[0].decode("latin-1"))
-async def test_no_host_and_no_spelling_of_an_address_gets_past(workspace: Workspace, sent: bytes) -> None:
+async def test_spelling_of_host_or_address_does_not_bypass_the_gate(workspace: Workspace, sent: bytes) -> None:
     """What is asked for is the path as it came, whatever hosts and proxies' headers say: nobody without a key sees a page or is
     answered, and no address that the request made up is repeated.
     """
@@ -257,7 +257,7 @@ async def test_a_key_is_taken_from_one_place_only(workspace: Workspace, case: st
         assert (await said(client.base, f"{head}authorization: Bearer {ALICE}\t \r\n\r\n".encode())).status == 200
 
 
-async def test_no_address_makes_or_widens_a_key(workspace: Workspace) -> None:
+async def test_address_neither_makes_nor_widens_a_key(workspace: Workspace) -> None:
     """Keys stand in files. Whatever is posted where, bob may ask what bob may ask, and bob's key opens nothing of the operator's."""
     async with guarded(workspace, KEYS + "  admin: {key: the-operators-own-key}\n") as client:
         paths = cast("Any", client.edge._pages).openapi()["paths"]
@@ -415,7 +415,7 @@ COMPLAINTS: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("server", "told"), COMPLAINTS, ids=[told for _, told in COMPLAINTS])
-def test_what_is_declared_wrong_is_complained_of(workspace: Workspace, server: str, told: str) -> None:
+def test_wrong_declaration_is_reported_at_load(workspace: Workspace, server: str, told: str) -> None:
     """When the file is loaded, with what to write; no key is repeated."""
     workspace.write("keys", f"alice {hashed(ALICE)}\nbob\n").write("routes.yaml", routes(HI, more=server + "\n"))
     with pytest.raises(ConfigError) as refused:

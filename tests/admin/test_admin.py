@@ -49,7 +49,7 @@ async def test_without_a_key_they_answer_on_loopback_alone(workspace: Workspace,
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_with_a_key_they_answer_to_the_key_alone(workspace: Workspace, path: str) -> None:
+async def test_pages_with_a_declared_key_require_it_from_everywhere(workspace: Workspace, path: str) -> None:
     """From wherever; loopback is no way round it."""
     workspace.write("routes.yaml", routes(HI, more="server: {admin: {key: adm-canary-of-the-operators}}\n"))
     async with serving(workspace.build()) as client:
@@ -75,7 +75,7 @@ async def test_with_a_key_they_answer_to_the_key_alone(workspace: Workspace, pat
 
 
 @pytest.mark.parametrize("path", ["/admin/", "//admin/config", "/admin/../admin/config", "/%61dmin/config", "/metrics/", "/admin%2fconfig"])
-async def test_no_spelling_of_the_path_gets_round_the_gate(workspace: Workspace, path: str) -> None:
+async def test_spelling_of_the_path_does_not_bypass_the_gate(workspace: Workspace, path: str) -> None:
     """Encoded, doubled, with dots: what is answered is refused, not there, or sent to the guarded address."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
@@ -234,7 +234,7 @@ async def test_a_made_up_tool_has_no_name_here(workspace: Workspace) -> None:
         assert [one["tool"] for one in told["tools"]] == ["get_weather", "other"]
 
 
-async def test_what_an_operator_says_to_one_worker_all_workers_do(workspace: Workspace) -> None:
+async def test_operators_command_reaches_all_workers(workspace: Workspace) -> None:
     """Four processes: one drain, one reload, one look at a request, whichever of them is asked."""
     workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off, admin: {key: " + OPERATOR + "}}\n"))
     async with process(workspace.root, "--workers", "4") as router:

@@ -190,7 +190,7 @@ def begun(base: str, key: str, route: str) -> Generator[None, None, None]:
         yield
 
 
-def test_what_is_read_of_a_body_is_described() -> None:
+def test_every_part_of_a_body_that_is_read_is_described() -> None:
     """Every kind of part that has a reader, and every state of a tool: what is not described is not asked by the test above."""
     described = json.dumps({name: openapi.SCHEMAS[name] for name in ("Message", "ChatRequest", *openapi.PARTS)})
     kinds = {*SAID, *UNSAID, *STATES, "tool-invocation", "dynamic-tool", "steering-message", "^tool-[A-Za-z0-9_-]{1,64}$", "^data-"}

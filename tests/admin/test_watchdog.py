@@ -23,7 +23,7 @@ def stand_still(secret: str, told: Callable[[], bool]) -> None:
     del secret
 
 
-async def test_it_tells_once_for_each_time_and_where(caplog: pytest.LogCaptureFixture) -> None:
+async def test_watchdog_reports_each_standstill_once_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
     """Files, lines and functions; no value of anything."""
     caplog.set_level(logging.WARNING, "router.server")
     with Watchdog(late=LATE) as watchdog:

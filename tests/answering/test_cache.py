@@ -167,7 +167,7 @@ def test_cache_control_is_read_as_rfc_9111_has_it(header: bytes) -> None:
     assert (made.max_age, made.store) == CONTROLS[header]
 
 
-async def test_nobody_is_given_anothers_answer(workspace: Workspace) -> None:
+async def test_cached_answer_is_given_to_its_own_caller_alone(workspace: Workspace) -> None:
     """Neither a kept one nor one under way; unless the route's scope is everybody."""
     for scope, wanted in (("caller", ["miss", "miss", "miss", "hit"]), ("route", ["miss", "hit", "hit", "hit"])):
         async with cached(workspace, "a: {script: [{text: Hi}]}", f"targets: [a]\n    cache: {{ttl: 1h, scope: {scope}}}") as client:
@@ -178,7 +178,7 @@ async def test_nobody_is_given_anothers_answer(workspace: Workspace) -> None:
         assert sorted(how(one) for one in answers) == ["miss"] * 2 + ["shared"] * 4
 
 
-async def test_whatever_the_front_end_adds_does_not_matter(workspace: Workspace) -> None:
+async def test_fields_that_the_prompt_does_not_use_leave_the_cache_key_unchanged(workspace: Workspace) -> None:
     """Fields that the prompt does not use, their order, the alias it asks for; what the prompt uses does."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n").write("pipelines/chat.j2", "Be {{ params.mood }}.")
     async with provider(Reply(text("Hi"))) as fake, cached(workspace, direct_target(fake.base)) as client:
@@ -377,7 +377,7 @@ async def test_an_answer_of_a_chat_is_kept_and_found_again(workspace: Workspace)
             assert (await client.get(f"/api/chat/{chat}/stream")).body == first.body
 
 
-async def test_what_was_not_asked_is_not_counted(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+async def test_answer_from_cache_counts_no_tokens_tries_or_tools(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     """Tokens, tries and tools are those of the one call; the answers are told by where they came from."""
     route = "targets: [a]\n    tools: [weather]\n    cache: {ttl: 1h, tools: keep}"
     async with provider(*ROUND) as fake, cached(workspace, direct_target(fake.base), route) as client:

@@ -84,7 +84,7 @@ CHANGES: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_what_changes_the_answer_and_is_not_served_is_refused(workspace: Workspace, name: str) -> None:
+async def test_unsupported_parameter_that_changes_the_answer_is_refused(workspace: Workspace, name: str) -> None:
     """An answer that passes over it would look right; what it says by default passes, and so does a null."""
     assert set(CHANGES) == set(MEANT)
     changes, harmless = CHANGES[name]
@@ -107,7 +107,7 @@ async def test_a_call_that_nobody_runs_here_is_the_clients(workspace: Workspace)
         assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"location": "Rome"})
 
 
-async def test_what_goes_wrong_is_an_exception_of_the_clients_own(workspace: Workspace) -> None:
+async def test_failure_is_an_exception_of_the_clients_library(workspace: Workspace) -> None:
     """By status before the stream, by the error's frame within it; the request's id is where the client looks for it."""
     async with asked_by_openai(workspace) as (_, sdk):
         with pytest.raises(openai.NotFoundError) as unknown:
@@ -140,7 +140,7 @@ async def test_the_models(workspace: Workspace) -> None:
     assert raw["data"][0]["created"] > 1_700_000_000
 
 
-async def test_what_is_not_served_of_openais_api_is_not_found(workspace: Workspace) -> None:
+async def test_unserved_address_of_openais_api_is_not_found(workspace: Workspace) -> None:
     """Its clients read so in their own form, with the request's id, whatever they ask for: images, moderations, another method."""
     async with asked_by_openai(workspace) as (client, sdk):
         with pytest.raises(openai.NotFoundError) as unserved:

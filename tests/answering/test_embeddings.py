@@ -169,7 +169,7 @@ async def test_operator_says_how_many_inputs_a_server_takes(workspace: Workspace
 
 
 @pytest.mark.parametrize("text", ["word " * 400, "字" * 700, "🙂" * 500])
-def test_no_call_has_more_tokens_than_the_provider_takes(text: str) -> None:
+def test_embedding_call_stays_below_the_providers_token_limit(text: str) -> None:
     """Counted in bytes, of which no token has less than one. What is too long by itself is a call by itself."""
     inputs = [text] * 40 + ["x" * 20_000, "end"]
     made = list(batches(inputs, 512, 16_384))

@@ -12,7 +12,7 @@ from router.chat import Ask, Message, ToolSpec
 from router.config.declaration import Retry, Timeout
 from router.errors import TargetDown
 from router.events import Answer, Event, Events, EventStream, Failure, Finish, Start, Step, Text, Thought, ToolCall, Usage, Words, fast_path
-from router.failover import Candidate, Policy, failover
+from router.failover import Candidate, FailureRules, failover
 from router.steps import FROM_ROUTE
 from router.toolbox import Toolbox
 
@@ -103,7 +103,7 @@ async def test_tool_loop_repeats_words_of_the_fast_path_in_its_next_question() -
 
 
 def _failing_over(answer: Answer, other: Answer) -> Answer:
-    return failover([Candidate("a", answer), Candidate("b", other)], Policy(Timeout(), Retry()))
+    return failover([Candidate("a", answer), Candidate("b", other)], FailureRules(Timeout(), Retry()))
 
 
 async def test_target_that_breaks_off_is_rescued_with_the_words_of_the_fast_path() -> None:

@@ -198,7 +198,7 @@ async def spent(clients: list[Client]) -> Counter[str]:
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-async def test_what_it_took_is_told_once(workspace: Workspace, leaves: bool) -> None:
+async def test_cost_of_a_shared_call_is_reported_once(workspace: Workspace, leaves: bool) -> None:
     """To whoever comes to its end first, at whichever replica: to leave the one that makes it is not to have it for nothing."""
     gate = asyncio.Event()
     async with (
@@ -263,7 +263,7 @@ async def test_an_error_before_the_first_word_is_everybodys(workspace: Workspace
         assert len(fake.requests) == 2
 
 
-async def test_nobody_shares_what_is_anothers(workspace: Workspace) -> None:
+async def test_call_of_another_caller_is_not_shared(workspace: Workspace) -> None:
     """Another caller's call, one that nobody is to share, and one that wants no other."""
     gate = asyncio.Event()
     async with (

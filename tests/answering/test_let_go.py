@@ -85,7 +85,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_what_was_running_is_shown_with_why_it_ended(workspace: Workspace, caplog: pytest.LogCaptureFixture, name: str) -> None:
+async def test_cancelled_tool_is_shown_with_its_reason_and_duration(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
     """With how long it took, whoever ended it: the client, the clock, or a stop."""
     case = CASES[name]
     async with collector() as there, provider(case.first) as down, provider(*case.script) as model:

@@ -38,7 +38,7 @@ async def asked(client: Client, headers: dict[str, str] | None = None, path: str
         return response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read()
 
 
-async def test_of_a_thousand_at_once_a_hundred_are_answered(workspace: Workspace) -> None:
+async def test_limit_of_a_hundred_lets_exactly_a_hundred_of_a_thousand_pass(workspace: Workspace) -> None:
     """Exactly; the others hear when to come back."""
     workspace.write("routes.yaml", limited("requests: 100/hour"))
     async with serving(workspace.build()) as client:
@@ -109,7 +109,7 @@ async def test_limit_per_key_needs_declared_callers(workspace: Workspace, server
         assert word in complaint.message
 
 
-async def test_nobody_gets_round_a_limit_by_what_it_says_of_itself(workspace: Workspace) -> None:
+async def test_forged_forwarding_header_does_not_evade_a_limit(workspace: Workspace) -> None:
     """Forwarding headers count from our proxies alone, and there only what the nearest of them that is none of ours adds; an IPv6 network is one."""
     workspace.write("routes.yaml", limited("requests: 1/hour, per: ip", "server: {auth: none}\n"))
     async with serving(workspace.build()) as client:
@@ -172,7 +172,7 @@ async def test_limit_of_a_key_counts_as_its_per_says(workspace: Workspace) -> No
             assert found == statuses, per
 
 
-async def test_who_is_over_its_own_limit_takes_nothing_of_the_others(workspace: Workspace) -> None:
+async def test_caller_over_its_limit_takes_nothing_from_others(workspace: Workspace) -> None:
     """Nor is what a caller may ask used up by what its route refuses."""
     headers, server = keyed({"alice": "requests: 1/hour", "bob": "requests: 5/hour"})
     workspace.write("routes.yaml", limited("requests: 3/hour", "  title-model: {pipeline: chat, targets: [a]}\n" + server))
@@ -227,7 +227,7 @@ async def test_tokens_and_money_stop_the_next_request_not_the_running_one(worksp
                 assert 'router_cost_usd_total{route="chat-model"} 1.7e-05' in page
 
 
-async def test_who_leaves_early_pays_an_estimate(workspace: Workspace) -> None:
+async def test_client_that_leaves_early_is_charged_an_estimate(workspace: Workspace) -> None:
     """Of what was asked and said, where no provider told: marked so in the log, and told as a provider's count to nobody."""
     said = "word " * 20
     async with provider(Reply((chunk({"content": said}),), hold=True)) as holding:
@@ -253,7 +253,7 @@ async def test_who_leaves_early_pays_an_estimate(workspace: Workspace) -> None:
     ("ending", "tokens"),
     [(Reply((chunk({"content": "So far, so good."}),), drop=True), (12, 12)), (Reply(text("So far, so good.")[:-2]), (3, 6))],
 )
-async def test_what_nobody_counted_is_estimated(workspace: Workspace, ending: Reply, tokens: tuple[int, int]) -> None:
+async def test_usage_that_no_provider_counted_is_estimated(workspace: Workspace, ending: Reply, tokens: tuple[int, int]) -> None:
     """An answer that broke off, and was asked for again with its beginning; a whole one whose provider tells no usage. What a client is
     told says nothing of it.
     """
@@ -408,7 +408,7 @@ async def reading(client: Client, path: str, **question: object) -> AsyncGenerat
         response.close()
 
 
-async def test_who_comes_back_to_an_answer_pushes_nobody_out(workspace: Workspace) -> None:
+async def test_resumed_answer_takes_no_place_from_others(workspace: Workspace) -> None:
     """It is made anyway. But of those who come back there may be so many, too."""
     workspace.write(
         "routes.yaml",
@@ -456,7 +456,7 @@ async def test_an_answer_whose_reader_left_has_its_place_while_it_is_made(worksp
 
 
 @timed
-async def test_where_every_breaker_is_open_nobody_waits(workspace: Workspace) -> None:
+async def test_request_fails_at_once_when_every_breaker_is_open(workspace: Workspace) -> None:
     """503 with the time of the first that may be tried again."""
     async with provider(error(500)) as down:
         targets = direct_target(down.base) + direct_target(down.base, "b")
@@ -487,7 +487,7 @@ async def test_an_answer_without_end_is_cut_off(workspace: Workspace) -> None:
             await running.until(lambda: not running.open)
 
 
-async def test_what_a_model_costs_is_known_from_the_table(workspace: Workspace) -> None:
+async def test_price_of_a_model_comes_from_the_table(workspace: Workspace) -> None:
     """LiteLLM's, where the target does not say; read without importing LiteLLM."""
     workspace.write(
         "routes.yaml", routes("a: {model: openai/gpt-4o, api_key: sk-x}\nb: {model: openai/none-such, api_key: sk-x}", "targets: [a, b]")

@@ -68,7 +68,7 @@ async def test_writing_puts_it_off(heart: Heart) -> None:
     assert heart.began == 0
 
 
-async def test_to_have_written_makes_no_timer(heart: Heart) -> None:
+async def test_write_starts_no_timer_of_its_own(heart: Heart) -> None:
     """A thousand writes, one timer."""
     pulse = Pulse(heart.beat, 60)
     pulse.wait()

@@ -79,7 +79,7 @@ async def test_viewers_at_two_replicas_see_the_same(workspace: Workspace) -> Non
     assert READERS["ui-message-stream"](in_another).text == "".join(WORDS)
 
 
-async def test_it_is_followed_live(workspace: Workspace) -> None:
+async def test_answer_is_followed_live_from_another_replica(workspace: Workspace) -> None:
     """A word is there, at the other replica too, before the next one is said."""
     async with (
         provider(Reply(text("Half")[:2], hold=True)) as upstream,
@@ -93,7 +93,7 @@ async def test_it_is_followed_live(workspace: Workspace) -> None:
         found.close()
 
 
-async def test_only_who_asked_finds_it_elsewhere(workspace: Workspace) -> None:
+async def test_answer_on_another_replica_is_found_by_its_caller_alone(workspace: Workspace) -> None:
     """Another caller who knows the id finds nothing, as one who guesses wrong; and stops nothing."""
     async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, _):
         async with one.session.post(f"{one.base}/api/chat", json=body("chat-1"), headers={"authorization": "Bearer one"}) as response:
@@ -148,7 +148,7 @@ async def test_the_last_answer_is_found_whoever_gave_it(workspace: Workspace) ->
             assert parsed_lines(await response.read())[-1] == ("d", {"type": "finish", "finishReason": "other"})
 
 
-async def test_what_is_too_long_is_not_found_elsewhere(workspace: Workspace) -> None:
+async def test_answer_above_the_size_limit_is_not_kept_in_redis(workspace: Workspace) -> None:
     """Whoever asked reads it to its end; Redis does not keep it."""
     long = [chunk({"content": "x" * 1000}) for _ in range(400)]
     async with (
@@ -178,7 +178,7 @@ async def test_an_error_before_the_first_word_is_a_status_elsewhere_too(workspac
                 await asyncio.sleep(0.02)
 
 
-async def test_it_expires(workspace: Workspace) -> None:
+async def test_answer_in_redis_expires_after_keep(workspace: Workspace) -> None:
     """After `resume.keep` nothing of it is left in Redis."""
     async with two(workspace, "a: {script: [{text: Hello}]}", "{keep: 5s}") as (one, other, server):
         whole = await one.post(**body("chat-1"))
@@ -296,7 +296,7 @@ async def test_a_redis_that_pauses_in_mid_answer_harms_nobody(workspace: Workspa
         assert seen + await viewer.read() == whole
 
 
-async def test_what_another_release_wrote_is_not_found(workspace: Workspace) -> None:
+async def test_answer_written_by_another_release_is_not_found(workspace: Workspace) -> None:
     """A head that cannot be read is as none; a batch that cannot be read is the end."""
     async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, server):
         whole = await one.post(**body("chat-1"))

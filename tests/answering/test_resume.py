@@ -99,7 +99,7 @@ async def resumed_soon(client: Client, chat: str, query: str = "") -> bytes:
             await asyncio.sleep(0.005)
 
 
-async def test_only_who_asked_finds_it(workspace: Workspace) -> None:
+async def test_answer_is_found_by_its_caller_alone(workspace: Workspace) -> None:
     """Another caller who knows the id finds nothing, as one who guesses wrong."""
     async with running(workspace, "a: {script: [{text: Hello}]}") as client:
         async with client.session.post(f"{client.base}/api/chat", json=body("chat-1"), headers={"authorization": "Bearer one"}) as response:
@@ -195,7 +195,7 @@ async def test_stop_before_the_first_word(workspace: Workspace) -> None:
     assert (answer.status, answer.json["code"]) == (409, "stopped")
 
 
-async def test_it_is_kept_for_a_while(workspace: Workspace) -> None:
+async def test_answer_is_kept_for_its_time(workspace: Workspace) -> None:
     """And then it is gone."""
     async with running(workspace, "a: {script: [{text: Hello}]}", "server: {resume: {keep: 3s}}\n") as client:
         whole = await client.post(**body("chat-1"))
@@ -345,7 +345,7 @@ async def test_a_slow_viewer_holds_what_it_has_not_read(workspace: Workspace) ->
     await recording.follow(sink)
     assert sink.texts == 1000
     assert sink.most < 12_000
-    assert not recording.whole
+    assert not recording.complete
 
 
 def recorded(**declared: Any) -> Recording:
@@ -384,7 +384,7 @@ class Viewer:
         """Nothing."""
 
 
-async def test_what_nobody_waits_for_is_not_found_while_it_ends() -> None:
+async def test_answer_without_viewers_is_not_found_while_it_ends() -> None:
     """An answer whose last viewer has left takes a while to end: from the first moment on there is nothing to find."""
     kept, made, key, ending = Recordings(), recorded(), ("", "chat-1"), asyncio.Event()
 
@@ -490,9 +490,9 @@ async def test_ids_that_are_none_are_somebody_elses_field(workspace: Workspace) 
             assert (await client.post(**{**body(""), "id": chat})).text == "Hello"
 
 
-async def test_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_kept_answers_are_bounded_in_number_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """In number and in bytes: of those that are over the oldest go first; one that still runs stays."""
-    monkeypatch.setattr("router.answering.recording.MOST", 3)
+    monkeypatch.setattr("router.answering.recording.MAX_RECORDINGS", 3)
     kept, goes_on = Recordings(), asyncio.Event()
 
     async def said(recording: Recording, until: asyncio.Event | None = None) -> None:
@@ -512,7 +512,7 @@ async def test_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(one.over for one in over)
     assert [kept.find(("", str(number))) is not None for number in range(4)] == [False, False, True, True]
     assert kept.find(("", "running")) is running
-    monkeypatch.setattr("router.answering.recording.MOST_BYTES", over[0].size)
+    monkeypatch.setattr("router.answering.recording.MAX_RECORDING_BYTES", over[0].size)
     await record("last")
     assert [kept.find(("", chat)) is not None for chat in ("2", "3", "last")] == [False, False, True]
     goes_on.set()

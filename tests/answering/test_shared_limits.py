@@ -38,7 +38,7 @@ PATIENCE = 60
 
 
 @pytest.mark.parametrize(("replicas", "workers"), [(1, 4), (2, 1)], ids=["four workers", "two replicas"])
-async def test_of_a_thousand_at_once_exactly_a_hundred_pass(workspace: Workspace, replicas: int, workers: int) -> None:
+async def test_shared_limit_lets_exactly_a_hundred_of_a_thousand_pass(workspace: Workspace, replicas: int, workers: int) -> None:
     """However many processes they are spread over, and however late these are."""
     async with redis_server() as redis, AsyncExitStack() as stack:
         workspace.write("routes.yaml", limited(redis.url, "requests: 100/hour"))
@@ -56,7 +56,7 @@ def copied(workspace: Workspace, name: str) -> Path:
     return folder
 
 
-async def test_what_one_replica_spent_stops_the_other(workspace: Workspace) -> None:
+async def test_tokens_spent_at_one_replica_count_at_the_other(workspace: Workspace) -> None:
     """Tokens, as soon as they are counted."""
     async with redis_server() as redis, provider(Reply(text("All of it."))) as good:
         target = direct_target(good.base)
@@ -101,7 +101,7 @@ async def _free(router: Process) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_when_there_is_room_is_told_by_redis_clock() -> None:
+async def test_time_until_there_is_room_follows_the_clock_of_redis() -> None:
     """What was spent there counts in full until its window turns, then fades over the next."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
@@ -182,7 +182,7 @@ async def test_a_place_that_redis_gave_is_known_here_while_it_is_away() -> None:
         await redis.close()
 
 
-async def test_what_was_taken_and_not_used_is_given_back() -> None:
+async def test_unused_reservation_is_given_back() -> None:
     """There and here, and nobody else's."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
@@ -221,7 +221,7 @@ async def test_while_redis_is_away_each_counts_for_itself() -> None:
         await redis.close()
 
 
-async def test_what_was_let_through_without_redis_is_reported_when_it_is_back() -> None:
+async def test_requests_let_through_without_redis_are_reported_when_it_is_back() -> None:
     """By then it counts for all replicas, from when it was let through; what was given back meanwhile does not."""
     async with redis_server() as server:
         redis, others = Redis(Secret(server.url)), Redis(Secret(server.url))
@@ -239,7 +239,7 @@ async def test_what_was_let_through_without_redis_is_reported_when_it_is_back() 
             await each.close()
 
 
-async def test_what_is_remembered_while_redis_is_away_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_of_requests_without_redis_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest requests are reported."""
     monkeypatch.setattr("router.quotas.redis.MAX_OWED", 3)
     async with redis_server() as server:
@@ -295,7 +295,7 @@ def of_user(user: str) -> dict[str, str]:
     return {"authorization": f"Bearer {WEBUI}", "x-openwebui-user-id": user}
 
 
-async def test_of_two_thousand_users_over_four_workers_one_is_refused(workspace: Workspace) -> None:
+async def test_user_over_the_limit_is_refused_over_four_workers(workspace: Workspace) -> None:
     """Whichever worker each request reaches: the user who asks more often than the limit lets them, and nobody else."""
     async with redis_server() as redis:
         workspace.write("routes.yaml", users_of_one_key(redis.url, "limit: {requests: 3/hour, per: user}"))

@@ -62,7 +62,7 @@ async def asked(client: Client, headers: dict[str, str], path: str = "/api/chat"
         return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
 
-async def test_of_two_thousand_users_only_the_one_over_the_limit_is_refused(workspace: Workspace) -> None:
+async def test_user_over_the_limit_is_the_only_one_of_two_thousand_refused(workspace: Workspace) -> None:
     """All of them share one key; the limit of the route counts each of them."""
     async with shared(workspace, "targets: [a]\n    limit: {requests: 2/hour, per: user}") as client:
         users = [f"user-{number}" for number in range(2000)] + ["user-7"] * 2
@@ -281,7 +281,7 @@ async def test_tokens_and_places_are_counted_for_each_user(workspace: Workspace)
             await asyncio.gather(*running)
 
 
-async def test_one_user_does_not_keep_a_target_away_from_the_others(workspace: Workspace) -> None:
+async def test_user_whose_messages_are_refused_does_not_open_the_breaker_for_others(workspace: Workspace) -> None:
     """A 403 without a reason may be about one message: each user counts once for the breaker, as each caller does."""
     async with provider(Reply(status=403, body=b"Forbidden")) as fake:
         route = "targets: [a]\n    breaker: {failures: 2}"

@@ -151,7 +151,7 @@ SHOUT = Wire(
     name="shout",
     content_type="text/x-shout",
     encoder=shouted,
-    whole=lambda answer: answer.text.upper().encode(),
+    complete=lambda answer: answer.text.upper().encode(),
     refusal=lambda why: why.sentence.upper().encode(),
     body_type="text/x-shout",
 )
@@ -363,7 +363,7 @@ async def test_a_silence_has_signs_of_life(workspace: Workspace, wire: str) -> N
     assert wire != "line" or b"\n\n" not in answer.body
 
 
-async def test_no_sign_of_life_before_the_first_event(workspace: Workspace) -> None:
+async def test_keep_alive_begins_after_the_first_event(workspace: Workspace) -> None:
     """Until somebody speaks there is no status, and so nothing to keep alive: a target that fails late is still an HTTP error."""
     workspace.write(
         "routes.yaml",

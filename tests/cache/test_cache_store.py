@@ -29,7 +29,7 @@ async def test_a_value_is_there_until_its_time_is_over() -> None:
     assert await store.get("short") == b"3"
 
 
-async def test_what_was_used_longest_ago_goes_first() -> None:
+async def test_least_recently_used_entry_is_evicted_first() -> None:
     """To have been read is to have been used."""
     store = LocalStore(3 * (ENTRY + 100))
     for name in "abc":
@@ -39,7 +39,7 @@ async def test_what_was_used_longest_ago_goes_first() -> None:
     assert [name for name in "abcd" if await store.get(name)] == ["a", "c", "d"]
 
 
-async def test_what_is_larger_than_the_room_is_not_kept() -> None:
+async def test_entry_larger_than_the_store_is_not_kept() -> None:
     """And drives nothing else out."""
     store = LocalStore(10_000)
     await store.put("small", b"x", 60)

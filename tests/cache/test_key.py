@@ -59,19 +59,19 @@ PROBES: dict[str, tuple[Ask, Ask]] = {
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_what_differs_has_another_key(name: str) -> None:
+def test_difference_a_provider_would_see_changes_the_key(name: str) -> None:
     """Nothing that a provider would see otherwise can be taken for something else."""
     one, other = PROBES[name]
     assert of(one) != of(other)
 
 
-def test_what_makes_the_answer_and_for_whom_is_in_it() -> None:
+def test_key_covers_route_configuration_and_caller() -> None:
     """Another route's, another configuration's or another caller's answer is under another key; no two of these can be mixed up."""
     keys = {of(ask(), made_by, caller) for made_by in ("a", "b", "") for caller in ("a", "b", "")}
     assert len(keys) == 9
 
 
-def test_what_no_provider_sees_is_not_in_it() -> None:
+def test_key_leaves_out_fields_that_no_provider_sees() -> None:
     """Fields that no template used, the address it was asked at, when and how a cache is wanted: the same answer will do."""
     other = replace(
         ask(), model="gpt-4", fields={"id": "chat-1"}, extra={"a": 1}, until=5.0, caller="me", cache=CacheControl(0, store=False)

@@ -190,7 +190,7 @@ async def test_other_replica_finds_the_states_of_all_rounds_with_one_question() 
     assert shared.gets == 1
 
 
-async def test_nobody_is_asked_where_there_were_no_calls() -> None:
+async def test_conversation_without_calls_costs_no_lookup_in_redis() -> None:
     """A conversation without model calls costs no look at Redis."""
     shared: Any = Shared()
     assert await Memory(shared=shared).get("a", []) == {}

@@ -194,7 +194,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("case", UNFIT)
-async def test_what_is_fetched_is_bounded_and_goes_where_it_is_told(case: str) -> None:
+async def test_fetch_of_keys_is_bounded_and_follows_no_redirect(case: str) -> None:
     """No redirect is followed, no error taken for keys, no more is read than keys can be."""
     connections = Connections()
     async with address(UNFIT[case]) as url:

@@ -34,7 +34,7 @@ def test_a_slip_of_one_letter_is_no_key(place: int, letter: str) -> None:
     assert shown(slipped) == (key[:11] if slipped == key else "")
 
 
-def test_only_the_hash_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_is_kept_as_its_hash_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is declared and held is the key's SHA-256; it is compared with hmac.compare_digest, over its whole length."""
     key, other = new(), new()
     keys = Keys({"alice": ApiKey(hash=hashed(key)), "bob": ApiKey(hash=hashed(other))})
@@ -52,7 +52,7 @@ def test_only_the_hash_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (32, 32) in compared
 
 
-def test_whose_key_it_is() -> None:
+def test_key_names_its_owner() -> None:
     """Its owner's, with what the owner may ask; of one that nobody has only the beginning is told, to the log."""
     key = new()
     keys = Keys({"alice": ApiKey(hash=hashed(key), routes=(Name("title-model"),))})

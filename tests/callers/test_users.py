@@ -92,7 +92,7 @@ def test_caller_without_a_user_is_its_own_owner() -> None:
 
 
 @given(st.lists(st.tuples(CALLERS, USERS, CHATS), min_size=2, max_size=8, unique=True))
-def test_no_two_triples_of_caller_user_and_chat_share_a_key(triples: list[tuple[str, str, str]]) -> None:
+def test_triples_of_caller_user_and_chat_have_distinct_keys(triples: list[tuple[str, str, str]]) -> None:
     """Of a recording, here and in Redis; and no two pairs that of a kept answer or of reasoning state."""
     keys = [(owner(caller, user), chat) for caller, user, chat in triples]
     assert len(set(keys)) == len({_name(one) for one in keys}) == len(triples)

@@ -176,7 +176,7 @@ def test_the_second_request_tells_what_happened_in_the_first(client: Client, wor
 
 
 @pytest.mark.parametrize("client", UI, ids=str)
-def test_what_a_chat_asks_says_why(client: Client, workers: Workers, replay: Replay) -> None:
+def test_trigger_of_a_request_is_read(client: Client, workers: Workers, replay: Replay) -> None:
     """A regenerated answer is asked for as such, and a stream is resumed at an address of its own."""
     stage = replay.stage(*RIGHT[client.wire]["regenerate"])
     workers.saw(client, stage.base, NAMED["regenerate"].asks(client, "m"))

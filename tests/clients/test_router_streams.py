@@ -103,7 +103,7 @@ def test_the_model_is_told_what_its_tool_said_in_the_turn_before(client: Client,
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 @pytest.mark.parametrize("name", ["after-error", "after-stop", "after-thought", "after-stopped-tool", "after-tool-error"])
-def test_what_broke_off_is_no_obstacle_later(client: Client, name: str, workers: Workers, router: Running) -> None:
+def test_broken_off_answer_leaves_a_conversation_the_model_takes(client: Client, name: str, workers: Workers, router: Running) -> None:
     """After an error, a stop, a tool that was not waited for or one that failed, the model gets a conversation it can take."""
     workers.saw(client, router.base, NAMED[name].asks(client, name))
     messages = told(router)
@@ -169,7 +169,7 @@ def test_openai_client_is_told_of_a_model_of_another_kind(client: Client, deed: 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete"])
-def test_who_asks_too_much_is_told_to_wait(client: Client, deed: str, workers: Workers, router: Running) -> None:
+def test_client_over_its_limit_is_told_when_to_retry(client: Client, deed: str, workers: Workers, router: Running) -> None:
     """An OpenAI client raises RateLimitError, with the code that OpenAI's own has."""
     asked = {"model": "limited", "deeds": [{"do": deed, "text": "Hi"}]}
     workers.saw(client, router.base, asked)  # the one that it may

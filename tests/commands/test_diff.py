@@ -76,7 +76,7 @@ def test_nothing_means_nothing(case: Path, side: str, capsys: pytest.CaptureFixt
     assert changes(description, again) == []
 
 
-def test_no_secret_is_in_a_description_and_none_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_secret_is_in_no_description(capsys: pytest.CaptureFixture[str]) -> None:
     """Written out, as a default, in another's place: neither in the words, nor in the records, nor in what /admin/config serves."""
     case = ROOT / "tests/golden/diff/08-secrets"
     assert "canary" in (case / "a/routes.yaml").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def test_no_secret_is_in_a_description_and_none_is_said(capsys: pytest.CaptureFi
         assert "canary" not in json.dumps(describe(as_written(read(case / side / "routes.yaml"))).as_json())
 
 
-def test_what_a_variable_holds_is_not_in_a_description(workspace: Workspace) -> None:
+def test_value_of_a_variable_is_in_no_description(workspace: Workspace) -> None:
     """Not where it was looked up either, secret or not: `${VAR}` stays `${VAR}`, so that both sides of a wire describe alike."""
     targets = "a: {model: 'openai/${NAME}', api_key: 'x${KEY}', api_base: '${BASE:-https://u:canary@h/v1}'}\nb: {script: demo}"
     workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    max_steps: ${STEPS}"))
@@ -142,7 +142,7 @@ def test_a_default_that_changes_is_one_line_for_all_who_have_it() -> None:
     assert sentences(found) == ["r0, r1, r2, r3 and 96 more: rescue fail → continue (from defaults)"]
 
 
-def test_what_is_known_of_a_target_is_said_to_be_lost_only_where_it_is(workspace: Workspace) -> None:
+def test_diff_reports_lost_health_of_a_target_only_where_it_is_lost(workspace: Workspace) -> None:
     """The words about breakers against the generation that is really built: the health is another object, or it is the same."""
     edits = {
         "breaker: {failures: 2}": True,
@@ -257,7 +257,7 @@ def test_edit_of_the_drill_file_is_told(
     assert capsys.readouterr().out == "drill one is new\n"
 
 
-def test_it_needs_no_key_and_runs_no_code(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_diff_needs_no_key_and_runs_no_code(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """A variable that is not set is no mistake here; a tool file that would end the process is read, not run."""
     target = "a: {model: openai/x, api_key: '${NOBODY_SET_THIS}', api_base: '${NOR_THIS}', context_window: '${NOR_THAT}'}"
     workspace.write("tools/weather.py", "import os\nos._exit(9)\n")
@@ -439,7 +439,7 @@ def test_a_key_file_holds_one_key(workspace: Workspace, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     "value", [None, [], {"first": 1}, {"first": "", "routes": {"r": 1}, "targets": {}, "pipelines": {}, "tools": {}, "server": {}}]
 )
-def test_what_is_no_description_is_not_understood(value: JsonObject) -> None:
+def test_text_that_is_no_description_is_refused(value: JsonObject) -> None:
     """Another version may have written it: it is refused as a whole."""
     with pytest.raises(Misfit):
         understood(value)

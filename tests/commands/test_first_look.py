@@ -24,7 +24,7 @@ BRIDGE = {"client": ("172.17.0.1", 50_000), "server": ("172.17.0.2", 8000)}
 
 
 @pytest.mark.parametrize("server", ["", "server: {auth: none}\n", f"server: {{auth: {{keys: {{a: {{hash: 'sha256:{'0' * 64}'}}}}}}}}\n"])
-async def test_only_the_key_that_is_printed_is_answered(workspace: Workspace, server: str) -> None:
+async def test_first_look_answers_the_printed_key_alone(workspace: Workspace, server: str) -> None:
     """Whatever is declared. The question that is printed can be pasted: it has the key, the port and a route that there is."""
     workspace.write("routes.yaml", routes(HI, more=server))
     async with process(workspace.root, command="try") as router:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router.commands import main
-from router.config.declaration import Target
+from router.config.declaration import TargetConfig
 from router.config.values import Name
 from router.description import describe
 from router.targets import facts_of
@@ -34,7 +34,7 @@ def page(text: str) -> list[str]:
 
 def accepts(model: str, window: int | None = None) -> str:
     """What is shown of the facts of a model."""
-    return "; ".join(facts_of(Target(model=Name(model), context_window=window)).sentences)
+    return "; ".join(facts_of(TargetConfig(model=Name(model), context_window=window)).sentences)
 
 
 def test_a_route_is_shown_whole(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +171,7 @@ CONTRACT: dict[str, Any] = {
         ({"breaker": "closed", "refusing": {"reason": "tls", "since": "noon"}}, "asked first", "refuses every question since noon: tls"),
     ],
 )
-def test_how_a_target_fares_is_put_in_words(
+def test_state_of_a_target_is_put_in_words(
     fares: dict[str, Any], use: str, nature: str, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each state that /admin/targets can tell."""

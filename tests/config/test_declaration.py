@@ -826,7 +826,7 @@ VARIABLES = {
 
 
 @pytest.mark.parametrize("what", VARIABLES)
-def test_what_a_variable_holds_is_not_quoted(workspace: Workspace, what: str) -> None:
+def test_value_of_a_variable_is_not_quoted(workspace: Workspace, what: str) -> None:
     """A complaint about it shows `${V}` instead."""
     with pytest.raises(ConfigError) as caught:
         workspace.write("routes.yaml", VARIABLES[what]).build(V="sk-HIDDEN")
@@ -1141,7 +1141,7 @@ def test_any_template_loads_or_is_complained_about(text: str) -> None:
     assert all(map(stands_somewhere, found(TARGETS + ROUTES, **files)))
 
 
-def test_what_a_file_says_is_known_without_an_environment(workspace: Workspace) -> None:
+def test_file_is_checked_without_an_environment(workspace: Workspace) -> None:
     """No variable, no secret file is looked at; each reference stands for a value of the right kind, and other mistakes are still found."""
     target = (
         "a: {model: openai/x, api_key: '${A}', api_base: '${B}', context_window: '${C}', params: {temperature: '${D}'}, optional: '${E}'}"

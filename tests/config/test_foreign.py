@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import pytest
 import yaml
 
-from router.config.document import Unreadable
-from router.config.foreign import Said, understood
+from router.config.document import UnreadableYaml
+from router.config.foreign import Located, understood
 from router.errors import Place
 
 
-def plain(said: Said) -> object:
+def plain(said: Located) -> object:
     """Without the places."""
     if isinstance(said.value, Mapping):
         return {key: plain(one) for key, one in said.value.items()}
@@ -28,7 +28,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_it_is_read_as_pyyaml_reads_it(text: str) -> None:
+def test_foreign_yaml_is_read_as_pyyaml_reads_it(text: str) -> None:
     """Booleans and numbers of YAML 1.1, merge keys with their precedence, the last of equal keys."""
     said = understood(text, "f")
     assert said is not None
@@ -68,8 +68,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_what_cannot_be_read_is_refused_with_its_place(text: str) -> None:
+def test_unreadable_message_is_refused_with_its_place(text: str) -> None:
     """One complaint, and no more."""
-    with pytest.raises(Unreadable) as raised:
+    with pytest.raises(UnreadableYaml) as raised:
         understood(text, "f")
     assert str(raised.value.complaint).startswith(REFUSED[text])

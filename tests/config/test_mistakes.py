@@ -10,8 +10,8 @@ import pytest
 from router.config.declaration import Routes
 from router.config.remedies import FALLBACKS, IN
 from router.errors import ConfigError
-from router.signature import Either, Listing, Record, Shape, record_of
-from router.signature import Table as Mapping
+from router.signature import Either, ListOf, Record, Shape, record_of
+from router.signature import MapOf as Mapping
 from tests.conftest import Workspace
 
 TARGETS = "targets:\n  a: {script: demo}\n"
@@ -544,7 +544,7 @@ def test_every_word_of_the_tables_is_unknown_where_it_is_looked_up() -> None:
                 fields[shape.name] = {item.name for item in shape.fields}
                 for item in shape.fields:
                     walk(item.shape)
-            case Listing(item) | Mapping(item):
+            case ListOf(item) | Mapping(item):
                 walk(item)
             case Either(options):
                 for option in options:
@@ -576,7 +576,7 @@ WARNED = {
 
 
 @pytest.mark.parametrize("what", WARNED)
-def test_what_is_seldom_meant_is_a_warning(workspace: Workspace, what: str) -> None:
+def test_rarely_meant_setting_is_a_warning(workspace: Workspace, what: str) -> None:
     """The configuration is served all the same."""
     written, told = WARNED[what]
     complaints = workspace.write("routes.yaml", written).build().declaration.complaints

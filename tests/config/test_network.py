@@ -208,7 +208,7 @@ def test_edit_of_the_bundle_is_another_generation(write: Write, tmp_path: Path) 
         ("localhost.example.com", False),
     ],
 )
-def test_this_machine_is_told_by_its_names(host: str, here: bool) -> None:
+def test_local_address_is_known_without_a_lookup(host: str, here: bool) -> None:
     """Nothing is looked up for it."""
     assert is_this_machine(host) is here
     proxy = proxy_of("http://proxy.corp.example:3128")

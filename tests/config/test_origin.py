@@ -64,7 +64,7 @@ def test_refusal_of_an_origin_names_the_right_form(written: str, meant: str) -> 
 
 
 @pytest.mark.parametrize("written", STRANGE)
-def test_what_no_browser_sends_is_refused(written: str) -> None:
+def test_origin_that_no_browser_sends_is_refused(written: str) -> None:
     """It could never match a request."""
     with pytest.raises(Misfit, match=r"is not an origin: write scheme and host without a path"):
         origin(written)

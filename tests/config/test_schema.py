@@ -11,7 +11,7 @@ from router.config.document import Scalar as Written
 from router.config.document import parse
 from router.config.schema import routes_schema
 from router.errors import Place
-from router.signature import Either, Field, Listing, Record, Scalar, Shape, Spelled, Table, record_of
+from router.signature import Either, Field, ListOf, MapOf, Plain, Record, Shape, Spelled, record_of
 
 
 def records(shape: Shape, seen: dict[str, Record]) -> dict[str, Record]:
@@ -22,7 +22,7 @@ def records(shape: Shape, seen: dict[str, Record]) -> dict[str, Record]:
                 seen[shape.name] = shape
                 for item in shape.fields:
                     records(item.shape, seen)
-        case Listing(item) | Table(item):
+        case ListOf(item) | MapOf(item):
             records(item, seen)
         case Either(options):
             for option in options:
@@ -44,10 +44,10 @@ def bound(shape: Shape, text: str) -> tuple[object, list[str]]:
     return value, [one.message for one in complaints.found]
 
 
-def scalars(shape: Shape) -> Iterator[Scalar]:
+def scalars(shape: Shape) -> Iterator[Plain]:
     """The plain scalars among what a key takes."""
     for option in shape.options if isinstance(shape, Either) else (shape,):
-        if isinstance(option, Scalar):
+        if isinstance(option, Plain):
             yield option
 
 

@@ -83,7 +83,7 @@ def test_a_mistake_is_complained_about_where_it_stands(workspace: Workspace, too
         ("[{mcp: [npx, a]}]", "[{mcp: [npx, a], only: [b]}]", "chat-model: a tool server is asked otherwise"),
     ],
 )
-def test_what_a_change_means(workspace: Workspace, before: str, after: str, told: str) -> None:
+def test_change_of_a_tool_server_is_described(workspace: Workspace, before: str, after: str, told: str) -> None:
     """In words, as of any tool set."""
     was, now = describe(declared(workspace, before)), describe(declared(workspace, after))
     assert sentences(changes(was, now)) == [told]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from router.config import watched
-from router.config.watched import MOST_LINKS
+from router.config.watched import MAX_LINKS
 
 
 def test_links_and_what_is_missing_are_watched_where_they_would_be_turned_or_made(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_circle_is_gone_round_no_further_than_the_kernel_does(tmp_path: Path) 
     found = watched(tmp_path / "routes.yaml", [tmp_path / "a\0b"])
     assert found.paths == {str(tmp_path)}
     assert {str(tmp_path / name) for name in ("routes.yaml", "tools", "pipelines")} <= found.names
-    assert len(found.names) < 4 * MOST_LINKS
+    assert len(found.names) < 4 * MAX_LINKS
 
 
 def test_a_folder_that_took_anothers_place_is_another(tmp_path: Path) -> None:

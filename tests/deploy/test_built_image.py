@@ -214,7 +214,7 @@ def test_builder_stays_behind(image: Image) -> None:
     assert {path.name for path in (image.root / "etc/router").iterdir()} == {"routes.yaml", "pipelines", "tools"}
 
 
-def test_no_secret_is_in_a_layer_or_in_the_description(image: Image) -> None:
+def test_secret_is_in_no_layer_and_no_description(image: Image) -> None:
     """Neither a file of the checkout nor a variable of the builder's environment."""
     assert MARK not in image.description
     done = subprocess.run(["grep", "-rlaF", "--devices=skip", MARK, str(image.root)], capture_output=True, text=True, check=False)

@@ -37,7 +37,7 @@ def seconds(written: str) -> int:
     return int(written.removesuffix("s"))
 
 
-def test_it_fits_the_specification(tmp_path: Path) -> None:
+def test_compose_file_fits_the_specification(tmp_path: Path) -> None:
     """And the schema is worth something: a misspelt key is found."""
     schema = (linter("check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
     said(*schema, str(DEPLOY / "compose.yaml"))
@@ -61,7 +61,7 @@ def test_every_service_may_do_nothing_it_need_not() -> None:
     assert compose()["networks"]["store"]["internal"] is True
 
 
-def test_what_is_mounted_exists_and_is_a_directory_where_it_is_edited() -> None:
+def test_mounted_path_exists_and_is_a_directory_where_it_is_edited() -> None:
     for service in routers().values():
         assert service["volumes"][0] == "./config:/etc/router:ro"
     assert (DEPLOY / "config" / "routes.yaml").is_file()
@@ -78,7 +78,7 @@ def test_the_routers_are_started_as_the_command_line_takes_it_and_are_this_versi
         assert service["image"] == f"pointsman:{__version__}"
 
 
-async def test_what_they_serve_is_declared_for_others_than_this_machine_and_ends_in_time(tmp_path: Path) -> None:
+async def test_composed_routers_declare_auth_and_end_in_time(tmp_path: Path) -> None:
     """With the keys that must be there, and without those of providers: their targets are skipped, and the rest is served."""
     shutil.copytree(DEPLOY / "config", tmp_path / "etc")
     routes = tmp_path / "etc" / "routes.yaml"
@@ -104,7 +104,7 @@ def test_nginx_waits_for_its_last_stream() -> None:
     assert int(reads) < int(ends) < seconds(compose()["services"]["nginx"]["stop_grace_period"])
 
 
-def test_its_list_of_routers_is_upstream_conf_with_the_routers_addresses() -> None:
+def test_upstream_of_compose_lists_the_routers_addresses() -> None:
     """Line by line, but for comments; and the addresses lie in the network they are given in."""
 
     def bare(text: str) -> list[str]:

@@ -74,7 +74,7 @@ def test_hadolint_finds_nothing_to_say(tmp_path: Path) -> None:
         said(hadolint, "--failure-threshold", "style", str(tmp_path / "Dockerfile"))
 
 
-def test_what_builds_it_stays_behind() -> None:
+def test_build_tools_stay_out_of_the_last_stage() -> None:
     """Two stages; the last has no installer run in it, and takes from the first the environment alone."""
     stages = _stages()
     assert len(stages) == 2
@@ -85,7 +85,7 @@ def test_what_builds_it_stays_behind() -> None:
     ]
 
 
-def test_no_secret_can_get_into_a_layer() -> None:
+def test_secret_cannot_get_into_a_layer() -> None:
     """security.md 43: no ARG and no ENV that holds one, nothing copied but what .dockerignore lists, installs by hash alone."""
     for instruction, rest in _instructions():
         assert instruction != "ARG"
@@ -100,7 +100,7 @@ def test_no_secret_can_get_into_a_layer() -> None:
     assert "**/.env*" in ignored
 
 
-def test_it_is_told_to_end_as_the_router_understands_it() -> None:
+def test_image_is_stopped_by_sigterm_to_the_router_itself() -> None:
     """SIGTERM, to the router itself: through a shell it would not arrive."""
     last = dict(_stages()[1])
     assert last["STOPSIGNAL"] == "SIGTERM"
@@ -109,7 +109,7 @@ def test_it_is_told_to_end_as_the_router_understands_it() -> None:
     assert last["EXPOSE"] == str(given.port)
 
 
-async def test_its_health_check_is_true_when_the_router_is_ready_and_false_when_it_is_not(workspace: Workspace) -> None:
+async def test_health_check_is_true_only_while_the_router_is_ready(workspace: Workspace) -> None:
     """The very command, run against a router; with nobody there it fails."""
     check = dict(_stages()[1])["HEALTHCHECK"].partition("CMD ")[2]
     name, *arguments = json.loads(check)

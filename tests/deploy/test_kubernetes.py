@@ -118,7 +118,7 @@ def test_a_cloud_and_the_cluster_are_out_of_a_routers_reach(manifests: str) -> N
     assert {"169.254.0.0/16", "10.0.0.0/8"} <= set(four["except"])
 
 
-def test_it_has_the_time_that_its_end_takes(manifests: str, tmp_path: Path) -> None:
+def test_termination_grace_period_covers_the_drain(manifests: str, tmp_path: Path) -> None:
     """preStop, the `drain` that is declared, and what comes after it, before the cluster kills it."""
     spec = pod(manifests)
     [container] = spec["containers"]
@@ -129,7 +129,7 @@ def test_it_has_the_time_that_its_end_takes(manifests: str, tmp_path: Path) -> N
     assert spec["terminationGracePeriodSeconds"] >= container["lifecycle"]["preStop"]["sleep"]["seconds"] + drain + ENDING
 
 
-def test_it_is_started_as_the_command_line_takes_it(manifests: str) -> None:
+def test_container_is_started_by_a_valid_command_line(manifests: str) -> None:
     [container] = pod(manifests)["containers"]
     given = parser().parse_args(container["args"])
     assert (given.command, str(given.routes), given.host) == ("serve", "/etc/router/routes.yaml", "0.0.0.0")  # noqa: S104

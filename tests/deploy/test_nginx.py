@@ -88,7 +88,7 @@ async def test_a_stream_is_not_compressed(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", HIDDEN)
-async def test_what_is_for_operators_stays_inside(site: Site, path: str) -> None:
+async def test_pages_of_operators_are_not_served_by_nginx(site: Site, path: str) -> None:
     answer = await site.edge.answer(f"GET {path}")
     assert answer.startswith(b"HTTP/1.1 404 ")
     assert site.upstream.heads == []
@@ -103,7 +103,7 @@ async def test_the_router_learns_who_asks(site: Site) -> None:
     assert "X-Request-Id: from-the-browser\r\n" in head
 
 
-async def test_what_a_client_says_in_a_proxys_name_is_not_passed_on(site: Site) -> None:
+async def test_forwarding_header_of_a_client_is_not_passed_on(site: Site) -> None:
     site.upstream.confirmed.set()
     await site.edge.answer("POST /api/chat", b"{}", "Forwarded: for=192.0.2.1", "X-Real-IP: 192.0.2.1", "X-Router-Handover: no")
     [head] = site.upstream.heads

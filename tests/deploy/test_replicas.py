@@ -178,7 +178,7 @@ async def test_the_routers_share_what_is_asked(running: Site) -> None:
     assert len(running.model.requests) == 20
 
 
-async def test_who_asks_is_told_by_nginx_and_not_by_who_asks(running: Site) -> None:
+async def test_address_of_a_client_comes_from_nginx_alone(running: Site) -> None:
     """security.md 31: three questions an hour from each address, and in each router; to name another address each time is no way round."""
     statuses: list[int] = []
     for number in range(12):
@@ -218,7 +218,7 @@ async def test_a_router_that_is_told_to_end_loses_nothing(running: Site) -> None
     assert {(answer.status, running.who(answer)) for answer in after} == {(200, 1)}
 
 
-async def test_what_is_beyond_the_drain_ends_with_an_error_that_a_client_can_read(tmp_path: Path) -> None:
+async def test_answer_beyond_the_drain_ends_with_a_readable_error(tmp_path: Path) -> None:
     async with site(tmp_path, drain="300ms") as made:
         streams = await made.begun("endless", 10)
         made.routers[0].process.send_signal(signal.SIGTERM)
@@ -232,7 +232,7 @@ async def test_what_is_beyond_the_drain_ends_with_an_error_that_a_client_can_rea
             one.rest.cancel()
 
 
-async def test_where_all_are_about_to_end_the_refusal_is_theirs(running: Site) -> None:
+async def test_refusal_comes_from_the_routers_when_all_are_draining(running: Site) -> None:
     streams = await running.begun("paused", 8)
     for number, router in enumerate(running.routers):
         router.process.send_signal(signal.SIGTERM)
@@ -260,7 +260,7 @@ async def test_a_router_that_is_killed_breaks_its_streams_visibly_and_harms_no_o
             assert await one.whole() == "onetwo"
 
 
-async def test_where_they_share_a_redis_what_a_killed_router_was_saying_is_found_at_the_other(tmp_path: Path) -> None:
+async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp_path: Path) -> None:
     """A hundred streams: none ends silently. Each of the killed router's breaks off visibly, and whoever then asks nginx for it gets it
     from the other, from its first word, each word once, to an error that says what became of it; the other's go on to their end.
     """

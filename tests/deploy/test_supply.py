@@ -113,7 +113,7 @@ def test_a_stolen_packages_pth_would_be_found(tmp_path: Path, monkeypatch: pytes
         test_nothing_in_this_environment_runs_by_itself()
 
 
-def test_what_is_served_can_be_listed(tmp_path: Path) -> None:
+def test_served_packages_are_listed_in_the_sbom(tmp_path: Path) -> None:
     """`make sbom`: each package of the run lock, with its version and its hashes; offline."""
     made = tmp_path / "sbom.json"
     command = [linter("cyclonedx-py"), "requirements", "--output-reproducible", "--of", "JSON", "-o", str(made)]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from router.chat import Ask, Message, ToolSpec
-from router.config.declaration import Breaker as Declared
+from router.config.declaration import BreakerConfig as Declared
 from router.events import Start
 from router.failover import Candidate, Pool, failover
 from router.failover.load import Pace

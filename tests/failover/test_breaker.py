@@ -8,17 +8,17 @@ from contextlib import aclosing
 import pytest
 
 from router.chat import Ask, Message
-from router.config.declaration import Breaker as Declared
+from router.config.declaration import BreakerConfig as Declared
 from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.errors import Busy, TargetDenied, TargetDown, TargetRefused, TargetSilent, Unanswered
 from router.events import Event, Events, Finish, Start, Text
-from router.failover import Breaker, Candidate, Policy, TargetHealth, failover, new_health
+from router.failover import Breaker, Candidate, FailureRules, TargetHealth, failover, new_health
 from router.failover.breaker import Permit
 from tests.support.virtual import jumping, now
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
-ONCE = Policy(Timeout(first_token=1, idle=1), Retry(attempts=1, backoff=Span(0.001, 0.002)), "fail")
+ONCE = FailureRules(Timeout(first_token=1, idle=1), Retry(attempts=1, backoff=Span(0.001, 0.002)), "fail")
 
 
 class Clock:
@@ -92,7 +92,7 @@ def test_doubtful_refusal_of_a_probe_makes_room_for_the_next(clock: Clock) -> No
     assert breaker.state == "closed"
 
 
-def test_it_opens_after_so_many_failures(clock: Clock) -> None:
+def test_breaker_opens_after_its_number_of_failures(clock: Clock) -> None:
     """And says how long it will stay so."""
     breaker = made(clock)
     for _ in range(2):
@@ -122,7 +122,7 @@ def test_a_success_between_starts_the_count_anew(clock: Clock) -> None:
     assert breaker.admit()
 
 
-def test_one_probe_at_a_time(clock: Clock) -> None:
+def test_breaker_lets_one_probe_through_at_a_time(clock: Clock) -> None:
     """When its time is over one request may try; the others go elsewhere until it is back."""
     breaker = opened(clock)
     clock.now += 15
@@ -151,7 +151,7 @@ def test_a_probe_that_came_to_nothing_makes_room(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("what", ["failed", "fell_silent", "denied", "succeeded", "began"])
-def test_what_was_let_in_before_it_opened_says_nothing_afterwards(clock: Clock, what: str) -> None:
+def test_result_of_a_call_from_before_the_opening_is_ignored(clock: Clock, what: str) -> None:
     """It may have been asked when all was well, or when nothing was: it neither opens, holds open nor closes, and ends no probe."""
     breaker = made(clock, failures=2)
     before = admitted(breaker)
@@ -202,7 +202,7 @@ def test_after_a_probe_one_failure_opens_it_again(clock: Clock) -> None:
     assert breaker.admit()
 
 
-def test_its_time_counts_from_when_a_probe_was_asked(clock: Clock) -> None:
+def test_open_time_counts_from_the_start_of_a_probe(clock: Clock) -> None:
     """Not from when it failed: a probe that nobody answers would keep a target that is well again waiting for as long."""
     breaker = opened(clock)
     clock.now += 15
@@ -218,7 +218,7 @@ def test_its_time_counts_from_when_a_probe_was_asked(clock: Clock) -> None:
     assert breaker.admit()
 
 
-def test_who_was_silent_is_not_waited_for_as_long(clock: Clock) -> None:
+def test_probe_of_a_silent_target_has_less_time(clock: Clock) -> None:
     """But for one probe in four, beside which others are asked: the target may be slow to start now, and would never be back."""
     breaker = made(clock, failures=1)
     assert admitted(breaker).patience == math.inf
@@ -243,7 +243,7 @@ def test_who_was_silent_is_not_waited_for_as_long(clock: Clock) -> None:
     assert probe.patience == math.inf  # it was no silence
 
 
-def test_who_says_when_is_left_alone_until_then(clock: Clock) -> None:
+def test_target_with_retry_after_is_left_alone_until_then(clock: Clock) -> None:
     """By everybody, as if it were open; then it is as it was. Nobody is left alone for days."""
     breaker = made(clock)
     breaker.leave(20)
@@ -372,7 +372,9 @@ def test_a_primary_that_was_down_for_a_minute_is_soon_back(how: str, before: int
         down = now() + before
         primary, served = Primary(how, down), list[tuple[float, list[str]]]()
         spare = Target("b", Breaker(Declared(), now))
-        asked = failover([Candidate("a", primary.answer, health=new_health(clock=now)), spare.candidate()], Policy(Timeout(), Retry()))
+        asked = failover(
+            [Candidate("a", primary.answer, health=new_health(clock=now)), spare.candidate()], FailureRules(Timeout(), Retry())
+        )
 
         async def ask() -> None:
             async with aclosing(asked(ASK)) as events:
@@ -399,13 +401,13 @@ def test_a_primary_that_was_down_for_a_minute_is_soon_back(how: str, before: int
     assert all(later - earlier >= Declared().open for (earlier, _), (later, _) in itertools.pairwise(sorted(probes)))
 
 
-async def test_where_nobody_is_answered_nobody_is_asked_twice(clock: Clock) -> None:
+async def test_target_that_is_down_is_not_retried_per_question(clock: Clock) -> None:
     """A thousand questions to a target that is down, and no breaker that would close: one call each, and ten more."""
     patient = Declared(failures=1000, within=0.001)
     target = Target("a", Breaker(patient, clock))
     target.fails = TargetDown("a", "status_503")
     candidate = target.candidate()
-    policy = Policy(Timeout(first_token=1, idle=1), Retry(attempts=3, backoff=Span(0.0, 0.0)), "fail")
+    policy = FailureRules(Timeout(first_token=1, idle=1), Retry(attempts=3, backoff=Span(0.0, 0.0)), "fail")
     ask = failover([candidate], policy)
     for _ in range(1000):
         clock.now += 1
@@ -454,7 +456,7 @@ async def test_a_question_at_fault_says_nothing_of_the_target(clock: Clock) -> N
         assert outcomes(await transcript(primary, spare)) == ["status_400", "ok"]
 
 
-async def test_when_all_are_left_alone_it_says_when_to_come_back(clock: Clock) -> None:
+async def test_error_says_when_to_retry_if_all_targets_are_left_alone(clock: Clock) -> None:
     """At once, without asking anybody."""
     only = Target("a", opened(clock))
     only.fails = TargetDown("a", "status_500")

@@ -30,7 +30,7 @@ def test_a_later_call_of_a_chat_is_guessed_from_the_count_before_it() -> None:
     assert (guess.cached_tokens, guess.cache_write_tokens) == (1408, 0)
 
 
-def test_of_marks_what_was_read_and_written_is_kept_and_the_rest_is_written() -> None:
+def test_cached_prefix_of_a_chat_is_read_and_the_rest_written() -> None:
     """As Anthropic counts: a chat's next prompt reads all of the one before."""
     prompts = Prefixes(Clock())
     prompts.counted(ASK, Usage(1500, 20, cached_tokens=1200, cache_write_tokens=300))

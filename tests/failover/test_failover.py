@@ -9,7 +9,7 @@ from typing import Literal, cast
 import pytest
 
 from router.chat import Ask, Message, Params, Result
-from router.config.declaration import Breaker, Retry, Timeout
+from router.config.declaration import BreakerConfig, Retry, Timeout
 from router.config.values import Span
 from router.drill import VirtualLoop
 from router.errors import (
@@ -29,7 +29,7 @@ from router.errors import (
     UnsupportedParameter,
 )
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, ToolCall
-from router.failover import Candidate, Policy, failover, new_health
+from router.failover import Candidate, FailureRules, failover, new_health
 from router.failover.candidate import RESERVE
 from tests.support.virtual import jumping, now
 
@@ -77,7 +77,7 @@ def chain(
     rescue: Literal["continue", "fail"] = "fail",
 ) -> Answer:
     known = windows or {}
-    policy = Policy(timeout, retry, rescue)
+    policy = FailureRules(timeout, retry, rescue)
     return failover([Candidate(one.name, one.answer(), reads(known.get(one.name))) for one in targets], policy)
 
 
@@ -134,7 +134,7 @@ AGAIN: dict[str, tuple[list[Turn], int, int, list[tuple[str, str]]]] = {
 
 
 @pytest.mark.parametrize("how", AGAIN)
-async def test_who_is_asked_after_a_failure_before_the_first_event(how: str) -> None:
+async def test_failure_before_the_first_event_decides_who_is_asked_next(how: str) -> None:
     """Each way to fail says whether the same target is asked again, or the next one."""
     turns, asked, spare_asked, expected = AGAIN[how]
     first, spare = Scripted("a", *turns), Scripted("b", [Text("Hi"), STOP])
@@ -157,7 +157,7 @@ VERDICTS: dict[str, tuple[TargetError, type[Unanswered], int]] = {
 
 
 @pytest.mark.parametrize("how", VERDICTS)
-async def test_what_the_client_hears_when_nobody_answers(how: str) -> None:
+async def test_error_says_what_was_tried_when_all_targets_fail(how: str) -> None:
     """The error tells the client what it can do, and what was tried."""
     error, kind, status = VERDICTS[how]
     with pytest.raises(Unanswered) as caught:
@@ -168,7 +168,7 @@ async def test_what_the_client_hears_when_nobody_answers(how: str) -> None:
     assert getattr(caught.value, "retry_after", None) == error.retry_after
 
 
-async def test_when_all_are_silent_the_answer_timed_out() -> None:
+async def test_silence_of_all_targets_is_a_timeout() -> None:
     """Silence everywhere is a timeout, each target asked once."""
     first, second = Scripted("a", [None]), Scripted("b", [None])
     with pytest.raises(TimedOut):
@@ -211,7 +211,7 @@ def test_time_until_a_target_can_be_asked_is_not_the_targets() -> None:
     async def run() -> None:
         good = Scripted("a", [Text("Hi"), STOP])
         candidate = Candidate("a", good.answer(), health=new_health(clock=now), ready=ready)
-        seen = await heard(failover([candidate], Policy(QUICK, RETRY, "fail")))
+        seen = await heard(failover([candidate], FailureRules(QUICK, RETRY, "fail")))
         assert isinstance(seen[-1], Finish)
         (tried,) = seen[-1].attempts
         assert (tried.outcome, tried.seconds, tried.first) == ("ok", 0, 0)
@@ -317,17 +317,17 @@ async def test_closing_early_closes_the_target(kind: type[Event]) -> None:
     assert target.closed == 1
 
 
-DEFAULTS = Policy(Timeout(), Retry())
+DEFAULTS = FailureRules(Timeout(), Retry())
 
 
-async def timed(*candidates: Candidate, policy: Policy = DEFAULTS, ask: Ask = ASK) -> tuple[float, list[tuple[str, str]]]:
+async def timed(*candidates: Candidate, policy: FailureRules = DEFAULTS, ask: Ask = ASK) -> tuple[float, list[tuple[str, str]]]:
     """The seconds one answer took, and what was tried; by the loop's own clock."""
     began = now()
     seen = await heard(failover(candidates, policy), ask)
     return round(now() - began, 3), outcomes(seen[-1])
 
 
-def known(target: Scripted, breaker: Breaker | None = None, retry: Retry | None = None) -> Candidate:
+def known(target: Scripted, breaker: BreakerConfig | None = None, retry: Retry | None = None) -> Candidate:
     """Return this target with a health that lasts over several questions."""
     return Candidate(target.name, target.answer(), health=new_health(breaker, retry, clock=now))
 
@@ -335,7 +335,7 @@ def known(target: Scripted, breaker: Breaker | None = None, retry: Retry | None 
 WELL: Turn = [Text("Hi"), STOP]
 
 
-def test_where_nobody_listens_the_next_target_is_asked_at_once() -> None:
+def test_refused_connection_leads_to_the_next_target_at_once() -> None:
     """Nothing was sent, so nothing is waited for; only where nobody else can be asked it is tried again."""
 
     async def run() -> None:
@@ -355,7 +355,7 @@ def test_a_target_that_the_first_try_closed_is_not_waited_for() -> None:
     """The fifth failure, a probe that fails: the next target is asked at once, and no second try is spent."""
 
     async def run() -> None:
-        down = known(Scripted("a", TargetDown("a", "status_503")), Breaker(failures=3))
+        down = known(Scripted("a", TargetDown("a", "status_503")), BreakerConfig(failures=3))
         spare = known(Scripted("b", WELL))
         assert (await timed(down, spare))[1] == [("a", "status_503"), ("a", "status_503"), ("b", "ok")]
         assert await timed(down, spare) == (0, [("a", "status_503"), ("b", "ok")])
@@ -411,7 +411,7 @@ def test_a_target_that_says_when_is_left_alone_by_all_until_then() -> None:
             assert await timed(first, spare) == (0, [("a", "breaker_open"), ("b", "ok")])
         spare.health.breaker.open()
         with pytest.raises(Busy) as caught:
-            await timed(first, spare, policy=Policy(Timeout(first_token=5), Retry()))
+            await timed(first, spare, policy=FailureRules(Timeout(first_token=5), Retry()))
         assert (caught.value.status, caught.value.retry_after) == (503, 4)
         assert limited.asked == 1
         await asyncio.sleep(10)
@@ -472,11 +472,11 @@ def test_a_target_that_asks_for_days_is_asked_again_after_a_minute() -> None:
     jumping(run())
 
 
-def test_to_be_asked_on_is_a_second_try() -> None:
+def test_continuation_counts_as_a_retry() -> None:
     """A target that always breaks off is asked on out of what may be spent on second tries; one that was not asked yet costs none."""
 
     async def run() -> None:
-        patient = Breaker(failures=1000, within=0.001)
+        patient = BreakerConfig(failures=1000, within=0.001)
         cut = Scripted("a", [Text("Half"), TargetDown("a", "cut")])
         only = known(cut, patient)
         for _ in range(100):

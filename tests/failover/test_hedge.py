@@ -8,13 +8,13 @@ from contextlib import aclosing
 import pytest
 
 from router.chat import Ask, Message
-from router.config.declaration import Hedge as Declared
+from router.config.declaration import HedgeConfig as Declared
 from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.drill import VirtualLoop
 from router.errors import Busy, TargetDown, Unanswered
 from router.events import Event, Events, Finish, Order, Start, Text
-from router.failover import Candidate, Policy, failover, new_health
+from router.failover import Candidate, FailureRules, failover, new_health
 from router.failover.hedge import Hedge, race
 from router.failover.load import Load
 from tests.conftest import LANES, Workspace, routes, serving
@@ -23,9 +23,9 @@ from tests.support.provider import Reply, provider, text
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 
 
-def policy(after: float | None = 0.02, at_most: float = 1.0) -> Policy:
+def policy(after: float | None = 0.02, at_most: float = 1.0) -> FailureRules:
     """Quick to fail; hedged."""
-    return Policy(
+    return FailureRules(
         Timeout(first_token=2, idle=2), Retry(attempts=1, backoff=Span(0.001, 0.002)), "fail", Declared(after=after, at_most=at_most)
     )
 
@@ -60,7 +60,7 @@ class Slow:
         return Candidate(self.name, self.answer, health=new_health())
 
 
-async def heard(*targets: Slow, policy: Policy) -> list[Event]:
+async def heard(*targets: Slow, policy: FailureRules) -> list[Event]:
     """A whole answer, its order checked. Nothing of it is left behind."""
     order, before = Order(), len(asyncio.all_tasks())
     candidates = [target.candidate() for target in targets]
@@ -104,7 +104,7 @@ async def test_a_late_first_may_still_win() -> None:
     assert summary(await asked) == ("a", [("b", "abandoned"), ("a", "ok")])
 
 
-async def test_where_both_start_at_once_both_are_told_of() -> None:
+async def test_hedge_reports_both_targets_that_started() -> None:
     """One of them answers; the other was abandoned, whatever it had begun to say."""
     first, second = Slow("a", held=True), Slow("b", held=True)
     asked = asyncio.create_task(heard(first, second, policy=policy()))
@@ -116,7 +116,7 @@ async def test_where_both_start_at_once_both_are_told_of() -> None:
     assert summary(await asked) == ("a", [("b", "abandoned"), ("a", "ok")])
 
 
-async def test_one_that_fails_leaves_it_to_the_other() -> None:
+async def test_failure_of_one_hedged_call_leaves_the_other() -> None:
     """Whichever of the two it is."""
     assert summary(await heard(Slow("a", fails=True), Slow("b"), policy=policy())) == ("b", [("a", "status_503"), ("b", "ok")])
     first, second = Slow("a", held=True), Slow("b", fails=True)
@@ -143,7 +143,7 @@ async def test_a_third_target_answers_where_both_fail() -> None:
     assert (first.asked, second.asked, third.asked) == (1, 1, 1)
 
 
-async def test_where_all_fail_there_is_one_error() -> None:
+async def test_failure_of_all_hedged_calls_is_one_error() -> None:
     """It names everybody who was asked."""
     with pytest.raises(Unanswered) as caught:
         await heard(Slow("a", fails=True), Slow("b", fails=True), policy=policy())
@@ -236,7 +236,7 @@ def starts(hedged: Declared | None) -> tuple[list[float], int]:
     async def run() -> list[float]:
         loop = asyncio.get_running_loop()
         candidates = [Candidate(name, answer, health=new_health(clock=loop.time)) for name in "ab"]
-        asked = failover(candidates, Policy(Timeout(), Retry(), "fail", hedged))
+        asked = failover(candidates, FailureRules(Timeout(), Retry(), "fail", hedged))
         times: list[float] = []
         for _ in range(QUESTIONS):
             began, said = loop.time(), ""

@@ -7,18 +7,18 @@ from contextlib import aclosing
 import pytest
 
 from router.chat import Ask, Message
-from router.config.declaration import Breaker as Declared
+from router.config.declaration import BreakerConfig as Declared
 from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.errors import TargetDown
 from router.events import Event, Events, Finish, Start, Text
-from router.failover import Candidate, Policy, Pool, failover, new_health
+from router.failover import Candidate, FailureRules, Pool, failover, new_health
 from router.failover.load import Load, Pace
 from tests.conftest import Workspace, routes
 from tests.failover.test_breaker import Clock
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
-POLICY = Policy(Timeout(first_token=1, idle=1), Retry(attempts=1, backoff=Span(0.001, 0.002)))
+POLICY = FailureRules(Timeout(first_token=1, idle=1), Retry(attempts=1, backoff=Span(0.001, 0.002)))
 
 
 def named(name: str, *, down: bool = False) -> Candidate:
@@ -52,7 +52,7 @@ async def test_weights_share_the_questions() -> None:
     assert count["a"] + count["b"] == 2000
 
 
-async def test_who_of_a_pool_is_down_is_passed_over() -> None:
+async def test_target_of_a_pool_that_is_down_is_skipped() -> None:
     """Whoever is drawn first: the others of the pool answer, then who stands after it."""
     assert set(await said(Pool((named("a", down=True), named("b"))), named("c"), times=20)) == {"b"}
     down = Pool((named("a", down=True), named("b", down=True)))
@@ -101,7 +101,7 @@ def test_a_peak_counts_at_once_and_fades() -> None:
     assert load.cost < 0.01
 
 
-def test_what_is_usual_is_learned() -> None:
+def test_usual_latency_is_learned_as_a_quantile() -> None:
     """Not from a handful; and then as a quantile."""
     load = Load()
     for _ in range(19):
@@ -112,7 +112,7 @@ def test_what_is_usual_is_learned() -> None:
     assert load.usual(0.95) == 9.0
 
 
-async def test_one_that_is_left_alone_comes_last_of_its_pool() -> None:
+async def test_target_with_an_open_breaker_comes_last_in_its_pool() -> None:
     """An open breaker is not the first thing that each request runs into."""
     pool = Pool((named("a"), named("b")), (1000, 1))
     pool.members[0].health.breaker.open()
@@ -140,7 +140,7 @@ def test_a_slow_target_is_put_behind_for_a_while() -> None:
     assert not pace.slow
 
 
-def test_nobody_is_slow_unless_that_is_declared() -> None:
+def test_slowness_counts_only_where_it_is_declared() -> None:
     """A model that thinks is not put behind another."""
     pace = Pace(Declared())
     for _ in range(100):

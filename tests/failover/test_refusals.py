@@ -16,7 +16,7 @@ from router.commands import main
 from router.config import load
 from router.drill import drilled
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetRefused
-from router.failover import Reason, RefusalChange, Refusals
+from router.failover import Reason, RefusalChange, TargetRefusals
 from router.failover.refusals import LASTING, REASONS, RUN
 from router.generation import Ground, build
 from router.journal.log import JsonLines
@@ -39,7 +39,7 @@ class Watched:
     def __init__(self) -> None:
         self.time = 1_000.0
         self.turns: list[RefusalChange] = []
-        self.refusals = Refusals("a", lambda: self.time, [self.turns.append])
+        self.refusals = TargetRefusals("a", lambda: self.time, [self.turns.append])
 
     def denied(self, asked: float | None = None, outcome: str = "status_401") -> None:
         """A question, asked now or then, was refused as all are."""
@@ -61,7 +61,7 @@ class Watched:
         return [(turn.refuses, turn.refusal.reason) for turn in self.turns]
 
 
-def test_one_denial_is_enough_and_one_later_answer_ends_it() -> None:
+def test_denial_is_reported_once_and_ended_by_the_next_answer() -> None:
     """Each turn is told once, however often it is refused; the end says for how long it was so."""
     watched = Watched()
     watched.denied()
@@ -137,7 +137,7 @@ def test_an_answer_between_two_bad_questions_begins_the_count_anew() -> None:
 
 
 @pytest.mark.parametrize("refusal", [ContextTooLong("a", "context_too_long"), ContentFiltered("a", "content_filter")])
-def test_what_is_about_one_question_says_nothing_of_the_target(refusal: TargetRefused) -> None:
+def test_refusal_of_one_question_leaves_the_targets_state_unchanged(refusal: TargetRefused) -> None:
     """Neither for nor against it: filters and windows; nor does what the router refused itself."""
     watched = Watched()
     for _ in range(2 * RUN):
@@ -436,7 +436,7 @@ async def test_a_script_that_answers_for_skipped_models_raises_the_alert(workspa
     firing([before, after], tmp_path, {"RouterScriptAnswers": [False, True]}, minutes=10)
 
 
-async def test_only_400s_are_seen_once_there_were_enough_of_them(workspace: Workspace) -> None:
+async def test_run_of_400s_is_reported_once_it_is_long_enough(workspace: Workspace) -> None:
     """Through the whole of failover: questions that a provider refuses one by one, while time is moved between them."""
     now = 1_000.0
     async with provider(error(400, WORDS)) as upstream:

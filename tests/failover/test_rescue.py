@@ -17,7 +17,7 @@ from router.config.declaration import Retry, Timeout
 from router.config.values import Span
 from router.errors import ContentFiltered, TargetDown, TargetRefused
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
-from router.failover import Candidate, Policy, failover
+from router.failover import Candidate, FailureRules, failover
 from router.failover.rescue import WISH, Diverged, Splice
 from router.steps.tools import tools
 from router.toolbox import Toolbox, load
@@ -29,7 +29,7 @@ CANONICAL = (
     "goes on from there, so that the person reading sees one answer, and the answer is whole."
 )
 WORDS = re.findall(r"\S+\s*", CANONICAL)
-QUICK = Policy(Timeout(first_token=0.5, idle=0.05), Retry(attempts=1, backoff=Span(0.001, 0.002)))
+QUICK = FailureRules(Timeout(first_token=0.5, idle=0.05), Retry(attempts=1, backoff=Span(0.001, 0.002)))
 ASK = Ask(model="chat-model", messages=(Message("user", ("How does it work?",)),))
 
 
@@ -93,7 +93,7 @@ def roundabout(before: str, pieces: list[str], how: str) -> Answer:
     return answer
 
 
-async def heard(*candidates: Candidate, ask: Ask = ASK, policy: Policy = QUICK) -> list[Event]:
+async def heard(*candidates: Candidate, ask: Ask = ASK, policy: FailureRules = QUICK) -> list[Event]:
     """What comes of a question to these."""
     return await all_of(failover(candidates, policy), ask)
 
@@ -137,7 +137,7 @@ def test_an_answer_that_breaks_off_is_finished(kind: str, how: str) -> None:
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("kind", HELPERS)
 @pytest.mark.parametrize("before", ["a thought", "a tool round", "a thought and a tool round"])
-def test_so_is_one_that_breaks_off_after_something_else(before: str, kind: str, how: str) -> None:
+def test_rescue_after_a_thought_or_a_tool_repeats_neither(before: str, kind: str, how: str) -> None:
     """After a thought and after a tool has run, wherever it is cut: neither comes twice, nor does a word."""
     loaded = load("mine", 'def greet(name: str) -> str:\n    """Greets."""\n    return "Hello"\n', Path("tools/mine.py"), "test")
     greeter = Toolbox(loaded.tools, 5)
@@ -160,7 +160,7 @@ def test_so_is_one_that_breaks_off_after_something_else(before: str, kind: str, 
 
 
 @given(st.lists(st.integers(0, len(CANONICAL)), max_size=4), st.sampled_from([kind for kind in HELPERS if kind != "repeats"]))
-def test_it_may_break_anywhere_and_again(cuts: list[int], kind: str) -> None:
+def test_rescue_continues_a_cut_at_any_place_and_again(cuts: list[int], kind: str) -> None:
     """At any character, in any pieces; the one who goes on may break off too."""
     edges = [0, *sorted(cuts)]
     pieces = [CANONICAL[a:b] for a, b in itertools.pairwise(edges) if a < b]
@@ -298,7 +298,7 @@ async def test_another_answer_is_not_joined() -> None:
     assert text(seen) == "".join(WORDS[:20])
 
 
-async def test_nobody_left_is_one_failure() -> None:
+async def test_rescue_without_a_target_left_ends_with_one_failure() -> None:
     """What was said stands; one error ends it."""
     refusing = Candidate("second", broken([], "cut"))
     seen = await heard(Candidate("first", broken(WORDS[:3], "cut")), refusing)
@@ -308,13 +308,13 @@ async def test_nobody_left_is_one_failure() -> None:
 async def test_rescue_fail_ends_with_an_error() -> None:
     """Where the operator wants no rescue, nobody else is asked."""
     asked: list[Ask] = []
-    policy = Policy(QUICK.timeout, QUICK.retry, "fail")
+    policy = FailureRules(QUICK.timeout, QUICK.retry, "fail")
     seen = await heard(Candidate("first", broken(WORDS[:3], "cut")), Candidate("second", helper("ignores", asked)), policy=policy)
     assert isinstance(seen[-1], Failure)
     assert asked == []
 
 
-async def test_who_goes_on_may_have_nothing_to_add() -> None:
+async def test_rescue_may_add_nothing_to_a_finished_text() -> None:
     """Everything was said, only the end was lost."""
 
     async def silent(_: Ask) -> Events:

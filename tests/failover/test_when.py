@@ -22,7 +22,7 @@ from router.config.snapshot import read
 from router.description import changes, describe, sentences
 from router.drill import drilled
 from router.errors import ConfigError
-from router.generation import Generation, Kept, build
+from router.generation import Carryover, Generation, build
 from router.quotas import Local
 from tests.callers.test_tokens import AUDIENCE, GOOD, ISSUER, SECRET, signed
 from tests.conftest import Client, Workspace, direct_target, routes, serving
@@ -162,7 +162,7 @@ def priced(best: Provider, cheap: Provider) -> str:
 
 def built(workspace: Workspace, clock: Clock) -> Generation:
     """The generation of a workspace, whose limits go by this clock."""
-    return build(declare(read(workspace.root / "routes.yaml"), {}), Kept(local=Local(clock)))
+    return build(declare(read(workspace.root / "routes.yaml"), {}), Carryover(local=Local(clock)))
 
 
 async def test_nearly_spent_budget_switches_to_the_cheaper_target_and_back_the_next_day(workspace: Workspace) -> None:

@@ -213,7 +213,7 @@ async def test_bodies_beyond_the_bound_of_all_are_refused(workspace: Workspace, 
     assert "x-should-retry" not in crowded_out.headers
 
 
-async def test_one_body_of_the_largest_size_is_always_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_body_of_the_largest_size_is_always_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the bound of all is; what it held is given back when its request ends."""
     monkeypatch.setattr(body, "MAX_HELD_BYTES", 10)
     bodies, bounds = Bodies(), RequestBounds(body=1000)

@@ -323,7 +323,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_read_is_refused_with_its_place(what: str) -> None:
+def test_unreadable_message_is_refused_with_its_place(what: str) -> None:
     """The first such thing, and what to write instead."""
     given, told = REFUSED[what]
     with pytest.raises(BadAsk) as caught:
@@ -331,7 +331,7 @@ def test_what_cannot_be_read_is_refused_with_its_place(what: str) -> None:
     assert caught.value.public == told
 
 
-def test_there_may_be_only_so_many() -> None:
+def test_number_of_messages_parts_and_calls_is_bounded() -> None:
     """Messages, parts, calls."""
     with pytest.raises(TooLarge):
         messages([{"role": "user", "content": "Hi"}] * 3, 2)
@@ -380,7 +380,7 @@ JSON = st.recursive(
         max_size=3,
     )
 )
-def test_whatever_comes_is_read_or_refused(given: list[Any]) -> None:
+def test_arbitrary_input_is_read_or_refused(given: list[Any]) -> None:
     """Nothing a client sends is our error."""
     with contextlib.suppress(BadAsk, TooLarge):
         assert messages(given, 500)

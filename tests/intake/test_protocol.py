@@ -74,7 +74,7 @@ REQUESTS: list[tuple[bytes, bytes, str | None]] = [
 
 
 @pytest.mark.parametrize("row", REQUESTS, ids=str)
-def test_what_a_request_names(row: tuple[bytes, bytes, str | None]) -> None:
+def test_protocol_is_named_by_address_before_header(row: tuple[bytes, bytes, str | None]) -> None:
     """The address stands over the header; nothing is nothing."""
     query, header, expected = row
     assert protocol.requested(query, header) == expected

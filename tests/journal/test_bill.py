@@ -165,7 +165,7 @@ async def test_kept_answer_costs_nothing(workspace: Workspace) -> None:
         assert (told["cost_usd"], told["input_tokens"], told["attempts"]) == (None, None, [])
 
 
-async def test_one_of_several_pays_for_an_answer_they_share(workspace: Workspace) -> None:
+async def test_shared_answer_is_paid_by_exactly_one(workspace: Workspace) -> None:
     """Exactly one, whoever that is."""
     gate = asyncio.Event()
     async with (

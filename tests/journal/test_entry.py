@@ -85,7 +85,7 @@ async def test_count_that_never_comes_stays_an_estimate() -> None:
         ("miss", [[Attempt("a", "status_503", 0.1), Attempt("b", LET_GO, 0.2)]], [("a", "status_503"), ("b", "client_left")]),
     ],
 )
-def test_what_was_tried_for_a_shared_answer_is_told_once(cache: Cached, left: list[list[Attempt]], tried: list[tuple[str, str]]) -> None:
+def test_attempts_of_a_shared_answer_are_logged_once(cache: Cached, left: list[list[Attempt]], tried: list[tuple[str, str]]) -> None:
     """Who leaves it is not told of what another will be told, but for the last."""
     entry = Entry("id", "generation", tried=left)
     entry.see(Start("b", "m", (Attempt("a", "status_503", 0.1),), cache=cache))

@@ -101,7 +101,7 @@ async def test_the_totals_are_the_same_with_one_worker_and_with_four(workspace: 
                 }
 
 
-async def test_no_counter_falls_when_a_worker_dies(workspace: Workspace) -> None:
+async def test_counters_keep_the_counts_of_a_dead_worker(workspace: Workspace) -> None:
     """Edits that went live and that could not, loops that stood still: what the dead one counted stays, as of requests."""
     workspace.write("tools/sleepy.py", SLEEPY)
     route = "targets: [a]\n    tools: [sleepy]\n    max_steps: 1"
@@ -151,7 +151,7 @@ async def test_a_worker_that_takes_anothers_place_serves_what_the_others_do(work
             assert (await router.ask())[0] == 200
 
 
-async def test_what_stands_is_told(workspace: Workspace) -> None:
+async def test_gauges_show_streams_targets_breakers_and_drains(workspace: Workspace) -> None:
     """Open streams, busy targets, breakers, what an operator took out."""
     async with provider(error(401)) as denied, provider(Reply((*text("a")[:2],), hold=True)) as holding:
         targets = direct_target(denied.base) + direct_target(holding.base, "b")

@@ -288,7 +288,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_was_dropped_in_silence_is_told_of(tmp_path: Path, case: str) -> None:
+def test_setting_that_was_dropped_in_silence_is_reported(tmp_path: Path, case: str) -> None:
     """Values that are carried over in other cases alone."""
     config, told = CASES[case]
     made = made_of(tmp_path, yaml.safe_load(f"model_list:\n{config}\n"))

@@ -64,9 +64,7 @@ def deployments(*entries: str, more: str = "") -> str:
 
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
-def test_what_is_written_is_accepted_by_check(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_imported_file_passes_check(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With the variables set that it names, and no others; it counts what it could not carry over."""
     output = tmp_path / "made/routes.yaml"
     assert main(["import", "litellm", str(CONFIGS / f"{name}.yaml"), "-o", str(output)]) == 0
@@ -88,7 +86,7 @@ def test_what_is_written_is_accepted_by_check(
 
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
-def test_no_secret_of_the_original_is_repeated(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_secret_of_the_original_is_not_repeated(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither in what is written nor in what is said; the originals are full of them."""
     assert "canary" in "".join(path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml") if name in str(path))
     assert main(["import", "litellm", str(CONFIGS / f"{name}.yaml"), "-o", str(tmp_path / "routes.yaml")]) == 0
@@ -123,7 +121,7 @@ def test_every_key_of_the_original_is_carried_over_or_told_of(name: str) -> None
             assert key in text, f"{section}.{key}"
 
 
-def test_it_prints_where_no_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_import_prints_to_stdout_without_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The text alone on stdout, so that it can be piped; what is about it on stderr, with the pipeline that it needs."""
     (tmp_path / "config.yaml").write_text(ONE, encoding="utf-8")
     assert main(["import", "litellm", str(tmp_path / "config.yaml")]) == 0
@@ -172,7 +170,7 @@ def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.
     assert pipeline.read_text(encoding="utf-8").endswith("steps: []\n")
 
 
-def test_it_never_imports_litellm(tmp_path: Path) -> None:
+def test_import_does_not_load_litellm(tmp_path: Path) -> None:
     """It reads LiteLLM's table of models, which is data."""
     code = (
         f"import sys; from router.commands import main; main(['import', 'litellm', {str(CONFIGS / 'enterprise.yaml')!r}]);"
@@ -214,7 +212,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("config", REFUSED)
-def test_what_is_no_config_is_refused_with_its_place(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_file_that_is_no_config_is_refused_with_its_place(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """File, line and column, and what to do; nothing is written, and a line with a key is not quoted with it."""
     config_file = tmp_path / "config.yaml"
     config_file.write_text(config, encoding="utf-8")
@@ -479,13 +477,13 @@ def test_a_deployment_becomes_a_target(name: str, tmp_path: Path) -> None:
     ("info", "window"),
     [("max_input_tokens: 9000", 9000), ("base_model: azure/gpt-4o", 128_000), ("base_model: nobody/knows", None), ("mode: chat", None)],
 )
-def test_what_a_deployment_reads(info: str, window: int | None, tmp_path: Path) -> None:
+def test_context_window_of_a_deployment_follows_its_base_model(info: str, window: int | None, tmp_path: Path) -> None:
     """As it says, or as much as the model that it is based on."""
     made, _ = imported(tmp_path, f"model_list: [{{model_name: a, litellm_params: {{model: azure/d}}, model_info: {{{info}}}}}]")
     assert made["targets"]["a"].get("context_window") == window
 
 
-def test_where_too_long_goes_reads_more(tmp_path: Path) -> None:
+def test_target_for_long_contexts_has_a_larger_window(tmp_path: Path) -> None:
     """What nobody knows is assumed, and said to be; what is known is left to the table."""
     more = "router_settings: {context_window_fallbacks: [{a: [own, big]}]}"
     made, all_of_it = imported(
@@ -582,7 +580,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize("config", TOLD)
-def test_what_has_no_equal_is_told_of(config: str, tmp_path: Path) -> None:
+def test_setting_without_an_equal_is_reported(config: str, tmp_path: Path) -> None:
     """In a comment; what was only ever true by default, or is so here, is not."""
     _, made = imported(tmp_path, config)
     assert TOLD[config] in made.text
@@ -597,7 +595,7 @@ def test_what_has_no_equal_is_told_of(config: str, tmp_path: Path) -> None:
         "litellm_settings: {cache: false}",
     ],
 )
-def test_what_is_so_here_is_no_loss(said: str, tmp_path: Path) -> None:
+def test_setting_that_holds_here_anyway_is_not_reported(said: str, tmp_path: Path) -> None:
     """Nor is what is switched off."""
     assert imported(tmp_path, ONE + said)[1].lost == ()
 
@@ -638,7 +636,7 @@ ENTRIES = st.lists(st.tuples(NAMES, MODELS, PARAMS), max_size=5)
 
 @given(ENTRIES, st.lists(st.tuples(NAMES, st.lists(NAMES, max_size=3)), max_size=3), st.dictionaries(NAMES, NAMES, max_size=3))
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_whatever_is_imported_is_accepted(
+def test_arbitrary_config_is_refused_or_imported_validly(
     tmp_path: Path, entries: list[tuple[str, str, dict[str, Any]]], fallbacks: list[tuple[str, list[str]]], aliases: dict[str, str]
 ) -> None:
     """Any config is refused with a place, or gives a file that `router check` accepts."""

@@ -201,7 +201,7 @@ async def answered(generation: Generation, model: str, text: str) -> str | None:
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_the_same_groups_are_asked_in_the_same_order(name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path) -> None:
+async def test_groups_are_asked_in_litellms_order(name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path) -> None:
     """In every scenario, by LiteLLM's router and by ours: those that the config names, and the same group answers."""
     known = groups(name)
     async with cast() as server:

@@ -243,7 +243,7 @@ SEALED = (OPUS, HAIKU, GEMINI, GEMINI_OPENAI, OPENROUTER, ASTRA)
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("flagship", SEALED, ids=named)
-async def test_no_client_is_sent_reasoning_state(workspace: Workspace, flagship: Flagship, wire: str) -> None:
+async def test_reasoning_state_is_sent_to_no_client(workspace: Workspace, flagship: Flagship, wire: str) -> None:
     """Not on any wire: not as it comes, not when it is found again, not out of the cache."""
     async with fakes(flagship) as models:
         route = ", tools: [weather], reasoning: show, cache: {ttl: 1h, tools: keep}"

@@ -344,7 +344,7 @@ async def test_details_that_are_none_are_refused_with_their_place(workspace: Wor
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("protocol", WIRES)
 @pytest.mark.parametrize("name", ["claude", "gemini", "google", "openrouter"])
-async def test_no_client_is_sent_reasoning_state(workspace: Workspace, name: str, protocol: str, *, stream: bool) -> None:
+async def test_reasoning_state_is_sent_to_no_client(workspace: Workspace, name: str, protocol: str, *, stream: bool) -> None:
     """In no dialect, streamed or not, resumed or from a cache, is there a signature or anything sealed."""
     model = THINKERS[name]("m", rounds=1)
     if isinstance(model, Claude):

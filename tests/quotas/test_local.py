@@ -30,7 +30,7 @@ def clock() -> Clock:
     return Clock()
 
 
-async def test_of_a_thousand_at_once_exactly_as_many_pass_as_may(clock: Clock) -> None:
+async def test_local_limit_lets_exactly_its_number_of_a_thousand_pass(clock: Clock) -> None:
     """And the next when the window lets the first go."""
     store = Local(clock)
     taken = await asyncio.gather(*(store.take("k", 100, 60) for _ in range(1000)))
@@ -54,7 +54,7 @@ async def test_a_window_moves(clock: Clock) -> None:
     assert sum([(await store.take("k", 100, 60)).allowed for _ in range(100)]) == 50
 
 
-async def test_what_was_spent_fades(clock: Clock) -> None:
+async def test_spent_amount_fades_over_the_window(clock: Clock) -> None:
     """This window's, and of the one before the share that still lies within the time."""
     clock.now = 960.0  # a window of 60 s begins
     store = Local(clock)
@@ -79,7 +79,7 @@ async def test_what_was_spent_fades(clock: Clock) -> None:
         ([(0, 16), (60, 11)], 60, 60 + 60 * (1 - 10 / 11)),
     ],
 )
-async def test_there_is_room_again_just_when_it_is_said(clock: Clock, spent: list[tuple[float, float]], at: float, wait: float) -> None:
+async def test_limit_has_room_at_the_time_it_announced(clock: Clock, spent: list[tuple[float, float]], at: float, wait: float) -> None:
     """A limit of ten in a minute: refused until the second that is told, let in then."""
     quota = Quota("route:a", Limit(tokens=Rate(10, 60)), Local(clock))
     admissions = [await quota.admit("x") for _ in spent]
@@ -146,7 +146,7 @@ async def test_answers_at_one_time_are_let_go_once_each(clock: Clock) -> None:
     [(Limit(tokens=Rate(100, 60)), Usage(80, 20), None), (Limit(spend=Rate(0.5, 60)), None, 0.5)],
     ids=["tokens", "spend"],
 )
-async def test_what_is_spent_stops_the_next(clock: Clock, limit: Limit, usage: Usage | None, cost: float | None) -> None:
+async def test_spent_amount_stops_the_next_request(clock: Clock, limit: Limit, usage: Usage | None, cost: float | None) -> None:
     """Not the one that spends it; and says when there will be room."""
     clock.now = 960.0
     quota = Quota("route:a", limit, Local(clock))
@@ -194,7 +194,7 @@ async def test_cancelled_request_holds_no_place(clock: Clock) -> None:
     assert len(store) == 0
 
 
-async def test_what_was_spent_is_collected_once(clock: Clock) -> None:
+async def test_spent_amount_is_collected_once(clock: Clock) -> None:
     """As much as still counts of it; then nothing is left."""
     clock.now = 960.0  # a window of 60 s begins
     store = Local(clock)

@@ -44,7 +44,7 @@ class Patient(Door):
 class Curt(Patient):
     """One that reads little of what it throws away."""
 
-    MOST_AFTER = 1024 * 1024
+    MAX_DISCARDED_BYTES = 1024 * 1024
 
 
 @asynccontextmanager
@@ -99,7 +99,7 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("case", ENDLESS)
-async def test_what_has_no_end_is_not_collected(workspace: Workspace, case: str) -> None:
+async def test_request_without_an_end_is_cut_off_at_16_kib(workspace: Workspace, case: str) -> None:
     """After 16 KiB of which nothing has come, and what was read with them, the connection ends; others are served meanwhile."""
     begin, more = ENDLESS[case]
     async with open_door(workspace) as client, connected(client.base) as (reader, writer):
@@ -135,7 +135,7 @@ SLOW: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("case", SLOW)
-async def test_who_dawdles_is_not_waited_for(workspace: Workspace, case: str) -> None:
+async def test_slow_request_is_cut_off_after_its_time(workspace: Workspace, case: str) -> None:
     """Slowloris: headers have their time and bodies have theirs, however steadily they trickle; others are served meanwhile."""
     begin, more = SLOW[case]
     async with open_door(workspace, Hasty) as client, connected(client.base) as (reader, writer):
@@ -216,7 +216,7 @@ def reset(sock: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-async def test_who_does_not_read_is_dropped(workspace: Workspace, recorded: bool) -> None:
+async def test_client_that_does_not_read_is_dropped(workspace: Workspace, recorded: bool) -> None:
     """After its time the connection is reset and the answer closed, down to its target; until then little is held for it."""
     endless = Endless()
     async with open_door(workspace, Hasty) as client:
@@ -229,7 +229,7 @@ async def test_who_does_not_read_is_dropped(workspace: Workspace, recorded: bool
             await until(lambda: reset(sock))
 
 
-async def test_what_is_held_for_who_does_not_read_is_bounded(workspace: Workspace) -> None:
+async def test_buffer_for_a_client_that_does_not_read_is_bounded(workspace: Workspace) -> None:
     """An answer that could say a gigabyte stops within 1 MiB: collected, in the transport and in the kernel, on both sides."""
     endless = Endless()
     async with open_door(workspace, Patient) as client:
@@ -258,7 +258,7 @@ async def test_a_slow_reader_that_reads_is_served_to_the_end(workspace: Workspac
     assert b'"finishReason":"stop"' in got
 
 
-async def test_what_is_left_of_an_answer_is_not_waited_for_for_ever(workspace: Workspace) -> None:
+async def test_rest_of_an_answer_has_a_deadline(workspace: Workspace) -> None:
     """A whole answer too large for the kernel, smaller than what the transport holds back: it is over, and its client does not read."""
     doors: list[Door] = []
 
@@ -298,7 +298,7 @@ BROKEN: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-async def test_what_is_not_http_is_refused_at_once(workspace: Workspace, case: str) -> None:
+async def test_input_that_is_not_http_is_refused_at_once(workspace: Workspace, case: str) -> None:
     """With a 400 that repeats nothing, and the connection ends: nobody is to guess where the next request begins."""
     async with open_door(workspace, Patient) as client:
         answer = await said(client.base, BROKEN[case])
@@ -462,7 +462,7 @@ async def test_an_offer_opens_no_way_past_the_bounds(workspace: Workspace) -> No
             assert (answer.status, answer.rest.count(b"HTTP/1.1 ")) == (status, 0), sent[:200]
         flood = offering("GET /healthz", offer, "", b"") * 10_000
         answer = await said(client.base, flood)
-        assert answer.rest.count(b"HTTP/1.1 ") <= Door.MOST_AHEAD
+        assert answer.rest.count(b"HTTP/1.1 ") <= Door.MAX_PIPELINED
         assert await still_serves(client)
 
 

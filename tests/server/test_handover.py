@@ -18,7 +18,7 @@ server: {drain: 6s}
 """
 
 
-async def test_it_is_said_of_a_question_that_no_model_has_heard_and_to_a_proxy_that_knows_the_word(workspace: Workspace) -> None:
+async def test_handover_is_announced_for_unasked_questions_to_a_proxy_that_knows_it(workspace: Workspace) -> None:
     """Not while it serves, not to a client, and not of a question whose model was asked before the end came."""
     workspace.write("routes.yaml", ROUTES)
     async with process(workspace.root) as router:

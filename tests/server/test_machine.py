@@ -76,7 +76,7 @@ async def test_clocks_that_jump_cut_no_answer_off_and_let_none_hang(workspace: W
             assert (refused.status, 3500 < int(refused.headers["retry-after"]) <= 3600) == (429, True)
 
 
-async def test_when_descriptors_run_out_those_inside_are_served_and_others_soon(workspace: Workspace) -> None:
+async def test_server_out_of_descriptors_serves_open_connections_and_recovers(workspace: Workspace) -> None:
     """A connection that was taken is answered. Who comes when there are none left waits or is refused, until others have gone."""
     workspace.write("routes.yaml", routes(HI))
     async with process(workspace.root, through=("sh", "-c", 'ulimit -n 100; exec "$0" "$@"')) as router:
@@ -105,7 +105,7 @@ async def test_when_descriptors_run_out_those_inside_are_served_and_others_soon(
 @pytest.mark.parametrize(
     "reply", [Reply((), hold=True), Reply((chunk({"content": "So "}),), hold=True)], ids=["before the first event", "in mid-answer"]
 )
-async def test_when_a_client_leaves_its_provider_is_left_within_250_ms(workspace: Workspace, reply: Reply) -> None:
+async def test_provider_is_left_when_its_client_leaves(workspace: Workspace, reply: Reply) -> None:
     """The median of nine."""
     async with provider(reply) as upstream:
         workspace.write("routes.yaml", routes(direct_target(upstream.base)))
@@ -142,7 +142,7 @@ async def wait_long(text: str) -> str:
 
 
 @timed
-async def test_when_a_client_leaves_its_tool_is_ended_within_250_ms(workspace: Workspace, tmp_path: Path) -> None:
+async def test_tool_is_ended_when_its_client_leaves(workspace: Workspace, tmp_path: Path) -> None:
     """And the model is not asked again: nothing is billed for who has left."""
     runs = tmp_path / "runs"
     workspace.write("tools/waiting.py", WAITS.format(path=str(runs)))

@@ -337,7 +337,7 @@ async def test_a_request_leaves_one_line_in_the_log(workspace: Workspace, caplog
     assert "\n" not in line
 
 
-async def test_a_thing_nobody_foresaw_is_a_500_without_details(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected_exception_is_a_500_without_details(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     """A bug is told to the client as a code; the log says where, not what it said."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: broken.j2\n").write("pipelines/broken.j2", "{{ 1 / params.zero }}")
     workspace.write("routes.yaml", routes(HI))
@@ -500,7 +500,7 @@ async def wait_long() -> str:
                 await asyncio.sleep(0)
 
 
-async def test_what_arrives_together_leaves_together(workspace: Workspace) -> None:
+async def test_events_that_arrive_together_leave_in_one_write(workspace: Workspace) -> None:
     """Events that are at hand go out in one write: fifty of a script without pauses are one chunk on the wire."""
     lines = ", ".join(f"{{text: w{index}}}" for index in range(50))
     workspace.write("routes.yaml", routes(f"a: {{script: [{lines}, {{pause: 10ms}}, {{text: end}}]}}"))

@@ -118,7 +118,7 @@ async def test_nothing_runs_nothing_is_waited_for(workspace: Workspace) -> None:
 
 
 @timed
-async def test_the_same_signal_again_ends_it_sooner(workspace: Workspace) -> None:
+async def test_second_signal_ends_the_process_at_once(workspace: Workspace) -> None:
     """Ctrl-C twice: what runs is told that it ends, and the process does not wait for `drain`."""
     workspace.write("routes.yaml", TARGETS.replace("1500ms", "300s"))
     async with process(workspace.root) as router:

@@ -40,7 +40,7 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_one_that_is_left_alone_is_known_to_the_others_for_as_long() -> None:
+async def test_hint_of_an_open_breaker_reaches_other_replicas_for_its_time() -> None:
     """And to be well again as soon as it is told; of other targets nothing is said."""
     async with redis_server() as server, replica(server) as (here, _), replica(server) as (there, _):
         other, stranger = there.of("a"), there.of("b")
@@ -76,7 +76,7 @@ def declared(server: RedisServer, one: Provider, other: Provider) -> str:
     return routes(targets, route, f"server: {{redis: '{server.url}'}}\n")
 
 
-async def test_what_one_replica_leaves_alone_another_asks_last(workspace: Workspace) -> None:
+async def test_target_left_alone_by_one_replica_is_asked_last_by_another(workspace: Workspace) -> None:
     """It had no failure of its own, and spends no request on finding out; where nobody else answers it asks all the same."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(redis_server())

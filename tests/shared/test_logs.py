@@ -9,7 +9,7 @@ import pytest
 
 from router.config.values import Secret
 from router.errors import ReplicaLost
-from router.shared import Batch, Ending, Found, Logs, Redis, new_id
+from router.shared import Batch, Found, LogEnd, Logs, Redis, new_id
 from router.shared.logs import ABSENT, HOLD
 from router.shared.redis import Command, key
 from tests.support.redis_cli import keys, said, until
@@ -88,7 +88,7 @@ async def read(where: Logs, what: Found, most: int = 10**9) -> list[int]:
     numbers: list[int] = []
     async with asyncio.timeout(240), aclosing(where.read(what)) as batches:
         async for batch in batches:
-            if isinstance(batch, Ending):
+            if isinstance(batch, LogEnd):
                 break
             assert batch.first <= len(numbers)
             numbers += [int(one) for one in batch.data.split()][len(numbers) - batch.first :]
@@ -98,7 +98,7 @@ async def read(where: Logs, what: Found, most: int = 10**9) -> list[int]:
     return numbers
 
 
-async def test_what_is_written_is_read_in_order_and_once() -> None:
+async def test_log_is_read_in_order_and_once() -> None:
     """From its start, also where it has begun long before, and to its end."""
     async with two() as (_, one, other):
         source = Counting()
@@ -116,7 +116,7 @@ async def test_what_is_written_is_read_in_order_and_once() -> None:
         assert await early == await read(other, log) == list(range(1400))
 
 
-async def test_what_is_offered_is_written_once_it_is_read() -> None:
+async def test_offered_log_is_written_once_it_is_read() -> None:
     """Until then Redis hears nothing of it; its reader has all of it, and whoever says it is told that somebody reads."""
     async with two() as (server, one, other):
         source = Counting()
@@ -135,7 +135,7 @@ async def test_what_is_offered_is_written_once_it_is_read() -> None:
         assert not [name for name in await keys(server) if name.endswith("{n}:now")]
 
 
-async def test_what_is_no_longer_offered_is_not_begun() -> None:
+async def test_withdrawn_offer_is_not_begun() -> None:
     """Whoever asks for it hears nothing; how long to wait for that is his affair."""
     async with two() as (_, one, other):
         source = Counting()
@@ -148,7 +148,7 @@ async def test_what_is_no_longer_offered_is_not_begun() -> None:
         assert source.held == []
 
 
-async def test_who_leaves_what_was_offered_says_so() -> None:
+async def test_reader_that_leaves_an_offer_ends_it() -> None:
     """At once: nobody goes on for a reader who has gone. As long as another reads it, it is held for that one."""
     async with two() as (server, one, other), logs(server) as (third, _):
         source = Counting()
@@ -177,7 +177,7 @@ async def test_a_stream_that_is_lost_is_lost_to_its_readers() -> None:
             await reading
 
 
-async def test_one_that_cannot_be_written_keeps_no_other_from_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_that_cannot_be_written_does_not_block_others(caplog: pytest.LogCaptureFixture) -> None:
     """It is given up, and told of."""
 
     class Broken(Counting):
@@ -226,7 +226,7 @@ async def test_news_of_what_was_given_up_stop_nothing() -> None:
         assert await read(other, await found(other, "next")) == list(range(5))
 
 
-async def test_what_was_begun_last_is_found() -> None:
+async def test_latest_log_is_found() -> None:
     """Whoever began it, and in whatever order Redis is told."""
     async with two() as (server, one, other):
         first = one.write("n", Counting(), lasts=60, keep=60)
@@ -247,7 +247,7 @@ async def test_what_was_begun_last_is_found() -> None:
 
 
 @pytest.mark.parametrize("what", ["restarted", "paused", "full", "key deleted"])
-async def test_whatever_happens_to_redis_a_reader_misses_nothing(what: str) -> None:
+async def test_reader_misses_nothing_when_redis_fails(what: str) -> None:
     """And has nothing twice: what is there tells where to go on."""
     async with two() as (server, one, other):
         source = Counting()

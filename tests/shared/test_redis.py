@@ -67,7 +67,7 @@ async def test_a_key_of_another_kind_is_refused_alone() -> None:
         assert redis.here
 
 
-async def test_one_that_is_not_there_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_absent_redis_costs_no_request_time(caplog: pytest.LogCaptureFixture) -> None:
     """It is found when it comes; the log says once that it is away."""
     async with link(f"redis://127.0.0.1:{free_ports(1)[0]}/0") as redis:
         with pytest.raises(Away):
@@ -181,7 +181,7 @@ async def test_tls_holds_it_to_its_certificate(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-async def test_who_leaves_breaks_nothing() -> None:
+async def test_cancelled_caller_leaves_no_answer_behind() -> None:
     """A caller that is cancelled in the middle leaves no answer behind for the next."""
     async with linked() as (_, redis):
         for number in range(200):
@@ -257,7 +257,7 @@ async def always_late(seconds: float) -> AsyncGenerator[list[None], None]:
 
 
 @pytest.mark.usefixtures("patient")
-async def test_it_is_closed_with_its_last_holder() -> None:
+async def test_connection_is_closed_with_its_last_holder() -> None:
     """Whoever waits is let go; nothing is left."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
@@ -281,7 +281,7 @@ async def test_it_is_closed_with_its_last_holder() -> None:
 
 
 @pytest.mark.usefixtures("patient")
-async def test_whoever_waits_is_let_go_when_it_is_closed() -> None:
+async def test_waiting_caller_is_released_when_redis_is_closed() -> None:
     """Also those whose command is on its way."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))

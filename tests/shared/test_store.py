@@ -24,7 +24,7 @@ async def store() -> AsyncGenerator[tuple[RedisStore, RedisServer], None]:
         await redis.close()
 
 
-async def test_what_is_put_is_there_for_its_time() -> None:
+async def test_stored_value_is_there_for_its_time() -> None:
     """As it was put, to the byte; then it is gone. No key is left behind for ever."""
     async with store() as (held, server):
         assert await held.get("a") is None

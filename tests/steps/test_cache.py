@@ -98,7 +98,7 @@ def asking(**more: object) -> Ask:
     return replace(ASK, cache=CacheControl(**more))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-async def test_what_was_answered_is_given_again() -> None:
+async def test_answer_is_replayed_from_the_cache() -> None:
     """Event for event; nobody is asked, nothing was tried or spent for it, and it says how old it is."""
     model = Model()
     answer = kept(model)
@@ -155,7 +155,7 @@ NOT_KEPT: dict[str, tuple[Event | RouterError, ...]] = {
 
 
 @pytest.mark.parametrize("name", NOT_KEPT)
-async def test_what_is_no_whole_answer_is_never_given_again(name: str) -> None:
+async def test_incomplete_answer_is_never_replayed(name: str) -> None:
     """Each is asked anew; what came of it the first time is in nobody's answer."""
     model = Model(*NOT_KEPT[name])
     answer = kept(model, last_resort=frozenset({"demo"}))
@@ -225,7 +225,7 @@ async def test_all_who_ask_at_once_share_one_call() -> None:
     assert [end.attempts for end in ends if isinstance(end, Finish) and end.attempts] == [(OK,)]
 
 
-async def test_what_was_tried_is_told_to_the_last_to_leave() -> None:
+async def test_attempts_are_reported_to_the_last_to_leave() -> None:
     """Where nobody stays to the end: to one of them, once."""
     model = Model()
     model.hold = asyncio.Event()
@@ -247,7 +247,7 @@ async def test_what_was_tried_is_told_to_the_last_to_leave() -> None:
     assert (began.tried, joined.tried) == ([], [[running]])
 
 
-async def test_what_was_spent_is_told_although_who_began_has_left() -> None:
+async def test_cost_is_reported_although_the_first_caller_left() -> None:
     """Somebody pays for every call that comes to its end: to ask, be joined and leave is not free of charge for both."""
     model = Model()
     model.hold = asyncio.Event()
@@ -288,7 +288,7 @@ async def test_callers_do_not_share_a_call() -> None:
     assert asked == [3, 1]
 
 
-async def test_no_cache_asks_anew_and_is_kept() -> None:
+async def test_request_with_no_cache_asks_anew_and_stores_the_answer() -> None:
     """Neither what is kept nor what is under way will do; what comes of it takes the place of what was kept."""
     model = Model()
     answer = kept(model)
@@ -303,7 +303,7 @@ async def test_no_cache_asks_anew_and_is_kept() -> None:
     assert model.asked == 4
 
 
-async def test_no_store_keeps_nothing_and_shares_nothing_of_its_own() -> None:
+async def test_request_with_no_store_neither_stores_nor_shares() -> None:
     """What is kept already may be given to it."""
     model = Model()
     answer = kept(model)
@@ -352,7 +352,7 @@ class Shelf:
         self.value = value
 
 
-async def test_what_cannot_be_read_is_not_there() -> None:
+async def test_unreadable_entry_counts_as_missing() -> None:
     """Another release's, a stranger's, half an answer: it is asked anew, and what came takes its place."""
     shelf = Shelf()
 
@@ -410,7 +410,7 @@ async def test_an_answer_that_is_too_long_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("leave", [lambda: asyncio.timeout(0.01), lambda: asyncio.timeout(0)])
-async def test_who_is_cancelled_leaves_nothing_behind(leave: Callable[[], asyncio.Timeout]) -> None:
+async def test_cancelled_caller_leaves_no_task_or_call_behind(leave: Callable[[], asyncio.Timeout]) -> None:
     """Neither a task nor an open call, whenever it comes."""
     model = Model()
     model.hold = asyncio.Event()

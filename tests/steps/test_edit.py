@@ -39,7 +39,7 @@ def trimmed(strip: str | None, limit: int | None, pieces: list[str]) -> str:
 
 
 @pytest.mark.parametrize("case", EDITED)
-def test_what_an_edit_leaves(case: tuple[str | None, int | None, str]) -> None:
+def test_edit_is_equal_however_the_text_is_cut(case: tuple[str | None, int | None, str]) -> None:
     """In one piece, and cut at every place, and one character at a time."""
     strip, limit, text = case
     assert trimmed(strip, limit, [text]) == EDITED[case]

@@ -34,7 +34,7 @@ KEPT: dict[str, tuple[list[Message], int, list[Message]]] = {
 
 
 @pytest.mark.parametrize("what", KEPT)
-def test_what_is_kept(what: str) -> None:
+def test_history_keeps_the_last_messages_from_a_question_on(what: str) -> None:
     """The last `keep`, beginning with a question."""
     messages, keep, expected = KEPT[what]
     assert list(shortened(tuple(messages), keep)) == expected

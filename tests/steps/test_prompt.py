@@ -30,7 +30,7 @@ SEEN = {
 
 
 @pytest.mark.parametrize("template", SEEN)
-def test_what_a_template_sees(template: str) -> None:
+def test_template_sees_messages_parameters_and_fields(template: str) -> None:
     """Messages, parameters and fields."""
     assert rendered(template, kind="code") == SEEN[template]
 
@@ -77,7 +77,7 @@ def test_a_missing_field_is_missing_whatever_is_done_with_it(use: str) -> None:
 
 
 @pytest.mark.parametrize("template", ["{{ messages[9] }}", "{{ ask['<b>'] }}", "{{ ask['" + "x" * 65 + "'] }}"])
-def test_what_is_no_name_is_not_told(template: str) -> None:
+def test_undefined_variable_is_reported_only_by_its_field_name(template: str) -> None:
     """A place in a list, or a text of the request's own, is no field's name."""
     with pytest.raises(BadAsk) as caught:
         rendered(template)
@@ -91,7 +91,7 @@ def test_a_field_of_another_kind_is_its_senders_doing() -> None:
 
 
 @given(st.text())
-def test_what_users_write_is_never_compiled(text: str) -> None:
+def test_text_of_users_is_never_compiled(text: str) -> None:
     """Braces, tags and all stay as they are."""
     ask = Ask(model="m", messages=(Message("user", ("{{ 7*7 }}{% for %}" + text,)),))
     assert rendered("<{{ messages[0].text }}>", ask) == "<{{ 7*7 }}{% for %}" + text + ">"

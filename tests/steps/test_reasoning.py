@@ -29,7 +29,7 @@ SPOKEN: dict[str, list[Event]] = {
 
 
 @pytest.mark.parametrize("what", SPOKEN)
-async def test_what_is_left_of_an_answer(what: str) -> None:
+async def test_hidden_reasoning_leaves_the_other_events_in_order(what: str) -> None:
     """The same events in the same order, without the thoughts."""
     asked: list[Ask] = []
 

@@ -224,7 +224,7 @@ TOLD: dict[str, tuple[str, dict[str, Json], str]] = {
 
 
 @pytest.mark.parametrize("what", TOLD)
-async def test_what_goes_wrong_is_told_to_the_model(what: str) -> None:
+async def test_failing_tool_becomes_an_error_result_for_the_model(what: str) -> None:
     """It becomes a result that is an error; the turn goes on; nothing of what was raised is shown."""
     name, arguments, sentence = TOLD[what]
     model = Model(wish(name, **arguments), DONE)
@@ -277,7 +277,7 @@ async def test_a_plain_function_runs_in_a_thread() -> None:
     assert await running == ("tool wait", False)
 
 
-async def test_whoever_stops_listening_stops_the_tools() -> None:
+async def test_closed_answer_cancels_its_running_tools() -> None:
     """Closing the answer while a tool runs cancels it, before the closing returns."""
     toolbox = box('''
         import asyncio

@@ -24,16 +24,16 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from router.access.address import counted
-from router.admin.operations import Admin
+from router.admin.operations import Operations
 from router.admin.siblings import Siblings
 from router.answering import replica
 from router.callers import Known
 from router.callers.keys import Keys, hashed, new
 from router.callers.tokens import usable
 from router.chat import Params
-from router.codec import Unreadable, decode, encode
+from router.codec import UnreadableEvents, decode, encode
 from router.config import declare
-from router.config.declaration import RequestBounds, Resume, Target
+from router.config.declaration import RequestBounds, Resume, TargetConfig
 from router.config.keys import ApiKey, KeyLines, Moment
 from router.config.limits import Count, Money
 from router.config.snapshot import Snapshot
@@ -68,12 +68,12 @@ from router.shared import Found
 from router.signature import Spelled, check, shape_of
 from router.steps.cache import _read as kept_answer
 from router.targets import anthropic, completions, gemini, gemini_reader, http, openai, sse
-from router.targets.connections import MOST_UNPACKED, MOST_WAITING, Connection, Cut
+from router.targets.connections import MAX_UNPACKED_BYTES, MAX_UNREAD_BYTES, Connection, Cut
 from router.targets.facts import facts_of
 from router.targets.fit import fit
 from router.targets.providers import PROVIDERS as KNOWN
 from router.targets.speech import Speech
-from router.targets.verdict import MOST_WAIT, verdict
+from router.targets.verdict import MAX_WAIT_S, verdict
 from router.wire import WIRES
 from tests.conftest import ROOT
 from tests.wire.readers import HEADING, READERS
@@ -184,7 +184,7 @@ FRAMES = st.lists(CHUNK.map(dumped) | OPENAI.map(dumped) | RAW.map(str.encode) |
 def answers_of_the_openai_wire(frames: list[bytes]) -> None:
     """They are events in their order, which every client can read and every provider can be told, or one of our errors."""
     speech = Speech("a")
-    _heard(speech, openai.Reader("a", speech), frames)
+    _heard(speech, openai.ChatReader("a", speech), frames)
 
 
 ANTHROPIC_DELTA = st.fixed_dictionaries(
@@ -237,7 +237,7 @@ ANTHROPIC: Made = st.fixed_dictionaries(
 def answers_of_anthropic(frames: list[bytes]) -> None:
     """The same of Anthropic's wire."""
     speech = Speech("a")
-    _heard(speech, anthropic.Reader("a", speech), frames)
+    _heard(speech, anthropic.MessageReader("a", speech), frames)
 
 
 PIECE: Made = st.fixed_dictionaries(
@@ -295,7 +295,7 @@ GOOGLE: Made = st.fixed_dictionaries(
 def answers_of_gemini(frames: list[bytes]) -> None:
     """The same of Google's wire."""
     speech = Speech("a")
-    _heard(speech, gemini_reader.Reader("a", speech), frames)
+    _heard(speech, gemini_reader.GeminiReader("a", speech), frames)
 
 
 MESSAGE: Made = st.fixed_dictionaries(
@@ -318,14 +318,14 @@ def answers_without_a_stream(data: bytes) -> None:
         speech = Speech("a")
         reader = lane.Reader("a", speech)
         try:
-            reader.whole(data)
+            reader.complete(data)
             events = list(speech.end())
         except TargetError:
             continue
         _told(events)
 
 
-def _heard(speech: Speech, reader: http.Reader, frames: list[bytes]) -> None:
+def _heard(speech: Speech, reader: http.AnswerReader, frames: list[bytes]) -> None:
     events: list[Event] = []
     for data in frames:
         framed = b"data: " + data.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n\n"
@@ -338,7 +338,7 @@ def _heard(speech: Speech, reader: http.Reader, frames: list[bytes]) -> None:
     _told(events)
 
 
-PROVIDERS = (Target(model=Name("openai/x")), Target(model=Name("anthropic/x")), Target(model=Name("gemini/x")))
+PROVIDERS = (TargetConfig(model=Name("openai/x")), TargetConfig(model=Name("anthropic/x")), TargetConfig(model=Name("gemini/x")))
 
 
 def _told(events: list[Event]) -> None:
@@ -442,8 +442,8 @@ def responses_of_providers(pieces: list[bytes]) -> None:
             assert 200 <= connection.status < 1000
             while piece := await connection.read():
                 total += len(piece)
-                assert len(piece) <= MOST_UNPACKED + MOST_WAITING
-        assert total <= MOST_UNPACKED * len(pieces)
+                assert len(piece) <= MAX_UNPACKED_BYTES + MAX_UNREAD_BYTES
+        assert total <= MAX_UNPACKED_BYTES * len(pieces)
         assert not connection.usable
 
     asyncio.run(read())
@@ -468,7 +468,7 @@ def refusals_of_providers(status: int, told: str, headers: dict[str, str]) -> No
     """Each is an error of ours, that waits for a time there is."""
     error = verdict("a", status, told, headers)
     wait = getattr(error, "retry_after", None)
-    assert wait is None or 0 <= wait <= MOST_WAIT
+    assert wait is None or 0 <= wait <= MAX_WAIT_S
 
 
 # What clients send.
@@ -686,7 +686,7 @@ def requests_at_the_door(pieces: list[bytes]) -> None:
                 break
             door.data_received(piece)
             await asyncio.sleep(0)
-            assert len(door.pipeline) <= Door.MOST_AHEAD
+            assert len(door.pipeline) <= Door.MAX_PIPELINED
         for _ in range(4 * len(pieces) + 8):
             await asyncio.sleep(0)
         door.connection_lost(None)
@@ -876,7 +876,7 @@ KEPT: Made = (
 @given(KEPT)
 def events_that_were_kept(data: bytes) -> None:
     """They are events, which can be kept again and which every client can be told, or they are unreadable."""
-    with contextlib.suppress(Unreadable):
+    with contextlib.suppress(UnreadableEvents):
         events = decode(data)
         assert decode(encode(events)) == events
         for wire in WIRES.values():
@@ -897,7 +897,7 @@ def answers_that_were_kept(data: bytes) -> None:
     kept = kept_answer(data)
     if kept is not None:
         assert 0 <= kept.age < math.inf
-        first, *_, last = kept.told()
+        first, *_, last = kept.replayed()
         assert isinstance(first, Start)
         assert isinstance(last, Finish)
         assert (first.cache, first.age, last.cache) == ("hit", kept.age, "hit")
@@ -929,7 +929,7 @@ def heads_of_logs(data: bytes) -> None:
     """Each is an answer of another replica, which can be told in every dialect, or unreadable."""
     try:
         echo = replica._recorded(Found("name", "id", "replica", data), Resume())
-    except Unreadable:
+    except UnreadableEvents:
         return
     for name, wire in WIRES.items():
         encoder = wire.encoder(echo.heading)
@@ -949,7 +949,7 @@ LINE: Made = QUESTIONS.map(dumped) | st.binary(max_size=30) | deep("[", "]").map
 
 
 @cache
-def _admin() -> Admin:
+def _admin() -> Operations:
     texts = {
         "routes.yaml": "targets: {a: {script: [{text: Hi}]}}\nroutes: {chat: {pipeline: chat, targets: [a]}}\n",
         "pipelines/chat.yaml": "steps: []\n",

@@ -90,7 +90,7 @@ async def read(router: Process, pages: list[str], operator: dict[str, str]) -> l
 
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
-async def test_no_secret_is_in_any_byte_the_process_emits(workspace: Workspace, lane: str) -> None:
+async def test_secret_is_in_no_byte_the_process_emits(workspace: Workspace, lane: str) -> None:
     """Keys from the file, the environment and a secret file; an admin key; a collector's token, a Redis' password, the secret of callers' tokens, and
     those; tool servers' secrets; an edit that cannot be served. All of the output, every page, and every byte that a collector of traces gets.
     """

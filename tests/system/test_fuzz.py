@@ -18,7 +18,7 @@ BRIEFLY = settings(
 
 
 @pytest.mark.parametrize("reader", FUZZERS)
-def test_whatever_comes_is_read_or_refused(reader: str) -> None:
+def test_arbitrary_input_is_read_or_refused(reader: str) -> None:
     """What each fuzzer says."""
     BRIEFLY(FUZZERS[reader])()
 
@@ -30,7 +30,7 @@ def test_an_event_that_never_ends_is_not_held(line: bytes) -> None:
 
 
 @pytest.mark.parametrize("line", [b"\n", b": ping\n", b"event: x\n", b"\r", b"data: x\n\n"])
-def test_what_is_no_data_is_not_held(line: bytes) -> None:
+def test_bytes_that_are_no_data_are_not_held(line: bytes) -> None:
     """However much of it comes: this is three times as much as may be held of it, at least."""
     assert most_held(line, None, 2_000) < 64 * 1024
 

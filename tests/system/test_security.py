@@ -94,7 +94,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model[:20])
-async def test_only_declared_ids_name_a_route(workspace: Workspace, model: str) -> None:
+async def test_route_is_named_by_a_declared_id_alone(workspace: Workspace, model: str) -> None:
     """Neither a target, nor a provider's model, nor anything else: 404, and what was asked for is not repeated."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
@@ -169,7 +169,7 @@ async def test_a_page_may_read_what_its_exact_origin_allows(workspace: Workspace
     "server",
     ["server: {cors: {origins: ['*']}}", "server: {cors: {origins: ['https://*.example.com']}}", "server: {cors: {origins: ['null']}}"],
 )
-def test_no_origin_stands_for_others(workspace: Workspace, server: str) -> None:
+def test_origin_with_a_star_is_refused(workspace: Workspace, server: str) -> None:
     """A star is refused when the file is loaded."""
     workspace.write("routes.yaml", routes(HI, more=server + "\n"))
     with pytest.raises(ConfigError):
@@ -231,7 +231,7 @@ BREAKS = ["a\r\nset-cookie: x=1", "a\nx-evil: 1", "a\rb", "a\x00b", "a b", "ü",
 
 
 @pytest.mark.parametrize("name", BREAKS, ids=repr)
-def test_no_name_of_the_configuration_breaks_a_header(workspace: Workspace, name: str) -> None:
+def test_name_with_a_line_break_is_refused_at_load(workspace: Workspace, name: str) -> None:
     """Targets stand in headers: a name with a line break is refused when the file is loaded, in a script's too."""
     written = json.dumps(name)
     targets = f"{written}: {{script: [{{text: Hi}}]}}"
@@ -245,7 +245,7 @@ def test_no_name_of_the_configuration_breaks_a_header(workspace: Workspace, name
 
 @pytest.mark.parametrize("name", BREAKS, ids=repr)
 @pytest.mark.parametrize("lane", LANES)
-async def test_no_word_of_a_provider_breaks_a_header(workspace: Workspace, lane: str, name: str) -> None:
+async def test_word_of_a_provider_cannot_break_a_header(workspace: Workspace, lane: str, name: str) -> None:
     """Its model's name, its ids and its reasons may hold what they like."""
     frames = [frame.replace(b'"fake"', json.dumps(name).encode()).replace(b'"c1"', json.dumps(name).encode()) for frame in text("Hi")]
     async with provider(Reply(frames)) as fake:
@@ -275,7 +275,7 @@ def test_certificates_are_always_checked() -> None:
 
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
-async def test_no_proxy_of_the_environment_is_asked(workspace: Workspace, lane: str) -> None:
+async def test_proxy_of_the_environment_is_not_asked(workspace: Workspace, lane: str) -> None:
     """A provider is asked at its own address, whatever variables say: its key goes to nobody else."""
     asked: list[bytes] = []
 

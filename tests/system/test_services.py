@@ -21,7 +21,7 @@ async def said(server: RedisServer, *command: str) -> bytes:
             writer.transport.abort()
 
 
-async def test_it_answers_and_keeps_nothing_over_a_restart() -> None:
+async def test_redis_for_tests_answers_and_keeps_nothing_over_a_restart() -> None:
     async with redis_server() as server:
         assert await said(server, "SET", "a", "1") == b"+OK\r\n"
         await server.daemon.kill()
@@ -62,7 +62,7 @@ async def test_nothing_stays_after_a_test_that_fails() -> None:
         os.kill(pid, 0)
 
 
-async def test_where_it_may_not_install_it_says_what_is_missing_and_fails_nothing(tmp_path: Path) -> None:
+async def test_script_without_permission_names_the_missing_packages_and_succeeds(tmp_path: Path) -> None:
     """`make test` goes on: not root, no apt-get, an apt-get without a network."""
     script = str(ROOT / "tests/support/services.sh")
     for name in ("mktemp", "timeout", "tail", "rm", "chmod"):

@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from router.chat import Ask, Message
-from router.config.declaration import Target
+from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
 from router.targets import litellm
 from tests.support.egress import ForwardProxy, proxying
@@ -49,7 +49,7 @@ async def asked(company: str, base: str, proxy: Secret | None = None) -> list[st
     """The hosts that questions to one provider reach."""
     reached.clear()
     for name in NAMES:
-        declared = Target(model=Name(f"{company}/{name}"), api_base=base, api_key=Secret("sk-test"), proxy=proxy)
+        declared = TargetConfig(model=Name(f"{company}/{name}"), api_base=base, api_key=Secret("sk-test"), proxy=proxy)
         with suppress(Exception):
             async with asyncio.timeout(240), aclosing(litellm.answer("a", declared, 3)(ASK)) as events:
                 async for _ in events:

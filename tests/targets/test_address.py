@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from router.config.declaration import Target
+from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
 from router.errors import Misfit
 from router.targets import Connections, anthropic, openai
@@ -57,7 +57,7 @@ def url_of(model: str, base: str) -> str:
     """Where a target with this address would be asked."""
     connections = Noted()
     lane = anthropic if model.startswith("anthropic/") else openai
-    lane.answer("a", Target(model=Name(model), api_base=base, api_key=Secret("sk-a")), 3, connections)
+    lane.answer("a", TargetConfig(model=Name(model), api_base=base, api_key=Secret("sk-a")), 3, connections)
     return connections.urls[0]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from router.chat import Ask, Call, Choice, File, Json, Message, Params, Result, ToolSpec
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
@@ -115,7 +115,7 @@ def asked(ask: Ask) -> dict[str, Json]:
     return made
 
 
-def test_it_thinks_before_its_first_call() -> None:
+def test_thinking_is_asked_for_before_the_first_call() -> None:
     """With a budget on top of the limit, and no sampling parameters; not between calls, whose thoughts are not kept."""
     thinking = Ask(model="m", messages=HI.messages, params=Params(reasoning_effort="low", temperature=0, max_tokens=100))
     made = asked(thinking)
@@ -240,7 +240,7 @@ async def test_later_count_does_not_shrink_an_earlier_one(what: str) -> None:
 ANSWERED = b'{"content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}'
 
 
-async def test_no_stream_at_all() -> None:
+async def test_whole_message_is_read_like_a_stream() -> None:
     """A whole message is an answer too."""
     async with provider(Reply(body=ANSWERED)) as fake:
         assert await heard(declared(fake.base)) == [START, Text("Hi"), Finish("stop", Usage(1, 2))]
@@ -278,7 +278,7 @@ WRONG: dict[str, tuple[Reply, str, str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-async def test_what_goes_wrong_is_one_of_ours(what: str) -> None:
+async def test_failure_becomes_an_error_of_the_router(what: str) -> None:
     """By its type; nothing of what was said is in it."""
     reply, kind, outcome = WRONG[what]
     async with provider(reply) as fake:

@@ -3,7 +3,7 @@
 import pytest
 
 from router.chat import Ask, Call, Choice, File, Message, Result
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import TargetRefused
 from router.targets import completions, litellm

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from router.chat import Ask, Message
-from router.config.declaration import Target
+from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDenied
 from router.events import Text
 from router.targets import openai
-from router.targets.connections import MOST_HEAD, MOST_WAITING, Connection, Connections, Cut
+from router.targets.connections import MAX_HEAD_BYTES, MAX_UNREAD_BYTES, Connection, Connections, Cut
 from tests.support.provider import Provider, Reply, text
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
@@ -150,7 +150,7 @@ async def test_a_body_that_breaks_off_is_told(how: str) -> None:
 @pytest.mark.parametrize(
     "said", [b"", b"HTTP/1.1 2", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\n" + b"x: %b\r\n" % (b"y" * 1000) * 70]
 )
-async def test_what_is_no_response_is_told(said: bytes) -> None:
+async def test_input_that_is_no_response_is_an_error(said: bytes) -> None:
     """A connection closed before its status, another protocol, headers without end."""
     async with serving(said, close=True) as (server, connections):
         with pytest.raises((OSError, Cut)):
@@ -186,7 +186,7 @@ async def test_head_without_end_is_cut_off(how: str, monkeypatch: pytest.MonkeyP
     async with serving(begin + more * 4096, close=True) as (server, connections):
         with pytest.raises(Cut):
             await read(await asked(server, connections))
-    assert sum(taken) <= MOST_HEAD + 2 * 256 * 1024  # a read of asyncio's that begins with body, and one that goes beyond the bound
+    assert sum(taken) <= MAX_HEAD_BYTES + 2 * 256 * 1024  # a read of asyncio's that begins with body, and one that goes beyond the bound
 
 
 async def test_large_body_is_no_head_without_end() -> None:
@@ -201,7 +201,7 @@ async def test_large_body_is_no_head_without_end() -> None:
         response.release()
 
 
-async def test_who_leaves_early_closes_the_connection() -> None:
+async def test_reader_that_leaves_early_closes_the_connection() -> None:
     """The provider must not go on writing for nobody."""
     async with serving(OK + b"content-length: 9\r\n\r\nhello") as (server, connections):
         response = await asked(server, connections)
@@ -223,7 +223,7 @@ async def test_a_connection_the_server_has_closed_is_not_used() -> None:
 
 async def test_a_slow_reader_slows_the_provider() -> None:
     """Little more than the bound is held for it, and nothing is lost."""
-    size = 40 * MOST_WAITING
+    size = 40 * MAX_UNREAD_BYTES
     async with serving(OK + b"content-length: %d\r\n\r\n%b" % (size, b"x" * size)) as (server, connections):
         response = await asked(server, connections)
         first = await response.read()
@@ -231,7 +231,7 @@ async def test_a_slow_reader_slows_the_provider() -> None:
         assert len(first) + len(await read(response)) == size
 
 
-async def test_nobody_there_is_an_oserror() -> None:
+async def test_refused_connection_is_an_oserror() -> None:
     """A port that nobody listens on."""
     async with serving(WHOLE) as (server, connections):
         pass
@@ -315,7 +315,7 @@ async def test_a_question_as_the_server_gets_it() -> None:
         ("http://host/v1", {"authorization": "Bearer ключ"}),
     ],
 )
-def test_what_cannot_be_asked_is_a_misfit(url: str, headers: dict[str, str]) -> None:
+def test_unaskable_address_is_a_misfit(url: str, headers: dict[str, str]) -> None:
     """Told when the configuration is loaded."""
     with pytest.raises(Misfit):
         Connections().endpoint(url, headers, 3)
@@ -359,7 +359,9 @@ async def test_a_certificate_is_held_to_its_name_and_its_signer(
     fake = Provider([Reply(text("Hello"))])
     server = await asyncio.start_server(fake.serve, "127.0.0.1", 0, ssl=context)
     connections = Connections()
-    target = Target(model=Name("openai/x"), api_base=f"https://{host}:{server.sockets[0].getsockname()[1]}/v1", api_key=Secret("sk-a"))
+    target = TargetConfig(
+        model=Name("openai/x"), api_base=f"https://{host}:{server.sockets[0].getsockname()[1]}/v1", api_key=Secret("sk-a")
+    )
     ask = Ask(model="m", messages=(Message("user", ("Hi",)),))
     try:
         async with aclosing(openai.answer("a", target, 3, connections)(ask)) as events:

@@ -90,7 +90,7 @@ def test_counts_of_a_chat_completion_are_brought_to_one_form(who: str) -> None:
     """On the OpenAI wire, in a frame of its own."""
     counted, usage = CHAT[who]
     speech = Speech("a")
-    openai.Reader("a", speech).frame(json.dumps({"choices": [], "usage": counted}).encode())
+    openai.ChatReader("a", speech).frame(json.dumps({"choices": [], "usage": counted}).encode())
     assert speech.used == usage
 
 
@@ -98,7 +98,7 @@ def test_counts_of_groq_stand_in_a_place_of_their_own() -> None:
     """`x_groq.usage`, on the last chunk."""
     speech = Speech("a")
     told = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}}
-    openai.Reader("a", speech).frame(json.dumps({"choices": [], "x_groq": {"usage": told}}).encode())
+    openai.ChatReader("a", speech).frame(json.dumps({"choices": [], "x_groq": {"usage": told}}).encode())
     assert speech.used == Usage(9, 4, 8)
 
 
@@ -112,7 +112,7 @@ def test_counts_of_a_response_are_brought_to_one_form() -> None:
         "output_tokens_details": {"reasoning_tokens": 14},
     }
     frame = {"type": "response.completed", "response": {"status": "completed", "usage": usage}}
-    responses.Reader("a", speech).frame(json.dumps(frame).encode())
+    responses.ResponseReader("a", speech).frame(json.dumps(frame).encode())
     assert speech.used == Usage(366, 59, 256, 64, 14)
 
 
@@ -146,7 +146,7 @@ def test_counts_of_a_message_keep_the_largest_of_the_caches(case: str) -> None:
     """On Anthropic's wire the caches stand beside the input, and the last count may leave them out."""
     begun, ended, usage = ANTHROPIC[case]
     speech = Speech("a")
-    reader = anthropic.Reader("a", speech)
+    reader = anthropic.MessageReader("a", speech)
     for frame in (
         {"type": "message_start", "message": {"usage": begun}},
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": ended},

@@ -66,19 +66,19 @@ ASKED: dict[str, list[tuple[str, dict[str, object]]]] = {
 
 
 @pytest.mark.parametrize("question", ASKED)
-def test_which_tools_it_asks_for(question: str) -> None:
+def test_demo_asks_for_the_tools_the_question_needs(question: str) -> None:
     """Each that the question wants, with the place or the sum that belongs to it."""
     assert calls(ask(question)) == ASKED[question]
 
 
-def test_it_asks_for_granted_tools_only() -> None:
+def test_demo_asks_for_granted_tools_alone() -> None:
     """Of two that the question wants, the one that the route grants; without any it talks."""
     assert calls(ask("weather and time in Rome, and 1+1", tools=("get_time",))) == [("get_time", {"place": "Rome"})]
     assert calls(ask("weather and time in Rome, and 1+1", tools=())) == []
 
 
 @pytest.mark.parametrize(("question", "thought"), [("weather in Rome", "A tool can tell. "), ("Hello", "I can say that myself. ")])
-def test_it_thinks_before_it_speaks(question: str, thought: str) -> None:
+def test_demo_thinks_before_it_speaks(question: str, thought: str) -> None:
     """One thought, first."""
     first, *rest = lines(ask(question))
     assert first.thought == f"The user wants to know something. {thought}"
@@ -86,7 +86,7 @@ def test_it_thinks_before_it_speaks(question: str, thought: str) -> None:
     assert not any(line.thought for line in rest)
 
 
-def test_it_says_what_it_is() -> None:
+def test_demo_says_what_it_is() -> None:
     """With the user's own words, on one line and shortened; without, where there are none."""
     assert "You wrote: “Hi you”." in said(ask(" Hi\n\nyou "))
     assert f"You wrote: “{'x' * 200}”." in said(ask("x" * 5_000))
@@ -141,7 +141,7 @@ def test_demo_says_why_no_model_answered(tried: tuple[tuple[str, str], ...], pos
     assert said(question, post).split("\n\n")[2] == words + "\n"
 
 
-def test_it_answers_the_last_question() -> None:
+def test_demo_answers_the_last_question() -> None:
     """What was asked and found before does not count."""
     found = Message("tool", (Result("c", "get_weather", "Rome: 20°C"),))
     before = ("weather in Rome", found, Message("assistant", ("20°C",)))
@@ -149,7 +149,7 @@ def test_it_answers_the_last_question() -> None:
     assert "You wrote: “Thanks”." in said(ask(*before, "Thanks"))
 
 
-def test_it_tells_what_came_of_its_tools() -> None:
+def test_demo_repeats_the_results_of_its_tools() -> None:
     """All results since the question, errors too, and no tool is asked for again."""
     found = Message("tool", (Result("c1", "get_weather", "Rome: 20°C"), Result("c2", "get_time", {"hour": 9})))
     failed = Message("tool", (Result("c3", "calculate", "The tool failed.", is_error=True),))
@@ -170,7 +170,7 @@ TITLES = {
 
 
 @pytest.mark.parametrize("question", TITLES)
-def test_it_makes_titles(question: str) -> None:
+def test_demo_makes_titles(question: str) -> None:
     """Of the first words, without quotes, colons or a full stop; no thoughts, no tools."""
     assert [(line.text, line.call) for line in lines(ask(question, model="title-model"))] == [(TITLES[question], None)]
 
@@ -194,7 +194,7 @@ def artifact(topic: str, kind: Json) -> str:
 
 
 @pytest.mark.parametrize("topic", HOSTILE)
-def test_its_documents_are_what_they_say(topic: str) -> None:
+def test_demo_writes_documents_of_the_kind_asked_for(topic: str) -> None:
     """Whatever the topic: Markdown with one heading that bears it, Python that runs, CSV of three columns."""
     told = " ".join(topic.split()) or "Demo"
     text, code, sheet = (artifact(topic, kind) for kind in ("text", "code", "sheet"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from router.config.declaration import Target
+from router.config.declaration import TargetConfig
 from router.config.facts import FactsConfig
 from router.config.values import Name
 from router.targets.facts import PENALTIES, SAMPLING, Facts, facts_of
@@ -14,7 +14,7 @@ from router.targets.table import entries
 
 def facts(model: str, **declared: Any) -> Facts:
     """The facts of a target."""
-    return facts_of(Target(model=Name(model), **declared))
+    return facts_of(TargetConfig(model=Name(model), **declared))
 
 
 FAMILIES = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import ConfigError, Misfit
 from router.targets import Connections, open_target

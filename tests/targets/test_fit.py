@@ -9,7 +9,7 @@ from router.chat import Ask, Effort, File, Message, Params, ToolSpec
 from router.errors import ParameterMissed
 from router.targets.facts import PENALTIES, SAMPLING, Facts
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
-from router.targets.speech import UNBOUND, Bounds
+from router.targets.speech import UNBOUND, AnswerLimits
 
 ALL = SAMPLING | PENALTIES | {"seed", "stop", "reasoning_effort"}
 THINKING = Facts(efforts=("low", "medium", "high"), always_thinks=True)
@@ -86,15 +86,15 @@ def test_refused_stop_is_kept_by_cutting() -> None:
     facts = Facts(refuses=frozenset({"stop"}))
     made = fitted(facts, stop=("END",))
     assert (made.stop, made.cut, made.omitted) == ((), ("END",), ())
-    assert made.bounds(facts) == Bounds(("END",), None)
+    assert made.bounds(facts) == AnswerLimits(("END",), None)
     assert fitted(facts).bounds(facts) is UNBOUND
 
 
 def test_limit_without_a_name_is_enforced_here() -> None:
     """And a limit above what the model writes is what it writes."""
     facts = Facts(limit="none", max_output=100)
-    assert fitted(facts, max_tokens=500).bounds(facts) == Bounds((), 100)
-    assert fitted(facts).bounds(facts) == Bounds((), None)
+    assert fitted(facts, max_tokens=500).bounds(facts) == AnswerLimits((), 100)
+    assert fitted(facts).bounds(facts) == AnswerLimits((), None)
     assert fitted(Facts(max_output=100), max_tokens=500).max_tokens == 100
     assert fitted(Facts(max_output=100)).max_tokens is None
 

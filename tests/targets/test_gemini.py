@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from router.chat import Ask, Call, Choice, File, Message, Params, ReasoningState, Result, ToolSpec, issued_by
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import ContentFiltered, Misfit, TargetDown, TargetError, TargetRefused
 from router.events import Event, Finish, Order, Text, Thought, ToolCall, Usage
@@ -310,7 +310,7 @@ async def test_any_conversation_becomes_one_that_google_takes(name: str) -> None
 
 
 @given(CONVERSATIONS_OF_ALL_KINDS)
-def test_whatever_was_said_becomes_a_request_that_google_takes(messages: list[Message]) -> None:
+def test_any_conversation_becomes_a_request_that_google_takes(messages: list[Message]) -> None:
     """Ids, roles, calls, results and files in any order; and the same request each time."""
     facts = facts_of(target())
     ask = fitted(Ask(model="m", messages=tuple(messages), tools=(LOOK,)), rules_of_google("m"), "a")

@@ -57,7 +57,7 @@ BEGUN = b'event: message_start\ndata: {"type": "message_start", "message": {"usa
 STOP = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
 
 
-def read(lane: Callable[[str, Speech], http.Reader], body: bytes, size: int) -> list[Event]:
+def read(lane: Callable[[str, Speech], http.AnswerReader], body: bytes, size: int) -> list[Event]:
     """What a lane's reader makes of a body in pieces of that size."""
     speech, frames, seen = Speech("a"), sse.Events(), list[Event]()
     reader = lane("a", speech)
@@ -78,9 +78,9 @@ def test_error_is_the_same_wherever_the_stream_is_cut(shape: str, size: int) -> 
     told, kind, outcome = SHAPES[shape]
     half = frame({"type": "response.output_text.delta", "output_index": 0, "delta": "Half"})
     lanes = (
-        (openai.Reader, chunk({"content": "Half"}) + told + DONE),
-        (anthropic.Reader, BEGUN + told + STOP),
-        (responses.Reader, half + told + DONE),
+        (openai.ChatReader, chunk({"content": "Half"}) + told + DONE),
+        (anthropic.MessageReader, BEGUN + told + STOP),
+        (responses.ResponseReader, half + told + DONE),
     )
     for lane, body in lanes:
         for bytes_ in (body, body.replace(b"\n", b"\r\n")):
@@ -110,7 +110,7 @@ WELL = {
 
 
 @pytest.mark.parametrize("what", WELL)
-async def test_what_is_no_error_is_passed_over(what: str) -> None:
+async def test_frame_without_an_error_is_passed_over(what: str) -> None:
     """The answer goes on."""
     async with provider(Reply((chunk({"content": "He"}), WELL[what], chunk({"content": "llo"}), chunk({}, "stop"), DONE))) as fake:
         seen = await heard(declared(fake.base))

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from router.config.declaration import Target
+from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
 from router.events import Finish, Start, Text
 from router.targets import anthropic, openai
@@ -206,7 +206,7 @@ async def test_answer_whose_end_comes_later_leaves_its_connection_for_the_next(l
         return True
 
     async with serving(serve) as (server, connections, endpoint):
-        target = Target(model=Name(f"{lane}/m"), api_base=f"http://127.0.0.1:{endpoint.port}/v1", api_key=Secret("sk-a"))
+        target = TargetConfig(model=Name(f"{lane}/m"), api_base=f"http://127.0.0.1:{endpoint.port}/v1", api_key=Secret("sk-a"))
         answer = {"openai": openai.answer, "anthropic": anthropic.answer}[lane]("a", target, 3, connections)
         for _ in range(2):
             gate.clear()

@@ -20,7 +20,7 @@ import respx
 from httpx import Response
 
 from router.chat import Ask, Call, Effort, Message, Params, Result, ToolSpec
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, RouterError, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
@@ -194,7 +194,7 @@ async def test_a_connection_has_its_limit(tmp_path: Path) -> None:
             assert caught.value.outcome == "timeout_connect"
 
 
-async def test_nobody_there_is_a_connection_that_failed() -> None:
+async def test_refused_connection_is_a_failed_connection() -> None:
     """A port where nobody listens."""
     async with provider(Reply()) as fake:
         base = fake.base
@@ -485,7 +485,7 @@ def test_vertex_is_refused_where_googles_libraries_are_missing(monkeypatch: pyte
     litellm.check_model("vertex_ai/gemini-2.5-pro")
 
 
-async def test_its_proxy_is_never_imported() -> None:
+async def test_litellms_proxy_is_never_imported() -> None:
     """The library's own gateway stays where it is."""
     await litellm.library()
     assert "litellm" in sys.modules

@@ -16,7 +16,7 @@ import respx
 from httpx import AsyncClient, Response
 
 from router.chat import Ask, Json, Message, Params, ToolSpec
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import TargetRefused
 from router.events import Finish, Start, Text, Usage

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from router.chat import Ask, Call, Message, Params, ReasoningState, Result, ToolSpec
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
@@ -182,7 +182,7 @@ HEARD: dict[str, tuple[Reply, list[Event]]] = {
 
 
 @pytest.mark.parametrize("what", HEARD)
-async def test_what_is_made_of_it(what: str) -> None:
+async def test_stream_is_read_whatever_stands_around_it(what: str) -> None:
     """The answer is whole, whatever stands around it."""
     reply, expected = HEARD[what]
     async with provider(reply) as fake:
@@ -190,7 +190,7 @@ async def test_what_is_made_of_it(what: str) -> None:
     assert joined(event for event in seen if type(event).__name__ != "ToolInput") == joined(expected)
 
 
-async def test_what_comes_in_one_read_is_one_event() -> None:
+async def test_texts_of_one_read_are_one_event() -> None:
     """Pieces of text that come together leave together; what is between them keeps its place."""
     thought = chunk({"reasoning_content": "Hm"}), chunk({"reasoning_content": "."})
     called = chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look", "arguments": '{"at":1}'}}]})
@@ -265,7 +265,7 @@ WRONG: dict[str, tuple[Reply, str, str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-async def test_what_goes_wrong_is_one_of_ours(what: str) -> None:
+async def test_failure_becomes_an_error_of_the_router(what: str) -> None:
     """By its type; one request was sent; nothing of what was said is in it."""
     reply, kind, outcome = WRONG[what]
     async with provider(reply) as fake:
@@ -298,7 +298,7 @@ async def test_an_error_too_deep_to_be_told_is_one_of_ours() -> None:
                 await heard(declared(fake.base))
 
 
-async def test_nobody_there() -> None:
+async def test_closed_port_is_a_failed_connection() -> None:
     """A port where nobody listens."""
     async with provider(Reply()) as fake:
         base = fake.base
@@ -327,7 +327,7 @@ async def test_closing_early_closes_the_connection() -> None:
         (Declared(model=Name("hosted_vllm/x")), "hosted_vllm/ needs an address: write `api_base: http://host:port/v1`"),
     ],
 )
-async def test_what_is_missing_is_told_at_load(target: Declared, said: str) -> None:
+async def test_missing_setting_is_reported_at_load(target: Declared, said: str) -> None:
     """Not on the first question."""
     with pytest.raises(Misfit) as caught:
         openai.answer("a", target, 3, Connections())
@@ -378,7 +378,7 @@ async def test_ollama_is_asked_to_think_in_words_it_knows() -> None:
     assert fake.requests[0]["reasoning_effort"] == "low"
 
 
-async def test_what_a_provider_does_not_know_is_left_out() -> None:
+async def test_field_unknown_to_a_provider_is_left_out() -> None:
     """Some refuse a request that holds it."""
     ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0, seed=1, reasoning_effort="low"))
     async with provider(Reply(text("Hi"))) as fake:

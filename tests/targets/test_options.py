@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from router.chat import Ask, Json, Message, Params
 from router.config import declare, read
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.description import changes, describe, sentences
 from router.errors import ConfigError, TargetRefused

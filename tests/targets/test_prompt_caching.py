@@ -12,7 +12,7 @@ import pytest
 
 from router.chat import Ask, Call, File, Json, Message, ReasoningState, Result, ToolSpec
 from router.config import as_written
-from router.config.declaration import Target as TargetConfig
+from router.config.declaration import TargetConfig
 from router.config.snapshot import Snapshot
 from router.config.values import Name, Secret
 from router.description import changes, describe
@@ -321,7 +321,7 @@ async def test_claude_is_marked_through_litellm_too(workspace: Workspace) -> Non
     assert sum(one.eligible for one in fake.served) >= 9
 
 
-async def test_what_litellm_makes_of_a_tool_for_one_provider_no_other_is_told(workspace: Workspace) -> None:
+async def test_schema_trimmed_for_one_provider_is_intact_for_the_next(workspace: Workspace) -> None:
     """Gemini's schema lacks what Gemini does not know; Claude's is the same before and after."""
     async with caches() as fake:
         targets = "".join(

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from router.chat import Ask, Message
-from router.config.declaration import Target
+from router.config.declaration import TargetConfig
 from router.config.network import Certificates, Egress, proxy_of
 from router.config.values import Name, Secret
 from router.errors import TargetError
@@ -146,10 +146,10 @@ class Scene:
 
     proxy: ForwardProxy
     server: Seen
-    target: Target
+    target: TargetConfig
     connections: Connections
 
-    async def said(self, target: Target | None = None, connect: float = 60) -> str:
+    async def said(self, target: TargetConfig | None = None, connect: float = 60) -> str:
         """The answer's text, or the outcome of a try that brought none."""
         opened = open_target("a", target or self.target, connect, self.connections)
         try:
@@ -180,7 +180,7 @@ async def scene(
         names = {f"{host}:443" if scheme == "https" else host: server.port}
         async with proxying(ForwardProxy(names, login, fault), outer) as proxy:
             address = f"http{'s' * proxy_tls}://{shown}{'@' * bool(shown)}{proxy.address}"
-            target = Target(
+            target = TargetConfig(
                 model=Name(model_name),
                 api_base=f"{scheme}://{host}/v1",
                 proxy=Secret(address),
@@ -371,7 +371,7 @@ async def test_connection_made_under_other_settings_is_not_used(authority: Autho
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "models.localhost", "LOCALHOST.", "[::ffff:127.0.0.1]"])
-def test_this_machine_is_reached_without_the_proxy(host: str) -> None:
+def test_local_address_is_reached_without_the_proxy(host: str) -> None:
     """A proxy's loopback is another machine's."""
     over = Connections().over(Egress(proxy_of("http://proxy.test:3128")))
     here, away = over.endpoint(f"http://{host}:8000/v1", {}, 3), over.endpoint("http://10.0.0.7:8000/v1", {}, 3)
@@ -389,7 +389,7 @@ async def test_environment_is_not_asked_for_a_proxy(authority: Authority, monkey
         assert trap.connections == 0
 
 
-def through_litellm(target: Target, model_name: str) -> Target:
+def through_litellm(target: TargetConfig, model_name: str) -> TargetConfig:
     """The same target, asked through LiteLLM."""
     base = str(target.api_base).removesuffix("/v1") if not model_name.startswith(("openai/", "groq/")) else target.api_base
     return replace(target, model=Name(model_name), via="litellm", api_base=base)

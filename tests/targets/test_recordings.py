@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from router.chat import Ask, Message
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall
@@ -203,7 +203,12 @@ def test_the_reader_does_not_mind_where_a_body_is_cut(case: str) -> None:
 def events_of(case: str, pieces: list[bytes]) -> list[Event]:
     """What the reader of a lane makes of a body in pieces; TargetError where it does not take it for a whole answer."""
     speech, frames = Speech("a"), sse.Events()
-    readers = {"openai": openai.Reader, "responses": responses.Reader, "anthropic": anthropic.Reader, "gemini": gemini_reader.Reader}
+    readers = {
+        "openai": openai.ChatReader,
+        "responses": responses.ResponseReader,
+        "anthropic": anthropic.MessageReader,
+        "gemini": gemini_reader.GeminiReader,
+    }
     reader = readers[lane_of(case)]("a", speech)
     seen: list[Event] = []
     for piece in [*pieces, b""]:
@@ -399,7 +404,7 @@ async def test_a_recording_through_litellm_gives_what_it_said(case: str) -> None
 
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", WRONG)
-async def test_what_litellm_gets_wrong_is_wrong_still(case: str) -> None:
+async def test_known_fault_of_litellm_is_still_there(case: str) -> None:
     """If this fails, LiteLLM has learnt it: strike the case out of the table, and what refuses it out of the lane."""
     with pytest.raises((AssertionError, TargetError)):
         await check_through(case, "")

@@ -26,7 +26,7 @@ TOLD: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("what", TOLD)
-def test_what_is_told_again(what: str) -> None:
+def test_retold_stream_has_each_event_on_one_line(what: str) -> None:
     """Each event that is an object, on one line; the same however the body is cut."""
     body, told = TOLD[what]
     for size in (1, 7, len(body)):
@@ -35,7 +35,7 @@ def test_what_is_told_again(what: str) -> None:
         assert b"".join([*(retold.feed(piece) for piece in pieces), retold.feed(b"")]) == told
 
 
-def test_it_knows_the_end() -> None:
+def test_retold_stream_knows_its_end_and_usage() -> None:
     """And the count: who reads it need not wait for more."""
     retold = Retold()
     retold.feed(HI)

@@ -40,7 +40,7 @@ CALLS: dict[str, list[tuple[str, str]]] = {
 
 
 @pytest.mark.parametrize("text", CALLS)
-def test_which_tools_the_demo_asks_for(text: str) -> None:
+def test_script_demo_asks_for_a_granted_tool(text: str) -> None:
     """A real tool where the question wants one, with what it names."""
     wanted = [(line.call, next(iter((line.arguments or {}).values()))) for line in demo.lines(ask(text)) if line.call]
     assert wanted == CALLS[text]

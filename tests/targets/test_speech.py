@@ -208,7 +208,7 @@ def test_another_name_without_an_id_is_another_call() -> None:
     assert len({one.call_id for one in made}) == 2
 
 
-def test_what_never_ends_is_malformed() -> None:
+def test_endless_arguments_or_calls_are_malformed() -> None:
     """Arguments, and the number of calls, have a bound."""
     with pytest.raises(TargetDown):
         called((0, "c1", "weather", "x" * 2_000_000))
@@ -257,7 +257,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("reason", ENDS)
-def test_why_it_ended(reason: str) -> None:
+def test_finish_reason_is_translated(reason: str) -> None:
     """Providers' reasons in our words; an unknown one is `other`."""
     speech = Speech("a")
     speech.text("Hi")
@@ -268,7 +268,7 @@ def test_why_it_ended(reason: str) -> None:
     assert list(speech.end()) == [Text("Hi"), Finish(ENDS[reason], Usage(3, 4))]  # pyright: ignore[reportArgumentType]
 
 
-def test_no_reason_is_a_cut() -> None:
+def test_stream_without_a_finish_reason_is_cut() -> None:
     """A stream that stops without saying why was cut off."""
     speech = Speech("a")
     speech.text("Hi")
@@ -355,7 +355,7 @@ def test_thoughts_in_the_answer_come_as_they_are_written() -> None:
     assert speech.take() == [Text("<think>")]
 
 
-def test_who_tells_thoughts_apart_writes_none_into_the_answer() -> None:
+def test_provider_with_separate_thoughts_keeps_think_tags_as_text() -> None:
     """After a thought that came as one, and after a call, an answer's `<think>` is text; blanks before a thought stay."""
     speech = Speech("a")
     speech.text("\n")

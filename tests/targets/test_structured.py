@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router.chat import Ask, Message, OutputFormat, Params, ToolSpec
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import TargetError
 from router.events import OutputWay

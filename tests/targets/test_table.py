@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from router.config.declaration import Target as Declared
+from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name
 from router.targets import Connections, Learned, open_target
 from router.targets.table import about
@@ -18,7 +18,7 @@ def test_the_table_knows_the_usual_models() -> None:
     assert about("groq/nothing-of-the-kind").window is None
 
 
-async def test_what_is_declared_wins() -> None:
+async def test_declared_fact_overrides_the_table() -> None:
     """The operator knows better."""
     opened = open_target("a", Declared(model=Name("ollama_chat/gpt-4o"), context_window=4000), 3, Connections(), Learned())
     assert await opened.reads() == 4000

@@ -41,7 +41,7 @@ async def asked(router: Process, model: str) -> tuple[int, bytes]:
     return status, body
 
 
-async def test_what_needs_it_says_so_and_all_else_is_served(workspace: Workspace) -> None:
+async def test_target_that_needs_litellm_fails_and_others_are_served(workspace: Workspace) -> None:
     """The server is never ready, and says once why; its targets are left out by those who have others, and an error for those who have not."""
     workspace.write("routes.yaml", ROUTES).write("broken/sitecustomize.py", BREAKS)
     path = f"{workspace.root / 'broken'}:{ROOT}"

@@ -37,7 +37,7 @@ VERDICTS: dict[tuple[int, str], tuple[type[TargetError], str]] = {
 
 
 @pytest.mark.parametrize("refusal", VERDICTS)
-def test_what_a_refusal_means(refusal: tuple[int, str]) -> None:
+def test_refusal_is_classified_by_status_and_body(refusal: tuple[int, str]) -> None:
     """By its status, and by its body where providers disagree about statuses."""
     error = verdict("a", *refusal)
     assert (type(error), error.outcome) == VERDICTS[refusal]
@@ -63,7 +63,7 @@ INSIDE: dict[str, tuple[object, type[TargetError], str]] = {
 
 
 @pytest.mark.parametrize("what", INSIDE)
-def test_what_an_error_inside_a_stream_means(what: str) -> None:
+def test_error_inside_a_stream_is_classified_as_before_it(what: str) -> None:
     """The same as before it: by its number, or by its name where it has none; a bad question is nobody's failure."""
     told, kind, outcome = INSIDE[what]
     error = inside("a", told)
@@ -95,7 +95,7 @@ WAITS: dict[str, tuple[dict[str, str], float | None]] = {
 
 
 @pytest.mark.parametrize("what", WAITS)
-def test_how_long_to_wait(what: str) -> None:
+def test_retry_after_is_read_in_any_form(what: str) -> None:
     """In any of the forms, or not at all where it makes no sense."""
     headers, expected = WAITS[what]
     assert retry_after(headers) == expected
@@ -147,7 +147,7 @@ RESETS: dict[str, tuple[dict[str, str], float | None]] = {
 
 
 @pytest.mark.parametrize("what", RESETS)
-def test_when_limits_are_reset(what: str) -> None:
+def test_reset_of_limits_is_read_in_any_form(what: str) -> None:
     """The longest of those that may have refused, in any of the forms; nonsense is not told."""
     headers, expected = RESETS[what]
     assert limits_reset(headers) == (expected if expected is None else pytest.approx(expected))
@@ -175,7 +175,7 @@ TOLD: dict[str, tuple[int, str, dict[str, str], float | None]] = {
 
 
 @pytest.mark.parametrize("what", TOLD)
-def test_how_long_a_refusal_asks_to_wait(what: str) -> None:
+def test_wait_of_a_refusal_prefers_retry_after(what: str) -> None:
     """Retry-After, else Google's delay, else the limits; the latter two of a 429 alone."""
     status, body, headers, expected = TOLD[what]
     error = verdict("a", status, body, headers)

@@ -301,7 +301,7 @@ async def test_process_that_starts_for_nobody_is_kept(trials: Workspace, monkeyp
     hold, begun = threading.Event(), threading.Event()
     made = isolation._Process  # pyright: ignore[reportPrivateUsage]
 
-    def slow(source: isolation.Source) -> object:
+    def slow(source: isolation.ProcessSource) -> object:
         begun.set()
         hold.wait(60)
         return made(source)

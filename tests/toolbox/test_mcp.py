@@ -21,8 +21,8 @@ from router.config.tool_servers import ToolServer
 from router.config.values import Name, Secret
 from router.errors import ToolError
 from router.toolbox import Grant, McpServer, Toolbox
-from router.toolbox.bounded import MOST, MOST_VALUES, bounded
-from router.toolbox.mcp import MOST_SCHEMA, MOST_TOOLS, _spec
+from router.toolbox.bounded import MAX_MESSAGE_BYTES, MAX_MESSAGE_VALUES, bounded
+from router.toolbox.mcp import MAX_SCHEMA_BYTES, MAX_TOOLS, _spec
 from tests.conftest import AS_OPERATOR, Answered, Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Provider, Reply, calls, provider, text
 from tests.support.raw import until_closed
@@ -74,7 +74,7 @@ def box(server: McpServer, limit: float = 20, only: frozenset[str] | None = None
 
 
 @pytest.mark.parametrize("way", ["command", "http"])
-async def test_its_tools_are_offered_and_run(way: str, tmp_path: Path) -> None:
+async def test_tools_of_a_server_are_offered_and_run(way: str, tmp_path: Path) -> None:
     """With their schemas; a result as the server gives it, a failure as one."""
     async with running() if way == "command" else over_http(tmp_path) as server:
         await until(lambda: server.here)
@@ -92,7 +92,7 @@ async def test_its_tools_are_offered_and_run(way: str, tmp_path: Path) -> None:
         assert (await tools.run("nope", {}))[1]
 
 
-async def test_only_what_is_granted_can_be_run() -> None:
+async def test_tool_that_is_not_granted_cannot_be_run() -> None:
     """And only that is offered."""
     async with running() as server:
         await until(lambda: server.here)
@@ -129,7 +129,7 @@ async def test_a_call_that_takes_too_long_ends_and_harms_no_other() -> None:
         await until(lambda: not server._calls)
 
 
-async def test_who_leaves_cancels_its_call_alone() -> None:
+async def test_leaving_caller_cancels_its_own_call_alone() -> None:
     """A cancelled call is cancelled, not turned into something else; the server stays."""
     async with running() as server:
         await until(lambda: server.here)
@@ -143,7 +143,7 @@ async def test_who_leaves_cancels_its_call_alone() -> None:
 
 
 @pytest.mark.parametrize("way", ["command", "http"])
-async def test_one_that_dies_in_mid_call_is_told_to_the_model(way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_server_that_dies_during_a_call_gives_an_error_result(way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Everybody who waits for it is, at once, by a result; nobody is cancelled. A command is started again."""
     caplog.set_level(logging.INFO, "router.tools")
     async with running() if way == "command" else over_http(tmp_path) as server:
@@ -166,7 +166,7 @@ async def test_one_that_dies_in_mid_call_is_told_to_the_model(way: str, tmp_path
             assert await tools.run("add", {"a": 1, "b": 2}) == ("The server of this tool cannot be reached just now.", True)
 
 
-async def test_one_that_is_not_there_at_first_is_taken_when_it_comes(tmp_path: Path) -> None:
+async def test_server_absent_at_start_is_used_when_it_comes(tmp_path: Path) -> None:
     """Nobody waits for it after its first try; it is complained about once."""
     [port] = free_ports(1)
     async with running(ToolServer(mcp=Name(f"http://127.0.0.1:{port}/mcp"))) as server:
@@ -215,7 +215,7 @@ async def test_a_message_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     async with over_http(tmp_path) as server:
         await until(lambda: server.here)
         with pytest.raises(ToolError):
-            await server.call("long", {"size": MOST + 1})
+            await server.call("long", {"size": MAX_MESSAGE_BYTES + 1})
         await back(server)
         assert await server.call("add", {"a": 1, "b": 2}) == ({"result": 3}, False)
 
@@ -223,17 +223,17 @@ async def test_a_message_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "chunks", "fits"),
     [
-        ("application/json", [b"x" * MOST], True),
-        ("application/json", [b"x" * MOST, b"x"], False),
-        ("application/json", [b"\n\n" * MOST], False),
+        ("application/json", [b"x" * MAX_MESSAGE_BYTES], True),
+        ("application/json", [b"x" * MAX_MESSAGE_BYTES, b"x"], False),
+        ("application/json", [b"\n\n" * MAX_MESSAGE_BYTES], False),
         ("text/event-stream", [b"data: x\n\n" * 1000] * 2000, True),
-        ("text/event-stream", [b"x" * MOST, b"\n\n", b"x" * MOST], True),
-        ("text/event-stream", [b"x" * (MOST - 3), b"\r\n\r", b"\n" + b"x" * MOST], True),
-        ("text/event-stream", [b"x" * MOST, b"\nx"], False),
-        ("application/json", [b"[" * MOST_VALUES], True),
-        ("application/json", [b"[" * MOST_VALUES, b"{"], False),
-        ("text/event-stream", [b"," * MOST_VALUES, b"\n\n" + b"[" * MOST_VALUES], True),
-        ("text/event-stream", [b"," * MOST_VALUES + b"\n\n,", b"[" * MOST_VALUES], False),
+        ("text/event-stream", [b"x" * MAX_MESSAGE_BYTES, b"\n\n", b"x" * MAX_MESSAGE_BYTES], True),
+        ("text/event-stream", [b"x" * (MAX_MESSAGE_BYTES - 3), b"\r\n\r", b"\n" + b"x" * MAX_MESSAGE_BYTES], True),
+        ("text/event-stream", [b"x" * MAX_MESSAGE_BYTES, b"\nx"], False),
+        ("application/json", [b"[" * MAX_MESSAGE_VALUES], True),
+        ("application/json", [b"[" * MAX_MESSAGE_VALUES, b"{"], False),
+        ("text/event-stream", [b"," * MAX_MESSAGE_VALUES, b"\n\n" + b"[" * MAX_MESSAGE_VALUES], True),
+        ("text/event-stream", [b"," * MAX_MESSAGE_VALUES + b"\n\n,", b"[" * MAX_MESSAGE_VALUES], False),
     ],
 )
 async def test_messages_are_bounded_and_streams_are_not(kind: str, chunks: list[bytes], fits: bool) -> None:
@@ -301,12 +301,12 @@ UNFIT: list[tuple[str, dict[str, Json]]] = [
     ("no_object", {"type": "string"}),
     ("nothing", {}),
     ("deep", {"type": "object", "not": json.loads('{"not":' * 40 + "{}" + "}" * 40)}),
-    ("large", {"type": "object", "description": "x" * MOST_SCHEMA}),
+    ("large", {"type": "object", "description": "x" * MAX_SCHEMA_BYTES}),
 ]
 
 
 @pytest.mark.parametrize(("name", "schema"), UNFIT)
-def test_what_no_provider_would_take_is_not_offered(name: str, schema: dict[str, Json]) -> None:
+def test_tool_that_no_provider_accepts_is_not_offered(name: str, schema: dict[str, Json]) -> None:
     """One such tool would have every question refused."""
     assert _spec(SimpleNamespace(name=name, description="", input_schema=schema)) is None
 
@@ -394,7 +394,7 @@ async def test_a_server_of_the_older_protocol_is_spoken_to() -> None:
 
 async def test_tools_stand_in_one_order_whatever_a_server_lists_first() -> None:
     """Some list them in another order with each connection, in pages: the model is told the same, and beyond the bound the same are left out."""
-    names = [f"tool_{number:03}" for number in range(MOST_TOOLS + 20)]
+    names = [f"tool_{number:03}" for number in range(MAX_TOOLS + 20)]
     found: list[list[str]] = []
     for seed in range(5):
         random.Random(seed).shuffle(names)
@@ -408,4 +408,4 @@ async def test_tools_stand_in_one_order_whatever_a_server_lists_first() -> None:
         server = McpServer(COMMAND)
         await server._list(cast("Any", SimpleNamespace(list_tools=list_tools)))
         found.append([spec.name for spec in box(server).specs])
-    assert found == [sorted(names)[:MOST_TOOLS]] * 5
+    assert found == [sorted(names)[:MAX_TOOLS]] * 5

@@ -15,14 +15,14 @@ from router.config.values import Seconds
 from router.errors import Misfit
 from router.signature import (
     Anything,
-    Choice,
     Either,
-    Listing,
+    ListOf,
+    MapOf,
+    OneOf,
+    Plain,
     Record,
-    Scalar,
     Shape,
     Spelled,
-    Table,
     arguments,
     check,
     documentation,
@@ -32,11 +32,11 @@ from router.signature import (
 )
 
 STRING, INTEGER, NUMBER, BOOLEAN, NULL = (
-    Scalar("string"),
-    Scalar("integer"),
-    Scalar("number"),
-    Scalar("boolean"),
-    Scalar("null"),
+    Plain("string"),
+    Plain("integer"),
+    Plain("number"),
+    Plain("boolean"),
+    Plain("null"),
 )
 SHAPES: list[tuple[object, Shape]] = [
     (str, STRING),
@@ -46,23 +46,23 @@ SHAPES: list[tuple[object, Shape]] = [
     (None.__class__, NULL),
     (Any, Anything()),
     (object, Anything()),
-    (list, Listing(Anything())),
-    (dict, Table(Anything())),
-    (list[int], Listing(INTEGER)),
-    (tuple[str, ...], Listing(STRING)),
-    (Sequence[bool], Listing(BOOLEAN)),
-    (dict[str, float], Table(NUMBER)),
-    (Mapping[str, list[int]], Table(Listing(INTEGER))),
-    (Literal["a", "b"], Choice(("a", "b"))),
+    (list, ListOf(Anything())),
+    (dict, MapOf(Anything())),
+    (list[int], ListOf(INTEGER)),
+    (tuple[str, ...], ListOf(STRING)),
+    (Sequence[bool], ListOf(BOOLEAN)),
+    (dict[str, float], MapOf(NUMBER)),
+    (Mapping[str, list[int]], MapOf(ListOf(INTEGER))),
+    (Literal["a", "b"], OneOf(("a", "b"))),
     (int | None, Either((INTEGER, NULL))),
     (Optional[str], Either((STRING, NULL))),  # noqa: UP045 - written so in older code
-    (int | list[int], Either((INTEGER, Listing(INTEGER)))),
+    (int | list[int], Either((INTEGER, ListOf(INTEGER)))),
     (Annotated[int, "a note"], INTEGER),
 ]
 
 
 @pytest.mark.parametrize(("annotation", "shape"), SHAPES)
-def test_what_an_annotation_describes(annotation: object, shape: Shape) -> None:
+def test_annotation_becomes_its_schema(annotation: object, shape: Shape) -> None:
     """Each type that JSON has."""
     assert shape_of(annotation) == shape
 
@@ -75,7 +75,7 @@ def test_an_annotated_spelling_is_its_own_shape() -> None:
 
 
 @pytest.mark.parametrize("annotation", [bytes, complex, Callable, Literal[1, 2], tuple[()], "int", type, ...])
-def test_what_json_has_not(annotation: object) -> None:
+def test_type_without_a_json_form_is_a_typeerror(annotation: object) -> None:
     """A type without a shape is a TypeError that names it."""
     with pytest.raises(TypeError, match="is not a type that JSON has"):
         shape_of(annotation)
@@ -195,7 +195,7 @@ def test_a_docstring_is_a_summary_and_lines_for_parameters() -> None:
     assert docs == {"days": "how many", "budget": "in euros: no cents"}
 
 
-def test_no_docstring_says_nothing() -> None:
+def test_function_without_a_docstring_has_no_description() -> None:
     """Neither of the function nor of its parameters."""
 
     def silent(a: int) -> int:
@@ -266,7 +266,7 @@ FITS: list[tuple[object, object, object]] = [
 
 
 @pytest.mark.parametrize(("annotation", "value", "expected"), FITS)
-def test_what_fits(annotation: object, value: object, expected: object) -> None:
+def test_fitting_value_becomes_its_type(annotation: object, value: object, expected: object) -> None:
     """It becomes the shape's own value, of the shape's own type."""
     made = check(shape_of(annotation), value)
     assert made == expected
@@ -309,7 +309,7 @@ MISFITS: list[tuple[object, object, str]] = [
 
 
 @pytest.mark.parametrize(("annotation", "value", "told"), MISFITS)
-def test_what_does_not_fit(annotation: object, value: object, told: str) -> None:
+def test_misfit_is_reported_with_its_place(annotation: object, value: object, told: str) -> None:
     """Nothing is converted; the complaint says where in the value, and what would have fitted."""
     with pytest.raises(Misfit) as caught:
         check(shape_of(annotation), value)

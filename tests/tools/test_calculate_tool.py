@@ -135,7 +135,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("expression", VALUES)
-def test_what_it_gives(calculate: Callable[[str], str], expression: str) -> None:
+def test_calculation_gives_its_value(calculate: Callable[[str], str], expression: str) -> None:
     """The value, exact where it can be, else to fifteen digits."""
     assert calculate(expression) == VALUES[expression]
 
@@ -187,7 +187,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("expression", REFUSALS)
-def test_what_it_refuses(calculate: Callable[[str], str], expression: str) -> None:
+def test_calculation_refuses_with_a_reason(calculate: Callable[[str], str], expression: str) -> None:
     """Each refusal says what is wrong, and where."""
     with pytest.raises(ToolError) as refused:
         calculate(expression)
@@ -284,7 +284,7 @@ SUMS = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(SUMS)
-def test_it_agrees_with_fractions(calculate: Callable[[str], str], made: Sum) -> None:
+def test_calculation_agrees_with_fractions(calculate: Callable[[str], str], made: Sum) -> None:
     """What ends is exact; what has no end is right to its last digit."""
     expression, value = made
     told = Fraction(calculate(expression))

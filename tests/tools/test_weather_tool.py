@@ -102,7 +102,7 @@ SKIES = {
 
 
 @pytest.mark.parametrize("sky", SKIES)
-async def test_how_it_is_told(weather: ModuleType, sky: str) -> None:
+async def test_weather_is_told_in_words_and_whole_numbers(weather: ModuleType, sky: str) -> None:
     """The code becomes a word, the figures are whole numbers."""
     changed, told = SKIES[sky]
     async with service(current={"current": NOW | changed}) as fake:
@@ -120,7 +120,7 @@ async def test_the_name_is_asked_in_its_language(weather: ModuleType, city: str,
     assert fake.asked["/v1/search"] == {"name": city, "count": "20", "language": language, "format": "json"}
 
 
-async def test_of_several_places_the_city_is_taken(weather: ModuleType) -> None:
+async def test_largest_place_of_the_exact_name_is_taken(weather: ModuleType) -> None:
     """Of places of one name it is the most populous; a larger one of another name is not meant."""
     village = {"name": "北京", "latitude": 30.7, "longitude": 108.6}
     capital = {"name": "北京市", "latitude": 39.9, "longitude": 116.4, "population": 18960744}
@@ -243,7 +243,7 @@ async def test_the_tool_itself_needs_no_network(weather: ModuleType) -> None:
     assert await weather.get_weather("  Beijing\n") == f"Beijing weather: 25°C, Sunny {LABEL}"
 
 
-async def test_who_stops_waiting_stops_it(weather: ModuleType) -> None:
+async def test_cancelled_weather_call_is_no_sample(weather: ModuleType) -> None:
     """Cancellation passes through: it is no reason for a sample."""
     async with service(never) as fake:
         with pytest.raises(TimeoutError):

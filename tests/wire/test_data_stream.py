@@ -87,7 +87,7 @@ def test_a_whole_answer() -> None:
         ToolResult("c", "t", "boom", is_error=True),
         Finish("stop"),
     ]
-    assert json.loads(data_stream.whole(answered(HEADING, events))) == {
+    assert json.loads(data_stream.complete(answered(HEADING, events))) == {
         "id": "msg-1",
         "role": "assistant",
         "content": "Hi",

@@ -259,8 +259,8 @@ def test_openais_bodies() -> None:
 
     head = replace(HEADING, message_id="1")
     asked = [START, weather("call_abc123", "Beijing")[0], Finish("tool-calls", Usage(50, 17))]
-    assert json.loads(wire.whole(answered(head, asked))) == golden("nonstream-tool")
-    made = json.loads(wire.whole(answered(head, SDK["plain-text"])))
+    assert json.loads(wire.complete(answered(head, asked))) == golden("nonstream-tool")
+    made = json.loads(wire.complete(answered(head, SDK["plain-text"])))
     theirs = json.loads(json.dumps(golden("nonstream")))
     for extra in ("system_fingerprint", "service_tier"):
         del theirs[extra]

@@ -143,10 +143,10 @@ def test_any_text_at_all_is_a_line_of_valid_utf8(text: str) -> None:
 
 def test_a_whole_answer() -> None:
     """`stream: false`: the same objects as on the lines; lists stand there only where something is in them."""
-    short = json.loads(line.whole(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])))
+    short = json.loads(line.complete(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])))
     assert short == {"id": "msg-1", "model": "chat-model", "role": "assistant", "content": "Hi", "finishReason": "stop"}
     events = [Start("a", "m"), Thought("Hm"), WEATHER, ToolResult("call_a", "get_weather", 5), Finish("length", Usage(1, 2))]
-    whole = json.loads(line.whole(answered(HEADING, events)))
+    whole = json.loads(line.complete(answered(HEADING, events)))
     assert whole == {
         "id": "msg-1",
         "model": "chat-model",

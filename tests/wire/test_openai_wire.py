@@ -112,7 +112,7 @@ def test_a_whole_answer() -> None:
     common = {"id": "chatcmpl-msg-1", "object": "chat.completion", "created": 1700000000, "model": "openai/gpt-4o", "usage": none}
 
     def made(*events: Event) -> object:
-        return json.loads(openai.whole(answered(HEADING, [Start("a", "openai/gpt-4o"), *events])))
+        return json.loads(openai.complete(answered(HEADING, [Start("a", "openai/gpt-4o"), *events])))
 
     message: dict[str, object] = {"role": "assistant", "content": "", "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}

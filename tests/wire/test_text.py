@@ -5,7 +5,7 @@ from router.wire import Refusal, answered, text
 from tests.wire.readers import HEADING
 
 
-def test_what_is_said_and_nothing_else() -> None:
+def test_text_wire_writes_text_alone() -> None:
     """Text as it is; every other event is silent, and a failure is not told but broken off."""
     encode = text.encoder(HEADING)
     silent = [Start("a", "m"), Thought("Hm"), ToolInput("c", "t", "{"), ToolCall("c", "t", {}), ToolResult("c", "t", 1)]
@@ -17,6 +17,6 @@ def test_what_is_said_and_nothing_else() -> None:
 
 def test_bodies_are_text_too() -> None:
     """A whole answer and a refusal."""
-    assert text.whole(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])) == b"Hi"
+    assert text.complete(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])) == b"Hi"
     assert text.refusal(Refusal(404, "unknown_model", "No such model.", "r1")) == b"No such model."
     assert text.WIRE.body_type == "text/plain; charset=utf-8"

@@ -65,13 +65,15 @@ def test_echo_opens_the_text_once(said: list[str]) -> None:
     encode = text_completion.encoder(heading)
     frames = b"".join(map(encode, events)).decode().split("\n\n")[:-2]
     streamed = "".join(json.loads(frame.removeprefix("data: "))["choices"][0]["text"] for frame in frames)
-    whole = json.loads(text_completion.whole(answered(heading, events)))["choices"][0]["text"]
+    whole = json.loads(text_completion.complete(answered(heading, events)))["choices"][0]["text"]
     assert (streamed, whole) == ("Say it: " + "".join(said),) * 2
 
 
 def test_answer_that_is_not_streamed_is_one_object() -> None:
     """`stream: false`: one text_completion, usage always."""
-    made = json.loads(text_completion.whole(answered(HEADING, [*ROUND, START, Thought("Hm"), Text("25°C"), Finish("length", Usage(1, 2))])))
+    made = json.loads(
+        text_completion.complete(answered(HEADING, [*ROUND, START, Thought("Hm"), Text("25°C"), Finish("length", Usage(1, 2))]))
+    )
     assert made == {
         "id": "cmpl-msg-1",
         "object": "text_completion",

@@ -158,7 +158,7 @@ def test_progress_of_a_tool_has_a_form_for_newer_clients(level: str, frame: str)
         encode(event)
     assert encode(progress).decode() == f"data: {frame}\n\n"
     ends: list[Event] = [Start("a", "m"), WEATHER, progress, result, Finish("stop")]
-    parts = json.loads(ui_message_stream.whole(answered(HEADING, ends)))["parts"]
+    parts = json.loads(ui_message_stream.complete(answered(HEADING, ends)))["parts"]
     assert [(part.get("state"), part.get("output")) for part in parts[1:]] == [("output-available", "25°C")]
 
 
@@ -178,7 +178,7 @@ def test_a_whole_answer() -> None:
         *(ToolResult("b", "t", "No.", is_error=True), ToolResult("call_a", "get_weather", {"c": 25})),
         *(Start("a", "m"), Text("25°C"), Finish("length", Usage(1, 2))),
     ]
-    assert json.loads(ui_message_stream.whole(answered(HEADING, events))) == {
+    assert json.loads(ui_message_stream.complete(answered(HEADING, events))) == {
         "id": "msg-1",
         "role": "assistant",
         "metadata": {"finishReason": "length", "usage": {"inputTokens": 1, "outputTokens": 2, "totalTokens": 3}, "model": "chat-model"},
