@@ -16,7 +16,7 @@ from router.failover.breaker import Breaker
 
 Arrow = tuple[str, str]
 
-EVENT_STATES = {"idle": "nothing yet", "speaking": "a model call", "running": "tools have run", "over": "over"}
+EVENT_STATES = {"idle": "nothing yet", "speaking": "a model call", "running": "tools run", "over": "over"}
 """State of an answer → its words in the diagram."""
 DECLARED = Declared(failures=5, within=30, open=4)
 """The shipped `breaker: {failures: 5, within: 30s, open: 4s}`."""
@@ -147,13 +147,13 @@ events of an answer. Each diagram is followed by the same as a table.
 ## The circuit breaker
 
 A breaker keeps requests away from a target that fails. [routes.md](../routes.md#breaker) has its keys; the log and `GET /admin/targets`
-show its state. *On trial* counts as closed there. *Too many failures* are `failures` within `within`.
+show its state. They show *on trial* as closed. *Too many failures*: as many as `failures`, within the time `within`.
 
 {_joined(_diagram(BREAKER_STATES, breaker_arrows()))}
 
 {_joined(_table(BREAKER_STATES, breaker_arrows()))}
 
-A result counts for the period in which its request was admitted. Results of requests from before the breaker opened are ignored.
+A result counts only while the breaker is in the period in which it let the request through: results of requests from before it opened are ignored.
 
 ## The order of events
 

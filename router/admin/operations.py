@@ -1,4 +1,4 @@
-"""Operations of a running server, over all its workers.
+"""The operators' HTTP API below /admin: state, spending and requests of a running server, and changes to it, over all its workers.
 
 GET  /admin/config             the configuration that serves, and the one that cannot
 POST /admin/reload             read the files now
@@ -132,7 +132,7 @@ class Operations:
         await self._ask({"ask": "place", "target": name, "state": state})
 
     async def refresh(self, reload: Reload) -> tuple[list[Report], list[int]]:
-        """Have every worker read the files now: how each stands then, this one first, and those that did not say so in time."""
+        """Have every worker read the files now. Return their reports, this one's first, and the process ids of those that sent none in time."""
         _, others = await asyncio.gather(reload.refresh(), self._others_refresh())
         reports = [self.report(), *(cast("Report", one) for one in others.values() if one)]
         return reports, [process for process, one in others.items() if not one]

@@ -1,4 +1,4 @@
-"""Declared API keys of callers: in routes.yaml, or one to a line in a file of their own.
+"""Callers' API keys as hashes: in routes.yaml, or one to a line in a file of their own.
 
     # name  hash               options
     alice   sha256:9b74c9897…  expires=2027-01-31  routes=chat-model,title-model

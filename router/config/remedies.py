@@ -49,7 +49,7 @@ WORDS: Mapping[str, str] = {
 }
 """Words of LiteLLM, OpenAI's SDKs, web servers and Docker Compose → what to write here, in any mapping."""
 IN: Mapping[str, Mapping[str, str]] = {
-    "Target": {
+    "TargetConfig": {
         **dict.fromkeys(("key", "token", "secret", "openai_api_key", "auth"), "write `api_key: ${OPENAI_API_KEY}`"),
         "timeout": TIMEOUT,
         "weight": "a share belongs in a pool: write `targets: [[{{use: NAME, weight: {count}}}, OTHER]]` in the route",

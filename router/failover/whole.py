@@ -60,7 +60,7 @@ class Progress(Generic[R]):
             self.used = counted + self.used if self.used else counted
 
     def lost(self) -> None:
-        """The provider was at work on a part whose result is lost: it is taken to charge for it."""
+        """Add an estimate for the call under way: its result is lost, but its provider may charge for it."""
         if self.part is not None:
             self._guess(self.part)
 

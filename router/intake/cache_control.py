@@ -12,7 +12,7 @@ SECONDS = re.compile(r'"?(\d{1,10})"?', re.ASCII)
 
 
 def cache_control(header: bytes, fields: Mapping[str, Json]) -> CacheControl:
-    """Return a request's wishes to a cache.
+    """Return what a request asks of a cache: by its header, and by its body where that wants a new answer.
 
     `header`: the values, joined by commas; `fields`: the body's. Directives that are not known say nothing; a max-age that is no number
     of seconds takes nothing that was kept.

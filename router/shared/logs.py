@@ -171,7 +171,7 @@ class WrittenLog:
         self._refusals = 0
 
     def news(self) -> None:
-        """Report that the source has more to write."""
+        """Have the writer fetch what the source has new: more events, or its end."""
         self._logs.wake(self)
 
     def doubt(self) -> None:

@@ -54,7 +54,10 @@ def _up_to(names: dict[int, str], held: Recollection) -> Recollection:
 
 
 def _restored(ask: Ask, names: dict[int, str], held: Recollection) -> Ask:
-    """Return the question with what is kept of its model calls. State that the client sent for such a call is left out."""
+    """Put back what was kept of the question's model calls: reasoning state, and calls that the route ran, with their results.
+
+    State that the client sent for such a call is left out.
+    """
     found = {index: held[name] for index, name in names.items() if held.get(name)}
     if not found:
         return ask

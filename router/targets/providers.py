@@ -197,7 +197,7 @@ AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL
 
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
-    """Return a provider's rules for a conversation on the OpenAI wire. `own`: true if it is asked at another address than its own."""
+    """Return how a conversation on the OpenAI wire must be changed for a provider and a model. `own`: true if the operator gave the address."""
     if prefix in AT_HOME:
         return AT_HOME[prefix]
     family = next((rules for name, rules in FAMILIES if name.search(model)), None)

@@ -143,7 +143,7 @@ class Reasoning:
             cast("list[object]", where).append(piece)
 
     def states(self) -> Iterator[JsonObject]:
-        """Return the reasoning of the complete answer; nothing if it is too large to keep."""
+        """Return the answer's reasoning in the field in which its provider wants it back; nothing if it is too large to keep."""
         if self._size > MAX_STATE or len(self._details) > MAX_STATES:
             return
         if self._details:

@@ -87,7 +87,7 @@ async def test_request_from_this_machine_is_answered(workspace: Workspace, heade
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1", "127.8.8.8:8000", "[::1]", "[::1]:8000"])
-async def test_own_host_is_answered_with_any_port(workspace: Workspace, host: str) -> None:
+async def test_loopback_host_is_answered_with_any_port(workspace: Workspace, host: str) -> None:
     """A container or a tunnel may have published another port."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:

@@ -149,7 +149,7 @@ async def test_words_arrive_elsewhere_as_they_are_said(workspace: Workspace) -> 
         assert len(fake.requests) == 1
 
 
-async def test_the_call_goes_on_while_it_is_read_elsewhere(workspace: Workspace) -> None:
+async def test_call_goes_on_while_another_replica_reads_it(workspace: Workspace) -> None:
     """Its own replica's last reader leaves: the others get the whole, and it is kept."""
     gate = asyncio.Event()
     async with (

@@ -314,7 +314,7 @@ async def test_user_over_the_limit_is_refused_over_four_workers(workspace: Works
             assert {status for user, status in found if user != "user-7"} == {200}
 
 
-async def test_users_of_one_key_find_no_answer_of_another_at_any_replica(workspace: Workspace) -> None:
+async def test_user_finds_no_answer_of_another_user_of_the_same_key_at_any_replica(workspace: Workspace) -> None:
     """A chat's answer, and a kept one; what stands in Redis names neither the user nor the chat."""
     async with redis_server() as redis:
         workspace.write("routes.yaml", users_of_one_key(redis.url, "cache: {ttl: 1h}"))

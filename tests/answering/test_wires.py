@@ -279,9 +279,11 @@ async def test_a_server_that_ends_while_the_end_is_written_adds_nothing(workspac
     edge = application(workspace.build())
     written, blocked, gone = bytearray(), asyncio.Event(), asyncio.Event()
 
+    body = [json.dumps(BODY).encode()]
+
     async def receive() -> Any:
-        if not blocked.is_set():
-            return {"type": "http.request", "body": json.dumps(BODY).encode()}
+        if body:
+            return {"type": "http.request", "body": body.pop()}
         await gone.wait()
         return {"type": "http.disconnect"}
 

@@ -139,7 +139,7 @@ READ_BY: dict[str, Callable[[Workers, str], Transcript]] = {
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_transcript_reads_the_same_in_every_dialect(wire: str, workers: Workers, router: Running) -> None:
+def test_answer_reads_the_same_in_every_dialect(wire: str, workers: Workers, router: Running) -> None:
     """Text everywhere; thoughts, calls with their results, and usage wherever the dialect has fields for them."""
     wanted = LACKS.get(wire, WHOLE)
     got = READ_BY.get(wire, read_by_hand(wire))(workers, router.base)

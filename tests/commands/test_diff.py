@@ -87,7 +87,7 @@ def test_secret_is_in_no_description(capsys: pytest.CaptureFixture[str]) -> None
         assert "canary" not in json.dumps(describe(as_written(read(case / side / "routes.yaml"))).as_json())
 
 
-def test_value_of_a_variable_is_in_no_description(workspace: Workspace) -> None:
+def test_configuration_is_described_without_the_values_of_its_variables(workspace: Workspace) -> None:
     """Not where it was looked up either, secret or not: `${VAR}` stays `${VAR}`, so that both sides of a wire describe alike."""
     targets = "a: {model: 'openai/${NAME}', api_key: 'x${KEY}', api_base: '${BASE:-https://u:canary@h/v1}'}\nb: {script: demo}"
     workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    max_steps: ${STEPS}"))

@@ -103,7 +103,7 @@ def test_a_range_of_the_schema_is_the_declarations(key: str) -> None:
 def test_numbers_with_a_range_have_it_in_the_schema() -> None:
     """The keys whose numbers the pages bound: none has lost its range."""
     assert set(BOUNDED) >= {
-        *("Retry.attempts", "Breaker.failures", "Member.weight", "Route.max_steps", "Route.max_output", "Limit.concurrent"),
+        *("Retry.attempts", "BreakerConfig.failures", "Member.weight", "Route.max_steps", "Route.max_output", "Limit.concurrent"),
         *(
             "RequestBounds.messages",
             "RequestBounds.depth",

@@ -85,7 +85,7 @@ async def test_undeclared_server_refuses_a_proxy_that_names_somebody(workspace: 
         assert await statuses(base, lines, **elsewhere) == every(*lines, status=403)
 
 
-async def test_proxy_that_cannot_be_told_apart_changes_nothing(workspace: Workspace) -> None:
+async def test_proxy_that_looks_like_a_local_program_changes_nothing_without_the_admin_key(workspace: Workspace) -> None:
     """`proxy_http_version 1.1` and no header, as nginx does by itself from 1.29.7 on: it is answered as a program of this machine is, which
     docs/security.md says, and every change still takes the admin key.
     """

@@ -95,7 +95,7 @@ def test_a_denial_has_a_reason_by_its_outcome(outcome: str, reason: str) -> None
     assert watched.said == [(True, reason)]
 
 
-def test_every_reason_is_reached() -> None:
+def test_every_reason_has_an_outcome_that_gives_it() -> None:
     assert {*REASONS.values(), "bad_request"} == set(get_args(Reason))
 
 

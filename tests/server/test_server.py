@@ -174,7 +174,7 @@ async def test_fields_of_the_client_reach_no_provider(workspace: Workspace, lane
         async with serving(workspace.build()) as client:
             answer = await client.ask(**hostile)
     assert answer.text == "Hi"
-    assert set(fake.requests[0]) == {"model", "messages", "stream", "stream_options"}
+    assert set(fake.requests[0]) == {"model", "messages", "stream", "stream_options", "tools"}  # the page's own tools are for the model
     assert fake.requests[0]["model"] == "fake"
     assert fake.headers[0]["authorization"] == "Bearer sk-test"
     assert "x-evil" not in fake.headers[0]

@@ -148,7 +148,7 @@ def test_a_template_reaches_nothing_but_its_question(template: str) -> None:
     assert made in ("", "{}", "None")
 
 
-def test_a_prompt_is_bounded() -> None:
+def test_rendered_prompt_that_is_too_large_is_refused() -> None:
     """A template may quote a conversation, not multiply it without end."""
     with pytest.raises(TooLarge):
         rendered("{% for a in range(90000) %}{{ '0123456789' * 10 }}{% endfor %}")
