@@ -60,12 +60,7 @@ class Approvals:
         if nonce in self._used:
             return False
         self._use(nonce, float(int(until, 16)))
-        if self.shared is not None:
-            name = hashlib.sha256(nonce.encode()).hexdigest()
-            if await self.shared.get(name) is not None:
-                return False
-            await self.shared.put(name, b"used", LASTS)
-        return True
+        return self.shared is None or await self.shared.claim(hashlib.sha256(nonce.encode()).hexdigest(), LASTS)
 
     def _use(self, nonce: str, until: float) -> None:
         self._used[nonce] = until

@@ -1,14 +1,17 @@
 """The ids under which a user allows a call: what they are good for, and what they are not."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from router.cache import Approvals
 from router.cache.approvals import ID, LASTS
 from router.chat import Call
+from router.config.values import Secret
+from router.shared import Redis, RedisStore
+from tests.support.services import redis_server
 
 CALL = Call("c1", "delete_order", {"number": "A-1", "share": 1.0})
 KEY = "a key of at least twenty characters"
@@ -101,25 +104,15 @@ async def test_used_ids_are_kept_until_they_are_over() -> None:
     assert len(approvals._used) == 1  # pyright: ignore[reportPrivateUsage]
 
 
-class Shared:
-    """A Redis that two replicas see."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, bytes] = {}
-
-    async def get(self, name: str) -> bytes | None:
-        """What is there."""
-        return self.held.get(name)
-
-    async def put(self, name: str, value: bytes, _: float) -> None:
-        """Keep it."""
-        self.held[name] = value
-
-
-async def test_id_that_was_used_at_one_replica_is_used_at_the_other() -> None:
-    """Through the Redis that they share."""
-    shared: Any = Shared()
-    here, there = Approvals().under(KEY, shared), Approvals().under(KEY, shared)
-    call = asked(here)
-    assert await here.take("ann", "chat-model", call)
-    assert not await there.take("ann", "chat-model", call)
+async def test_id_that_replicas_get_at_once_is_used_by_one() -> None:
+    """Through the Redis that they share, in one command."""
+    async with redis_server() as server:
+        holders = [Redis(Secret(server.url)) for _ in range(8)]
+        replicas = [Approvals().under(KEY, RedisStore(redis, "approvals")) for redis in holders]
+        for redis in holders:
+            await redis.looked_for()
+        call = asked(replicas[0])
+        taken = await asyncio.gather(*(one.take("ann", "chat-model", call) for one in replicas))
+        for redis in holders:
+            await redis.close()
+    assert taken.count(True) == 1
