@@ -17,13 +17,14 @@ from router.access.local import bad_host
 from router.admin import openapi
 from router.admin.operations import Operations
 from router.admin.pages import pages
-from router.admin.routed import AnswerRoute, DialectErrors
+from router.admin.routed import Answer, AnswerRoute, DialectErrors
 from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
 from router.config.declaration import Cors
 from router.errors import BadAsk
 from router.intake import gateway_api
 from router.intake.protocol import AG_UI, COMPLETIONS, GATEWAY, MESSAGES, OPENAI, RESPONSES
+from router.intake.question import Surface
 from router.intake.request import Request
 from router.reload import Live
 from router.server.handover import handing_over
@@ -129,21 +130,12 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         else:
             await chat.ask(request, send)
 
-    async def completions(request: Request, send: Send) -> None:
-        request.surface = "completions"
-        await chat.ask(request, send)
+    def through(surface: Surface) -> Answer:
+        async def ask_through(request: Request, send: Send) -> None:
+            request.surface = surface
+            await chat.ask(request, send)
 
-    async def text_completion(request: Request, send: Send) -> None:
-        request.surface = "text_completion"
-        await chat.ask(request, send)
-
-    async def anthropic(request: Request, send: Send) -> None:
-        request.surface = "messages"
-        await chat.ask(request, send)
-
-    async def responses(request: Request, send: Send) -> None:
-        request.surface = "responses"
-        await chat.ask(request, send)
+        return ask_through
 
     async def response(request: Request, send: Send) -> None:
         await chat.response(request, send, request.scope["path_params"]["response"])
@@ -185,12 +177,12 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
 
     return [
         AnswerRoute("/api/chat", ask, None, openapi.ASK),
-        AnswerRoute(f"{OPENAI}chat/completions", completions, None, openapi.COMPLETIONS),
-        AnswerRoute(COMPLETIONS, text_completion, None, openapi.TEXT_COMPLETION),
+        AnswerRoute(f"{OPENAI}chat/completions", through("completions"), None, openapi.COMPLETIONS),
+        AnswerRoute(COMPLETIONS, through("text_completion"), None, openapi.TEXT_COMPLETION),
         AnswerRoute(f"{OPENAI}embeddings", chat.embed, None, openapi.EMBEDDINGS),
-        AnswerRoute(MESSAGES, anthropic, None, openapi.MESSAGES),
+        AnswerRoute(MESSAGES, through("messages"), None, openapi.MESSAGES),
         AnswerRoute(f"{MESSAGES}/count_tokens", count, None, openapi.COUNT_TOKENS),
-        AnswerRoute(RESPONSES, responses, None, openapi.RESPONSES),
+        AnswerRoute(RESPONSES, through("responses"), None, openapi.RESPONSES),
         AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, None, openapi.CANCEL_RESPONSE),
         AnswerRoute(f"{RESPONSES}/{{response}}", response, None, openapi.RESPONSE),
         AnswerRoute(AG_UI, run_agent, None, openapi.AG_UI),

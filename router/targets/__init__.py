@@ -67,7 +67,7 @@ class Target:
     """Waits until it can be asked at all: for a library that is being imported."""
     warm: Callable[[], Coroutine[object, object, None]] | None = None
     at: Callable[[Post], Answer] | None = None
-    """None where the place in a route makes no difference to the answer."""
+    """The answer at a place in a route; None where the place makes no difference."""
 
     @property
     def prefill(self) -> bool:

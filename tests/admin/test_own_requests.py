@@ -84,7 +84,7 @@ async def test_record_has_no_words_of_the_conversation(workspace: Workspace, fai
     assert "Answered" not in found
 
 
-async def test_running_request_is_shown_to_operators_who_ask_for_it(workspace: Workspace) -> None:
+async def test_record_of_a_running_request_is_shown_to_operators(workspace: Workspace) -> None:
     """With what has ended by then; the caller's record is there when it is over."""
     lines = [{"text": "First. "}, {"pause": "10m"}]
     workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", "targets: [a]\n    timeout: {idle: 20m, total: 30m}"))

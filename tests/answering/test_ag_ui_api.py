@@ -46,7 +46,7 @@ async def test_run_is_streamed_with_the_ids_of_its_request(workspace: Workspace)
 
 
 async def test_call_without_a_result_is_pending(workspace: Workspace) -> None:
-    """It is the client's: it stands in the message of the text before it."""
+    """A call of the client's stands in the message of the text before it."""
     workspace.write("routes.yaml", routes(TARGETS, "targets: [a]", more=MORE))
     async with serving(workspace.build()) as client:
         made = events((await client.post("/api/agui/asks", **RUN)).body)

@@ -34,7 +34,7 @@ async def by_completions(client: Client) -> list[str]:
 
 
 async def by_messages(client: Client) -> list[str]:
-    """The same with Anthropic's Messages API."""
+    """A round of both kinds of tools keeps its results with Anthropic's Messages API."""
     tools: Any = [{"name": "ask_user", "input_schema": SCHEMA}]
     messages: list[Any] = [{"role": "user", "content": "Hi"}]
     async with anthropic.AsyncAnthropic(base_url=client.base, api_key="none", max_retries=0) as sdk:
@@ -48,7 +48,7 @@ async def by_messages(client: Client) -> list[str]:
 
 
 async def by_responses(client: Client, *, kept: bool = False) -> list[str]:
-    """The same with OpenAI's Responses API: all items are sent back, or only the id of the response."""
+    """A round of both kinds of tools keeps its results with OpenAI's Responses API: all items are sent back, or only the id of the response."""
     tools: Any = [{"type": "function", "name": "ask_user", "parameters": SCHEMA, "strict": False}]
     asked: list[Any] = [{"role": "user", "content": "Hi"}]
     async with openai.AsyncOpenAI(base_url=f"{client.base}/v1", api_key="none", max_retries=0) as sdk:
@@ -64,7 +64,7 @@ async def by_responses(client: Client, *, kept: bool = False) -> list[str]:
 
 
 async def by_kept_responses(client: Client) -> list[str]:
-    """The same, with `previous_response_id`."""
+    """A round of both kinds of tools keeps its results with `previous_response_id`."""
     return await by_responses(client, kept=True)
 
 

@@ -18,7 +18,7 @@ from router.toolbox import Toolbox
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
 READS: Sequence[Sequence[Words]] = ([Thought("Hm. ")], [Text("One ")], [], [Text("two "), Thought("So. "), Text("three")])
-"""What the source gives in each read after its first words."""
+"""Pieces that the source gives in each read after its first words."""
 
 
 class Source:

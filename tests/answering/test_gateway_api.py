@@ -28,7 +28,7 @@ def asked(**fields: Any) -> question.Asked:
 
 
 async def post(client: Client, body: dict[str, Any], path: str = "language-model", **headers: str) -> Answered:
-    """One question. `headers`: their names with underscores."""
+    """Ask one question. `headers`: their names with underscores."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with client.session.post(f"{client.base}/v4/ai/{path}", json=body, headers=named) as response:
         return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
@@ -38,7 +38,7 @@ CALLED = {"ai_language_model_id": "gpt-4", "ai_language_model_specification_vers
 
 
 async def test_headers_say_whether_the_answer_is_streamed(workspace: Workspace) -> None:
-    """The same content, as parts or as one result with its usage."""
+    """A streamed and a complete answer have equal content, as parts or as one result with its usage."""
     workspace.write("routes.yaml", routes(TARGETS, "targets: [a]\n    reasoning: show", more=MORE))
     async with serving(workspace.build()) as client:
         made = await post(client, {"prompt": HELLO}, **CALLED, ai_language_model_streaming="true")

@@ -196,7 +196,7 @@ def test_sizes_are_those_of_the_documentation(image: Image, capsys: pytest.Captu
     assert 0.75 < image.sizes["its environment"] / int(documented[1]) < 1.25
 
 
-def test_files_are_roots_and_nobody_elses_to_write(image: Image) -> None:
+def test_files_of_the_image_are_writable_by_root_alone(image: Image) -> None:
     """The router cannot change itself, also where its file system may be written to."""
     found = [path for folder in ("opt/router", "etc/router") for path in (image.root / folder).rglob("*") if not path.is_symlink()]
     assert len(found) > 1000

@@ -134,7 +134,7 @@ AGAIN: dict[str, tuple[list[Turn], int, int, list[tuple[str, str]]]] = {
 
 
 @pytest.mark.parametrize("how", AGAIN)
-async def test_failure_before_the_first_event_decides_who_is_asked_next(how: str) -> None:
+async def test_next_target_follows_from_the_failure_before_the_first_event(how: str) -> None:
     """Each way to fail says whether the same target is asked again, or the next one."""
     turns, asked, spare_asked, expected = AGAIN[how]
     first, spare = Scripted("a", *turns), Scripted("b", [Text("Hi"), STOP])

@@ -423,7 +423,7 @@ async def test_progress_comes_while_the_tool_runs() -> None:
     assert model.asked[1].messages[2].results == (Result("c1", "count", "counted"),)
 
 
-async def test_progress_that_nobody_has_read_is_replaced_by_the_next() -> None:
+async def test_unread_progress_is_replaced_by_the_next() -> None:
     """A tool that reports faster than the client reads fills no memory: the newest report of each call counts."""
     toolbox = box('''
         async def count():
