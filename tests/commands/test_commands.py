@@ -1,5 +1,7 @@
 """The command line, run as its user runs it."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -8,6 +10,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,13 +23,25 @@ from tests.support.services import free_ports
 HI = "a: {script: [{text: Hello}, {text: ' you'}]}"
 
 
-def router(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
-    environment = {"PATH": os.environ["PATH"], **variables}
-    command = [sys.executable, "-m", "router", *arguments]
-    return subprocess.run(
-        command, cwd=cwd, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
-    )
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended: its exit code and all that it wrote."""
+
+    returncode: int | str | None
+    stdout: str
+    stderr: str
+
+
+def router(*arguments: str, cwd: Path, **variables: str) -> Done:
+    """Run one command to its end, in this process and with these variables alone."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
+        patched.setattr(os, "environ", {"PATH": os.environ["PATH"], **variables})
+        try:
+            code = main(arguments)
+        except SystemExit as ended:
+            code = ended.code
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 def test_check_says_that_all_is_well(workspace: Workspace) -> None:
