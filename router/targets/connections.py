@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 import aiohappyeyeballs
@@ -111,7 +112,7 @@ class Connections:
 
     def tls(self, egress: Egress) -> ssl.SSLContext:
         """Return the TLS context of a way. The first takes 10 ms."""
-        return self._pool.context(egress.ca)
+        return trusting(egress.ca)
 
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
         """Return the endpoint of a URL. Raises Misfit if the URL is not an address, or a header cannot be sent."""
@@ -211,6 +212,12 @@ def _login(proxy: Proxy) -> dict[str, str]:
     return {"proxy-authorization": proxy.authorization} if proxy.authorization else {}
 
 
+@lru_cache(maxsize=MAX_CONTEXTS)
+def trusting(ca: str) -> ssl.SSLContext:
+    """Return the process's TLS context that trusts the system's authorities and this CA bundle."""
+    return tls_context(ca)
+
+
 class ConnectionPool:
     """Connections that are kept for the next question, and how new ones are made."""
 
@@ -220,20 +227,10 @@ class ConnectionPool:
         """Connections whose answers are complete, and whose ends have not come."""
         self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
         """Lookups under way."""
-        self._contexts: dict[str, ssl.SSLContext] = {}
-        """CA bundle → the TLS context that trusts it, the longest unused first."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._behind: set[asyncio.Task[None]] = set()
         """Tasks that read in the background."""
         self._closed = False
-
-    def context(self, ca: str) -> ssl.SSLContext:
-        """Return a TLS context that trusts the system's authorities and this CA bundle."""
-        made = self._contexts.pop(ca, None) or tls_context(ca)
-        self._contexts[ca] = made
-        if len(self._contexts) > MAX_CONTEXTS:
-            del self._contexts[next(iter(self._contexts))]
-        return made
 
     async def opened(self, endpoint: Endpoint) -> "Connection":
         """Open a new connection to an endpoint."""

@@ -20,7 +20,7 @@ from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDenied
 from router.events import Text
 from router.targets import openai
-from router.targets.connections import MAX_HEAD_BYTES, MAX_UNREAD_BYTES, Connection, Connections, Cut
+from router.targets.connections import MAX_HEAD_BYTES, MAX_UNREAD_BYTES, Connection, Connections, Cut, trusting
 from tests.support.provider import Provider, Reply, text
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"
@@ -352,6 +352,7 @@ async def test_a_certificate_is_held_to_its_name_and_its_signer(
     certificate: Path, host: str, trusted: bool, comes_of_it: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over TLS the answer is the same; nothing is said to a server that is not who it should be, nor is it asked again for a while."""
+    trusting.cache_clear()
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -371,5 +372,6 @@ async def test_a_certificate_is_held_to_its_name_and_its_signer(
     finally:
         await connections.close()
         server.close()
+        trusting.cache_clear()
     assert told == comes_of_it
     assert len(fake.requests) == (1 if comes_of_it == "Hello" else 0)
