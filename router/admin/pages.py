@@ -21,8 +21,11 @@ from router.intake.protocol import GATEWAY
 from router.intake.request import Request as Asked
 from router.journal.metrics import CONTENT_TYPE
 
+Pages = FastAPI
+"""The application of all pages."""
 
-def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute]) -> FastAPI:
+
+def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute]) -> Pages:
     """The FastAPI application: the `answers`, for their documentation, and all other pages, each with its guard."""
     refusals = DialectErrors(admin.live)
     of_callers, of_operators = refusals.guarded(gate.enter_caller), refusals.guarded(gate.enter_operator)

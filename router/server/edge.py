@@ -7,6 +7,7 @@ The chat's routes stand in FastAPI's table too, for /openapi.json, and are serve
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from functools import cached_property
 
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,7 +17,7 @@ from router.access.gate import Gate
 from router.access.local import bad_host
 from router.admin import openapi
 from router.admin.operations import Operations
-from router.admin.pages import pages
+from router.admin.pages import Pages, pages
 from router.admin.routed import Answer, AnswerRoute, DialectErrors
 from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
@@ -43,14 +44,19 @@ class Edge:
         self.live = admin.live
         self.admin = admin
         self._chat = admin.chat
-        answers = _answers(admin.chat, self.live)
-        self._pages = pages(admin, gate, answers)
-        self._router = Router(answers, redirect_slashes=False, default=self._page)
+        self._gate = gate
+        self._answers = _answers(admin.chat, self.live)
+        self._router = Router(self._answers, redirect_slashes=False, default=self._page)
         self._refusals = DialectErrors(self.live)
         self._shutdown = Shutdown(admin.chat.drain, admin.chat.end)
         self._refused_origins = RefusedOrigins()
         self._cors: tuple[Cors, ASGIApp] = (Cors(), DeclaredOrigins(self._serve, Cors(), self._refused_origins))
         self._started = False
+
+    @cached_property
+    def _pages(self) -> Pages:
+        """The application of all other addresses, which takes 10 ms to make: a server does so for its first health check."""
+        return pages(self.admin, self._gate, self._answers)
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
