@@ -69,6 +69,9 @@ AI_GATEWAY = Client("ai-gateway", "ai_gateway", "ai-gateway")
 CHATS = (*AI4, *UI)
 CLIENTS = (*CHATS, *OPENAI)
 NEWEST = tuple(client for client in CLIENTS if client.name in {"ai4", "ai5", "ai6", "ai7", *(client.name for client in OPENAI)})
+
+THOROUGH = frozenset({"ai4", "ai7", "openai-node"})
+"""A client of each wire, which reads an answer cut at each of its places."""
 NODE_SDKS = ("openai-node-responses", "openai-node-completions", "openai-node-chat", "anthropic-node")
 AI_SDKS = ("ai-sdk-openai", "ai-sdk-openai-chat", "ai-sdk-openai-completions", "ai-sdk-anthropic")
 PYTHON_SDKS = ("openai-python-responses", "openai-python-completions", "openai-python-chat", "anthropic-python")
@@ -82,6 +85,14 @@ NODE_FAMILIES = ("ai4", "ui", "openai", "sdks", "ag_ui", "ai_gateway")
 OWN = HERE / ".venv/bin/python"
 PYTHONS = {"openai-python-2": Path(sys.executable), "openai-python-3": OWN, "sdks-python": OWN}
 MODULES = {"openai-python-2": "openai_python", "openai-python-3": "openai_python", "sdks-python": "sdks_python"}
+
+
+def cuts(client: Client, size: int) -> range:
+    """Return the places at which a body of this many bytes is cut in two: each of them for a client of each wire, each fourth for the others.
+
+    Where one of the others begins depends on which it is: together they are cut at each place.
+    """
+    return range(1, size) if client.name in THOROUGH else range(1 + CLIENTS.index(client) % 4, size, 4)
 
 
 @cache
