@@ -4,6 +4,7 @@ import ast
 import importlib
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from router.steps import FROM_ROUTE, STEPS
@@ -96,6 +97,7 @@ BROAD = {
 }
 
 
+@cache
 def modules(root: Path) -> dict[str, ast.Module]:
     """Module name → its tree."""
     found: dict[str, ast.Module] = {}

@@ -10,6 +10,7 @@ configuration only; users' text is data to it. It can reach nothing outside its 
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 
 import jinja2
 from jinja2 import meta, nodes
@@ -23,6 +24,8 @@ from router.errors import BadAsk, Misfit, Place, TooLarge
 from router.events import Answer, Step
 
 VISIBLE = ("messages", "params", "ask")
+MAX_COMPILED = 64
+"""Compiled templates that are kept for the next pipeline, route or edit that uses them."""
 MAX_CHARS = 1024 * 1024
 """Characters of a rendered prompt: it may quote the conversation, not multiply it."""
 
@@ -66,8 +69,15 @@ def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template
     """Return the template, ready to render. Raise Misfit, with its line, where it does not compile or names an unknown word."""
     if name not in templates:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in templates if one.endswith('.j2')])}")
+    return _compiled(name, tuple(sorted(templates.items())))
+
+
+@lru_cache(maxsize=MAX_COMPILED)
+def _compiled(name: str, texts: tuple[tuple[str, str], ...]) -> jinja2.Template:
+    """Return a template of a folder with these texts. Routes and generations share it: compiling takes milliseconds, and a template has no state."""
+    templates = dict(texts)
     environment = ImmutableSandboxedEnvironment(
-        loader=jinja2.DictLoader(dict(templates)),
+        loader=jinja2.DictLoader(templates),
         undefined=Missing,
         trim_blocks=True,
         lstrip_blocks=True,
