@@ -24,8 +24,8 @@ test: .venv-dev/.done services clients-if-npm page-types-if-npm linters-if-any d
 quick: .venv-dev/.done  ## what tells most in a minute: without slow files and without Redis, nginx, squid, Node and Chromium
 	.venv-dev/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not redis and not nginx and not squid and not node and not chromium"
 
-CLIENTS = tests/clients/node_modules/.done tests/clients/.venv/.done
-clients: $(CLIENTS)     ## the public clients that tests/clients drives: needs npm
+CLIENTS = tests/clients/node_modules/.done tests/clients/.venv/.done tests/examples/node_modules/.done
+clients: $(CLIENTS)     ## the public clients that tests/clients drives, and the libraries of examples/: needs npm
 
 # Without npm, or where the packages cannot be had, the tests that need them are skipped and say so.
 clients-if-npm: .venv-dev/.done
@@ -205,6 +205,10 @@ tests/clients/node_modules/.done: tests/clients/package.json tests/clients/packa
 	cd tests/clients && find node_modules -path '*ai*' \( -name src -o -name docs \) -type d -prune -exec rm -rf {} +
 	touch $@
 
+tests/examples/node_modules/.done: tests/examples/package.json tests/examples/package-lock.json
+	cd tests/examples && npm ci --no-progress --loglevel=error >/dev/null
+	touch $@
+
 tests/clients/.venv/.done: tests/clients/requirements.txt .venv-dev/.done
 	$(PYTHON) -m venv $(@D)
 	.venv-dev/bin/uv pip install --quiet --system-certs --python $(@D)/bin/python --compile-bytecode --require-hashes -r $< \
@@ -246,4 +250,4 @@ pins:                   ## newest digests of the base images
 	done
 
 clean:
-	rm -rf .venv .venv-dev .venv-docs .venv-litellm .image bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/deploy/.venv web/node_modules
+	rm -rf .venv .venv-dev .venv-docs .venv-litellm .image bench/.peers build dist tests/clients/.venv tests/clients/node_modules tests/examples/node_modules tests/deploy/.venv web/node_modules

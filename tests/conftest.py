@@ -78,6 +78,8 @@ SLOW = frozenset(
         "deploy/test_monitoring.py",
         "deploy/test_replicas.py",
         "deploy/test_strangers_through_nginx.py",
+        "examples/test_pages_in_a_browser.py",
+        "examples/test_types.py",
         "failover/test_fault.py",
         "failover/test_hedge.py",
         "failover/test_refusals.py",
@@ -159,7 +161,7 @@ def _file(path: Path) -> str:
 def _markers(file: str, names: Mapping[str, object]) -> Iterator[str]:
     """Yield the markers of a file's tests. `names`: those of its module."""
     yield from {mark for name, mark in NEEDS.items() if name in names}
-    if file.startswith("clients/"):
+    if file.startswith(("clients/", "examples/")):
         yield "node"
     if file in SLOW:
         yield "slow"

@@ -1,14 +1,12 @@
-import type { Metadata } from "next";
 import type { ReactNode } from "react";
+import "../chat/chat.css";
 
-export const metadata: Metadata = { title: "Chat" };
+export const metadata = { title: "Chat" };
 
 export default function Layout({ children }: { children: ReactNode }) {
   return (
     <html lang="en">
-      <body style={{ margin: "2rem auto", maxWidth: "44rem", padding: "0 1rem", fontFamily: "system-ui, sans-serif" }}>
-        {children}
-      </body>
+      <body>{children}</body>
     </html>
   );
 }

@@ -1,0 +1,13 @@
+"""What the tests of the example pages share: each is built once for all of them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.examples.pages import BUILDERS
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Example → the folder that its server serves."""
+    return {name: build(tmp_path_factory.mktemp(name)) for name, build in BUILDERS.items()}

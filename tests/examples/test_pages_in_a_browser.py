@@ -1,0 +1,307 @@
+"""The example pages in Chromium, before the router and a fake provider: what their users do, and what they see.
+
+`usechat` is built by its own `npm run build`. `next build` takes a minute of a processor, so the page of `nextjs` is bundled by esbuild, and its handlers run in
+Node without Next (next.mjs): they are plain functions from Request to Response.
+"""
+
+import asyncio
+import base64
+import json
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from router.callers.keys import hashed, new
+from tests.conftest import AS_OPERATOR, Client, Workspace, routes, serving
+from tests.examples.build import PAGES, server_lines
+from tests.examples.gates import GATES
+from tests.examples.pages import hosting
+from tests.support.browser import Tab, browser
+from tests.support.hostile import HOSTILE
+from tests.support.provider import Provider, Reply, calls, chunk, error, provider, text
+from tests.support.services import free_ports
+
+ENTER = 13
+WORK = '''
+from tests.examples.gates import GATES
+
+
+async def write_report(topic: str):
+    """Write a report."""
+    yield "half of it"
+    await GATES["report"].wait()
+    yield "all of it"
+
+
+async def fail_always() -> str:
+    """Fail."""
+    raise ValueError
+'''
+ORDERS = '''
+async def delete_order(number: str) -> str:
+    """Delete an order."""
+    return f"{number} is deleted"
+'''
+ROUTE = """targets: [a]
+    tools: [weather, work, {use: orders, approve: always}]
+    reasoning: show
+    retry: {attempts: 1}
+    rescue: fail
+"""
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+IDLE = "document.querySelector('[aria-label=Send]')"
+BUSY = "document.querySelector('[aria-label=Stop]')"
+CARDS = (
+    "[...document.querySelectorAll('.tool')].map(one => [one.querySelector('code').textContent, one.querySelector('.state').textContent])"
+)
+UNHARMED = """[
+    window.hit ?? null,
+    document.querySelectorAll('.markdown :is(script,img,iframe,object,embed,style,link,base,meta,form,input:not([type=checkbox]),svg)').length,
+    [...document.querySelectorAll('.markdown *')].flatMap(one => one.getAttributeNames()).filter(one => one.startsWith('on') || one === 'srcdoc'),
+    [...document.querySelectorAll('.markdown a')].filter(one => !/^(https?|mailto|ircs?|xmpp):$/.test(one.protocol)).map(one => one.href),
+]"""
+"""Whether anything that a model wrote ran, or could run or load: all that must be nothing."""
+
+OLDER_LIST = """(() => {
+  const real = window.fetch;
+  window.fetch = (address, asked) => real(address, asked?.body ? {...asked, body: asked.body.replace('"model":"other"', '"model":"chat-model"')} : asked);
+})()"""
+"""Has the page ask for a model that is not in its list."""
+
+
+@dataclass(frozen=True)
+class Open:
+    """A page in a browser, its router, and the provider behind that."""
+
+    tab: Tab
+    router: Client
+    provider: Provider
+    address: str
+
+    async def ask(self, question: str) -> None:
+        """Type a question and send it with Enter."""
+        await self.tab.until(IDLE)
+        await self.tab.run("document.querySelector('textarea').focus()")
+        await self.tab.type(question)
+        await self.tab.press("Enter", ENTER)
+
+    async def answered(self) -> None:
+        """Wait for the end of the answer."""
+        await self.tab.until(f"{IDLE} && !document.querySelector('.waiting')")
+
+    async def reload(self) -> None:
+        """Reload the page. Returns when the new page has its list of models."""
+        await self.tab.run("window.old = true")
+        await self.tab.send("Page.reload")
+        await self.tab.until("!window.old && document.querySelector('option')")
+
+
+@asynccontextmanager
+async def opened(
+    example: str, built: dict[str, Path], workspace: Workspace, *script: Reply, route: str = "", server: str = "", key: str = ""
+) -> AsyncGenerator[Open, None]:
+    """A page before a router that has the `server:` block of the page's README. `route`, `server`: lines that are added to those."""
+    port = free_ports(1)[0]
+    declared = server_lines(example).replace("http://localhost:3000", f"http://127.0.0.1:{port}") + server
+    workspace.write("tools/work.py", WORK).write("tools/orders.py", ORDERS)
+    async with provider(*script) as fake:
+        target = f"a: {{model: openai/fake, api_base: '{fake.base}', api_key: sk-test, facts: {{images: true}}}}"
+        workspace.write("routes.yaml", routes(target, ROUTE + route, declared))
+        async with (
+            serving(workspace.build()) as client,
+            hosting(example, built[example], port, client.base, key) as address,
+            browser() as tab,
+        ):
+            await tab.shape(1440, 900)
+            await tab.open(address)
+            yield Open(tab, client, fake, address)
+
+
+def loud(tab: Tab) -> list[str]:
+    """What the page wrote to the console, beside the browser's own line for each response with an error status."""
+    return [one for one in tab.complaints if not one.startswith("Failed to load resource")]
+
+
+async def fits(tab: Tab) -> None:
+    """Nothing is wider than a narrow phone, and axe finds no serious fault, in both colour schemes."""
+    for dark in (False, True):
+        await tab.shape(360, 740, dark=dark)
+        assert await tab.run("document.documentElement.scrollWidth") <= 360
+        assert await tab.run("[...document.querySelectorAll('main, .column')].filter(one => one.scrollWidth > one.clientWidth).length") == 0
+
+
+@pytest.mark.parametrize("example", PAGES)
+async def test_page_shows_all_parts_of_an_answer(example: str, built: dict[str, Path], workspace: Workspace) -> None:
+    """Thoughts, tools that run, report, fail and succeed, one that asks first, and Markdown in which nothing runs or loads."""
+    GATES["report"] = asyncio.Event()
+    wish = calls(
+        ("c1", "get_weather", '{"location":"Oslo"}'), ("c2", "write_report", '{"topic":"tea"}'),
+        ("c3", "fail_always", "{}"), ("c4", "delete_order", '{"number":"A-1"}'),
+    )  # fmt: skip
+    thinking = (chunk({"role": "assistant", "reasoning_content": "They want **four** things."}), *wish)
+    said = "## Done\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nprint(1)\n```\n\n" + "\n\n".join(HOSTILE)
+    async with opened(example, built, workspace, Reply(thinking), Reply(text("The order ", "is gone.")), Reply(text(said))) as page:
+        tab = page.tab
+        await tab.until("document.querySelector('option')")
+        assert await tab.run("[...document.querySelectorAll('option')].map(one => one.textContent)") == ["chat-model · openai/fake"]
+        await page.ask("Work")
+        await tab.sees("half of it")
+        assert dict(await tab.run(CARDS))["write_report"] == "Running…"
+        GATES["report"].set()
+        await tab.sees("Allow this tool to run")
+        await page.answered()
+        cards = dict(await tab.run(CARDS))
+        assert cards == {"get_weather": "Done", "write_report": "Done", "fail_always": "Failed", "delete_order": "Waits for you"}
+        assert await tab.run("document.querySelector('.thoughts').open") is False
+        assert await tab.run("document.querySelector('.thoughts .markdown strong').textContent") == "four"
+        await tab.click(".decision .primary")
+        await tab.sees("The order is gone.")
+        await page.answered()
+        assert dict(await tab.run(CARDS))["delete_order"] == "Done"
+        assert await tab.run("document.querySelectorAll('article.assistant').length") == 1
+        assert "A-1 is deleted" in json.dumps(page.provider.requests[1]["messages"])
+        await page.ask("<img src=x onerror=window.hit=1>")
+        await tab.until("document.querySelector('.markdown table')")
+        await page.answered()
+        await tab.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        assert await tab.run(UNHARMED) == [None, 0, [], []]
+        assert await tab.run("document.querySelector('.markdown pre').innerText.trim()") == "print(1)"
+        await fits(tab)
+        assert await tab.faults() == []
+        assert loud(tab) == []
+        assert [one for one in tab.asked if not one.startswith((page.address, page.router.base, "data:", "blob:"))] == []
+
+
+@pytest.mark.parametrize("example", PAGES)
+async def test_page_that_is_reloaded_continues_its_answer_and_keeps_the_chat(
+    example: str, built: dict[str, Path], workspace: Workspace
+) -> None:
+    """Nothing is said twice or lost, also where the answer goes on after an approval. The provider is asked once."""
+    first, second = asyncio.Event(), asyncio.Event()
+    wish = Reply(calls(("c1", "delete_order", '{"number":"A-1"}')))
+    one, two = text("The first half, ", "and the second."), text("It is ", "gone.")
+    script = (Reply(one[1:], gate=first), wish, Reply(two[1:], gate=second), Reply(text("Bye.")))
+    async with opened(example, built, workspace, *script) as page:
+        tab = page.tab
+        shown = "[...document.querySelectorAll('article')].map(one => one.innerText.replace(/\\s+/g, ' ').trim())"
+        await page.ask("Count")
+        await tab.sees("The first half,")
+        await page.reload()
+        await tab.sees("The first half,")
+        await tab.until(BUSY)
+        first.set()
+        await page.answered()
+        assert await tab.run(shown) == ["You Count", "Assistant The first half, and the second."]
+        await page.ask("Delete it")
+        await tab.click(".decision .primary")
+        await tab.sees("It is")
+        await page.reload()
+        await tab.sees("It is")
+        second.set()
+        await page.answered()
+        assert (await tab.run(shown))[3].endswith("It is gone.")
+        assert await tab.run(CARDS) == [["delete_order", "Done"]]
+        await page.reload()
+        assert len(await tab.run(shown)) == 4
+        assert len(page.provider.requests) == 3
+        await page.ask("And?")
+        await tab.sees("Bye.")
+        assert [one["content"] for one in page.provider.requests[3]["messages"] if one["role"] == "user"] == ["Count", "Delete it", "And?"]
+        await tab.run("[...document.querySelectorAll('button')].find(one => one.textContent === 'New chat').click()")
+        await tab.until("document.querySelector('.greeting')")
+        await page.reload()
+        assert await tab.run(shown) == []
+        assert loud(tab) == []
+
+
+@pytest.mark.parametrize("example", PAGES)
+async def test_stop_ends_the_answer_at_the_provider(example: str, built: dict[str, Path], workspace: Workspace) -> None:
+    """The router does not go on for the time that a page has to come back. What was said stays, over a reload, too. The next question has an image."""
+    picture = workspace.root / "dot.png"
+    picture.write_bytes(PNG)
+    async with opened(example, built, workspace, Reply(text("Half")[:2], hold=True), Reply(text("A dot."))) as page:
+        tab = page.tab
+        await page.ask("Hi")
+        await tab.sees("Half")
+        await tab.click("[aria-label=Stop]")
+        await page.provider.until(lambda: page.provider.closed == 1)
+        await page.answered()
+        await page.reload()
+        await tab.sees("Half")
+        field = await tab.send("Runtime.evaluate", expression="document.querySelector('input[type=file]')")
+        await tab.send("DOM.setFileInputFiles", files=[str(picture)], objectId=field["result"]["objectId"])
+        await tab.until("document.querySelector('.composer li img')")
+        await page.ask("What is this?")
+        await tab.sees("A dot.")
+        asked = json.dumps(page.provider.requests[1]["messages"][-1])
+        assert f"data:image/png;base64,{base64.b64encode(PNG).decode()}" in asked
+        assert await tab.run("document.querySelector('article.user img').naturalWidth") == 1
+        await page.answered()
+        outcomes = [one["outcome"] for one in (await page.router.get("/admin/requests", AS_OPERATOR)).json["requests"]]
+        assert outcomes == ["completed", "stopped"]  # a page that only leaves is `client_left`, once `resume.grace` is over
+        assert loud(tab) == []
+
+
+@pytest.mark.parametrize("example", PAGES)
+async def test_page_says_in_plain_words_what_went_wrong(example: str, built: dict[str, Path], workspace: Workspace) -> None:
+    """An error of the provider, one in the middle of an answer, a question that is too large. The button tries again."""
+    script = (error(500), Reply(text("Half of ")[:2], drop=True), Reply(text("Fine.")))
+    async with opened(example, built, workspace, *script, server="  request: {body: 20KiB}\n") as page:
+        tab = page.tab
+        alert = "document.querySelector('.failure p')?.innerText"
+        await page.ask("One")
+        await tab.sees("No answer just now.")
+        await tab.click(".failure button")
+        await tab.sees("The answer is not complete.")
+        assert re.search(r"\(request [\w-]+\)", await tab.run(alert))
+        await tab.sees("Half of")
+        await tab.click(".failure button")
+        await tab.sees("Fine.")
+        await page.answered()
+        assert await tab.run("document.querySelectorAll('article').length") == 2
+        await page.ask("x" * 30_000)
+        await tab.sees("This is too large to send.")
+        await fits(tab)
+        assert loud(tab) == []
+
+
+@pytest.mark.parametrize("example", PAGES)
+async def test_page_counts_down_until_a_limit_lets_it_ask_again(example: str, built: dict[str, Path], workspace: Workspace) -> None:
+    """The seconds are those of Retry-After. Another page, whose router does not run, says that."""
+    async with opened(example, built, workspace, Reply(text("Fine.")), route="    limit: {requests: 1/hour}\n") as page:
+        tab = page.tab
+        await page.ask("One")
+        await tab.sees("Fine.")
+        await page.ask("Two")
+        await tab.sees("Too many questions for now.")
+        label: str = await tab.run("document.querySelector('.failure button:disabled').textContent")
+        seconds = re.fullmatch(r"Try again in (\d+) s", label)
+        assert seconds is not None, label
+        assert 0 < int(seconds[1]) <= 3600
+        port, nobody = free_ports(2)
+        async with hosting(example, built[example], port, f"http://127.0.0.1:{nobody}") as address:
+            await tab.open(address)
+            await tab.sees("The router cannot be reached." if example == "usechat" else "The chat service cannot be reached.")
+        assert loud(tab) == []
+
+
+@pytest.mark.parametrize("example", PAGES)
+async def test_page_names_what_its_key_does_not_open(example: str, built: dict[str, Path], workspace: Workspace) -> None:
+    """`usechat` has no key, and is not let in. That of a Next.js server opens one route; a page whose list is older asks for another."""
+    key = new()
+    keys = f"  auth: {{keys: {{web: {{hash: '{hashed(key)}', routes: [other]}}}}}}\n"
+    other = "  other: {pipeline: chat, targets: [a]}\n"
+    async with opened(example, built, workspace, Reply(text("Fine.")), route=other, server=keys, key=key) as page:
+        if example == "usechat":
+            await page.tab.sees("You are not signed in.")
+            return
+        await page.tab.until("document.querySelector('option')?.value === 'other'")
+        await page.tab.run(OLDER_LIST)
+        await page.ask("Hi")
+        await page.tab.sees("You may not use this model.")
+        assert page.provider.requests == []
+        assert loud(page.tab) == []

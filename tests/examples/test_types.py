@@ -1,0 +1,135 @@
+"""The types of the examples, and those of examples/line-protocol beside what the router writes. One run of the TypeScript compiler checks all of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from router.chat import ReasoningState
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Reason,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+    Usage,
+)
+from router.wire import Heading, Refusal, answered
+from router.wire.line import WIRE
+from tests.examples.build import EXAMPLES, PAGES, TYPED, attempt, copy, dependencies, installed
+
+CALL, RESULT = ToolCall("c1", "get_weather", {"location": "Oslo"}), ToolResult("c1", "get_weather", "25°C")
+EVENTS: tuple[Event, ...] = (
+    Start("a", "fake"),
+    Thought("Let me see."),
+    Text("Let me check."),
+    ToolInput("c1", "get_weather", "{"),
+    ReasoningState("a", {"reasoning_content": "x"}),
+    CALL,
+    ToolProgress("c1", "get_weather", 1),
+    RESULT,
+    ToolResult("c2", "get_weather", [1, {"a": None}], is_error=True),
+    Approval("c3", "delete", "apr_1"),
+    LateResult("c3", "delete", {}, "Deleted"),
+    Failure("no_answer", "It broke off."),
+    *(Finish(reason) for reason in get_args(Reason)),
+    Finish("stop", Usage(11, 3)),
+)
+HEADING = Heading(request_id="req_1", message_id="m1", model="chat-model", created=0)
+REFUSAL = Refusal(status=404, code="unknown_model", sentence="There is no such model here.", request_id="req_1")
+IMPORT = 'import type { Answer, FinishReason, Lines, Refusal } from "./line-protocol/lines";\ntype Keys<T> = T extends unknown ? keyof T : never;\n'
+
+
+def written() -> list[tuple[str, dict[str, Any]]]:
+    """Each line that the router writes of these events: its code, and its object."""
+    encode = WIRE.encoder(HEADING)
+    lines = b"".join(encode(event) for event in EVENTS).decode().splitlines()
+    return [(line[0], json.loads(line[2:])) for line in lines]
+
+
+def samples() -> Iterator[str]:
+    """TypeScript that has errors unless the types are exactly what is written: no key too many, none too few."""
+    keys: dict[str, set[str]] = {}
+    reasons: set[str] = set()
+    objects = [(f'Lines["{code}"]', value) for code, value in written()]
+    both = (CALL, RESULT, Thought("So."), Text("Hi"), Finish("stop", Usage(1, 2)))
+    objects += [("Answer", json.loads(WIRE.complete(answered(HEADING, events)))) for events in (both, (Text("Hi"), Finish("stop")))]
+    objects += [("Refusal", json.loads(WIRE.refusal(REFUSAL)))]
+    for number, (name, value) in enumerate(objects):
+        yield f"export const value{number}: {name} = {json.dumps(value)};"
+        keys.setdefault(name, set()).update(value)
+        reasons |= {value["finishReason"]} if "finishReason" in value else set()
+    for number, (name, seen) in enumerate(keys.items()):
+        yield f"export const keys{number}: Record<Keys<{name}>, true> = {json.dumps(dict.fromkeys(sorted(seen), True))};"
+    yield f"export const reasons: Record<FinishReason, true> = {json.dumps(dict.fromkeys(sorted(reasons), True))};"
+    yield f"export const codes: Record<keyof Lines, true> = {json.dumps(dict.fromkeys(sorted({code for code, _ in written()}), True))};"
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the compiler says of all examples and of the samples: a line for each error, empty where there is none."""
+    folder = tmp_path_factory.mktemp("types")
+    for example in TYPED:
+        copy(example, folder)
+    (folder / "samples.ts").write_text(IMPORT + "\n".join(samples()), encoding="utf-8")
+    config = {"extends": "./nextjs/tsconfig.json", "compilerOptions": {"incremental": False}, "include": ["samples.ts", *TYPED]}
+    (folder / "tsconfig.json").write_text(json.dumps(config), encoding="utf-8")
+    return attempt(folder, "tsc")[1]
+
+
+def test_samples_have_each_event() -> None:
+    """A new kind of event needs its sample here, and its line in the types where it has one."""
+    assert {type(event) for event in EVENTS} == set(get_args(Event))
+
+
+def test_examples_have_the_types_that_they_say(said: str) -> None:
+    """All of them pass the compiler, in its strict mode."""
+    assert [line for line in said.splitlines() if not line.startswith(("samples.ts", " "))] == []
+
+
+def test_types_of_the_line_protocol_are_what_the_router_writes(said: str) -> None:
+    """Each line, answer and error fits its type, and each key, code and reason of the types is one that the router writes."""
+    assert [line for line in said.splitlines() if line.startswith("samples.ts")] == []
+
+
+@pytest.mark.parametrize("example", TYPED)
+def test_compiler_options_of_an_example_are_strict(example: str) -> None:
+    """Each has those under which all are checked above."""
+    options = json.loads((EXAMPLES / example / "tsconfig.json").read_text(encoding="utf-8"))["compilerOptions"]
+    assert options["strict"]
+    assert options["noUncheckedIndexedAccess"]
+
+
+@pytest.mark.parametrize("example", TYPED)
+def test_versions_of_an_example_are_those_it_is_tested_with(example: str) -> None:
+    """Each range takes the version of tests/examples/package.json, of the same major. Next.js and tsx are not installed for tests."""
+    tested = installed()
+    for name, wanted in dependencies(example).items():
+        if name not in {"next", "tsx"}:
+            assert re.fullmatch(r"\^\d+\.\d+\.\d+", wanted)
+            lowest, version = (tuple(map(int, text.removeprefix("^").split("."))) for text in (wanted, tested[name]))
+            assert lowest[0] == version[0], name
+            assert lowest <= version, name
+
+
+def test_pages_share_one_folder() -> None:
+    """Each page can be copied alone, so each has the folder `chat`: they are equal, file by file."""
+
+    def files(example: str) -> dict[str, bytes]:
+        folder: Path = EXAMPLES / example / "chat"
+        return {one.relative_to(folder).as_posix(): one.read_bytes() for one in folder.rglob("*")}
+
+    first, second = map(files, PAGES)
+    assert first == second
+    assert "Chat.tsx" in first
