@@ -242,7 +242,7 @@ async def test_stop_ends_the_answer_at_the_provider(example: str, built: dict[st
         assert await tab.run("document.querySelector('article.user img').naturalWidth") == 1
         await page.answered()
         outcomes = [one["outcome"] for one in (await page.router.get("/admin/requests", AS_OPERATOR)).json["requests"]]
-        assert outcomes == ["completed", "stopped"]  # a page that only leaves is `client_left`, once `resume.grace` is over
+        assert outcomes == ["stop", "stop_asked", "stopped"]  # a page that only leaves is `client_left`, once `resume.grace` is over
         assert loud(tab) == []
 
 
