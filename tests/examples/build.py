@@ -23,13 +23,15 @@ TYPED = (*PAGES, "line-protocol", "openai")
 OWN = {"node_modules", ".next", "out", "dist", "build"}
 """Folders in which a developer's own install and build may have left something."""
 ENTRY = """
+import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import Page from "./app/page";
 import "./chat/chat.css";
 
 const root = document.body.appendChild(document.createElement("div"));
-createRoot(root).render(<Page />);
+createRoot(root).render(<StrictMode><Page /></StrictMode>);
 """
+"""The page as `next dev` has it: React's development build in its strict mode, which mounts everything twice."""
 
 
 def copy(example: str, folder: Path) -> Path:
@@ -71,7 +73,7 @@ def build_nextjs(folder: Path) -> Path:
     """The page and the handlers, each bundled by esbuild: `next build` takes a minute of a processor. Returns the folder for next.mjs."""
     made = copy("nextjs", folder)
     (made / "page.tsx").write_text(ENTRY, encoding="utf-8")
-    run(made, "esbuild page.tsx --bundle --minify --outdir=build")
+    run(made, "esbuild page.tsx --bundle --outdir=build")
     handlers = shlex.join(str(one.relative_to(made)) for one in (made / "app").rglob("route.ts"))
     run(made, f"esbuild {handlers} --bundle --platform=node --format=esm --outbase=. --outdir=build")
     (made / "build" / "package.json").write_text('{"type": "module"}', encoding="utf-8")

@@ -12,18 +12,19 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from router.callers.keys import hashed, new
-from tests.conftest import AS_OPERATOR, Client, Workspace, routes, serving
+from tests.conftest import Client, Workspace, routes, serving
 from tests.examples.build import PAGES, server_lines
 from tests.examples.gates import GATES
 from tests.examples.pages import hosting
 from tests.support.browser import Tab, browser
 from tests.support.hostile import HOSTILE
 from tests.support.provider import Provider, Reply, calls, chunk, error, provider, text
-from tests.support.services import free_ports
+from tests.support.services import PATIENCE, free_ports
 
 ENTER = 13
 WORK = '''
@@ -73,6 +74,19 @@ OLDER_LIST = """(() => {
 """Has the page ask for a model that is not in its list."""
 
 
+class Turnstile(asyncio.Event):
+    """A gate of a provider. `reached`: set once somebody waits at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        """Wait until it is opened."""
+        self.reached.set()
+        return await super().wait()
+
+
 @dataclass(frozen=True)
 class Open:
     """A page in a browser, its router, and the provider behind that."""
@@ -100,13 +114,23 @@ class Open:
         await self.tab.until("!window.old && document.querySelector('option')")
 
 
+GRACE = "  resume: {grace: 15s}\n"
+
+
 @asynccontextmanager
 async def opened(
-    example: str, built: dict[str, Path], workspace: Workspace, *script: Reply, route: str = "", server: str = "", key: str = ""
+    example: str,
+    built: dict[str, Path],
+    workspace: Workspace,
+    *script: Reply,
+    route: str = "",
+    server: str = "",
+    key: str = "",
+    less: str = "",
 ) -> AsyncGenerator[Open, None]:
-    """A page before a router that has the `server:` block of the page's README. `route`, `server`: lines that are added to those."""
+    """A page before a router that has the `server:` block of the page's README, without `less`. `route`, `server`: lines that are added to those."""
     port = free_ports(1)[0]
-    declared = server_lines(example).replace("http://localhost:3000", f"http://127.0.0.1:{port}") + server
+    declared = server_lines(example).replace("http://localhost:3000", f"http://127.0.0.1:{port}").replace(less, "") + server
     workspace.write("tools/work.py", WORK).write("tools/orders.py", ORDERS)
     async with provider(*script) as fake:
         target = f"a: {{model: openai/fake, api_base: '{fake.base}', api_key: sk-test, facts: {{images: true}}}}"
@@ -218,12 +242,42 @@ async def test_page_that_is_reloaded_continues_its_answer_and_keeps_the_chat(
         assert loud(tab) == []
 
 
+async def test_words_of_an_answer_that_is_gone_stay(built: dict[str, Path], workspace: Workspace) -> None:
+    """A router without `resume.grace` ends the answer when the page is reloaded. What its user has read is still there, and is asked about."""
+    async with opened("usechat", built, workspace, Reply(text("Half")[:2], hold=True), Reply(text("More.")), less=GRACE) as page:
+        await page.ask("Hi")
+        await page.tab.sees("Half")
+        await page.reload()
+        await page.tab.sees("Half")
+        await page.provider.until(lambda: page.provider.closed == 1)
+        await page.ask("And?")
+        await page.tab.sees("More.")
+        said = [(one["role"], one["content"]) for one in page.provider.requests[1]["messages"]]
+        assert said[-3:] == [("user", "Hi"), ("assistant", "Half"), ("user", "And?")]
+        assert loud(page.tab) == []
+
+
+async def test_page_that_is_reloaded_before_the_first_word_receives_all_of_them(built: dict[str, Path], workspace: Workspace) -> None:
+    """The router has not answered yet. The question is not asked again."""
+    first = Turnstile()
+    async with opened("nextjs", built, workspace, Reply(text("All of it."), gate=first)) as page:
+        await page.ask("Hi")
+        async with asyncio.timeout(PATIENCE):
+            await first.reached.wait()
+        await page.reload()
+        first.set()
+        await page.tab.sees("All of it.")
+        await page.answered()
+        assert len(page.provider.requests) == 1
+
+
 @pytest.mark.parametrize("example", PAGES)
 async def test_stop_ends_the_answer_at_the_provider(example: str, built: dict[str, Path], workspace: Workspace) -> None:
-    """The router does not go on for the time that a page has to come back. What was said stays, over a reload, too. The next question has an image."""
+    """The router does not go on for the ten minutes that a page has to come back. What was said stays, over a reload, too. The next question has an image."""
+    patient = {"less": GRACE, "server": "  resume: {grace: 10m}\n"}
     picture = workspace.root / "dot.png"
     picture.write_bytes(PNG)
-    async with opened(example, built, workspace, Reply(text("Half")[:2], hold=True), Reply(text("A dot."))) as page:
+    async with opened(example, built, workspace, Reply(text("Half")[:2], hold=True), Reply(text("A dot.")), **patient) as page:
         tab = page.tab
         await page.ask("Hi")
         await tab.sees("Half")
@@ -241,8 +295,6 @@ async def test_stop_ends_the_answer_at_the_provider(example: str, built: dict[st
         assert f"data:image/png;base64,{base64.b64encode(PNG).decode()}" in asked
         assert await tab.run("document.querySelector('article.user img').naturalWidth") == 1
         await page.answered()
-        outcomes = [one["outcome"] for one in (await page.router.get("/admin/requests", AS_OPERATOR)).json["requests"]]
-        assert outcomes == ["stop", "stop_asked", "stopped"]  # a page that only leaves is `client_left`, once `resume.grace` is over
         assert loud(tab) == []
 
 

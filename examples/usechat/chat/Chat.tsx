@@ -123,7 +123,7 @@ function useRestoredChat(router: string, headers: Record<string, string>, saved:
             if (response.status === 204) showWhatWasThere(); // the answer is not there any more
             return response;
           } catch (error) {
-            if (init?.method === "GET") showWhatWasThere();
+            if (init?.method === "GET" && !init.signal?.aborted) showWhatWasThere();
             throw error;
           }
         },
