@@ -18,7 +18,7 @@ export function Failure({ error, again }: { error: Error; again: () => void }) {
         <strong>{title}</strong> {detail}
       </p>
       <button type="button" disabled={left > 0} onClick={again}>
-        {left > 0 ? `Try again in ${left} s` : "Try again"}
+        {left > 0 ? `Try again in ${left > 90 ? `${Math.ceil(left / 60)} min` : `${left} s`}` : "Try again"}
       </button>
     </div>
   );
