@@ -43,8 +43,7 @@ function Conversation({ router, headers, saved, restart }: Props) {
   const [chosen, setChosen] = useState(saved.model);
   const model = models.find((one) => one.id === chosen) ?? models[0];
   const chat = useRestoredChat(router, headers, saved, model?.id);
-  const { messages, status, error, sendMessage, regenerate, addToolApprovalResponse } = chat;
-  const busy = status === "submitted" || status === "streaming";
+  const { messages, busy, error, sendMessage, regenerate, addToolApprovalResponse } = chat;
   const scroller = useStickyEnd(messages);
   const failure = error ?? listError;
 
@@ -83,7 +82,7 @@ function Conversation({ router, headers, saved, restart }: Props) {
               decide={(id, approved) => void addToolApprovalResponse({ id, approved })}
             />
           ))}
-          {status === "submitted" && <p className="note waiting">Waiting for the answer…</p>}
+          {busy && messages.at(-1)?.role === "user" && <p className="note waiting">Waiting for the answer…</p>}
           {failure && <Failure error={failure} again={() => (error ? void regenerate() : reload())} />}
         </div>
       </main>
@@ -100,6 +99,7 @@ function Conversation({ router, headers, saved, restart }: Props) {
 /** useChat, with a chat that outlives a reload, also in the middle of an answer, and a stop that reaches the router. */
 function useRestoredChat(router: string, headers: Record<string, string>, saved: Saved, model: string | undefined) {
   const sent = useRef(saved.messages); // what the running answer follows
+  const [resuming, setResuming] = useState(saved.shown !== undefined); // until the router says whether the answer is there
   const chosen = useRef(model);
   useEffect(() => {
     chosen.current = model;
@@ -118,13 +118,13 @@ function useRestoredChat(router: string, headers: Record<string, string>, saved:
         // The answer is sent again from its start, and put after `sent`. After an approval that ends in a message that goes on.
         resumeStreamIsReplay: false,
         fetch: async (input, init) => {
+          let found = false;
           try {
             const response = await ask(input, init);
-            if (response.status === 204) showWhatWasThere(); // the answer is not there any more
+            found = response.status === 200; // 204: the answer is not there any more
             return response;
-          } catch (error) {
-            if (init?.method === "GET" && !init.signal?.aborted) showWhatWasThere();
-            throw error;
+          } finally {
+            if (init?.method === "GET" && !init.signal?.aborted) resumed(found);
           }
         },
       }),
@@ -138,29 +138,31 @@ function useRestoredChat(router: string, headers: Record<string, string>, saved:
     sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
   });
   const { messages, setMessages, status } = chat;
-  const busy = status === "submitted" || status === "streaming";
+  const busy = resuming || status === "submitted" || status === "streaming";
 
-  function showWhatWasThere() {
-    if (saved.shown) setMessages(saved.shown);
+  function resumed(found: boolean) {
+    setResuming(false);
+    if (!found && saved.shown) setMessages(saved.shown);
   }
 
   useEffect(() => {
     const keep = () => {
-      const during = { messages: sent.current, shown: messages };
+      const during = { messages: sent.current, shown: resuming ? saved.shown : messages };
       save({ id: saved.id, model, ...(busy ? during : { messages }) });
     };
     if (!busy) keep();
     addEventListener("pagehide", keep);
     return () => removeEventListener("pagehide", keep);
-  }, [saved.id, model, messages, busy]);
+  }, [saved, model, messages, busy, resuming]);
 
   /** Ends the answer here and at the router, which would go on for a while in case that this page comes back. */
   async function stop() {
     await chat.stop();
+    setResuming(false);
     await fetch(`${router}/api/chat/${saved.id}/stop`, { method: "POST", headers }).catch(() => {});
   }
 
-  return { ...chat, stop: () => void stop() };
+  return { ...chat, busy, stop: () => void stop() };
 }
 
 /** Keeps the end of the conversation in view, unless its reader has scrolled up. */
