@@ -168,7 +168,8 @@ async def test_page_shows_all_parts_of_an_answer(example: str, built: dict[str, 
     )  # fmt: skip
     thinking = (chunk({"role": "assistant", "reasoning_content": "They want **four** things."}), *wish)
     said = "## Done\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nprint(1)\n```\n\n" + "\n\n".join(HOSTILE)
-    async with opened(example, built, workspace, Reply(thinking), Reply(text("The order ", "is gone.")), Reply(text(said))) as page:
+    script = (thinking, text("The order ", "is gone."), calls(("c5", "delete_order", '{"number":"A-2"}')), text("I leave it."), text(said))
+    async with opened(example, built, workspace, *map(Reply, script)) as page:
         tab = page.tab
         await tab.until("document.querySelector('option')")
         assert await tab.run("[...document.querySelectorAll('option')].map(one => one.textContent)") == ["chat-model · openai/fake"]
@@ -188,6 +189,12 @@ async def test_page_shows_all_parts_of_an_answer(example: str, built: dict[str, 
         assert dict(await tab.run(CARDS))["delete_order"] == "Done"
         assert await tab.run("document.querySelectorAll('article.assistant').length") == 1
         assert "A-1 is deleted" in json.dumps(page.provider.requests[1]["messages"])
+        await page.ask("The other one, too")
+        await tab.click(".decision button:not(.primary)")
+        await tab.sees("I leave it.")
+        await page.answered()
+        assert (await tab.run(CARDS))[-1] == ["delete_order", "Not allowed"]
+        assert "The user did not allow this tool to run." in json.dumps(page.provider.requests[3]["messages"])
         await page.ask("<img src=x onerror=window.hit=1>")
         await tab.until("document.querySelector('.markdown table')")
         await page.answered()

@@ -133,7 +133,7 @@ function useRestoredChat(router: string, headers: Record<string, string>, saved:
     id: saved.id,
     messages: saved.messages,
     transport,
-    resume: saved.shown !== undefined, // GET /api/chat/{id}/stream
+    resume: resuming, // GET /api/chat/{id}/stream
     throttle: 50,
     sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
   });
