@@ -754,7 +754,7 @@ class Drill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Routes:
+class RoutesFile:
     """routes.yaml: the model ids of the front end, and the targets that answer for each.
 
     targets: all models and scripts that can answer, named once
@@ -795,7 +795,7 @@ class StepLine:
 class Declaration:
     """A configuration and its complaints. Without complaints it is consistent; it is not yet built."""
 
-    routes: Routes
+    routes: RoutesFile
     pipelines: Mapping[str, tuple[StepLine, ...]]
     tools: Mapping[str, document.Scalar]
     """Tool sets that routes name → the first place, as written."""
@@ -818,7 +818,7 @@ class Declaration:
 def _places() -> Mapping[str, tuple[Spot, ...]]:
     """Return every word of routes.yaml with its places. Words of drills are left out: they are not mistaken for others."""
     found: dict[str, tuple[Spot, ...]] = {}
-    for word, spot in spots(record_of(Routes)):
+    for word, spot in spots(record_of(RoutesFile)):
         if spot.path[0] != "drills":
             found[word] = (*found.get(word, ()), spot)
     return found
@@ -848,12 +848,12 @@ def declare(
     complaints.warnings.extend(env_file.warnings)
     tree = _routes_tree(snapshot, environment, complaints)
     skipped: dict[str, str] = {}
-    routes = Routes(targets={}, routes={})
+    routes = RoutesFile(targets={}, routes={})
     written = tree if isinstance(tree, Table) else Table(Place(snapshot.routes, 1, 1), ())
     if isinstance(tree, Table):
         tree = with_defaults(_with_optional_targets(tree, skipped))
     if tree is not None:
-        pieces, _ = bind_fields(tree, record_of(Routes), complaints, f"`{snapshot.routes}`")
+        pieces, _ = bind_fields(tree, record_of(RoutesFile), complaints, f"`{snapshot.routes}`")
         routes = through(replace(routes, **pieces))
     used = _check_references(tree, complaints)
     _check_callers(tree, routes, complaints)
@@ -948,7 +948,7 @@ def _with(tree: Table, name: str, node: Node) -> Table:
     return replace(tree, pairs=tuple((key, node if key.text == name else value) for key, value in tree.pairs))
 
 
-def through(routes: Routes) -> Routes:
+def through(routes: RoutesFile) -> RoutesFile:
     """Return the routes with `network` put into each part that is reached at an address and has no way of its own."""
     network, server = routes.network, routes.server
     if network.proxy is None and network.ca is None:
@@ -1037,7 +1037,7 @@ def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], com
             complaints.add(model.place, f"no route is named `{model.source}`{did_you_mean(model.text, routes)}")
 
 
-def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) -> None:
+def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
     """Check that keys are unique and name existing routes. Complaints of a file of keys stand where the file is named."""
     auth = _at(tree, "server", "auth")
     known = [str(name) for name in routes.routes]
@@ -1057,7 +1057,7 @@ def _check_callers(tree: Node | None, routes: Routes, complaints: Complaints) ->
                 complaints.add(keys.place, f"the key of `{name}` names a route that there is not{did_you_mean('', known)}")
 
 
-def _callers_known(tree: Node | None, routes: Routes) -> KnownCallers | None:
+def _callers_known(tree: Node | None, routes: RoutesFile) -> KnownCallers | None:
     """Return the callers that a condition may name; None where `server.auth` has a mistake."""
     auth = routes.server.auth
     if isinstance(auth, Auth):
@@ -1086,7 +1086,7 @@ NO_USERS = (
 )
 
 
-def _check_users(tree: Node | None, routes: Routes, complaints: Complaints) -> None:
+def _check_users(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
     """Complain of limits and caches per end user if no caller names its users: all users of a front end would be one."""
     named = _at(tree, "routes")
     if _names_users(tree, routes) or not isinstance(named, Table):
@@ -1104,7 +1104,7 @@ def _check_users(tree: Node | None, routes: Routes, complaints: Complaints) -> N
                 )
 
 
-def _names_users(tree: Node | None, routes: Routes) -> bool:
+def _names_users(tree: Node | None, routes: RoutesFile) -> bool:
     """Return True if a caller names its end users, or if the file of keys could not be read."""
     auth = _at(tree, "server", "auth")
     if _at(auth, "jwt", "user_claim") is not None:

@@ -2,14 +2,14 @@
 
 from typing import Any, cast
 
-from router.config.declaration import Defaults, DrillFile, Route, Routes
+from router.config.declaration import Defaults, DrillFile, Route, RoutesFile
 from router.signature import record_of, schema
 
 
 def routes_schema() -> dict[str, object]:
     """Return the JSON schema of routes.yaml. A text with `${…}` may stand for any scalar: its value is known only at load."""
     definitions: dict[str, object] = {}
-    root = schema(record_of(Routes), definitions)
+    root = schema(record_of(RoutesFile), definitions)
     route = cast("dict[str, Any]", definitions[record_of(Route).name])
     own = cast("dict[str, dict[str, object]]", route["properties"])
     route["required"].remove("pipeline")

@@ -178,7 +178,7 @@ def test_the_committed_schema_is_the_declarations() -> None:
     """routes.schema.json is what `router schema` prints."""
     made = router("schema", cwd=ROOT).stdout
     assert (ROOT / "routes.schema.json").read_text(encoding="utf-8") == made
-    assert json.loads(made)["$ref"] == "#/$defs/Routes"
+    assert json.loads(made)["$ref"] == "#/$defs/RoutesFile"
 
 
 def test_a_command_line_that_is_wrong_exits_2(tmp_path: Path) -> None:

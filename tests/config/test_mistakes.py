@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from router.config.declaration import Routes
+from router.config.declaration import RoutesFile
 from router.config.remedies import FALLBACKS, IN
 from router.errors import ConfigError
 from router.signature import Either, ListOf, Record, Shape, record_of
@@ -552,7 +552,7 @@ def test_every_word_of_the_tables_is_unknown_where_it_is_looked_up() -> None:
             case _:
                 pass
 
-    walk(record_of(Routes))
+    walk(record_of(RoutesFile))
     for name, words in IN.items():
         assert not fields[name] & set(words)
     for word in FALLBACKS:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from router.config.binding import UNFIT, Complaints, bind
-from router.config.declaration import Defaults, Route, Routes
+from router.config.declaration import Defaults, Route, RoutesFile
 from router.config.document import Scalar as Written
 from router.config.document import parse
 from router.config.schema import routes_schema
@@ -33,7 +33,7 @@ def records(shape: Shape, seen: dict[str, Record]) -> dict[str, Record]:
 
 
 DEFINITIONS = cast("dict[str, dict[str, dict[str, dict[str, Any]]]]", routes_schema()["$defs"])
-FIELDS = {f"{name}.{item.name}": (name, item) for name, record in records(record_of(Routes), {}).items() for item in record.fields}
+FIELDS = {f"{name}.{item.name}": (name, item) for name, record in records(record_of(RoutesFile), {}).items() for item in record.fields}
 INHERITED = {f"{record_of(Route).name}.{item.name}" for item in record_of(Defaults).fields}
 
 
