@@ -31,7 +31,7 @@ from router.events import (
     Usage,
 )
 
-VERSION = 3
+VERSION = 4
 REASONS: tuple[str, ...] = get_args(Reason)
 CACHED: tuple[str, ...] = get_args(Cached)
 COUNTS = tuple(one.name for one in fields(Usage))
@@ -83,8 +83,8 @@ def _plain(event: Event) -> object:
             return ["input", call_id, name, part]
         case ToolCall(call_id, name, arguments, malformed):
             return ["call", call_id, name, arguments, malformed]
-        case ToolProgress(call_id, name, output):
-            return ["progress", call_id, name, output]
+        case ToolProgress(call_id, name, output, part):
+            return ["progress", call_id, name, output, part]
         case ToolResult(call_id, name, result, is_error):
             return ["result", call_id, name, result, is_error]
         case Approval(call_id, name, approval_id):
@@ -105,7 +105,18 @@ def _plain(event: Event) -> object:
 
 def _tries(attempts: Sequence[Attempt]) -> object:
     return [
-        [one.target, one.outcome, one.seconds, one.first, one.wait, one.began, one.omitted, _counts(one.usage), _counts(one.estimate)]
+        [
+            one.target,
+            one.outcome,
+            one.seconds,
+            one.first,
+            one.wait,
+            one.began,
+            one.omitted,
+            _counts(one.usage),
+            _counts(one.estimate),
+            one.route,
+        ]
         for one in (each.settled for each in attempts)
     ]
 
@@ -122,8 +133,8 @@ def _event(value: Json) -> Event:
             return ToolInput(call_id, name, part)
         case ["call", str(call_id), str(name), dict(arguments), None | str() as malformed]:
             return ToolCall(call_id, name, arguments, malformed)
-        case ["progress", str(call_id), str(name), output]:
-            return ToolProgress(call_id, name, output)
+        case ["progress", str(call_id), str(name), output, str(part)]:
+            return ToolProgress(call_id, name, output, part)
         case ["result", str(call_id), str(name), result, bool(is_error)]:
             return ToolResult(call_id, name, result, is_error)
         case ["approval", str(call_id), str(name), str(approval_id)]:
@@ -160,9 +171,10 @@ def _attempt(value: Json) -> Attempt:
             [*omitted],
             usage,
             estimate,
+            str(route),
         ]:
             used, guessed = _usage(usage), _usage(estimate)
-            return Attempt(target, outcome, seconds, first, wait, began, _names(omitted), usage=used, estimate=guessed)
+            return Attempt(target, outcome, seconds, first, wait, began, _names(omitted), usage=used, estimate=guessed, route=route)
         case _:
             raise UnreadableEvents
 

@@ -50,6 +50,7 @@ class Attempt:
     model: the provider's name of the model that answered, for the traces of this process alone; empty where it is not known
     usage: tokens, as the provider counted them for the whole answer; None where it did not
     estimate: tokens that the provider is taken to charge for and did not count, or not to the end; None where there are none
+    route: the route that a tool of the request asked for; empty for an attempt of the request's own route
     said: characters of the model call's text that clients had when this attempt broke off, in this process; 0 for all others
     meter: receives the count of an answer that has ended without it, in this process; None for all others
     """
@@ -65,6 +66,7 @@ class Attempt:
     model: str = field(default="", compare=False)
     usage: Usage | None = None
     estimate: Usage | None = None
+    route: str = ""
     said: int = field(default=0, compare=False)
     meter: Meter | None = field(default=None, compare=False, repr=False)
 

@@ -91,11 +91,15 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolProgress:
-    """A preliminary output of a tool that still runs. The next one of the same call replaces it, and so does the result."""
+    """A preliminary output of a tool that still runs. The next one of the same call replaces it, and so does the result.
+
+    part: the name of a data part that the tool has for the page; empty for a preliminary output. A data part replaces nothing
+    """
 
     call_id: str
     name: str
     output: Json
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

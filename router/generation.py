@@ -57,7 +57,7 @@ from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.steps.prompt import unsteady
 from router.targets import Connections, Learned, Post, Target, open_target, split_of
-from router.toolbox import Grant, IsolatedTool, McpServer, ProcessSource, Tool, Toolbox, ToolProcesses, ToolSet, load
+from router.toolbox import AskableRoute, Grant, IsolatedTool, McpServer, ProcessSource, Tool, Toolbox, ToolProcesses, ToolSet, load
 
 T = TypeVar("T")
 OTHER_KIND = {
@@ -288,6 +288,8 @@ class _Builder:
         self.sets = {name: made for name, node in declaration.tools.items() if name not in outside and (made := self._tool_set(node))}
         self._pipelines = {name: self._pipeline(lines) for name, lines in declaration.pipelines.items()}
         self._warn_of_cold_prompts()
+        self._askable: dict[str, AskableRoute] = {}
+        """Route, and alias → what a tool that asks it needs; known in full once all routes are made."""
         self._targets: dict[tuple[str, float, bool], Target] = {}
         """(Name, seconds that a connection may take, true if its prompt caching is forced off) → the target."""
         for name in declaration.routes.targets:
@@ -324,7 +326,8 @@ class _Builder:
         if route.kind == "embeddings":
             return self._embeddings(name, route, targets) if targets else None
         functions, approve = self._granted(name, route)
-        toolbox = Toolbox(functions, route.timeout.tool, self._servers(route), approve)
+        toolbox = Toolbox(functions, route.timeout.tool, self._servers(route), approve, self._askable)
+        self._check_supplied(name, route, toolbox)
         pipeline = self._pipelines.get(str(route.pipeline))
         if not targets or pipeline is None:
             return None
@@ -349,6 +352,7 @@ class _Builder:
             inner.append(FROM_ROUTE["ceiling"](tokens=route.max_output))
         for step in reversed(inner):
             answer = step(answer)
+        self._askable |= dict.fromkeys((str(name), *map(str, route.aliases)), AskableRoute(answer, toolbox.askers))
         words = tuple(str(line.name) for line in self._declaration.pipelines[str(route.pipeline)])
         models = {target.name: target.model for target in targets}
         quota = self._quota(name, route)
@@ -357,6 +361,16 @@ class _Builder:
         declared = self._declaration.routes.targets
         scripted = all(known.script is not None for one in route.names if (known := declared.get(one)))  # type: ignore[call-overload]
         return Compiled(str(name), route, answer, targets, toolbox, models, quota, words, stand_ins, headers, scripted=scripted)
+
+    def _check_supplied(self, name: str, route: Route, toolbox: Toolbox) -> None:
+        """Complain of a cache over tools whose results depend on more than the question that the cache sees."""
+        if route.cache is not None and (supplied := toolbox.supplied):
+            tool, kind = next(iter(supplied.items()))
+            self._complaints.add(
+                next((one.place for one in route.tool_sets if one.place), None) or Place(self._declaration.snapshot.routes, 1, 1),
+                f"`{name}` has a `cache`, and its tool `{tool}` takes {kind}: what that says is not in the question that the cache compares. "
+                "Leave out `cache`, or the tool set",
+            )
 
     def _quota(self, name: str, route: Route) -> Quota | None:
         return None if route.limit is None else Quota(f"route:{name}", route.limit, self.kept.counts)

@@ -101,4 +101,4 @@ def test_half_a_surrogate_pair_is_kept() -> None:
 
 def test_text_is_written_as_it_is() -> None:
     """A character outside of ASCII takes its bytes, not an escape of six."""
-    assert encode([Text("北京")]) == '[3,"北京"]'.encode()
+    assert encode([Text("北京")]) == '[4,"北京"]'.encode()

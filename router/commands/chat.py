@@ -49,6 +49,8 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
                         terminal.say(piece, faint=isinstance(event, Thought))
                     case ToolCall(_, name, arguments):
                         terminal.note(f"→ {name}({json.dumps(dict(arguments), ensure_ascii=False)})")
+                    case ToolProgress(part=part) if part:
+                        pass  # for a page alone
                     case ToolProgress(_, name, output):
                         terminal.note(f"… {name}: {output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)}")
                     case ToolResult(_, name, result):

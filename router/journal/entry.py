@@ -207,8 +207,8 @@ class Entry:
                 self.tools.append(Run(granted, call_id, time.monotonic() - seconds, seconds, is_error=is_error))
             case Finish(reason, _, attempts):
                 self.outcome, self.attempts = reason, attempts
-                if attempts:
-                    self.target = attempts[-1].target  # another may have gone on where the one that began broke off
+                if own := [one for one in attempts if not one.route]:
+                    self.target = own[-1].target  # another may have gone on where the one that began broke off
             case Failure(code, _, attempts):
                 self.outcome, self.attempts = code, attempts or self.attempts
             case _:
@@ -285,13 +285,13 @@ class Entry:
         """Count the rescues: another target went on where one had broken off."""
         if len(self.attempts) < 2:
             return 0
-        spoke = [attempt for attempt in self.attempts if attempt.first is not None]
+        spoke = [attempt for attempt in self.attempts if attempt.first is not None and not attempt.route]
         return sum(one.outcome != "ok" for one in spoke[:-1])
 
     @property
     def overhead(self) -> float | None:
         """Seconds until the first target began to speak, without its own; None where others were waited for before it."""
-        first = self.attempts[0].first if self.attempts else None
+        first = next((one.first for one in self.attempts if not one.route), None)
         if self.opened is None or first is None:
             return None
         return max(0.0, self.opened - self.began - first)
@@ -391,7 +391,8 @@ class Entry:
 
 def _seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> Iterable[Seam]:
     """Return the places in the answer's text where another target went on. `tried`: the attempts of each model call; `texts`: characters of each."""
-    for call, attempts in enumerate(tried):
+    own = (attempts for attempts in tried if not any(one.route for one in attempts))
+    for call, attempts in enumerate(own):
         spoke = [one for one in attempts if one.first is not None]
         for broken, joined in pairwise(spoke):
             if broken.said:
@@ -430,6 +431,8 @@ class GuardedObserver:
 def tried(attempt: Attempt) -> dict[str, object]:
     """A try, as it is logged: what it does not know is left out."""
     made: dict[str, object] = {"target": attempt.target, "outcome": attempt.outcome, "seconds": attempt.seconds}
+    if attempt.route:
+        made["route"] = attempt.route
     if attempt.first is not None:
         made["first_token_seconds"] = attempt.first
     if attempt.wait is not None:

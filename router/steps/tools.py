@@ -18,12 +18,12 @@ import json
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from router.cache import Approvals
-from router.chat import AUTO, Ask, Call, Message, Part, ReasoningState, Result
+from router.chat import AUTO, Ask, Call, Json, Message, Part, ReasoningState, Result
 from router.errors import Attempt, InvalidOutput, Unanswered
 from router.events import (
     Answer,
@@ -58,6 +58,7 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
             theirs = tuple(spec for spec in ask.tools if spec.name not in own)
             ask = replace(ask, tools=offered + theirs)
             ask, turn.late = await _decided(ask, toolbox, approvals)
+            turn.asked(ask.tried)
             turn.theirs = frozenset(spec.name for spec in theirs)
             for count in range(1, max_steps + 1):
                 turn.begin()
@@ -77,11 +78,13 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
                 if turn.leaves or waiting:
                     for state in turn.states:  # for the request that brings the caller's results
                         yield state
-                async with aclosing(_run(toolbox, [call for call in turn.own if call not in waiting])) as outputs:
+                calls = len(ask.tried)
+                async with aclosing(_run(toolbox, ask, [call for call in turn.own if call not in waiting])) as outputs:
                     async for output in outputs:
                         if isinstance(output, ToolResult):
                             turn.results[output.call_id] = output
                         yield output
+                turn.asked(ask.tried[calls:])
                 for call in waiting:
                     allowed = approvals.request(ask.owner, ask.model, Call(call.call_id, call.name, call.arguments))
                     yield Approval(call.call_id, call.name, allowed)
@@ -197,6 +200,10 @@ class Turn:
         """The reasoning state of this model call."""
         return self._states
 
+    def asked(self, calls: Sequence[Sequence[Attempt]]) -> None:
+        """Add the attempts of the routes that tools asked."""
+        self.attempts += tuple(one for call in calls for one in call if one.route)
+
     @property
     def leaves(self) -> bool:
         """True if a call is left for the caller to run."""
@@ -230,17 +237,34 @@ class Turn:
         return Message("assistant", tuple(spoken)), Message("tool", tuple(results))
 
 
+MAX_HELD = 64 * 1024
+"""Characters of data parts that wait for the client; a tool that yields more waits, too."""
+
+
 @dataclass(slots=True)
 class _Outputs:
-    """The outputs of running tools that were not yielded yet. Of each call the newest preliminary one is held: it replaces those before."""
+    """The outputs of running tools that were not yielded yet.
+
+    Of each call the newest preliminary one is held: it replaces those before. Data parts are held in order, up to MAX_HELD.
+    """
 
     _some: asyncio.Event = field(default_factory=asyncio.Event)
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
+    _held: int = 0
+    _parts: list[ToolProgress] = field(default_factory=list[ToolProgress])
     _progress: dict[str, ToolProgress] = field(default_factory=dict[str, ToolProgress])
     _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
 
-    def report(self, progress: ToolProgress) -> None:
-        """Take a preliminary output."""
-        self._progress[progress.call_id] = progress
+    async def report(self, progress: ToolProgress) -> None:
+        """Take a preliminary output, or a data part once there is room for it."""
+        if progress.part:
+            while self._held >= MAX_HELD:
+                self._room.clear()
+                await self._room.wait()
+            self._parts.append(progress)
+            self._held += len(progress.output) if isinstance(progress.output, str) else len(repr(progress.output))
+        else:
+            self._progress[progress.call_id] = progress
         self._some.set()
 
     def end(self, task: asyncio.Task[ToolResult]) -> None:
@@ -255,16 +279,19 @@ class _Outputs:
         results = [task.result() for task in self._ended]
         for result in results:
             self._progress.pop(result.call_id, None)
-        found = [*self._progress.values(), *results]
+        found = [*self._parts, *self._progress.values(), *results]
+        self._parts.clear()
+        self._held = 0
+        self._room.set()
         self._progress.clear()
         self._ended.clear()
         return found
 
 
-async def _run(toolbox: Toolbox, calls: list[ToolCall]) -> AsyncGenerator[ToolProgress | ToolResult, None]:
+async def _run(toolbox: Toolbox, ask: Ask, calls: list[ToolCall]) -> AsyncGenerator[ToolProgress | ToolResult, None]:
     """Run the tools and yield each output when it is there. Closing the generator cancels the tools."""
     outputs = _Outputs()
-    running = [asyncio.create_task(_result(toolbox, call, outputs.report)) for call in calls]
+    running = [asyncio.create_task(_result(toolbox, ask, call, outputs.report)) for call in calls]
     for task in running:
         task.add_done_callback(outputs.end)
     left = len(running)
@@ -279,12 +306,16 @@ async def _run(toolbox: Toolbox, calls: list[ToolCall]) -> AsyncGenerator[ToolPr
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _result(toolbox: Toolbox, call: ToolCall, report: Callable[[ToolProgress], None]) -> ToolResult:
+async def _result(toolbox: Toolbox, ask: Ask, call: ToolCall, report: Callable[[ToolProgress], Awaitable[None]]) -> ToolResult:
     if call.malformed is not None:
         return ToolResult(call.call_id, call.name, "Invalid arguments: they must be one JSON object.", is_error=True)
     if toolbox.asks(call.name):
         return ToolResult(call.call_id, call.name, UNASKED, is_error=True)
-    value, is_error = await toolbox.run(call.name, call.arguments, lambda output: report(ToolProgress(call.call_id, call.name, output)))
+
+    async def reported(output: Json, part: str) -> None:
+        await report(ToolProgress(call.call_id, call.name, output, part))
+
+    value, is_error = await toolbox.run(call.name, call.arguments, reported, ask)
     return ToolResult(call.call_id, call.name, value, is_error)
 
 
@@ -305,5 +336,5 @@ async def _late(ask: Ask, call: Call, toolbox: Toolbox, approvals: Approvals) ->
     if not await approvals.take(ask.owner, ask.model, call):
         return LateResult(call.call_id, call.name, call.arguments, UNALLOWED, is_error=True)
     began = time.monotonic()
-    value, is_error = await toolbox.run(call.name, call.arguments)
+    value, is_error = await toolbox.run(call.name, call.arguments, ask=ask)
     return LateResult(call.call_id, call.name, call.arguments, value, is_error, time.monotonic() - began)

@@ -3,9 +3,25 @@
 Every failure of a tool becomes a result that the model reads; nothing of it is shown but a ToolError's own sentence.
 """
 
-from router.toolbox.functions import Tool, ToolSet, load
+from router.toolbox.functions import DataPart, Tool, ToolSet, load
 from router.toolbox.granted import Grant, Toolbox
 from router.toolbox.isolated import IsolatedTool, ProcessSource, ToolProcesses
 from router.toolbox.mcp import McpServer
+from router.toolbox.routes import AskableRoute, Fields, RouteAnswer, Routes
 
-__all__ = ["Grant", "IsolatedTool", "McpServer", "ProcessSource", "Tool", "ToolProcesses", "ToolSet", "Toolbox", "load"]
+__all__ = [
+    "AskableRoute",
+    "DataPart",
+    "Fields",
+    "Grant",
+    "IsolatedTool",
+    "McpServer",
+    "ProcessSource",
+    "RouteAnswer",
+    "Routes",
+    "Tool",
+    "ToolProcesses",
+    "ToolSet",
+    "Toolbox",
+    "load",
+]

@@ -5,7 +5,7 @@ router/toolbox/isolated.py starts it and exchanges frames with it over one socke
     → {"name", "text", "path"}                  the file
     ← {"tools": [[name, description, schema]]}  or {"misfit", "line", "column"} if it has none
     → {"tool", "arguments", "seconds"}          a call
-    ← {"progress"}                              each value that an async generator yields
+    ← {"progress", "part"}                      each value that an async generator yields; the name of its data part, if it is one
     ← {"result", "is_error"}                    or {"failed", "at"}: the type of the exception, and its place
 
 It inherits nothing else: no other variable than those named, no open file. It ends when the socket does.
@@ -23,7 +23,7 @@ from typing import Any
 
 from router.chat import Json
 from router.errors import Misfit, ToolError
-from router.toolbox.functions import Report, Tool, as_result, called, load, raised_at
+from router.toolbox.functions import Report, Tool, as_result, called, load, raised_at, refuse_supplied
 
 HEADER = struct.Struct(">I")
 MAX_FRAME = 16 * 1024 * 1024
@@ -83,16 +83,21 @@ def main(number: int) -> None:
             source = received(line, MAX_FRAME)
             try:
                 made = load(source["name"], source["text"], Path(source["path"]), "isolated")
+                refuse_supplied(made.tools, source["text"], f"tools/{source['name']}.py")
             except Misfit as misfit:
                 place = misfit.place
                 line.sendall(frame({"misfit": misfit.message, "line": place.line if place else 1, "column": place.column if place else 1}))
                 return
             line.sendall(frame({"tools": [[tool.spec.name, tool.spec.description, tool.spec.parameters] for tool in made.tools]}))
             tools = {tool.spec.name: tool for tool in made.tools}
+
+            async def report(value: Json, part: str) -> None:
+                line.sendall(frame({"progress": value, "part": part}))
+
             while True:
                 asked = received(line, MAX_FRAME)
                 signal.setitimer(signal.ITIMER_REAL, asked["seconds"] + GRACE)
-                said = _ran(tools[asked["tool"]], asked["arguments"], runner, lambda value: line.sendall(frame({"progress": value})))
+                said = _ran(tools[asked["tool"]], asked["arguments"], runner, report)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 line.sendall(frame(said))
         except (Ended, ConnectionError):

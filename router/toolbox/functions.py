@@ -7,9 +7,10 @@ its own (a daemon: if it hangs, neither the answer nor the end of the process wa
 import dataclasses
 import inspect
 import json
+import re
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from datetime import date, time, timedelta
@@ -28,6 +29,7 @@ from router.errors import Misfit, Place, ToolError
 from router.threads import in_thread
 from router.toolbox.docstring import documentation
 from router.toolbox.parameters import Parameters, UnfitParameter, parameters_of, place_of
+from router.toolbox.routes import Routes
 
 MAX_RESULT = 256 * 1024
 """Characters of one result, as JSON. A longer text is cut and marked as cut; anything else becomes an error."""
@@ -118,11 +120,45 @@ def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
         raise Misfit(f"`{name}` needs a docstring: it is what the model knows of it", place=place)
     if inspect.isgeneratorfunction(function):
         raise Misfit(f"`{name}` yields without `async`: a tool that reports progress is an `async def`", place=place)
+    asks = next((one for one, kind in parameters.supplied if kind is Routes), None)
+    if asks is not None and not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
+        where = place_of(text, function, asks, file)
+        raise Misfit(f"`{name}` takes Routes, and a route is asked on the event loop: write `async def {name}`", place=where)
     return Tool(ToolSpec(name, description, parameters.schema), parameters, function)
 
 
-Report = Callable[[Json], None]
-"""A function that takes the values that a tool yields before its result."""
+def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
+    """Raise Misfit for a tool with a parameter that only the router's own process can fill in."""
+    for tool in tools:
+        for parameter, kind in tool.parameters.supplied:
+            raise Misfit(
+                f"`{tool.spec.name}` takes {kind.__name__}, which a tool set in a process of its own does not get: leave out "
+                "`isolate: process`, or move the tool into another file",
+                place=place_of(text, tool.function, parameter, file),
+            )
+
+
+PART_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+"""Name of a data part."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataPart:
+    """A value that a tool yields for the page alone: a part `data-<name>` of its stream, in order, and never replaced by a later one.
+
+    Raises ValueError if the name has anything else than letters, digits and hyphens.
+    """
+
+    name: str
+    data: object = None
+
+    def __post_init__(self) -> None:
+        if not PART_NAME.fullmatch(self.name):
+            raise ValueError(self.name)
+
+
+Report = Callable[[Json, str], Awaitable[None]]
+"""A function that takes the values that a tool yields before its result, each with the name of its data part; empty for a preliminary output."""
 
 
 async def called(function: Callable[..., object], values: dict[str, object], report: Report) -> object:
@@ -130,10 +166,14 @@ async def called(function: Callable[..., object], values: dict[str, object], rep
     if inspect.isasyncgenfunction(function):
         given: object = None
         async with aclosing(function(**values)) as yielded:
-            async for given in yielded:
+            async for one in yielded:
+                if isinstance(one, DataPart):
+                    await report(_data(one), one.name)
+                    continue
+                given = one
                 shown, is_error = as_result(given, is_error=False)
                 if not is_error:  # if the last one is an error, the result shows it
-                    report(shown)
+                    await report(shown, "")
         return given
     if inspect.iscoroutinefunction(function):
         return await function(**values)
@@ -162,6 +202,14 @@ def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
 VALUES = BaseModel, date, time, timedelta, Decimal, Enum, UUID
 """Types that a tool may return besides JSON and dataclasses."""
 ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def _data(part: DataPart) -> Json:
+    """Return the data of a part as JSON. Raises ToolError if it is not JSON, or is too large: a text is not cut here, as a result is."""
+    held, is_error = as_result({"data": part.data}, is_error=False)
+    if is_error or not isinstance(held, Mapping):
+        raise ToolError(f"The data part {part.name} is not JSON, or is too large.")
+    return held["data"]
 
 
 def _plain(value: object) -> object:

@@ -4,18 +4,27 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
-from router.chat import Json, JsonObject, ToolSpec
+from router.chat import Ask, Json, JsonObject, ToolSpec
 from router.errors import Misfit, ToolError
 from router.toolbox.functions import FAILED, Report, Tool, as_result, called, raised_at
 from router.toolbox.isolated import IsolatedTool
 from router.toolbox.mcp import McpServer
+from router.toolbox.routes import AskableRoute, Fields, Routes, Supplies
 
 log = logging.getLogger("router.tools")
 
 MAX_ARGUMENTS = 64 * 1024
+NOTHING = Ask(model="", messages=())
+"""The question of a call that belongs to none."""
+
+
+async def unreported(value: Json, part: str) -> None:
+    """Drop a value that a tool yields before its result (a Report)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +43,18 @@ class Grant:
 class Toolbox:
     """The tools granted to one route; a call is limited to so many seconds. Among equal names the first counts: functions, then servers.
     approve: names of the functions whose calls the user has to allow
+    routes: the routes that a tool may ask, by id and alias; known in full once the configuration is built
     """
 
     def __init__(
-        self, tools: Iterable[Tool | IsolatedTool], limit: float, grants: Sequence[Grant] = (), approve: Collection[str] = ()
+        self,
+        tools: Iterable[Tool | IsolatedTool],
+        limit: float,
+        grants: Sequence[Grant] = (),
+        approve: Collection[str] = (),
+        routes: Mapping[str, AskableRoute] = MappingProxyType({}),
     ) -> None:
+        self._routes = routes
         self._approve = frozenset(approve)
         self._limit = limit
         self._tools = {tool.spec.name: tool for tool in tools}
@@ -84,13 +100,25 @@ class Toolbox:
         """Return the server that has a tool of this name."""
         return next((one for one in self._grants if name in one.of(one.server.known)), None)
 
-    async def run(self, name: str, given: JsonObject, report: Report = lambda _: None) -> tuple[Json, bool]:
+    @property
+    def supplied(self) -> dict[str, str]:
+        """The functions with a parameter that the router fills in, each with the name of its type."""
+        return {name: kind.__name__ for name, tool in self._tools.items() if isinstance(tool, Tool) for _, kind in tool.parameters.supplied}
+
+    @property
+    def askers(self) -> tuple[str, ...]:
+        """The functions that ask routes."""
+        tools = (tool for tool in self._tools.values() if isinstance(tool, Tool))
+        return tuple(tool.spec.name for tool in tools if any(kind is Routes for _, kind in tool.parameters.supplied))
+
+    async def run(self, name: str, given: JsonObject, report: Report = unreported, ask: Ask = NOTHING) -> tuple[Json, bool]:
         """Return the result of a call: (the result, true if it is an error). Raises only when it is cancelled.
 
+        ask: the question that the call belongs to; answers that the tool asks for are added to its `tried`
         Values that a tool yields before its end are reported.
         """
         try:
-            work = self._work(name, given, report)
+            work = self._work(name, given, report, ask)
             if isinstance(work, str):
                 return work, True
             async with asyncio.timeout(self._limit):
@@ -103,7 +131,7 @@ class Toolbox:
             log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": raised_at(error)}})
             return FAILED, True
 
-    def _work(self, name: str, given: JsonObject, report: Report) -> "Work | str":
+    def _work(self, name: str, given: JsonObject, report: Report, ask: Ask) -> "Work | str":
         """Return the work of a call, or the sentence that refuses it."""
         tool = self._tools.get(name)
         grant = None if tool else self._grant(name)
@@ -121,9 +149,16 @@ class Toolbox:
             return partial(tool.processes.call, name, given, self._limit, report)
         assert tool is not None
         try:
-            return partial(_given, tool, tool.parameters.read(text), report)
+            return partial(self._given, tool, tool.parameters.read(text), report, ask)
         except Misfit as misfit:
             return f"Invalid arguments: {misfit.message}"
+
+    async def _given(self, tool: Tool, values: dict[str, object], report: Report, ask: Ask) -> tuple[object, bool]:
+        if not tool.parameters.supplied:
+            return await called(tool.function, values, report), False
+        async with aclosing(Supplies(Routes(self._routes, ask), Fields(ask.fields))) as supplies:
+            values |= {name: supplies.of(kind) for name, kind in tool.parameters.supplied}
+            return await called(tool.function, values, report), False
 
 
 Work = Callable[[], Awaitable[tuple[object, bool]]]
@@ -132,7 +167,3 @@ Work = Callable[[], Awaitable[tuple[object, bool]]]
 async def _result(work: Work) -> tuple[Json, bool]:
     value, is_error = await work()
     return as_result(value, is_error=is_error)
-
-
-async def _given(tool: Tool, values: dict[str, object], report: Report) -> tuple[object, bool]:
-    return await called(tool.function, values, report), False

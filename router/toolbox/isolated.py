@@ -167,7 +167,7 @@ class _Process:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self._line, frame(question))
         while "progress" in (said := await self._frame()):
-            report(said["progress"])
+            await report(said["progress"], str(said.get("part", "")))
         return said
 
     async def _frame(self) -> Frame:

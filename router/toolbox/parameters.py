@@ -20,6 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from router.chat import JsonObject, repaired
 from router.errors import Misfit, Place
 from router.toolbox.misfits import explained
+from router.toolbox.routes import Supplied, supplied_type
 
 CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """Configuration of the parameters, and of the dataclasses and TypedDicts among them. A pydantic model decides itself about unknown keys."""
@@ -41,6 +42,8 @@ class Parameters:
     _model: type[BaseModel]
     _names: tuple[tuple[str, str], ...]
     """Pairs of a parameter and the field of the model that reads it."""
+    supplied: tuple[tuple[str, Supplied], ...] = ()
+    """Pairs of a parameter that the router fills in and its type. The schema does not show them."""
 
     def read(self, text: str) -> dict[str, object]:
         """Return the keyword arguments in a JSON object. Raises Misfit with the place of a mistake and what is expected there."""
@@ -55,10 +58,12 @@ def parameters_of(function: Callable[..., object], descriptions: Mapping[str, st
     """Compile the parameters of a function. Raises Unfit if no JSON schema describes the type of one."""
     signature = inspect.signature(function)
     # A field of a parameter's own name could be one that BaseModel has (`schema`, `copy`): the name is its alias.
-    names = tuple((name, f"p{count}") for count, name in enumerate(signature.parameters))
-    fields = {field: _field(function, signature.parameters[name], descriptions.get(name, "")) for name, field in names}
+    hints = {name: _hint(function, parameter) for name, parameter in signature.parameters.items()}
+    supplied = tuple((name, kind) for name, hint in hints.items() if (kind := supplied_type(hint)))
+    names = tuple((name, f"p{count}") for count, name in enumerate(hints) if name not in dict(supplied))
+    fields = {field: _field(hints[name], signature.parameters[name], descriptions.get(name, "")) for name, field in names}
     try:
-        return Parameters(*_compiled(function.__name__, fields), names)
+        return Parameters(*_compiled(function.__name__, fields), names, supplied)
     except REFUSALS:
         for name, field in names:
             try:
@@ -81,8 +86,8 @@ def place_of(text: str, function: Callable[..., object], parameter: str, file: s
     return Place(file, line, 1)
 
 
-def _field(function: Callable[..., object], parameter: inspect.Parameter, description: str) -> tuple[object, object]:
-    """Return a parameter as a field of a model: its annotation and its default."""
+def _hint(function: Callable[..., object], parameter: inspect.Parameter) -> object:
+    """Return the type of a parameter."""
     name = parameter.name
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         raise UnfitParameter(name, f"{function.__name__} takes *{name}: name each parameter")
@@ -90,9 +95,14 @@ def _field(function: Callable[..., object], parameter: inspect.Parameter, descri
         raise UnfitParameter(name, f"parameter {name} of {function.__name__} has no type annotation")
     alone = SimpleNamespace(__annotations__={name: parameter.annotation})
     try:
-        hint: Any = get_type_hints(alone, inspect.unwrap(function).__globals__, include_extras=True)[name]
+        return get_type_hints(alone, inspect.unwrap(function).__globals__, include_extras=True)[name]
     except (TypeError, NameError, AttributeError, SyntaxError) as error:  # an annotation may be any text
         raise UnfitParameter(name, str(error)) from None
+
+
+def _field(hint: Any, parameter: inspect.Parameter, description: str) -> tuple[object, object]:
+    """Return a parameter as a field of a model: its annotation and its default."""
+    name = parameter.name
     required = parameter.default is parameter.empty
     try:
         said = FieldInfo.from_annotation(hint) if required else FieldInfo.from_annotated_attribute(hint, parameter.default)

@@ -14,7 +14,8 @@
 
 Clients of 5.0 to 7.0 refuse a whole answer for one key or type that they do not know. So the frames hold only what every release
 since 5.0.0 takes: no `tool-input-error`, nothing that is null. `server.ui.min_client: "6.0"` adds `finishReason` on `finish`, and has the progress
-of a tool as a preliminary output of its part; else it is a transient `data-tool-progress`.
+of a tool as a preliminary output of its part; else it is a transient `data-tool-progress`. A data part of a tool is transient, too, and its
+`id` is that of the call.
 A part is closed before anything else begins; part ids are unique in the message.
 """
 
@@ -124,6 +125,8 @@ class _UiFrames:
         return _frame({"type": "tool-input-start", "toolCallId": event.call_id, "toolName": event.name}) + delta
 
     def _progress(self, event: ToolProgress) -> dict[str, Json]:
+        if event.part:
+            return {"type": f"data-{event.part}", "id": event.call_id, "data": event.output, "transient": True}
         held: dict[str, Json] = {"toolCallId": event.call_id, "output": event.output}
         if self._heading.min_client == "5.0":  # its first releases refuse an answer with the key `preliminary`
             return {"type": "data-tool-progress", "data": held, "transient": True}

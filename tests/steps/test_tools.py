@@ -16,7 +16,7 @@ from router.cache import Approvals
 from router.chat import Ask, Choice, Json, Message, ReasoningState, Result, ToolSpec
 from router.errors import Misfit
 from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
-from router.steps.tools import tools
+from router.steps.tools import MAX_HELD, tools
 from router.toolbox import Tool, Toolbox, load
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
@@ -434,6 +434,54 @@ async def test_unread_progress_is_replaced_by_the_next() -> None:
     seen = await heard(Model([ToolCall("c1", "count", {}), Finish("tool-calls")], DONE), toolbox)
     assert [event.output for event in seen if isinstance(event, ToolProgress)] in ([], [99_999])
     assert [event.result for event in seen if isinstance(event, ToolResult)] == [99_999]
+
+
+async def test_data_parts_come_in_order_and_wait_for_the_client() -> None:
+    """None is replaced or lost; a tool that yields faster than the client reads is held back, and the parts come before its result."""
+    toolbox = box('''
+        from router.toolbox import DataPart
+        made = []
+
+        async def draw():
+            """Draws."""
+            for one in range(200):
+                made.append(one)
+                yield DataPart("line", str(one).rjust(1024))
+            yield "drawn"
+
+        async def ahead() -> int:
+            """Says how many were made."""
+            return len(made)
+    ''')
+    model = Model([ToolCall("c1", "draw", {}), Finish("tool-calls")], DONE)
+    seen: list[int] = []
+    async with aclosing(tools(toolbox=toolbox, max_steps=5, approvals=Approvals())(model.answer)(ASK)) as events:
+        async for event in events:
+            match event:
+                case ToolProgress(_, _, str(line), "line"):
+                    seen.append(int(line))
+                    made, _ = await toolbox.run("ahead", {})
+                    assert isinstance(made, int)
+                    assert made - len(seen) <= 2 * MAX_HELD // 1024 + 1
+                case ToolResult(_, _, result):
+                    assert (result, seen) == ("drawn", list(range(200)))
+                case _:
+                    pass
+    assert model.asked[1].messages[2].results == (Result("c1", "draw", "drawn"),)
+
+
+@pytest.mark.parametrize("part", ['DataPart("a b", 1)', 'DataPart("", 1)', 'DataPart("x", object())', 'DataPart("x", "x" * 300_000)'])
+async def test_unfit_data_part_fails_its_tool(part: str) -> None:
+    """A name that no part can have, and data that is not JSON or is too large."""
+    toolbox = box(f'''
+        from router.toolbox import DataPart
+
+        async def draw():
+            """Draws."""
+            yield {part}
+    ''')
+    _, is_error = await toolbox.run("draw", {})
+    assert is_error
 
 
 def brought(*names: str) -> Ask:

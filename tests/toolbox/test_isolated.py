@@ -188,6 +188,23 @@ async def test_isolated_tool_answers_as_one_of_ours(trials: Workspace) -> None:
     inside.discard()
 
 
+async def test_data_parts_of_a_process_come_with_their_names(trials: Workspace) -> None:
+    """They pass the socket in order, among the preliminary outputs."""
+    code = '''\n\nfrom router.toolbox import DataPart\n\n\nasync def draws():\n    """Draws."""\n    yield DataPart("line", [1])\n    yield 2\n'''
+    trials.write("tools/trials.py", TRIALS + code)
+    generation = trials.build()
+    reported: list[tuple[object, str]] = []
+
+    async def report(value: object, part: str) -> None:
+        reported.append((value, part))
+
+    try:
+        assert await toolbox(generation).run("draws", {}, report) == (2, False)
+        assert reported == [([1], "line"), (2, "")]
+    finally:
+        await generation.close()
+
+
 async def test_process_is_kept_for_the_next_call(trials: Workspace) -> None:
     """Its module's variables live as long as it does; a call that fails does not end it."""
     generation = trials.build()

@@ -223,5 +223,10 @@ async def test_last_value_of_an_async_generator_is_its_result() -> None:
     code = 'async def count(most: int):\n    """Count."""\n    for one in range(most):\n        yield {"done": one}\n'
     (tool,) = load("mine", code, Path("tools/mine.py"), "test").tools
     reported: list[object] = []
-    assert await Toolbox([tool], 5).run("count", {"most": 3}, reported.append) == ({"done": 2}, False)
+
+    async def report(value: object, part: str) -> None:
+        assert not part
+        reported.append(value)
+
+    assert await Toolbox([tool], 5).run("count", {"most": 3}, report) == ({"done": 2}, False)
     assert reported == [{"done": 0}, {"done": 1}, {"done": 2}]

@@ -1,0 +1,174 @@
+"""Parameters of a tool that the router fills in: other routes of the configuration, and the fields of the request's body.
+
+    async def summarise(text: str, routes: Routes) -> str:
+        return await routes.ask("title-model", text).text()
+
+A parameter of one of these types is not shown to the model. An answer that a tool asks for is part of the request: its attempts are in the
+request's record, and are charged with it. It is closed with the tool's call, however that ends.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Annotated, get_args, get_origin
+
+from router.chat import Ask, Json, JsonObject, Message, OutputFormat
+from router.errors import Attempt, RouterError, ToolError
+from router.events import Answer, Event, Failure, Finish, Text
+from router.usage import Usage
+
+MAX_ASKED = 16
+"""Answers that one call of a tool may ask for."""
+MAX_ANSWER = 256 * 1024
+"""Characters of one such answer. A longer one ends in a ToolError."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskableRoute:
+    """A route that a tool may ask. `askers`: its tools that ask routes themselves; a route with any is refused."""
+
+    answer: Answer
+    askers: tuple[str, ...] = ()
+
+
+class Fields(dict[str, Json]):
+    """The fields of the request's body that say nothing to the router: those that a template sees as `ask.<name>`.
+
+    They come from the client, unchecked.
+    """
+
+
+class RouteAnswer:
+    """The answer of a route, as text: iterate over its pieces, or await all of it. Raises ToolError if the route gives none.
+
+    usage: tokens of the answer, as its provider counted them; None before its end, or without a count
+    """
+
+    def __init__(self, route: str, answer: Answer, ask: Ask, record: Callable[[list[Attempt]], None]) -> None:
+        self.usage: Usage | None = None
+        self._route = route
+        self._record = record
+        self._end: Finish | Failure | None = None
+        self._pieces = self._read(answer, ask)
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        """Return the pieces of the text as they come."""
+        return self._pieces
+
+    async def text(self) -> str:
+        """Return the text that is left of the answer."""
+        return "".join([piece async for piece in self._pieces])
+
+    async def aclose(self) -> None:
+        """Stop the answer, if it still runs."""
+        await self._pieces.aclose()
+
+    async def _read(self, answer: Answer, ask: Ask) -> AsyncGenerator[str, None]:
+        left = MAX_ANSWER
+        attempts: tuple[Attempt, ...] = ()
+        try:
+            async with aclosing(answer(ask)) as events:
+                async for event in events:
+                    if isinstance(event, Text):
+                        left -= len(event.text)
+                        if left < 0:
+                            break
+                        yield event.text
+                    attempts = self._see(event) or attempts
+        except RouterError as error:
+            attempts = error.attempts
+            raise ToolError(error.public) from None
+        finally:
+            known = attempts or [one for call in ask.tried for one in call]
+            self._record([replace(one, route=self._route) for one in known])
+        if left < 0:
+            raise ToolError(f"The answer of {self._route} is longer than {MAX_ANSWER:,} characters.")
+        if isinstance(self._end, Failure):
+            raise ToolError(self._end.public)
+
+    def _see(self, event: Event) -> tuple[Attempt, ...]:
+        """Return the attempts that the end of the answer reports; of any other event, none."""
+        if not isinstance(event, Finish | Failure):
+            return ()
+        self._end = event
+        if isinstance(event, Finish):
+            self.usage = event.usage
+        return event.attempts
+
+
+class Routes:
+    """The routes of the configuration, for one call of a tool."""
+
+    def __init__(self, known: Mapping[str, AskableRoute], ask: Ask) -> None:
+        self._known = known
+        self._ask = ask
+        self._asked: list[RouteAnswer] = []
+
+    def ask(
+        self, route: str, prompt: str, *, system: str = "", fields: JsonObject | None = None, schema: JsonObject | None = None
+    ) -> RouteAnswer:
+        """Return the answer of a route to a prompt. It is asked when the answer is read.
+
+        route: its id, or an alias
+        system: an instruction before the prompt, besides that of the route's pipeline
+        fields: what the templates of its pipeline see as `ask.<name>`
+        schema: the JSON schema of the answer's text
+
+        Raises ToolError if there is no such route, or it cannot be asked by a tool.
+        """
+        known = self._known.get(route)
+        if known is None:
+            raise ToolError(f"There is no route {route} that answers chats.")
+        if known.askers:
+            raise ToolError(f"A tool cannot ask {route}: its own tools ask routes ({', '.join(known.askers)}), and only one level may.")
+        if len(self._asked) >= MAX_ASKED:
+            raise ToolError(f"A tool call may ask for {MAX_ASKED} answers at most.")
+        ask = Ask(
+            model=route,
+            messages=(*((Message("system", (system,)),) if system else ()), Message("user", (prompt,))),
+            fields=fields or {},
+            output=None if schema is None else OutputFormat(schema),
+            until=self._ask.until,
+            caller=self._ask.caller,
+            user=self._ask.user,
+            circumstances=self._ask.circumstances,
+        )
+        self._asked.append(RouteAnswer(route, known.answer, ask, self._charge))
+        return self._asked[-1]
+
+    def _charge(self, attempts: list[Attempt]) -> None:
+        if attempts:
+            self._ask.tried.append(attempts)
+
+    async def aclose(self) -> None:
+        """Stop the answers that still run."""
+        for answer in self._asked:
+            await answer.aclose()
+
+
+Supplied = type[Routes] | type[Fields]
+SUPPLIED: tuple[Supplied, ...] = (Routes, Fields)
+"""Types of parameters that the router fills in."""
+
+
+def supplied_type(hint: object) -> Supplied | None:
+    """Return the type that the router fills in for a parameter of this type; None if the model writes its value."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return next((one for one in SUPPLIED if hint is one), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Supplies:
+    """The values of one call for the parameters that the router fills in."""
+
+    routes: Routes
+    fields: Fields
+
+    def of(self, kind: Supplied) -> object:
+        """Return the value for a parameter of this type."""
+        return self.routes if kind is Routes else self.fields
+
+    async def aclose(self) -> None:
+        """Stop the answers that the call asked for and that still run."""
+        await self.routes.aclose()

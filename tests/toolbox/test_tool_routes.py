@@ -1,0 +1,318 @@
+"""Tools that ask other routes: streamed, counted with the request, one level deep, and over with the call."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from router.chat import Ask
+from router.errors import ConfigError
+from router.events import Events, Failure, Finish, Start, Text
+from router.toolbox import AskableRoute, Routes
+from router.toolbox.routes import MAX_ANSWER, MAX_ASKED
+from tests.conftest import Client, Workspace, serving
+from tests.support.provider import Provider, Reply, calls, chunk, provider, text
+
+WRITER = '''
+"""A writer."""
+from router.toolbox import DataPart, Fields, Routes
+
+
+async def write(title: str, routes: Routes, fields: Fields):
+    """Writes about something.
+
+    title: its title
+    """
+    yield DataPart("title", title)
+    answer = routes.ask("paper", title, system="Be brief.", fields={"kind": fields["kind"]})
+    size = 0
+    async for piece in answer:
+        size += len(piece)
+        yield DataPart("delta", piece)
+    yield {"size": size, "tokens": answer.usage.output_tokens}
+'''
+DECLARED = """
+targets:
+  talker: {{model: openai/fake, api_base: '{talker}', api_key: sk-test, price: {{input: 1.0, output: 1.0}}}}
+  author: {{model: openai/fake, api_base: '{author}', api_key: sk-test, price: {{input: 100.0, output: 100.0}}}}
+routes:
+  chat-model:
+    pipeline: chat
+    targets: [talker]
+    tools: [writer]
+    timeout: {{tool: {seconds}}}
+  paper: {{pipeline: paper, targets: [author], aliases: [sheet]{more}}}
+"""
+PAPER = "steps:\n  - prompt: paper.j2\n"
+
+
+def write(workspace: Workspace, talker: str, author: str, *, more: str = "", seconds: str = "60s") -> Workspace:
+    """Put a route with the writer there, and the route that it asks."""
+    workspace.write("tools/writer.py", WRITER).write("pipelines/paper.yaml", PAPER).write("pipelines/paper.j2", "Write {{ ask.kind }}.")
+    return workspace.write("routes.yaml", DECLARED.format(talker=talker, author=author, more=more, seconds=seconds))
+
+
+WISH = Reply(calls(("c1", "write", '{"title": "Rain"}')))
+
+
+@asynccontextmanager
+async def asking(
+    workspace: Workspace, author: Reply, more: str = "", seconds: str = "60s"
+) -> AsyncGenerator[tuple[Client, Provider, Provider], None]:
+    """A router, and the providers of the chat and of the paper."""
+    async with (
+        provider(WISH, Reply(text("Done."))) as talker,
+        provider(author) as asked,
+        serving(write(workspace, talker.base, asked.base, more=more, seconds=seconds).build()) as client,
+    ):
+        yield client, talker, asked
+
+
+def parts(body: bytes) -> list[dict[str, Any]]:
+    """The parts of a UI message stream."""
+    lines = [line.removeprefix("data: ") for line in body.decode().split("\n\n")]
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+async def ask(client: Client, **more: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the parts of an answer, and the record of its request."""
+    messages = [{"role": "user", "content": "Write."}]
+    came = await client.post("/api/chat?protocol=ui-message-stream", model="chat-model", messages=messages, kind="verse", **more)
+    told = await record(client, came.headers["x-request-id"])
+    assert came.headers.get("x-router-cost") in (None, str(told["cost_usd"]))
+    return parts(came.body), told
+
+
+async def record(client: Client, request_id: str) -> dict[str, Any]:
+    """Return the record of a request, once it is over."""
+    async with asyncio.timeout(240):
+        while (found := await client.get(f"/admin/requests/{request_id}")).status != 200:
+            await asyncio.sleep(0.005)
+    return found.json
+
+
+async def test_tool_streams_the_answer_of_another_route(workspace: Workspace) -> None:
+    """Its data parts come in order, before its result; the route's own pipeline makes the prompt, with the fields that the tool gives it."""
+    async with asking(workspace, Reply(text("Drip, ", "drop."))) as (client, talker, author):
+        seen, _ = await ask(client)
+    data = [part for part in seen if part["type"].startswith("data-") and part["type"] != "data-tool-progress"]
+    assert data[0] == {"type": "data-title", "id": "c1", "data": "Rain", "transient": True}
+    assert "".join(part["data"] for part in data[1:]) == "Drip, drop."
+    outputs = [part for part in seen if part["type"] == "tool-output-available"]
+    assert outputs == [{"type": "tool-output-available", "toolCallId": "c1", "output": {"size": 11, "tokens": 3}}]
+    assert seen.index(data[-1]) < seen.index(outputs[0])
+    assert [(one["role"], one["content"]) for one in author.requests[0]["messages"]] == [
+        ("system", "Write verse.\n\nBe brief."),
+        ("user", "Rain"),
+    ]
+    assert "tools" not in author.requests[0]
+    shown = talker.requests[0]["tools"][0]["function"]["parameters"]
+    assert list(shown["properties"]) == ["title"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_asked_route_counts_with_the_request(workspace: Workspace, stream: bool) -> None:
+    """Its attempts are in the record of the request, with their route; tokens and cost are summed, each call at its target's price."""
+    async with asking(workspace, Reply(text("Drip."))) as (client, _, _):
+        _, told = await ask(client, stream=stream)
+    assert [(one["target"], one.get("route"), one["outcome"]) for one in told["attempts"]] == [
+        ("talker", None, "ok"),
+        ("author", "paper", "ok"),
+        ("talker", None, "ok"),
+    ]
+    assert (told["target"], told["steps"], told["rescues"]) == ("talker", 2, 0)
+    assert (told["input_tokens"], told["output_tokens"]) == (33, 9)
+    assert told["cost_usd"] == pytest.approx((2 * 14 * 1 + 14 * 100) / 1e6)
+
+
+async def test_asked_route_counts_with_the_limits_of_the_request(workspace: Workspace) -> None:
+    """The tokens of an answer that a tool asked for use up the limit of the route that the client asked."""
+    async with provider(WISH, Reply(text("Done."))) as talker, provider(Reply(text("Drip."))) as author:
+        write(workspace, talker.base, author.base)
+        declared = (
+            (workspace.root / "routes.yaml")
+            .read_text()
+            .replace("tools: [writer]", "tools: [writer]\n    limit: {tokens: 40/hour, per: route}")
+        )
+        async with serving(workspace.write("routes.yaml", declared).build()) as client:
+            _, told = await ask(client)
+            assert told["input_tokens"] + told["output_tokens"] == 42  # 28 without the asked route
+            assert (await client.ask("More.")).status == 429
+
+
+async def test_failure_of_an_asked_route_is_the_result_of_the_tool(workspace: Workspace) -> None:
+    """The model reads a sentence and goes on; the failed attempts are in the record."""
+    async with asking(workspace, Reply(status=500, body=b"{}")) as (client, _, _):
+        seen, told = await ask(client)
+    errors = [part["errorText"] for part in seen if part["type"] == "tool-output-error"]
+    assert errors == ["No model could answer just now. Please try again."]
+    assert {one["outcome"] for one in told["attempts"] if one.get("route") == "paper"} == {"status_500"}
+    assert told["outcome"] == "stop"
+
+
+async def test_asked_route_is_stopped_at_the_time_of_the_tool(workspace: Workspace) -> None:
+    """The stream of its provider is closed, and what it took is charged."""
+    silent = Reply((chunk({"content": "Drip"}),), hold=True)
+    async with asking(workspace, silent, seconds="1s") as (client, _, author):
+        seen, told = await ask(client)
+        await author.until(lambda: author.closed == 1)
+    assert [part["errorText"] for part in seen if part["type"] == "tool-output-error"] == [
+        "The tool took longer than 1 seconds and was stopped."
+    ]
+    (attempt,) = [one for one in told["attempts"] if one.get("route") == "paper"]
+    assert (attempt["outcome"], attempt["estimated"]) == ("abandoned", True)
+
+
+async def test_asked_route_is_cancelled_with_the_request(workspace: Workspace) -> None:
+    """A client that leaves closes the stream of the asked route's provider; the record holds what was tried."""
+    silent = Reply((chunk({"content": "Drip"}),), hold=True)
+    async with asking(workspace, silent) as (client, _, author):
+        body = {"messages": [{"role": "user", "content": "Write."}], "model": "chat-model", "kind": "verse"}
+        async with client.session.post(f"{client.base}/api/chat", json=body) as response:
+            request_id = response.headers["x-request-id"]
+            await author.until(lambda: author.open == 1)
+            response.close()
+        await author.until(lambda: author.closed == 1)
+        told = await record(client, request_id)
+    assert told["outcome"] == "client_left"
+    assert [(one["target"], one["outcome"]) for one in told["attempts"]] == [("talker", "ok"), ("author", "client_left")]
+
+
+async def test_route_whose_tools_ask_routes_is_refused(workspace: Workspace) -> None:
+    """One level: a tool that would ask a route with such a tool reads why not, and nobody is asked."""
+    async with asking(workspace, Reply(text("Drip.")), more=", tools: [writer]") as (client, _, author):
+        seen, _ = await ask(client)
+        assert author.requests == []
+    (error,) = [part["errorText"] for part in seen if part["type"] == "tool-output-error"]
+    assert error == "A tool cannot ask paper: its own tools ask routes (write), and only one level may."
+
+
+QUESTION = Ask(model="chat-model", messages=(), until=5.0, caller="alice", user="ann")
+
+
+async def test_question_of_a_tool_is_the_callers(workspace: Workspace) -> None:
+    """It has the caller and the end user of the request, its deadline, and none of its conversation."""
+    del workspace
+    asked: list[Ask] = []
+
+    async def answer(ask: Ask) -> Events:
+        asked.append(ask)
+        yield Start("a", "m")
+        yield Text("Yes.")
+        yield Finish("stop")
+
+    routes = Routes({"paper": AskableRoute(answer)}, QUESTION)
+    assert await routes.ask("paper", "Is it?", schema={"type": "object"}).text() == "Yes."
+    (ask,) = asked
+    assert (ask.caller, ask.user, ask.until, ask.chat, ask.model) == ("alice", "ann", 5.0, "", "paper")
+    assert ask.output is not None
+    assert ask.output.schema == {"type": "object"}
+
+
+async def long_answer(ask: Ask) -> Events:
+    """An answer without an end."""
+    del ask
+    yield Start("a", "m")
+    while True:
+        yield Text("x" * 1024)
+
+
+async def broken_answer(ask: Ask) -> Events:
+    """An answer that breaks off."""
+    del ask
+    yield Start("a", "m")
+    yield Text("Half")
+    yield Failure("cut", "The answer was cut off.")
+
+
+async def test_answer_of_an_asked_route_is_bounded() -> None:
+    """A longer one is stopped, and the tool gets an error."""
+    with pytest.raises(Exception, match=f"longer than {MAX_ANSWER:,} characters"):
+        await Routes({"paper": AskableRoute(long_answer)}, QUESTION).ask("paper", "?").text()
+
+
+async def test_answer_that_breaks_off_is_an_error_after_its_text() -> None:
+    """The pieces come first, then the sentence of the failure."""
+    pieces: list[str] = []
+
+    async def take() -> None:
+        pieces.extend([piece async for piece in Routes({"paper": AskableRoute(broken_answer)}, QUESTION).ask("paper", "?")])
+
+    with pytest.raises(Exception, match=r"The answer was cut off\."):
+        await take()
+
+
+async def test_answers_of_one_call_are_few() -> None:
+    """A loop in a tool asks no provider without end."""
+    routes = Routes({"paper": AskableRoute(broken_answer)}, QUESTION)
+    for _ in range(MAX_ASKED):
+        routes.ask("paper", "?")
+    with pytest.raises(Exception, match=f"{MAX_ASKED} answers at most"):
+        routes.ask("paper", "?")
+    await routes.aclose()
+
+
+async def test_unknown_route_is_an_error_of_the_tool() -> None:
+    """It names the route, for whoever wrote the tool."""
+    with pytest.raises(Exception, match="no route papre"):
+        Routes({}, QUESTION).ask("papre", "?")
+
+
+async def test_answer_left_open_by_its_tool_is_closed_with_the_call() -> None:
+    """A tool that reads half of an answer leaves no stream open."""
+    closed: list[bool] = []
+
+    async def answer(ask: Ask) -> Events:
+        del ask
+        try:
+            yield Start("a", "m")
+            yield Text("Half")
+            yield Text("more")
+        finally:
+            closed.append(True)
+
+    routes = Routes({"paper": AskableRoute(answer)}, QUESTION)
+    assert await anext(aiter(routes.ask("paper", "?"))) == "Half"
+    assert not closed
+    await routes.aclose()
+    assert closed
+
+
+PLAIN = '"""A writer."""\nfrom router.toolbox import Routes\n\n\ndef write(title: str, routes: Routes) -> str:\n    """Writes."""\n    return title\n'
+MISTAKES = {
+    "a plain function": (
+        PLAIN,
+        "tools: [writer]",
+        "tools/writer.py:5:23: `write` takes Routes, and a route is asked on the event loop: write `async def write`",
+    ),
+    "a process of its own": (
+        WRITER,
+        "tools: [{use: writer, isolate: process}]",
+        (
+            "tools/writer.py:6:29: `write` takes Routes, which a tool set in a process of its own does not get: leave out `isolate: process`, "
+            "or move the tool into another file"
+        ),
+    ),
+    "a cache": (
+        WRITER,
+        "tools: [writer]\n    cache: {ttl: 1h}",
+        (
+            "routes.yaml:9:13: `chat-model` has a `cache`, and its tool `write` takes Fields: what that says is not in the question that the "
+            "cache compares. Leave out `cache`, or the tool set"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", MISTAKES)
+def test_mistake_about_routes_has_its_place(workspace: Workspace, how: str) -> None:
+    """When the configuration is loaded, with what to do."""
+    code, tools, complaint = MISTAKES[how]
+    write(workspace, "http://127.0.0.1:1", "http://127.0.0.1:1").write("tools/writer.py", code)
+    declared = (workspace.root / "routes.yaml").read_text().replace("tools: [writer]", tools)
+    with pytest.raises(ConfigError) as caught:
+        workspace.write("routes.yaml", declared).build()
+    assert [str(one).splitlines()[0] for one in caught.value.complaints] == [complaint]
