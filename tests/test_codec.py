@@ -67,7 +67,7 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
     for word in ("thought", "input", "call", "result", "state", "start", "finish", "failure"):
         for count in range(7):
             try:
-                read = decode(json.dumps([3, [word, *[value] * count]]).encode())
+                read = decode(json.dumps([4, [word, *[value] * count]]).encode())
             except UnreadableEvents:
                 continue
             assert decode(encode(read)) == read
@@ -80,10 +80,10 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
         b"[]",
         b"{}",
         b"null",
-        b'[3,["unknown"]]',
-        b"[3,5]",
-        b'[3,["finish","never",null,[],""]]',
-        b'[3,["finish","stop",null,[],"lost"]]',
+        b'[4,["unknown"]]',
+        b"[4,5]",
+        b'[4,["finish","never",null,[],""]]',
+        b'[4,["finish","stop",null,[],"lost"]]',
         b"[" * 9999,
     ],
 )
