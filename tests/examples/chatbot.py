@@ -1,0 +1,145 @@
+"""The router of examples/chatbot before fake providers, and what its tools ask of the weather service."""
+
+import json
+import shutil
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.conftest import ROOT, Client, Workspace, serving
+from tests.support.provider import Provider, Reply, calls, chunk, provider, text, usage
+
+EXAMPLE = ROOT / "examples" / "chatbot"
+DOCUMENT = {"id": "6f0b4d9e-3c1a-4d55-9a53-0d6f5d2b8f11", "title": "Rain", "kind": "text", "content": "It rains. It is wet."}
+HOURS = [f"2026-07-10T{hour:02}:00" for hour in range(24)] + [f"2026-07-11T{hour:02}:00" for hour in range(24)]
+FORECAST = {
+    "latitude": 52.52,
+    "longitude": 13.42,
+    "generationtime_ms": 0.05,
+    "utc_offset_seconds": 7200,
+    "timezone": "Europe/Berlin",
+    "timezone_abbreviation": "CEST",
+    "elevation": 38.0,
+    "current_units": {"time": "iso8601", "interval": "seconds", "temperature_2m": "°C"},
+    "current": {"time": "2026-07-10T14:30", "interval": 900, "temperature_2m": 24.6},
+    "hourly_units": {"time": "iso8601", "temperature_2m": "°C"},
+    "hourly": {"time": HOURS, "temperature_2m": [15 + hour % 24 / 2 for hour in range(48)]},
+    "daily_units": {"time": "iso8601", "sunrise": "iso8601", "sunset": "iso8601"},
+    "daily": {
+        "time": ["2026-07-10", "2026-07-11"],
+        "sunrise": ["2026-07-10T04:55", "2026-07-11T04:56"],
+        "sunset": ["2026-07-10T21:27", "2026-07-11T21:26"],
+    },
+}
+"""Open-Meteo's object."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The running router, and the providers of its routes."""
+
+    client: Client
+    chat: Provider
+    writer: Provider
+    weather: list[Mapping[str, str]]
+    """The questions that the weather service got."""
+
+
+def wish(name: str, /, **arguments: object) -> Reply:
+    """A model call that asks for one tool."""
+    return Reply(calls(("call_1", name, json.dumps(arguments))))
+
+
+def copied(root: Path, chat: str, writer: str) -> Workspace:
+    """Return a copy of the example whose models are at these addresses."""
+    shutil.copytree(EXAMPLE, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    declared = (root / "routes.yaml").read_text()
+    asked = "{{model: openai/fake, api_base: '{base}', api_key: sk-test}}"
+    for name, base in (("gpt", chat), ("claude", writer)):
+        start = declared.index(f"  {name}: {{")
+        declared = declared.replace(declared[start : declared.index("\n", start)], f"  {name}: " + asked.format(base=base))
+    for route in ("artifact", "suggestions", "title"):
+        declared = declared.replace(f"pipeline: {route}\n    targets: [gpt, claude, demo]", f"pipeline: {route}\n    targets: [claude]")
+    declared = declared.replace("targets: [gpt, claude, demo]", "targets: [gpt]")
+    return Workspace(root).write("routes.yaml", declared)
+
+
+@asynccontextmanager
+async def weather_service() -> AsyncGenerator[tuple[str, list[Mapping[str, str]]], None]:
+    """Open-Meteo on loopback: its address, and the questions that it gets."""
+    asked: list[Mapping[str, str]] = []
+
+    async def search(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        known = request.query["name"] == "Berlin"
+        return web.json_response({"results": [{"latitude": 52.52, "longitude": 13.41}]} if known else {"generationtime_ms": 0.1})
+
+    async def forecast(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        return web.json_response({**FORECAST, "unknown": "not shown"})
+
+    app = web.Application()
+    app.add_routes([web.get("/v1/search", search), web.get("/v1/forecast", forecast)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def setting(root: Path, patch: pytest.MonkeyPatch, chat: Sequence[Reply], writer: Sequence[Reply]) -> AsyncGenerator[Setting, None]:
+    """The example's router, asked by what `chat` and `writer` say."""
+    async with provider(*chat) as model, provider(*writer) as author, weather_service() as (address, asked):
+        patch.setenv("OPEN_METEO_URL", address)
+        patch.setenv("OPEN_METEO_GEOCODING_URL", address)
+        async with serving(copied(root, model.base, author.base).build()) as client:
+            yield Setting(client, model, author, asked)
+
+
+def body(question: str, documents: Sequence[Mapping[str, str]] = (), chat: str = "") -> dict[str, Any]:
+    """A body as the example's route.ts sends it."""
+    message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": question}]}
+    return {
+        "model": "chat-model",
+        "messages": [message],
+        "documents": [*documents],
+        "trigger": "submit-message",
+        **({"id": chat} if chat else {}),
+    }
+
+
+async def parts(client: Client, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the parts of the answer's stream."""
+    came = await client.post("/api/chat?protocol=ui-message-stream", **asked)
+    assert came.status == 200
+    return [json.loads(line[6:]) for line in came.body.decode().split("\n\n") if line.startswith("data: {")]
+
+
+def output(seen: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the output of the one tool call that succeeded."""
+    (found,) = [part["output"] for part in seen if part["type"] == "tool-output-available"]
+    return found
+
+
+def data(seen: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
+    """Return the data parts, without the progress of tools."""
+    shown = [part for part in seen if part["type"].startswith("data-") and part["type"] != "data-tool-progress"]
+    assert all(part["transient"] and part["id"] == "call_1" for part in shown)
+    return [(part["type"].removeprefix("data-"), part["data"]) for part in shown]
+
+
+def slowly(*pieces: str) -> tuple[bytes, ...]:
+    """A whole answer, a frame for each piece."""
+    return (*(chunk({"content": piece}) for piece in pieces), chunk({}, "stop"), usage(), b"data: [DONE]\n\n")
+
+
+DONE = Reply(text("There it is."))

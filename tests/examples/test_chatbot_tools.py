@@ -1,0 +1,169 @@
+"""The tool set of examples/chatbot: through the router, with the parts and results that the front end draws."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from router.commands import main
+from tests.conftest import ROOT
+from tests.examples.chatbot import DOCUMENT, DONE, EXAMPLE, FORECAST, body, data, output, parts, setting, slowly, wish
+from tests.support.provider import Reply, text
+
+NOBODY = [Reply(status=500, body=b"{}")]
+WRITTEN = {
+    "text": ("# Rain\n\n" + "It rains in spring. " * 20, "# Rain"),
+    "code": ("```python\nprint('rain')\n" + "print(1)\n" * 40 + "```\n", "print('rain')"),
+    "sheet": ("month,rain (mm)\n" + "April,40\n" * 60, "month,rain (mm)"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+async def test_document_is_written_as_the_page_draws_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Kind, id, title, clear, the text while it is written, finish; the result is the object of the card."""
+    said, begin = WRITTEN[kind]
+    pieces = [said[at : at + 4] for at in range(0, len(said), 4)]
+    wanted = wish("createDocument", title="Rain in spring", kind=kind)
+    async with setting(tmp_path, monkeypatch, [wanted, DONE], [Reply(slowly(*pieces))]) as at:
+        seen = await parts(at.client, body("Write about rain."))
+    shown, made = data(seen), output(seen)
+    assert [(name, value) for name, value in shown if not name.endswith("Delta")] == [
+        ("kind", kind),
+        ("id", made["id"]),
+        ("title", "Rain in spring"),
+        ("clear", None),
+        ("finish", None),
+    ]
+    assert [name for name, _ in shown[:4]] == ["kind", "id", "title", "clear"]
+    assert {name for name, _ in shown[4:-1]} == {f"{kind}Delta"}
+    deltas = [value for name, value in shown if name.endswith("Delta")]
+    content = "".join(deltas) if kind == "text" else deltas[-1]
+    assert content.startswith(begin)
+    assert content.strip() == said.removeprefix("```python\n").removesuffix("```\n").strip()
+    if kind != "text":
+        assert sum(map(len, deltas)) <= 20 * len(content)
+    assert {**made, "content": ""} == {"id": made["id"], "title": "Rain in spring", "kind": kind, "content": ""}
+    prompt = at.writer.requests[0]["messages"][0]["content"]
+    assert ("CSV" in prompt, "Markdown" in prompt) == (kind == "sheet", kind == "text")
+    ends = [part["type"] for part in seen]
+    assert ends.index("data-finish") < ends.index("tool-output-available")
+
+
+async def test_document_is_changed_with_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer reads what the document holds, which the body brings; the page clears it and gets the new text."""
+    wanted = wish("updateDocument", id=DOCUMENT["id"], description="Make it sunny.")
+    async with setting(tmp_path, monkeypatch, [wanted, DONE], [Reply(text("The sun shines."))]) as at:
+        seen = await parts(at.client, body("Make it sunny.", [DOCUMENT]))
+    assert data(seen) == [("clear", None), ("textDelta", "The sun shines."), ("finish", None)]
+    assert {**output(seen), "content": ""} == {"id": DOCUMENT["id"], "title": "Rain", "kind": "text", "content": ""}
+    asked = at.writer.requests[0]["messages"]
+    assert "It rains. It is wet." in asked[0]["content"]
+    assert asked[-1]["content"] == "Make it sunny."
+    assert "It rains. It is wet." in at.chat.requests[0]["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("old", "every", "content"),
+    [("rains", False, "It snows. It is wet."), ("It", True, "snows rains. snows is wet."), ("hail", False, None), ("", False, None)],
+)
+async def test_passage_of_a_document_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, every: bool, content: str | None
+) -> None:
+    """No model is asked for that; a passage that is not there is an error that the page draws."""
+    wanted = wish("editDocument", id=DOCUMENT["id"], old_string=old, new_string="snows", replace_all=every)
+    async with setting(tmp_path, monkeypatch, [wanted, DONE], NOBODY) as at:
+        seen = await parts(at.client, body("Change it.", [DOCUMENT]))
+        assert at.writer.requests == []
+    if content is None:
+        assert data(seen) == []
+        assert output(seen) == {"error": "This passage does not stand in the document."}
+    else:
+        assert data(seen) == [("clear", None), ("textDelta", content), ("finish", None)]
+
+
+async def test_suggestions_come_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the page knows them, five at most; the writer is held to the schema."""
+    listed = [{"original": f"It rains {one}.", "suggested": f"It pours {one}.", "description": "Stronger."} for one in range(7)]
+    said = json.dumps({"suggestions": listed})
+    wanted = wish("requestSuggestions", documentId=DOCUMENT["id"])
+    async with setting(tmp_path, monkeypatch, [wanted, DONE], [Reply(slowly(*(said[at : at + 9] for at in range(0, len(said), 9))))]) as at:
+        seen = await parts(at.client, body("Suggest.", [DOCUMENT]))
+    shown = [value for name, value in data(seen) if name == "suggestion"]
+    assert len({one.pop("id") for one in shown}) == 5
+    assert shown[0] == {
+        "documentId": DOCUMENT["id"],
+        "originalText": "It rains 0.",
+        "suggestedText": "It pours 0.",
+        "description": "Stronger.",
+        "isResolved": False,
+    }
+    assert output(seen) == {"id": DOCUMENT["id"], "title": "Rain", "kind": "text", "message": "5 suggestions stand beside the document."}
+    assert at.writer.requests[0]["messages"][-1]["content"] == DOCUMENT["content"]
+
+
+@pytest.mark.parametrize("name", ["updateDocument", "editDocument", "requestSuggestions"])
+async def test_unknown_document_is_an_error_that_the_page_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whatever the client sends as documents: the tool does not find it, and does not fail."""
+    arguments = {
+        "updateDocument": {"id": "x", "description": "?"},
+        "editDocument": {"id": "x", "old_string": "a", "new_string": "b"},
+        "requestSuggestions": {"documentId": "x"},
+    }[name]
+    odd = [
+        "x",
+        {"id": "x"},
+        {"id": "x", "title": "t", "kind": "image", "content": "c"},
+        {"id": "x", "title": 1, "kind": "text", "content": ""},
+    ]
+    async with setting(tmp_path, monkeypatch, [wish(name, **arguments), DONE], NOBODY) as at:
+        seen = await parts(at.client, {**body("Change it."), "documents": odd})
+    assert output(seen) == {"error": "There is no such document in this chat."}
+
+
+@pytest.mark.parametrize("name", ["createDocument", "requestSuggestions"])
+async def test_writer_that_fails_is_an_error_that_the_page_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The document beside the chat is not left in the state of being written."""
+    arguments = {"createDocument": {"title": "Rain", "kind": "text"}, "requestSuggestions": {"documentId": DOCUMENT["id"]}}[name]
+    async with setting(tmp_path, monkeypatch, [wish(name, **arguments), DONE], NOBODY) as at:
+        seen = await parts(at.client, body("Write.", [DOCUMENT]))
+    assert output(seen) == {"error": "No model could answer just now. Please try again."}
+    if name == "createDocument":
+        assert data(seen)[-1] == ("finish", None)
+
+
+@pytest.mark.parametrize("asked", [{"city": "Berlin"}, {"latitude": 52.52, "longitude": 13.41}])
+async def test_weather_is_the_object_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object]) -> None:
+    """Every field that the card draws, and the city's name; no other."""
+    async with setting(tmp_path, monkeypatch, [wish("getWeather", **asked), DONE], NOBODY) as at:
+        seen = await parts(at.client, body("Weather?"))
+    assert output(seen) == {**FORECAST, **({"cityName": "Berlin"} if "city" in asked else {})}
+    question = at.weather[-1]
+    assert (question["latitude"], question["longitude"]) == ("52.52", "13.41")
+    assert (question["current"], question["hourly"], question["daily"]) == ("temperature_2m", "temperature_2m", "sunrise,sunset")
+    assert question["timezone"] == "auto"
+
+
+async def test_unknown_city_is_a_failed_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card cannot be drawn of it; the model reads why."""
+    async with setting(tmp_path, monkeypatch, [wish("getWeather", city="Atlantis"), DONE], NOBODY) as at:
+        seen = await parts(at.client, body("Weather?"))
+    assert [part["errorText"] for part in seen if part["type"] == "tool-output-error"] == ["No city named Atlantis was found."]
+
+
+@pytest.mark.parametrize("keys", [{}, {"OPENAI_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2"}])
+def test_example_is_a_valid_configuration(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keys: dict[str, str]
+) -> None:
+    """`router check` has no complaint, without a key and with the keys of both providers."""
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    assert main(["check", "--routes", str(EXAMPLE / "routes.yaml")]) == 0
+    assert "all is well. 6 routes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["artifact.yaml", "artifact.j2", "title.yaml", "title.j2"])
+def test_pipelines_are_those_that_are_shipped(name: str) -> None:
+    """The example writes documents and titles as every new configuration does."""
+    assert (EXAMPLE / "pipelines" / name).read_bytes() == (ROOT / "pipelines" / name).read_bytes()
