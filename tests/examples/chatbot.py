@@ -1,6 +1,8 @@
 """The router of examples/chatbot before fake providers, and what its tools ask of the weather service."""
 
+import asyncio
 import json
+import re
 import shutil
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from tests.conftest import ROOT, Client, Workspace, serving
-from tests.support.provider import Provider, Reply, calls, chunk, provider, text, usage
+from tests.support.provider import Provider, Reply, calls, chunk, running, text, usage
 
 EXAMPLE = ROOT / "examples" / "chatbot"
 DOCUMENT = {"id": "6f0b4d9e-3c1a-4d55-9a53-0d6f5d2b8f11", "title": "Rain", "kind": "text", "content": "It rains. It is wet."}
@@ -95,10 +97,64 @@ async def weather_service() -> AsyncGenerator[tuple[str, list[Mapping[str, str]]
         await runner.cleanup()
 
 
+class Talker(Provider):
+    """A model of the chat that calls the tool which the question's first word names, and says a sentence after its result."""
+
+    def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
+        """Return a call, or the sentence."""
+        del headers
+        last, system = body["messages"][-1], body["messages"][0]["content"]
+        if last["role"] != "user":
+            return DONE
+        word, _, rest = last["content"].partition(" ")
+        known = re.findall(r"id ([0-9a-f-]{36}):", system)
+        match word.lower():
+            case "text" | "code" | "sheet" as kind:
+                return wish("createDocument", title=rest, kind=kind)
+            case "change":
+                return wish("updateDocument", id=known[-1], description=rest)
+            case "suggest":
+                return wish("requestSuggestions", documentId=known[-1])
+            case "weather":
+                return wish("getWeather", city=rest)
+            case "fail":
+                return Reply(status=500, body=b"{}")
+            case _:
+                return Reply(text("I read: ", last["content"]))
+
+
+class Writer(Provider):
+    """A model that writes documents, suggestions and titles. `written`: kind → the pieces of a document."""
+
+    written: Mapping[str, Sequence[str]] = {
+        "Markdown": ("# Rain in spring\n\n", "It rains, ", "and the garden ", "is glad of it.\n\n", "## What to wear\n\n", "A coat.\n"),
+        "CSV": ("month,rain (mm)\n", "March,38\n", "April,44\n", "May,57\n"),
+        "code": ("def rain(days: int) -> float:\n", '    """Millimetres of rain."""\n', "    return days * 1.5\n\n\n", "print(rain(30))\n"),
+    }
+    gate: asyncio.Event | None = None
+    """Holds documents back after their first piece, until it is set."""
+
+    def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
+        """Return what the system prompt asks for."""
+        del headers
+        system, last = body["messages"][0]["content"], body["messages"][-1]["content"]
+        if "title for the conversation" in system:
+            return Reply(text(f"About: {last}"))
+        if "suggest improvements" in system:
+            one = {"original": "A coat.", "suggested": "Wear a light raincoat.", "description": "A whole sentence says more."}
+            return Reply(text(json.dumps({"suggestions": [one, {**one, "original": "It rains", "suggested": "It pours"}]})))
+        kind = next(kind for kind in ("Markdown", "CSV", "code") if kind in system)
+        more = (f"\nChanged: {last}\n",) if "version already" in system else ()
+        return Reply(slowly(*self.written[kind], *more), gate=self.gate)
+
+
 @asynccontextmanager
-async def setting(root: Path, patch: pytest.MonkeyPatch, chat: Sequence[Reply], writer: Sequence[Reply]) -> AsyncGenerator[Setting, None]:
-    """The example's router, asked by what `chat` and `writer` say."""
-    async with provider(*chat) as model, provider(*writer) as author, weather_service() as (address, asked):
+async def setting(
+    root: Path, patch: pytest.MonkeyPatch, chat: Sequence[Reply] | Provider, writer: Sequence[Reply] | Provider
+) -> AsyncGenerator[Setting, None]:
+    """The example's router, before what `chat` and `writer` say."""
+    talker, wrote = (one if isinstance(one, Provider) else Provider(one) for one in (chat, writer))
+    async with running(talker) as model, running(wrote) as author, weather_service() as (address, asked):
         patch.setenv("OPEN_METEO_URL", address)
         patch.setenv("OPEN_METEO_GEOCODING_URL", address)
         async with serving(copied(root, model.base, author.base).build()) as client:

@@ -1,14 +1,22 @@
 """The front end's part of examples/chatbot: its types, with those of the AI SDK that each version of the front end has."""
 
+import asyncio
 import json
+import os
 import shutil
 import subprocess
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.conftest import ROOT
-from tests.examples.chatbot import EXAMPLE
+from tests.examples.chatbot import EXAMPLE, Talker, Writer, setting
+from tests.support.provider import Reply, chunk
+from tests.support.services import PATIENCE
 
 COMPILER = ROOT / "web" / "node_modules" / "typescript" / "bin" / "tsc"
 CLIENTS = ROOT / "tests" / "clients" / "node_modules"
@@ -49,3 +57,109 @@ def test_routes_have_the_types_of_the_front_end(tmp_path: Path, version: str) ->
         ["node", str(COMPILER), "--project", str(tmp_path)], capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@asynccontextmanager
+async def front_end_before(router: str, folder: Path, version: str) -> AsyncGenerator[str, None]:
+    """The front end's routes, served over a database in memory: its address. `router`: the router's."""
+    packages = front_end(folder, version)
+    if shutil.which("node") is None or not COMPILER.exists() or not (packages / "ai").exists():
+        pytest.skip("the compiler or the AI SDK is not installed: `make web/node_modules/.done clients`")
+    command = ["node", str(FRONT_END / "server.mjs"), str(folder), str(packages), str(CLIENTS), str(COMPILER.parents[1])]
+    server = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "ROUTER_URL": router},
+    )
+    assert server.stdout is not None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            port = (await server.stdout.readline()).decode().strip()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        if server.returncode is None:
+            server.kill()
+        await server.wait()
+
+
+async def conversation(base: str, version: str, *questions: str) -> dict[str, Any]:
+    """Return what the SDK's own chat makes of some questions, and what the database holds then."""
+    packages = CLIENTS / VERSIONS[version][0] / "node_modules"
+    client = await asyncio.create_subprocess_exec(
+        "node", str(FRONT_END / "drive.mjs"), str(packages), base, json.dumps(questions), stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(PATIENCE):
+        said, _ = await client.communicate()
+    async with aiohttp.ClientSession() as session, session.get(f"{base}/rows") as response:
+        return {**json.loads(said), "rows": await response.json()}
+
+
+def parts_of(seen: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the parts of this type, of all messages."""
+    return [part for message in seen["messages"] for part in message["parts"] if part["type"] == name]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_documents_and_suggestions_are_drawn_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """What the SDK's chat shows is in the database; each question brings the documents of the chat to the router."""
+    async with (
+        setting(tmp_path / "router", monkeypatch, Talker(()), Writer(())) as at,
+        front_end_before(at.client.base, tmp_path / "page", version) as base,
+    ):
+        seen = await conversation(base, version, "Text Rain", "Change shorter", "Suggest", "Weather Berlin", "Sheet Rain", "Code Rain")
+    assert (seen["status"], seen["errors"]) == ("ready", [])
+    rows = seen["rows"]
+    first, changed, sheet, code = rows["documents"]
+    assert (first["title"], first["kind"], first["userId"]) == ("Rain", "text", "user-1")
+    assert first["content"] == "".join(Writer.written["Markdown"]).strip()
+    assert (changed["id"], changed["title"]) == (first["id"], "Rain")
+    assert changed["content"].endswith("Changed: shorter")
+    assert (sheet["kind"], sheet["content"]) == ("sheet", "".join(Writer.written["CSV"]).strip())
+    assert (code["kind"], code["content"]) == ("code", "".join(Writer.written["code"]).strip())
+    names = [name for name, _ in seen["data"] if name != "data-tool-progress" and not name.endswith("Delta")]
+    assert names.count("data-finish") == names.count("data-clear") == 4
+    assert names.count("data-suggestion") == 2
+    assert ("data-chat-title", "About: Text Rain") in [(name, value) for name, value in seen["data"]]
+    assert [one["documentId"] for one in rows["suggestions"]] == [first["id"]] * 2
+    assert rows["suggestions"][0]["documentCreatedAt"] == changed["createdAt"]
+    assert [part["output"]["id"] for part in parts_of(seen, "tool-createDocument")] == [first["id"], sheet["id"], code["id"]]
+    assert [part["output"]["id"] for part in parts_of(seen, "tool-updateDocument")] == [first["id"]]
+    assert [part["output"]["message"] for part in parts_of(seen, "tool-requestSuggestions")] == ["2 suggestions stand beside the document."]
+    assert [part["output"]["cityName"] for part in parts_of(seen, "tool-getWeather")] == ["Berlin"]
+    assert [(one["role"], one["id"], one["parts"]) for one in rows["messages"]] == [
+        (one["role"], one["id"], one["parts"]) for one in seen["messages"]
+    ]
+    assert [(one["id"], one["title"]) for one in rows["chats"]] == [(seen["id"], "About: Text Rain")]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_refusal_before_the_stream_is_an_error_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """The status and the code are those that its `fetchWithErrorHandlers` reads; a router that is away is one, too."""
+    async with (
+        setting(tmp_path / "router", monkeypatch, Talker(()), Writer(())) as at,
+        front_end_before(at.client.base, tmp_path / "page", version) as base,
+    ):
+        seen = await conversation(base, version, "Fail")
+        assert seen["status"] == "error"
+        (error,) = seen["errors"]
+        assert error.startswith("offline:chat: No model could answer just now. Please try again. (request req_")
+        assert [one["role"] for one in seen["rows"]["messages"]] == ["user"]
+    async with front_end_before("http://127.0.0.1:9", tmp_path / "other", version) as base:
+        seen = await conversation(base, version, "Hello")
+        assert seen["errors"] == ["offline:chat: The chat's server cannot be reached."]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_failed_document_is_drawn_and_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """A document whose writer breaks off: the card says so, and the database holds no half of it."""
+    broken = Reply((chunk({"content": "Half a document. " * 4}),), drop=True)
+    async with (
+        setting(tmp_path / "router", monkeypatch, Talker(()), [broken]) as at,
+        front_end_before(at.client.base, tmp_path / "page", version) as base,
+    ):
+        seen = await conversation(base, version, "Text Rain")
+    assert seen["rows"]["documents"] == []
+    (part,) = parts_of(seen, "tool-createDocument")
+    assert list(part["output"]) == ["error"]
+    assert ["data-finish", None] in seen["data"]
