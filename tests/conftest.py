@@ -78,6 +78,8 @@ SLOW = frozenset(
         "deploy/test_monitoring.py",
         "deploy/test_replicas.py",
         "deploy/test_strangers_through_nginx.py",
+        "examples/test_chatbot_in_a_browser.py",
+        "examples/test_chatbot_routes.py",
         "examples/test_pages_in_a_browser.py",
         "examples/test_types.py",
         "failover/test_fault.py",

@@ -133,6 +133,8 @@ class Writer(Provider):
     }
     gate: asyncio.Event | None = None
     """Holds documents back after their first piece, until it is set."""
+    stuck = False
+    """True if it writes the first piece of a document, and then nothing until its client leaves."""
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
         """Return what the system prompt asks for."""
@@ -144,6 +146,8 @@ class Writer(Provider):
             one = {"original": "A coat.", "suggested": "Wear a light raincoat.", "description": "A whole sentence says more."}
             return Reply(text(json.dumps({"suggestions": [one, {**one, "original": "It rains", "suggested": "It pours"}]})))
         kind = next(kind for kind in ("Markdown", "CSV", "code") if kind in system)
+        if self.stuck:
+            return Reply((chunk({"content": self.written[kind][0]}),), hold=True)
         more = (f"\nChanged: {last}\n",) if "version already" in system else ()
         return Reply(slowly(*self.written[kind], *more), gate=self.gate)
 

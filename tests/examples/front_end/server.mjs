@@ -22,7 +22,7 @@ async function entry(name) {
   throw new Error(`no package ${name}`);
 }
 const MODULES = Object.fromEntries(
-  await Promise.all(["ai", "@ai-sdk/gateway", "@ai-sdk/provider", "@ai-sdk/provider-utils", "@workflow/serde"].map(async (name) => [name, await entry(name)])),
+  await Promise.all(["ai", "@ai-sdk/gateway", "@ai-sdk/provider", "@ai-sdk/provider-utils", "@workflow/serde", "@standard-schema/spec"].map(async (name) => [name, await entry(name)])),
 );
 Object.assign(MODULES, {
   "zod/v4": join(others, "zod/v4/index.js"),
@@ -74,8 +74,13 @@ async function handled(request) {
   if (pathname === "/oidc.mjs") return new Response("export const getContext = () => ({}); export const getVercelOidcToken = () => '';", { headers: script });
   const file = pathname.startsWith("/modules/") ? decodeURIComponent(pathname.slice("/modules".length)) : join(here, pathname);
   const path = [packages, others, here].some((root) => file.startsWith(root)) && !file.includes("..") ? file : "";
-  const found = await readFile(path).catch(() => readFile(`${path}.js`)).catch(() => null);
-  return found === null ? new Response(null, { status: 404 }) : new Response(found, { headers: script });
+  const found = await readFile(path).catch(() => null);
+  if (found !== null) return new Response(found, { headers: script });
+  for (const ending of [".js", "/index.js"]) { // some packages leave it out
+    const there = await readFile(path + ending).then(() => true, () => false);
+    if (there) return new Response(null, { status: 302, headers: { location: pathname + ending } });
+  }
+  return new Response(null, { status: 404 });
 }
 
 const server = createServer(async (incoming, outgoing) => {

@@ -1,0 +1,139 @@
+"""The chatbot example in Chromium: its routes and tools behind a page that draws the parts as the front end's components do."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.examples.chatbot import Setting, Talker, Writer, setting
+from tests.examples.test_chatbot_routes import VERSIONS, front_end_before
+from tests.support.browser import Tab, browser
+
+IDLE = "document.body.dataset.status === 'ready' && document.querySelectorAll('.assistant').length === {}"
+
+
+@asynccontextmanager
+async def page(folder: Path, patch: pytest.MonkeyPatch, version: str) -> AsyncGenerator[tuple[Tab, Setting, str], None]:
+    """The page in a browser, before the front end's routes, before the router."""
+    async with (
+        setting(folder / "router", patch, Talker(()), Writer(())) as at,
+        front_end_before(at.client.base, folder / "page", version) as base,
+        browser() as tab,
+    ):
+        await tab.shape(1100, 720)
+        await tab.open(base)
+        await tab.until("window.ready")
+        yield tab, at, base
+
+
+async def ask(tab: Tab, question: str) -> None:
+    """Send a question."""
+    await tab.until("!document.querySelector('#send').disabled")
+    await tab.run("document.querySelector('input').focus()")
+    await tab.type(question)
+    await tab.click("#send")
+
+
+async def pictured(tab: Tab, name: str) -> None:
+    """Keep a picture where ROUTER_PICTURES names a folder for them."""
+    if folder := os.environ.get("ROUTER_PICTURES"):
+        await tab.picture(Path(folder, f"chatbot-{name}.png"))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_page_draws_each_card_and_each_kind_of_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Weather, a text, its change, suggestions, a sheet, code, and an error; every document is saved when its writing ends."""
+    async with page(tmp_path, monkeypatch, version) as (tab, _, _):
+        await ask(tab, "Weather Berlin")
+        await tab.until(IDLE.format(1))
+        assert "Berlin" in await tab.run("document.querySelector('.weather').innerText")
+        assert "25°C" in await tab.run("document.querySelector('.weather').innerText")
+        assert await tab.run("document.querySelectorAll('.weather .hours span').length") == 6
+
+        await ask(tab, "Text Rain in spring")
+        await tab.until(IDLE.format(2))
+        await tab.sees("saved, version 1")
+        assert await tab.run("document.querySelector('#title').textContent") == "Rain in spring"
+        assert "The garden" not in await tab.run("document.querySelector('#content').textContent")
+        assert "and the garden is glad of it." in await tab.run("document.querySelector('#content').textContent")
+
+        await ask(tab, "Change a bit")
+        await tab.until(IDLE.format(3))
+        await tab.sees("saved, version 2")
+        await tab.sees("Changed: a bit")
+        await ask(tab, "Suggest")
+        await tab.until(IDLE.format(4))
+        assert await tab.run("[...document.querySelectorAll('#suggestions del')].map(one => one.textContent)") == ["A coat.", "It rains"]
+        await pictured(tab, f"{version}-text")
+
+        await ask(tab, "Sheet Rain by month")
+        await tab.until(IDLE.format(5))
+        await tab.sees("saved, version 1")
+        assert await tab.run("[...document.querySelectorAll('th')].map(one => one.textContent)") == ["month", "rain (mm)"]
+        assert await tab.run("document.querySelectorAll('#content tr').length") == 4
+        await pictured(tab, f"{version}-sheet")
+
+        await ask(tab, "Code Rain")
+        await tab.until(IDLE.format(6))
+        await tab.until("document.querySelector('#content').className === 'code'")
+        await tab.sees("print(rain(30))")
+        await pictured(tab, f"{version}-code")
+
+        await ask(tab, "Fail")
+        await tab.until("document.body.dataset.status === 'error'")
+        await tab.sees("No model could answer just now.")
+        assert await tab.run("document.querySelectorAll('.card').length") == 6
+        await pictured(tab, f"{version}-error")
+        faults = [one for one in tab.complaints if "status of 5" not in one]  # the browser reports the refusal itself
+        assert faults == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_document_is_found_again_by_a_page_that_is_loaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """The answer goes on without the page, the next page draws it from its start, and it is saved once."""
+    async with page(tmp_path, monkeypatch, version) as (tab, at, base):
+        assert isinstance(at.writer, Writer)
+        at.writer.gate = asyncio.Event()
+        await ask(tab, "Sheet Rain by month")
+        await at.writer.until(lambda: any("CSV" in str(one) for one in at.writer.requests))
+        await tab.sees("writing …")
+        await tab.run("window.old = true")
+        await tab.send("Page.reload")
+        await tab.until("!window.old && window.ready && document.querySelector('.user')")
+        await tab.sees("writing …")
+        await tab.until("document.body.dataset.status === 'streaming'")
+        await pictured(tab, f"{version}-reloaded")
+        at.writer.gate.set()
+        await tab.until(IDLE.format(1))
+        await tab.sees("May")
+        await tab.sees("There it is.")
+        async with aiohttp.ClientSession() as session, session.get(f"{base}/rows") as response:
+            rows = await response.json()
+        assert [one["content"] for one in rows["documents"]] == ["".join(Writer.written["CSV"]).strip()]
+        assert [one["role"] for one in rows["messages"]] == ["user", "assistant"]
+
+
+async def test_stop_ends_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider's stream is closed; the page is ready again, and no half of a document is saved."""
+    version = "july-2026"
+    async with page(tmp_path, monkeypatch, version) as (tab, at, base):
+        assert isinstance(at.writer, Writer)
+        at.writer.stuck = True
+        await ask(tab, "Text Rain in spring")
+        await at.writer.until(lambda: any("Markdown" in str(one) for one in at.writer.requests))
+        await tab.sees("In the making …")
+        await tab.click("#stop")
+        await at.writer.until(lambda: at.writer.closed == 1)
+        await tab.until(IDLE.format(1))
+        await pictured(tab, f"{version}-stopped")
+        async with aiohttp.ClientSession() as session, session.get(f"{base}/rows") as response:
+            rows = await response.json()
+        assert rows["documents"] == []
+        assert json.dumps(rows["messages"]).count("tool-createDocument") == 1
