@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -154,14 +155,23 @@ class Writer(Provider):
 
 @asynccontextmanager
 async def setting(
-    root: Path, patch: pytest.MonkeyPatch, chat: Sequence[Reply] | Provider, writer: Sequence[Reply] | Provider
+    root: Path,
+    patch: pytest.MonkeyPatch,
+    chat: Sequence[Reply] | Provider,
+    writer: Sequence[Reply] | Provider,
+    edits: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncGenerator[Setting, None]:
-    """The example's router, before what `chat` and `writer` say."""
+    """The example's router, before what `chat` and `writer` say. `edits`: texts of its routes.yaml → those in their place."""
     talker, wrote = (one if isinstance(one, Provider) else Provider(one) for one in (chat, writer))
     async with running(talker) as model, running(wrote) as author, weather_service() as (address, asked):
         patch.setenv("OPEN_METEO_URL", address)
         patch.setenv("OPEN_METEO_GEOCODING_URL", address)
-        async with serving(copied(root, model.base, author.base).build()) as client:
+        example = copied(root, model.base, author.base)
+        declared = (root / "routes.yaml").read_text()
+        for before, after in edits.items():
+            assert before in declared
+            declared = declared.replace(before, after)
+        async with serving(example.write("routes.yaml", declared).build()) as client:
             yield Setting(client, model, author, asked)
 
 

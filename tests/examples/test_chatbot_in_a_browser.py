@@ -3,9 +3,10 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 import pytest
@@ -18,10 +19,12 @@ IDLE = "document.body.dataset.status === 'ready' && document.querySelectorAll('.
 
 
 @asynccontextmanager
-async def page(folder: Path, patch: pytest.MonkeyPatch, version: str) -> AsyncGenerator[tuple[Tab, Setting, str], None]:
+async def page(
+    folder: Path, patch: pytest.MonkeyPatch, version: str, edits: Mapping[str, str] = MappingProxyType({})
+) -> AsyncGenerator[tuple[Tab, Setting, str], None]:
     """The page in a browser, before the front end's routes, before the router."""
     async with (
-        setting(folder / "router", patch, Talker(()), Writer(())) as at,
+        setting(folder / "router", patch, Talker(()), Writer(()), edits) as at,
         front_end_before(at.client.base, folder / "page", version) as base,
         browser() as tab,
     ):
@@ -137,3 +140,26 @@ async def test_stop_ends_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyP
             rows = await response.json()
         assert rows["documents"] == []
         assert json.dumps(rows["messages"]).count("tool-createDocument") == 1
+
+
+async def test_call_waits_for_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card asks; allowed, the call runs and its card is drawn in the same message, which the database holds once."""
+    edits = {
+        "tools: [weather_card, documents]": "tools: [{use: weather_card, approve: always}, documents]",
+        "server:\n": 'server:\n  ui: {min_client: "6.0"}\n',
+    }
+    async with page(tmp_path, monkeypatch, "july-2026", edits) as (tab, at, base):
+        await ask(tab, "Weather Berlin")
+        await tab.sees("Look up the weather?")
+        await tab.until(IDLE.format(1))
+        assert at.weather == []
+        await pictured(tab, "july-2026-approval")
+        await tab.click(".approval button")
+        await tab.sees("25°C")
+        await tab.sees("There it is.")
+        await tab.until(IDLE.format(1))
+        async with aiohttp.ClientSession() as session, session.get(f"{base}/rows") as response:
+            rows = await response.json()
+        assert [one["role"] for one in rows["messages"]] == ["user", "assistant"]
+        (card,) = [part for part in rows["messages"][1]["parts"] if part["type"] == "tool-getWeather"]
+        assert (card["state"], card["output"]["cityName"]) == ("output-available", "Berlin")

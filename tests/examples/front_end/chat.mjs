@@ -25,12 +25,15 @@ export function chatOf(ai, { base = "", id, messages = [], onChange = () => {}, 
       const { code, message } = await response.json();
       throw new Error(`${code}: ${message}`);
     },
-    prepareSendMessagesRequest: (request) => ({
-      body: { id: request.id, message: request.messages.at(-1), selectedChatModel: "chat-model", selectedVisibilityType: "private" },
-    }),
+    prepareSendMessagesRequest: ({ id, messages }) => {
+      const last = messages.at(-1); // an assistant's one holds what the user has decided
+      const asked = last.role === "user" ? { message: last } : { messages };
+      return { body: { id, ...asked, selectedChatModel: "chat-model", selectedVisibilityType: "private" } };
+    },
   });
+  const sendAutomaticallyWhen = ({ messages }) => messages.at(-1)?.parts.some((part) => part.state === "approval-responded" && part.approval.approved);
   class Chat extends ai.AbstractChat {}
-  const chat = new Chat({ id, state, transport, onData, onError, generateId: () => crypto.randomUUID() });
+  const chat = new Chat({ id, state, transport, onData, onError, generateId: () => crypto.randomUUID(), sendAutomaticallyWhen });
   const set = chat.setStatus.bind(chat);
   chat.setStatus = (value) => {
     set(value);

@@ -93,7 +93,11 @@ function card(name, output) {
   return made("button", { className: `card ${name}`, onclick: open }, made("b", { textContent: output.title }), `${output.kind}, ${name}`);
 }
 
-function weather({ output, state }) {
+function weather({ output, state, approval }) {
+  if (state === "approval-requested") {
+    const button = (name, approved) => made("button", { textContent: name, onclick: () => void chat.addToolApprovalResponse({ id: approval.id, approved }) });
+    return made("div", { className: "card approval" }, made("b", { textContent: "Look up the weather?" }), button("Allow", true), " ", button("Deny", false));
+  }
   if (state === "output-error") return made("div", { className: "card error", textContent: "The weather could not be found." });
   if (output === undefined) return made("div", { className: "card", textContent: "Looking up the weather …" });
   const { current, current_units: units, hourly, cityName, latitude, longitude } = output;
