@@ -1,7 +1,6 @@
 """The chatbot example in Chromium: its routes and tools behind a page that draws the parts as the front end's components do."""
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -135,11 +134,16 @@ async def test_stop_ends_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await tab.click("#stop")
         await at.writer.until(lambda: at.writer.closed == 1)
         await tab.until(IDLE.format(1))
+        await tab.sees("It was stopped.")
+        await tab.sees("not saved")
         await pictured(tab, f"{version}-stopped")
         async with aiohttp.ClientSession() as session, session.get(f"{base}/rows") as response:
             rows = await response.json()
         assert rows["documents"] == []
-        assert json.dumps(rows["messages"]).count("tool-createDocument") == 1
+        (card,) = [part for part in rows["messages"][1]["parts"] if part["type"] == "tool-createDocument"]
+        assert card["output"] == {"error": "It was stopped."}
+        await ask(tab, "Hello")  # the conversation goes on
+        await tab.sees("I read: Hello")
 
 
 async def test_call_waits_for_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ type Draft = { document?: ChatDocument; suggestions: DocumentSuggestion[]; finis
  * Pass the chunks on, and save the documents and suggestions that they hold.
  *
  * The data parts of one tool call bear its id. `data-finish` is held back until the document is saved: the page asks the server for it then.
- * What a failed call had written is not saved.
+ * What a failed call had written is not saved. A call that the user stopped gets a result that the page draws as an error.
  */
 export function saving(documents: ChatDocument[], store: Store): TransformStream<UIMessageChunk, UIMessageChunk> {
   const drafts = new Map<string, Draft>();
@@ -171,6 +171,14 @@ export function saving(documents: ChatDocument[], store: Store): TransformStream
           draft.finish = chunk;
           return;
         }
+      } else if (chunk.type === "finish-step" || chunk.type === "finish" || chunk.type === "error") {
+        for (const [toolCallId, { document }] of drafts) {
+          if (document?.id) {
+            controller.enqueue({ type: "data-finish", data: null, transient: true });
+            controller.enqueue({ type: "tool-output-available", toolCallId, output: { error: "It was stopped." } });
+          }
+        }
+        drafts.clear();
       } else if (chunk.type === "tool-output-error" || (chunk.type === "tool-output-available" && chunk.preliminary !== true)) {
         const draft = drafts.get(chunk.toolCallId);
         drafts.delete(chunk.toolCallId);
