@@ -8,7 +8,7 @@ request's record, and are charged with it. It is closed with the tool's call, ho
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, get_args, get_origin
 
@@ -49,6 +49,7 @@ class RouteAnswer:
         self._route = route
         self._record = record
         self._end: Finish | Failure | None = None
+        self._closed = False
         self._pieces = self._read(answer, ask)
 
     def __aiter__(self) -> AsyncIterator[str]:
@@ -60,8 +61,10 @@ class RouteAnswer:
         return "".join([piece async for piece in self._pieces])
 
     async def aclose(self) -> None:
-        """Stop the answer, if it still runs."""
-        await self._pieces.aclose()
+        """Stop the answer, if it still runs. A task that the tool left reading it ends with the next piece."""
+        self._closed = True
+        with suppress(RuntimeError):  # it is being read just now
+            await self._pieces.aclose()
 
     async def _read(self, answer: Answer, ask: Ask) -> AsyncGenerator[str, None]:
         left = MAX_ANSWER
@@ -69,6 +72,8 @@ class RouteAnswer:
         try:
             async with aclosing(answer(ask)) as events:
                 async for event in events:
+                    if self._closed:
+                        break
                     if isinstance(event, Text):
                         left -= len(event.text)
                         if left < 0:

@@ -281,6 +281,30 @@ async def test_answer_left_open_by_its_tool_is_closed_with_the_call() -> None:
     assert closed
 
 
+async def test_task_that_a_tool_left_behind_ends_with_the_next_piece() -> None:
+    """It reads an answer that is closed with the call: nothing more is taken of its stream, and nothing is raised at the call."""
+    goes_on, read, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def answer(ask: Ask) -> Events:
+        del ask
+        try:
+            yield Start("a", "m")
+            read.set()
+            await goes_on.wait()
+            yield Text("late")
+        finally:
+            closed.set()
+
+    routes = Routes({"paper": AskableRoute(answer)}, QUESTION)
+    left = asyncio.create_task(routes.ask("paper", "?").text())
+    await read.wait()
+    await routes.aclose()
+    assert not closed.is_set()
+    goes_on.set()
+    assert await left == ""
+    assert closed.is_set()
+
+
 PLAIN = '"""A writer."""\nfrom router.toolbox import Routes\n\n\ndef write(title: str, routes: Routes) -> str:\n    """Writes."""\n    return title\n'
 MISTAKES = {
     "a plain function": (

@@ -162,6 +162,18 @@ def test_progress_of_a_tool_has_a_form_for_newer_clients(level: str, frame: str)
     assert [(part.get("state"), part.get("output")) for part in parts[1:]] == [("output-available", "25°C")]
 
 
+@pytest.mark.parametrize("level", ["5.0", "6.0"])
+def test_data_part_of_a_tool_has_its_name_and_its_call(level: str) -> None:
+    """Every release since 5.0.0 takes its four keys; no message keeps it, and a whole answer leaves it out."""
+    encode = ui_message_stream.encoder(replace(HEADING, min_client=level))
+    for event in (Start("a", "m"), WEATHER):
+        encode(event)
+    part = ToolProgress("call_a", "get_weather", None, "clear")
+    assert encode(part).decode() == 'data: {"type":"data-clear","id":"call_a","data":null,"transient":true}\n\n'
+    ends: list[Event] = [Start("a", "m"), WEATHER, part, ToolResult("call_a", "get_weather", "25°C"), Finish("stop")]
+    assert b"clear" not in ui_message_stream.complete(answered(HEADING, ends))
+
+
 def test_a_whole_answer() -> None:
     """`stream: false`: one UIMessage, its parts in the order they came in."""
     events = [
