@@ -209,7 +209,16 @@ DOCUMENTED = frozenset(
         *("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk.metrics.export", "opentelemetry.sdk.resources"),
         *("opentelemetry.sdk.trace", "opentelemetry.sdk.trace.export", "opentelemetry.trace.propagation.tracecontext", "prometheus_client"),
         *("prometheus_client.core", "prometheus_client.multiprocess", "prometheus_client.registry", "pydantic", "pydantic.errors"),
-        *("pydantic.fields", "pydantic.json_schema", "redis.asyncio", "requests", "requests.adapters", "shtab", "starlette.datastructures"),
+        *(
+            "pydantic.fields",
+            "pydantic.json_schema",
+            "typing_extensions",
+            "redis.asyncio",
+            "requests",
+            "requests.adapters",
+            "shtab",
+            "starlette.datastructures",
+        ),
         *("starlette.exceptions", "starlette.middleware.cors", "starlette.responses", "starlette.routing", "starlette.types", "tenacity"),
         *("uvicorn", "watchfiles", "yaml", "httpx2", "aiohappyeyeballs", "jsonschema", "referencing", "regex"),
         # Whole libraries whose names are listed above, one by one.

@@ -79,6 +79,7 @@ HOMES = {
     "requests": {"journal"},
     "pydantic": {"admin", "toolbox"},
     "starlette": {"access", "admin", "answering", "server"},
+    "typing_extensions": {"admin"},
     "uvicorn": {"server", "commands"},
 }
 DRAWERS = {"utils", "helpers", "common", "base", "misc"}

@@ -10,11 +10,11 @@ from fastapi.responses import PlainTextResponse
 
 from router import __version__
 from router.access.gate import Gate
-from router.admin import catalogue, openapi
+from router.admin import catalogue
 from router.admin import operations as operators
 from router.admin.docs import docs
 from router.admin.operations import Operations
-from router.admin.routed import AnswerRoute, DialectErrors, of_anthropic
+from router.admin.routed import BORNE, AnswerRoute, DialectErrors, of_anthropic
 from router.admin.webpage import webpage
 from router.callers import Caller
 from router.intake.protocol import GATEWAY
@@ -54,24 +54,25 @@ def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute]) -> Page
     return app
 
 
+def _of_callers(missing: str = "") -> dict[str, Any]:
+    """Return what /openapi.json says of each page of callers. `missing`: the meaning of its 404, if it has one."""
+    said = {401: "No key or token came along, or it is not good here", 404: missing, 503: "The credentials cannot be verified just now"}
+    return {
+        "responses": {status: {"description": words} for status, words in said.items() if words},
+        "openapi_extra": {"security": BORNE},
+    }
+
+
 def _models(admin: Operations, router: APIRouter) -> APIRouter:
     live, began = admin.live, int(time.time())
 
-    @router.get(
-        "/api/models",
-        response_model=dict[str, list[dict[str, Any]]],
-        tags=["models"],
-        responses=openapi.UNKNOWN,
-        openapi_extra={"security": openapi.BORNE},
-    )
+    @router.get("/api/models", tags=["models"], **_of_callers())
     async def models(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         """The model ids that the caller may ask, their aliases, and what their first target's model can do."""
         generation, caller = live.generation, _caller(request)
         return await admin.page(lambda: {"models": catalogue.listed(generation, caller)})
 
-    @router.get(
-        "/v1/models", response_model=dict[str, Any], tags=["models"], responses=openapi.UNKNOWN, openapi_extra={"security": openapi.BORNE}
-    )
+    @router.get("/v1/models", tags=["models"], **_of_callers())
     async def models_as_openai_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Ids and aliases of models, as clients of the OpenAI API list them; in Anthropic's form where the header `anthropic-version` is there.
 
@@ -81,13 +82,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
         of = catalogue.anthropic_list if of_anthropic(request.scope) else catalogue.openai_list
         return _identified(request, await admin.page(lambda: of(generation, caller, began)))
 
-    @router.get(
-        "/v1/models/{model:path}",
-        response_model=dict[str, Any],
-        tags=["models"],
-        responses={**openapi.UNKNOWN, 404: {"description": "There is no such model, or the caller may not ask it"}},
-        openapi_extra={"security": openapi.BORNE},
-    )
+    @router.get("/v1/models/{model:path}", tags=["models"], **_of_callers("There is no such model, or the caller may not ask it"))
     async def model_as_openai_describes_it(request: Request, model: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         """A model by its id or alias, in the form of the list, also if it is not listed."""
         generation, caller = live.generation, _caller(request)
@@ -95,13 +90,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
         found = of(generation, caller, model, began)
         return _identified(request, await admin.page(lambda: found))
 
-    @router.get(
-        f"{GATEWAY}/config",
-        response_model=dict[str, list[dict[str, Any]]],
-        tags=["models"],
-        responses=openapi.UNKNOWN,
-        openapi_extra={"security": openapi.BORNE},
-    )
+    @router.get(f"{GATEWAY}/config", tags=["models"], **_of_callers())
     async def models_as_the_ai_sdk_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Ids and aliases of models, as clients of the AI SDK's gateway list them."""
         generation, caller = live.generation, _caller(request)
@@ -121,11 +110,7 @@ def _own(admin: Operations, router: APIRouter) -> APIRouter:
     """Add the page that shows a caller its own requests."""
 
     @router.get(
-        "/api/requests/{request_id}",
-        response_model=dict[str, Any],
-        tags=["chat"],
-        responses={**openapi.UNKNOWN, 404: {"description": "Not remembered, not over, or another's"}},
-        openapi_extra={"security": openapi.BORNE},
+        "/api/requests/{request_id}", response_model=dict[str, Any], tags=["chat"], **_of_callers("Not remembered, not over, or another's")
     )
     async def request_of_the_caller(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Record of a request of the caller's own: attempts with times, tools, rescues, cost. No words of the conversation."""
@@ -178,12 +163,10 @@ def _documented(app: FastAPI, answers: Sequence[AnswerRoute], router: APIRouter)
 
     def document() -> dict[str, Any]:
         if not app.openapi_schema:
-            made = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            made["paths"] = {**{one.path_format: one.described for one in answers if one.described}, **made["paths"]}
-            components = made.setdefault("components", {})
-            components.setdefault("schemas", {}).update(openapi.SCHEMAS)
-            components["securitySchemes"] = openapi.SECURITY
-            app.openapi_schema = made
+            from router.admin import openapi  # noqa: PLC0415 - its models cost time and memory that only a reader of the page pays
+
+            addresses = {one.path_format: one.operations for one in answers}
+            app.openapi_schema = openapi.complete(get_openapi(title=app.title, version=app.version, routes=app.routes), addresses)
         return app.openapi_schema
 
     app.openapi = document

@@ -5,7 +5,6 @@ A guard belongs to a route and not to an address, so it holds below a root path,
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Route
@@ -22,6 +21,8 @@ from router.reload import Live
 
 FOR_CALLERS = ("/api/", "/v1/", "/v4/")
 """Prefixes of the addresses that callers may be told of: the others are operators'."""
+BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {"x-api-key": []}, {}]
+"""Security requirement of an operation: the key, or nothing where no caller is declared."""
 Enter = Callable[[Scope], Awaitable[None]]
 """Lets a request in. RouterError where it may not."""
 Answer = Callable[[Request, Send], Awaitable[None]]
@@ -31,16 +32,16 @@ Answer = Callable[[Request, Send], Awaitable[None]]
 class AnswerRoute(Route):
     """A chat address. Nothing stands between its answer and the server: each layer around a stream's `send` would be paid for by the piece.
 
-    `methods`: None for all, whose answer refuses those that are none of its own. `described`: its operations in /openapi.json.
+    `methods`: None for all, whose answer refuses those that are none of its own. `operations`: method → operation in `openapi.py`.
     """
 
-    def __init__(self, path: str, answer: Answer, methods: list[str] | None = None, described: dict[str, Any] | None = None) -> None:
+    def __init__(self, path: str, answer: Answer, methods: list[str] | None = None, **operations: str) -> None:
         super().__init__(path, answer, methods=methods, include_in_schema=False)
         self.methods = None if methods is None else set(methods)  # Route adds HEAD to GET: that is not an answer's
         # An id may hold a line break, which Starlette's pattern stops at.
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z", re.DOTALL)
         self.app = _plain(answer)
-        self.described = described or {}
+        self.operations = operations
 
 
 def _plain(answer: Answer) -> ASGIApp:
@@ -115,7 +116,7 @@ def _served(routes: Sequence[BaseRoute]) -> Iterator[str]:
     for route in routes:
         match route:
             case AnswerRoute():
-                yield from (f"{method.upper()} {route.path_format}" for method in route.described)
+                yield from (f"{method.upper()} {route.path_format}" for method in route.operations)
             case APIRoute():
                 yield from (f"{method} {route.path_format}" for method in sorted(route.methods or ()))
             case _:

@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from router.access.cors import DeclaredOrigins, RefusedOrigins
 from router.access.gate import Gate
 from router.access.local import bad_host
-from router.admin import openapi
 from router.admin.operations import Operations
 from router.admin.pages import Pages, pages
 from router.admin.routed import Answer, AnswerRoute, DialectErrors
@@ -182,22 +181,22 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
             await chat.stop(request, send, named)
 
     return [
-        AnswerRoute("/api/chat", ask, None, openapi.ASK),
-        AnswerRoute(f"{OPENAI}chat/completions", through("completions"), None, openapi.COMPLETIONS),
-        AnswerRoute(COMPLETIONS, through("text_completion"), None, openapi.TEXT_COMPLETION),
-        AnswerRoute(f"{OPENAI}embeddings", chat.embed, None, openapi.EMBEDDINGS),
-        AnswerRoute(MESSAGES, through("messages"), None, openapi.MESSAGES),
-        AnswerRoute(f"{MESSAGES}/count_tokens", count, None, openapi.COUNT_TOKENS),
-        AnswerRoute(RESPONSES, through("responses"), None, openapi.RESPONSES),
-        AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, None, openapi.CANCEL_RESPONSE),
-        AnswerRoute(f"{RESPONSES}/{{response}}", response, None, openapi.RESPONSE),
-        AnswerRoute(AG_UI, run_agent, None, openapi.AG_UI),
-        AnswerRoute(f"{AG_UI}/{{route:path}}", run_agent, None, openapi.AG_UI_ROUTE),
-        AnswerRoute(f"{GATEWAY}/language-model", language_model, None, openapi.LANGUAGE_MODEL),
-        AnswerRoute(f"{GATEWAY}/embedding-model", embedding_model, None, openapi.EMBEDDING_MODEL),
-        AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], openapi.RESUME),
-        AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], openapi.STOP),
-        AnswerRoute("/api/chat/{route:path}", ask_route, None, openapi.ASK_ROUTE),
+        AnswerRoute("/api/chat", ask, post="chat", get="stream_of_chat_id"),
+        AnswerRoute(f"{OPENAI}chat/completions", through("completions"), post="completions"),
+        AnswerRoute(COMPLETIONS, through("text_completion"), post="text_completion"),
+        AnswerRoute(f"{OPENAI}embeddings", chat.embed, post="embeddings"),
+        AnswerRoute(MESSAGES, through("messages"), post="messages"),
+        AnswerRoute(f"{MESSAGES}/count_tokens", count, post="count_tokens"),
+        AnswerRoute(RESPONSES, through("responses"), post="responses"),
+        AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, post="cancel_response"),
+        AnswerRoute(f"{RESPONSES}/{{response}}", response, get="response", delete="delete_response"),
+        AnswerRoute(AG_UI, run_agent, post="run_agent"),
+        AnswerRoute(f"{AG_UI}/{{route:path}}", run_agent, post="run_agent_with_route"),
+        AnswerRoute(f"{GATEWAY}/language-model", language_model, post="language_model"),
+        AnswerRoute(f"{GATEWAY}/embedding-model", embedding_model, post="embedding_model"),
+        AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], get="stream_of_chat"),
+        AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], post="stop_chat"),
+        AnswerRoute("/api/chat/{route:path}", ask_route, post="chat_with_route"),
     ]
 
 

@@ -4,6 +4,7 @@ import importlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
+from jsonschema import Draft202012Validator
 from requests.adapters import HTTPAdapter
 
 from router.admin import openapi
@@ -192,9 +194,38 @@ def begun(base: str, key: str, route: str) -> Generator[None, None, None]:
 
 def test_every_part_of_a_body_that_is_read_is_described() -> None:
     """Every kind of part that has a reader, and every state of a tool: what is not described is not asked by the test above."""
-    described = json.dumps({name: openapi.SCHEMAS[name] for name in ("Message", "ChatRequest", *openapi.PARTS)})
+    _, components = openapi.schemas()
+    described = json.dumps({name: one for name, one in components.items() if name.endswith("Part") or name == "ToolInvocation"})
     kinds = {*SAID, *UNSAID, *STATES, "tool-invocation", "dynamic-tool", "steering-message", "^tool-[A-Za-z0-9_-]{1,64}$", "^data-"}
     assert {kind for kind in kinds if json.dumps(kind) not in described} == set()
+
+
+def test_every_model_is_a_schema_and_refers_to_components_alone() -> None:
+    """OpenAPI 3.1 takes JSON schemas of draft 2020-12; a reference to nothing would leave a client without the model."""
+    made, components = openapi.schemas()
+    for one in (*made.values(), *components.values()):
+        Draft202012Validator.check_schema(one)
+    references = re.findall(r'"\$ref": "([^"]*)"', json.dumps([*made.values(), components]))
+    assert {*references} <= {f"#/components/schemas/{name}" for name in components}
+
+
+def test_every_chat_address_has_the_operations_of_the_description(tmp_path: Path) -> None:
+    """An address names an operation that is described, and each description has an address."""
+    with (
+        served(tmp_path, routes("a: {script: [{text: Hello}]}")) as base,
+        urllib.request.urlopen(f"{base}/openapi.json", timeout=60) as answer,
+    ):
+        document = json.load(answer)
+    found = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]
+    assert len(found) == len({*found})
+    assert {*openapi.OPERATIONS} <= {*found}
+
+
+def test_models_of_the_description_are_not_loaded_at_the_start() -> None:
+    """A server whose description nobody reads spends neither the time nor the memory."""
+    program = "import sys, router.server.edge; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert {"router.admin.pages"} == {"router.admin.pages", "router.admin.openapi", "router.admin.request_bodies"} & {*done.stdout.split()}
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -1,0 +1,437 @@
+"""The bodies of requests, as models for /openapi.json: what clients are told to send. `intake/` reads them, and takes more.
+
+pydantic reads the TypedDict of `typing_extensions` alone before Python 3.12.
+"""
+
+from typing import Annotated, Any, Literal, NotRequired, Required
+
+from pydantic import ConfigDict, Field, WithJsonSchema, with_config
+from typing_extensions import TypedDict
+
+from router.answering.embeddings import MAX_INPUTS
+from router.chat import Params
+from router.embed import MAX_DIMENSIONS
+from router.intake.messages import STATES, UNSAID
+from router.signature import record_of, schema
+
+PARAMS: Any = schema(record_of(Params))["properties"]
+
+Object = dict[str, Any]
+AtLeastOne = Annotated[int, Field(ge=1)]
+ToolName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]
+Link = Annotated[str, Field(pattern="^(data:|https?://)", description="A `data:` URL or an address.")]
+ToolState = Annotated[str, WithJsonSchema({"enum": [*STATES]})]
+UnsaidKind = Annotated[
+    str, WithJsonSchema({"anyOf": [{"enum": sorted(UNSAID - {"file", "image_url"})}, {"type": "string", "pattern": "^data-"}]})
+]
+Temperature = Annotated[float | None, WithJsonSchema(PARAMS["temperature"])]
+TopP = Annotated[float | None, WithJsonSchema(PARAMS["top_p"])]
+RouteId = Annotated[str, Field(description="A route's id or alias.")]
+OnWish = Annotated[bool | None, Field(json_schema_extra={"default": False})]
+ByDefault = Annotated[bool | None, Field(json_schema_extra={"default": True})]
+Dimensions = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None
+
+
+def _with_params(*names: str, **more: Any) -> ConfigDict:
+    """The configuration of a model that has these fields of Params, too, or all of them; `more`: other keywords of its schema."""
+
+    def extend(made: dict[str, Any]) -> None:
+        made["properties"] |= {name: PARAMS[name] for name in names or PARAMS}
+        made |= more
+
+    return ConfigDict(use_attribute_docstrings=True, json_schema_extra=extend)
+
+
+class _TextPart(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+class _ImageLink(TypedDict):
+    url: Link
+
+
+class _ImagePart(TypedDict):
+    type: Literal["image_url"]
+    image_url: _ImageLink | Link
+
+
+class _LinkedFilePart(TypedDict):
+    type: Literal["file"]
+    url: Link
+    mediaType: str
+    filename: NotRequired[str]
+
+
+class _InlineFilePart(TypedDict):
+    type: Literal["file"]
+    data: str
+    mimeType: str
+
+
+class _FileData(TypedDict):
+    file_data: Link
+    filename: NotRequired[str]
+
+
+class _FilePart(TypedDict):
+    type: Literal["file"]
+    file: _FileData
+
+
+class _RefusalPart(TypedDict):
+    type: Literal["refusal"]
+    refusal: str
+
+
+class _ReasoningPart(TypedDict):
+    type: Literal["reasoning"]
+    text: NotRequired[str]
+    providerMetadata: NotRequired[Object]
+
+
+class _ApprovalAnswer(TypedDict, total=False):
+    approved: bool
+    reason: str
+
+
+class _CalledTool(TypedDict, total=False):
+    toolCallId: Required[str]
+    state: Required[ToolState]
+    input: Any
+    output: Any
+    errorText: str
+    approval: _ApprovalAnswer
+    providerExecuted: bool
+
+
+class _ToolPart(_CalledTool):
+    type: Annotated[str, Field(pattern="^tool-[A-Za-z0-9_-]{1,64}$")]
+
+
+class _DynamicToolPart(_CalledTool):
+    type: Literal["dynamic-tool"]
+    toolName: str
+
+
+class ToolInvocation(TypedDict, total=False):
+    """A call of a tool as AI SDK 4 has it."""
+
+    toolCallId: Required[str]
+    toolName: Required[str]
+    state: Literal["partial-call", "call", "result"]
+    step: int
+    args: Object
+    result: Any
+    isError: bool
+
+
+class _ToolInvocationPart(TypedDict):
+    type: Literal["tool-invocation"]
+    toolInvocation: ToolInvocation
+
+
+class _SteeringPart(TypedDict):
+    type: Literal["steering-message"]
+    parts: list[_TextPart]
+
+
+class _UnsaidPart(TypedDict):
+    """A part that no model is sent. A file or an image is one in a message of the assistant's."""
+
+    type: UnsaidKind
+
+
+_Part = (
+    _TextPart
+    | _ImagePart
+    | _LinkedFilePart
+    | _InlineFilePart
+    | _FilePart
+    | _RefusalPart
+    | _ReasoningPart
+    | _ToolPart
+    | _DynamicToolPart
+    | _ToolInvocationPart
+    | _SteeringPart
+    | _UnsaidPart
+)
+"""The parts of a message, of every client that is known here."""
+
+
+class _Attachment(TypedDict):
+    url: Link
+    contentType: NotRequired[str]
+    name: NotRequired[str]
+
+
+class _CalledFunction(TypedDict):
+    name: str
+    arguments: str
+
+
+class _FunctionCall(TypedDict):
+    id: str
+    type: NotRequired[Literal["function"]]
+    function: _CalledFunction
+
+
+class _MessageBody(TypedDict, total=False):
+    """A message says what stands in `content` or in `parts`, which stands over it. An assistant may have said nothing."""
+
+    role: Required[Literal["system", "developer", "user", "assistant", "tool"]]
+    content: str | list[_Part] | None
+    parts: list[_Part]
+    id: str
+    experimental_attachments: list[_Attachment]
+    toolInvocations: list[ToolInvocation]
+    tool_calls: list[_FunctionCall]
+    tool_call_id: str
+    refusal: str | None
+
+
+class _StreamOptions(TypedDict, total=False):
+    include_usage: bool
+
+
+class _Function(TypedDict):
+    name: ToolName
+    description: NotRequired[str]
+    parameters: NotRequired[Object]
+
+
+class _FunctionTool(TypedDict):
+    type: Literal["function"]
+    function: _Function
+
+
+class _FunctionName(TypedDict):
+    name: ToolName
+
+
+class _FunctionChoice(TypedDict):
+    type: Literal["function"]
+    function: _FunctionName
+
+
+@with_config(
+    _with_params(
+        anyOf=[{"required": ["messages"]}, {"required": ["message"]}],
+        example={"messages": [{"role": "user", "content": "你好"}], "model": "gpt-4", "temperature": 0.7, "stream": True},
+    )
+)
+class ChatRequest(TypedDict, total=False):
+    """A question in a body of ours, of OpenAI's Chat Completions API, or of AI SDK 4 and later."""
+
+    messages: Annotated[list[_MessageBody], Field(min_length=1)]
+    message: _MessageBody
+    """Replaces `messages`, where that is left out: the only message."""
+    model: str | None
+    """A route's id or alias. Not needed where the path names it."""
+    selectedChatModel: str
+    """Replaces `model`, where that is left out."""
+    id: str
+    """The chat's id, by which the answer can be found again."""
+    stream: ByDefault
+    stream_options: _StreamOptions
+    params: Object
+    """Values for the route's prompt template, e.g. `kind`."""
+    tools: list[_FunctionTool]
+    """The client's own tools. Below `/v1/`."""
+    tool_choice: Literal["auto", "none", "required"] | _FunctionChoice
+    response_format: Object | None
+    """The form of the answer, as in OpenAI's API: `{type: json_object}`, or `{type: json_schema, json_schema: …}`."""
+    max_completion_tokens: int | None
+    """Another name of `max_tokens`."""
+
+
+@with_config(_with_params("max_tokens", "temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty"))
+class CompletionsRequest(TypedDict, total=False):
+    """A question of OpenAI's legacy completions API."""
+
+    model: Required[RouteId]
+    prompt: Required[str | Annotated[list[str], Field(min_length=1, max_length=1)]]
+    """A text, or a list with one text."""
+    echo: OnWish
+    """Begin the answer with the prompt."""
+    stream: OnWish
+    stream_options: _StreamOptions
+
+
+class _Block(TypedDict):
+    type: str
+
+
+_Blocks = str | list[_Block]
+
+
+class _MessagesTurn(TypedDict):
+    role: Literal["user", "assistant", "system"]
+    content: _Blocks
+
+
+class _Thinking(TypedDict):
+    type: Literal["enabled", "adaptive", "disabled"]
+    budget_tokens: NotRequired[int]
+
+
+class _OutputOptions(TypedDict, total=False):
+    effort: str
+
+
+class _CustomTool(TypedDict):
+    name: ToolName
+    description: NotRequired[str]
+    input_schema: Object
+    type: NotRequired[Literal["custom"]]
+
+
+class _ToolWish(TypedDict):
+    type: Literal["auto", "any", "tool", "none"]
+    name: NotRequired[ToolName]
+
+
+class MessagesRequest(TypedDict, total=False):
+    """A question of Anthropic's Messages API."""
+
+    model: Required[RouteId]
+    messages: Required[Annotated[list[_MessagesTurn], Field(min_length=1)]]
+    system: _Blocks
+    max_tokens: Required[AtLeastOne]
+    """The most tokens the answer may have. Not needed to count tokens."""
+    temperature: Temperature
+    top_p: TopP
+    stop_sequences: list[str]
+    stream: OnWish
+    thinking: _Thinking
+    output_config: _OutputOptions
+    """`format` may stand here, too: `{type: json_schema, schema: …}`."""
+    tools: list[_CustomTool]
+    tool_choice: _ToolWish
+
+
+class EmbeddingsRequest(TypedDict, total=False):
+    """Texts for embeddings, as in OpenAI's API."""
+
+    model: Required[Annotated[str, Field(description="The id or alias of a route of kind embeddings.")]]
+    input: Required[
+        Annotated[
+            str | list[str] | list[int] | list[list[int]],
+            Field(description=f"A text, or up to {MAX_INPUTS} of them; or lists of tokens, where the target takes them."),
+        ]
+    ]
+    encoding_format: Annotated[Literal["float", "base64"] | None, Field(json_schema_extra={"default": "float"})]
+    """base64 is of float32, little-endian."""
+    dimensions: Dimensions
+    user: str | None
+
+
+class EmbeddingValues(TypedDict):
+    """Texts for embeddings, as the AI SDK's gateway is asked for them."""
+
+    values: list[str]
+    dimensions: NotRequired[Dimensions]
+
+
+class _ReasoningWish(TypedDict, total=False):
+    effort: str
+    summary: Literal["auto", "concise", "detailed"]
+
+
+class _TextOptions(TypedDict, total=False):
+    verbosity: str
+
+
+class _ResponsesTool(_Function):
+    type: Literal["function"]
+
+
+class _ResponsesChoice(TypedDict):
+    type: Literal["function"]
+    name: ToolName
+
+
+class ResponsesRequest(TypedDict, total=False):
+    """A question of OpenAI's Responses API."""
+
+    model: Required[RouteId]
+    input: Required[str | Annotated[list[Object], Field(min_length=1)]]
+    """A text, or a list of items."""
+    instructions: str | None
+    max_output_tokens: AtLeastOne | None
+    temperature: Temperature
+    top_p: TopP
+    stream: OnWish
+    reasoning: _ReasoningWish
+    text: _TextOptions
+    tools: list[_ResponsesTool]
+    tool_choice: Literal["auto", "none", "required"] | _ResponsesChoice
+    metadata: Object
+    store: ByDefault
+    previous_response_id: str | None
+    """The response from which it goes on."""
+
+
+class _AgentMessage(TypedDict, total=False):
+    id: str
+    role: Required[Literal["developer", "system", "user", "assistant", "tool", "reasoning", "activity"]]
+    content: str | list[_Block] | Object
+    toolCalls: list[_FunctionCall]
+    toolCallId: str
+
+
+class _AgentContext(TypedDict):
+    description: str
+    value: str
+
+
+class AgentRun(TypedDict, total=False):
+    """A RunAgentInput of AG-UI."""
+
+    threadId: Required[str]
+    """The thread: by it the answer can be found again, as that of a chat."""
+    runId: Required[str]
+    parentRunId: str
+    messages: Required[Annotated[list[_AgentMessage], Field(min_length=1)]]
+    tools: list[_Function]
+    context: list[_AgentContext]
+    state: Any
+    forwardedProps: Object
+    """`model`, sampling parameters, and values for the route's template."""
+
+
+class _PromptMessage(TypedDict):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: _Blocks
+
+
+class _CallTool(TypedDict):
+    type: Literal["function"]
+    name: ToolName
+    description: NotRequired[str]
+    inputSchema: Object
+
+
+class _CallChoice(TypedDict):
+    type: Literal["auto", "none", "required", "tool"]
+    toolName: NotRequired[ToolName]
+
+
+class _CallFormat(TypedDict):
+    type: Literal["text", "json"]
+    schema: NotRequired[Object]
+
+
+class LanguageModelCall(TypedDict, total=False):
+    """A question of the AI SDK's gateway: LanguageModelV4CallOptions."""
+
+    prompt: Required[Annotated[list[_PromptMessage], Field(min_length=1)]]
+    maxOutputTokens: AtLeastOne | None
+    temperature: Temperature
+    topP: TopP
+    stopSequences: list[str]
+    tools: list[_CallTool]
+    toolChoice: _CallChoice
+    responseFormat: _CallFormat
+    providerOptions: Object
+    """`router` has values for the route's template."""

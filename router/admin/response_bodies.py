@@ -1,0 +1,345 @@
+"""The bodies of answers and of errors, as models for /openapi.json: `wire/` writes them, one module for each dialect."""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from router.admin.request_bodies import Object, ToolInvocation
+
+Uuid = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+
+
+class _Tokens(TypedDict, total=False):
+    promptTokens: int
+    completionTokens: int
+
+
+class ChatAnswer(TypedDict):
+    """An answer of ours: the dialect `line`."""
+
+    id: Uuid
+    model: str
+    role: Literal["assistant"]
+    content: str
+    reasoning: NotRequired[str]
+    toolCalls: NotRequired[list[Object]]
+    toolResults: NotRequired[list[Object]]
+    finishReason: Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]
+    usage: NotRequired[_Tokens]
+
+
+class DataMessage(TypedDict):
+    """A message of AI SDK 4: the dialect `data-stream`."""
+
+    id: str
+    role: Literal["assistant"]
+    content: str
+    reasoning: NotRequired[str]
+    toolInvocations: NotRequired[list[ToolInvocation]]
+    finishReason: str
+
+
+class UIMessage(TypedDict):
+    """A message of AI SDK 5 and later: the dialect `ui-message-stream`."""
+
+    id: str
+    role: Literal["assistant"]
+    metadata: Object
+    parts: list[Object]
+
+
+class _Usage(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class _CompletionBody(TypedDict):
+    """A chat.completion of OpenAI's."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: Annotated[list[Object], Field(min_length=1, max_length=1)]
+    usage: _Usage
+
+
+class _TextChoice(TypedDict):
+    text: str
+    index: Literal[0]
+    logprobs: None
+    finish_reason: Literal["stop", "length", "content_filter"]
+
+
+class TextCompletion(TypedDict):
+    """A text_completion of OpenAI's."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: Annotated[list[_TextChoice], Field(min_length=1, max_length=1)]
+    usage: _Usage
+
+
+class _MessageTokens(TypedDict):
+    input_tokens: int
+    output_tokens: int
+
+
+class MessagesAnswer(TypedDict):
+    """A message of Anthropic's."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    model: str
+    content: list[Object]
+    stop_reason: Literal["end_turn", "max_tokens", "tool_use", "refusal"]
+    stop_sequence: NotRequired[None]
+    usage: _MessageTokens
+
+
+class InputTokens(TypedDict):
+    """The tokens of a question."""
+
+    input_tokens: int
+
+
+class _Embedding(TypedDict):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class _InputUsage(TypedDict):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(TypedDict):
+    """Embeddings, as OpenAI's API has them."""
+
+    object: Literal["list"]
+    data: list[_Embedding]
+    model: str
+    usage: _InputUsage
+
+
+class _EmbeddingTokens(TypedDict):
+    tokens: int
+
+
+class EmbeddingVectors(TypedDict):
+    """Embeddings, as the AI SDK's gateway has them."""
+
+    embeddings: list[list[float]]
+    usage: _EmbeddingTokens
+    warnings: list[Object]
+
+
+class _ResponseTokens(_MessageTokens):
+    total_tokens: int
+
+
+class _Response(TypedDict):
+    id: str
+    object: Literal["response"]
+    created_at: int
+    model: str
+    output: list[Object]
+
+
+class ResponsesAnswer(_Response):
+    """A response of OpenAI's."""
+
+    status: Literal["completed", "incomplete"]
+    usage: _ResponseTokens
+
+
+class _KeptResponseBody(_Response):
+    """A response that can be retrieved."""
+
+    status: Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+
+
+class DeletedResponse(TypedDict):
+    """A response that is kept no longer."""
+
+    id: str
+    object: Literal["response"]
+    deleted: Literal[True]
+
+
+class AgentEvent(TypedDict):
+    """An event of a run of AG-UI."""
+
+    type: str
+
+
+class _Content(TypedDict):
+    type: str
+
+
+class _FinishReason(TypedDict):
+    unified: Literal["stop", "length", "content-filter", "tool-calls", "other"]
+
+
+class _CallTokens(TypedDict):
+    inputTokens: Object
+    outputTokens: Object
+
+
+class LanguageModelResult(TypedDict):
+    """An answer of the AI SDK's gateway."""
+
+    content: list[_Content]
+    finishReason: _FinishReason
+    usage: _CallTokens
+    warnings: list[Object]
+
+
+class _Facts(TypedDict):
+    name: str
+    context_window: int | None
+    max_output_tokens: int | None
+    input_modalities: list[Literal["text", "image", "document"]]
+    price: dict[str, Any] | None
+    """US dollars for a million tokens."""
+
+
+class _ListedModel(_Facts):
+    id: str
+    aliases: list[str]
+    tools: list[str]
+    reasoning: str
+    scripted: bool
+    targets: list[str]
+
+
+class ModelList(TypedDict):
+    """The models to chat with. What a model can do is said of the first target of its route; what is not known is null."""
+
+    models: list[_ListedModel]
+
+
+class OpenAIModel(_Facts):
+    """A model, as OpenAI's API has it, and what it can do."""
+
+    id: str
+    kind: Literal["chat", "embeddings"]
+    object: Literal["model"]
+    created: int
+    owned_by: Literal["router"]
+    tools: list[str]
+
+
+class OpenAIModelList(TypedDict):
+    """The models, as OpenAI's API lists them."""
+
+    object: Literal["list"]
+    data: list[OpenAIModel]
+
+
+class AnthropicModel(TypedDict):
+    """A model, as Anthropic's API has it."""
+
+    type: Literal["model"]
+    id: str
+    display_name: str
+    created_at: str
+
+
+class AnthropicModelList(TypedDict):
+    """The models, as Anthropic's API lists them: on one page."""
+
+    data: list[AnthropicModel]
+    has_more: Literal[False]
+    first_id: str | None
+    last_id: str | None
+
+
+class _Specification(TypedDict):
+    specificationVersion: str
+    provider: Literal["router"]
+    modelId: str
+
+
+class _GatewayModel(TypedDict):
+    id: str
+    name: str
+    pricing: dict[str, str] | None
+    """US dollars for a token."""
+    specification: _Specification
+    modelType: Literal["language", "embedding"]
+
+
+class GatewayModelList(TypedDict):
+    """The models, as the AI SDK's gateway lists them."""
+
+    models: list[_GatewayModel]
+
+
+class _ErrorBody(TypedDict):
+    type: Literal["error"]
+    error: str
+    message: NotRequired[str]
+    """The sentence of `error`, where nothing says which dialect the client reads."""
+    code: str
+    requestId: str
+
+
+class _SurfaceError(TypedDict):
+    code: str
+    message: str
+    cause: str
+
+
+class _OpenAIFault(TypedDict):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class _OpenAIError(TypedDict):
+    error: _OpenAIFault
+
+
+class _Fault(TypedDict):
+    type: str
+    message: str
+    code: NotRequired[str]
+
+
+class _MessagesError(TypedDict):
+    type: Literal["error"]
+    error: _Fault
+    request_id: str
+
+
+class _AgentError(TypedDict):
+    type: Literal["RUN_ERROR"]
+    message: str
+    code: str
+    requestId: str
+
+
+class _GatewayFault(TypedDict):
+    message: str
+    type: str
+    code: str
+
+
+class _GatewayError(TypedDict):
+    error: _GatewayFault
+    generationId: str
+
+
+Answer = ChatAnswer | DataMessage | UIMessage | _CompletionBody
+"""An answer in a dialect that the client chose."""
+KeptResponse = _KeptResponseBody
+Refusal = _ErrorBody | _SurfaceError | _OpenAIError | _MessagesError | _AgentError | _GatewayError
+"""An error before the first event: in the shape of the dialect that was chosen."""
