@@ -2,7 +2,7 @@
 
     python -m tests.endurance.fuzz [--minutes 5] [--at-once 2] [READER …]
 
-Each reader (tests/support/fuzzers.py) in a process of its own, which may hold a gibibyte and spend ten seconds on one example; each round
+Each reader (tests/support/fuzzers/) in a process of its own, which may hold a gibibyte and spend ten seconds on one example; each round
 begins with another seed, which is said with what was found, and repeats it: --seed. Exit code 1 where one breaks.
 """
 
