@@ -21,7 +21,8 @@ from itertools import chain
 from typing import cast
 
 from router.chat import Ask, CacheControl, File, Message
-from router.config.declaration import Declaration, Drill, TargetConfig
+from router.config.declaration import Declaration, TargetConfig
+from router.config.drills import Drill
 from router.config.values import Fault
 from router.embed import Embed, EmbedCall, Embedder, Split, Vector
 from router.errors import Attempt, Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut

@@ -23,12 +23,13 @@ from router.callers import ANYBODY, Callers, Jwks, Sources, callers
 from router.chat import Ask
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, file_meant, step_meant
 from router.config.declaration import BreakerConfig as BreakerDeclared
-from router.config.declaration import Cache, Declaration, Member, Retry, Route, Server, StepLine, named
+from router.config.declaration import Cache, Declaration, Member, Retry, Route, StepLine, named
 from router.config.declaration import TargetConfig as Declared
 from router.config.document import Scalar
 from router.config.network import Egress
 from router.config.options import public_headers
 from router.config.price import Price
+from router.config.server import Server
 from router.config.tool_servers import ToolServer
 from router.config.tool_sets import ToolSetEntry
 from router.config.values import Name

@@ -22,7 +22,8 @@ from typing import Any, Self
 import watchfiles
 
 from router.config import EnvFile, Snapshot, Watched, declared, keep_live, load_live, read, reloads, secrets, watched
-from router.config.declaration import Declaration, Reloading
+from router.config.declaration import Declaration
+from router.config.server import Reloading
 from router.description import changes, describe, sentences
 from router.drill import drilled
 from router.errors import Complaint, ConfigError, Place

@@ -18,25 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from router import errors
 from router.chat import Ask, Message
 from router.commands import COMMANDS, main, parser
-from router.config.declaration import (
-    Auth,
-    Cache,
-    Cors,
-    Defaults,
-    HedgeConfig,
-    Jwt,
-    Member,
-    RequestBounds,
-    Resume,
-    Retry,
-    Route,
-    ScriptLine,
-    Server,
-    TargetConfig,
-    Timeout,
-    Ui,
-)
+from router.config.declaration import Cache, Defaults, HedgeConfig, Member, Retry, Route, ScriptLine, TargetConfig, Timeout
 from router.config.keys import ApiKey
+from router.config.server import Auth, Cors, Jwt, RequestBounds, Resume, Server, Ui
 from router.errors import ConfigError, Refused, RouterError, Unanswered
 from router.events import Order, Text
 from router.journal import log

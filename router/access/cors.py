@@ -10,8 +10,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from router.config.declaration import Cors
 from router.config.origin import origin as well_formed
+from router.config.server import Cors
 
 EXPOSED = (
     "x-request-id",

@@ -18,7 +18,7 @@ from router.access.address import client_address, counted
 from router.access.sites import from_another_site
 from router.access.slowdown import Slowdown
 from router.callers import Caller, Callers, from_headers
-from router.config.declaration import LEAST_ADMIN_KEY
+from router.config.server import LEAST_ADMIN_KEY
 from router.config.values import Secret
 from router.errors import NotAllowed, RouterError, Unauthorized
 from router.generation import Generation

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 
 from router.answering.reply import Sink, conclude
-from router.config.declaration import Resume
+from router.config.server import Resume
 from router.errors import RouterError, Stopped, Stopping
 from router.events import Event, Failure, Finish, Text, Thought, ToolInput
 from router.journal.entry import Entry

@@ -14,7 +14,7 @@ from router import relay
 from router.answering.recording import Key, Recording
 from router.chat import JsonObject
 from router.codec import UnreadableEvents, packed
-from router.config.declaration import Resume
+from router.config.server import Resume
 from router.errors import RouterError, Stopped
 from router.events import Failure, Finish
 from router.journal.entry import Entry

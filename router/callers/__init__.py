@@ -8,9 +8,9 @@ from router.callers.caller import Caller, digest
 from router.callers.jwks import Fetch, Fixed, Jwks
 from router.callers.keys import Keys
 from router.callers.users import from_body, from_headers
-from router.config.declaration import Auth, Jwt
 from router.config.keys import KEY
 from router.config.network import Egress
+from router.config.server import Auth, Jwt
 from router.errors import Unauthorized
 
 __all__ = ["ANYBODY", "Anybody", "Caller", "Callers", "Jwks", "Known", "Sources", "callers", "from_body", "from_headers"]

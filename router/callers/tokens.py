@@ -19,7 +19,7 @@ from joserfc.jwt import JWTClaimsRegistry, decode
 from router.callers.caller import Caller, digest
 from router.callers.jwks import Listed, Source
 from router.callers.users import well_formed
-from router.config.declaration import Jwt
+from router.config.server import Jwt
 from router.errors import Misfit, Unauthorized, Unverifiable
 
 MAX_TOKEN_CHARACTERS = 8 * 1024

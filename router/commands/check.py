@@ -20,7 +20,7 @@ import json
 
 from router.commands.words import counted, expired, missing, omissions, stand_ins, unpriced, warned
 from router.config import load, production, without_environment
-from router.config.declaration import require_auth
+from router.config.checks import require_auth
 from router.drill import drilled
 from router.errors import ConfigError
 from router.generation import Generation, build

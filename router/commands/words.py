@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from router.chat import JsonObject, Params
 from router.config import production
-from router.config.declaration import Auth, Server
+from router.config.server import Auth, Server
 from router.description import describe, listing, table
 from router.errors import Complaint
 from router.generation import Generation

@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from router.config.declaration import Declaration, Reloading, declare
+from router.config.declaration import Declaration
 from router.config.env_file import EnvFile, read_env_file
 from router.config.environment import secret
+from router.config.reader import declare
+from router.config.server import Reloading
 from router.config.snapshot import Snapshot, keep, kept, read
 from router.config.values import Secret
 from router.config.watched import Watched, watched

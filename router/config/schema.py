@@ -2,7 +2,8 @@
 
 from typing import Any, cast
 
-from router.config.declaration import Defaults, DrillFile, Route, RoutesFile
+from router.config.declaration import Defaults, Route, RoutesFile
+from router.config.drills import DrillFile
 from router.signature import record_of, schema
 
 

@@ -8,10 +8,13 @@ from typing import cast
 
 from router.chat import Json, JsonObject
 from router.config import document
-from router.config.declaration import Declaration, Defaults, Drill, Route, Server, StepLine, TargetConfig, with_defaults
+from router.config.declaration import Declaration, Defaults, Route, StepLine, TargetConfig
 from router.config.document import Node
+from router.config.drills import Drill
+from router.config.inheritance import with_defaults
 from router.config.kinds import CHAT_ONLY
 from router.config.network import NetworkConfig
+from router.config.server import Server
 from router.description.canonical import canonical, digest, listing, table
 from router.description.conditions import condition
 from router.errors import Misfit

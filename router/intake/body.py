@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar, cast
 
 from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, separators
-from router.config.declaration import RequestBounds
+from router.config.server import RequestBounds
 from router.errors import BadAsk, Crowded, Misfit, TooLarge
 from router.intake.scope import Receive
 from router.threads import Turns

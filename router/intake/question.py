@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from router.chat import AUTO, Ask, Choice, Json, JsonObject, Message, OutputFormat, Params, ToolSpec, repaired
-from router.config.declaration import RequestBounds
+from router.config.server import RequestBounds
 from router.errors import BadAsk, Misfit
 from router.intake import ag_ui_api, anthropic_api, client_tools, completions_api, gateway_api, responses_api
 from router.intake.client_tools import refuse_unserved

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from router.config.declaration import Otel
 from router.config.network import tls_context
+from router.config.server import Otel
 from router.errors import Attempt
 from router.journal.entry import Entry
 from router.reload import Live

@@ -20,7 +20,7 @@ from router.admin.pages import Pages, pages
 from router.admin.routed import Answer, AnswerRoute, DialectErrors
 from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
-from router.config.declaration import Cors
+from router.config.server import Cors
 from router.errors import BadAsk
 from router.intake import gateway_api
 from router.intake.protocol import AG_UI, COMPLETIONS, GATEWAY, MESSAGES, OPENAI, RESPONSES

@@ -17,7 +17,7 @@ from openai import AsyncOpenAI, AuthenticationError, PermissionDeniedError
 from router.callers.keys import hashed, new
 from router.commands import main
 from router.config import declare, read
-from router.config.declaration import Auth
+from router.config.server import Auth
 from router.errors import ConfigError
 from router.generation import build
 from router.reload import Live, Reload

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from router.chat import Call, File, Message, ReasoningState, Result
-from router.config.declaration import RequestBounds
+from router.config.server import RequestBounds
 from router.errors import BadAsk
 from router.intake import question
 from tests.conftest import Client, Workspace, direct_target, routes, serving

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from router.chat import Ask, Choice, ToolSpec
-from router.config.declaration import RequestBounds
+from router.config.server import RequestBounds
 from router.errors import BadAsk
 from router.intake import question
 from tests.conftest import Client, Workspace, direct_target, routes, serving

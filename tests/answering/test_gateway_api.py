@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from router.chat import Call, Choice, File, Json, Message, OutputFormat, ReasoningState, Result
-from router.config.declaration import RequestBounds
+from router.config.server import RequestBounds
 from router.errors import BadAsk
 from router.intake import question
 from router.intake.gateway_api import flat, stated

@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from router.chat import Call, File, Message, ReasoningState, Result
-from router.config.declaration import RequestBounds
+from router.config.server import RequestBounds
 from router.errors import BadAsk
 from router.intake import question, responses_api
 from tests.conftest import Client, Workspace, direct_target, routes, serving

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from router.answering.recording import Recording, Recordings
-from router.config.declaration import Resume
+from router.config.server import Resume
 from router.events import Event, Failure, Finish, Start, Text
 from router.journal.entry import Entry
 from router.wire import WIRES, Heading

@@ -9,7 +9,7 @@ import pytest
 
 from router.answering.reply import deliver
 from router.chat import Ask
-from router.config.declaration import Server
+from router.config.server import Server
 from router.events import Event, Failure, Finish, Start, Text
 from router.journal.entry import Entry
 from router.server import application

@@ -15,7 +15,7 @@ from joserfc.jws import JWSRegistry
 
 from router.callers.jwks import AGAIN, Fixed, Jwks, Listed
 from router.callers.tokens import MAX_TOKEN_CHARACTERS, Tokens, usable
-from router.config.declaration import Jwt
+from router.config.server import Jwt
 from router.config.values import KeySet, Secret
 from router.errors import Misfit, Unauthorized, Unverifiable
 

@@ -12,7 +12,7 @@ import yaml
 from router import __version__
 from router.commands import parser
 from router.config import declare, read
-from router.config.declaration import Auth
+from router.config.server import Auth
 from router.generation import build
 from tests.deploy.edge import upstreams
 from tests.deploy.linters import DEPLOY, SECRETS, linter, said, secrets_in

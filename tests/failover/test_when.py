@@ -17,7 +17,7 @@ from router.callers.keys import new
 from router.chat import Circumstances
 from router.config import load
 from router.config.conditions import Range, When, reachable
-from router.config.declaration import declare
+from router.config.reader import declare
 from router.config.snapshot import read
 from router.description import changes, describe, sentences
 from router.drill import drilled

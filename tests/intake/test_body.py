@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from router import chat
 from router.callers.keys import new
 from router.chat import File, crowded
-from router.config.declaration import RequestBounds
+from router.config.server import RequestBounds
 from router.errors import Crowded, Refused, TooLarge
 from router.intake import body, question
 from router.intake.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Bodies, Reading, parsed

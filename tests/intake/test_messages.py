@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.chat import Ask, Call, File, Json, Message, Params, Part, Result
-from router.config.declaration import RequestBounds
+from router.config.server import RequestBounds
 from router.errors import BadAsk, TooLarge
 from router.intake.messages import DENIED, messages
 from router.intake.question import Asked, asked

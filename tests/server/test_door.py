@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from router.config.declaration import RequestBounds
+from router.config.server import RequestBounds
 from router.errors import Refused
 from router.events import Events, Finish, Start, Text
 from router.intake.body import parsed as parsed_body

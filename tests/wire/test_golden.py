@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from router.config.declaration import RequestBounds
+from router.config.server import RequestBounds
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.intake.question import asked
 from router.wire import WIRES, Refusal, answered

@@ -20,8 +20,8 @@ from router.callers import Known
 from router.callers.keys import Keys, hashed, new
 from router.callers.tokens import usable
 from router.chat import Params
-from router.config.declaration import RequestBounds
 from router.config.keys import ApiKey
+from router.config.server import RequestBounds
 from router.config.values import key_set
 from router.errors import Misfit, Refused
 from router.intake import body, question

@@ -18,7 +18,7 @@ from router.admin.siblings import Siblings
 from router.answering import replica
 from router.codec import UnreadableEvents, decode, encode
 from router.config import declare
-from router.config.declaration import Resume
+from router.config.server import Resume
 from router.config.snapshot import Snapshot
 from router.events import Finish, Start, Text
 from router.generation import build

@@ -1,0 +1,281 @@
+"""Checks across the entries of routes.yaml: names that must exist, and entries that are a mistake beside others."""
+
+import re
+from collections.abc import Sequence
+
+from router.config import document
+from router.config.binding import Complaints, did_you_mean
+from router.config.declaration import Declaration, RoutesFile
+from router.config.document import Node, Table
+from router.config.drill_file import check_names
+from router.config.entries import KnownCallers, check_entries
+from router.config.kinds import check_kinds
+from router.config.network import has_literal_password
+from router.config.server import Auth
+from router.config.values import loopback
+from router.errors import Place
+
+
+def check_across(
+    tree: Node | None, written: Table, routes: RoutesFile, host: str, complaints: Complaints
+) -> dict[str, dict[str, document.Scalar]]:
+    """Check what no entry shows by itself. Return the pipelines and tools that routes name, and where.
+
+    tree: the routes file with `defaults` put into its routes; written: without
+    """
+    used = _check_references(tree, complaints)
+    _check_callers(tree, routes, complaints)
+    _check_limits(tree, complaints)
+    _check_users(tree, routes, complaints)
+    check_kinds(written, complaints)
+    check_entries(tree, _callers_known(tree, routes), complaints)
+    _check_proxies(tree, complaints)
+    _check_exposure(tree, written.place.file, host, complaints)
+    _warn_of_addresses(tree, complaints)
+    _warn_of_paths(tree, complaints)
+    return used
+
+
+def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
+    """Check that targets exist and that ids and aliases are unique. Return the pipelines and tools that routes name, and where.
+
+    The check reads the tree, not the bound values: a route with a mistake is still checked for its other ones.
+    """
+    used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
+    targets, routes = (tree.get("targets"), tree.get("routes")) if isinstance(tree, Table) else (None, None)
+    known = [key.text for key, _ in targets.pairs] if isinstance(targets, Table) else None
+    pairs = routes.pairs if isinstance(routes, Table) else ()
+    taken = {key.text: key.place for key, _ in pairs}
+    for key, route in pairs:
+        for target in _words(route, "targets"):
+            if known is not None and target.text not in known:
+                complaints.add(target.place, f"no target is named `{target.source}`{_declared(target, known)}")
+        for alias in _words(route, "aliases"):
+            if alias.text in taken:
+                complaints.add(alias.place, f"`{alias.source}` is taken: line {taken[alias.text].line} names it already")
+            taken.setdefault(alias.text, alias.place)
+        for word, places in used.items():
+            for name in _words(route, word):
+                if name.place != route.place:  # else it is the stand-in of an embeddings route
+                    places.setdefault(name.text, name)
+        words = _words(route, "tools")
+        for name in words[1:]:
+            if any(name.text == other.text and name.place != other.place for other in words[: words.index(name)]):
+                complaints.add(name.place, f"`{name.source}` stands twice in the tools of `{key.text}`")
+    drills = tree.get("drills") if isinstance(tree, Table) else None
+    for drill in drills.items if isinstance(drills, document.Listing) else ():
+        _check_drill(drill, known or [], list(taken), complaints)
+    check_names(drills, complaints)
+    return used
+
+
+def _declared(target: document.Scalar, known: Sequence[str]) -> str:
+    """Return the advice where a route names an unknown target: perhaps it names a model."""
+    hint = did_you_mean(target.text, known)
+    if "did you mean" in hint or "/" not in target.source or "$" in target.source:
+        return hint
+    name = target.source.rpartition("/")[2]
+    return f"; a route names targets, not models: write `{name}: {{model: {target.source}}}` under `targets:`, and `{name}` here"
+
+
+def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], complaints: Complaints) -> None:
+    """Check that the targets and routes of a drill exist."""
+    if not isinstance(drill, Table):
+        return
+    given, ask, expect = drill.get("given"), drill.get("ask"), drill.get("expect")
+    named = [key for key, _ in given.pairs] if isinstance(given, Table) else []
+    named += _words(expect, "served_by") if expect is not None else []
+    for target in named:
+        if target.text not in targets:
+            complaints.add(target.place, f"no target is named `{target.source}`{did_you_mean(target.text, targets)}")
+    for model in _words(ask, "model") if ask is not None else []:
+        if model.text not in routes:
+            complaints.add(model.place, f"no route is named `{model.source}`{did_you_mean(model.text, routes)}")
+
+
+def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
+    """Check that keys are unique and name existing routes. Complaints of a file of keys stand where the file is named."""
+    auth = _at(tree, "server", "auth")
+    known = [str(name) for name in routes.routes]
+    keys = _at(auth, "keys")
+    if isinstance(keys, Table):
+        owners: dict[str, str] = {}
+        for name, key in keys.pairs:
+            for given in _words(key, "hash"):
+                if (first := owners.setdefault(given.text, name.text)) != name.text:
+                    complaints.add(given.place, f"`{name.text}` and `{first}` have the same key")
+            for route in _words(key, "routes"):
+                if route.text not in known:
+                    complaints.add(route.place, f"no route is named `{route.source}`{did_you_mean(route.text, known)}")
+    elif keys is not None and isinstance(routes.server.auth, Auth):
+        for name, key in (routes.server.auth.keys or {}).items():
+            if any(route not in known for route in key.routes or ()):
+                complaints.add(keys.place, f"the key of `{name}` names a route that there is not{did_you_mean('', known)}")
+
+
+def _callers_known(tree: Node | None, routes: RoutesFile) -> KnownCallers | None:
+    """Return the callers that a condition may name; None where `server.auth` has a mistake."""
+    auth = routes.server.auth
+    if isinstance(auth, Auth):
+        return KnownCallers({str(name): key for name, key in (auth.keys or {}).items()}, auth.jwt is not None)
+    return None if isinstance(_at(tree, "server", "auth"), Table) else KnownCallers({}, jwt=False)
+
+
+def _check_limits(tree: Node | None, complaints: Complaints) -> None:
+    """Complain of a limit per key without declared keys: a client that makes up its keys would get a fresh limit with each."""
+    named = _at(tree, "routes")
+    if isinstance(_at(tree, "server", "auth"), Table) or not isinstance(named, Table):
+        return
+    for _, route in named.pairs:
+        for per in _words(_at(route, "limit") or route, "per"):
+            if per.text == "key":
+                complaints.add(
+                    per.place,
+                    "`per: key` counts each caller, and none are declared: declare them under `server.auth` (`keys` or `jwt`), "
+                    "or write `per: ip` or `per: route`",
+                )
+
+
+NO_USERS = (
+    "no caller names its end users: write `user: {header: X-OpenWebUI-User-Id}` in the key of the front end under `server.auth.keys`, or "
+    "`user_claim` under `server.auth.jwt`"
+)
+
+
+def _check_users(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
+    """Complain of limits and caches per end user if no caller names its users: all users of a front end would be one."""
+    named = _at(tree, "routes")
+    if _names_users(tree, routes) or not isinstance(named, Table):
+        return
+    for _, route in named.pairs:
+        for per in _words(_at(route, "limit") or route, "per"):
+            if per.text == "user":
+                complaints.add(
+                    per.place, f"`per: user` counts each end user, and {NO_USERS}; or write `per: key`, which counts each caller"
+                )
+        for scope in _words(_at(route, "cache") or route, "scope"):
+            if scope.text == "user":
+                complaints.warn(
+                    scope.place, f"`scope: user` keeps answers for each end user, and {NO_USERS}. Until then it is `scope: caller`"
+                )
+
+
+def _names_users(tree: Node | None, routes: RoutesFile) -> bool:
+    """Return True if a caller names its end users, or if the file of keys could not be read."""
+    auth = _at(tree, "server", "auth")
+    if _at(auth, "jwt", "user_claim") is not None:
+        return True
+    keys = _at(auth, "keys")
+    if isinstance(keys, Table):
+        return any(_at(key, "user") is not None for _, key in keys.pairs)
+    declared = routes.server.auth
+    if keys is None or not isinstance(declared, Auth) or declared.keys is None:
+        return keys is not None
+    return any(key.user is not None for key in declared.keys.values())
+
+
+def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
+    """Complain of a proxy's password that is written out: the file is shown, compared and kept in a repository."""
+    targets, routes = _at(tree, "targets"), _at(tree, "routes")
+    tools = [_at(route, "tools") for _, route in routes.pairs] if isinstance(routes, Table) else []
+    holders = [
+        _at(tree, "network"),
+        *((one for _, one in targets.pairs) if isinstance(targets, Table) else ()),
+        *(one for listed in tools if isinstance(listed, document.Listing) for one in listed.items),
+        _at(tree, "server", "auth", "jwt"),
+        _at(tree, "server", "otel"),
+    ]
+    for holder in holders:
+        proxy = _at(holder, "proxy")
+        if isinstance(proxy, document.Scalar) and has_literal_password(proxy.source):
+            complaints.add(
+                proxy.place,
+                "a password does not belong in the file: write http://${PROXY_USER}:${PROXY_PASSWORD}@host:port, and set the variables, "
+                "percent-encoded, where the router is started",
+            )
+
+
+def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complaints) -> None:
+    """Complain of a missing `server.auth` if other machines can reach the address."""
+    if not loopback(host):
+        reached = host or "every address of this machine"
+        _require_auth(tree, file, f"whoever reaches {reached} could ask, and you would pay: write under `server` who may", complaints)
+
+
+def require_auth(declaration: Declaration) -> None:
+    """Complain where `server.auth` is not declared, whatever the address.
+
+    In production a proxy stands before the server. One that speaks HTTP/1.1, rewrites Host and adds no header looks like a local program.
+    """
+    why = "ROUTER_ENV is production, and nothing says who may ask: write it under `server`"
+    _require_auth(declaration.tree, declaration.snapshot.routes, why, declaration.complaints)
+
+
+def _require_auth(tree: Node | None, file: str, why: str, complaints: Complaints) -> None:
+    server = _at(tree, "server")
+    if not isinstance(tree, Table) or _at(server, "auth") is not None:
+        return
+    complaints.add(
+        server.place if server is not None else Place(file, 1, 1),
+        f"{why}. `auth: {{keys: {{NAME: {{hash: …}}}}}}` takes what `router keys new NAME` prints, `auth: {{jwt: …}}` an issuer's tokens; "
+        "where something else keeps strangers out, write `auth: none`",
+    )
+
+
+def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
+    """Warn of a limit per address without `proxies`: all clients behind an undeclared proxy would share it."""
+    if _at(tree, "server", "proxies") is not None:
+        return
+    routes, keys = _at(tree, "routes"), _at(tree, "server", "auth", "keys")
+    holders = [node for table in (routes, keys) if isinstance(table, Table) for _, node in table.pairs]
+    for holder in holders:
+        per = _at(holder, "limit", "per")
+        if isinstance(per, document.Scalar) and per.text == "ip":
+            complaints.warn(
+                per.place,
+                "`per: ip` counts by the address that a connection comes from: behind a proxy that is not declared, all clients share one "
+                "limit. Write `proxies: [127.0.0.1]` under `server` with the proxy's address, or `proxies: []` where clients connect directly",
+            )
+
+
+SERVERS = ("openai", "hosted_vllm", "lm_studio", "llamafile")
+"""Providers whose models are often self-hosted, as a rule below /v1."""
+
+
+def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
+    """Warn of an address of OpenAI's API without a path: most servers answer it with a 404."""
+    targets = _at(tree, "targets")
+    for _, target in targets.pairs if isinstance(targets, Table) else ():
+        model, base = _at(target, "model"), _at(target, "api_base")
+        if not isinstance(model, document.Scalar) or not isinstance(base, document.Scalar) or base.source != base.text:
+            continue
+        if model.text.partition("/")[0] in SERVERS and re.fullmatch(r"https?://[^/\s?#@]+/?", base.text):
+            complaints.warn(
+                base.place,
+                f"this address has no path, and most servers of OpenAI's API answer below /v1: write {base.text.rstrip('/')}/v1 "
+                "where this one does",
+            )
+
+
+def _at(node: Node | None, *path: str) -> Node | None:
+    for name in path:
+        node = node.get(name) if isinstance(node, Table) else None
+    return node
+
+
+def _words(route: Node, name: str) -> list[document.Scalar]:
+    """Return the scalars under a key of a route: a single one, a list, or lists in the list."""
+    node = route.get(name) if isinstance(route, Table) else None
+    return [entry for entry in _scalars(node) if entry.text and not (entry.unset or entry.forgiven)]
+
+
+def _scalars(node: Node | None) -> list[document.Scalar]:
+    match node:
+        case document.Scalar():
+            return [node]
+        case document.Listing():
+            return [scalar for item in node.items for scalar in _scalars(item)]
+        case Table():
+            return _scalars(node.get("use"))
+        case None:
+            return []

@@ -1,0 +1,102 @@
+"""The values that an entry of routes.yaml has from elsewhere: of `defaults`, of `network`, and of variables that may be missing."""
+
+from dataclasses import replace
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from router.config import document
+from router.config.declaration import Defaults, Route, RoutesFile, TargetConfig
+from router.config.document import Node, Table
+from router.config.kinds import without_pipelines
+from router.config.network import is_this_machine
+from router.config.server import Auth, Jwt, Otel
+from router.config.tool_servers import ToolServer
+from router.signature import record_of
+
+
+def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
+    """Forgive missing variables of optional targets and record those targets as skipped. Their other keys are still checked."""
+    targets = tree.get("targets")
+    if not isinstance(targets, Table):
+        return tree
+    pairs: list[tuple[document.Scalar, Node]] = []
+    for key, node in targets.pairs:
+        optional = node.get("optional") if isinstance(node, Table) else None
+        if isinstance(optional, document.Scalar) and optional.text == "true":
+            lacks: list[str] = []
+            filled = _forgiven(node, lacks)
+            if lacks:
+                skipped[key.text] = "; ".join(dict.fromkeys(lacks))
+            pairs.append((key, filled))
+        else:
+            pairs.append((key, node))
+    return _with(tree, "targets", replace(targets, pairs=tuple(pairs)))
+
+
+def _forgiven(node: Node, lacks: list[str]) -> Node:
+    match node:
+        case document.Scalar():
+            if node.unset and not node.forgiven:
+                lacks.append(node.unset)
+            return replace(node, forgiven=True) if node.unset else node
+        case document.Listing():
+            return replace(node, items=tuple(_forgiven(item, lacks) for item in node.items))
+        case Table():
+            return replace(node, pairs=tuple((key, _forgiven(value, lacks)) for key, value in node.pairs))
+
+
+def with_defaults(tree: Table) -> Table:
+    """Return the tree with `defaults` put into each route where it leaves a key out."""
+    tree = without_pipelines(tree)
+    defaults, routes = tree.get("defaults"), tree.get("routes")
+    if not isinstance(defaults, Table) or not isinstance(routes, Table):
+        return tree
+    known = Table(defaults.place, tuple(pair for pair in defaults.pairs if record_of(Defaults).field(pair[0].text)))
+    pairs = tuple((key, _inherited(node, known) if isinstance(node, Table) else node) for key, node in routes.pairs)
+    return _with(tree, "routes", replace(routes, pairs=pairs))
+
+
+def _inherited(table: Table, under: Table) -> Table:
+    """Return the union of two mappings, at every level; the first one's values win."""
+    pairs = [
+        (key, _inherited(value, below) if isinstance(value, Table) and isinstance(below := under.get(key.text), Table) else value)
+        for key, value in table.pairs
+    ]
+    pairs += [(key, value) for key, value in under.pairs if table.get(key.text) is None]
+    return replace(table, pairs=tuple(pairs))
+
+
+def _with(tree: Table, name: str, node: Node) -> Table:
+    return replace(tree, pairs=tuple((key, node if key.text == name else value) for key, value in tree.pairs))
+
+
+def through(routes: RoutesFile) -> RoutesFile:
+    """Return the routes with `network` put into each part that is reached at an address and has no way of its own."""
+    network, server = routes.network, routes.server
+    if network.proxy is None and network.ca is None:
+        return routes
+
+    def led(one: Reached) -> Reached:
+        return replace(one, proxy=one.proxy or network.proxy, ca=one.ca or network.ca)
+
+    def target(one: TargetConfig) -> TargetConfig:
+        if one.model is None:
+            return one
+        here = one.api_base is not None and is_this_machine(urlsplit(one.api_base).hostname or "")
+        return replace(one, proxy=one.proxy or (None if here else network.proxy), ca=one.ca or network.ca)
+
+    def route(one: Route) -> Route:
+        return replace(one, tools=tuple(led(tool) if isinstance(tool, ToolServer) and tool.at_address else tool for tool in one.tools))
+
+    auth, otel = server.auth, server.otel
+    if isinstance(auth, Auth) and auth.jwt is not None and auth.jwt.jwks is not None and auth.jwt.jwks.url:
+        auth = replace(auth, jwt=led(auth.jwt))
+    return replace(
+        routes,
+        targets={name: target(one) for name, one in routes.targets.items()},
+        routes={name: route(one) for name, one in routes.routes.items()},
+        server=replace(server, auth=auth, otel=led(otel) if otel is not None else None),
+    )
+
+
+Reached = TypeVar("Reached", ToolServer, Jwt, Otel)

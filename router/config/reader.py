@@ -1,0 +1,122 @@
+"""The way from a snapshot of files to a Declaration with every complaint in it. Without complaints it is consistent."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+from router.config import document
+from router.config.binding import Complaints, bind_fields, file_meant, step_meant
+from router.config.checks import check_across
+from router.config.declaration import Declaration, RoutesFile, StepLine
+from router.config.document import Node, Table, UnreadableYaml
+from router.config.drill_file import joined
+from router.config.env_file import EnvFile
+from router.config.environment import ENV_FILE, Environment
+from router.config.inheritance import through, with_defaults, with_optional_targets
+from router.config.remedies import Advice, Spot, spots
+from router.config.snapshot import DRILLS, Snapshot
+from router.config.values import Name
+from router.errors import Place
+from router.signature import record_of
+
+
+def _places() -> Mapping[str, tuple[Spot, ...]]:
+    """Return every word of routes.yaml with its places. Words of drills are left out: they are not mistaken for others."""
+    found: dict[str, tuple[Spot, ...]] = {}
+    for word, spot in spots(record_of(RoutesFile)):
+        if spot.path[0] != "drills":
+            found[word] = (*found.get(word, ()), spot)
+    return found
+
+
+ADVICE = Advice(_places())
+
+
+def declare(
+    snapshot: Snapshot,
+    variables: Mapping[str, str] | None,
+    host: str = "127.0.0.1",
+    *,
+    lacking: Literal["mistakes", "noted"] = "mistakes",
+    beside: EnvFile | None = None,
+) -> Declaration:
+    """Return the declaration of a snapshot. One with complaints must not be served: see `Declaration.complaints`.
+    variables: the environment; None leaves `${…}` unresolved: the declaration is to be described, not to be built
+    host: the address it is to be served at
+    lacking: `mistakes` complains of missing variables and secret files; `noted` lists them and puts in any value of the right kind:
+      the declaration is to be checked, not to be served
+    beside: the `.env` in the folder; None where it is not to be looked at
+    """
+    complaints = Complaints(snapshot.texts, without_environment=lacking == "noted", advice=ADVICE)
+    env_file = beside or EnvFile()
+    environment = Environment(variables, snapshot.root, complaints.add, env_file.variables)
+    complaints.warnings.extend(env_file.warnings)
+    tree = _routes_tree(snapshot, environment, complaints)
+    skipped: dict[str, str] = {}
+    routes = RoutesFile(targets={}, routes={})
+    written = tree if isinstance(tree, Table) else Table(Place(snapshot.routes, 1, 1), ())
+    if isinstance(tree, Table):
+        tree = with_defaults(with_optional_targets(tree, skipped))
+    if tree is not None:
+        pieces, _ = bind_fields(tree, record_of(RoutesFile), complaints, f"`{snapshot.routes}`")
+        routes = through(replace(routes, **pieces))
+    used = check_across(tree, written, routes, host, complaints)
+    pipelines = {name: _pipeline(node, snapshot, environment, complaints) for name, node in used["pipeline"].items()}
+    digest = snapshot.digest(environment.used)
+    files = environment.files if beside is None else {ENV_FILE: beside.text, **environment.files}
+    return Declaration(routes, pipelines, used["tools"], skipped, snapshot, digest, files, complaints, env_file, written)
+
+
+def _routes_tree(snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
+    """Return the tree of the routes file, with the drills of drills.yaml."""
+    tree = _tree(snapshot.routes, snapshot, environment, complaints)
+    if DRILLS not in snapshot.texts or snapshot.routes == DRILLS:
+        return tree
+    beside = _tree(DRILLS, snapshot, environment, complaints)
+    return joined(tree, beside, complaints) if isinstance(tree, Table) and beside is not None else tree
+
+
+def _tree(file: str, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
+    try:
+        node = document.parse(snapshot.texts[file], file, complaints.add)
+    except UnreadableYaml as unreadable:
+        complaints.add(unreadable.complaint.place, unreadable.complaint.message)
+        return None
+    if node is None or document.is_null(node):
+        complaints.add(Place(file, 1, 1), "the file is empty")
+        return None
+    return environment.resolve(node)
+
+
+def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environment, complaints: Complaints) -> tuple[StepLine, ...]:
+    file = f"pipelines/{named.text}.yaml"
+    if file not in snapshot.texts:
+        known = [
+            text.removeprefix("pipelines/").removesuffix(".yaml")
+            for text in snapshot.texts
+            if text.startswith("pipelines/") and text.endswith(".yaml")
+        ]
+        complaints.add(named.place, f"there is no pipelines/{named.source}.yaml{file_meant(named.text, known, '.yaml')}")
+        return ()
+    tree = _tree(file, snapshot, environment, complaints)
+    if tree is None:
+        return ()
+    steps = tree.get("steps") if isinstance(tree, Table) else None
+    if isinstance(tree, Table):
+        for key, _ in tree.pairs:
+            if key.text != "steps":
+                complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{step_meant(key.text, ['steps'])}")
+    if not isinstance(steps, document.Listing):
+        complaints.add((steps or tree).place, "a pipeline is `steps:` and a list under it, e.g. `- prompt: chat.j2`")
+        return ()
+    return tuple(line for item in steps.items if (line := _step_line(item, complaints)) is not None)
+
+
+def _step_line(node: Node, complaints: Complaints) -> StepLine | None:
+    if isinstance(node, Table) and len(node.pairs) == 1:
+        key, options = node.pairs[0]
+        name = Name(key.text)
+        name.place = key.place
+        return StepLine(name, options)
+    complaints.add(node.place, "a step is one word and its options, e.g. `- history: {keep: 40}`")
+    return None
