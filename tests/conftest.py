@@ -71,7 +71,7 @@ SLOW = frozenset(
         "commands/test_init.py",
         "commands/test_installed.py",
         "commands/test_try.py",
-        "config/test_declaration.py",
+        "config/test_arbitrary_text.py",
         "config/test_env_file.py",
         "deploy/test_built_image.py",
         "deploy/test_kubernetes.py",

@@ -1,0 +1,108 @@
+"""The files of a configuration, as they are found in its folder."""
+
+import shutil
+
+import pytest
+
+from router.config import read
+from router.config.document import MAX_BYTES
+from tests.config.written import ROUTES, TARGETS, complaints, target
+from tests.conftest import CHAT, WEATHER, Workspace
+
+
+def test_the_digest_names_the_text(workspace: Workspace) -> None:
+    """Equal text, equal digest; a change in any file, or in a secret file, is another one. A file nobody reads is none."""
+    workspace.write("routes.yaml", target("{model: openai/x, api_key: '${file:secrets/key}'}")).write("secrets/key", "one")
+
+    def digest() -> str:
+        return workspace.build().digest
+
+    seen = [digest()]
+    assert len(seen[0]) == 12
+    assert digest() == seen[0]
+    changes = {
+        "routes.yaml": target("{model: openai/y, api_key: '${file:secrets/key}'}"),
+        "pipelines/chat.yaml": CHAT + "# more\n",
+        "pipelines/unused.j2": "Hi",
+        "tools/weather.py": WEATHER + "\n",
+        "secrets/key": "two",
+    }
+    for name, content in changes.items():
+        workspace.write(name, content)
+        seen.append(digest())
+    assert len(set(seen)) == len(changes) + 1
+    workspace.write("notes.txt", "nobody reads this").write("tools/__pycache__/weather.py", "nor this")
+    assert digest() == seen[-1]
+
+
+def test_a_byte_order_mark_and_dos_line_ends_are_read(workspace: Workspace) -> None:
+    """As editors on Windows write them."""
+    (workspace.root / "routes.yaml").write_bytes(b"\xef\xbb\xbf" + (TARGETS + ROUTES).replace("\n", "\r\n").encode())
+    assert list(workspace.build().routes) == ["m"]
+
+
+def test_a_file_that_is_not_utf8(workspace: Workspace) -> None:
+    """It is named, with the line."""
+    (workspace.root / "routes.yaml").write_bytes(b"targets:\n  a: {script: demo}\n# caf\xe9\n")
+    assert complaints(workspace) == ["routes.yaml:3:1: the file is not UTF-8"]
+
+
+def test_a_file_that_is_too_large(workspace: Workspace) -> None:
+    """It is not read."""
+    workspace.write("routes.yaml", TARGETS + ROUTES).write("pipelines/big.j2", "x" * (MAX_BYTES + 1))
+    assert complaints(workspace) == ["pipelines/big.j2:1:1: the file is larger than 8 MiB"]
+
+
+def test_a_file_that_is_not_there(workspace: Workspace) -> None:
+    """No routes.yaml, no configuration; a first run is told how to begin."""
+    (told,) = complaints(workspace)
+    assert told.startswith("routes.yaml:1:1: the file cannot be read: No such file or directory; `router init DIR` writes a workspace")
+
+
+def test_a_link_that_leads_out(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A single file that is elsewhere is refused; a link within the folder is read."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "secret.j2"
+    elsewhere.write_text("secret")
+    workspace.write("routes.yaml", TARGETS + ROUTES)
+    (workspace.root / "pipelines/same.yaml").symlink_to("chat.yaml")
+    workspace.build()
+    (workspace.root / "pipelines/out.j2").symlink_to(elsewhere)
+    assert complaints(workspace) == ["pipelines/out.j2:1:1: this link leads out of the configuration's folder"]
+
+
+@pytest.mark.parametrize(
+    ("name", "leads", "what"),
+    [
+        ("tools/a.py", "a.py", "file"),
+        ("pipelines/a.yaml", "../tools/../pipelines/a.yaml", "file"),
+        ("routes.yaml", "routes.yaml", "file"),
+        ("tools", "tools", "folder"),
+        ("tools", "tools/more", "folder"),
+    ],
+)
+def test_a_link_that_leads_in_a_circle(workspace: Workspace, name: str, leads: str, what: str) -> None:
+    """It is a mistake with its place, as anything else is that cannot be read."""
+    workspace.write("routes.yaml", TARGETS + ROUTES)
+    link = workspace.root / name
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.unlink(missing_ok=True)
+    link.symlink_to(leads)
+    assert complaints(workspace) == [f"{name}:1:1: the {what} cannot be read: Too many levels of symbolic links"]
+
+
+def test_a_link_to_the_folder_around_it_is_not_walked_round(workspace: Workspace) -> None:
+    """Links to folders below pipelines/ and tools/ are left alone."""
+    workspace.write("routes.yaml", TARGETS + ROUTES)
+    (workspace.root / "pipelines/again").symlink_to("..")
+    assert sorted(read(workspace.root / "routes.yaml").texts) == ["pipelines/chat.yaml", "routes.yaml", "tools/weather.py"]
+
+
+def test_a_mounted_configuration_is_read(workspace: Workspace) -> None:
+    """As Kubernetes mounts one: every file a link into `..data`, which is a link to a folder beside it."""
+    mounted = workspace.root / "mounted"
+    Workspace(mounted / "..2026").write("routes.yaml", TARGETS + ROUTES).write("pipelines/chat.yaml", CHAT)
+    (mounted / "..data").symlink_to("..2026")
+    (mounted / "routes.yaml").symlink_to("..data/routes.yaml")
+    (mounted / "pipelines").symlink_to("..data/pipelines")
+    assert list(Workspace(mounted).build().routes) == ["m"]
