@@ -126,7 +126,7 @@ def test_a_played_target_does_not_wait_for_litellm(workspace: Workspace, monkeyp
     async def imported() -> None:
         raise AssertionError("a played target was waited for")
 
-    monkeypatch.setattr("router.targets.litellm.ready", imported)
+    monkeypatch.setattr("router.targets.litellm_library.ready", imported)
     gemini = "a: {model: gemini/gemini-3.8-flash, api_key: x}\nb: {script: demo}"
     workspace.write("routes.yaml", routes(gemini, "targets: [a, b]", "drills:\n" + drill("{a: 401}", "{tried: [a status_401, b ok]}")))
     assert [one.faults for one in drilled(load(workspace.root / "routes.yaml"))] == [()]

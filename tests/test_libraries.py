@@ -116,7 +116,21 @@ NEEDS: dict[str, dict[str, str]] = {
         "redis.backoff:NoBackoff": "the library's retries are off",
     },
     "router/steps/prompt.py": {"jinja2.utils:missing": "the default of a class of undefined values"},
-    "router/targets/litellm.py": {
+    "router/targets/litellm.py": {"litellm.main#_skip_mcp_handler": "a question with tools does not import its proxy"},
+    "router/targets/litellm_chunks.py": {
+        f"{_CHUNKS}.chunks": "counts that a provider sent, and not those that are made up",
+        f"{_CHUNKS}.received_finish_reason": "the provider's own finish reason",
+        f"{_CHUNKS}.intermittent_finish_reason": "the provider's own finish reason",
+        "litellm.types.utils:Delta.reasoning_content": "thoughts",
+        "litellm.types.utils:Delta.thinking_blocks": "Claude's thinking, with its signature",
+        "litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini#thought_signature": "Gemini's signature of a call",
+        "litellm.litellm_core_utils.prompt_templates.factory#__thought__": "Gemini's signature in a call's id, which is cut off",
+    },
+    "router/targets/litellm_errors.py": {
+        "litellm.exceptions:MidStreamFallbackError.original_exception": "the error that began it",
+        "litellm.litellm_core_utils.exception_mapping_utils#litellm_response_headers": "a refusal's Retry-After",
+    },
+    "router/targets/litellm_library.py": {
         # Read at import, or when a client is made.
         "litellm.litellm_core_utils.get_model_cost_map#LITELLM_LOCAL_MODEL_COST_MAP": "no prices are fetched from the network",
         "litellm.anthropic_beta_headers_manager#LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "no headers are fetched from the network",
@@ -141,22 +155,12 @@ NEEDS: dict[str, dict[str, str]] = {
         f"{_TRANSPORT}:LiteLLMAiohttpTransport._get_proxy_settings(self, request)": "replaced: the proxy of the target that asks",
         f"{_TRANSPORT}:LiteLLMAiohttpTransport._ssl_verify": "replaced: the certificates of the target that asks",
         f"{_TRANSPORT}#extensions": "`connect` and `pool` of a request's time limits are read from there",
-        "litellm.main#_skip_mcp_handler": "a question with tools does not import its proxy",
         # Calls and what comes of them.
         "litellm:acompletion": "asks",
         "litellm:token_counter": "loads a tokenizer",
         "litellm:get_supported_openai_params": "the parameters that it passes on",
         "litellm:model_cost": "a model that is in it is not asked for",
-        f"{_CHUNKS}.chunks": "counts that a provider sent, and not those that are made up",
-        f"{_CHUNKS}.received_finish_reason": "the provider's own finish reason",
-        f"{_CHUNKS}.intermittent_finish_reason": "the provider's own finish reason",
         f"{_CHUNKS}.aclose(self)": "closes the provider's connection",
-        "litellm.types.utils:Delta.reasoning_content": "thoughts",
-        "litellm.types.utils:Delta.thinking_blocks": "Claude's thinking, with its signature",
-        "litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini#thought_signature": "Gemini's signature of a call",
-        "litellm.litellm_core_utils.prompt_templates.factory#__thought__": "Gemini's signature in a call's id, which is cut off",
-        "litellm.exceptions:MidStreamFallbackError.original_exception": "the error that began it",
-        "litellm.litellm_core_utils.exception_mapping_utils#litellm_response_headers": "a refusal's Retry-After",
         # The end.
         "litellm:close_litellm_async_clients": "closes its connections",
         "litellm._lazy_imports#in_memory_llm_clients_cache": "closed clients are forgotten",
@@ -236,7 +240,7 @@ EXTENDED = frozenset(
 """Classes that are made to be extended: their documentation says what may be overridden."""
 UNSEEN = frozenset({"litellm", "httpx", "openai", "aiohttp"})
 """Packages that are imported late and by name, so that the type checker sees nothing of them. In these files alone:"""
-UNSEEN_IN = ("router/targets/litellm.py", "router/targets/passage.py")
+UNSEEN_IN = tuple(f"router/targets/{name}.py" for name in ("litellm", "litellm_chunks", "litellm_errors", "litellm_library", "passage"))
 
 
 def gone(needs: Mapping[str, Mapping[str, str]]) -> list[str]:

@@ -12,7 +12,7 @@ from router.chat import FileSort
 from router.config.declaration import TargetConfig
 from router.errors import Misfit
 from router.events import Answer
-from router.targets import anthropic, files, gemini, litellm, openai, script
+from router.targets import anthropic, files, gemini, litellm, litellm_library, litellm_providers, openai, script
 from router.targets.connections import Connections
 from router.targets.conversation import user_ends
 from router.targets.demo import Post
@@ -114,7 +114,7 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         raise Misfit("a target has either `model` or `script`")
     lane, _ = lane_of(declared)
     if lane == "litellm":
-        litellm.check_model(declared.model)
+        litellm_providers.check_model(declared.model)
     facts, learned = facts_of(declared), learned or Learned()
     provider = declared.model.partition("/")[0]
     if facts.source == "unknown" and (provider in PREFILL or (provider == "openai" and declared.api_base is not None)):
@@ -132,13 +132,13 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         case _:
             if declared.fetch_files:
                 raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")
-            answer, warm = litellm.answer(name, declared, connect, learned, connections), litellm.warm
+            answer, warm = litellm.answer(name, declared, connect, learned, connections), litellm_library.warm
     if not files.fetches(declared):
         answer = files.without_addresses(name, answer)
-    ready = litellm.ready if lane == "litellm" else None
+    ready = litellm_library.ready if lane == "litellm" else None
     return Target(name, lane, declared.model, answer, facts, learned, ready, warm)
 
 
 async def close_lanes() -> None:
     """Close what the lanes keep open for the whole process: connections outlive a generation, not the server."""
-    await litellm.close()
+    await litellm_library.close()

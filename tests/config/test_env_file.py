@@ -146,7 +146,7 @@ def test_litellm_reads_no_file_of_its_own() -> None:
     """It would put the `.env` of a folder above its own into the environment, and nobody would be told."""
     script = (
         "import dotenv; dotenv.load_dotenv = lambda *_, **__: print('read'); "
-        "from router.targets.litellm import _import_alone; print(_import_alone() is not None)"
+        "from router.targets.litellm_library import _import_alone; print(_import_alone() is not None)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=250, check=True)
     assert done.stdout == "True\n"

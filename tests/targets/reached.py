@@ -16,7 +16,7 @@ from typing import Any
 from router.chat import Ask, Message
 from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
-from router.targets import litellm
+from router.targets import litellm, litellm_library
 from tests.support.egress import ForwardProxy, proxying
 from tests.support.provider import Reply, provider, text
 
@@ -65,7 +65,7 @@ def port_of(base: str) -> int:
 async def main() -> None:
     """Ask each."""
     socket.getaddrinfo, socket.socket.connect = looked, connected  # type: ignore[method-assign]
-    await litellm.warm()
+    await litellm_library.warm()
     found = {"import": sorted(reached)} if reached else {}
     through = "--proxy" in sys.argv[1:2]
     for company in sys.argv[2 if through else 1 :]:

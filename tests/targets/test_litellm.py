@@ -24,7 +24,7 @@ from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, RouterError, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
-from router.targets import litellm, providers
+from router.targets import litellm, litellm_library, litellm_providers, providers
 from tests.conftest import ROOT
 from tests.support.provider import DONE, Reply, calls, chunk, error, frame, joined, provider, text, usage
 from tests.support.upstream import upstreams
@@ -36,7 +36,7 @@ HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 @pytest.fixture(autouse=True)
 async def _imported() -> None:  # pyright: ignore[reportUnusedFunction]
     """The library is imported as the lane does it, without a look at the network."""
-    await litellm.library()
+    await litellm_library.library()
 
 
 async def heard(declared: Declared, ask: Ask = HI) -> list[Event]:
@@ -388,7 +388,7 @@ async def test_an_ollama_server_is_asked_nothing_but_the_question(monkeypatch: p
 @pytest.fixture
 async def _on_httpx() -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFunction]
     """LiteLLM over httpx, where respx can see it: its own transport is aiohttp's."""
-    await litellm.library()
+    await litellm_library.library()
     library: Any = sys.modules["litellm"]
     library.disable_aiohttp_transport = True
     library.in_memory_llm_clients_cache.flush_cache()
@@ -429,8 +429,18 @@ def test_the_list_of_providers_is_the_librarys_own() -> None:
     from litellm.types.utils import LlmProviders  # noqa: PLC0415
 
     known = {provider.value for provider in LlmProviders}
-    assert known >= litellm.PROVIDERS
-    assert {"openai", "azure", "anthropic", "gemini", "bedrock", "mistral", "ollama_chat", "groq", "openrouter"} <= litellm.PROVIDERS
+    assert known >= litellm_providers.PROVIDERS
+    assert {
+        "openai",
+        "azure",
+        "anthropic",
+        "gemini",
+        "bedrock",
+        "mistral",
+        "ollama_chat",
+        "groq",
+        "openrouter",
+    } <= litellm_providers.PROVIDERS
 
 
 @pytest.mark.parametrize(
@@ -445,7 +455,7 @@ def test_the_list_of_providers_is_the_librarys_own() -> None:
 def test_a_provider_that_is_none_is_refused_at_load(model: str, said: str) -> None:
     """Told before anybody asks it, with the name that was meant."""
     with pytest.raises(Misfit) as caught:
-        litellm.check_model(model)
+        litellm_providers.check_model(model)
     assert caught.value.message.startswith(said)
 
 
@@ -478,23 +488,23 @@ def test_the_table_of_providers_is_the_librarys_own(prefix: str, monkeypatch: py
 def test_vertex_is_refused_where_googles_libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """At load, with what to write instead; where they are installed it is not."""
     found: dict[str, object] = {}
-    monkeypatch.setattr(litellm, "find_spec", found.get)
+    monkeypatch.setattr(litellm_providers, "find_spec", found.get)
     with pytest.raises(Misfit, match=r"needs the package google-cloud-aiplatform; with a key, write `gemini/gemini-2.5-pro`"):
-        litellm.check_model("vertex_ai/gemini-2.5-pro")
+        litellm_providers.check_model("vertex_ai/gemini-2.5-pro")
     found["google.auth"] = "a spec"
-    litellm.check_model("vertex_ai/gemini-2.5-pro")
+    litellm_providers.check_model("vertex_ai/gemini-2.5-pro")
 
 
 async def test_litellms_proxy_is_never_imported() -> None:
     """The library's own gateway stays where it is."""
-    await litellm.library()
+    await litellm_library.library()
     assert "litellm" in sys.modules
     assert not [name for name in sys.modules if name.startswith("litellm.proxy.proxy_server")]
 
 
 async def test_the_library_is_made_ready_once() -> None:
     """What is changed in it is changed once, not for each question."""
-    assert await litellm.library() is await litellm.library()
+    assert await litellm_library.library() is await litellm_library.library()
 
 
 ALSO = {
@@ -516,7 +526,7 @@ def test_question_reaches_nothing_but_its_target() -> None:
     """No tokenizer, template, table of prices or description of a model is fetched, for any provider, whatever its model is called. In a
     process of its own: what LiteLLM leaves open is not this test's concern.
     """
-    companies = sorted(litellm.PROVIDERS - set(litellm.REFUSED))
+    companies = sorted(litellm_providers.PROVIDERS - set(litellm_providers.REFUSED))
     command = [sys.executable, "-m", "tests.targets.reached", *companies]
     made = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=600)
     reached: dict[str, list[str]] = json.loads(made.stdout)
@@ -529,7 +539,7 @@ def test_question_reaches_nothing_past_a_declared_proxy() -> None:
     """Nor past it to a proxy of the environment: for any provider, with whichever client it is asked. What signs in at AWS asks this machine's
     own network for the credentials of its role.
     """
-    companies = sorted(litellm.PROVIDERS - {*litellm.REFUSED, litellm.OWN_CLIENT})
+    companies = sorted(litellm_providers.PROVIDERS - {*litellm_providers.REFUSED, litellm_providers.OWN_CLIENT})
     command = [sys.executable, "-m", "tests.targets.reached", "--proxy", *companies]
     trap = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
     made = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=600, env={**os.environ, **trap})
@@ -540,7 +550,7 @@ def test_question_reaches_nothing_past_a_declared_proxy() -> None:
     assert {one for company, hosts in reached.items() if company.startswith("sagemaker") for one in hosts} <= {"169.254.169.254"}
     assert {"openai", "anthropic", "azure", "gemini", "text-completion-openai", "ollama_chat", "cerebras", "databricks"} <= set(asked)
     with pytest.raises(Misfit, match="write `openai/x`"):
-        litellm.answer("a", Declared(model=Name(f"{litellm.OWN_CLIENT}/x"), proxy=Secret("http://proxy.test:3128")), 3)
+        litellm.answer("a", Declared(model=Name(f"{litellm_providers.OWN_CLIENT}/x"), proxy=Secret("http://proxy.test:3128")), 3)
 
 
 def test_model_that_litellm_would_send_to_replicate_is_refused() -> None:
@@ -565,17 +575,17 @@ async def test_library_is_imported_once_for_targets_that_want_it_at_once(monkeyp
     entered: list[int] = []
     both = threading.Barrier(2)
 
-    def imported() -> litellm.Library:
+    def imported() -> litellm_library.Library:
         entered.append(1)
         with suppress(threading.BrokenBarrierError):
             both.wait(0.5)  # for another that imports it as well
         return known
 
-    known = await litellm.library()
-    litellm._import.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    known = await litellm_library.library()
+    litellm_library._import.cache_clear()  # pyright: ignore[reportPrivateUsage]
     with monkeypatch.context() as patch:
-        patch.setattr(litellm, "_imported", imported)
-        assert await asyncio.gather(litellm.library(), litellm.library()) == [known, known]
+        patch.setattr(litellm_library, "_imported", imported)
+        assert await asyncio.gather(litellm_library.library(), litellm_library.library()) == [known, known]
     assert len(entered) == 1
 
 
@@ -587,7 +597,7 @@ async def test_connections_that_were_closed_for_everybody_are_opened_again() -> 
         for client in list(library.in_memory_llm_clients_cache.cache_dict.values()):
             await client.close()
         assert await heard(declared(fake.base), HI) == first
-        closing = asyncio.create_task(litellm.close())
+        closing = asyncio.create_task(litellm_library.close())
         await asyncio.sleep(0)
         closing.cancel()
         await asyncio.gather(closing, return_exceptions=True)

@@ -20,7 +20,7 @@ from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import TargetRefused
 from router.events import Finish, Start, Text, Usage
-from router.targets import lane_of, litellm
+from router.targets import lane_of, litellm, litellm_library
 from tests.support.provider import frame, text
 
 SCHEMA: dict[str, Json] = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
@@ -436,7 +436,7 @@ ROWS: Sequence[Row] = (
 @pytest.fixture(autouse=True)
 async def _on_httpx(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
     """LiteLLM over httpx, where respx can see it: its own transport is aiohttp's. Nothing is polled for with a pause."""
-    await litellm.library()
+    await litellm_library.library()
     library: Any = sys.modules["litellm"]
     monkeypatch.setattr(library, "module_level_aclient", None)  # it is made when it is first wanted: here, before the transport is another
     monkeypatch.setattr(library, "disable_aiohttp_transport", True)

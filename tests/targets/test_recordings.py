@@ -20,7 +20,19 @@ from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import ContentFiltered, ContextTooLong, Misfit, TargetDenied, TargetDown, TargetError, TargetRefused
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall
-from router.targets import Connections, anthropic, gemini, gemini_reader, http, litellm, openai, responses, sse
+from router.targets import (
+    Connections,
+    anthropic,
+    gemini,
+    gemini_reader,
+    http,
+    litellm,
+    litellm_library,
+    litellm_providers,
+    openai,
+    responses,
+    sse,
+)
 from router.targets.speech import Speech
 from router.wire import WIRES, Heading
 from tests.conftest import ROOT
@@ -350,7 +362,7 @@ WRONG = {
 async def _library(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
     """LiteLLM with a region for AWS."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    await litellm.library()
+    await litellm_library.library()
 
 
 async def heard_through(base: str, case: str, wire: str, faults: str = "") -> list[Event]:
@@ -414,7 +426,7 @@ async def test_known_fault_of_litellm_is_still_there(case: str) -> None:
 def test_a_wire_that_litellm_cannot_read_is_refused_at_load(wire: str) -> None:
     """With what to write instead."""
     with pytest.raises(Misfit, match=r"is refused: .*(`?openai/|leave `via` out)"):
-        litellm.check_model(THROUGH[wire][0].format(case="command-r"))
+        litellm_providers.check_model(THROUGH[wire][0].format(case="command-r"))
 
 
 @pytest.mark.usefixtures("_library")

@@ -1,0 +1,165 @@
+"""LiteLLM's chunks, read as events of ours: the words, the calls, the reasoning, and the counts that a provider sent."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from router.errors import TargetError
+from router.events import Events
+from router.targets.counts import ChatUsage
+from router.targets.litellm_library import Library, Stream
+from router.targets.reasoning import NOTHING, Blocks, Reasoning, Returns
+from router.targets.retold import Retold
+from router.targets.speech import BROKEN, REASONS, Speech
+
+THEIRS = ("srvtoolu_", "mcptoolu_")
+"""Prefixes of the ids of calls that Anthropic has made and answered itself."""
+
+
+SIGNATURE = "__thought__"
+"""The mark in an id before the signature that LiteLLM writes there."""
+
+
+def _gather(delta: Any, thoughts: Blocks) -> None:
+    """Collect the pieces of Claude's thinking blocks from LiteLLM's deltas. Text or a call closes the open block."""
+    pieces: list[Any] = list(getattr(delta, "thinking_blocks", None) or ())
+    for piece in pieces:
+        match piece:
+            case {"type": "redacted_thinking", "data": str(data)}:
+                thoughts.redacted(data)
+            case {"type": "thinking"}:
+                if thoughts.signed:
+                    thoughts.close()
+                thought, signature = piece.get("thinking"), piece.get("signature")
+                thoughts.thinking(thought if isinstance(thought, str) else "", signature if isinstance(signature, str) else None)
+            case _:
+                pass
+    if not pieces and (delta.content or delta.tool_calls):
+        thoughts.close()
+
+
+class Hearing:
+    """A reader of LiteLLM's chunks that feeds the speech.
+
+    Values that LiteLLM makes up are left out: counts that no provider sent, and an end without a finish reason (it may as well have been
+    cut off). Calls of tools that the provider runs itself are left out, too.
+    """
+
+    def __init__(self, speech: Speech, streams_read: Sequence[Retold] = (), takes: Returns = NOTHING) -> None:
+        self.speech = speech
+        self._reasoning = Reasoning(takes)
+        speech.states_at_end(self._reasoning.states)
+        self._blocks = Blocks(speech) if takes.blocks else None
+        self._streams = streams_read
+        self.stream: Stream | None = None
+        """None until the provider was asked."""
+        self._foreign: set[int] = set()
+
+    def __call__(self, chunk: Any) -> None:
+        """Read one chunk."""
+        speech = self.speech
+        if (usage := getattr(chunk, "usage", None)) and (sent := self._sent):
+            _count(usage, speech, sent)
+        for choice in chunk.choices[:1]:
+            delta = choice.delta
+            if speech.finished:
+                break
+            if thought := getattr(delta, "reasoning_content", None):
+                speech.thought(thought)
+                self._reasoning.text("reasoning_content", thought)
+            if self._blocks is not None:
+                _gather(delta, self._blocks)
+            if delta.content:
+                speech.text(delta.content)
+            for call in delta.tool_calls or ():
+                self._call(call)
+            if choice.finish_reason:
+                if self._blocks is not None:
+                    self._blocks.close()
+                self._finish(choice.finish_reason)
+
+    def with_usage(self, error: TargetError) -> TargetError:
+        """Add the answer's usage to an error. LiteLLM keeps the counts it has read to itself until the end."""
+        if sent := self._sent:
+            _count(sent[-1], self.speech, sent)
+            error.used = self.speech.used
+        return error
+
+    @property
+    def is_broken(self) -> bool:
+        """True if the provider's own finish reason means a failure."""
+        return self._own.lower() in BROKEN
+
+    @property
+    def _own(self) -> str:
+        """The provider's own finish reason; empty if none was heard."""
+        return next((one.reason for one in reversed(self._streams) if one.reason), "")
+
+    @property
+    def _sent(self) -> Sequence[Any]:
+        """Counts of tokens that the provider has sent."""
+        chunks = self.stream.chunks if self.stream is not None else ()
+        return [usage for one in chunks if (usage := getattr(one, "usage", None))]
+
+    def _call(self, call: Any) -> None:
+        index = call.index or 0
+        if call.id:
+            (self._foreign.add if call.id.startswith(THEIRS) else self._foreign.discard)(index)
+        if index not in self._foreign:
+            # LiteLLM writes Gemini's signature into the id as well, which goes to clients and other targets.
+            call_id = (call.id or "").partition(SIGNATURE)[0]
+            self.speech.call(index, call_id, call.function.name or "", call.function.arguments or "")
+            match getattr(call, "provider_specific_fields", None):
+                case {"thought_signature": str(signature)}:
+                    self.speech.state({"provider_specific_fields": {"thought_signature": signature}}, index)
+                case _:
+                    pass
+
+    def _finish(self, reason: str) -> None:
+        assert self.stream is not None
+        stated = self.stream.received_finish_reason or self.stream.intermittent_finish_reason
+        own = self._own
+        if stated and own and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
+            self.speech.finish(own)  # LiteLLM calls it stop, or a limit
+        elif stated and stated.lower() in BROKEN:
+            self.speech.finish(stated)
+        elif stated:
+            # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
+            self.speech.finish("stop" if reason == "tool_calls" else reason)
+
+
+async def heard(lane: Library, arguments: Mapping[str, object], hear: Hearing) -> Events:
+    """Stream the events of one call. Raises LiteLLM's own errors."""
+    hear.stream = stream = await lane.acompletion(**arguments)
+    speech = hear.speech
+    try:
+        async for chunk in stream:
+            hear(chunk)
+            for event in speech.take():
+                yield event
+            if speech.cut or (getattr(chunk, "usage", None) and speech.finished):
+                break  # the last one: what it would do yet is to log it, for nobody
+        for event in speech.end():
+            yield event
+    finally:
+        # Without this, a cancelled reader leaves the provider's connection open.
+        await stream.aclose()
+
+
+def _count(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
+    """Record LiteLLM's usage, an object of its own in the form of a chat completion's.
+
+    LiteLLM makes up the reasoning tokens if none of the `sent` counts has them: those are dropped.
+    """
+    counted = _plain(usage)
+    if not any(_plain(one).get("completion_tokens_details") for one in sent):
+        counted.pop("completion_tokens_details", None)
+    try:
+        msgspec.convert(counted, ChatUsage, strict=False).tell(speech)
+    except msgspec.ValidationError:
+        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)  # something is odd in its details
+
+
+def _plain(usage: Any) -> dict[str, Any]:
+    return {**cast("dict[str, Any]", usage.model_dump() if hasattr(usage, "model_dump") else vars(usage))}

@@ -1,0 +1,79 @@
+"""LiteLLM's errors, translated into ours."""
+
+from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
+from router.targets.litellm_chunks import Hearing
+from router.targets.litellm_providers import ASKED
+from router.targets.verdict import verdict
+
+
+def raised(target: str, provider: str, error: BaseException, hear: Hearing) -> TargetError:
+    """Return the router's error for a failed call.
+
+    An end without a finish reason, or with one that means a failure, is a cut stream. LiteLLM raises an error of its own for some of them: for which, depends
+    on its version.
+    """
+    original = getattr(error, "original_exception", None) or error
+    if hear.stream is not None and not hear.speech.finished and (hear.is_broken or "StopAsyncIteration" in _causes(original)):
+        return TargetDown(target, "cut")
+    raised = translated(target, error)
+    if provider in ASKED and type(raised) is TargetRefused and hear.stream is not None:
+        return TargetDown(target, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
+    return raised
+
+
+def said(error: BaseException) -> tuple[int, str]:
+    """Return the status and the words of a refusal; status 0 if it has none."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else 0, str(error)
+
+
+def translated(target: str, error: BaseException) -> TargetError:
+    """Return LiteLLM's error as ours. Its message may hold the provider's body and with it the key: it goes no further."""
+    original = getattr(error, "original_exception", None)
+    if isinstance(original, BaseException):
+        error = original
+    kinds, causes = _kinds(error), _causes(error)
+    if "ContextWindowExceededError" in kinds:
+        return ContextTooLong(target, "context_too_long")
+    if "ContentPolicyViolationError" in kinds:
+        return ContentFiltered(target, "content_filter")
+    if kinds & {"Timeout", "APITimeoutError", "TimeoutError"} and not causes & ANSWERED:
+        return TargetSilent(target, "timeout_connect")
+    if (kinds | causes) & CERTIFICATE:
+        return TargetDenied(target, "tls")
+    if (kinds | causes) & CONNECTION and not causes & ANSWERED:
+        return TargetDown(target, "connection")  # OpenAI's arrives as an InternalServerError that was caused by it
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int) and 300 <= status < 400:
+        return TargetRefused(target, "redirect")
+    if isinstance(status, int) and 400 <= status < 600:
+        headers = getattr(error, "litellm_response_headers", None) or getattr(getattr(error, "response", None), "headers", None)
+        return verdict(target, status, str(error), dict(headers or {}))
+    return TargetDown(target, "malformed")
+
+
+CERTIFICATE = frozenset({"SSLError", "ClientSSLError"})
+
+
+ANSWERED = frozenset({"APIStatusError", "HTTPStatusError"})
+"""Causes of an error that the provider sent. LiteLLM raises the same error for a provider's 408 and 504 as for a limit of its own."""
+
+
+CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "OSError"})
+
+
+def _causes(error: BaseException) -> set[str]:
+    """Return the class names of all causes of this error, 8 levels deep."""
+    names: set[str] = set()
+    cause = error.__cause__ or error.__context__
+    for _ in range(8):
+        if cause is None:
+            break
+        names |= _kinds(cause)
+        cause = cause.__cause__ or cause.__context__
+    return names
+
+
+def _kinds(error: BaseException) -> set[str]:
+    """Return the names of an error's classes: the classes themselves exist only once the library is imported."""
+    return {kind.__name__ for kind in type(error).__mro__}

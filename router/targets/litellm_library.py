@@ -1,0 +1,402 @@
+"""LiteLLM itself: imported late, patched once, warmed and closed. No other file imports it.
+
+The import takes seconds and 160 MB: it happens in a thread, when a target first needs it. LiteLLM's own retries,
+fallbacks, caches and callbacks are off: ours are in failover/, configured by routes.yaml.
+"""
+
+import asyncio
+import gc
+import importlib
+import logging
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import aclosing, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+from threading import Lock
+from typing import Any, Protocol, cast
+
+from router.chat import Ask
+from router.errors import TargetDenied
+from router.targets.connections import MAX_UNPACKED_BYTES
+from router.targets.facts import Facts
+from router.targets.fit import HINTS, NEEDS
+from router.targets.http import MAX_WHOLE, Rest
+from router.targets.passage import PASSAGE, blamed, led_past_environment, note, passage_to, passed_on, synchronous
+from router.targets.retold import Anthropic, Google, Retold
+from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
+
+log = logging.getLogger("router.targets")
+
+
+class Stream(Protocol):
+    """A stream of LiteLLM's: chunks of the OpenAI shape, and its notes while reading."""
+
+    chunks: list[Any]
+    """Chunks of the provider, with its counts of tokens where it sent any."""
+    received_finish_reason: str | None
+    """The provider's finish reason; without one LiteLLM makes up a `stop`."""
+    intermittent_finish_reason: str | None
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        """Iterate over the chunks."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the provider's connection."""
+        ...
+
+
+class Completion(Protocol):
+    """`litellm.acompletion`, as we call it."""
+
+    async def __call__(self, **arguments: object) -> Stream:
+        """Ask the provider."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The parts of LiteLLM that the router uses, once it is imported."""
+
+    acompletion: Completion
+    prices: dict[str, object]
+    """LiteLLM's list of models. For a model of Ollama's that is not in it LiteLLM asks the server, and blocks the loop."""
+    timeout: Callable[..., object]
+    """`httpx.Timeout`: the only form in which LiteLLM takes a limit for connecting alone."""
+    supported: Callable[..., list[str] | None]
+    """Parameters that a model takes, by LiteLLM's list: it drops the others."""
+    errors: tuple[type[BaseException], ...]
+    """Errors that LiteLLM raises: its own and its clients', and those of Python that its readers let through."""
+
+    def dropped(self, model: str, arguments: Collection[str]) -> tuple[str, ...]:
+        """Return the question's parameters that LiteLLM will not send to this model."""
+        known = self._known(model)
+        return tuple(one for one in DROPPED if known is not None and one in arguments and one not in known)
+
+    def takes_tools(self, model: str) -> bool:
+        """Return whether LiteLLM passes a question's tools on to this model. Otherwise it leaves them out without an error."""
+        known = self._known(model)
+        return known is None or "tools" in known
+
+    def formed(self, facts: Facts, ask: Ask, model: str) -> Facts:
+        """Return the model's facts about output forms through this library, which leaves the form out for some without an error."""
+        if ask.output is None or ((known := self._known(model)) is not None and "response_format" in known):
+            return facts
+        return replace(facts, schemas=False, json_mode=False)
+
+    def make_known(self, model: str) -> None:
+        """Put a model into LiteLLM's list, unless it is there."""
+        provider = model.partition("/")[0]
+        self.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
+
+    def _known(self, model: str) -> list[str] | None:
+        """Return the parameters that LiteLLM sends to this model; None if it does not know the model."""
+        provider, _, name = model.partition("/")
+        try:
+            return self.supported(name, custom_llm_provider=provider)
+        except self.errors:
+            return None
+
+
+PASSED = frozenset({"top_k", "min_p", "repetition_penalty"})
+"""Parameters that OpenAI does not have: LiteLLM passes on whatever it does not know."""
+
+
+DROPPED = (*(one for one in HINTS if one not in PASSED), *NEEDS, "stop", "reasoning_effort", "max_tokens")
+"""Parameters of a question that LiteLLM leaves out where it thinks that the model does not take them."""
+
+
+PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError)
+
+
+@cache
+def _import() -> Library | None:
+    """Import LiteLLM; None if that fails. A failure is logged once and stays: a half-imported library is not tried again."""
+    try:
+        return _imported()
+    except (ImportError, SyntaxError, *PYTHONS) as error:
+        fields = {"error": type(error).__name__, "why": str(error)}
+        log.warning("litellm cannot be imported: what it would ask is not asked", extra={"fields": fields})
+        return None
+
+
+IMPORTING = Lock()
+
+
+def _import_alone() -> Library | None:
+    """Import LiteLLM once, though several targets need it at the same time: its transport is patched once."""
+    with IMPORTING:
+        return _import()
+
+
+def _imported() -> Library:
+    # LiteLLM would fetch these from the network, at import or later.
+    for packaged in ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS"):
+        os.environ[packaged] = "True"
+    # LiteLLM would read a `.env` in its own folder or any above it into the environment of this process.
+    os.environ["LITELLM_MODE"] = "PRODUCTION"
+    # These would make LiteLLM use another client, or the environment's proxies: the way out is declared, see passage.py.
+    for other in ("DISABLE_AIOHTTP_TRANSPORT", "LITELLM_HTTP2", "AIOHTTP_TRUST_ENV"):
+        os.environ[other] = "False"
+    litellm: Any = importlib.import_module("litellm")
+    litellm.disable_hf_tokenizer_download = True  # for names such as llama-3 it would ask huggingface.co, on the loop, for 47 s
+    litellm.suppress_debug_info = True
+    litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
+    litellm.callbacks = []
+    litellm.disable_aiohttp_trust_env = True  # as the direct lanes: no proxy of the environment is shown a key
+    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
+        logging.getLogger(name).handlers.clear()  # they print what providers say, each in a form of its own
+    httpx: Any = importlib.import_module("httpx")
+    _kept_from_asking(importlib.import_module("litellm.llms.custom_httpx.http_handler").HTTPHandler, httpx)
+    _given_ways(litellm, httpx)
+    _mended(importlib.import_module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport, httpx)
+    openai: Any = importlib.import_module("openai")
+    litellm.token_counter(model="gpt-4o", text=".")  # loads a tokenizer: it would be loaded in the first answer, 0.3 s on the loop
+    importlib.import_module("openai.resources")  # it would be imported on the first call: half a second on the loop
+    aiohttp: Any = importlib.import_module("aiohttp")
+    return Library(
+        litellm.acompletion,
+        litellm.model_cost,
+        httpx.Timeout,
+        litellm.get_supported_openai_params,
+        (*PYTHONS, httpx.HTTPError, aiohttp.ClientError, openai.OpenAIError),
+    )
+
+
+CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
+"""Seconds that a connection may take, for requests of this context: LiteLLM loses its own limit on the way to most providers."""
+
+
+STREAMS: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
+"""Normalizers of the streams that are read in this context: they know the provider's finish reason."""
+
+
+EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
+"""Endings of the paths whose streams are normalized → the normalizer."""
+
+
+STREAMED = re.compile(rb'"stream"\s*:\s*true')
+"""The field that asks for a stream on OpenAI's and Anthropic's wires. Google's wire does so with its path."""
+
+
+def _given_ways(litellm: Any, httpx: Any) -> None:
+    """Make the clients that take the environment's proxies go the declared way.
+
+    They are the synchronous one, that of OpenAI's library, which LiteLLM would make itself for some providers, and AWS's, which
+    fetches credentials.
+    """
+    litellm.sync_transport = synchronous(httpx)
+    litellm.module_level_client.client = litellm.module_level_client.create_client()  # the one there is was made before
+    _given_session(litellm)
+    if find_spec("botocore") is not None:
+        for name in ("botocore.utils", "botocore.endpoint"):
+            led_past_environment(importlib.import_module(name))
+
+
+def _given_session(litellm: Any) -> None:
+    """Give OpenAI's library one client for the whole process.
+
+    Its own `close` closes the client that it was given, for everybody: this one closes its connections, and opens new ones when asked again.
+    """
+    httpx: Any = importlib.import_module("httpx")
+    transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
+
+    class SharedClient(httpx.AsyncClient):
+        """The client."""
+
+        async def aclose(self) -> None:
+            await transport.aclose()
+
+    litellm.aclient_session = SharedClient(transport=transport, trust_env=False)
+
+
+def _kept_from_asking(client: Any, httpx: Any) -> None:
+    """Make every GET of LiteLLM's synchronous client fail.
+
+    LiteLLM fetches descriptions of models with it, from a model hub or from the target, and goes on without them. It does so during a
+    question, on the loop or in a thread that all lookups share. A token that some providers need before a question is posted instead.
+    """
+
+    def get(*_: object, **__: object) -> Any:
+        raise httpx.ConnectError("this is not asked")
+
+    client.get = get
+
+
+def _mended(transport: Any, httpx: Any) -> None:
+    """Patch the transport so that LiteLLM reads responses correctly.
+
+    LiteLLM follows redirects, and takes the conversation along: without a `location` a redirect is an error like any other. After a 422
+    it would ask once more, so a 422 becomes a 400. Its own limits are minutes.
+    """
+    _lead(transport)
+    events, complete = _bodies(httpx)
+    inner = transport.handle_async_request
+
+    async def handle_async_request(self: Any, request: Any) -> Any:
+        passage, proxy = passage_to(request.url.host)
+        if (limit := CONNECT.get()) is not None:
+            # LiteLLM's `connect` limits the socket alone; its `pool` limits all of the connecting, a proxy's part included.
+            request.extensions["timeout"] = {"connect": limit} if proxy is None else {"connect": limit, "pool": limit}
+        retold = next((teller for end, teller in EVENTS.items() if request.url.path.endswith(end)), None)
+        if retold is not None:
+            request.headers["accept-encoding"] = "identity"
+        try:
+            response = await inner(self, request)
+        except httpx.HTTPError as error:
+            if passage is not None and proxy is not None:
+                note(passage, blamed(error, proxy), httpx)
+            raise
+        if passage is not None and (failed := passed_on(request, response, proxy)):
+            await response.aclose()
+            note(passage, failed, httpx)
+        if 300 <= response.status_code < 400:
+            response.headers.pop("location", None)
+        elif response.status_code == 422:
+            response.status_code = 400
+        if retold is not None and response.status_code == 200:
+            kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind == "text/event-stream":
+                _tell_again(response, events, retold())
+            elif kind == "application/json" and STREAMED.search(request.content):
+                _tell_again(response, complete, retold())
+        return response
+
+    transport.handle_async_request = handle_async_request
+
+
+def _lead(transport: Any) -> None:
+    """Make the transport use the proxy and the certificates of the target that asks: it takes them in no other way."""
+
+    async def proxy_of_context(self: Any, request: Any) -> str | None:  # noqa: ARG001 - a method
+        _, proxy = passage_to(request.url.host)
+        return proxy.url if proxy is not None else None
+
+    def trusted(self: Any) -> Any:
+        passage = PASSAGE.get()
+        return passage.tls if passage is not None else self.__dict__.get("_ssl_verify")
+
+    transport._get_proxy_settings = proxy_of_context  # noqa: SLF001
+    transport._ssl_verify = property(trusted, lambda self, given: self.__dict__.update(_ssl_verify=given))  # noqa: SLF001
+
+
+def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
+    """Return the classes of a normalized response's body: a stream of events, and a whole answer."""
+
+    class RetoldStream(httpx.AsyncByteStream):
+        """A normalized stream of events; the end of the body is not waited for."""
+
+        def __init__(self, stream: Any, retold: Retold, packed: Unpacker | None) -> None:
+            self._stream = stream
+            self._retold = retold
+            self._packed = packed
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            retold = self._retold
+            async with aclosing(aiter(self._stream)) as pieces:
+
+                async def read() -> bytes:
+                    piece = made = b""
+                    try:
+                        while not made and (piece := await anext(pieces, b"")):
+                            made = self._packed.feed(piece) if self._packed else piece
+                    except UnreadableBody:
+                        raise httpx.ReadError("garbled") from None
+                    except httpx.HTTPError:
+                        if not retold.heard.finished:
+                            raise
+                    return made
+
+                rest, more = Rest(read, retold.heard), True
+                while more:
+                    piece = await (rest.read() if retold.heard.finished else read())
+                    more = bool(piece)
+                    yield retold.feed(piece)
+                if retold.cut:
+                    raise httpx.ReadError("cut")
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    class RetoldAnswer(RetoldStream):
+        """A whole answer in place of a stream, turned into a stream."""
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            body = bytearray()
+            async with aclosing(aiter(self._stream)) as pieces:
+                async for piece in pieces:
+                    body += self._packed.feed(piece) if self._packed else piece
+                    if len(body) > MAX_WHOLE:
+                        raise httpx.ReadError("too large")
+            yield self._retold.complete(bytes(body))
+
+    return RetoldStream, RetoldAnswer
+
+
+def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
+    """Give a response its normalized body. A response of an unknown content encoding is left unchanged."""
+    try:
+        packed = unpacker(response.headers.get("content-encoding", ""), MAX_UNPACKED_BYTES)
+    except UnreadableBody:
+        return
+    for name in ("content-encoding", "content-length"):
+        response.headers.pop(name, None)
+    response.headers["content-type"] = "text/event-stream"
+    response.stream = body(response.stream, teller, packed)
+    if (streams_read := STREAMS.get()) is not None:
+        streams_read.append(teller)
+
+
+async def library() -> Library:
+    """Return LiteLLM, imported off the loop. ImportError if that fails."""
+    lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import_alone)
+    if lane is None:
+        raise ImportError("litellm")
+    return lane
+
+
+async def library_for(target: str) -> Library:
+    """Return LiteLLM for a question to this target. TargetDenied if it cannot be imported."""
+    try:
+        return await library()
+    except ImportError:
+        raise TargetDenied(target, "no_library") from None
+
+
+async def ready() -> None:
+    """Wait until LiteLLM is imported, or the import failed: a question then raises the error."""
+    with suppress(ImportError):
+        await library()
+
+
+async def warm() -> None:
+    """Import LiteLLM, and make one mock call, which does the work that it puts off until the first call."""
+    lane = await library()
+    messages = [{"role": "user", "content": "."}]
+    stream = await lane.acompletion(model="openai/gpt-4o", messages=messages, stream=True, mock_response=".", api_key="none")
+    async for _ in stream:
+        pass
+    # A million objects that stay: the garbage collector would stand still over them for 0.2 s every few hundred answers.
+    gc.freeze()
+
+
+async def close() -> None:
+    """Close the connections that LiteLLM keeps for the whole process, if it was imported at all."""
+    litellm: Any = sys.modules.get("litellm")
+    if litellm is None or not hasattr(litellm, "close_litellm_async_clients"):
+        return
+    try:
+        await litellm.close_litellm_async_clients()
+    finally:
+        # Also when this was cancelled, or another thread asked meanwhile: a closed client left there would fail every later question.
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        if (session := litellm.aclient_session) is not None:
+            await session.aclose()
+        made = cast("dict[str, Any]", vars(litellm))
+        if (client := made.pop("module_level_aclient", None)) is not None:  # another is made when one is wanted
+            await client.close()
