@@ -214,6 +214,13 @@ def _acted(request: Request, action: str, **what: str) -> None:
 def pages(admin: Operations, route: type[APIRoute]) -> APIRouter:
     """The pages, as routes of this class: who may see them is asked there."""
     router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSED, route_class=route)
+    for add in (_states, _targets, _requests, _edits, _returns, _drills):
+        add(admin, router)
+    return router
+
+
+def _states(admin: Operations, router: APIRouter) -> None:
+    """Add the pages that show what serves, how the last hour went, and what it has cost."""
 
     @router.get("/config", response_model=dict[str, Any])
     async def config() -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -241,6 +248,16 @@ def pages(admin: Operations, route: type[APIRoute]) -> APIRouter:
         reports, now = await admin.hours(), time.time()
         return await admin.page(lambda: summed_hour(reports, now))
 
+    @router.get("/spend", response_model=dict[str, Any])
+    async def spend() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Cost of answers since the workers that run began, by route, by target and by caller, and what prompt caches saved."""
+        reports = await admin.spend()
+        return await admin.page(lambda: summed(reports))
+
+
+def _targets(admin: Operations, router: APIRouter) -> None:
+    """Add the pages of the targets: how each fares, and where an operator puts it."""
+
     @router.get("/targets", response_model=dict[str, Any])
     async def targets() -> Response:  # pyright: ignore[reportUnusedFunction]
         """Health of each target, over all workers."""
@@ -261,11 +278,9 @@ def pages(admin: Operations, route: type[APIRoute]) -> APIRouter:
         await admin.place(name, wanted.state)
         return {"name": name, "state": wanted.state}
 
-    @router.get("/spend", response_model=dict[str, Any])
-    async def spend() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Cost of answers since the workers that run began, by route, by target and by caller, and what prompt caches saved."""
-        reports = await admin.spend()
-        return await admin.page(lambda: summed(reports))
+
+def _requests(admin: Operations, router: APIRouter) -> None:
+    """Add the pages of the requests that were asked last."""
 
     @router.get("/requests", response_model=dict[str, Any])
     async def requests(  # pyright: ignore[reportUnusedFunction]
@@ -283,12 +298,9 @@ def pages(admin: Operations, route: type[APIRoute]) -> APIRouter:
             raise HTTPException(404, "no such request is remembered: each worker keeps its last 1,000")
         return dict(found)
 
-    _edits(admin, router)
-    return router
-
 
 def _edits(admin: Operations, router: APIRouter) -> None:
-    """Add the pages about edits of the files: what they mean, and whether they serve."""
+    """Add the pages about edits of the files: what they mean, and that they are read now."""
 
     @router.post("/reload", responses={409: {"description": "Nothing to read"}, 422: {"description": "It cannot be served"}})
     async def reload(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
@@ -324,6 +336,10 @@ def _edits(admin: Operations, router: APIRouter) -> None:
             }
         )
 
+
+def _returns(admin: Operations, router: APIRouter) -> None:
+    """Add the way back to what served before an edit."""
+
     @router.post("/return", responses={409: {"description": "Nothing served before"}, 422: {"description": "It cannot be served any more"}})
     async def returned(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         """Serve again what served before the newest edit.
@@ -340,6 +356,10 @@ def _edits(admin: Operations, router: APIRouter) -> None:
             raise HTTPException(422, [one.as_json() for one in error.complaints]) from None
         workers = {str(one["pid"]): one["generation"] for one in reports}
         return {"generation": admin.live.generation.digest, "workers": workers, "silent": silent}
+
+
+def _drills(admin: Operations, router: APIRouter) -> None:
+    """Add the page that plays drills."""
 
     @router.post("/drills", response_model=dict[str, Any])
     async def drills(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
