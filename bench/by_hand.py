@@ -24,7 +24,8 @@ from router.generation import Carryover, build
 from router.journal.log import JsonLines
 from router.server import Door, application
 from router.targets import Connections
-from router.targets.connections import Connection, ConnectionPool
+from router.targets.connection import Connection
+from router.targets.connections import ConnectionPool
 
 TURNS = 20
 """Turns of the loop after which nothing is left to do."""

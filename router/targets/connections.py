@@ -11,60 +11,32 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import ExitStack, suppress
-from copy import copy
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 import aiohappyeyeballs
-import httptools
 
 from router.config.network import DIRECT, Egress, Proxy, tls_context
 from router.errors import Misfit
-from router.targets.proxy import ProxyFailed, refused
-from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
+from router.targets.connection import Connection, Cut, Key
+from router.targets.proxy import ProxyFailed
 
 log = logging.getLogger("router.targets")
-
 KEPT = 30.0
 """Seconds that an idle connection is kept for the next request: less than servers keep it."""
 EYEBALLS = 0.25
 """Seconds after which the next of a host's addresses is tried too: one that swallows packets must not hide one that answers."""
 FETCH = 3.0
 """Seconds that connecting may take for a plain fetch."""
-MAX_HEAD_BYTES = 64 * 1024
-"""Bytes of a response's status line and headers, with those of every 1xx before it; also of trailers, of a chunk's extension, and of
-all else that gives no body. Counted on arrival: the parser keeps unfinished input, and copies all of it at each read."""
-MAX_UNREAD_BYTES = 256 * 1024
-"""Unread bytes of a body from which on the provider has to wait (backpressure)."""
-SETTLE = 0.5
-"""Seconds to wait in the background for the end of a body, once the answer is complete: ASGI servers (vLLM, SGLang) send it a moment after
-the last event, and a connection whose end was read serves again.
-"""
 CLAIM = 0.02
 """Seconds that a request waits for a connection whose last answer is just ending: less than a new one takes."""
-MAX_UNPACKED_BYTES = 16 * 1024 * 1024
-"""Bytes that one read of a compressed body may become."""
 LENGTH = b"content-length: "
 SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json", "user-agent": "pointsman"}
-
-
 Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Place]]
 """The result of a DNS lookup."""
-
-
-class Cut(Exception):
-    """A response that broke off, or is no HTTP."""
-
-
-class Garbled(Cut):
-    """A body that cannot be unpacked."""
-
-
-Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
-"""Requests of one key share connections: host and port, trusted certificates, proxy with its credentials."""
 MAX_CONTEXTS = 16
 """TLS contexts that are kept: one for each CA bundle in use, and a few that edits left behind. One takes 10 ms and half a megabyte."""
 
@@ -154,7 +126,7 @@ class Connections:
         proxy_tls = self.tls(self._egress) if proxy.tls else None
         return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
 
-    async def ask(self, endpoint: Endpoint, body: bytes) -> "Connection":
+    async def ask(self, endpoint: Endpoint, body: bytes) -> Connection:
         """Send a request, and return its connection, which the caller releases.
 
         Raises OSError, TimeoutError, ssl.SSLError or ProxyFailed if no connection could be made.
@@ -164,7 +136,7 @@ class Connections:
         connection.ask(_request(endpoint, body))
         return connection
 
-    async def answered(self, endpoint: Endpoint, body: bytes) -> "Connection":
+    async def answered(self, endpoint: Endpoint, body: bytes) -> Connection:
         """Send a request, and return its connection once status and headers are here. Raises OSError or Cut if none come.
 
         A server may close a kept connection in the moment in which it is used. If no byte of an answer came, the request is sent once
@@ -232,7 +204,7 @@ class ConnectionPool:
         """Tasks that read in the background."""
         self._closed = False
 
-    async def opened(self, endpoint: Endpoint) -> "Connection":
+    async def opened(self, endpoint: Endpoint) -> Connection:
         """Open a new connection to an endpoint."""
         if endpoint.proxy is not None:
             connection = await self._through(endpoint, endpoint.proxy)
@@ -242,7 +214,7 @@ class ConnectionPool:
         connection.pool, connection.key = self, endpoint.key
         return connection
 
-    async def _through(self, endpoint: Endpoint, proxy: Proxy) -> "Connection":
+    async def _through(self, endpoint: Endpoint, proxy: Proxy) -> Connection:
         """Open a connection to a proxy that passes requests on, or a tunnel through it. Raises ProxyFailed if the proxy is to blame."""
         until = asyncio.get_running_loop().time() + endpoint.connect
         try:
@@ -259,7 +231,7 @@ class ConnectionPool:
         async with asyncio.timeout_at(until):
             return await _secured(transport, endpoint)
 
-    async def claimed(self, key: Key) -> "Connection | None":
+    async def claimed(self, key: Key) -> Connection | None:
         """Return a connection whose last answer ends within CLAIM seconds; each is waited for by one request."""
         settling = self._settling.get(key)
         if not settling:
@@ -267,20 +239,20 @@ class ConnectionPool:
         await asyncio.wait([settling.pop().settled], timeout=CLAIM)
         return self.waiting(key)
 
-    def settle(self, connection: "Connection") -> None:
+    def settle(self, connection: Connection) -> None:
         """Note a connection whose answer has not reached its end yet."""
         if self._closed:
             connection.close()
         else:
             self._settling.setdefault(connection.key, []).append(connection)
 
-    def settled(self, connection: "Connection") -> None:
+    def settled(self, connection: Connection) -> None:
         """Forget a settling connection: the end of its answer has come, or will not come."""
         settling = self._settling.get(connection.key, [])
         if connection in settling:
             settling.remove(connection)
 
-    def waiting(self, key: Key) -> "Connection | None":
+    def waiting(self, key: Key) -> Connection | None:
         """Return an idle connection that is still usable."""
         idle = self._idle.get(key)
         while idle:
@@ -289,7 +261,7 @@ class ConnectionPool:
                 return connection
         return None
 
-    async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> "Connection":
+    async def _open(self, host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
         loop = asyncio.get_running_loop()
         sock = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType]
             await self._found(host, port), happy_eyeballs_delay=EYEBALLS, interleave=1
@@ -315,7 +287,7 @@ class ConnectionPool:
         if not lookup.cancelled():
             lookup.exception()  # all who waited for it may have gone
 
-    def keep(self, connection: "Connection") -> None:
+    def keep(self, connection: Connection) -> None:
         """Keep a connection for the next request."""
         if self._closed:
             connection.close()
@@ -364,7 +336,7 @@ class ConnectionPool:
         await asyncio.gather(*(connection.gone() for connection in idle))
 
 
-async def _answered(connection: "Connection") -> None:
+async def _answered(connection: Connection) -> None:
     """Wait for a connection's answer to begin; release the connection on every other way out."""
     begun = False
     try:
@@ -388,7 +360,7 @@ def _blamed(error: OSError | Cut) -> ProxyFailed:
             return ProxyFailed("proxy_connection")
 
 
-async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> "Connection":
+async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> Connection:
     """Return a connection to the endpoint itself, over TLS in a tunnel."""
     loop = asyncio.get_running_loop()
     with ExitStack() as undo:
@@ -405,265 +377,3 @@ async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> "Connection
 
 def _request(endpoint: Endpoint, body: bytes) -> bytes:
     return b"%b%d\r\n\r\n%b" % (endpoint.head, len(body), body)
-
-
-class Connection(asyncio.Protocol):
-    """A connection, and the response that comes on it."""
-
-    pool: ConnectionPool
-    key: Key
-    kept = 0.0
-    """Loop time at which the connection last became idle."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.status = 0
-        self.headers: dict[str, str] = {}
-        self._waiter: asyncio.Future[None] | None = None
-        self._lost = self.loop.create_future()
-        self._over = True
-        self._again = False
-        """True if the server takes another request on this connection."""
-        self._error: Exception | None = None
-        self._pieces: list[bytes] = []
-        self._found: list[bytes] = []
-        """The pieces of the body that the parser finds in one read."""
-        self.on_body = self._found.append  # the parser's callback: a method of ours would be a call for each piece
-        self._waiting = 0
-        self._paused = False
-        self.fresh = True
-        """True during the first request on this connection."""
-        self.heard = False
-        """True once a byte came since the request was sent."""
-        self.settled = self.loop.create_future()
-        """Done when the end of an answer came, or nobody waits for it any more."""
-        self._settling: asyncio.TimerHandle | None = None
-        """Timer that aborts the background wait for the end."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport of the new connection."""
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
-
-    def ask(self, request: bytes) -> None:
-        """Send a request."""
-        self._parser = httptools.HttpResponseParser(self)
-        self.fresh = self.status == 0
-        self.heard = False
-        self.status = 0
-        self.headers = {}
-        self._loose = 0
-        """Bytes that came since the last of them gave a head or a piece of the body."""
-        self._head = 0
-        self._over = self._again = False
-        self._unpacker = None
-        self._transport.write(request)
-
-    async def tunnelled(self, request: bytes) -> asyncio.Transport:
-        """Ask a proxy for a tunnel, and return the transport through it.
-
-        Raises ProxyFailed if the proxy refuses, OSError or Cut if it does not answer, or sends more than a head;
-        the connection is then closed.
-        """
-        with ExitStack() as undo:
-            undo.callback(self._transport.abort)
-            self.ask(request)
-            await self.answered()
-            if self.status // 100 != 2:
-                raise refused(self.status)
-            if self._pieces or self._error is not None:
-                raise Cut  # whoever speaks TLS is spoken to first
-            undo.pop_all()
-        return self._transport
-
-    @property
-    def content_type(self) -> str:
-        """Return the content type of the body, without its parameters."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-    async def answered(self) -> None:
-        """Wait for the status and the headers. Raises OSError or Cut if none come."""
-        while not self.status:
-            if self._error is not None:
-                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
-            await self._wait()
-
-    async def read(self) -> bytes:
-        """Return the next bytes of the body, once some are here; empty at its end. Raises OSError or Cut if it broke off."""
-        while not self._pieces:
-            if self._over:
-                return b""
-            if self._error is not None:
-                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
-            await self._wait()
-        return self.taken()
-
-    def taken(self) -> bytes:
-        """Return the bytes of the body that are here, perhaps none."""
-        data = b"".join(self._pieces)
-        del self._pieces[:]
-        self._waiting = 0
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
-        return data
-
-    def arrival(self) -> asyncio.Future[None] | None:
-        """Return a future that is done once `read` returns at once; None if it does so now. One is waited for at a time."""
-        if self._pieces or self._over or self._error is not None:
-            return None
-        self._waiter = self.loop.create_future()
-        return self._waiter
-
-    async def _wait(self) -> None:
-        self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def release(self) -> None:
-        """Keep the connection for the next request, or close it if this answer is not over."""
-        if self._over and self._again and not self._pieces and self._error is None:
-            self.pool.keep(self)
-        else:
-            self._transport.abort()
-
-    def settle(self) -> None:
-        """Read the little that follows a complete answer in the background, then keep the connection."""
-        self._pieces.clear()
-        self._waiting = 0
-        if self._over or self._error is not None:
-            self.release()
-            return
-        self.settled = self.loop.create_future()
-        self._settling = self.loop.call_later(SETTLE, self._transport.abort)
-        self.pool.settle(self)
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
-
-    def _settle_down(self) -> None:
-        """End the background wait: the end of the answer has come, or will not come."""
-        if self._settling is not None:
-            self._settling.cancel()
-            self._settling = None
-            self.pool.settled(self)
-            self._pieces.clear()
-            self.release()
-        if not self.settled.done():
-            self.settled.set_result(None)
-
-    @property
-    def usable(self) -> bool:
-        """Return whether a request may be sent on this connection."""
-        return self._error is None and not self._transport.is_closing()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._transport.close()
-
-    async def gone(self) -> None:
-        """Wait until the connection is closed, for at most 1 s: a server may never confirm it."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                await self._lost
-
-    # Callbacks of the socket.
-
-    def data_received(self, data: bytes) -> None:
-        """Parse the bytes of one read, and apply the bounds and backpressure."""
-        if self._over:
-            self._fail(Cut())  # nobody asked for this
-            return
-        self.heard = True
-        size = len(data)
-        self._loose += size
-        failed: Exception | None = None
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade, Cut) as error:
-            # What is raised while it parses arrives as the parser's own error.
-            failed = Garbled() if isinstance(error.__context__, UnreadableBody) else Cut()
-        if self._found:
-            self._loose = 0
-            if self._unpacker is None:
-                self._pieces += self._found
-                self._waiting += size
-            else:
-                self._unpack(self._unpacker)
-            del self._found[:]
-        if failed is not None:
-            self._fail(failed)
-        if self._loose > MAX_HEAD_BYTES and not self._over:
-            self._fail(Cut())
-        if self._settling is not None:
-            if self._over or self._error is not None:
-                self._settle_down()
-            elif self._waiting > MAX_UNREAD_BYTES:
-                self._transport.abort()  # this is more than an end
-        if self._waiting > MAX_UNREAD_BYTES and not self._paused and not self._over:
-            self._paused = True
-            self._transport.pause_reading()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _unpack(self, unpacker: Unpacker) -> None:
-        """Add what was found of a packed body, as far as it can be unpacked. What cannot is no end of an answer."""
-        for packed in self._found:
-            try:
-                piece = unpacker.feed(packed)
-            except UnreadableBody:
-                piece, error = b"", Garbled()
-            else:
-                error = Cut() if self._waiting + len(piece) > MAX_UNPACKED_BYTES else None
-            if error is not None:
-                self._over = False
-                self._fail(error)
-                return
-            if piece:
-                self._pieces.append(piece)
-                self._waiting += len(piece)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Record the end of the connection, which also ends a body of undeclared length."""
-        if self._error is None:
-            if self.status and not self._over and not {"content-length", "transfer-encoding"} & self.headers.keys():
-                self._over = True
-            self._error = exc or (Cut() if self.status else ConnectionResetError())
-        if not self._lost.done():
-            self._lost.set_result(None)
-        self._settle_down()
-        self._wake()
-
-    def _fail(self, error: Exception) -> None:
-        self._error = self._error or error
-        self._transport.abort()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    # Callbacks of the parser.
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Record a header; trailers are not used."""
-        self._head += len(name) + len(value)
-        if self._head > MAX_HEAD_BYTES:
-            raise Cut
-        if not self.status:
-            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def on_headers_complete(self) -> None:
-        """Record the status once all headers are here; those of a 1xx are dropped."""
-        status = self._parser.get_status_code()
-        if status >= 200:
-            self.status = status
-            self._loose = self._head = 0
-            self._unpacker = unpacker(self.headers.get("content-encoding", ""), MAX_UNPACKED_BYTES)
-        else:
-            self.headers = {}
-
-    def on_message_complete(self) -> None:
-        """Record the end of the response."""
-        self._over = self.status != 0
-        self._again = self._parser.should_keep_alive()

@@ -18,7 +18,8 @@ from router.chat import Json, issued_by, separators
 from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Events, EventStream, OutputWay, Start, Text, Thought, Words
 from router.targets import sse
-from router.targets.connections import Connection, Connections, Cut, Endpoint, Garbled
+from router.targets.connection import Connection, Cut, Garbled
+from router.targets.connections import Connections, Endpoint
 from router.targets.facts import Facts
 from router.targets.learned import Pupil
 from router.targets.options import NO_OPTIONS, Api, Options

@@ -37,16 +37,10 @@ TEXTUAL = frozenset(
     }
 )
 """Providers on whose wires there are no tools, or not for each model. LiteLLM would leave a question's tools out without an error."""
-
-
 KEYED = frozenset({"azure", "openai"})
 """Providers to whom LiteLLM hands on a session key."""
-
-
 AS_ARGUMENTS = ("anthropic/", "anthropic_text/", "bedrock/")
 """Providers to whose requests LiteLLM adds arguments that it does not know. For these it sends `extra_body` as a field of that name."""
-
-
 ITS_OWN = frozenset(
     (
         *("api_key", "api_base", "base_url", "api_version", "timeout", "num_retries", "max_retries", "fallbacks", "headers", "user"),

@@ -15,8 +15,6 @@ from router.targets.speech import BROKEN, REASONS, Speech
 
 THEIRS = ("srvtoolu_", "mcptoolu_")
 """Prefixes of the ids of calls that Anthropic has made and answered itself."""
-
-
 SIGNATURE = "__thought__"
 """The mark in an id before the signature that LiteLLM writes there."""
 

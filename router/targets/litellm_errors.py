@@ -53,12 +53,8 @@ def translated(target: str, error: BaseException) -> TargetError:
 
 
 CERTIFICATE = frozenset({"SSLError", "ClientSSLError"})
-
-
 ANSWERED = frozenset({"APIStatusError", "HTTPStatusError"})
 """Causes of an error that the provider sent. LiteLLM raises the same error for a provider's 408 and 504 as for a limit of its own."""
-
-
 CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "OSError"})
 
 

@@ -22,7 +22,7 @@ from typing import Any, Protocol, cast
 
 from router.chat import Ask
 from router.errors import TargetDenied
-from router.targets.connections import MAX_UNPACKED_BYTES
+from router.targets.connection import MAX_UNPACKED_BYTES
 from router.targets.facts import Facts
 from router.targets.fit import HINTS, NEEDS
 from router.targets.http import MAX_WHOLE, Rest
@@ -105,12 +105,8 @@ class Library:
 
 PASSED = frozenset({"top_k", "min_p", "repetition_penalty"})
 """Parameters that OpenAI does not have: LiteLLM passes on whatever it does not know."""
-
-
 DROPPED = (*(one for one in HINTS if one not in PASSED), *NEEDS, "stop", "reasoning_effort", "max_tokens")
 """Parameters of a question that LiteLLM leaves out where it thinks that the model does not take them."""
-
-
 PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError)
 
 
@@ -170,16 +166,10 @@ def _imported() -> Library:
 
 CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
 """Seconds that a connection may take, for requests of this context: LiteLLM loses its own limit on the way to most providers."""
-
-
 STREAMS: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
 """Normalizers of the streams that are read in this context: they know the provider's finish reason."""
-
-
 EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
 """Endings of the paths whose streams are normalized → the normalizer."""
-
-
 STREAMED = re.compile(rb'"stream"\s*:\s*true')
 """The field that asks for a stream on OpenAI's and Anthropic's wires. Google's wire does so with its path."""
 

@@ -132,18 +132,12 @@ PROVIDERS = frozenset(
     ],
 )
 """Providers that answer chats, by LiteLLM's names. A test holds this against the library's own list."""
-
-
 OWN_CLIENT = "aiohttp_openai"
 """The provider that LiteLLM asks with a client of its own, which takes no proxy and no CA."""
-
-
 REFUSED = {
     "cohere": "LiteLLM cannot stream from it: leave `via` out",
     "cohere_chat": "LiteLLM cannot stream from it: leave `via` out",
 }
-
-
 GOOGLE = frozenset({"vertex_ai", "vertex_ai_beta"})
 """Providers that LiteLLM reaches with Google's own libraries, which it does not require."""
 

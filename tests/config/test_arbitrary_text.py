@@ -14,11 +14,7 @@ from tests.config.written import PROMPT, ROUTES, TARGETS, more, route, target
 from tests.conftest import ROOT
 
 VALID = (ROOT / "routes.yaml").read_text(encoding="utf-8")
-
-
 FILES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in sorted((ROOT / "pipelines").iterdir())}
-
-
 MARKS = st.text(alphabet="{}[]:,-?'\"&*!|>%@`#~$.<= \n\t\r\x00\x85\u2028aZ09é", max_size=12)
 
 
@@ -58,8 +54,6 @@ SLOTS = [
     more("defaults: {timeout: {connect: HERE}, retry: {backoff: HERE}}"),
     "targets: {HERE: {script: demo}}\nroutes: {HERE: {pipeline: chat, targets: [HERE]}}\n",
 ]
-
-
 PIECES = st.lists(
     st.sampled_from(
         ["http://", "https://", "[", "]", ":", "@", "a", "/", "?", "${", "}", "file:", "V", ":-", "$$", "\0", "℀", "9", "s", ".."]

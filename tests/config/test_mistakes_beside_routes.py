@@ -7,11 +7,7 @@ from tests.config.written import PROMPT, WITH_TOOLS, complaints, route, target
 from tests.conftest import WEATHER, Workspace
 
 DEEP = "{{ " + "[" * 300 + "]" * 300 + " }}"
-
-
 BLOCKS = "{% for m in messages %}" * 25 + "{% endfor %}" * 25
-
-
 BESIDE: dict[str, tuple[dict[str, str], str]] = {
     "a pipeline with an unknown step": (
         {"pipelines/chat.yaml": "steps:\n  - histry: {keep: 3}\n"},

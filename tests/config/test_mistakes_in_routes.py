@@ -6,8 +6,6 @@ from tests.config.written import ROUTES, TARGETS, complaints, more, route, targe
 from tests.conftest import Workspace
 
 BOMB = "a: &a [" + "x, " * 9 + "x]\nb: &b [" + "*a, " * 9 + "*a]\nc: &c [" + "*b, " * 9 + "*b]\nd: [*c, *c]\n"
-
-
 IN_ROUTES: dict[str, tuple[str, str]] = {
     # an unknown key
     "an unknown key at the top": (more("serverr: {}"), "routes.yaml:5:1: unknown key `serverr` in `routes.yaml`; did you mean `server`?"),

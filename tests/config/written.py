@@ -7,14 +7,8 @@ from router.errors import ConfigError
 from tests.conftest import Workspace
 
 TARGETS = "targets:\n  a: {script: demo}\n"
-
-
 ROUTES = "routes:\n  m: {pipeline: chat, targets: [a]}\n"
-
-
 WITH_TOOLS = TARGETS + "routes:\n  m: {pipeline: chat, targets: [a], tools: [weather]}\n"
-
-
 PROMPT = "steps:\n  - prompt: chat.j2\n"
 
 

@@ -20,7 +20,8 @@ from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDenied
 from router.events import Text
 from router.targets import openai
-from router.targets.connections import MAX_HEAD_BYTES, MAX_UNREAD_BYTES, Connection, Connections, Cut, trusting
+from router.targets.connection import MAX_HEAD_BYTES, MAX_UNREAD_BYTES, Connection, Cut
+from router.targets.connections import Connections, trusting
 from tests.support.provider import Provider, Reply, text
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n"

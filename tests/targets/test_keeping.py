@@ -12,7 +12,8 @@ from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
 from router.events import Finish, Start, Text
 from router.targets import anthropic, openai
-from router.targets.connections import Connection, Connections, Cut, Endpoint, Garbled
+from router.targets.connection import Connection, Cut, Garbled
+from router.targets.connections import Connections, Endpoint
 from tests.support.provider import DONE, chunk
 from tests.targets import test_anthropic
 from tests.targets.test_openai import HI

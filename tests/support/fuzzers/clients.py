@@ -53,14 +53,8 @@ BODY_KEYS = [
         "trigger",
     ),
 ]
-
-
 ROLES = ("user", "assistant", "system", "tool", "tool-x", "text", "tool-invocation", "dynamic-tool", "output-available", "steering-message")
-
-
 PARTS = json_of(BODY_KEYS, *ROLES, "data:text/plain;base64,aGk=", "data:text/plain,%ff", "data:image/png,", "http://x", "file", "function")
-
-
 SAID: Made = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant", "tool", "system"])},
     optional={
@@ -76,16 +70,12 @@ SAID: Made = st.fixed_dictionaries(
         "toolInvocations": st.lists(PARTS, max_size=2),
     },
 )
-
-
 ASKED: Made = st.fixed_dictionaries(
     {"messages": st.lists(SAID, max_size=3)},
     optional=dict.fromkeys(
         ("model", "stream", "params", "tools", "tool_choice", "stop", "temperature", "max_tokens", "id", "top_p"), PARTS
     ),
 )
-
-
 BODIES = (
     ASKED.map(dumped)
     | PARTS.map(dumped)
@@ -121,11 +111,7 @@ HOPS = st.lists(
     | st.text(max_size=8),
     max_size=5,
 ).map(", ".join)
-
-
 NETWORKS = [ip_network("10.0.0.0/8"), ip_network("::1/128"), ip_network("fe80::/10")]
-
-
 NAMED = st.binary(max_size=40)
 
 
@@ -195,8 +181,6 @@ def credentials_of_callers(borne: list[bytes]) -> None:
 WEB_KEYS = json_of(
     ["keys", "kty", "kid", "use", "alg", "n", "e", "crv", "x", "y", "d"], "RSA", "EC", "OKP", "P-256", "Ed25519", "AQAB", "sig"
 )
-
-
 WEB_KEY = st.fixed_dictionaries(
     {"kty": st.sampled_from(["RSA", "EC", "OKP", "oct", 1])},
     optional=dict.fromkeys(("kid", "use", "alg", "n", "e", "crv", "x", "y"), WEB_KEYS),

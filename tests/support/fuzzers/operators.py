@@ -52,8 +52,6 @@ SPELLED: list[Any] = [
     WebAddress,
     KeyLines,
 ]
-
-
 VALUES = st.lists(
     st.sampled_from(
         [
@@ -105,20 +103,10 @@ def values_of_configurations(kind: Any, text: str) -> None:
 
 
 SHIPPED = (ROOT / "routes.yaml").read_text(encoding="utf-8")
-
-
 PIPELINES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in sorted((ROOT / "pipelines").iterdir())}
-
-
 TOOLS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in sorted((ROOT / "tools").glob("*.py"))}
-
-
 LINES = SHIPPED.splitlines(keepends=True)
-
-
 TYPED = st.text(alphabet="{}[]:,-?'\"&*!|>%@`#~$.<= \n\t\r\x00\x85\u2028aZ09é\ud800", max_size=12)
-
-
 BOMBS = [
     "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c]\n",
     "a: &a [*a]\n",
@@ -153,8 +141,6 @@ def edited(draw: st.DrawFn) -> str:
 
 
 YAML = edited() | st.sampled_from(BOMBS) | TYPED | st.text(max_size=30) | deep("[", "]").map("a: ".__add__) | deep("{a: ", "}")
-
-
 VARIABLES = st.dictionaries(st.sampled_from(["OPENAI_API_KEY", "OLLAMA_URL", "ANTHROPIC_API_KEY"]), VALUES, max_size=3)
 
 

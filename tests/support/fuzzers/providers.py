@@ -14,7 +14,7 @@ from router.config.values import Name
 from router.errors import TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolResult
 from router.targets import anthropic, gemini_reader, http, openai, sse
-from router.targets.connections import MAX_UNPACKED_BYTES, MAX_UNREAD_BYTES, Connection, Cut
+from router.targets.connection import MAX_UNPACKED_BYTES, MAX_UNREAD_BYTES, Connection, Cut
 from router.targets.speech import Speech
 from router.targets.verdict import MAX_WAIT_S, verdict
 from router.wire import WIRES
@@ -62,13 +62,9 @@ def piece_of_openai(delta: Any, finish: Any, usage: Any) -> Any:
 
 
 TOKENS: Made = st.none() | st.integers() | st.floats() | st.sampled_from([10**400, "9"])
-
-
 ARGUMENTS: Made = st.sampled_from(["", "{", "}", '{"a": 1}', '"\\ud83d', "null", "[]", '{"a":"\\ud800"}', "NaN"]) | st.dictionaries(
     st.text(max_size=2), st.text(max_size=2)
 )
-
-
 CALL: Made = st.fixed_dictionaries(
     {},
     optional={
@@ -79,24 +75,16 @@ CALL: Made = st.fixed_dictionaries(
         ),
     },
 )
-
-
 DELTA: Made = st.fixed_dictionaries(
     {}, optional={"content": WORDS, "reasoning_content": WORDS, "tool_calls": st.lists(CALL, max_size=3), "refusal": WORDS}
 )
-
-
 CHUNK: Made = st.builds(
     piece_of_openai,
     DELTA,
     st.sampled_from([None, None, None, "stop", "tool_calls", "length", "content_filter", "made up"]),
     st.none() | st.fixed_dictionaries({}, optional=dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), TOKENS)),
 )
-
-
 RAW = deep('{"choices":', "}") | deep("[", "]") | st.sampled_from(["[DONE]", "", "{", '{"error": {"code": 429}}', "null", "[]", "1e400"])
-
-
 FRAMES = st.lists(CHUNK.map(dumped) | OPENAI.map(dumped) | RAW.map(str.encode) | st.binary(max_size=12), max_size=8)
 
 
@@ -116,8 +104,6 @@ ANTHROPIC_DELTA = st.fixed_dictionaries(
         "stop_reason": st.sampled_from([None, "end_turn", "tool_use", "refusal", "pause_turn", ""]),
     },
 )
-
-
 BLOCK: Made = st.fixed_dictionaries(
     {"type": st.sampled_from(["text", "thinking", "tool_use", "server_tool_use", ""])},
     optional={
@@ -128,11 +114,7 @@ BLOCK: Made = st.fixed_dictionaries(
         "input": OPENAI,
     },
 )
-
-
 COUNTED: Made = st.fixed_dictionaries({}, optional={"input_tokens": TOKENS, "output_tokens": TOKENS, "cache_read_input_tokens": TOKENS})
-
-
 ANTHROPIC: Made = st.fixed_dictionaries(
     {
         "type": st.sampled_from(
@@ -176,8 +158,6 @@ PIECE: Made = st.fixed_dictionaries(
         "willContinue": st.booleans(),
     },
 )
-
-
 GOOGLES_CALL: Made = st.fixed_dictionaries(
     {},
     optional={
@@ -188,8 +168,6 @@ GOOGLES_CALL: Made = st.fixed_dictionaries(
         "willContinue": st.booleans(),
     },
 )
-
-
 PART: Made = st.fixed_dictionaries(
     {},
     optional={
@@ -200,8 +178,6 @@ PART: Made = st.fixed_dictionaries(
         "executableCode": OPENAI,
     },
 )
-
-
 CANDIDATE: Made = st.fixed_dictionaries(
     {},
     optional={
@@ -210,11 +186,7 @@ CANDIDATE: Made = st.fixed_dictionaries(
         "index": st.sampled_from([0, 1, None]),
     },
 )
-
-
 TOKENS_OF_GOOGLE = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cachedContentTokenCount", "toolUsePromptTokenCount")
-
-
 GOOGLE: Made = st.fixed_dictionaries(
     {},
     optional={
@@ -317,8 +289,6 @@ HTTP = [
     b"\x1f\x8b\x08\0\0\0\0\0\0\xff",
     b"0\r\nx: y\r\n",
 ]
-
-
 RESPONSES = chopped(st.lists(st.sampled_from(HTTP) | st.binary(max_size=8), max_size=14).map(b"".join))
 
 
@@ -355,8 +325,6 @@ HEADER_NAMES = [
     "x-ratelimit-remaining-requests",
     "anthropic-ratelimit-tokens-reset",
 ]
-
-
 TOLD = st.sampled_from(
     ["0", "9" * 40, "1e9", "-1", "inf", "6m0s", "20ms", "2026-11-23T00:00:00Z", "Mon, 23 Nov 2026 00:00:00 GMT"]
 ) | st.text(max_size=30)

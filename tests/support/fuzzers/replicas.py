@@ -30,20 +30,10 @@ from tests.support.fuzzers.strategies import WORDS, Made, deep, dumped, json_of
 from tests.wire.readers import HEADING, READERS
 
 NUMBER: Made = st.sampled_from([0, 1, -1, 0.5, 1e300, math.inf, math.nan, 10**400, True, None, "1"])
-
-
 COUNTS: Made = st.none() | st.lists(st.integers(-1, 5) | NUMBER, max_size=3)
-
-
 TRIES: Made = st.lists(st.tuples(WORDS, st.sampled_from(["ok", "error", ""]), NUMBER, NUMBER, NUMBER, NUMBER), max_size=2)
-
-
 PLACE: Made = st.sampled_from(["", "hit", "miss", "shared", "bypass", "made up", None])
-
-
 FLAT: Made = json_of(["a"], leaves=4)
-
-
 WRITTEN: Made = st.one_of(
     WORDS,
     st.tuples(st.just("thought"), WORDS),
@@ -55,11 +45,7 @@ WRITTEN: Made = st.one_of(
     st.tuples(st.just("failure"), WORDS, WORDS, TRIES),
     json_of(["a"], "thought", "input", "call", "result", "start", "finish", "failure", "stop", "ok", leaves=20),
 )
-
-
 START, END = ("start", "a", "m", (), None, "miss", None), ("finish", "stop", (1, 2), (), "miss")
-
-
 KEPT: Made = (
     st.lists(WRITTEN, max_size=5).map(lambda events: dumped([3, *events]))
     | st.lists(WRITTEN, max_size=5).map(lambda events: dumped([3, START, *events, END]))
@@ -100,8 +86,6 @@ def answers_that_were_kept(data: bytes) -> None:
 
 
 HEADING_FIELDS = ("request_id", "message_id", "model", "created", "wants_usage", "min_client")
-
-
 TOLD_BEFORE: Made = st.fixed_dictionaries(
     {
         "request_id": WORDS,
@@ -113,8 +97,6 @@ TOLD_BEFORE: Made = st.fixed_dictionaries(
     },
     optional={"added": WORDS},
 )
-
-
 HEADS: Made = st.tuples(
     st.sampled_from([1, 1, True, 2, "1"]),
     st.sampled_from([*WIRES, "made up", None, ()]),
@@ -145,8 +127,6 @@ QUESTIONS: Made = json_of(
         optional={"id": FLAT, "last": FLAT, "target": st.just("a") | FLAT, "state": st.sampled_from(["auto", "drain", "open"]) | FLAT},
     )
 )
-
-
 LINE: Made = QUESTIONS.map(dumped) | st.binary(max_size=30) | deep("[", "]").map(str.encode) | deep('{"ask":', "}").map(str.encode)
 
 

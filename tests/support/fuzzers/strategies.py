@@ -9,8 +9,6 @@ from typing import Any
 from hypothesis import strategies as st
 
 Fuzzer = Callable[[], None]
-
-
 Made = st.SearchStrategy[Any]
 
 
