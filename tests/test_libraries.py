@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 
 import pytest
@@ -349,6 +350,7 @@ def _called(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
 
 
+@cache
 def ours() -> dict[str, ast.Module]:
     """Return our files, parsed."""
     return {path.relative_to(ROOT).as_posix(): tree(path) for path in sorted((ROOT / "router").rglob("*.py"))}

@@ -4,6 +4,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -72,10 +73,10 @@ class Line(NamedTuple):
         return self.text.strip().partition("\n")[0].rstrip()
 
 
-def _modules() -> Iterator[tuple[Path, ast.Module]]:
-    for path in ROOMS:
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            yield file.relative_to(ROOT), ast.parse(file.read_text(encoding="utf-8"))
+@cache
+def _modules() -> list[tuple[Path, ast.Module]]:
+    files = [file for path in ROOMS for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    return [(file.relative_to(ROOT), ast.parse(file.read_text(encoding="utf-8"))) for file in files]
 
 
 def _is_text(node: ast.stmt) -> bool:
