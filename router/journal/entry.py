@@ -207,8 +207,11 @@ class Entry:
                 self.tools.append(Run(granted, call_id, time.monotonic() - seconds, seconds, is_error=is_error))
             case Finish(reason, _, attempts):
                 self.outcome, self.attempts = reason, attempts
-                if own := [one for one in attempts if not one.route]:
-                    self.target = own[-1].target  # another may have gone on where the one that began broke off
+                if attempts:
+                    last = attempts[-1]  # another may have gone on where the one that began broke off
+                    if last.route:  # a tool's answer was the last
+                        last = next((one for one in reversed(attempts) if not one.route), last)
+                    self.target = last.target
             case Failure(code, _, attempts):
                 self.outcome, self.attempts = code, attempts or self.attempts
             case _:
@@ -291,7 +294,7 @@ class Entry:
     @property
     def overhead(self) -> float | None:
         """Seconds until the first target began to speak, without its own; None where others were waited for before it."""
-        first = next((one.first for one in self.attempts if not one.route), None)
+        first = self.attempts[0].first if self.attempts else None
         if self.opened is None or first is None:
             return None
         return max(0.0, self.opened - self.began - first)
@@ -391,12 +394,15 @@ class Entry:
 
 def _seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> Iterable[Seam]:
     """Return the places in the answer's text where another target went on. `tried`: the attempts of each model call; `texts`: characters of each."""
-    own = (attempts for attempts in tried if not any(one.route for one in attempts))
-    for call, attempts in enumerate(own):
-        spoke = [one for one in attempts if one.first is not None]
-        for broken, joined in pairwise(spoke):
-            if broken.said:
-                yield Seam(sum(texts[:call]) + broken.said, broken.target, joined.target)
+    call = 0
+    for attempts in tried:
+        if attempts and attempts[0].route:
+            continue  # a tool asked them
+        if len(attempts) > 1:
+            for broken, joined in pairwise(one for one in attempts if one.first is not None):
+                if broken.said:
+                    yield Seam(sum(texts[:call]) + broken.said, broken.target, joined.target)
+        call += 1
 
 
 def dollars(cost: float | None) -> float | None:
