@@ -242,7 +242,7 @@ class Chat:
                         model=wanted.ask.model,
                         created=int(time.time()),
                         wants_usage=wanted.wants_usage,
-                        min_client=server.ui.min_client,
+                        min_client=request.min_client or server.ui.min_client,
                         asked=wanted.repeated,
                     )
                     total = route.declared.timeout.total
@@ -254,7 +254,7 @@ class Chat:
                         circumstances=admissions.circumstances(route),
                         cache=request.cache(wanted.ask.fields) if fault is None else UNSHARED,
                         fault=fault,
-                        approvable=reply.wire.approvals and server.ui.min_client != "5.0",
+                        approvable=reply.wire.approvals and heading.min_client != "5.0",
                         until=time.monotonic() + total,
                         tried=entry.tried,
                     )
