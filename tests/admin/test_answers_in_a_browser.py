@@ -117,6 +117,14 @@ ESSAY: list[dict[str, Any] | None] = [
     piece("finish", None),
     FINISH,
 ]
+CHANGE: list[dict[str, Any] | None] = [
+    {"type": "tool-input-available", "toolCallId": "c8", "toolName": "updateDocument", "input": {"id": "d-c1"}},
+    piece("clear", None, "c8"),
+    piece("textDelta", "Changed.", "c8"),
+    piece("finish", None, "c8"),
+    {"type": "tool-output-available", "toolCallId": "c8", "output": {"id": "d-c1", "title": "An essay", "kind": "text"}},
+    FINISH,
+]
 REST: list[dict[str, Any] | None] = [
     *begun("code", "A program", "c2"),
     piece("codeDelta", "print(", "c2"),
@@ -163,6 +171,17 @@ async def test_document_is_shown_beside_the_chat_while_it_is_written(workspace: 
         await tab.open(f"{client.base}/")
         await tab.run("document.querySelectorAll('.artifact-card')[0].click()")
         await tab.until("document.querySelector('.document strong')?.textContent === 'flow'")
+
+
+async def test_document_that_a_later_answer_changes_keeps_its_name(workspace: Workspace) -> None:
+    """Its parts begin with `clear` and have no title; the call's result has it. Both versions stand in the chat."""
+    async with serving(quiet(workspace).build()) as client, speaking(client, [[one for one in ESSAY if one], CHANGE]) as tab:
+        for count in (1, 2):
+            await ask(tab, "Write")
+            await tab.until(ANSWERED.format(count))
+        await tab.until("document.querySelector('.document .markdown')?.textContent.trim() === 'Changed.'")
+        names = await tab.run("[...document.querySelectorAll('.artifact-card strong')].map(one => one.textContent)")
+        assert names == ["An essay", "An essay"]
 
 
 async def test_document_opens_on_a_narrow_screen_only_when_it_is_asked_for(workspace: Workspace) -> None:

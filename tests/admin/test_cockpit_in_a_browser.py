@@ -142,7 +142,7 @@ async def test_cockpit_is_worked_by_keyboard_alone(workspace: Workspace) -> None
 
 
 async def test_cockpit_keeps_nothing_of_what_it_showed(workspace: Workspace) -> None:
-    """After 200 looks at a list that is full it has as many elements as before, and no more memory. tests/endurance/page.py looks for an hour."""
+    """After 200 looks at a list that is full it has as many elements as before, and no more memory."""
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, opened(client) as tab:
         await open_cockpit(tab, client)
         await tab.until("document.querySelector('.way')")

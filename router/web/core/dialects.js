@@ -123,7 +123,7 @@ function uiChunk(chunk, into) {
     case "tool-output-available":
       if (chunk.preliminary) return void (tool(into, chunk.toolCallId).progress = chunk.output);
       tool(into, chunk.toolCallId).output = chunk.output;
-      return;
+      return entitled(into, chunk.toolCallId, chunk.output);
     case "tool-output-error":
       tool(into, chunk.toolCallId).error = chunk.errorText;
       return;
@@ -176,6 +176,18 @@ function artifactChunk({ type, id = "", data }, into) {
   else {
     part.kind = REPLACING[/** @type {keyof typeof REPLACING} */ (type)];
     part.content = text;
+  }
+}
+
+/**
+ * Name a document after its call's result. A call that changes a document of an earlier answer names it there alone.
+ * @param {Draft} into
+ * @param {string} call
+ * @param {any} output
+ */
+function entitled(into, call, output) {
+  for (const part of into.parts) {
+    if (part.type === "artifact" && part.call === call && !part.title && typeof output?.title === "string") part.title = output.title;
   }
 }
 
