@@ -372,6 +372,7 @@ class Chat:
                     if recording is None or not name.startswith("resp_"):
                         raise UnknownResponse
                     entry.route = recording.entry.route
+                    reply.resumed = recording.heading.request_id if request.method == "GET" else ""
                     if cancel:
                         entry.outcome = "stop_asked"
                         await self._cancel(key, recording, generation)
@@ -469,6 +470,7 @@ class Chat:
                         await reply.empty(200 if chat is None else 204)
                         return
                     reply.wire = WIRES[named] if named else recording.wire
+                    reply.resumed = recording.heading.request_id
                     entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
                     sink = Streamed(reply, recording.heading, generation.server.keep_alive)
                     async with Presence(request.receive) as presence:

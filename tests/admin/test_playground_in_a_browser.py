@@ -103,18 +103,23 @@ async def test_image_that_is_pasted_reaches_the_provider(workspace: Workspace) -
 
 
 async def test_answer_is_found_again_after_the_page_is_loaded_anew(workspace: Workspace) -> None:
-    """The conversation stays in the tab, and the answer goes on from its start."""
-    lines = [{"text": "The first half. "}, {"pause": "1s"}, {"text": "The second half."}]
-    more = "server: {resume: {grace: 5m}}\n"
-    workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", more=more))
+    """The conversation stays in the tab, the answer goes on from its start, and its timeline is that of the request that asked for it."""
+    first = [{"text": "The first half. "}, {"pause": "1s"}, {"fail": "down"}]
+    targets = f"a: {{script: {json.dumps(first)}}}\nb: {{script: [{{text: The first half. The second half.}}]}}"
+    workspace.write("routes.yaml", routes(targets, "targets: [a, b]", "server: {resume: {grace: 5m}}\n"))
     async with serving(workspace.build()) as client, opened(client) as tab:
         await ask(tab, "Hi there")
         await tab.sees("The first half.")
         await tab.open(f"{client.base}/")
         await tab.sees("Hi there")
-        await tab.sees("The first half. The second half.")
         await tab.until(ANSWERED.format(1))
+        await tab.until("document.querySelector('.answer .seam')")
+        said = "document.querySelector('.answer .markdown').textContent.replace(/\\s+/g, ' ').trim()"
+        assert await tab.run(said) == "The first half. The second half."
         assert await tab.run("document.querySelector('.answer .error')") is None
+        await tab.click("#panel")
+        await tab.until("document.querySelector('.waterfall')")
+        assert await tab.run("[...document.querySelectorAll('.waterfall .name')].map(one => one.textContent)") == ["a", "b"]
 
 
 async def test_error_is_shown_in_words_and_asking_again_works(workspace: Workspace) -> None:

@@ -265,7 +265,7 @@ export function showRescue(name, question) {
  * @param {Trace} trace
  */
 async function loadRecord(id, trace) {
-  const request = trace.headers["x-request-id"];
+  const request = trace.headers["x-router-resumed"] ?? trace.headers["x-request-id"];
   if (!request) return;
   for (const wait of RECORD_WAITS_MS) {
     await new Promise((resolve) => setTimeout(resolve, wait));
