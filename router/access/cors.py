@@ -22,6 +22,7 @@ EXPOSED = (
     "x-router-cache",
     "x-router-cost",
     "x-router-fault",
+    "x-router-resumed",
     "age",
     "ratelimit",
     "ratelimit-policy",

@@ -12,6 +12,7 @@ from router.admin import request_bodies as requests
 from router.admin import response_bodies as responses
 from router.admin.routed import BORNE
 from router.chat import InducedFault
+from router.config.server import MinClient
 from router.intake.gateway_api import VERSION
 from router.wire import WIRES
 
@@ -68,6 +69,11 @@ RESPONSE = _path("response", pattern="^[^/]+$")
 PROTOCOL = (
     _query("protocol", DIALECTS, "The dialect of the answer."),
     _header("X-Stream-Protocol", DIALECTS, "The same, as a header."),
+)
+MIN_CLIENT = _header(
+    "X-Router-Min-Client",
+    {**TEXT, "enum": [*get_args(MinClient)]},
+    "The release of the AI SDK that this client reads, in place of `server.ui.min_client`.",
 )
 FAULT = (
     _header(
@@ -160,8 +166,8 @@ def _keeping(summary: str, answer: object, *parameters: Parameter, streams: Coll
 
 
 OPERATIONS = {
-    "chat": _asking("Ask the model that the body names.", requests.ChatRequest, responses.Answer, *PROTOCOL),
-    "chat_with_route": _asking("Ask the model that the path names.", requests.ChatRequest, responses.Answer, ROUTE, *PROTOCOL),
+    "chat": _asking("Ask the model that the body names.", requests.ChatRequest, responses.Answer, *PROTOCOL, MIN_CLIENT),
+    "chat_with_route": _asking("Ask the model that the path names.", requests.ChatRequest, responses.Answer, ROUTE, *PROTOCOL, MIN_CLIENT),
     "stream_of_chat_id": _finding(
         "Find the answer of a chat again, as AI SDK 4 does: an empty answer where there is none.",
         _parameter("query", "chatId", CHAT["schema"], "The chat's id.", required=True),

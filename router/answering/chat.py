@@ -242,7 +242,7 @@ class Chat:
                         model=wanted.ask.model,
                         created=int(time.time()),
                         wants_usage=wanted.wants_usage,
-                        min_client=server.ui.min_client,
+                        min_client=request.min_client or server.ui.min_client,
                         asked=wanted.repeated,
                     )
                     total = route.declared.timeout.total
@@ -254,7 +254,7 @@ class Chat:
                         circumstances=admissions.circumstances(route),
                         cache=request.cache(wanted.ask.fields) if fault is None else UNSHARED,
                         fault=fault,
-                        approvable=reply.wire.approvals and server.ui.min_client != "5.0",
+                        approvable=reply.wire.approvals and heading.min_client != "5.0",
                         until=time.monotonic() + total,
                         tried=entry.tried,
                     )
@@ -372,6 +372,7 @@ class Chat:
                     if recording is None or not name.startswith("resp_"):
                         raise UnknownResponse
                     entry.route = recording.entry.route
+                    reply.resumed = recording.heading.request_id if request.method == "GET" else ""
                     if cancel:
                         entry.outcome = "stop_asked"
                         await self._cancel(key, recording, generation)
@@ -469,6 +470,7 @@ class Chat:
                         await reply.empty(200 if chat is None else 204)
                         return
                     reply.wire = WIRES[named] if named else recording.wire
+                    reply.resumed = recording.heading.request_id
                     entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
                     sink = Streamed(reply, recording.heading, generation.server.keep_alive)
                     async with Presence(request.receive) as presence:

@@ -70,6 +70,8 @@ class Reply:
         self.begun = False
         self.limits: Headers = []
         """Headers that say what the caller's limits leave."""
+        self.resumed = ""
+        """The id of the request whose answer is found again; empty for an answer of this request's own."""
 
     async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send the status and headers."""
@@ -82,6 +84,8 @@ class Reply:
             *COMMON,
             *more,
         ]
+        if self.resumed:
+            headers.append((b"x-router-resumed", self.resumed.encode()))
         if self.wire.id_header:
             headers.append((self.wire.id_header, self.entry.request_id.encode()))
         if self.entry.target:

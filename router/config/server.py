@@ -48,6 +48,10 @@ class RequestBounds:
     values: Annotated[int, Bounds(1, 10_000_000)] = 50_000
 
 
+MinClient = Literal["5.0", "6.0"]
+"""A release of the AI SDK from which on clients read what is written for it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ui:
     """The stream for AI SDK clients from 5.0 on.
@@ -55,7 +59,7 @@ class Ui:
     min_client: the oldest of them; 5.0 is read by every release, 6.0 puts the finish reason and a tool's progress where AI SDK 6 and 7 look for them
     """
 
-    min_client: Literal["5.0", "6.0"] = "5.0"
+    min_client: MinClient = "5.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

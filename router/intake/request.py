@@ -8,6 +8,7 @@ from typing import cast, get_args
 
 from router.access.address import Address, client_address
 from router.chat import CacheControl, InducedFault, Json
+from router.config.server import MinClient
 from router.errors import BadAsk
 from router.intake import protocol
 from router.intake.cache_control import cache_control
@@ -16,6 +17,7 @@ from router.intake.question import Surface
 from router.intake.scope import Receive, Scope, path_below
 
 FAULTS: tuple[str, ...] = get_args(InducedFault)
+MIN_CLIENTS: tuple[str, ...] = get_args(MinClient)
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -92,6 +94,14 @@ class Request:
         if given and given not in FAULTS:
             raise BadAsk(f"X-Router-Fault: one of {', '.join(FAULTS)} is needed.")
         return cast("InducedFault", given) if given else None
+
+    @property
+    def min_client(self) -> MinClient | None:
+        """Return the AI SDK release whose frames the client reads; None if it names none. BadAsk for a release that is not distinguished."""
+        given = self._headers.get(b"x-router-min-client", b"").decode("latin-1").strip()
+        if given and given not in MIN_CLIENTS:
+            raise BadAsk(f"X-Router-Min-Client: one of {', '.join(MIN_CLIENTS)} is needed.")
+        return cast("MinClient", given) if given else None
 
     def protocol(self) -> str | None:
         """The dialect it names; None where it names none."""

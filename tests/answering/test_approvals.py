@@ -103,6 +103,21 @@ async def test_call_runs_after_the_user_has_allowed_it(workspace: Workspace) -> 
     assert results(fake.requests[2]) == results(fake.requests[1])
 
 
+async def test_request_that_names_its_client_is_asked_whatever_the_server_declares(workspace: Workspace) -> None:
+    """`X-Router-Min-Client` stands over `server.ui.min_client`, in both directions; a release that is not distinguished is refused."""
+    said: dict[str, tuple[int, str]] = {}
+    for declared, named in (("", "6.0"), (NEWER, "5.0"), (NEWER, "9.0")):
+        async with provider(WISH, Reply(text("No."))) as fake, serving(prepare(workspace, fake.base, declared).build()) as client:
+            page, headers = Page(client), {"x-router-min-client": named}
+            body = {"messages": page.messages, "trigger": "submit-message"}
+            async with client.session.post(f"{client.base}/api/chat", json=body, headers=headers) as answered:
+                said[named] = (answered.status, await answered.text())
+    assert [status for status, _ in said.values()] == [200, 200, 400]
+    assert '"type":"tool-approval-request"' in said["6.0"][1]
+    assert "tool-approval-request" not in said["5.0"][1]
+    assert "X-Router-Min-Client: one of 5.0, 6.0 is needed." in said["9.0"][1]
+
+
 async def test_call_that_the_user_denies_does_not_run(workspace: Workspace) -> None:
     """The model is told, with the user's reason."""
     async with provider(WISH, Reply(text("I leave it."))) as fake, serving(prepare(workspace, fake.base).build()) as client:

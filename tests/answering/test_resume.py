@@ -99,6 +99,16 @@ async def resumed_soon(client: Client, chat: str, query: str = "") -> bytes:
             await asyncio.sleep(0.005)
 
 
+async def test_answer_that_is_found_names_the_request_that_asked_for_it(workspace: Workspace) -> None:
+    """Its record is found under that id; the id of the request that found it again is another."""
+    async with running(workspace) as client:
+        asked = await client.post(**body("chat-1"))
+        async with client.session.get(f"{client.base}/api/chat/chat-1/stream") as found:
+            await found.read()
+            assert found.headers["x-router-resumed"] == asked.headers["x-request-id"] != found.headers["x-request-id"]
+        assert "x-router-resumed" not in asked.headers
+
+
 async def test_answer_is_found_by_its_caller_alone(workspace: Workspace) -> None:
     """Another caller who knows the id finds nothing, as one who guesses wrong."""
     async with running(workspace, "a: {script: [{text: Hello}]}") as client:

@@ -1,12 +1,15 @@
 """Chromium without a window, driven over its DevTools protocol. A machine without it skips the test and says so."""
 
 import asyncio
+import atexit
 import base64
 import json
+import subprocess
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--accept-lang=en",
     "--remote-debugging-port=0",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # no name is ever looked up
 )
@@ -154,48 +158,72 @@ class Tab:
         path.write_bytes(base64.b64decode((await self.send("Page.captureScreenshot"))["data"]))
 
 
+class Chromium:
+    """A browser that runs until `close`, in a folder that goes with it. Its tabs share nothing: each has its own storage and cache."""
+
+    def __init__(self, *flags: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        # Started and ended without an event loop: tests with loops of their own share it.
+        self._process = subprocess.Popen(
+            [program("chromium"), *FLAGS, *flags, f"--user-data-dir={self._folder.name}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def close(self) -> None:
+        """End the browser."""
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+    @asynccontextmanager
+    async def tab(self, *languages: str) -> AsyncGenerator[Tab, None]:
+        """A tab with storage of its own. `languages`: those that its reader prefers; without them, English."""
+        address = await self._address()
+        async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=MAX_MESSAGE_BYTES) as socket:
+            tab = Tab(socket)
+            listening = asyncio.create_task(tab.listen())
+            try:
+                context = (await tab.send("Target.createBrowserContext", disposeOnDetach=True))["browserContextId"]
+                await _attach(tab, context, languages or ("en",))
+                yield tab
+            finally:
+                listening.cancel()
+
+    async def _address(self) -> str:
+        """Return where the browser takes commands: it writes a port and a path to a file once it does."""
+        file = Path(self._folder.name, "DevToolsActivePort")
+        async with asyncio.timeout(PATIENCE):
+            while not (file.exists() and len(lines := file.read_text(encoding="utf-8").splitlines()) == 2):
+                assert self._process.poll() is None, "chromium ended"
+                await asyncio.sleep(0.02)
+        return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+
+
+@cache
+def shared() -> Chromium:
+    """Return the browser of this process of tests, started with the first tab that is wanted. It ends with the process."""
+    made = Chromium()
+    atexit.register(made.close)
+    return made
+
+
 @asynccontextmanager
 async def browser(*languages: str) -> AsyncGenerator[Tab, None]:
-    """A tab of a browser of its own, in a folder that goes with it. `languages`: those that its reader prefers."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        process = await asyncio.create_subprocess_exec(
-            program("chromium"),
-            *FLAGS,
-            f"--user-data-dir={folder}",
-            f"--accept-lang={','.join(languages or ('en',))}",
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            address = await _address(Path(folder, "DevToolsActivePort"), process)
-            async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=MAX_MESSAGE_BYTES) as socket:
-                tab = Tab(socket)
-                listening = asyncio.create_task(tab.listen())
-                try:
-                    await _attach(tab, languages)
-                    yield tab
-                finally:
-                    listening.cancel()
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
+    """A tab of the browser that the tests of this process share, as a reader sees it who opens it for the first time."""
+    async with shared().tab(*languages) as tab:
+        yield tab
 
 
-async def _attach(tab: Tab, languages: Sequence[str]) -> None:
-    made = await tab.send("Target.createTarget", url="about:blank")
+async def _attach(tab: Tab, context: str, languages: Sequence[str]) -> None:
+    made = await tab.send("Target.createTarget", url="about:blank", browserContextId=context)
     tab.session = (await tab.send("Target.attachToTarget", targetId=made["targetId"], flatten=True))["sessionId"]
     for domain in ("Page", "Runtime", "Log", "Network"):
         await tab.send(f"{domain}.enable")
-    if languages:
-        agent = await tab.run("navigator.userAgent")
-        await tab.send("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage=",".join(languages))
-
-
-async def _address(file: Path, process: asyncio.subprocess.Process) -> str:
-    """Where the browser takes commands: it writes a port and a path to a file once it does."""
-    async with asyncio.timeout(PATIENCE):
-        while not (file.exists() and len(lines := file.read_text(encoding="utf-8").splitlines()) == 2):
-            assert process.returncode is None, "chromium ended"
-            await asyncio.sleep(0.02)
-    return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+    agent = await tab.run("navigator.userAgent")
+    await tab.send("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage=",".join(languages))

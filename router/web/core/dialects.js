@@ -4,17 +4,34 @@
  * @typedef {{type: "text", text: string}} TextPart
  * @typedef {{type: "reasoning", text: string}} ThoughtPart
  * @typedef {{type: "file", mediaType: string, url: string, filename: string}} FilePart
+ * @typedef {{type: "source", url: string, title: string}} SourcePart `url` is empty for a document that has no address
  * @typedef {{type: "step"}} StepPart
- * @typedef {{type: "tool", id: string, name: string, written: string, input?: unknown, progress?: unknown, output?: unknown, error?: string}} ToolPart
- * @typedef {TextPart | ThoughtPart | FilePart | StepPart | ToolPart} Part
+ * @typedef {{id: string, approved?: boolean}} Approval a question whether a call may run; `approved` is not there before its user has decided
+ * @typedef {{
+ *   type: "tool", id: string, name: string, written: string, input?: unknown, progress?: unknown, output?: unknown, error?: string,
+ *   approval?: Approval,
+ * }} ToolPart
+ * @typedef {{type: "artifact", call: string, id: string, kind: string, title: string, content: string, done: boolean}} ArtifactPart
+ *   a document that a tool writes beside the answer; `kind` is `text`, `code`, `sheet`, or one that this page does not know
+ * @typedef {TextPart | ThoughtPart | FilePart | SourcePart | StepPart | ToolPart | ArtifactPart} Part
  * @typedef {{input: number, output: number}} Usage
  * @typedef {{parts: Part[], ended: boolean, reason?: string, usage?: Usage, error?: string}} Draft an answer, as far as it was read
  */
 
 export const DIALECTS = /** @type {const} */ (["ui-message-stream", "data-stream", "line", "openai", "text"]);
 
-/** @returns {Draft} */
-export const draft = () => ({ parts: [], ended: false });
+/**
+ * An answer before its first piece. `earlier`: the parts of one that goes on.
+ * @param {Part[]} [earlier]
+ * @returns {Draft}
+ */
+export const draft = (earlier = []) => ({ parts: earlier.map((part) => ({ ...part })), ended: false });
+
+/**
+ * Whether a call waits for its user's decision.
+ * @param {Part} part
+ */
+export const waits = (part) => part.type === "tool" && part.approval !== undefined && part.approval.approved === undefined && part.output === undefined && part.error === undefined;
 
 /**
  * Return a function that takes the next piece of a stream in this dialect and writes what it says into the draft.
@@ -106,18 +123,75 @@ function uiChunk(chunk, into) {
     case "tool-output-available":
       if (chunk.preliminary) return void (tool(into, chunk.toolCallId).progress = chunk.output);
       tool(into, chunk.toolCallId).output = chunk.output;
-      return;
+      return entitled(into, chunk.toolCallId, chunk.output);
     case "tool-output-error":
       tool(into, chunk.toolCallId).error = chunk.errorText;
       return;
+    case "tool-approval-request":
+      tool(into, chunk.toolCallId).approval = { id: chunk.approvalId };
+      return;
+    case "source-url":
+      return void into.parts.push({ type: "source", url: chunk.url, title: chunk.title ?? "" });
+    case "source-document":
+      return void into.parts.push({ type: "source", url: "", title: chunk.title ?? chunk.filename ?? "" });
+    case "file":
+      return void into.parts.push({ type: "file", mediaType: chunk.mediaType, url: chunk.url, filename: "" });
     case "error":
       into.error = chunk.errorText;
       return;
     case "finish":
       into.reason = chunk.messageMetadata?.finishReason;
       into.usage = counted(chunk.messageMetadata?.usage);
+      return;
+    default:
+      if (chunk.type?.startsWith("data-")) artifactChunk(chunk, into);
   }
 }
+
+/** Parts of a tool's document whose content replaces what was there. */
+const REPLACING = { "data-codeDelta": "code", "data-sheetDelta": "sheet" };
+
+/**
+ * A piece of a document, in the parts of vercel/ai-chatbot. `id` of such a part is the call's. A call that names no document writes the
+ * newest one anew.
+ * @param {any} chunk
+ * @param {Draft} into
+ */
+function artifactChunk({ type, id = "", data }, into) {
+  if (!ARTIFACT.has(type)) return;
+  const known = into.parts.findLast((part) => part.type === "artifact");
+  let part = /** @type {ArtifactPart | undefined} */ (known?.type === "artifact" && known.call === id && !known.done ? known : undefined);
+  if (!part) {
+    const before = known?.type === "artifact" && type !== "data-kind" && type !== "data-id" ? known : undefined;
+    part = { type: "artifact", call: id, id: before?.id ?? "", kind: before?.kind ?? "text", title: before?.title ?? "", content: "", done: false };
+    into.parts.push(part);
+  }
+  const text = typeof data === "string" ? data : data === undefined || data === null ? "" : JSON.stringify(data);
+  if (type === "data-kind") part.kind = text;
+  else if (type === "data-id") part.id = text;
+  else if (type === "data-title") part.title = text;
+  else if (type === "data-clear") part.content = "";
+  else if (type === "data-finish") part.done = true;
+  else if (type === "data-textDelta") part.content += text;
+  else {
+    part.kind = REPLACING[/** @type {keyof typeof REPLACING} */ (type)];
+    part.content = text;
+  }
+}
+
+/**
+ * Name a document after its call's result. A call that changes a document of an earlier answer names it there alone.
+ * @param {Draft} into
+ * @param {string} call
+ * @param {any} output
+ */
+function entitled(into, call, output) {
+  for (const part of into.parts) {
+    if (part.type === "artifact" && part.call === call && !part.title && typeof output?.title === "string") part.title = output.title;
+  }
+}
+
+const ARTIFACT = new Set(["data-kind", "data-id", "data-title", "data-clear", "data-finish", "data-textDelta", ...Object.keys(REPLACING)]);
 
 /**
  * A line of `line` or `data-stream`: a character, a colon, one JSON value.
@@ -156,6 +230,11 @@ function coded(line, into) {
       into.reason = value.finishReason;
       into.usage = counted(value.usage);
       into.ended = true;
+      return;
+    case "h":
+      return void into.parts.push({ type: "source", url: value.url ?? "", title: value.title ?? "" });
+    case "k":
+      return void into.parts.push({ type: "file", mediaType: value.mimeType, url: `data:${value.mimeType};base64,${value.data}`, filename: "" });
   }
 }
 
@@ -178,18 +257,21 @@ function openaiChunk(chunk, into) {
  * @param {{id: string, role: string, parts: Part[]}} message
  */
 export function uiMessage({ id, role, parts }) {
-  return { id, role, parts: parts.flatMap((part) => sent(part)) };
+  return { id, role, parts: parts.flatMap((part) => sent(part, role)) };
 }
 
 /**
+ * What the server is sent of a part: of an answer its text and its calls.
  * @param {Part} part
+ * @param {string} role
  * @returns {object[]}
  */
-function sent(part) {
+function sent(part, role) {
   if (part.type === "step") return [{ type: "step-start" }];
-  if (part.type === "reasoning") return [];
-  if (part.type !== "tool") return [part];
+  if (part.type === "text" || (part.type === "file" && role === "user")) return [part];
+  if (part.type !== "tool") return [];
   const call = { type: `tool-${part.name}`, toolCallId: part.id, input: part.input ?? {} };
   if (part.error !== undefined) return [{ ...call, state: "output-error", errorText: part.error }];
-  return part.output === undefined ? [] : [{ ...call, state: "output-available", output: part.output }];
+  if (part.output !== undefined) return [{ ...call, state: "output-available", output: part.output }];
+  return part.approval?.approved === undefined ? [] : [{ ...call, state: "approval-responded", approval: part.approval }];
 }

@@ -2,21 +2,26 @@
 
 import { batch, signal } from "../core/dom.js";
 import { adminKey, ask, Missing, Problem } from "../core/api.js";
-import { DIALECTS, draft, reader, uiMessage } from "../core/dialects.js";
+import { DIALECTS, draft, reader, uiMessage, waits } from "../core/dialects.js";
 import { words } from "../core/words.js";
 import { headed, read, since, traced } from "./trace.js";
 
 /**
  * @typedef {import("../core/dialects.js").Part} Part
  * @typedef {import("../core/dialects.js").Usage} Usage
+ * @typedef {import("../core/dialects.js").ArtifactPart} ArtifactPart
  * @typedef {import("./trace.js").Trace} Trace
  * @typedef {import("../core/record.js").RequestRecord} RequestRecord
  * @typedef {import("../core/record.js").Seam} Seam
  * @typedef {{
  *   id: string, role: "user" | "assistant", parts: Part[], route?: string, note?: string, error?: string, usage?: Usage, seams?: Seam[],
- *   cost?: number | null,
- * }} Message
- * @typedef {{id: string, aliases?: string[], tools?: string[], reasoning?: string, scripted?: boolean, targets?: string[]}} Route
+ *   cost?: number | null, earlier?: Message,
+ * }} Message `earlier`: the answer before it went on with what its user had decided
+ * @typedef {{input: number, output: number}} Price US dollars for a million tokens
+ * @typedef {{
+ *   id: string, aliases?: string[], tools?: string[], reasoning?: string, scripted?: boolean, targets?: string[], name?: string, price?: Price | null,
+ *   context_window?: number | null,
+ * }} Route
  */
 
 /** Ways in which the provider of one request is broken on purpose. */
@@ -25,6 +30,10 @@ export const FAULTS = /** @type {const} */ (["cut", "stall", "429", "garbage"]);
 const RECORD_WAITS_MS = [0, 150, 400, 1000, 3000, 9000];
 
 const SAVED = "pointsman.chat";
+/** The release of the AI SDK whose frames this page reads: those of approvals are among them. */
+const MIN_CLIENT = "6.0";
+/** Screens that have room for a document beside the conversation. */
+const WIDE = "(min-width: 56.01rem)";
 const MAX_SAVED = 2_000_000;
 /** How long a stopped answer may take to end in order. */
 const STOP_PATIENCE_MS = 2000;
@@ -49,6 +58,10 @@ export const announced = signal("");
 export const fault = signal("");
 export const dialect = signal(/** @type {string} */ (DIALECTS[0]));
 export const panel = signal(false);
+/** What the panel shows. */
+export const tab = signal(/** @type {"timeline" | "bytes" | "copyAs" | "artifact"} */ ("timeline"));
+/** The document that the panel shows: its answer, and its place among the answer's parts. */
+export const opened = signal(/** @type {{message: string, at: number} | null} */ (null));
 /** The answer whose details are shown, and a number that grows with each of its pieces. */
 export const shown = signal(/** @type {Trace | null} */ (null));
 export const ticks = signal(0);
@@ -127,6 +140,57 @@ export async function again(message, text) {
   await answer();
 }
 
+/**
+ * Allow a call or deny it. The answer goes on once all of its calls are decided.
+ * @param {Message} message
+ * @param {string} call
+ * @param {boolean} approved
+ */
+export function decide(message, call, approved) {
+  if (live.value) return;
+  const parts = message.parts.map((part) =>
+    part.type === "tool" && part.id === call && part.approval ? { ...part, approval: { ...part.approval, approved } } : part,
+  );
+  const decided = { ...message, parts };
+  messages.value = messages.value.map((one) => (one === message ? decided : one));
+  announced.value = approved ? words.allowed : words.denied;
+  save();
+  if (!parts.some(waits)) void goOn(decided);
+}
+
+/**
+ * Go on with the last answer: the server runs what was allowed, and asks the model again. Approvals are good for the route that asked.
+ * @param {Message} message
+ */
+async function goOn(message) {
+  const asked = JSON.stringify({ ...body(), model: message.route ?? route.value });
+  messages.value = messages.value.filter((one) => one.id !== message.id);
+  await follow({ id: message.id, role: "assistant", parts: message.parts, route: message.route, earlier: message }, DIALECTS[0], (signal) =>
+    post(asked, DIALECTS[0], signal),
+  );
+}
+
+/** The document that the panel shows, as far as it is written; undefined where there is none. */
+export function artifact() {
+  const { message, at } = opened.value ?? {};
+  const all = live.value ? [...messages.value, live.value] : messages.value;
+  const part = all.find((one) => one.id === message)?.parts[at ?? -1];
+  return part?.type === "artifact" ? part : undefined;
+}
+
+/**
+ * Show a document beside the conversation.
+ * @param {string} message
+ * @param {number} at its place among the message's parts
+ */
+export function openArtifact(message, at) {
+  batch(() => {
+    opened.value = { message, at };
+    tab.value = "artifact";
+    panel.value = true;
+  });
+}
+
 /** @param {Message} message */
 export function textOf(message) {
   return message.parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("\n");
@@ -146,6 +210,7 @@ export function startAnew() {
     messages.value = [];
     live.value = null;
     shown.value = null;
+    opened.value = null;
     problem.value = "";
   });
   traces.clear();
@@ -200,7 +265,7 @@ export function showRescue(name, question) {
  * @param {Trace} trace
  */
 async function loadRecord(id, trace) {
-  const request = trace.headers["x-request-id"];
+  const request = trace.headers["x-router-resumed"] ?? trace.headers["x-request-id"];
   if (!request) return;
   for (const wait of RECORD_WAITS_MS) {
     await new Promise((resolve) => setTimeout(resolve, wait));
@@ -209,7 +274,7 @@ async function loadRecord(id, trace) {
       const record = await (await ask(`api/requests/${encodeURIComponent(request)}`)).json();
       trace.record = record;
       batch(() => {
-        messages.value = messages.value.map((one) => (one.id === id ? { ...one, seams: record.seams, cost: record.cost_usd } : one));
+        messages.value = messages.value.map((one) => (one.id === id ? recorded(one, record) : one));
         ticks.value += 1;
       });
       save();
@@ -220,16 +285,33 @@ async function loadRecord(id, trace) {
   }
 }
 
+/**
+ * A message with what the record says of it. Where it went on, the record is of its last part.
+ * @param {Message} message
+ * @param {RequestRecord} record
+ * @returns {Message}
+ */
+function recorded(message, record) {
+  const { earlier } = message;
+  const before = earlier ? [...earlier.parts.map((part) => (part.type === "text" ? part.text : "")).join("")].length : 0;
+  const seams = record.seams.map((one) => ({ ...one, after_characters: one.after_characters + before }));
+  const cost = earlier?.cost && record.cost_usd !== null ? earlier.cost + record.cost_usd : record.cost_usd;
+  return { ...message, seams: [...(earlier?.seams ?? []), ...seams], cost };
+}
+
 async function answer() {
   const spoken = dialect.value;
-  await follow({ id: newId(), role: "assistant", parts: [], route: route.value }, spoken, (signal) =>
-    ask("api/chat", {
-      method: "POST",
-      signal,
-      headers: { "Content-Type": "application/json", "X-Stream-Protocol": spoken, ...broken() },
-      body: JSON.stringify(body()),
-    }),
-  );
+  await follow({ id: newId(), role: "assistant", parts: [], route: route.value }, spoken, (signal) => post(JSON.stringify(body()), spoken, signal));
+}
+
+/**
+ * @param {string} text the body
+ * @param {string} spoken the dialect
+ * @param {AbortSignal} signal
+ */
+function post(text, spoken, signal) {
+  const headers = { "Content-Type": "application/json", "X-Stream-Protocol": spoken, "X-Router-Min-Client": MIN_CLIENT, ...broken() };
+  return ask("api/chat", { method: "POST", signal, headers, body: text });
 }
 
 /**
@@ -258,7 +340,7 @@ async function follow(message, spoken, request) {
   const leaving = leave.signal;
   const trace = traced(spoken);
   traces.set(message.id, trace);
-  const into = draft();
+  const into = draft(message.earlier?.parts);
   batch(() => {
     live.value = message;
     shown.value = trace;
@@ -272,6 +354,7 @@ async function follow(message, spoken, request) {
   });
   /** @type {string | undefined} */
   let error;
+  let documents = written(into.parts);
   try {
     const response = await request(leaving);
     headed(trace, response);
@@ -285,6 +368,10 @@ async function follow(message, spoken, request) {
         trace.text = since(trace);
         announced.value = words.started;
       }
+      if (written(into.parts) !== documents) {
+        documents = written(into.parts);
+        noticed(message, into.parts);
+      }
       show();
     }
     error = into.error ?? (into.ended || spoken === "text" ? undefined : words.brokenOff);
@@ -294,9 +381,9 @@ async function follow(message, spoken, request) {
   trace.end = since(trace);
   show.cancel();
   if (leaving.aborted && live.value?.id !== message.id) return; // another chat has begun
-  const note = stopping ? words.stopped : REASONS[into.reason ?? ""];
+  const note = stopping ? words.stopped : into.parts.some(waits) ? words.decisionWanted : REASONS[into.reason ?? ""];
   if (stopping) error = undefined;
-  const whole = { ...message, parts: into.parts.length ? into.parts : message.parts, error, usage: into.usage, note };
+  const whole = { ...message, parts: into.parts.length ? into.parts : message.parts, error, usage: added(message.earlier?.usage, into.usage), note };
   batch(() => {
     messages.value = [...messages.value, whole];
     live.value = null;
@@ -306,6 +393,29 @@ async function follow(message, spoken, request) {
   save();
   if (!error || trace.head !== undefined) void loadRecord(message.id, trace);
 }
+
+/** @param {Part[]} parts */
+const written = (parts) => parts.filter((part) => part.type === "artifact").length;
+
+/**
+ * Show the document that a tool has begun, where there is room for it and the reader looks at nothing else in the panel.
+ * @param {Message} message
+ * @param {Part[]} parts
+ */
+function noticed(message, parts) {
+  const at = parts.findLastIndex((part) => part.type === "artifact");
+  announced.value = words.artifactBegins;
+  if (panel.value ? tab.value === "artifact" : matchMedia(WIDE).matches) {
+    live.value = { ...message, parts: parts.map((part) => ({ ...part })) };
+    openArtifact(message.id, at);
+  }
+}
+
+/**
+ * @param {Usage | undefined} one
+ * @param {Usage | undefined} other
+ */
+const added = (one, other) => (one && other ? { input: one.input + other.input, output: one.output + other.output } : other);
 
 /**
  * The chunks of a body. Not every browser can iterate over a stream.

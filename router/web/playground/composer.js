@@ -3,6 +3,7 @@
 import { html, Icon, IconButton, signal, useEffect, useRef } from "../core/dom.js";
 import { words } from "../core/words.js";
 import { breakable, fault, FAULTS, live, route, send, stop } from "./chat.js";
+import { web } from "./sources.js";
 
 /** @typedef {import("../core/dialects.js").FilePart} FilePart */
 
@@ -135,11 +136,30 @@ export function Composer() {
 }
 
 /**
- * An image, or the name of another file.
+ * An image; of another file its name, and where a model made it, a way to keep it. An image at another host is not loaded: its address
+ * could carry the conversation away.
  * @param {{file: FilePart}} props
  */
 export function Attached({ file }) {
-  return file.mediaType.startsWith("image/")
-    ? html`<img src=${file.url} alt=${file.filename} />`
-    : html`<span class="file">${file.filename}</span>`;
+  const name = file.filename || words.fileOf(file.mediaType);
+  if (/^data:image\//.test(file.url)) return html`<img src=${file.url} alt=${file.filename || words.image} />`;
+  const address = web(file.url);
+  if (address) return html`<a class="file" href=${address.href} target="_blank" rel="noopener noreferrer nofollow">${name}</a>`;
+  if (file.filename) return html`<span class="file">${name}</span>`;
+  return html`<button type="button" class="file" onClick=${() => keep(file)}><${Icon} name="page" />${name}</button>`;
+}
+
+/**
+ * Have the browser save a file that came as a `data:` address.
+ * @param {FilePart} file
+ */
+function keep(file) {
+  const [head = "", body = ""] = file.url.split(",", 2);
+  const bytes = head.endsWith(";base64") ? Uint8Array.from(atob(body), (one) => one.charCodeAt(0)) : decodeURIComponent(body);
+  const address = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = `file.${/^\w+\/(\w+)/.exec(file.mediaType)?.[1] ?? "bin"}`;
+  link.click();
+  URL.revokeObjectURL(address);
 }

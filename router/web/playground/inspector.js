@@ -1,18 +1,18 @@
 /** The side panel: how an answer came about, its bytes, and the question as code. */
 
-import { html, IconButton, signal } from "../core/dom.js";
+import { html, IconButton } from "../core/dom.js";
 import { DIALECTS } from "../core/dialects.js";
 import { money, time as seconds, Waterfall } from "../core/record.js";
 import { words } from "../core/words.js";
-import { dialect, panel, shown, ticks } from "./chat.js";
+import { artifact, dialect, panel, shown, tab, ticks } from "./chat.js";
+import { Document } from "./document.js";
 import { copies } from "./copies.js";
 import { CopyButton } from "./message.js";
 
 /** @typedef {import("./trace.js").Trace} Trace */
 
 const TABS = /** @type {const} */ (["timeline", "bytes", "copyAs"]);
-const VIEWS = { timeline: Timeline, bytes: Bytes, copyAs: Copies };
-const tab = signal(/** @type {(typeof TABS)[number]} */ ("timeline"));
+const VIEWS = { artifact: Document, timeline: Timeline, bytes: Bytes, copyAs: Copies };
 /** Pieces that are shown at once. */
 const MAX_ROWS = 300;
 
@@ -23,11 +23,13 @@ function close() {
 }
 
 export function Inspector() {
+  const tabs = artifact() ? /** @type {const} */ (["artifact", ...TABS]) : TABS;
+  const chosen = tabs.find((one) => one === tab.value) ?? "timeline";
   /** @param {KeyboardEvent} event */
   const moved = (event) => {
     const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!by) return;
-    const next = TABS[(TABS.indexOf(tab.value) + by + TABS.length) % TABS.length] ?? "timeline";
+    const next = tabs[(tabs.findIndex((one) => one === chosen) + by + tabs.length) % tabs.length] ?? "timeline";
     tab.value = next;
     document.getElementById(`tab-${next}`)?.focus();
   };
@@ -37,16 +39,16 @@ export function Inspector() {
     event.stopPropagation();
     close();
   };
-  const View = VIEWS[tab.value];
+  const View = VIEWS[chosen];
   return html`<aside class="inspector" id="details" aria-label=${words.details} onKeyDown=${left}>
     <div class="tabs">
       <div role="tablist" aria-label=${words.details} onKeyDown=${moved}>
-        ${TABS.map((name) => html`<button type="button" role="tab" id=${`tab-${name}`} aria-selected=${tab.value === name ? "true" : "false"}
-          aria-controls="tab-panel" tabindex=${tab.value === name ? 0 : -1} onClick=${() => { tab.value = name; }}>${words[name]}</button>`)}
+        ${tabs.map((name) => html`<button type="button" role="tab" id=${`tab-${name}`} aria-selected=${chosen === name ? "true" : "false"}
+          aria-controls="tab-panel" tabindex=${chosen === name ? 0 : -1} onClick=${() => { tab.value = name; }}>${words[name]}</button>`)}
       </div>
       <${IconButton} icon="close" label=${words.close} onClick=${close} />
     </div>
-    <div role="tabpanel" id="tab-panel" aria-labelledby=${`tab-${tab.value}`} tabindex="0"><${View} /></div>
+    <div role="tabpanel" id="tab-panel" aria-labelledby=${`tab-${chosen}`} tabindex="0"><${View} /></div>
   </aside>`;
 }
 

@@ -3,13 +3,16 @@
 import { copied, html, Icon, IconButton, signal, useState } from "../core/dom.js";
 import { Markdown } from "../core/markdown.js";
 import { words } from "../core/words.js";
-import { again, inspect, inspectable, live, textOf } from "./chat.js";
+import { again, decide, inspect, inspectable, live, messages, openArtifact, textOf } from "./chat.js";
+import { waits } from "../core/dialects.js";
+import { Sources } from "./sources.js";
 import { money } from "../core/record.js";
 import { Attached } from "./composer.js";
 
 /**
  * @typedef {import("./chat.js").Message} Msg
  * @typedef {import("../core/dialects.js").ToolPart} ToolPart
+ * @typedef {import("../core/dialects.js").ArtifactPart} ArtifactPart
  */
 
 /** @param {{message: Msg, growing?: boolean}} props */
@@ -66,9 +69,12 @@ function Answer({ message, growing }) {
     ${visible.map((part, index) => {
       if (part.type === "text") return html`<${Markdown} key=${index} text=${part.text} marks=${marks.get(part)} />`;
       if (part.type === "reasoning") return html`<${Thoughts} key=${index} text=${part.text} growing=${growing && part === last} />`;
-      if (part.type === "tool") return html`<${Tool} key=${part.id} part=${part} growing=${growing} />`;
+      if (part.type === "tool") return html`<${Tool} key=${part.id} part=${part} message=${message} growing=${growing} />`;
+      if (part.type === "artifact") return html`<${Artifact} key=${index} part=${part} message=${message} growing=${growing} />`;
+      if (part.type === "file") return html`<${Attached} key=${index} file=${part} />`;
       return null;
     })}
+    <${Sources} parts=${visible} />
     ${growing && !visible.length && html`<p class="waiting">${words.waiting}</p>`}
     ${note && html`<p class="note">${note}</p>`}
     ${error && html`<p class="error" role="alert">${error}</p>`}
@@ -109,18 +115,43 @@ function Thoughts({ text, growing }) {
   </details>`;
 }
 
-/** @param {{part: ToolPart, growing?: boolean}} props */
-function Tool({ part, growing }) {
+/** @param {{part: ToolPart, message: Msg, growing?: boolean}} props */
+function Tool({ part, message, growing }) {
   const failed = part.error !== undefined;
   const done = failed || part.output !== undefined;
-  const state = failed ? words.failed : done ? words.called : growing ? words.calling : "";
+  const asks = waits(part);
+  const denied = part.approval?.approved === false;
+  const state = failed ? words.failed : done ? words.called : asks ? words.undecided : denied ? words.denied : growing ? words.calling : "";
   const output = failed ? part.error : pretty(done ? part.output : part.progress);
   const input = part.input === undefined ? part.written : pretty(part.input);
-  return html`<details class=${`fold tool ${failed ? "failed" : done ? "done" : "running"}`} open=${growing && !done}>
+  const decidable = asks && !growing && live.value === null && messages.value.at(-1) === message;
+  return html`<details class=${`fold tool ${failed || denied ? "failed" : done ? "done" : asks ? "asking" : "running"}`} open=${asks || (growing && !done)}>
     <summary><${Icon} name="tool" /><code>${part.name}</code><span class="brief">${brief(part.input)}</span><span class="state">${state}</span></summary>
     <h4>${words.input}</h4><pre>${input}</pre>
     ${(done || part.progress !== undefined) && html`<h4>${words.output}</h4><pre>${output}</pre>`}
+    ${decidable && html`<${Decision} part=${part} message=${message} />`}
   </details>`;
+}
+
+/** @param {{part: ToolPart, message: Msg}} props */
+function Decision({ part, message }) {
+  /** @param {boolean} approved */
+  const decided = (approved) => {
+    decide(message, part.id, approved);
+    document.getElementById("question")?.focus(); // the buttons go
+  };
+  return html`<div class="decision" role="group" aria-label=${words.mayRun(part.name)}>
+    <p>${words.mayRun(part.name)}</p>
+    <button type="button" class="primary" onClick=${() => decided(true)}>${words.approve}</button>
+    <button type="button" class="plain" onClick=${() => decided(false)}>${words.deny}</button>
+  </div>`;
+}
+
+/** @param {{part: ArtifactPart, message: Msg, growing?: boolean}} props */
+function Artifact({ part, message, growing }) {
+  const state = part.done || !growing ? words.kindOf(part.kind) : words.writing;
+  return html`<button type="button" class="artifact-card" onClick=${() => openArtifact(message.id, message.parts.indexOf(part))}>
+    <${Icon} name="page" /><span><strong>${part.title || words.artifact}</strong><small>${state}</small></span></button>`;
 }
 
 /** @param {unknown} value */

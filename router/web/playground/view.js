@@ -3,7 +3,8 @@
 import { html, Icon, IconButton, signal, useEffect, useRef } from "../core/dom.js";
 import { keepKey, key, keyWanted } from "../core/api.js";
 import { Bar } from "../core/frame.js";
-import { words } from "../core/words.js";
+import { money } from "../core/record.js";
+import { language, words } from "../core/words.js";
 import { announced, live, loadRoutes, messages, panel, problem, route, routes, showRescue, startAnew, stop } from "./chat.js";
 import { attach, Composer, propose } from "./composer.js";
 import { Inspector } from "./inspector.js";
@@ -61,7 +62,7 @@ function Controls() {
   return html`<${Bar}>
     <label class="choice route"><span>${words.route}</span>
       <select id="route" value=${route.value} disabled=${!routes.value.length} onChange=${(/** @type {any} */ event) => { route.value = event.currentTarget.value; }}>
-        ${routes.value.map((one) => html`<option value=${one.id}>${one.id}</option>`)}
+        ${routes.value.map((one) => html`<option value=${one.id}>${inList(one)}</option>`)}
       </select></label>
     <div class="tools">
       <${IconButton} icon="plus" label=${words.newChat} onClick=${startAnew} />
@@ -129,10 +130,26 @@ function Greeting() {
 }
 
 /**
- * What is known of a route: its tools, and what else this server's list says.
+ * A route as the list shows it: who answers, and at what price.
+ * @param {Route} route
+ */
+function inList({ id, name, price, scripted }) {
+  const more = [name !== id && !scripted ? name : "", price ? `${money(price.input)} / ${money(price.output)}` : ""].filter(Boolean);
+  return more.length ? `${id} (${more.join(", ")})` : id;
+}
+
+/**
+ * What is known of a route: who answers, its tools, and its price.
  * @param {{chosen: Route}} props
  */
 function Facts({ chosen }) {
-  const tools = chosen.tools ?? [];
-  return html`<p class="route-facts">${tools.length > 0 && html`<span>${words.tools}: ${tools.map((one) => html`<code>${one}</code> `)}</span>`}</p>`;
+  const { tools = [], targets = [], price, context_window: context } = chosen;
+  const codes = (/** @type {string[]} */ names) => names.map((one) => html`<code>${one}</code> `);
+  const facts = [
+    [words.answeredBy, targets.length > 0 && codes(targets)],
+    [words.tools, tools.length > 0 && codes(tools)],
+    [words.price, price && words.priceOf(money(price.input), money(price.output))],
+    [words.context, context && words.tokensOf(context.toLocaleString(language))],
+  ].filter(([, value]) => value);
+  return html`<dl class="facts route-facts">${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
 }

@@ -1,0 +1,76 @@
+"""Strings that would run, load or change something, in each place of the page that shows what others say. Skipped where Chromium is not installed."""
+
+import json
+
+from tests.conftest import OPERATOR, Workspace, routes, serving
+from tests.support.hostile import HOSTILE
+from tests.support.page import ANSWERED, UNHARMED, ask, open_cockpit, opened, pretended, unharmed, unlock
+
+
+async def test_nothing_that_a_model_says_runs_or_loads(workspace: Workspace) -> None:
+    """HTML is shown as text, addresses that run are left out, images of other hosts become links, the console stays silent."""
+    said = "\n\n".join(HOSTILE)
+    lines = [{"thought": said}, {"text": said}]
+    workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines).replace('$', '$$')}}}", "targets: [a]\n    reasoning: show"))
+    async with serving(workspace.build()) as client, opened(client) as tab:
+        await ask(tab, "<img src=x onerror=window.hit=1>")
+        await tab.until(ANSWERED.format(1))
+        await unharmed(tab, "answer")
+        assert await tab.run("document.querySelectorAll('.markdown a[href]').length") > 0
+
+
+EACH_DOCUMENT = """(async () => {
+    const found = [];
+    for (const card of document.querySelectorAll('.artifact-card')) {
+        card.click();
+        const content = () => document.querySelector('.document');
+        for (let tries = 0; tries < 200 && content()?.querySelector('h3 span').textContent !== card.querySelector('strong').textContent; tries++)
+            await new Promise((resolve) => setTimeout(resolve, 5));
+        if (content()?.querySelector('h3 span').textContent === card.querySelector('strong').textContent) found.push(UNHARMED);
+    }
+    return found;
+})()""".replace("UNHARMED", UNHARMED)
+"""Open each document, and look at the page with it."""
+
+
+async def test_nothing_that_a_server_says_runs_or_loads_anywhere(workspace: Workspace) -> None:
+    """Route ids, tool names, their input and output, questions whether they may run, documents, sources, files, error sentences, names of providers
+    in the timeline, and the code to copy.
+    """
+    async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, pretended(client) as tab:
+        await unharmed(tab, "greeting")
+        await ask(tab, HOSTILE[0])
+        await tab.until(ANSWERED.format(1))
+        await tab.until("document.querySelector('.answer .seam')")
+        assert await tab.run("document.querySelectorAll('.answer .tool').length") == len(HOSTILE)
+        await unharmed(tab, "answer")
+        assert await tab.run("document.querySelectorAll('.decision').length") == len(HOSTILE) // 3
+        assert await tab.run("document.querySelectorAll('.sources a').length") >= len(HOSTILE)
+        documents = await tab.run(EACH_DOCUMENT)
+        assert len(documents) == len(HOSTILE)
+        assert [one for one in documents if one != [None, 0, [], 0, [], 0]] == []
+        for place in ("timeline", "bytes", "copyAs"):
+            await tab.click(f"#tab-{place}")
+            await tab.until(f"document.querySelector('#tab-{place}').ariaSelected === 'true'")
+            await unharmed(tab, place)
+        await tab.run("window.refuses = true")
+        await ask(tab, HOSTILE[3])
+        await tab.until(ANSWERED.format(2))
+        await unharmed(tab, "error")
+
+
+async def test_nothing_that_a_server_says_runs_in_the_cockpit(workspace: Workspace) -> None:
+    """Names of routes, targets, callers and outcomes, learned facts, sentences of an edit, complaints, drills, and a refused reload."""
+    async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, pretended(client) as tab:
+        await open_cockpit(tab, client)
+        await tab.until("document.querySelector('.pending pre')")
+        await tab.until("document.querySelectorAll('.requests tbody tr').length")
+        await unharmed(tab, "cockpit")
+        await tab.click(".requests tbody .link")
+        await unlock(tab, OPERATOR)
+        await tab.click("#drills")
+        await tab.until("document.querySelector('.drills')")
+        await tab.until("!document.querySelector('#reload').disabled")
+        await tab.click("#reload")
+        await tab.until("document.querySelector('.came')?.textContent.includes(':1:1:')")
+        await unharmed(tab, "control")
