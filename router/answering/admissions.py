@@ -74,17 +74,25 @@ class Admissions:
             await self._count(route.quota)
         return self._headers()
 
-    async def of_body(self, ask: Ask | Embed) -> Headers:
+    async def of_body(self, ask: Ask | Embed, questions: int = 1) -> Headers:
         """Hold the request against the limits that had to wait for the body: those of the end user and of the route that it names.
 
-        BadAsk where it must name a user and does not. Return what the tightest limit leaves, as headers.
+        All its limits on requests count each of its questions. BadAsk where it must name a user and does not. Return what the tightest limit leaves, as headers.
         """
         if not self._user_known:
             self.caller, self._user_known = from_body(self.caller, ask.fields), True
             self._entry.user, self._entry.owner = self.caller.user, self.caller.owner
             for quota in self._later:
                 await self._count(quota)
-        return await self.of_route(ask.model) if self._request.model is None else self._headers()
+        if self._request.model is None:
+            await self.of_route(ask.model)
+        try:
+            for admission in self._held:
+                await admission.more(questions - 1)
+        except TooMany:
+            self._withdraw()
+            raise
+        return self._headers()
 
     async def _count(self, quota: Quota) -> None:
         """Hold the request against one limit; later, where that is the end user's and the body has yet to name them."""
@@ -103,10 +111,13 @@ class Admissions:
         try:
             self._held.append(await quota.admit(subject))
         except TooMany:
-            for admission in self._held:
-                admission.withdraw()
-            self._held.clear()
+            self._withdraw()
             raise
+
+    def _withdraw(self) -> None:
+        for admission in self._held:
+            admission.withdraw()
+        self._held.clear()
 
     def _headers(self) -> Headers:
         return min(self._held, key=lambda one: one.left).headers if self._held else []

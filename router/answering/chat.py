@@ -14,6 +14,7 @@ from starlette.types import Send
 from router.access.gate import Gate
 from router.answering import embeddings
 from router.answering.admissions import Admissions
+from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording, Recordings
 from router.answering.replica import Replicas
 from router.answering.reply import Collected, Presence, Reply, Streamed, conclude, deliver
@@ -229,7 +230,7 @@ class Chat:
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
                     wanted = await self._read(request, generation, reply, named, caller, held=held)
-                    reply.limits = await admissions.of_body(wanted.ask)
+                    reply.limits = await admissions.of_body(wanted.ask, len(wanted.prompts) or 1)
                     caller = admissions.caller
                     route = generation.route(wanted.ask.model)
                     fault = await self._fault(request, route, entry)
@@ -266,7 +267,7 @@ class Chat:
                             self._record((caller.owner, kept_as), recording, delivery, total, generation, pins=pins.pop_all())
                             await presence.apart(recording.follow(sink))
                         else:
-                            await presence.apart(deliver(route.answer, ask, total, entry, sink))
+                            await presence.apart(deliver(in_turn(route.answer, wanted.prompts), ask, total, entry, sink))
             except ClientLeft:
                 entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
             except asyncio.CancelledError:
@@ -308,6 +309,8 @@ class Chat:
             fields = await of(data + more, lambda: responses_api.continued(fields, kept))
         wanted = await of(data, lambda: question.asked(fields, request.model, request.surface, usual, server.request))
         await admit(wanted.ask.output)
+        if wanted.prompts:
+            check_choices(reply.wire)
         return wanted
 
     async def embed(self, request: Request, send: Send) -> None:
