@@ -1,12 +1,13 @@
 """The limits that a request is held against, from its headers to its end."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from router.access.address import counted
 from router.answering.reply import Headers
 from router.callers import Caller, from_body
-from router.chat import Ask, Circumstances
+from router.chat import Ask, Circumstances, Message
 from router.embed import Embed
 from router.errors import BadAsk, TooMany
 from router.generation import OTHER_KIND, Compiled, Generation
@@ -74,21 +75,23 @@ class Admissions:
             await self._count(route.quota)
         return self._headers()
 
-    async def of_body(self, ask: Ask | Embed, questions: int = 1) -> Headers:
+    async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Headers:
         """Hold the request against the limits that had to wait for the body: those of the end user and of the route that it names.
 
-        All its limits on requests count each of its questions. BadAsk where it must name a user and does not. Return what the tightest limit leaves, as headers.
+        Limits on requests count each of several prompts. BadAsk where it must name a user and does not. Return what the tightest limit leaves, as
+        headers.
         """
         if not self._user_known:
             self.caller, self._user_known = from_body(self.caller, ask.fields), True
             self._entry.user, self._entry.owner = self.caller.user, self.caller.owner
             for quota in self._later:
                 await self._count(quota)
-        if self._request.model is None:
-            await self.of_route(ask.model)
+        headers = await self.of_route(ask.model) if self._request.model is None else self._headers()
+        if not prompts:
+            return headers
         try:
             for admission in self._held:
-                await admission.more(questions - 1)
+                await admission.more(len(prompts) - 1)
         except TooMany:
             self._withdraw()
             raise

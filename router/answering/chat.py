@@ -230,9 +230,9 @@ class Chat:
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
                     wanted = await self._read(request, generation, reply, named, caller, held=held)
-                    reply.limits = await admissions.of_body(wanted.ask, len(wanted.prompts) or 1)
-                    caller = admissions.caller
+                    reply.limits = await admissions.of_body(wanted.ask, wanted.prompts)
                     route = generation.route(wanted.ask.model)
+                    answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
                     fault = await self._fault(request, route, entry)
                     entry.stream = wanted.stream
                     entry.requested = wanted.ask.model
@@ -250,8 +250,8 @@ class Chat:
                     ask = replace(
                         question.permitted(wanted.ask, route.declared.refuse),
                         model=route.name,
-                        caller=caller.id,
-                        user=caller.user,
+                        caller=admissions.caller.id,
+                        user=admissions.caller.user,
                         circumstances=admissions.circumstances(route),
                         cache=request.cache(wanted.ask.fields) if fault is None else UNSHARED,
                         fault=fault,
@@ -263,11 +263,11 @@ class Chat:
                     async with Presence(request.receive) as presence:
                         if (kept_as := _kept_as(wanted, heading)) is not None:
                             recording = Recording(entry, heading, reply.wire, server.resume, wanted.conversation)
-                            delivery = deliver(route.answer, ask, total, entry, recording)
+                            delivery = deliver(answer, ask, total, entry, recording)
                             self._record((caller.owner, kept_as), recording, delivery, total, generation, pins=pins.pop_all())
                             await presence.apart(recording.follow(sink))
                         else:
-                            await presence.apart(deliver(in_turn(route.answer, wanted.prompts), ask, total, entry, sink))
+                            await presence.apart(deliver(answer, ask, total, entry, sink))
             except ClientLeft:
                 entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
             except asyncio.CancelledError:

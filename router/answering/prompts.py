@@ -11,13 +11,11 @@ from router.wire import Wire, text_completion
 
 
 def in_turn(answer: Answer, prompts: Sequence[Message]) -> Answer:
-    """Return an Answer to all prompts, or to the question itself without any: their answers in order, each with its Finish.
+    """Return an Answer to all prompts: their answers in order, each with its Finish.
 
     The first Failure ends it. The attempts in an event are those of all prompts so far. A Finish comes with the first event of the next answer, so that none but the
     last is the latest event.
     """
-    if not prompts:
-        return answer
 
     async def answered(ask: Ask, beside: Beside) -> Events:
         attempts: tuple[Attempt, ...] = ()

@@ -28,7 +28,9 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
     Reason,
+    Source,
     Start,
     Text,
     Thought,
@@ -64,6 +66,7 @@ class _Parts:
         self._delta = ""
         """A piece of the open part, up to its text."""
         self._calls: dict[str, ToolCall] = {}
+        self._sources = 0
 
     def encode(self, event: Event) -> bytes:
         match event:
@@ -73,6 +76,11 @@ class _Parts:
             case Thought(text):
                 opening = "" if self._open == "reasoning" else self._opened("reasoning")
                 return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
+            case Source():
+                self._sources += 1
+                return utf8(_frame(_cited(event, self._sources)))
+            case Produced(media_type, data):
+                return utf8(self._closed() + _frame({"type": "file", "mediaType": media_type, "data": {"type": "data", "data": data}}))
             case ToolCall():
                 self._calls[event.call_id] = event
                 return b""
@@ -139,6 +147,14 @@ def metadata(heading: Heading, model: str) -> dict[str, Json]:
     return {"id": heading.message_id, "timestamp": created, "modelId": model or heading.model}
 
 
+def _cited(source: Source, number: int) -> dict[str, Json]:
+    """Return a source. `number`: its place among the sources of the answer. A document has a title, by which alone it is known."""
+    made: dict[str, Json] = {"type": "source", "id": f"s{number}"}
+    if source.url:
+        return {**made, "sourceType": "url", "url": source.url, **({"title": source.title} if source.title else {})}
+    return {**made, "sourceType": "document", "mediaType": source.media_type, "title": source.title}
+
+
 def _called(call: ToolCall) -> dict[str, Json]:
     arguments = compact(call.arguments) if call.malformed is None else call.malformed
     return {"type": "tool-call", "toolCallId": call.call_id, "toolName": call.name, "input": arguments}
@@ -183,7 +199,7 @@ def complete(answer: Answered) -> bytes:
         kind, _, phase = cast("str", part["type"]).rpartition("-")
         if phase == "delta":
             content.append({"type": kind, "text": part["delta"]})
-        elif part["type"] in ("tool-call", "tool-result"):
+        elif part["type"] in ("tool-call", "tool-result", "source", "file"):
             content.append(part)
         elif part["type"] == "response-metadata":
             made["response"] = {name: value for name, value in part.items() if name != "type"}

@@ -4,7 +4,7 @@
     data: {…,"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}]}
     data: [DONE]
 
-The dialect has text and a reason, and no form for thoughts and tools: these are not written. `model` is the configured model of the target that
+The dialect has text and a reason, and no form for thoughts, tools, sources and files: these are not written. `model` is the configured model of the target that
 answered first. Each prompt has its choice, one after the other: the Finish of one ends its choice, that of the last ends the answer. With `echo`
 a text begins with its prompt. Source: OpenAI's reference of the completions API.
 """
@@ -20,6 +20,8 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
+    Source,
     Start,
     Text,
     Thought,
@@ -69,7 +71,7 @@ class _TextChunks:
                 return b""
             case Thought() | ToolInput() | ToolCall() | ToolProgress() | ToolResult() | ReasoningState():
                 return b""
-            case Approval() | LateResult():
+            case Approval() | LateResult() | Source() | Produced():
                 return b""
             case Finish(reason, usage):
                 return self._finish(reason, usage)

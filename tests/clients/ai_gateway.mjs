@@ -93,6 +93,8 @@ const DEEDS = {
 function note(part, saw) {
   if (part.type === "tool-call") saw.parts.push(["call", part.toolName, part.input, part.providerExecuted === true]);
   if (part.type === "tool-result") saw.parts.push(["result", part.toolName, part.output]);
+  if (part.type === "source") saw.parts.push(["source", part.url, part.title ?? ""]);
+  if (part.type === "file") saw.parts.push(["file", part.file.mediaType, part.file.base64]);
   if (part.type === "tool-error") saw.parts.push(["error", part.toolName, part.error?.message ?? part.error]);
 }
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.clients.cases import NO_ORDER, Case
 from tests.clients.harness import Client
 from tests.clients.replay import Replay, Reply, Request, Stage, ended
-from tests.clients.streams import CALLS, ROLE, UNICODE, chunks, openai_text
+from tests.clients.streams import CALLS, ROLE, STOP, UNICODE, chunks, openai_text
 from tests.conftest import ROOT
 
 PATIENCE = 90.0
@@ -76,6 +76,9 @@ CHECKED = chunks(
     '{"tool_calls":[{"index":0,"function":{"arguments":"\\"Beijing\\"}"}}]}',
     CALLS,
 )
+CITED = ("https://example.org/rome", "Rome")
+DRAWN = "iVBORw0KGgo="
+"""What `shown` cites, and the image that it makes."""
 WELCOME = openai_text('"You are welcome."')
 PARTIAL = Reply(chunks(ROLE, '{"content":"Partial"}').body.removesuffix(b"data: [DONE]\n\n"))
 HELD = ended(Reply(chunks(ROLE, '{"content":"Before"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
@@ -105,6 +108,16 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
         (2, 0): WELCOME,
     },
     "client-tool": {(1, 0): _calling(_weather("call_1", "Beijing")), (1, 1): openai_text('"Then it is done."')},
+    "shown": {
+        (1, 0): chunks(
+            ROLE,
+            '{"content":"Rome "}',
+            json.dumps({"annotations": [{"type": "url_citation", "url_citation": {"url": CITED[0], "title": CITED[1]}}]}),
+            '{"content":"it is."}',
+            json.dumps({"images": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DRAWN}"}}]}),
+            STOP,
+        )
+    },
     "three": {(1, 0): _calling(*CITIES), (1, 3): openai_text('"All are "', '"sunny."')},
     "transcript": {
         (1, 0): _calling(*CITIES, before=('{"reasoning_content":"Three cities."}', '{"content":"Let me check. "}')),

@@ -8,7 +8,7 @@ from router.targets.embeddings import demo_vector, words_of
 from tests.clients.cases import DOT, NO_ORDER
 from tests.clients.harness import AI_GATEWAY, Saw, Workers
 from tests.clients.replay import PATIENCE, Replay, Stage
-from tests.clients.router_cases import Running
+from tests.clients.router_cases import CITED, DRAWN, Running
 from tests.clients.streams import UNICODE
 
 WAYS = ("stream", "generate")
@@ -171,3 +171,11 @@ def test_object_keeps_to_its_schema(workers: Workers, router: Running) -> None:
     for way in WAYS:
         made = workers.saw(AI_GATEWAY, router.base, asks("object", {"do": way, "text": "Hi", "schema": schema}))
         assert (made["error"], made.get("output")) == (None, {"a": 1})
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_source_and_image_of_a_model_are_parts(way: str, workers: Workers, router: Running) -> None:
+    """Streamed or whole."""
+    made = saw(workers, router, "shown", way)
+    assert (made["error"], made["text"]) == (None, "Rome it is.")
+    assert made["parts"] == [["source", *CITED], ["file", "image/png", DRAWN]]

@@ -10,7 +10,7 @@ from router.targets.embeddings import demo_vector, words_of
 from tests.clients.cases import CASES, DOT, HI, NAMED, NO_ORDER, Case, differences, played
 from tests.clients.harness import CHATS, CLIENTS, NEWEST, OPENAI, UI, Client, Workers, cuts
 from tests.clients.replay import PATIENCE, Replay
-from tests.clients.router_cases import PERSON, Running, plays
+from tests.clients.router_cases import CITED, DRAWN, PERSON, Running, plays
 from tests.clients.test_replayed_streams import as_text
 
 PLAYED = [pytest.param(client, case, id=f"{case}-{client}") for client, case in played(*CASES) if plays(client, case)]
@@ -272,3 +272,13 @@ def test_progress_of_a_tool_is_read_by_every_client(client: Client, workers: Wor
     case = NAMED["tool"]
     for base in (router.base, *((newer_router.base,) if client.name.startswith(("ai6", "ai7")) else ())):
         assert differences(client, case.sees[client.wire], workers.saw(client, base, case.asks(client, "progress"))) == {}
+
+
+@pytest.mark.parametrize("client", CHATS, ids=str)
+def test_source_and_image_of_a_model_are_parts_of_the_message(client: Client, workers: Workers, router: Running) -> None:
+    """A source within a text does not cut the text in two, except for AI SDK 4, which puts its parts in the order of their kinds."""
+    saw = workers.saw(client, router.base, {"chat": "chat-shown", "model": "shown", "deeds": [HI]})
+    image = ["file", "image/png", DRAWN if client.wire == "data-stream" else f"data:image/png;base64,{DRAWN}"]
+    shown = [["text", "Rome it is."], ["source", *CITED], image]
+    assert (saw["error"], saw["status"]) == (None, "ready")
+    assert sorted(part for part in saw["messages"][-1]["parts"] if part != ["step"]) == sorted(shown)
