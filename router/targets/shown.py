@@ -1,4 +1,4 @@
-"""What a model shows beside its text: the sources that it cites, and the files that it makes, as far as a client may have them.
+"""Sources that a model cites and files that it makes, as far as a client may have them.
 
 An address is http or https, and a file is of a kind that a page can show without running it. Anything else is None.
 """
