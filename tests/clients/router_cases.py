@@ -88,6 +88,7 @@ HALF_PERSON = ended(Reply(chunks(ROLE, '{"content":"{\\"name\\": \\"Ada\\", "}')
 MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "tool": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "progress": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
+    "cautious": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "approval": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "tools": {
         (1, 0): _calling(_weather("call_1", "Beijing"), _weather("call_2", "Shanghai")),
@@ -139,6 +140,7 @@ OPTIONS: Mapping[str, str] = {
     "thought": "reasoning: show",
     "tool": "tools: [weather]",
     "progress": "tools: [sky]",
+    "cautious": "tools: [cautious]",
     "approval": "tools: [{use: weather, approve: always}]",
     "tools": "tools: [weather]",
     "tool-error": "tools: [orders]",
@@ -159,6 +161,14 @@ TOOLS = {
     "weather": '''
 async def get_weather(location: str) -> str:
     """Current weather for a city."""
+    return f"{location}: 25°C"
+''',
+    "cautious": '''
+from router.toolbox import needs_approval
+
+@needs_approval(lambda location: location == "Beijing")
+async def get_weather(location: str) -> str:
+    """Current weather for a city, some of which the user has to allow."""
     return f"{location}: 25°C"
 ''',
     "sky": '''

@@ -260,10 +260,13 @@ def test_the_form_for_newer_clients_is_read_by_them(client: Client, name: str, w
 
 
 @pytest.mark.parametrize("client", [client for client in UI if client.name.startswith(("ai6", "ai7"))], ids=str)
-def test_call_runs_when_the_user_of_a_client_has_allowed_it(client: Client, workers: Workers, newer_router: Running) -> None:
-    """Each release that knows approvals asks its user, sends the decision, and shows the result in the part that asked."""
+@pytest.mark.parametrize("model", ["approval", "cautious"])
+def test_call_runs_when_the_user_of_a_client_has_allowed_it(client: Client, model: str, workers: Workers, newer_router: Running) -> None:
+    """Each release that knows approvals asks its user, sends the decision, and shows the result in the part that asked. The question is the tool
+    set's, or the tool's own.
+    """
     case = replace(NAMED["tool"], deeds=(HI, {"do": "decide", "approved": True}))
-    assert differences(client, case.sees[client.wire], workers.saw(client, newer_router.base, case.asks(client, "approval"))) == {}
+    assert differences(client, case.sees[client.wire], workers.saw(client, newer_router.base, case.asks(client, model))) == {}
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
