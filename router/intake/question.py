@@ -64,10 +64,11 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
 
     `model`: the route named in the path, which stands over the body's; `usual`: the one that answers where nobody names any.
     """
+    version: JsonObject = {}
     if surface == "ag_ui":
         fields = ag_ui_api.flat(fields)
     elif surface == "gateway":
-        fields = gateway_api.flat(fields)
+        version, fields = gateway_api.repeated(fields), gateway_api.flat(fields)
     stream = fields.get("stream")
     if stream is None:
         stream = surface in STREAMING
@@ -103,7 +104,7 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         repeated, prompts = completions_api.repeated(fields), completions_api.prompts(fields)
         return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated, prompts=prompts)
     if surface != "chat":
-        return Asked(ask, stream, wants_usage=_wants_usage(fields))
+        return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=version)
     return Asked(ask, stream, chat_id, _continued(conversation(fields)), _wants_usage(fields))
 
 
