@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 
 from router.errors import Overtaken, Stopping
-from router.events import Event, Events, Failure, Finish, Text, Thought, ToolInput
+from router.events import Event, Events, Failure, Finish, Produced, Text, Thought, ToolInput
 
 TURN = 64 * 1024
 """Bytes after which the loop gets a turn although the next event is at hand."""
@@ -23,6 +23,8 @@ def weight(event: Event) -> int:
     match event:
         case Text(text) | Thought(text) | ToolInput(_, _, text):
             return FRAME + 2 * len(text)
+        case Produced(_, data):
+            return FRAME + len(data)
         case _:
             return FRAME + 2 * len(repr(event))
 

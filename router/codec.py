@@ -20,7 +20,9 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
     Reason,
+    Source,
     Start,
     Text,
     Thought,
@@ -79,6 +81,10 @@ def _plain(event: Event) -> object:
             return text
         case Thought(text):
             return ["thought", text]
+        case Source(url, title, media_type):
+            return ["source", url, title, media_type]
+        case Produced(media_type, data):
+            return ["file", media_type, data]
         case ToolInput(call_id, name, part):
             return ["input", call_id, name, part]
         case ToolCall(call_id, name, arguments, malformed):
@@ -129,6 +135,10 @@ def _event(value: Json) -> Event:
     match value:
         case ["thought", str(text)]:
             return Thought(text)
+        case ["source", str(url), str(title), str(media_type)]:
+            return Source(url, title, media_type)
+        case ["file", str(media_type), str(data)]:
+            return Produced(media_type, data)
         case ["input", str(call_id), str(name), str(part)]:
             return ToolInput(call_id, name, part)
         case ["call", str(call_id), str(name), dict(arguments), None | str() as malformed]:

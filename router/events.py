@@ -1,9 +1,9 @@
 """The answer: events, the order they come in, and the two shapes everything is made of.
 
-    (Start (Thought | Text | ToolInput | ReasoningState | ToolCall)* (ToolProgress | ToolResult | Approval)*)*   then   Finish | Failure
+    (Start (Thought | Text | Source | Produced | ToolInput | ReasoningState | ToolCall)* (ToolProgress | ToolResult | Approval)*)*   then   Finish | Failure
 
 A ToolResult follows the ToolCall whose id it bears, and no ToolProgress of that call comes after it. An Approval is of a call without a
-result. A LateResult, of a call of an earlier answer, comes right after the first Start. Twelve types, closed: before another, ask whether a wire can derive it (step marks are the Starts; message and part ids belong to the wire that needs them).
+result. A LateResult, of a call of an earlier answer, comes right after the first Start. Fourteen types, closed: before another, ask whether a wire can derive it (step marks are the Starts; message and part ids belong to the wire that needs them).
 """
 
 import asyncio
@@ -68,6 +68,27 @@ class Thought:
     """A piece of the model's reasoning."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A page or a document that the model cites, at this place of its text.
+
+    url: an http or https address; empty for a document
+    media_type: of a document; empty for a page
+    """
+
+    url: str
+    title: str = ""
+    media_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """A file that the model made, such as an image. `data`: its bytes, in base64."""
+
+    media_type: str
+    data: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +187,20 @@ class Failure:
 
 
 Event = (
-    Start | Text | Thought | ToolInput | ToolCall | ToolProgress | ToolResult | Approval | LateResult | ReasoningState | Finish | Failure
+    Start
+    | Text
+    | Thought
+    | Source
+    | Produced
+    | ToolInput
+    | ToolCall
+    | ToolProgress
+    | ToolResult
+    | Approval
+    | LateResult
+    | ReasoningState
+    | Finish
+    | Failure
 )
 """A ReasoningState is for the step that makes the next request of the same turn; every wire passes it over."""
 
@@ -262,6 +296,8 @@ ORDER: dict[tuple[State, type[Event]], State] = {
     ("speaking", Start): "speaking",
     ("speaking", Text): "speaking",
     ("speaking", Thought): "speaking",
+    ("speaking", Source): "speaking",
+    ("speaking", Produced): "speaking",
     ("speaking", ToolInput): "speaking",
     ("speaking", ToolCall): "speaking",
     ("speaking", ReasoningState): "speaking",

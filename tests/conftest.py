@@ -319,10 +319,12 @@ SHAPES = {
     "g": {"type": "reasoning", "textDelta": str},
     "9": {"type": "tool-call", "toolCallId": str, "toolName": str, "args": dict},
     "a": {"type": "tool-result", "toolCallId": str, "toolName": str, "result": object},
+    "h": {"type": "source", "sourceType": str, "id": str},
+    "k": {"type": "file", "mimeType": str, "data": str},
     "3": {"type": "error", "error": str},
     "d": {"type": "finish", "finishReason": str},
 }
-OPTIONAL = {"a": {"isError": bool}, "d": {"usage": dict}}
+OPTIONAL = {"h": {"url": str, "title": str, "mediaType": str}, "a": {"isError": bool}, "d": {"usage": dict}}
 
 
 def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:

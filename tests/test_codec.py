@@ -64,7 +64,7 @@ def test_any_bytes_are_events_or_unreadable(data: bytes) -> None:
 @given(JSON)
 def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: Any) -> None:
     """A field that does not fit is no event with a wrong field in it: it could be written again as it was read."""
-    for word in ("thought", "input", "call", "result", "state", "start", "finish", "failure"):
+    for word in ("thought", "source", "file", "input", "call", "result", "state", "start", "finish", "failure"):
         for count in range(7):
             try:
                 read = decode(json.dumps([4, [word, *[value] * count]]).encode())

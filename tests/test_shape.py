@@ -85,7 +85,7 @@ HOMES = {
 DRAWERS = {"utils", "helpers", "common", "base", "misc"}
 BROAD = {
     "router/reload.py": 1,  # an edit that fails in a way nobody foresaw must not be the last one that is seen
-    "router/toolbox/functions.py": 1,  # an operator's own code may raise anything: when it is loaded
+    "router/toolbox/functions.py": 2,  # an operator's own code may raise anything: when it is loaded, and when it says whether a call needs approval
     "router/threads.py": 1,  # when it runs in a thread: that is handed on
     "router/toolbox/granted.py": 1,  # and when it is called
     "router/toolbox/child.py": 1,  # the same, in a process of its own

@@ -65,6 +65,17 @@ export async function* toChunks(lines: AsyncIterable<Line>): AsyncGenerator<UIMe
           ? { type: "tool-output-error", toolCallId: line.toolCallId, errorText: asText(line.result) }
           : { type: "tool-output-available", toolCallId: line.toolCallId, output: line.result };
         break;
+      case "source":
+        yield* spoken();
+        yield line.url
+          ? { type: "source-url", sourceId: line.id, url: line.url, ...(line.title && { title: line.title }) }
+          : { type: "source-document", sourceId: line.id, mediaType: line.mediaType ?? "text/plain", title: line.title ?? "" };
+        break;
+      case "file":
+        yield* spoken();
+        yield* close();
+        yield { type: "file", mediaType: line.mimeType, url: `data:${line.mimeType};base64,${line.data}` };
+        break;
       case "error":
         yield* close();
         yield { type: "error", errorText: line.error };

@@ -40,6 +40,23 @@ export interface ToolResult {
   isError?: true;
 }
 
+/** `h:` a page that the model cites (`url`), or a document (`mediaType`). */
+export interface Source {
+  type: "source";
+  sourceType: "url" | "document";
+  id: string;
+  url?: string;
+  mediaType?: string;
+  title?: string;
+}
+
+/** `k:` a file that the model made. `data`: its bytes, in base64. */
+export interface ProducedFile {
+  type: "file";
+  mimeType: string;
+  data: string;
+}
+
 /** `3:` the answer broke off. `error` is a sentence for users, and names the request. A `d:` line follows. */
 export interface Failure {
   type: "error";
@@ -66,6 +83,8 @@ export interface Lines {
   g: Reasoning;
   "9": ToolCall;
   a: ToolResult;
+  h: Source;
+  k: ProducedFile;
   "3": Failure;
   d: Finish;
 }
@@ -79,6 +98,8 @@ export interface Answer {
   role: "assistant";
   content: string;
   reasoning?: string;
+  sources?: Omit<Source, "type">[];
+  files?: Omit<ProducedFile, "type">[];
   toolCalls?: ToolCall[];
   toolResults?: ToolResult[];
   finishReason: FinishReason;
@@ -98,6 +119,8 @@ const CODES: Record<keyof Lines, Line["type"]> = {
   g: "reasoning",
   "9": "tool-call",
   a: "tool-result",
+  h: "source",
+  k: "file",
   "3": "error",
   d: "finish",
 };

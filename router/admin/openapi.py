@@ -13,7 +13,7 @@ from router.admin import response_bodies as responses
 from router.admin.routed import BORNE
 from router.chat import InducedFault
 from router.config.server import MinClient
-from router.intake.gateway_api import VERSION
+from router.intake.gateway_api import VERSIONS
 from router.wire import WIRES
 
 STREAMS = sorted({wire.content_type.partition(";")[0] for wire in WIRES.values()})
@@ -94,7 +94,7 @@ FOLLOWING = (
 
 
 def _specified(kind: str) -> Parameter:
-    return _header(f"ai-{kind}-specification-version", {"const": VERSION}, "The version of the protocol.", required=True)
+    return _header(f"ai-{kind}-specification-version", {"enum": [*VERSIONS]}, "The version of the protocol.", required=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,10 +250,10 @@ class CompletionsRequest(TypedDict, total=False):
     """A question of OpenAI's legacy completions API."""
 
     model: Required[RouteId]
-    prompt: Required[str | Annotated[list[str], Field(min_length=1, max_length=1)]]
-    """A text, or a list with one text."""
+    prompt: Required[str | Annotated[list[str], Field(min_length=1, max_length=20)]]
+    """A text, or a list of texts, each of which is answered in a choice of its own."""
     echo: OnWish
-    """Begin the answer with the prompt."""
+    """Begin each answer with its prompt."""
     stream: OnWish
     stream_options: _StreamOptions
 

@@ -68,7 +68,7 @@ class _CompletionBody(TypedDict):
 
 class _TextChoice(TypedDict):
     text: str
-    index: Literal[0]
+    index: Annotated[int, Field(ge=0)]
     logprobs: None
     finish_reason: Literal["stop", "length", "content_filter"]
 
@@ -80,7 +80,7 @@ class TextCompletion(TypedDict):
     object: Literal["text_completion"]
     created: int
     model: str
-    choices: Annotated[list[_TextChoice], Field(min_length=1, max_length=1)]
+    choices: Annotated[list[_TextChoice], Field(min_length=1, max_length=20)]
     usage: _Usage
 
 

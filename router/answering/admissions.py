@@ -1,12 +1,13 @@
 """The limits that a request is held against, from its headers to its end."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from router.access.address import counted
 from router.answering.reply import Headers
 from router.callers import Caller, from_body
-from router.chat import Ask, Circumstances
+from router.chat import Ask, Circumstances, Message
 from router.embed import Embed
 from router.errors import BadAsk, TooMany
 from router.generation import OTHER_KIND, Compiled, Generation
@@ -74,17 +75,27 @@ class Admissions:
             await self._count(route.quota)
         return self._headers()
 
-    async def of_body(self, ask: Ask | Embed) -> Headers:
+    async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Headers:
         """Hold the request against the limits that had to wait for the body: those of the end user and of the route that it names.
 
-        BadAsk where it must name a user and does not. Return what the tightest limit leaves, as headers.
+        Limits on requests count each of several prompts. BadAsk where it must name a user and does not. Return what the tightest limit leaves, as
+        headers.
         """
         if not self._user_known:
             self.caller, self._user_known = from_body(self.caller, ask.fields), True
             self._entry.user, self._entry.owner = self.caller.user, self.caller.owner
             for quota in self._later:
                 await self._count(quota)
-        return await self.of_route(ask.model) if self._request.model is None else self._headers()
+        headers = await self.of_route(ask.model) if self._request.model is None else self._headers()
+        if not prompts:
+            return headers
+        try:
+            for admission in self._held:
+                await admission.more(len(prompts) - 1)
+        except TooMany:
+            self._withdraw()
+            raise
+        return self._headers()
 
     async def _count(self, quota: Quota) -> None:
         """Hold the request against one limit; later, where that is the end user's and the body has yet to name them."""
@@ -103,10 +114,13 @@ class Admissions:
         try:
             self._held.append(await quota.admit(subject))
         except TooMany:
-            for admission in self._held:
-                admission.withdraw()
-            self._held.clear()
+            self._withdraw()
             raise
+
+    def _withdraw(self) -> None:
+        for admission in self._held:
+            admission.withdraw()
+        self._held.clear()
 
     def _headers(self) -> Headers:
         return min(self._held, key=lambda one: one.left).headers if self._held else []

@@ -14,6 +14,7 @@ from starlette.types import Send
 from router.access.gate import Gate
 from router.answering import embeddings
 from router.answering.admissions import Admissions
+from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording, Recordings
 from router.answering.replica import Replicas
 from router.answering.reply import Collected, Presence, Reply, Streamed, conclude, deliver
@@ -229,9 +230,9 @@ class Chat:
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
                     wanted = await self._read(request, generation, reply, named, caller, held=held)
-                    reply.limits = await admissions.of_body(wanted.ask)
-                    caller = admissions.caller
+                    reply.limits = await admissions.of_body(wanted.ask, wanted.prompts)
                     route = generation.route(wanted.ask.model)
+                    answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
                     fault = await self._fault(request, route, entry)
                     entry.stream = wanted.stream
                     entry.requested = wanted.ask.model
@@ -249,8 +250,8 @@ class Chat:
                     ask = replace(
                         question.permitted(wanted.ask, route.declared.refuse),
                         model=route.name,
-                        caller=caller.id,
-                        user=caller.user,
+                        caller=admissions.caller.id,
+                        user=admissions.caller.user,
                         circumstances=admissions.circumstances(route),
                         cache=request.cache(wanted.ask.fields) if fault is None else UNSHARED,
                         fault=fault,
@@ -262,11 +263,11 @@ class Chat:
                     async with Presence(request.receive) as presence:
                         if (kept_as := _kept_as(wanted, heading)) is not None:
                             recording = Recording(entry, heading, reply.wire, server.resume, wanted.conversation)
-                            delivery = deliver(route.answer, ask, total, entry, recording)
+                            delivery = deliver(answer, ask, total, entry, recording)
                             self._record((caller.owner, kept_as), recording, delivery, total, generation, pins=pins.pop_all())
                             await presence.apart(recording.follow(sink))
                         else:
-                            await presence.apart(deliver(route.answer, ask, total, entry, sink))
+                            await presence.apart(deliver(answer, ask, total, entry, sink))
             except ClientLeft:
                 entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
             except asyncio.CancelledError:
@@ -308,6 +309,8 @@ class Chat:
             fields = await of(data + more, lambda: responses_api.continued(fields, kept))
         wanted = await of(data, lambda: question.asked(fields, request.model, request.surface, usual, server.request))
         await admit(wanted.ask.output)
+        if wanted.prompts:
+            check_choices(reply.wire)
         return wanted
 
     async def embed(self, request: Request, send: Send) -> None:

@@ -38,9 +38,10 @@ class Wanted:
 
 
 def of_gateway(fields: Mapping[str, Json]) -> Wanted:
-    """The question of a client of the AI SDK's gateway."""
+    """The question of a client of the AI SDK's gateway. Version 2 of its protocol has the inputs under another name, and one of them alone."""
+    older = fields.get("specificationVersion") == "2" and "values" not in fields
     given = {name: value for name, value in gateway_api.flat(fields).items() if name not in ("encoding_format", "providerOptions")}
-    return replace(asked(given, "values"), encoding="gateway")
+    return replace(asked(given, "input" if older else "values"), encoding="gateway")
 
 
 def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from router.answering.reply import Sink, conclude
 from router.config.server import Resume
 from router.errors import RouterError, Stopped, Stopping
-from router.events import Event, Failure, Finish, Text, Thought, ToolInput
+from router.events import Event, Failure, Finish, Produced, Text, Thought, ToolInput
 from router.journal.entry import Entry
 from router.wire import Heading, Wire
 
@@ -31,6 +31,8 @@ def weight(event: Event) -> int:
     match event:
         case Text(text) | Thought(text) | ToolInput(_, _, text):
             return FRAME + 2 * len(text)
+        case Produced(_, data):
+            return FRAME + len(data)
         case _:
             return FRAME + 2 * len(repr(event))
 

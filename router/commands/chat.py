@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from router.chat import Ask, Message
 from router.config import load
 from router.errors import TimedOut
-from router.events import Failure, Finish, Text, Thought, ToolCall, ToolProgress, ToolResult
+from router.events import Failure, Finish, Produced, Source, Text, Thought, ToolCall, ToolProgress, ToolResult
 from router.generation import Generation, build
 from router.targets import close_lanes
 
@@ -55,6 +55,10 @@ async def _conversation(generation: Generation, model: str, text: str) -> int:
                         terminal.note(f"… {name}: {output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)}")
                     case ToolResult(_, name, result):
                         terminal.note(f"← {name}: {result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)}")
+                    case Source(url, title):
+                        terminal.note(f"[source: {' '.join(filter(None, (title, url)))}]")
+                    case Produced(media_type, data):
+                        terminal.note(f"[file: {media_type}, {len(data) * 3 // 4:,} bytes]")
                     case Finish(reason, usage):
                         counts = f", {usage.input_tokens} + {usage.output_tokens} tokens" if usage else ""
                         terminal.note(f"[{reason}{counts}]")

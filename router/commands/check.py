@@ -7,6 +7,7 @@ examples:
   router check --drills                that, and every drill that fails
   router check --without-env           where no variables are set, as for a pull request: those that lack are listed, and are no mistakes
   router check --routes new.yaml && mv new.yaml routes.yaml
+  router check --workers 4             also what several processes do not share
   router check --json                  for a script: {"complaints": [{"file", "line", "column", "message"}], …}
 
 exit codes:
@@ -18,6 +19,7 @@ exit codes:
 import argparse
 import json
 
+from router.commands.address import number
 from router.commands.words import counted, expired, missing, omissions, stand_ins, unpriced, warned
 from router.config import load, production, without_environment
 from router.config.checks import require_auth
@@ -30,6 +32,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--drills", action="store_true", help="run the drills too")
     parser.add_argument("--without-env", action="store_true", help="list variables and secret files that are missing; they are no mistakes")
+    parser.add_argument(
+        "--workers", type=number(1, 1024), default=1, help="processes that are to serve it: warns of what they do not share"
+    )
     parser.add_argument("--json", action="store_true", help="print what was found as a JSON object")
 
 
@@ -49,7 +54,7 @@ def run(given: argparse.Namespace) -> int:
             "unpriced": unpriced(generation),
             "omitted": omissions(generation),
             "stand_ins": stand_ins(generation),
-            "warnings": [warning.as_json() for warning in warned(generation)],
+            "warnings": [warning.as_json() for warning in warned(generation, given.workers)],
             "env_file": list(generation.declaration.env_file.names),
             "missing": [lack.as_json() for lack in missing(generation)],
             "routes": len(generation.routes),
@@ -70,7 +75,7 @@ def run(given: argparse.Namespace) -> int:
         print(f"warning: route {name}: {why}")
     for line in expired(generation.server):
         print(line)
-    for warning in warned(generation):
+    for warning in warned(generation, given.workers):
         print(f"warning: {warning}")
     for lack in missing(generation):
         print(f"missing: {lack.place}: {lack.message}")

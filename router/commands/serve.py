@@ -165,7 +165,7 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
         said.append(f"  from .env: {', '.join(names)}")
     said += [f"  skipped: target {name}: {why}" for name, why in generation.skipped.items()]
     said += [f"  {line}" for line in expired(generation.server)]
-    said += [f"  warning: {one.place}: {one.message}" for one in warned(generation)]
+    said += [f"  warning: {one.place}: {one.message}" for one in warned(generation, given.workers)]
     if guest is None:
         base, page = f"http://{given.host}:{given.port}", generation.server.page == "on"
         said.append(f"  {base}/  (questions: /api/chat, documentation: /docs)" if page else f"  {base}/api/chat  (documentation: /docs)")

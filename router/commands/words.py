@@ -8,9 +8,12 @@ from typing import Any, cast
 
 from router.chat import JsonObject, Params
 from router.config import production
+from router.config.declaration import Route
 from router.config.server import Auth, Server
+from router.config.tool_servers import ToolServer
+from router.config.tool_sets import ToolSetEntry
 from router.description import describe, listing, table
-from router.errors import Complaint
+from router.errors import Complaint, Place
 from router.generation import Generation
 from router.targets import NEEDS, emulated, fit
 
@@ -33,10 +36,35 @@ def expired(server: Server) -> list[str]:
     ]
 
 
-def warned(generation: Generation) -> Sequence[Complaint]:
-    """Return the warnings about its configuration: not mistakes, but seldom meant."""
+def warned(generation: Generation, workers: int = 1) -> Sequence[Complaint]:
+    """Return the warnings about its configuration: not mistakes, but seldom meant. `workers`: processes that serve it."""
     complaints = generation.declaration.complaints
-    return complaints.sorted(complaints.warnings)
+    return complaints.sorted([*complaints.warnings, *_unshared(generation, workers)])
+
+
+def _unshared(generation: Generation, workers: int) -> Iterator[Complaint]:
+    """Yield a warning for each route whose tools ask for approval, if several processes serve it and only one of them knows each question."""
+    server = generation.server
+    if server.approval_key is not None or (workers == 1 and server.redis is None):
+        return
+    several = f"{workers} workers serve it" if workers > 1 else "`redis` is declared, for several replicas"
+    for name, route in generation.routes.items():
+        if route.toolbox.may_ask:
+            yield Complaint(
+                _asking(route.declared) or Place(generation.declaration.snapshot.routes, 1, 1),
+                f"calls of tools of `{name}` wait until a user has allowed them, and {several}. An approval that reaches another process than "
+                "the one that asked runs nothing: declare `server.approval_key`, the same for all",
+            )
+
+
+def _asking(route: Route) -> Place | None:
+    """Return the place of the first tool set that always asks; of the first one where a tool asks by itself."""
+    always = [one for one in route.tools if isinstance(one, ToolSetEntry | ToolServer) and one.approve == "always"]
+    match (*always, *route.tools)[0]:
+        case ToolServer(mcp=address):
+            return address[0].place if isinstance(address, tuple) else address.place
+        case ToolSetEntry(use=name) | name:
+            return name.place
 
 
 def missing(generation: Generation) -> Sequence[Complaint]:

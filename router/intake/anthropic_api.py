@@ -225,8 +225,12 @@ def output(fields: Fields) -> OutputFormat | None:
     return text_format(value, name)
 
 
-MEANT: dict[str, tuple[Json, ...]] = {"container": (), "mcp_servers": ([],), "context_management": ()}
-"""Fields that change the answer and that we cannot serve → the values that ask for nothing."""
+MEANT: dict[str, tuple[Json, ...]] = {
+    "container": (),
+    "mcp_servers": ([],),
+    "context_management": ({}, {"edits": []}, {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}),
+}
+"""Fields that change the answer and that we cannot serve → the values that ask for nothing: Claude Code sends the last one, which edits nothing."""
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:

@@ -1,8 +1,8 @@
 """A body of OpenAI's legacy completions API → its question.
 
-    {model, prompt: a text, or a list with one, echo, max_tokens, stop, temperature, …}
+    {model, prompt: a text, or a list of texts, echo, max_tokens, stop, temperature, …}
 
-The prompt is asked as one message of the user. Fields that change the answer and that no chat model serves are refused by their name.
+Each prompt is asked as one message of the user. Fields that change the answer and that no chat model serves are refused by their name.
 Source: OpenAI's reference of the completions API.
 """
 
@@ -14,6 +14,8 @@ from router.intake.client_tools import refuse_unserved
 from router.intake.fields import Fields, listing
 from router.intake.messages import text
 
+MAX_PROMPTS = 20
+"""Prompts of one request: LangChain sends its batches in such pieces."""
 MEANT: dict[str, tuple[Json, ...]] = {
     "suffix": ("",),
     "best_of": (1,),
@@ -31,29 +33,34 @@ READ = frozenset({"prompt", "echo", "response_format"})
 
 
 def messages(fields: Fields) -> tuple[Message, ...]:
-    """The prompt as a conversation. BadAsk names the field that is not served."""
+    """The first prompt as a conversation. BadAsk names the field that is not served."""
     refuse_unserved(fields, MEANT)
-    return (Message("user", (_prompt(fields),)),)
+    return (Message("user", (_prompts(fields)[0],)),)
+
+
+def prompts(fields: Fields) -> tuple[Message, ...]:
+    """Return the prompts, each as its message, where there are several; empty for one."""
+    given = _prompts(fields)
+    return tuple(Message("user", (one,)) for one in given) if len(given) > 1 else ()
 
 
 def repeated(fields: Mapping[str, Json]) -> JsonObject:
-    """Return what the answer repeats: the prompt, where the client wants its echo."""
-    wanted = fields.get("echo")
+    """Return what the answer repeats: how many prompts there are, and their texts where the client wants their echo."""
+    wanted, given = fields.get("echo"), _prompts(fields)
     if not isinstance(wanted, bool | None):
         raise BadAsk("echo: true or false is needed.")
-    return {"echo": _prompt(fields)} if wanted else {}
+    return {"prompts": len(given), "echo": [*given] if wanted else []}
 
 
-def _prompt(fields: Fields) -> str:
-    """The text of the prompt. Several at once are several questions: limits, prices and the log count one for each request."""
+def _prompts(fields: Fields) -> list[str]:
     given = fields.get("prompt")
     if isinstance(given, str):
-        return text(given, "prompt")
+        return [text(given, "prompt")]
     listed = listing(given)
     if not listed:
-        raise BadAsk("prompt: a text, or a list with one text, is needed.")
+        raise BadAsk("prompt: a text, or a list of texts, is needed.")
     if any(isinstance(one, int | list) for one in listed):
         raise BadAsk("prompt: tokens are not served here; send the text.")
-    if len(listed) > 1:
-        raise BadAsk("prompt: one text at a time is served here; send a request for each.")
-    return text(listed[0], "prompt[0]")
+    if len(listed) > MAX_PROMPTS:
+        raise BadAsk(f"prompt: {MAX_PROMPTS} texts at most are served in one request.")
+    return [text(one, f"prompt[{index}]") for index, one in enumerate(listed)]

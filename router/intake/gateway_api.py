@@ -4,9 +4,10 @@
 
 The model, the version of the protocol and whether the answer is streamed stand in headers. `providerOptions` are for the providers behind a
 gateway: they are left out, but for those named `router`, which has the values for the route's template. What cannot be served is refused with
-its place. Source: LanguageModelV4CallOptions of @ai-sdk/provider 4, and what @ai-sdk/gateway 4 sends.
+its place. Source: LanguageModelV2CallOptions to LanguageModelV4CallOptions of @ai-sdk/provider 2 to 4, and what @ai-sdk/gateway sends.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
@@ -18,7 +19,9 @@ from router.intake.messages import DENIED, AssistantBlock, file, listed_parts, t
 from router.intake.output import text_format
 
 VERSION = "4"
-"""The version of the specification that is spoken here: that of AI SDK 7."""
+"""The newest version of the specification that is spoken here: that of AI SDK 7."""
+VERSIONS = ("2", "3", VERSION)
+"""All of them: those of AI SDK 5, 6 and 7. They have the same addresses and the same errors."""
 STREAMED = "ai-language-model-streaming"
 MODELS = {"ai-language-model-id": "ai-language-model-specification-version", "ai-model-id": "ai-embedding-model-specification-version"}
 """Header with the model → header with the version that is asked of it."""
@@ -64,11 +67,18 @@ def flat(fields: Fields) -> Fields:
 
     BadAsk for another version of the protocol.
     """
-    if (version := fields.get("specificationVersion")) != VERSION:
+    if (version := fields.get("specificationVersion")) not in VERSIONS:
         given = f", not {version}" if isinstance(version, str) and version.isdigit() and len(version) < 3 else ""
-        raise BadAsk(f"ai-language-model-specification-version: {VERSION} is served here{given}. AI SDK 7 and @ai-sdk/gateway 4 speak it.")
+        raise BadAsk(
+            f"ai-language-model-specification-version: {', '.join(VERSIONS)} are served here{given}. AI SDK 5, 6 and 7 speak them."
+        )
     own = {name: value for name, value in fields.items() if name != "specificationVersion"}
     return {**(mapping((mapping(fields.get("providerOptions")) or {}).get(OPTIONS)) or {}), **own}
+
+
+def repeated(fields: Fields) -> JsonObject:
+    """Return what the form of the answer depends on: the version of the protocol."""
+    return {"specification": fields.get("specificationVersion")}
 
 
 def unsent(fields: Fields) -> tuple[str, ...]:
@@ -156,7 +166,7 @@ def _result(part: Fields, path: str) -> Result:
             reason = output.get("reason")
             return Result(call_id, name, f"{DENIED} {text(reason, f'{place}.reason')}" if reason else DENIED, is_error=True)
         case "content":
-            parts = [SAID[kind](one, at) for one, kind, at in listed_parts(value, f"{place}.value", tuple(SAID), "parts")]
+            parts = [SHOWN[kind](one, at) for one, kind, at in listed_parts(value, f"{place}.value", tuple(SHOWN), "parts")]
             joined = "".join(one for one in parts if isinstance(one, str))
             return Result(call_id, name, joined, files=tuple(one for one in parts if isinstance(one, File)))
         case _:
@@ -170,8 +180,11 @@ def _text(part: Fields, path: str) -> Part:
 
 def _file(part: Fields, path: str) -> Part:
     """A file, by what its data is."""
-    data, place = mapping(part.get("data")) or {}, f"{path}.data"
+    data, place = part.get("data"), f"{path}.data"
     kind, name = text(part.get("mediaType"), f"{path}.mediaType"), part.get("filename")
+    if isinstance(data, str):  # before version 4: an address, or base64
+        return file(data if ADDRESS.match(data) else f"data:{kind};base64,{data}", kind, name, place)
+    data = mapping(data) or {}
     match data.get("type"):
         case "data":
             return file(f"data:{kind};base64,{text(data.get('data'), f'{place}.data')}", kind, name, place)
@@ -184,8 +197,15 @@ def _file(part: Fields, path: str) -> Part:
             raise BadAsk(f"{place}.type: one of data, url, text is needed; files kept by a provider are not served here.")
 
 
+def _file_at(part: Fields, path: str) -> Part:
+    return file(part.get("url"), part.get("mediaType"), part.get("filename"), f"{path}.url")
+
+
 SAID: dict[str, Callable[[Fields, str], Part]] = {"text": _text, "file": _file}
 """Parts of what a user or a tool says."""
+SHOWN = {**SAID, **dict.fromkeys(("media", "file-data", "image-data"), _file), **dict.fromkeys(("file-url", "image-url"), _file_at)}
+"""Parts of a tool's result, with those of versions before 4."""
+ADDRESS = re.compile(r"(data|https?):", re.IGNORECASE)
 
 
 def sampling(fields: Fields) -> dict[str, Json]:

@@ -55,6 +55,8 @@ class Asked:
     """Fields of the request that the answer repeats."""
     conversation: bytes | None = None
     """Request that the answer is kept with, so that another question can continue it; None where it is not kept."""
+    prompts: tuple[Message, ...] = ()
+    """Several prompts, each of which is answered in a choice of its own; empty where there is one question."""
 
 
 def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual: str, bounds: RequestBounds) -> Asked:
@@ -62,10 +64,11 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
 
     `model`: the route named in the path, which stands over the body's; `usual`: the one that answers where nobody names any.
     """
+    version: JsonObject = {}
     if surface == "ag_ui":
         fields = ag_ui_api.flat(fields)
     elif surface == "gateway":
-        fields = gateway_api.flat(fields)
+        version, fields = gateway_api.repeated(fields), gateway_api.flat(fields)
     stream = fields.get("stream")
     if stream is None:
         stream = surface in STREAMING
@@ -97,9 +100,11 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         return Asked(ask, stream, repeated=responses_api.repeated(fields, tools), conversation=kept)
     if surface == "ag_ui":
         return Asked(ask, stream, chat_id, repeated=run)
+    if surface == "text_completion":
+        repeated, prompts = completions_api.repeated(fields), completions_api.prompts(fields)
+        return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated, prompts=prompts)
     if surface != "chat":
-        repeated: JsonObject = completions_api.repeated(fields) if surface == "text_completion" else {}
-        return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated)
+        return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=version)
     return Asked(ask, stream, chat_id, _continued(conversation(fields)), _wants_usage(fields))
 
 

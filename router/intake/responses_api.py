@@ -162,6 +162,8 @@ class _Turn:
             case "reasoning":
                 yield from self._before_call()
                 self._spoken += _reasoned(item)
+            case "image_generation_call" | "web_search_call" | "file_search_call":
+                pass  # what a provider made and found: its text stands in the message after it
             case _:
                 known = "message, function_call, function_call_output, mcp_call, reasoning, item_reference"
                 raise BadAsk(f"{path}.type: one of {known} is needed.")

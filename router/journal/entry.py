@@ -21,6 +21,7 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
     Reason,
     Start,
     Text,
@@ -181,6 +182,9 @@ class Entry:
                 if self._waited is not None:
                     self._paused(self._waited)
                 self.said += len(text)
+                if self.first is None:
+                    self.first = time.monotonic()
+            case Produced():
                 if self.first is None:
                     self.first = time.monotonic()
             case ToolInput(_, _, part):

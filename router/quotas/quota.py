@@ -26,13 +26,17 @@ class Admission:
     used: float = 0.0
     """The used share of its limits on tokens and money, the larger of the two, at admission: from 0 to 1."""
     entered: bool = False
-    taken: Taken | None = None
+    taken: list[Taken] = field(default_factory=list[Taken])
+
+    async def more(self, count: int) -> None:
+        """Count so many requests more, where requests are limited. TooMany where the limit is reached."""
+        for _ in range(count):
+            await self.quota.take(self)
 
     def withdraw(self) -> None:
         """Cancel the admission: nothing is counted."""
-        if self.taken is not None:
-            self.quota.store.give_back(f"{self.key}:requests", self.taken)
-            self.taken = None
+        while self.taken:
+            self.quota.store.give_back(f"{self.key}:requests", self.taken.pop())
         self.settle(None, None)
 
     def leave(self) -> None:
@@ -90,13 +94,17 @@ class Quota:
             admission.entered = await self.store.enter(f"{admission.key}:concurrent", self.declared.concurrent)
             if not admission.entered:
                 raise TooMany("concurrent", AGAIN)
-        if self.declared.requests is not None:
-            rate = self.declared.requests
-            taken = await self.store.take(f"{admission.key}:requests", int(rate.count), rate.seconds)
-            admission.headers, admission.left = _headers("requests", rate.count, rate.seconds, taken.left, taken.reset), taken.left
-            if not taken.allowed:
-                raise TooMany("requests", math.ceil(taken.reset), headers=admission.headers)
-            admission.taken = taken
+        await self.take(admission)
+
+    async def take(self, admission: Admission) -> None:
+        """Take one request, where these are limited. TooMany where there is none."""
+        if (rate := self.declared.requests) is None:
+            return
+        taken = await self.store.take(f"{admission.key}:requests", int(rate.count), rate.seconds)
+        admission.headers, admission.left = _headers("requests", rate.count, rate.seconds, taken.left, taken.reset), taken.left
+        if not taken.allowed:
+            raise TooMany("requests", math.ceil(taken.reset), headers=admission.headers)
+        admission.taken.append(taken)
 
     async def _spendable(self, admission: Admission) -> None:
         """Refuse an answer if earlier ones have spent the limit. The answer that exceeds a limit is not cut off."""

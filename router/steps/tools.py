@@ -74,12 +74,13 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
                 if not turn.calls:
                     yield turn.finish()
                     return
-                waiting = [call for call in turn.own if ask.approvable and call.malformed is None and toolbox.asks(call.name)]
+                asking = await _asking(toolbox, turn.own)
+                waiting = [call for call in turn.own if ask.approvable and call.call_id in asking]
                 if turn.leaves or waiting:
                     for state in turn.states:  # for the request that brings the caller's results
                         yield state
                 calls = len(ask.tried)
-                async with aclosing(_run(toolbox, ask, [call for call in turn.own if call not in waiting])) as outputs:
+                async with aclosing(_run(toolbox, ask, [call for call in turn.own if call not in waiting], asking)) as outputs:
                     async for output in outputs:
                         if isinstance(output, ToolResult):
                             turn.results[output.call_id] = output
@@ -288,10 +289,23 @@ class _Outputs:
         return found
 
 
-async def _run(toolbox: Toolbox, ask: Ask, calls: list[ToolCall]) -> AsyncGenerator[ToolProgress | ToolResult, None]:
-    """Run the tools and yield each output when it is there. Closing the generator cancels the tools."""
+async def _asking(toolbox: Toolbox, calls: Sequence[ToolCall]) -> frozenset[str]:
+    """Return the ids of the calls that the user has to allow."""
+    if not toolbox.may_ask:
+        return frozenset()
+    readable = [call for call in calls if call.malformed is None]
+    asked = await asyncio.gather(*(toolbox.asks(call.name, call.arguments) for call in readable))
+    return frozenset(call.call_id for call, asks in zip(readable, asked, strict=True) if asks)
+
+
+async def _run(
+    toolbox: Toolbox, ask: Ask, calls: list[ToolCall], asking: frozenset[str]
+) -> AsyncGenerator[ToolProgress | ToolResult, None]:
+    """Run the tools and yield each output when it is there. Closing the generator cancels the tools.
+    asking: calls that the user has to allow, and cannot be asked about: they do not run
+    """
     outputs = _Outputs()
-    running = [asyncio.create_task(_result(toolbox, ask, call, outputs.report)) for call in calls]
+    running = [asyncio.create_task(_result(toolbox, ask, call, outputs.report, refused=call.call_id in asking)) for call in calls]
     for task in running:
         task.add_done_callback(outputs.end)
     left = len(running)
@@ -306,10 +320,12 @@ async def _run(toolbox: Toolbox, ask: Ask, calls: list[ToolCall]) -> AsyncGenera
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _result(toolbox: Toolbox, ask: Ask, call: ToolCall, report: Callable[[ToolProgress], Awaitable[None]]) -> ToolResult:
+async def _result(
+    toolbox: Toolbox, ask: Ask, call: ToolCall, report: Callable[[ToolProgress], Awaitable[None]], *, refused: bool
+) -> ToolResult:
     if call.malformed is not None:
         return ToolResult(call.call_id, call.name, "Invalid arguments: they must be one JSON object.", is_error=True)
-    if toolbox.asks(call.name):
+    if refused:
         return ToolResult(call.call_id, call.name, UNASKED, is_error=True)
 
     async def reported(output: Json, part: str) -> None:

@@ -16,7 +16,7 @@ from router.chat import AUTO, Ask, Call, File, Json, JsonObject, Message, Params
 from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
-from router.targets import http
+from router.targets import http, shown
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
@@ -54,6 +54,7 @@ class Delta(msgspec.Struct):
     signature: str | None = None
     partial_json: str | None = None
     stop_reason: str | None = None
+    citation: Any = None
 
 
 class Block(msgspec.Struct):
@@ -67,6 +68,8 @@ class Block(msgspec.Struct):
     signature: str | None = None
     data: str | None = None
     input: Any = None
+    citations: list[Any] | None = None
+    content: Any = None
 
 
 class Details(msgspec.Struct):
@@ -381,6 +384,8 @@ class MessageReader:
                 self._thoughts.thinking(signature=delta.signature)
             elif delta.type == "input_json_delta" and delta.partial_json and frame.index in self._own:
                 speech.call(frame.index, "", "", delta.partial_json)
+            elif delta.type == "citations_delta":
+                speech.source(shown.citation(delta.citation))
 
     def complete(self, body: bytes) -> None:
         """Read a complete message that came instead of a stream."""
@@ -408,6 +413,11 @@ class MessageReader:
             self._thoughts.redacted(block.data)
         elif block.type == "text" and block.text:
             speech.text(block.text)
+            for one in block.citations or ():
+                speech.source(shown.citation(one))
+        elif block.type == "web_search_tool_result":
+            for one in shown.searched({"type": block.type, "content": block.content}):
+                speech.source(one)
         elif block.type == "tool_use":
             written = json.dumps(block.input, ensure_ascii=False) if block.input else ""
             speech.call(index, block.id, block.name, written)

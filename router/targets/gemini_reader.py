@@ -15,7 +15,7 @@ import msgspec
 
 from router.chat import Json
 from router.errors import TargetDown
-from router.targets import http
+from router.targets import http, shown
 from router.targets.counts import tokens
 from router.targets.gemini_contents import SIGNATURE
 from router.targets.inband import ErrorData, error_in
@@ -36,6 +36,13 @@ class FunctionCall(msgspec.Struct, rename="camel"):
     will_continue: bool | None = None
 
 
+class Blob(msgspec.Struct, rename="camel"):
+    """A file. `data`: its bytes, in base64."""
+
+    mime_type: str = ""
+    data: str = ""
+
+
 class Part(msgspec.Struct, rename="camel"):
     """A part of the content. `thought`: true if its text is a thought."""
 
@@ -43,6 +50,7 @@ class Part(msgspec.Struct, rename="camel"):
     thought: bool | None = None
     thought_signature: str | None = None
     function_call: FunctionCall | None = None
+    inline_data: Blob | None = None
 
 
 class Content(msgspec.Struct):
@@ -51,12 +59,19 @@ class Content(msgspec.Struct):
     parts: list[Part] | None = None
 
 
+class Grounding(msgspec.Struct, rename="camel"):
+    """The sources of an answer that Google's tools found."""
+
+    grounding_chunks: list[Any] | None = None
+
+
 class GeminiCandidate(msgspec.Struct, rename="camel"):
     """A candidate; only the first is read."""
 
     index: int | None = None
     content: Content | None = None
     finish_reason: str | None = None
+    grounding_metadata: Grounding | None = None
 
 
 class Feedback(msgspec.Struct, rename="camel"):
@@ -167,20 +182,38 @@ class GeminiReader:
             reason = ""
         if speech.finished:
             if not reason or self._reason != STOP or speech.cut:
+                self._ground(candidate)
                 return
             speech.resume()
         if candidate.content is not None:
             for part in candidate.content.parts or ():
                 self._part(part)
+        self._ground(candidate)
         if reason:
             self._reason = reason
             self._close(complete=reason == STOP)
             speech.finish(reason)
 
+    def _ground(self, candidate: GeminiCandidate) -> None:
+        """Add the sources of the answer. What they are cited for stands in bytes of the text, and is left out."""
+        for one in (candidate.grounding_metadata.grounding_chunks if candidate.grounding_metadata else None) or ():
+            match one:
+                case {"web": {"uri": url, **more}} | {"maps": {"uri": url, **more}}:
+                    self._speech.source(shown.page(url, more.get("title")))
+                case {"retrievedContext": {"title": title, **more}}:
+                    self._speech.source(shown.page(more.get("uri"), title) or shown.document(title))
+                case _:
+                    pass
+
     def _part(self, part: Part) -> None:
         speech, text, signature = self._speech, part.text, part.thought_signature
         if part.function_call is not None:
             self._call(part.function_call, signature)
+        elif (blob := part.inline_data) is not None:
+            if not part.thought:  # a draft of an image is a thought, and no client has a form for it
+                speech.file(shown.produced(blob.mime_type, blob.data))
+            if signature:
+                speech.state({SIGNATURE: signature})
         elif part.thought:
             if text:
                 speech.thought(text)

@@ -7,6 +7,7 @@ import msgspec
 
 from router.errors import TargetError
 from router.events import Events
+from router.targets import shown
 from router.targets.counts import ChatUsage
 from router.targets.litellm_library import Library, Stream
 from router.targets.reasoning import NOTHING, Blocks, Reasoning, Returns
@@ -70,6 +71,7 @@ class Hearing:
                 _gather(delta, self._blocks)
             if delta.content:
                 speech.text(delta.content)
+            _show(delta, speech)
             for call in delta.tool_calls or ():
                 self._call(call)
             if choice.finish_reason:
@@ -143,6 +145,23 @@ async def heard(lane: Library, arguments: Mapping[str, object], hear: Hearing) -
     finally:
         # Without this, a cancelled reader leaves the provider's connection open.
         await stream.aclose()
+
+
+def _show(delta: Any, speech: Speech) -> None:
+    """Add the sources and the images of a delta, in OpenAI's form or, where LiteLLM leaves it so, in Anthropic's."""
+    for one in getattr(delta, "annotations", None) or ():
+        speech.source(shown.annotation(one if isinstance(one, dict) else one.model_dump()))
+    for one in getattr(delta, "images", None) or ():
+        speech.file(shown.image(one if isinstance(one, dict) else one.model_dump()))
+    match getattr(delta, "provider_specific_fields", None):
+        case {"citation": given}:
+            speech.source(shown.citation(given))
+        case {"web_search_results": [*blocks]}:
+            for one in blocks:
+                for found in shown.searched(one):
+                    speech.source(found)
+        case _:
+            pass
 
 
 def _count(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:

@@ -16,7 +16,7 @@ from router.chat import Ask, Json, issued_by
 from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
-from router.targets import completions, http, responses
+from router.targets import completions, http, responses, shown
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
@@ -64,6 +64,8 @@ class Delta(msgspec.Struct):
     reasoning_details: list[dict[str, Any]] | None = None
     refusal: Any = None
     tool_calls: list[CallPiece] | None = None
+    annotations: list[Any] | None = None
+    images: list[Any] | None = None
 
 
 class ChunkChoice(msgspec.Struct):
@@ -82,13 +84,15 @@ class Groq(msgspec.Struct):
 
 
 class Chunk(msgspec.Struct):
-    """An event of the stream, or a whole answer."""
+    """An event of the stream, or a whole answer. `citations` (addresses), `search_results`: Perplexity's, and xAI's."""
 
     choices: list[ChunkChoice] | None = None
     usage: ChatUsage | None = None
     x_groq: Groq | None = None
     model: Any = None
     error: Any = None
+    citations: list[Any] | None = None
+    search_results: list[Any] | None = None
 
 
 DECODE = msgspec.json.Decoder(Chunk)
@@ -230,6 +234,8 @@ class ChatReader:
         self.name = name
         self.speech = speech
         self._reasoning = Reasoning(takes)
+        self._cited: Sequence[Any] = ()
+        """Sources of the whole answer."""
         speech.states_at_end(self._reasoning.states)
 
     def frames(self, found: Sequence[bytes]) -> bool:
@@ -250,7 +256,7 @@ class ChatReader:
                     choices=[
                         ChunkChoice(
                             index=None | 0,
-                            delta=Delta(str(text), None | "", None | "", None | [], None | "", None | []),
+                            delta=Delta(str(text), None | "", None | "", None | [], None | "", None | [], None | [], None | []),
                             finish_reason=None | "",
                         )
                     ],
@@ -258,6 +264,8 @@ class ChatReader:
                     x_groq=None,
                     model=model,
                     error=None,
+                    citations=None | [],
+                    search_results=None | [],
                 ) if not speech.finished and data.__class__ is bytes and (speech.model is not None or not model):
                     texts.append(text)
                     continue
@@ -306,6 +314,7 @@ class ChatReader:
         speech = self.speech
         if speech.model is None and chunk.model:
             speech.called(chunk.model)
+        self._cited = chunk.search_results or chunk.citations or self._cited
         counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
         if counted is not None and counted.prompt_tokens is not None:
             counted.tell(speech)
@@ -317,7 +326,19 @@ class ChatReader:
                 self._keep(said)
                 _said(said, speech)
             if choice.finish_reason:
+                if self._cited:
+                    self._cite()
                 speech.finish(choice.finish_reason)
+
+    def _cite(self) -> None:
+        """Add the sources that stand beside the choices, in each chunk or in the last: what they are cited for is not known."""
+        for one in self._cited:
+            match one:
+                case {"url": url, **more}:
+                    self.speech.source(shown.page(url, more.get("title")))
+                case _:
+                    self.speech.source(shown.page(one))
+        self._cited = ()
 
     def _keep(self, said: Delta) -> None:
         """Keep the reasoning that may have to go back to the provider."""
@@ -337,6 +358,10 @@ def _said(said: Delta, speech: Speech) -> None:
         said_in_parts(content, speech)  # pyright: ignore[reportUnknownArgumentType]
     if said.refusal and isinstance(said.refusal, str):
         speech.text(said.refusal)  # the model's own words: the user should see them
+    for one in said.annotations or ():
+        speech.source(shown.annotation(one))
+    for one in said.images or ():
+        speech.file(shown.image(one))
     if said.tool_calls:
         _called(said.tool_calls, speech)
 
@@ -361,5 +386,7 @@ def said_in_parts(parts: list[Any], speech: Speech) -> None:
                 speech.text(text)
             case {"type": "thinking", "thinking": [{"text": str(text)}]}:
                 speech.thought(text)
+            case {"type": "image_url"}:
+                speech.file(shown.image(part))
             case _:
                 pass

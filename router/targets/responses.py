@@ -10,13 +10,13 @@ Source: OpenAI's API reference, `POST /v1/responses`.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from router.chat import Ask, Call, Choice, File, Json, JsonObject, Message, ReasoningState, ToolSpec
 from router.errors import TargetDown
-from router.targets import counts, http
+from router.targets import counts, http, shown
 from router.targets.facts import PENALTIES, Facts
 from router.targets.fit import Fitted
 from router.targets.inband import ErrorData, error_in
@@ -40,6 +40,8 @@ class Item(msgspec.Struct):
     content: list[Any] | None = None
     summary: list[Any] | None = None
     encrypted_content: str | None = None
+    result: str | None = None
+    output_format: str | None = None
 
 
 class Incomplete(msgspec.Struct):
@@ -66,6 +68,7 @@ class Frame(msgspec.Struct):
     output_index: int = 0
     summary_index: int = 0
     delta: str | None = None
+    annotation: Any = None
     item: Item | None = None
     response: Response | None = None
     error: Any = None
@@ -206,6 +209,8 @@ class ResponseReader:
         speech = self._speech
         if frame.delta is not None and not speech.finished:
             self._heard(frame, frame.delta)
+        elif frame.annotation is not None and not speech.finished:
+            speech.source(shown.annotation(frame.annotation))
         elif frame.item is not None and not speech.finished:
             self._item(frame.output_index, frame.item, over=frame.type == "response.output_item.done")
         elif frame.type == "error" or frame.error is not None:
@@ -250,6 +255,8 @@ class ResponseReader:
                 self._state(index)
             case "message" if not over:
                 self._state(None)
+            case "image_generation_call" if over and item.result:
+                speech.file(shown.produced(f"image/{item.output_format or 'png'}", item.result))
             case "reasoning" if over and item.encrypted_content:
                 stated: JsonObject = {"summary": item.summary or [], "encrypted_content": item.encrypted_content}
                 self._reasoned.append({"type": "reasoning", "id": item.id, **stated})
@@ -271,6 +278,9 @@ class ResponseReader:
             match part:
                 case {"type": "output_text", "text": str(text)} | {"type": "refusal", "refusal": str(text)} if item.type == "message":
                     self._speech.text(text)
+                    if isinstance(annotated := part.get("annotations"), list):
+                        for one in cast("list[object]", annotated):
+                            self._speech.source(shown.annotation(one))
                 case {"text": str(text)} if item.type == "reasoning":
                     self._speech.thought(text)
                 case _:

@@ -6,6 +6,7 @@ together leave together: a lane takes the events after each read, and an answer 
 
 import itertools
 import json
+import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ import msgspec
 
 from router.chat import ESCAPED, Json, JsonObject, ReasoningState, crowded, deeper, finite, mended, no_constant, repaired
 from router.errors import ContentFiltered, TargetDown
-from router.events import CUT_SHORT, Event, Finish, Reason, Text, Thought, ToolCall, ToolInput
+from router.events import CUT_SHORT, Event, Finish, Produced, Reason, Source, Text, Thought, ToolCall, ToolInput
 from router.targets.counts import tokens
 from router.usage import Meter, Usage
 
@@ -135,6 +136,11 @@ MAX_STATES = 256
 """Reasoning states of one model call."""
 MAX_STATE = 4 * 1024 * 1024
 """Bytes of all states together. A provider that sends more, or state that cannot be sent again, gets no state back."""
+MAX_SOURCES = 256
+"""Sources of one model call; more are left out."""
+MAX_PRODUCED = 16 * 1024 * 1024
+"""Characters of all files of one model call, in base64; a file beyond them is left out."""
+log = logging.getLogger("router.targets")
 
 
 class Cutter:
@@ -245,6 +251,11 @@ class Speech:
         self._reason: str | None = None
         self.meter = Meter()
         self._opening: Opening | None = Opening()
+        self._sources: set[Source] = set()
+        self._produced = 0
+        """Characters of the files so far."""
+        self._left_out = False
+        """True once the log says that a file was left out."""
         self.said = False
         self.model: str | None = None
         """The provider's name of the model; empty if it is not a name, None if the provider sent none."""
@@ -329,6 +340,32 @@ class Speech:
             if self._opening is not None:
                 self._settled(self._opening)
             self._extend_run(Thought, piece)
+
+    def source(self, found: Source | None) -> None:
+        """Add a source that the text before it is taken from, once in each model call; None for one that no client may have."""
+        if found is None or found in self._sources or self.cut or len(self._sources) >= MAX_SOURCES:
+            return
+        self._sources.add(found)
+        self._shown(found)
+
+    def file(self, found: Produced | None) -> None:
+        """Add a file that the model made; None for one that no client may have, which the log says."""
+        if self.cut:
+            return
+        if found is None or self._produced + len(found.data) > MAX_PRODUCED:
+            if not self._left_out:
+                self._left_out = True
+                log.warning("file_left_out", extra={"fields": {"target": self.target}})
+            return
+        self._produced += len(found.data)
+        self.said = True
+        self._shown(found)
+
+    def _shown(self, found: Source | Produced) -> None:
+        if self._opening is not None:
+            self._settled(self._opening)
+        self._close_run()
+        self._events.append(found)
 
     def _opened(self, opening: Opening, piece: str) -> None:
         thought, text = opening.feed(piece)

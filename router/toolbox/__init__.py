@@ -3,6 +3,7 @@
 Every failure of a tool becomes a result that the model reads; nothing of it is shown but a ToolError's own sentence.
 """
 
+from router.toolbox.approval import needs_approval
 from router.toolbox.functions import DataPart, Tool, ToolSet, load
 from router.toolbox.granted import Grant, Toolbox
 from router.toolbox.isolated import IsolatedTool, ProcessSource, ToolProcesses
@@ -24,4 +25,5 @@ __all__ = [
     "ToolSet",
     "Toolbox",
     "load",
+    "needs_approval",
 ]

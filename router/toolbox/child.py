@@ -3,7 +3,9 @@
 router/toolbox/isolated.py starts it and exchanges frames with it over one socket: four bytes with the length, then JSON.
 
     → {"name", "text", "path"}                  the file
-    ← {"tools": [[name, description, schema]]}  or {"misfit", "line", "column"} if it has none
+    ← {"tools": [[name, description, schema]], "asking": [name]}  or {"misfit", "line", "column"} if it has none
+    → {"asks", "arguments", "seconds"}          whether a user has to allow a call of one of the `asking`
+    ← {"asks"}
     → {"tool", "arguments", "seconds"}          a call
     ← {"progress", "part"}                      each value that an async generator yields; the name of its data part, if it is one
     ← {"result", "is_error"}                    or {"failed", "at"}: the type of the exception, and its place
@@ -88,7 +90,9 @@ def main(number: int) -> None:
                 place = misfit.place
                 line.sendall(frame({"misfit": misfit.message, "line": place.line if place else 1, "column": place.column if place else 1}))
                 return
-            line.sendall(frame({"tools": [[tool.spec.name, tool.spec.description, tool.spec.parameters] for tool in made.tools]}))
+            listed = [[tool.spec.name, tool.spec.description, tool.spec.parameters] for tool in made.tools]
+            asking = [tool.spec.name for tool in made.tools if tool.condition is not None]
+            line.sendall(frame({"tools": listed, "asking": asking}))
             tools = {tool.spec.name: tool for tool in made.tools}
 
             async def report(value: Json, part: str) -> None:
@@ -97,11 +101,22 @@ def main(number: int) -> None:
             while True:
                 asked = received(line, MAX_FRAME)
                 signal.setitimer(signal.ITIMER_REAL, asked["seconds"] + GRACE)
-                said = _ran(tools[asked["tool"]], asked["arguments"], runner, report)
+                if (name := asked.get("asks")) is not None:
+                    said = {"asks": asks(tools[name], asked["arguments"])}
+                else:
+                    said = _ran(tools[asked["tool"]], asked["arguments"], runner, report)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 line.sendall(frame(said))
         except (Ended, ConnectionError):
             return
+
+
+def asks(tool: Tool, given: Json) -> bool:
+    """Return whether a user has to allow a call: not one whose arguments do not fit, which is refused anyway."""
+    try:
+        return tool.asks(tool.parameters.read(json.dumps(given, ensure_ascii=False)))
+    except Misfit:
+        return False
 
 
 def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Frame:

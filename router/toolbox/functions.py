@@ -7,6 +7,7 @@ its own (a daemon: if it hangs, neither the answer nor the end of the process wa
 import dataclasses
 import inspect
 import json
+import logging
 import re
 import sys
 import threading
@@ -27,9 +28,12 @@ from pydantic import BaseModel, TypeAdapter
 from router.chat import Json, ToolSpec, repaired
 from router.errors import Misfit, Place, ToolError
 from router.threads import in_thread
+from router.toolbox.approval import Condition, condition_of
 from router.toolbox.docstring import documentation
 from router.toolbox.parameters import Parameters, UnfitParameter, parameters_of, place_of
 from router.toolbox.routes import Routes
+
+log = logging.getLogger("router.tools")
 
 MAX_RESULT = 256 * 1024
 """Characters of one result, as JSON. A longer text is cut and marked as cut; anything else becomes an error."""
@@ -40,11 +44,23 @@ MAX_THREADS = 64
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that a model may call."""
+    """A function that a model may call. `condition`: says of a call's arguments whether a user has to allow it; None if none needs to."""
 
     spec: ToolSpec
     parameters: Parameters
     function: Callable[..., object]
+    condition: Condition | None = None
+
+    def asks(self, values: dict[str, object]) -> bool:
+        """Return whether a user has to allow a call with these arguments: also where the condition fails, which is logged."""
+        if self.condition is None:
+            return False
+        try:
+            return bool(self.condition(**values))
+        except Exception as error:  # noqa: BLE001 - the operator's code: whatever it raises, the call does not run unasked
+            fields = {"tool": self.spec.name, "error": type(error).__name__, "at": raised_at(error)}
+            log.warning("the condition of an approval failed", extra={"fields": fields})
+            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +140,12 @@ def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
     if asks is not None and not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)):
         where = place_of(text, function, asks, file)
         raise Misfit(f"`{name}` takes Routes, and a route is asked on the event loop: write `async def {name}`", place=where)
-    return Tool(ToolSpec(name, description, parameters.schema), parameters, function)
+    supplied = {parameter for parameter, _ in parameters.supplied}
+    try:
+        condition = condition_of(function, (one for one in declared if one not in supplied))
+    except Misfit as misfit:
+        raise Misfit(misfit.message, place=place) from None
+    return Tool(ToolSpec(name, description, parameters.schema), parameters, function, condition)
 
 
 def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:

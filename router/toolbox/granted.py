@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from router.chat import Ask, Json, JsonObject, ToolSpec
 from router.errors import Misfit, ToolError
+from router.toolbox.child import asks
 from router.toolbox.functions import FAILED, Report, Tool, as_result, called, raised_at
 from router.toolbox.isolated import IsolatedTool
 from router.toolbox.mcp import McpServer
@@ -89,12 +90,29 @@ class Toolbox:
                 found.setdefault(name, spec)
         return tuple(found.values())
 
-    def asks(self, name: str) -> bool:
-        """Return whether the user has to allow a call of this tool."""
-        if name in self._tools:
-            return name in self._approve
-        grant = self._grant(name)
-        return grant is not None and grant.approve
+    @property
+    def may_ask(self) -> bool:
+        """True if the user may have to allow a call of one of the tools."""
+        asking = any((tool.asking if isinstance(tool, IsolatedTool) else tool.condition) for tool in self._tools.values())
+        return asking or bool(self._approve) or any(grant.approve for grant in self._grants)
+
+    async def asks(self, name: str, given: JsonObject) -> bool:
+        """Return whether the user has to allow this call, by the declaration of its tool set or by the tool itself."""
+        tool = self._tools.get(name)
+        if tool is None:
+            grant = self._grant(name)
+            return grant is not None and grant.approve
+        if name in self._approve:
+            return True
+        if isinstance(tool, Tool):
+            return asks(tool, given)
+        if not tool.asking:
+            return False
+        try:
+            async with asyncio.timeout(self._limit):
+                return await tool.processes.asks(name, given, self._limit)
+        except TimeoutError:
+            return True
 
     def _grant(self, name: str) -> Grant | None:
         """Return the server that has a tool of this name."""

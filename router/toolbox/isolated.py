@@ -50,10 +50,11 @@ class ProcessSource:
 
 @dataclass(frozen=True, slots=True)
 class IsolatedTool:
-    """A function that a model may call, in a process of its own."""
+    """A function that a model may call, in a process of its own. `asking`: true if it says of a call whether a user has to allow it."""
 
     spec: ToolSpec
     processes: "ToolProcesses"
+    asking: bool = False
 
 
 class ToolProcesses:
@@ -66,23 +67,14 @@ class ToolProcesses:
         self._closed = False
         first = _Process(source)
         self._idle = [first]
-        self.tools = tuple(IsolatedTool(spec, self) for spec in first.specs)
+        self.tools = tuple(IsolatedTool(spec, self, spec.name in first.asking) for spec in first.specs)
 
     async def call(self, name: str, given: JsonObject, seconds: float, report: Report) -> tuple[Json, bool]:
         """Return the result of a call: (the result, true if it is an error). Its process is killed if the call is cancelled."""
-        async with self._places:
-            try:
-                process = self._idle.pop() if self._idle else await self._started()
-                try:
-                    said = await process.ask({"tool": name, "arguments": given, "seconds": seconds}, report)
-                except BaseException:
-                    process.kill()
-                    raise
-            except (Ended, OSError, Misfit) as error:
-                log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": "its process ended"}})
-                return FAILED, True
-            self._keep(process)
+        said = await self._said(name, {"tool": name, "arguments": given, "seconds": seconds}, report)
         match said:
+            case None:
+                return FAILED, True
             case {"result": result, "is_error": bool(is_error)}:
                 return cast("Json", result), is_error
             case {"failed": str(error), "at": str(at)}:
@@ -91,6 +83,27 @@ class ToolProcesses:
             case _:
                 log.warning("tool failed", extra={"fields": {"tool": name, "error": "Ended", "at": "its process said something else"}})
                 return FAILED, True
+
+    async def asks(self, name: str, given: JsonObject, seconds: float) -> bool:
+        """Return whether a user has to allow a call: also where the process does not say."""
+        said = await self._said(name, {"asks": name, "arguments": given, "seconds": seconds}, _unheard)
+        return said is None or said.get("asks") is not False
+
+    async def _said(self, name: str, question: Frame, report: Report) -> Frame | None:
+        """Return the answer of a process; None if it ended, which is logged."""
+        async with self._places:
+            try:
+                process = self._idle.pop() if self._idle else await self._started()
+                try:
+                    said = await process.ask(question, report)
+                except BaseException:
+                    process.kill()
+                    raise
+            except (Ended, OSError, Misfit) as error:
+                log.warning("tool failed", extra={"fields": {"tool": name, "error": type(error).__name__, "at": "its process ended"}})
+                return None
+            self._keep(process)
+        return said
 
     async def _started(self) -> "_Process":
         """Return another process. If its caller leaves, it is kept for the next call."""
@@ -118,6 +131,10 @@ class ToolProcesses:
             self._idle.pop().kill()
 
 
+async def _unheard(value: Json, part: str) -> None:
+    """Take progress of a question that has none."""
+
+
 class _Process:
     """A process that has loaded its file. Made off the loop: that takes a tenth of a second, or LOADING at most."""
 
@@ -136,12 +153,13 @@ class _Process:
                 start_new_session=True,  # its own child processes end with it
             )
         try:
-            self.specs = self._loaded(source)
+            self.specs, self.asking = self._loaded(source)
         except BaseException:
             self.kill()
             raise
 
-    def _loaded(self, source: ProcessSource) -> tuple[ToolSpec, ...]:
+    def _loaded(self, source: ProcessSource) -> tuple[tuple[ToolSpec, ...], frozenset[str]]:
+        """Return the tools of the file, and the names of those that say of a call whether a user has to allow it."""
         place = Place(f"tools/{source.name}.py", 1, 1)
         self._line.settimeout(LOADING)
         try:
@@ -155,10 +173,10 @@ class _Process:
         match said:
             case {"misfit": str(message), "line": int(line), "column": int(column)}:
                 raise Misfit(message, place=Place(place.file, line, column))
-            case {"tools": [*listed]}:
-                return tuple(
-                    ToolSpec(name, description, schema) for name, description, schema in cast("list[tuple[str, str, JsonObject]]", listed)
-                )
+            case {"tools": [*listed], "asking": [*asking]}:
+                tools = cast("list[tuple[str, str, JsonObject]]", listed)
+                specs = tuple(ToolSpec(name, description, schema) for name, description, schema in tools)
+                return specs, frozenset(cast("list[str]", asking))
             case _:
                 raise Misfit("the process of this file says something else than its tools", place=place)
 

@@ -11,7 +11,7 @@
 A client adds the events up to messages: the text and the calls of one model call are one message of the assistant, its thoughts are
 messages of role `reasoning`, each result is one of role `tool`. Calls of tools that ran here are shown with their results; calls without a
 result are the client's, and `pendingToolCallIds` names them. A call is written when it is complete: a client cannot take back a piece
-of its arguments, or a call that was cut off. An error within the run is RUN_ERROR, and the last event.
+of its arguments, or a call that was cut off. Sources and files are CUSTOM events, `source` and `file`: the protocol has no other for them. An error within the run is RUN_ERROR, and the last event.
 
 Source: the specification of AG-UI 1.0 (its schema), and `verifyEvents` of @ag-ui/client.
 """
@@ -27,7 +27,9 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
     Reason,
+    Source,
     Start,
     Text,
     Thought,
@@ -80,6 +82,11 @@ class _Run:
                 return utf8(self._closed() + self._called(event))
             case ToolResult():
                 return utf8(self._closed() + self._ran(event))
+            case Source(url, title, media_type):
+                about = {"url": url, "title": title, "mediaType": media_type}
+                return utf8(_frame({"type": "CUSTOM", "name": "source", "value": {name: one for name, one in about.items() if one}}))
+            case Produced(media_type, data):
+                return utf8(_frame({"type": "CUSTOM", "name": "file", "value": {"mediaType": media_type, "data": data}}))
             case Start(model=model):
                 self._message = ""
                 self._models[model] = None

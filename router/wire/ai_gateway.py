@@ -1,4 +1,4 @@
-"""The AI SDK's gateway protocol: the parts of a language model's stream (specification 4), as server-sent events.
+"""The AI SDK's gateway protocol: the parts of a language model's stream (specification 4, 3 or 2), as server-sent events.
 
     data: {"type":"stream-start","warnings":[]}
 
@@ -11,7 +11,8 @@
 The client (`createGateway` of @ai-sdk/gateway) hands the parts to the AI SDK as they are. The SDK runs each call that it is shown, unless it
 is `providerExecuted`; `dynamic` says that the application need not know the tool. So a tool that ran here is such a call with its result.
 Whose call it is, is known when its result comes, or at the end. What is not known is left out: a null would be taken for a value.
-An error within the stream is an `error` part, then `finish`.
+An error within the stream is an `error` part, then `finish`. Specification 2 has other forms of the reason and of the usage, and no `dynamic`: its
+client is not shown calls that ran here.
 
 Source: the types of @ai-sdk/provider 4 (LanguageModelV4StreamPart, LanguageModelV4GenerateResult), and @ai-sdk/gateway 4 for its errors.
 """
@@ -28,7 +29,9 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
     Reason,
+    Source,
     Start,
     Text,
     Thought,
@@ -57,6 +60,7 @@ class _Parts:
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
+        self._version = heading.asked.get("specification", "4")
         self._begun = False
         self._open = ""
         """`text` or `reasoning`; empty without an open part."""
@@ -64,6 +68,7 @@ class _Parts:
         self._delta = ""
         """A piece of the open part, up to its text."""
         self._calls: dict[str, ToolCall] = {}
+        self._sources = 0
 
     def encode(self, event: Event) -> bytes:
         match event:
@@ -73,6 +78,12 @@ class _Parts:
             case Thought(text):
                 opening = "" if self._open == "reasoning" else self._opened("reasoning")
                 return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}{END}")
+            case Source():
+                self._sources += 1
+                return utf8(_frame(_cited(event, self._sources)))
+            case Produced(media_type, data):
+                made: Json = {"type": "data", "data": data} if self._version == "4" else data
+                return utf8(self._closed() + _frame({"type": "file", "mediaType": media_type, "data": made}))
             case ToolCall():
                 self._calls[event.call_id] = event
                 return b""
@@ -87,7 +98,7 @@ class _Parts:
             case Failure(code, public):
                 sentence = f"{public} (request {self._heading.request_id})"
                 error: JsonObject = {"message": sentence, "type": "internal_server_error", "code": code}
-                return utf8(self._closed() + _frame({"type": "error", "error": error}) + _end("error", None))
+                return utf8(self._closed() + _frame({"type": "error", "error": error}) + self._end("error", None))
             case _:
                 assert_never(event)
 
@@ -121,7 +132,7 @@ class _Parts:
     def _ran(self, result: ToolResult) -> str:
         """Return the frames of a call that was run here."""
         call = self._calls.pop(result.call_id, None)
-        if call is None:
+        if call is None or self._version == "2":
             return ""
         given = "null" if result.result is None else result.result  # the SDK wants a value
         made: JsonObject = {"type": "tool-result", "toolCallId": result.call_id, "toolName": call.name, "result": given}
@@ -130,7 +141,12 @@ class _Parts:
 
     def _finished(self, reason: Reason, usage: Usage | None) -> str:
         calls = "".join(_frame(_called(call)) for call in self._calls.values())
-        return calls + _end("tool-calls" if calls else REASONS.get(reason, reason), usage)
+        return calls + self._end("tool-calls" if calls else REASONS.get(reason, reason), usage)
+
+    def _end(self, reason: str, usage: Usage | None) -> str:
+        if self._version == "2":
+            return _frame({"type": "finish", "finishReason": reason, "usage": flat(usage)})
+        return _frame({"type": "finish", "finishReason": {"unified": reason}, "usage": counted(usage)})
 
 
 def metadata(heading: Heading, model: str) -> dict[str, Json]:
@@ -139,13 +155,30 @@ def metadata(heading: Heading, model: str) -> dict[str, Json]:
     return {"id": heading.message_id, "timestamp": created, "modelId": model or heading.model}
 
 
+def _cited(source: Source, number: int) -> dict[str, Json]:
+    """Return a source. `number`: its place among the sources of the answer. A document has a title, by which alone it is known."""
+    made: dict[str, Json] = {"type": "source", "id": f"s{number}"}
+    if source.url:
+        return {**made, "sourceType": "url", "url": source.url, **({"title": source.title} if source.title else {})}
+    return {**made, "sourceType": "document", "mediaType": source.media_type, "title": source.title}
+
+
 def _called(call: ToolCall) -> dict[str, Json]:
     arguments = compact(call.arguments) if call.malformed is None else call.malformed
     return {"type": "tool-call", "toolCallId": call.call_id, "toolName": call.name, "input": arguments}
 
 
-def _end(reason: str, usage: Usage | None) -> str:
-    return _frame({"type": "finish", "finishReason": {"unified": reason}, "usage": counted(usage)})
+def flat(usage: Usage | None) -> dict[str, Json]:
+    """Return the usage object of specification 2: its counts are missing if no provider counted."""
+    if usage is None:
+        return {}
+    return {
+        "inputTokens": usage.input_tokens,
+        "outputTokens": usage.output_tokens,
+        "totalTokens": usage.total_tokens,
+        "reasoningTokens": usage.reasoning_tokens,
+        "cachedInputTokens": usage.cached_tokens,
+    }
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
@@ -183,7 +216,7 @@ def complete(answer: Answered) -> bytes:
         kind, _, phase = cast("str", part["type"]).rpartition("-")
         if phase == "delta":
             content.append({"type": kind, "text": part["delta"]})
-        elif part["type"] in ("tool-call", "tool-result"):
+        elif part["type"] in ("tool-call", "tool-result", "source", "file"):
             content.append(part)
         elif part["type"] == "response-metadata":
             made["response"] = {name: value for name, value in part.items() if name != "type"}

@@ -12,10 +12,11 @@
 The content is a row of blocks, one open at a time: thinking, text, and tool_use for the client's calls. As in the `openai` dialect,
 a client runs every call that it is shown. So calls of tools that ran here are not shown; which these are is known at the end. A thinking
 block ends with an empty signature: the real one is kept here for its target, and no client returns it. `model` is the configured model of
-the target that answered first. Source: Anthropic's reference of the Messages API and of its streaming.
+the target that answered first. A page that is cited is a citation of the text before it. There is no form for files, and none for documents that
+we could fill. Source: Anthropic's reference of the Messages API and of its streaming.
 """
 
-from itertools import groupby
+from collections.abc import Iterable, Iterator
 from json.encoder import encode_basestring
 from typing import assert_never
 
@@ -26,7 +27,9 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
     Reason,
+    Source,
     Start,
     Text,
     Thought,
@@ -76,17 +79,22 @@ class _MessageFrames:
         """The type of the open block; empty without one."""
         self._index = -1
         self._calls: dict[str, ToolCall] = {}
+        self._cited: list[Source] = []
+        """Sources that are not written yet: they came before a text."""
 
     def encode(self, event: Event) -> bytes:
         match event:
             case Text(text):
-                opening = "" if self._open == "text" else self._opened("text", {"type": "text", "text": "", "citations": None})
+                opening = "" if self._open == "text" else self._text()
                 return utf8(f"{opening}{self._delta('text_delta', 'text', text)}")
             case Thought(text):
                 opening = (
                     "" if self._open == "thinking" else self._opened("thinking", {"type": "thinking", "thinking": "", "signature": ""})
                 )
                 return utf8(f"{opening}{self._delta('thinking_delta', 'thinking', text)}")
+            case Source(url):
+                self._cited += [event] if url else []
+                return utf8(self._citations() if self._open == "text" else self._started())  # others stand in the next text
             case ToolInput():
                 return utf8(self._started())  # the calls may be hidden: the headers go out, and a tool that runs for long has its pings
             case ToolCall():
@@ -98,13 +106,14 @@ class _MessageFrames:
             case Start(model=model):
                 self._model = self._model or model
                 return b""
-            case ToolProgress() | Approval() | LateResult() | ReasoningState():
+            case ToolProgress() | Approval() | LateResult() | ReasoningState() | Produced():
                 return b""
             case Finish(reason, usage):
                 return utf8(self._finished(reason, usage))
             case Failure(code, public):
                 sentence = f"{public} (request {self._heading.request_id})"
-                return utf8(_frame("error", error(Refusal(500, code, sentence, self._heading.request_id))))
+                cited = self._text() if self._cited else ""
+                return utf8(cited + _frame("error", error(Refusal(500, code, sentence, self._heading.request_id))))
             case _:
                 assert_never(event)
 
@@ -122,6 +131,17 @@ class _MessageFrames:
             f'"delta":{{"type":"{kind}","{key}":{encode_basestring(text)}}}}}\n\n'
         )
 
+    def _text(self) -> str:
+        """Open a block of text, with the citations that came before it."""
+        return self._opened("text", {"type": "text", "text": "", "citations": None}) + self._citations()
+
+    def _citations(self) -> str:
+        """Return the citations of the open block that are not written yet."""
+        cited, self._cited = self._cited, []
+        deltas: list[JsonObject] = [{"type": "citations_delta", "citation": citation(one)} for one in cited]
+        name = "content_block_delta"
+        return "".join(_frame(name, {"type": name, "index": self._index, "delta": one}) for one in deltas)
+
     def _opened(self, kind: str, block: JsonObject) -> str:
         before = self._started() + self._closed()
         self._open = kind
@@ -137,7 +157,7 @@ class _MessageFrames:
         return signed + _frame("content_block_stop", {"type": "content_block_stop", "index": self._index})
 
     def _finished(self, reason: Reason, usage: Usage | None) -> str:
-        made = [self._started()]
+        made = [self._started(), self._text() if self._cited else ""]
         for call in self._calls.values():
             made.append(self._opened("tool_use", {**_call(call), "input": {}}))
             made.append(self._delta("input_json_delta", "partial_json", _arguments(call)))
@@ -192,16 +212,48 @@ def complete(answer: Answered) -> bytes:
     end = answer.end
     done = {result.call_id for result in answer.results}
     calls = [call for call in answer.calls if call.call_id not in done]
-    said = [event for event in answer.events if isinstance(event, Text | Thought)]
-    content = [_block(kind, "".join(one.text for one in pieces)) for kind, pieces in groupby(said, type)]
+    content: list[Json] = [*_blocks(answer.events)]
     content += [{**_call(call), "input": call.arguments} for call in calls]
     reason = "tool_use" if calls else REASONS[end.reason] if isinstance(end, Finish) else "end_turn"
     model = next((event.model for event in answer.events if isinstance(event, Start)), "")
     return utf8(compact(_message(answer.heading, model, content, reason, counted(end.usage if isinstance(end, Finish) else None))))
 
 
-def _block(kind: type[Text | Thought], text: str) -> Json:
-    return {"type": "text", "text": text, "citations": None} if kind is Text else {"type": "thinking", "thinking": text, "signature": ""}
+def _blocks(events: Iterable[Event]) -> Iterator[Json]:
+    """Yield the texts and thoughts as blocks. Sources stand in the text before them, else in the next one, else in a block of their own."""
+    kind: type[Text | Thought] = Thought
+    said: list[str] = []
+    cited: list[Json] = []
+    for event in events:
+        if isinstance(event, Source) and event.url:
+            cited.append(citation(event))
+        elif isinstance(event, Text | Thought):
+            if said and not isinstance(event, kind):
+                yield _block(kind, "".join(said), cited)
+                said, cited = [], [] if kind is Text else cited
+            kind = type(event)
+            said.append(event.text)
+    if said:
+        yield _block(kind, "".join(said), cited)
+    if cited and kind is Thought:
+        yield _block(Text, "", cited)
+
+
+def _block(kind: type[Text | Thought], text: str, cited: list[Json]) -> Json:
+    if kind is Text:
+        return {"type": "text", "text": text, "citations": cited or None}
+    return {"type": "thinking", "thinking": text, "signature": ""}
+
+
+def citation(source: Source) -> JsonObject:
+    """Return a page that is cited. What it is cited for is not known, and the provider's index is for the provider alone."""
+    return {
+        "type": "web_search_result_location",
+        "url": source.url,
+        "title": source.title or None,
+        "cited_text": "",
+        "encrypted_index": "",
+    }
 
 
 def error(why: Refusal) -> dict[str, Json]:

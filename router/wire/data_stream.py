@@ -11,7 +11,7 @@
     d:{"finishReason":"stop","usage":{"promptTokens":130,"completionTokens":23}}
 
 Each model call stands between `f` and `e`: without them a client glues the text after a tool to the text before it.
-`b` and `c` carry a call's arguments while they stream, `g` thoughts, `3` an error. A failed tool is an `a` with
+`b` and `c` carry a call's arguments while they stream, `g` thoughts, `h` a page that is cited, `k` a file, `3` an error. A failed tool is an `a` with
 `isError`: in this dialect's own server it ends the answer, which is worse. Its client ignores unknown keys.
 """
 
@@ -25,6 +25,8 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
+    Source,
     Start,
     Text,
     Thought,
@@ -34,6 +36,7 @@ from router.events import (
     ToolResult,
     Usage,
 )
+from router.wire import line
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
 
@@ -52,6 +55,7 @@ class _Lines:
         self._called = False
         self._streaming: set[str] = set()
         self._used = Usage()
+        self._sources = 0
 
     def encode(self, event: Event) -> bytes:
         match event:
@@ -67,6 +71,11 @@ class _Lines:
             case ToolResult(call_id, _, result, is_error):
                 made: dict[str, Json] = {"toolCallId": call_id, "result": result}
                 return _line("a", {**made, "isError": True} if is_error else made)
+            case Source(url):
+                self._sources += 1
+                return _line("h", line.cited(event, self._sources)) if url else b""  # its client takes no document
+            case Produced():
+                return _line("k", line.file(event))
             case Start(used=used):
                 return self._start(used)
             case ToolProgress() | Approval() | LateResult() | ReasoningState():
@@ -115,8 +124,19 @@ def complete(answer: Answered) -> bytes:
         made["reasoning"] = answer.thoughts
     if answer.calls:
         made["toolInvocations"] = [_invocation(call, results) for call in answer.calls]
+    if shown := _shown(answer):
+        made["parts"] = [*([{"type": "text", "text": answer.text}] if answer.text else []), *shown]
     made["finishReason"] = end.reason if isinstance(end, Finish) else "error"
     return utf8(compact({**made, **(counted(end.usage) if isinstance(end, Finish) else {})}))
+
+
+def _shown(answer: Answered) -> list[Json]:
+    """Return the files and the sources of an answer as parts of a message."""
+    pages = [event for event in answer.events if isinstance(event, Source) and event.url]
+    return [
+        *({"type": "file", **line.file(event)} for event in answer.events if isinstance(event, Produced)),
+        *({"type": "source", "source": line.cited(one, number)} for number, one in enumerate(pages, 1)),
+    ]
 
 
 def _invocation(call: ToolCall, results: dict[str, ToolResult]) -> dict[str, Json]:

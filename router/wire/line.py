@@ -4,12 +4,15 @@
     9:{"type":"tool-call","toolCallId":"call_1","toolName":"get_weather","args":{"location":"Beijing"}}
     a:{"type":"tool-result","toolCallId":"call_1","toolName":"get_weather","result":"25°C"}
     g:{"type":"reasoning","textDelta":"…"}        only if the route declares `reasoning: show`
+    h:{"type":"source","sourceType":"url","id":"s1","url":"https://…","title":"…"}
+    k:{"type":"file","mimeType":"image/png","data":"…"}
     3:{"type":"error","error":"… (request req_1)"}
     d:{"type":"finish","finishReason":"stop","usage":{"promptTokens":11,"completionTokens":3}}
 
 Exactly one `d`, last. Compact JSON, raw UTF-8. Its content type is text/event-stream, but there is no `data:`.
 """
 
+import itertools
 from json.encoder import encode_basestring
 from typing import assert_never
 
@@ -20,6 +23,8 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
+    Source,
     Start,
     Text,
     Thought,
@@ -34,7 +39,7 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact,
 
 def encoder(heading: Heading) -> Encode:
     """Return an encoder of events as lines."""
-    request_id = heading.request_id
+    request_id, sources = heading.request_id, itertools.count(1)
 
     def encode(event: Event) -> bytes:
         # Text comes first: it is a hundred times as frequent as the others. Encoding only the text inside a literal
@@ -48,6 +53,10 @@ def encoder(heading: Heading) -> Encode:
                 return _line("9", call(event))
             case ToolResult():
                 return _line("a", result(event))
+            case Source():
+                return _line("h", {"type": "source", **cited(event, next(sources))})
+            case Produced():
+                return _line("k", {"type": "file", **file(event)})
             case Finish(reason, usage):
                 return _line("d", {"type": "finish", "finishReason": reason, **counted(usage)})
             case Failure(_, public):
@@ -72,6 +81,19 @@ def result(event: ToolResult) -> dict[str, Json]:
     return {**made, "isError": True} if event.is_error else made
 
 
+def cited(event: Source, number: int) -> dict[str, Json]:
+    """Return a source as AI SDK 4 has it. `number`: its place among the sources of the answer. A title is written only if there is one."""
+    titled: dict[str, Json] = {"title": event.title} if event.title else {}
+    if event.url:
+        return {"sourceType": "url", "id": f"s{number}", "url": event.url, **titled}
+    return {"sourceType": "document", "id": f"s{number}", "mediaType": event.media_type, **titled}
+
+
+def file(event: Produced) -> dict[str, Json]:
+    """Return a file as AI SDK 4 has it."""
+    return {"mimeType": event.media_type, "data": event.data}
+
+
 def counted(usage: Usage | None) -> dict[str, Json]:
     """Return the usage key; empty if no provider counted."""
     return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
@@ -83,6 +105,10 @@ def complete(answer: Answered) -> bytes:
     made: dict[str, Json] = {"id": head.message_id, "model": head.model, "role": "assistant", "content": answer.text}
     if answer.thoughts:
         made["reasoning"] = answer.thoughts
+    if sources := [event for event in answer.events if isinstance(event, Source)]:
+        made["sources"] = [cited(one, number) for number, one in enumerate(sources, 1)]
+    if files := [file(event) for event in answer.events if isinstance(event, Produced)]:
+        made["files"] = [*files]
     if answer.calls:
         made["toolCalls"] = [call(one) for one in answer.calls]
     if answer.results:

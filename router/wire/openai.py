@@ -7,19 +7,22 @@
 
 `model` is the configured model of the target that answered first, the same in every chunk; the requested id is in the header
 `x-router-model`. A client of this dialect runs every tool call it is shown. So calls of tools that ran here are not shown. A call without
-a result is the client's, which is known at the end. Thoughts are `reasoning_content`, as many servers write it.
+a result is the client's, which is known at the end. Thoughts are `reasoning_content`, as many servers write it. A page that is cited is
+an annotation; an image is one of `images`, as OpenRouter writes it. There is no form for documents and other files.
 """
 
 from json.encoder import encode_basestring
 from typing import assert_never
 
-from router.chat import Json, ReasoningState
+from router.chat import Json, JsonObject, ReasoningState
 from router.events import (
     Approval,
     Event,
     Failure,
     Finish,
     LateResult,
+    Produced,
+    Source,
     Start,
     Text,
     Thought,
@@ -59,6 +62,7 @@ class _Chunks:
         self._begun = self._named = False
         self._name(heading.model)
         self._calls: dict[str, ToolCall] = {}
+        self._images = 0
 
     def _name(self, model: str) -> None:
         """Set the model that every chunk names: the one that answered first."""
@@ -78,6 +82,11 @@ class _Chunks:
                 if not self._begun:
                     return utf8(self._opened({"role": "assistant", "content": None, "reasoning_content": text}))
                 return utf8(f"{self._thought}{encode_basestring(text)}{self._end}")
+            case Source(url) if url:
+                return self._showed({"annotations": [annotation(event)]})
+            case Produced(media_type) if media_type.startswith("image/"):
+                self._images += 1
+                return self._showed({"images": [image(event, self._images - 1)]})
             case ToolInput():
                 return self._asked()
             case ToolCall():
@@ -91,7 +100,7 @@ class _Chunks:
                     self._named = True
                     self._name(model)
                 return b""
-            case ToolProgress() | Approval() | LateResult() | ReasoningState():
+            case ToolProgress() | Approval() | LateResult() | ReasoningState() | Source() | Produced():
                 return b""
             case Finish(reason, usage):
                 return self._finish(reason, usage)
@@ -108,6 +117,11 @@ class _Chunks:
     def _asked(self) -> bytes:
         # Sent although the call may be hidden: the headers go out with it, and a tool that runs for long has its keep-alive.
         return b"" if self._begun else utf8(self._opened({"role": "assistant", "content": None}))
+
+    def _showed(self, delta: Json) -> bytes:
+        """Return what stands beside the text."""
+        opening = "" if self._begun else self._opened({"role": "assistant", "content": ""})
+        return utf8(opening + self._chunk(delta))
 
     def _chunk(self, delta: Json) -> str:
         return f"{self._before}{compact(delta)}{self._after}"
@@ -149,6 +163,7 @@ def complete(answer: Answered) -> bytes:
     message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
     if answer.thoughts:
         message["reasoning_content"] = answer.thoughts
+    message |= _beside(answer)
     if calls:
         message["tool_calls"] = [
             {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}} for call in calls
@@ -164,6 +179,32 @@ def complete(answer: Answered) -> bytes:
         "usage": counted(end.usage if isinstance(end, Finish) else None),
     }
     return utf8(compact(made))
+
+
+def annotation(source: Source) -> JsonObject:
+    """Return a page that is cited. The span of the text that it is cited for is not known, and empty."""
+    cited: JsonObject = {"start_index": 0, "end_index": 0, "url": source.url, "title": source.title or source.url}
+    return {"type": "url_citation", "url_citation": cited}
+
+
+def image(made: Produced, index: int) -> JsonObject:
+    """Return an image."""
+    return {"type": "image_url", "image_url": {"url": f"data:{made.media_type};base64,{made.data}"}, "index": index}
+
+
+def _beside(answer: Answered) -> dict[str, Json]:
+    """Return what stands beside the text of a whole answer; fields without content are left out."""
+    annotations: list[Json] = []
+    images: list[Json] = []
+    for event in answer.events:
+        match event:
+            case Source(url) if url:
+                annotations.append(annotation(event))
+            case Produced(media_type) if media_type.startswith("image/"):
+                images.append(image(event, len(images)))
+            case _:
+                pass
+    return {**({"annotations": annotations} if annotations else {}), **({"images": images} if images else {})}
 
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

@@ -12,7 +12,8 @@
 The output is a row of items, one open at a time: reasoning (the thoughts are its summary), messages, calls. A client runs each
 `function_call` that it is shown, whatever its status: openai-agents fails without a tool of that name, @ai-sdk/openai ends the step for it.
 So a tool that ran here is an `mcp_call`, with its output, which both take for a call that the server ran. A call's side is known when
-its result comes, or at the end. An error within the stream is an `error` event, then `response.failed`. The event has its fields both
+its result comes, or at the end. A page that is cited is an annotation of its text, an image an `image_generation_call` with its result;
+there is no form for other files, and none for documents that we could fill. An error within the stream is an `error` event, then `response.failed`. The event has its fields both
 where OpenAI's reference has them and where its servers write them.
 
 Source: OpenAI's reference of the Responses API and of its streaming events; the specification of Open Responses.
@@ -30,7 +31,9 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
     Reason,
+    Source,
     Start,
     Text,
     Thought,
@@ -47,7 +50,7 @@ QUESTION = "input"
 """The field that holds the question."""
 SERVER = "router"
 """The `server_label` of a call of a tool that ran here."""
-ITEM = re.compile(r"(?:msg|rs|fc|mcp)_([0-9a-f]{32})_\d{1,6}")
+ITEM = re.compile(r"(?:msg|rs|fc|mcp|ig)_([0-9a-f]{32})_\d{1,6}")
 INCOMPLETE: dict[Reason, str] = {"length": "max_output_tokens", "content-filter": "content_filter", "tool-calls": "max_output_tokens"}
 """Reason → cause of an incomplete response. `tool-calls` without a call for the client is the route's max_steps: cut off by a limit."""
 USUAL: JsonObject = {
@@ -94,6 +97,10 @@ class _ResponseFrames:
         self._item = ""
         """The id of the open item."""
         self._pieces: list[str] = []
+        self._cited: list[Source] = []
+        """Sources that are not written yet: they came before a text."""
+        self._annotated: list[Json] = []
+        """Annotations of the open text."""
         self._output: list[Json] = []
         self._calls: dict[str, ToolCall] = {}
         self.response: JsonObject = {}
@@ -117,6 +124,11 @@ class _ResponseFrames:
             case Thought(text):
                 opening = "" if self._open == "reasoning" else self._reasoning()
                 return utf8(f"{opening}{self._delta('response.reasoning_summary_text.delta', 'summary_index', text)}")
+            case Source(url):
+                self._cited += [event] if url else []
+                return utf8(self._annotations() if self._open == "message" else self._started())  # others stand in the next text
+            case Produced(media_type) if media_type.startswith("image/"):
+                return utf8(self._image(event))
             case ToolInput():
                 return utf8(self._started())  # the call may be run here: the headers go out, and a tool that runs for long has its pings
             case ToolCall():
@@ -127,7 +139,7 @@ class _ResponseFrames:
             case Start(model=model):
                 self._model = self._model or model
                 return b""
-            case ToolProgress() | Approval() | LateResult() | ReasoningState():
+            case ToolProgress() | Approval() | LateResult() | ReasoningState() | Produced():
                 return b""
             case Finish(reason, usage):
                 return utf8(self._finished(reason, usage))
@@ -167,6 +179,7 @@ class _ResponseFrames:
         before = self._started() + self._closed()
         self._open, self._item = kind, self._id(prefix)
         self._pieces.clear()
+        self._annotated = []
         return before + self._of_output("response.output_item.added", {"id": self._item, "type": kind, **item})
 
     def _id(self, prefix: str) -> str:
@@ -189,7 +202,25 @@ class _ResponseFrames:
 
     def _message(self) -> str:
         added = self._added("message", "msg", {"status": "in_progress", "role": "assistant", "content": []})
-        return added + self._of_item("response.content_part.added", {"content_index": 0, "part": _said("")})
+        return added + self._of_item("response.content_part.added", {"content_index": 0, "part": _said("", ())}) + self._annotations()
+
+    def _annotations(self) -> str:
+        """Return the annotations of the open text that are not written yet."""
+        made: list[str] = []
+        for source in self._cited:
+            cited = annotation(source)
+            place: JsonObject = {"content_index": 0, "annotation_index": len(self._annotated), "annotation": cited}
+            made.append(self._of_item("response.output_text.annotation.added", place))
+            self._annotated.append(cited)
+        self._cited = []
+        return "".join(made)
+
+    def _image(self, image: Produced) -> str:
+        """Return all frames of an image."""
+        added = self._added("image_generation_call", "ig", {"status": "in_progress", "result": None})
+        done = self._of_item("response.image_generation_call.completed", {})
+        form = image.media_type.removeprefix("image/")
+        return added + done + self._done({"status": "completed", "result": image.data, "output_format": form})
 
     def _reasoning(self) -> str:
         added = self._added("reasoning", "rs", {"summary": []})
@@ -202,8 +233,8 @@ class _ResponseFrames:
             case "message":
                 return (
                     self._of_item("response.output_text.done", {"content_index": 0, "text": text, "logprobs": []})
-                    + self._of_item("response.content_part.done", {"content_index": 0, "part": _said(text)})
-                    + self._done({"status": status, "role": "assistant", "content": [_said(text)]})
+                    + self._of_item("response.content_part.done", {"content_index": 0, "part": _said(text, self._annotated)})
+                    + self._done({"status": status, "role": "assistant", "content": [_said(text, self._annotated)]})
                 )
             case "reasoning":
                 return (
@@ -252,7 +283,7 @@ class _ResponseFrames:
         why = None if calls and reason == "tool-calls" else INCOMPLETE.get(reason)
         status = "completed" if why is None else "incomplete"
         made = [self._started()]
-        if not (self._output or self._open or calls):
+        if self._cited or not (self._output or self._open or calls):
             made.append(self._message())
         made.append(self._closed(status))
         made += map(self._called, calls)
@@ -263,14 +294,14 @@ class _ResponseFrames:
 
     def _stopped(self, usage: Usage | None) -> str:
         """End an answer that the client stopped. No event has that name, so `response.incomplete` carries it. Unrun calls are left out."""
-        made = self._started() + self._closed("incomplete")
+        made = self._started() + (self._message() if self._cited else "") + self._closed("incomplete")
         self.response = {**self._response("cancelled"), "usage": counted(usage)}
         return made + self._frame("response.incomplete", {"response": self.response})
 
     def _failed(self, code: str, sentence: str) -> str:
         code, parameter = openai.code_and_parameter(code, QUESTION)
         error: JsonObject = {"code": code, "message": sentence, "param": parameter}
-        made = self._started() + self._closed("incomplete")
+        made = self._started() + (self._message() if self._cited else "") + self._closed("incomplete")
         made += self._frame("error", {**error, "error": {"type": "server_error", **error}})
         self.response = {**self._response("failed"), "error": {"code": code, "message": sentence}}
         return made + self._frame("response.failed", {"response": self.response})
@@ -292,8 +323,13 @@ class _ResponseFrames:
         }
 
 
-def _said(text: str) -> JsonObject:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def _said(text: str, annotations: Sequence[Json]) -> JsonObject:
+    return {"type": "output_text", "text": text, "annotations": [*annotations], "logprobs": []}
+
+
+def annotation(source: Source) -> JsonObject:
+    """Return a page that is cited. The span of the text that it is cited for is not known, and empty."""
+    return {"type": "url_citation", "start_index": 0, "end_index": 0, "url": source.url, "title": source.title or source.url}
 
 
 def _thought(text: str) -> JsonObject:

@@ -7,7 +7,22 @@ a complete answer.
 from typing import assert_never
 
 from router.chat import ReasoningState
-from router.events import Approval, Event, Failure, Finish, LateResult, Start, Text, Thought, ToolCall, ToolInput, ToolProgress, ToolResult
+from router.events import (
+    Approval,
+    Event,
+    Failure,
+    Finish,
+    LateResult,
+    Produced,
+    Source,
+    Start,
+    Text,
+    Thought,
+    ToolCall,
+    ToolInput,
+    ToolProgress,
+    ToolResult,
+)
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, utf8
 
 
@@ -20,7 +35,7 @@ def encoder(_: Heading) -> Encode:
                 return utf8(text)
             case Start() | Thought() | ToolInput() | ToolCall() | ToolProgress() | ToolResult() | Finish() | Failure():
                 return b""
-            case Approval() | LateResult() | ReasoningState():
+            case Approval() | LateResult() | ReasoningState() | Source() | Produced():
                 return b""
             case _:
                 assert_never(event)

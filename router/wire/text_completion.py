@@ -4,12 +4,14 @@
     data: {…,"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}]}
     data: [DONE]
 
-The dialect has text and a reason, and no form for thoughts and tools: these are not written. `model` is the configured model of the target that
-answered first. With `echo` the text begins with the prompt. Source: OpenAI's reference of the completions API.
+The dialect has text and a reason, and no form for thoughts, tools, sources and files: these are not written. `model` is the configured model of the target that
+answered first. Each prompt has its choice, one after the other: the Finish of one ends its choice, that of the last ends the answer. With `echo`
+a text begins with its prompt. Source: OpenAI's reference of the completions API.
 """
 
+from collections.abc import Sequence
 from json.encoder import encode_basestring
-from typing import assert_never
+from typing import assert_never, cast
 
 from router.chat import Json, ReasoningState
 from router.events import (
@@ -18,6 +20,8 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
+    Source,
     Start,
     Text,
     Thought,
@@ -40,12 +44,14 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _TextChunks:
-    """The chunks of one answer: the model that they name, and the echo that is still to be written."""
+    """The chunks of one answer: the model that they name, the choice that is written, and the echo that is still to be written."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
         self._usage = ',"usage":null' if heading.wants_usage else ""
-        self._echo = echo(heading)
+        self._index = 0
+        self._echo = echo(heading, 0)
+        self._used: Usage | None = None
         self._named = False
         self._name(heading.model)
 
@@ -65,7 +71,7 @@ class _TextChunks:
                 return b""
             case Thought() | ToolInput() | ToolCall() | ToolProgress() | ToolResult() | ReasoningState():
                 return b""
-            case Approval() | LateResult():
+            case Approval() | LateResult() | Source() | Produced():
                 return b""
             case Finish(reason, usage):
                 return self._finish(reason, usage)
@@ -77,31 +83,55 @@ class _TextChunks:
 
     def _chunk(self, text: str, reason: str = NOT_YET) -> str:
         said, self._echo = self._echo + text, ""
-        return f'{self._before}{encode_basestring(said)},"index":0,"logprobs":null,"finish_reason":{reason}}}]{self._usage}}}\n\n'
+        return (
+            f'{self._before}{encode_basestring(said)},"index":{self._index},"logprobs":null,"finish_reason":{reason}}}]{self._usage}}}\n\n'
+        )
 
     def _finish(self, reason: str, usage: Usage | None) -> bytes:
         made = self._chunk("", f'"{REASONS[reason]}"')
+        self._used = total(self._used, usage)
+        self._index += 1
+        if self._index < prompts(self._heading):
+            self._echo = echo(self._heading, self._index)
+            return utf8(made)
         if self._heading.wants_usage:
-            made += f'{self._head}],"usage":{compact(counted(usage))}}}\n\n'
+            made += f'{self._head}],"usage":{compact(counted(self._used))}}}\n\n'
         return utf8(made) + DONE
 
 
-def echo(heading: Heading) -> str:
-    """Return the text that the answer begins with: the prompt, where the client asked for its echo."""
-    return str(heading.asked.get("echo", ""))
+def prompts(heading: Heading) -> int:
+    """Return the number of prompts that are answered."""
+    return cast("int", heading.asked.get("prompts", 1))
+
+
+def echo(heading: Heading, index: int) -> str:
+    """Return the text that a choice begins with: its prompt, where the client asked for the echo."""
+    texts = cast("Sequence[str]", heading.asked.get("echo", ()))
+    return texts[index] if texts else ""
+
+
+def total(one: Usage | None, other: Usage | None) -> Usage | None:
+    """Return the sum of two counts, as far as they are known."""
+    return one + other if one and other else one or other
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a text_completion."""
-    head, end = answer.heading, answer.end
+    """Return the answer as a text_completion: a choice up to each Finish."""
+    head = answer.heading
     model = next((event.model for event in answer.events if isinstance(event, Start)), head.model)
-    choice: Json = {
-        "text": echo(head) + answer.text,
-        "index": 0,
-        "logprobs": None,
-        "finish_reason": REASONS[end.reason] if isinstance(end, Finish) else "stop",
-    }
-    made: dict[str, Json] = {**_common(head, model), "choices": [choice], "usage": counted(end.usage if isinstance(end, Finish) else None)}
+    choices: list[Json] = []
+    said: list[str] = []
+    used: Usage | None = None
+    for event in answer.events:
+        if isinstance(event, Text):
+            said.append(event.text)
+        elif isinstance(event, Finish):
+            index = len(choices)
+            text = echo(head, index) + "".join(said)
+            choices.append({"text": text, "index": index, "logprobs": None, "finish_reason": REASONS[event.reason]})
+            used = total(used, event.usage)
+            said.clear()
+    made: dict[str, Json] = {**_common(head, model), "choices": choices, "usage": counted(used)}
     return utf8(compact(made))
 
 

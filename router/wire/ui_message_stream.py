@@ -16,7 +16,7 @@ Clients of 5.0 to 7.0 refuse a whole answer for one key or type that they do not
 since 5.0.0 takes: no `tool-input-error`, nothing that is null. `server.ui.min_client: "6.0"` adds `finishReason` on `finish`, and has the progress
 of a tool as a preliminary output of its part; else it is a transient `data-tool-progress`. A data part of a tool is transient, too, and its
 `id` is that of the call.
-A part is closed before anything else begins; part ids are unique in the message.
+A part is closed before anything else begins, except for a source, which may stand within a text; part ids are unique in the message.
 """
 
 from json.encoder import encode_basestring
@@ -29,6 +29,8 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
+    Source,
     Start,
     Text,
     Thought,
@@ -61,6 +63,7 @@ class _UiFrames:
         self._delta = ""
         self._counts = {"text": 0, "reasoning": 0}
         self._streaming: set[str] = set()
+        self._sources = 0
 
     def encode(self, event: Event) -> bytes:
         match event:
@@ -70,6 +73,11 @@ class _UiFrames:
             case Thought(text):
                 opening = "" if self._part == "reasoning" else self._opened("reasoning")
                 return utf8(f"{opening}{self._delta}{encode_basestring(text)}}}\n\n")
+            case Source():
+                self._sources += 1
+                return utf8(_frame(_cited(event, self._sources)))
+            case Produced():
+                return utf8(self._closed() + _frame(_file(event)))
             case ToolInput():
                 return utf8(self._closed() + self._input(event))
             case ToolCall():
@@ -155,20 +163,30 @@ def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a UIMessage, its parts in the order they came in."""
+    """Return the answer as a UIMessage, its parts in the order they came in. A source within a text stands after it."""
     parts: list[dict[str, Json]] = []
     tools: dict[str, dict[str, Json]] = {}
     spoken: list[tuple[dict[str, Json], list[str]]] = []
+    open_part: dict[str, Json] = {}
+    sources = 0
     for event in answer.events:
         match event:
             case Start():
                 parts.append({"type": "step-start"})
             case Text(text) | Thought(text):
                 kind = "text" if isinstance(event, Text) else "reasoning"
-                if not parts or parts[-1]["type"] != kind:
-                    parts.append({"type": kind, "text": "", "state": "done"})
-                    spoken.append((parts[-1], []))
+                if open_part.get("type") != kind:
+                    open_part = {"type": kind, "text": "", "state": "done"}
+                    parts.append(open_part)
+                    spoken.append((open_part, []))
                 spoken[-1][1].append(text)
+                continue
+            case Source():
+                sources += 1
+                parts.append(_cited(event, sources))
+                continue
+            case Produced():
+                parts.append(_file(event))
             case ToolCall(call_id, name):
                 tools[call_id] = {"type": f"tool-{name}", "toolCallId": call_id, "state": "input-available", "input": _asked(event)}
                 parts.append(tools[call_id])
@@ -185,11 +203,24 @@ def complete(answer: Answered) -> bytes:
                 pass
             case _:
                 assert_never(event)
+        open_part = {}
     for part, pieces in spoken:
         part["text"] = "".join(pieces)
     head, end = answer.heading, answer.end
     reason, usage = (_reason(end.reason), end.usage) if isinstance(end, Finish) else ("error", None)
     return utf8(compact({"id": head.message_id, "role": "assistant", "metadata": metadata(reason, usage, head.model), "parts": parts}))
+
+
+def _cited(event: Source, number: int) -> dict[str, Json]:
+    """Return a source. `number`: its place among the sources of the message."""
+    titled: dict[str, Json] = {"title": event.title} if event.title else {}
+    if event.url:
+        return {"type": "source-url", "sourceId": f"s{number}", "url": event.url, **titled}
+    return {"type": "source-document", "sourceId": f"s{number}", "mediaType": event.media_type, "title": event.title}
+
+
+def _file(event: Produced) -> dict[str, Json]:
+    return {"type": "file", "mediaType": event.media_type, "url": f"data:{event.media_type};base64,{event.data}"}
 
 
 def _called(event: ToolCall) -> dict[str, Json]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from router.errors import ConfigError
 from tests.conftest import Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Reply, calls, provider, text
 
@@ -233,3 +234,85 @@ def test_key_that_could_be_guessed_is_refused(workspace: Workspace) -> None:
     prepare(workspace, "http://127.0.0.1:1/v1", "server: {approval_key: short}\n")
     with pytest.raises(Exception, match="an approval key of fewer than 20 characters can be guessed"):
         workspace.build()
+
+
+CAUTIOUS = '''
+from router.toolbox import needs_approval
+
+_paid: list[float] = []
+
+
+@needs_approval(lambda amount, to: amount > 100 or to == "nobody" and 1 / 0)
+async def pay(amount: float, to: str) -> str:
+    """Pay."""
+    _paid.append(amount)
+    return f"{to} has {amount:g}, {len(_paid)} in all"
+'''
+TWO = Reply(calls(("c1", "pay", '{"amount":5,"to":"Ann"}'), ("c2", "pay", '{"amount":500,"to":"Bob"}')))
+
+
+@pytest.mark.parametrize("granted", ["till", "{use: till, isolate: process}"])
+async def test_tool_that_asks_itself_waits_for_the_calls_that_it_names(workspace: Workspace, granted: str) -> None:
+    """The small sum is paid at once. The large one waits for the user, and is paid once; in a process of its own, too."""
+    workspace.write("tools/till.py", CAUTIOUS)
+    async with provider(TWO, Reply(text("Done."))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base), f"targets: [a]\n    tools: [{granted}]", NEWER))
+        async with serving(workspace.build()) as client:
+            page = Page(client)
+            await page.submit()
+            small, large = [one for one in page.messages[-1]["parts"] if one["type"] == "tool-pay"]
+            assert (small["state"], small["output"]) == ("output-available", "Ann has 5, 1 in all")
+            assert large["state"] == "approval-requested"
+            large.update(state="approval-responded", approval={**large["approval"], "approved": True})
+            await page.submit()
+            assert (large["state"], large["output"]) == ("output-available", "Bob has 500, 2 in all")
+    assert results(fake.requests[1]) == {"c1": "Ann has 5, 1 in all", "c2": "Bob has 500, 2 in all"}
+
+
+async def test_other_arguments_than_those_that_were_asked_about_do_not_run(workspace: Workspace) -> None:
+    """The question is signed as that of a tool set with `approve: always`."""
+    workspace.write("tools/till.py", CAUTIOUS)
+    async with provider(TWO, Reply(text("Done."))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    tools: [till]", NEWER))
+        async with serving(workspace.build()) as client:
+            page = Page(client)
+            await page.submit()
+            large = [one for one in page.messages[-1]["parts"] if one["type"] == "tool-pay"][1]
+            large.update(input={"amount": 5000, "to": "Bob"}, state="approval-responded", approval={**large["approval"], "approved": True})
+            await page.submit()
+    assert results(fake.requests[1])["c2"].startswith("Not run: nobody asked about this call")
+
+
+async def test_tool_whose_condition_fails_asks(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A mistake in the condition does not let a call run; a client that cannot ask has it refused, and the log says where it was."""
+    workspace.write("tools/till.py", CAUTIOUS)
+    wish = Reply(calls(("c1", "pay", '{"amount":5,"to":"nobody"}'), ("c2", "pay", '{"amount":"much","to":"Bob"}')))
+    async with provider(wish, Reply(text("Done."))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    tools: [till]"))
+        async with serving(workspace.build()) as client:
+            await client.ask()
+    told = results(fake.requests[1])
+    assert told["c1"].startswith("Not run: the user has to allow this call")
+    assert told["c2"].startswith("Invalid arguments:")
+    (logged,) = [record for record in caplog.records if record.getMessage() == "the condition of an approval failed"]
+    assert logged.__dict__["fields"] == {"tool": "pay", "error": "ZeroDivisionError", "at": "till.py:7"}
+
+
+@pytest.mark.parametrize(
+    ("condition", "sentence"),
+    [
+        ("lambda amount: True", "the condition of `needs_approval` does not take the tool's arguments"),
+        ("_later", "the condition of `needs_approval` is not `async`"),
+    ],
+)
+def test_condition_that_cannot_be_asked_is_refused_at_load(workspace: Workspace, condition: str, sentence: str) -> None:
+    """`router check` shows its tool."""
+    source = CAUTIOUS.replace('lambda amount, to: amount > 100 or to == "nobody" and 1 / 0', condition)
+    later = "\n\nasync def _later(amount: float, to: str) -> bool:\n    return True\n"
+    workspace.write("tools/till.py", source.replace("needs_approval\n", f"needs_approval\n{later}", 1))
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", "targets: [a]\n    tools: [till]"))
+    with pytest.raises(ConfigError) as caught:
+        workspace.build()
+    (complaint,) = caught.value.complaints
+    assert complaint.message.startswith(sentence)
+    assert complaint.place.file == "tools/till.py"

@@ -92,7 +92,7 @@ async def test_refusal_has_the_gateways_form(workspace: Workspace) -> None:
         no_model = await post(client, {"prompt": HELLO}, ai_language_model_specification_version="4")
         unknown = await post(client, {"prompt": HELLO}, **{**CALLED, "ai_language_model_id": "no-such"})
         down = await post(client, {"prompt": HELLO}, **{**CALLED, "ai_language_model_id": "down"})
-        older = await post(client, {"prompt": HELLO}, **{**CALLED, "ai_language_model_specification_version": "3"})
+        older = await post(client, {"prompt": HELLO}, **{**CALLED, "ai_language_model_specification_version": "1"})
         image = await post(client, {}, "image-model")
         method = await client.get("/v4/ai/language-model")
         values = await post(client, {}, "embedding-model", ai_model_id="gpt-4", ai_embedding_model_specification_version="4")
@@ -108,7 +108,7 @@ async def test_refusal_has_the_gateways_form(workspace: Workspace) -> None:
         (400, "invalid_request_error"),
         (400, "invalid_request_error"),
     ]
-    assert older.json["error"]["message"].startswith(f"{MODEL}: 4 is served here, not 3.")
+    assert older.json["error"]["message"].startswith(f"{MODEL}: 2, 3, 4 are served here, not 1.")
     assert "POST /v4/ai/language-model, POST /v4/ai/embedding-model, GET /v4/ai/config" in image.json["error"]["message"]
     assert "/api/chat" not in image.json["error"]["message"]
     assert values.json["error"]["message"].startswith("values: ")

@@ -1,5 +1,7 @@
 """OpenAI's legacy completions API, as its own client meets it."""
 
+import json
+import logging
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,7 +10,7 @@ import openai
 import pytest
 from openai.types import Completion
 
-from router.intake.completions_api import MEANT
+from router.intake.completions_api import MAX_PROMPTS, MEANT
 from tests.conftest import Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Reply, provider, text
 from tests.wire.readers import READERS
@@ -115,13 +117,15 @@ async def test_field_that_is_not_served_is_refused_by_name(workspace: Workspace,
 
 
 PROMPTS: dict[str, tuple[Any, str]] = {
-    "none": (None, "prompt: a text, or a list with one text, is needed."),
-    "an empty list": ([], "prompt: a text, or a list with one text, is needed."),
-    "an object": ({"text": "Hi"}, "prompt: a text, or a list with one text, is needed."),
+    "none": (None, "prompt: a text, or a list of texts, is needed."),
+    "an empty list": ([], "prompt: a text, or a list of texts, is needed."),
+    "an object": ({"text": "Hi"}, "prompt: a text, or a list of texts, is needed."),
     "tokens": ([1, 2, 3], "prompt: tokens are not served here; send the text."),
     "lists of tokens": ([[1, 2], [3]], "prompt: tokens are not served here; send the text."),
-    "several texts": (["Hi", "Ho"], "prompt: one text at a time is served here; send a request for each."),
+    "a text and tokens": (["Hi", [3]], "prompt: tokens are not served here; send the text."),
+    "too many texts": (["Hi"] * (MAX_PROMPTS + 1), f"prompt: {MAX_PROMPTS} texts at most are served in one request."),
     "a null in a list": ([None], "prompt[0]: a text is needed."),
+    "a null after a text": (["Hi", None], "prompt[1]: a text is needed."),
 }
 
 
@@ -161,3 +165,75 @@ async def test_limit_of_a_route_counts_completions(workspace: Workspace) -> None
     async with serving(workspace.build()) as client:
         first, second = [await client.post("/v1/completions", model="chat-model", prompt="Hi") for _ in range(2)]
     assert (first.status, second.status, second.json["error"]["code"]) == (200, 429, "rate_limit_exceeded")
+
+
+async def test_each_prompt_of_a_list_has_its_choice(workspace: Workspace) -> None:
+    """Streamed or not, in order, with its echo; each is a question of its own, and the usage is the sum."""
+    prompts = ["One", "Two", "Three"]
+    async with (
+        provider(*[Reply(text(word, "!")) for word in "ABCABC"]) as fake,
+        asked_by_openai(workspace, direct_target(fake.base)) as (_, sdk),
+    ):
+        made = await sdk.completions.create(model="gpt-4", prompt=prompts, echo=True)
+        stream = await sdk.completions.create(model="gpt-4", prompt=prompts, echo=True, stream=True, stream_options={"include_usage": True})
+        chunks = [chunk async for chunk in stream]
+    assert [(one.index, one.text, one.finish_reason) for one in made.choices] == [
+        (0, "OneA!", "stop"),
+        (1, "TwoB!", "stop"),
+        (2, "ThreeC!", "stop"),
+    ]
+    assert [request["messages"][-1]["content"] for request in fake.requests] == prompts * 2
+    said: dict[int, str] = {}
+    for choice in (choice for chunk in chunks for choice in chunk.choices):
+        said[choice.index] = said.get(choice.index, "") + choice.text
+    assert said == {0: "OneA!", 1: "TwoB!", 2: "ThreeC!"}
+    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason] == ["stop"] * 3
+    for usage in (made.usage, chunks[-1].usage):
+        assert usage is not None
+        assert (usage.prompt_tokens, usage.completion_tokens) == (33, 9)
+
+
+async def test_log_has_the_attempts_and_tokens_of_all_prompts(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """One request, one line."""
+    with caplog.at_level(logging.INFO):
+        async with (
+            provider(Reply(text("A")), Reply(text("B"))) as fake,
+            asked_by_openai(workspace, direct_target(fake.base)) as (client, _),
+        ):
+            answer = await client.post("/v1/completions", model="gpt-4", prompt=["One", "Two"])
+    (line,) = [fields for record in caplog.records if (fields := record.__dict__.get("fields")) and fields.get("route") == "chat-model"]
+    assert (len(line["attempts"]), line["input_tokens"], line["output_tokens"]) == (2, 22, 6)
+    assert answer.headers["x-router-attempts"].count("outcome=ok") == 2
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_failure_of_one_prompt_ends_the_answer(workspace: Workspace, *, stream: bool) -> None:
+    """What was said of the others stands; the client reads an error, and no answer that looks complete."""
+    script = [Reply(text("A")), Reply(status=500, body=b"{}")]
+    async with provider(*script) as fake, asked_by_openai(workspace, direct_target(fake.base)) as (client, _):
+        answer = await client.post("/v1/completions", model="gpt-4", prompt=["One", "Two", "Three"], stream=stream)
+    if not stream:
+        assert (answer.status, answer.json["error"]["code"]) == (502, "no_answer")
+        return
+    frames = [json.loads(one.removeprefix("data: ")) for one in answer.body.decode().split("\n\n") if one.startswith("data: {")]
+    assert frames[0]["choices"][0]["text"] == "A"
+    assert frames[-1]["error"]["code"] == "no_answer"
+    assert answer.body.endswith(b"data: [DONE]\n\n")
+    assert {choice["index"] for one in frames for choice in one.get("choices", ())} == {0}
+
+
+async def test_limit_of_a_route_counts_each_prompt(workspace: Workspace) -> None:
+    """A request with more prompts than are left is refused, and takes none of them."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", "targets: [a]\n    limit: {requests: 4/hour}"))
+    async with serving(workspace.build()) as client:
+        first, second, third = [await client.post("/v1/completions", model="chat-model", prompt=["Hi"] * count) for count in (3, 2, 1)]
+    assert [one.status for one in (first, second, third)] == [200, 429, 200]
+    assert "r=0" in third.headers["ratelimit"]
+
+
+async def test_several_prompts_are_refused_in_a_dialect_with_one_answer(workspace: Workspace) -> None:
+    """The client has chosen another dialect for the address."""
+    async with asked_by_openai(workspace) as (client, _):
+        refused = await client.post("/v1/completions?protocol=openai", model="gpt-4", prompt=["Hi", "Ho"])
+    assert refused.status == 400
+    assert refused.json["error"]["message"].startswith("prompt: the dialect openai has one answer")

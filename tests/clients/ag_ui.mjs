@@ -17,7 +17,7 @@ class Found extends HttpAgent {
 }
 
 export async function run({ base, path = "/api/agui", thread, model, deeds, tools = {}, messages = [], asked = {}, query = "" }) {
-  const saw = { messages: [], events: [], error: null, usage: [], outcomes: [], pending: [], runs: 0, warnings };
+  const saw = { messages: [], events: [], error: null, usage: [], outcomes: [], pending: [], runs: 0, custom: [], warnings };
   let agent = new HttpAgent({ url: base + path, threadId: thread, initialMessages: messages });
   for (const deed of deeds) {
     if (deed.text !== undefined) agent.addMessage({ id: crypto.randomUUID(), role: "user", content: deed.content ?? deed.text });
@@ -46,6 +46,7 @@ async function runs({ agent, saw, deed, base, parameters }) {
         if (deed.stop && text.includes(deed.stop)) agent.abortRun();
         if (deed.end && text.includes(deed.end)) void fetch(`${base}/api/chat/${agent.threadId}/stop`, { method: "POST" });
       },
+      onCustomEvent: ({ event }) => void saw.custom.push([event.name, event.value]),
       onRunFinishedEvent({ event, outcome, pendingToolCallIds = [] }) {
         saw.runs += 1;
         saw.outcomes.push(outcome);

@@ -121,6 +121,8 @@ function part(one) {
     }
     case "file":
       return ["file", one.mimeType, one.data];
+    case "source":
+      return ["source", one.source.url, one.source.title ?? ""];
     default:
       return [one.type];
   }

@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.clients.cases import NO_ORDER, Case
 from tests.clients.harness import Client
 from tests.clients.replay import Replay, Reply, Request, Stage, ended
-from tests.clients.streams import CALLS, ROLE, UNICODE, chunks, openai_text
+from tests.clients.streams import CALLS, ROLE, STOP, UNICODE, chunks, openai_text
 from tests.conftest import ROOT
 
 PATIENCE = 90.0
@@ -76,6 +76,9 @@ CHECKED = chunks(
     '{"tool_calls":[{"index":0,"function":{"arguments":"\\"Beijing\\"}"}}]}',
     CALLS,
 )
+CITED = ("https://example.org/rome", "Rome")
+DRAWN = "iVBORw0KGgo="
+"""What `shown` cites, and the image that it makes."""
 WELCOME = openai_text('"You are welcome."')
 PARTIAL = Reply(chunks(ROLE, '{"content":"Partial"}').body.removesuffix(b"data: [DONE]\n\n"))
 HELD = ended(Reply(chunks(ROLE, '{"content":"Before"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
@@ -85,6 +88,7 @@ HALF_PERSON = ended(Reply(chunks(ROLE, '{"content":"{\\"name\\": \\"Ada\\", "}')
 MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "tool": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "progress": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
+    "cautious": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "approval": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "tools": {
         (1, 0): _calling(_weather("call_1", "Beijing"), _weather("call_2", "Shanghai")),
@@ -105,6 +109,16 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
         (2, 0): WELCOME,
     },
     "client-tool": {(1, 0): _calling(_weather("call_1", "Beijing")), (1, 1): openai_text('"Then it is done."')},
+    "shown": {
+        (1, 0): chunks(
+            ROLE,
+            '{"content":"Rome "}',
+            json.dumps({"annotations": [{"type": "url_citation", "url_citation": {"url": CITED[0], "title": CITED[1]}}]}),
+            '{"content":"it is."}',
+            json.dumps({"images": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DRAWN}"}}]}),
+            STOP,
+        )
+    },
     "three": {(1, 0): _calling(*CITIES), (1, 3): openai_text('"All are "', '"sunny."')},
     "transcript": {
         (1, 0): _calling(*CITIES, before=('{"reasoning_content":"Three cities."}', '{"content":"Let me check. "}')),
@@ -126,6 +140,7 @@ OPTIONS: Mapping[str, str] = {
     "thought": "reasoning: show",
     "tool": "tools: [weather]",
     "progress": "tools: [sky]",
+    "cautious": "tools: [cautious]",
     "approval": "tools: [{use: weather, approve: always}]",
     "tools": "tools: [weather]",
     "tool-error": "tools: [orders]",
@@ -146,6 +161,14 @@ TOOLS = {
     "weather": '''
 async def get_weather(location: str) -> str:
     """Current weather for a city."""
+    return f"{location}: 25°C"
+''',
+    "cautious": '''
+from router.toolbox import needs_approval
+
+@needs_approval(lambda location: location == "Beijing")
+async def get_weather(location: str) -> str:
+    """Current weather for a city, some of which the user has to allow."""
     return f"{location}: 25°C"
 ''',
     "sky": '''

@@ -9,7 +9,7 @@ import pytest
 from tests.clients.cases import DOT, NO_ORDER
 from tests.clients.harness import AG_UI, Saw, Workers
 from tests.clients.replay import PATIENCE, Replay, Reply
-from tests.clients.router_cases import Running
+from tests.clients.router_cases import CITED, DRAWN, Running
 from tests.clients.streams import UNICODE
 
 HI = {"do": "send", "text": "Hi"}
@@ -188,3 +188,13 @@ def test_wrong_stream_is_found_out(complaint: str, workers: Workers, replay: Rep
     """This harness can fail: the client verifies what it reads."""
     saw = workers.saw(AG_UI, replay.stage(Reply(WRONG[complaint])).base, asks("text"))
     assert complaint in saw["error"]["message"]
+
+
+def test_source_and_image_of_a_model_are_custom_events(workers: Workers, router: Running) -> None:
+    """They may stand within a message."""
+    saw = workers.saw(AG_UI, router.base, asks("shown"))
+    assert (saw["error"], saw["warnings"]) == (None, [])
+    assert saw["custom"] == [
+        ["source", {"url": CITED[0], "title": CITED[1]}],
+        ["file", {"mediaType": "image/png", "data": DRAWN}],
+    ]

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from router.targets.embeddings import demo_vector, words_of
+from router.targets.embeddings import DEMO_DIMENSIONS, demo_vector, words_of
 from tests.clients.cases import DOT, NO_ORDER
 from tests.clients.harness import AI_GATEWAY, Saw, Workers
 from tests.clients.replay import PATIENCE, Replay, Stage
-from tests.clients.router_cases import Running
+from tests.clients.router_cases import CITED, DRAWN, Running
 from tests.clients.streams import UNICODE
 
 WAYS = ("stream", "generate")
@@ -171,3 +171,61 @@ def test_object_keeps_to_its_schema(workers: Workers, router: Running) -> None:
     for way in WAYS:
         made = workers.saw(AI_GATEWAY, router.base, asks("object", {"do": way, "text": "Hi", "schema": schema}))
         assert (made["error"], made.get("output")) == (None, {"a": 1})
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_source_and_image_of_a_model_are_parts(way: str, workers: Workers, router: Running) -> None:
+    """Streamed or whole."""
+    made = saw(workers, router, "shown", way)
+    assert (made["error"], made["text"]) == (None, "Rome it is.")
+    assert made["parts"] == [["source", *CITED], ["file", "image/png", DRAWN]]
+
+
+OLDER = {"ai5.0.0": False, "ai5": False, "ai6.0.37": True, "ai6": True}
+"""Release of the AI SDK, with the gateway that it was made with → whether its specification has a form for tools that ran here. The gateway of 6.0.1 names version 2 and reads 3."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("release", OLDER)
+def test_older_release_reads_an_answer(release: str, way: str, workers: Workers, router: Running) -> None:
+    """The text, the thoughts, the reason and the usage, by the version of the specification that it speaks; an error, too."""
+    for model in ("text", "thought", "length"):
+        made = saw(workers, router, model, way, release=release)
+        assert made["error"] is None
+        assert (made["text"], made["thoughts"], made["finish"]) == SAID[model]
+    counted = saw(workers, router, "shown", way, release=release)
+    assert (counted["usage"]["inputTokens"], counted["usage"]["outputTokens"]) == (11, 3)
+    assert counted["parts"] == [["source", *CITED], ["file", "image/png", DRAWN]]
+    failed = saw(workers, router, "error-before", way, release=release)
+    assert failed["error"]["message"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("release", OLDER)
+def test_older_release_runs_its_own_tool(release: str, way: str, workers: Workers, router: Running) -> None:
+    """The application's tool runs there, and its result reaches the model. One that ran here is shown where the specification has a form for it."""
+    made = saw(workers, router, "client-tool", way, tools={"get_weather": "25°C"}, release=release)
+    assert (made["error"], made["text"]) == (None, "Then it is done.")
+    assert ["ran", "get_weather", BEIJING] in made["parts"]
+    ours = saw(workers, router, "tool", way, release=release)
+    assert (ours["error"], ours["text"]) == (None, "Let me check.It is sunny.")
+    assert [part[:2] for part in ours["parts"]] == ([["call", "get_weather"], ["result", "get_weather"]] if OLDER[release] else [])
+
+
+@pytest.mark.parametrize("release", OLDER)
+def test_picture_of_an_older_release_reaches_the_model(release: str, workers: Workers, router: Running) -> None:
+    """A file stands as base64 or as an address in its specification."""
+    content = [{"type": "text", "text": "What is this?"}, {"type": "file", "mediaType": "image/png", "data": DOT.partition(",")[2]}]
+    asked = asks("file", {"do": "stream", "text": "What is this?", "content": content}, release=release)
+    made = workers.saw(AI_GATEWAY, router.base, asked)
+    assert (made["error"], made["text"]) == (None, "A red dot.")
+    assert router.provider.requests[-1].json["messages"][-1]["content"][-1]["image_url"]["url"] == DOT
+
+
+@pytest.mark.parametrize("release", OLDER)
+@pytest.mark.parametrize("values", [["soup"], ["soup", "a book"]])
+def test_older_release_reads_embeddings(release: str, values: list[str], workers: Workers, router: Running) -> None:
+    """One value stands alone in version 2."""
+    made = workers.saw(AI_GATEWAY, router.base, asks("text", {"do": "embed", "model": "embed", "values": values}, release=release))
+    assert made["error"] is None
+    assert [len(one) for one in made["vectors"]] == [len(demo_vector(words_of(text), DEMO_DIMENSIONS)) for text in values]

@@ -10,7 +10,7 @@ from router.targets.embeddings import demo_vector, words_of
 from tests.clients.cases import CASES, DOT, HI, NAMED, NO_ORDER, Case, differences, played
 from tests.clients.harness import CHATS, CLIENTS, NEWEST, OPENAI, UI, Client, Workers, cuts
 from tests.clients.replay import PATIENCE, Replay
-from tests.clients.router_cases import PERSON, Running, plays
+from tests.clients.router_cases import CITED, DRAWN, PERSON, Running, plays
 from tests.clients.test_replayed_streams import as_text
 
 PLAYED = [pytest.param(client, case, id=f"{case}-{client}") for client, case in played(*CASES) if plays(client, case)]
@@ -260,10 +260,13 @@ def test_the_form_for_newer_clients_is_read_by_them(client: Client, name: str, w
 
 
 @pytest.mark.parametrize("client", [client for client in UI if client.name.startswith(("ai6", "ai7"))], ids=str)
-def test_call_runs_when_the_user_of_a_client_has_allowed_it(client: Client, workers: Workers, newer_router: Running) -> None:
-    """Each release that knows approvals asks its user, sends the decision, and shows the result in the part that asked."""
+@pytest.mark.parametrize("model", ["approval", "cautious"])
+def test_call_runs_when_the_user_of_a_client_has_allowed_it(client: Client, model: str, workers: Workers, newer_router: Running) -> None:
+    """Each release that knows approvals asks its user, sends the decision, and shows the result in the part that asked. The question is the tool
+    set's, or the tool's own.
+    """
     case = replace(NAMED["tool"], deeds=(HI, {"do": "decide", "approved": True}))
-    assert differences(client, case.sees[client.wire], workers.saw(client, newer_router.base, case.asks(client, "approval"))) == {}
+    assert differences(client, case.sees[client.wire], workers.saw(client, newer_router.base, case.asks(client, model))) == {}
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
@@ -272,3 +275,13 @@ def test_progress_of_a_tool_is_read_by_every_client(client: Client, workers: Wor
     case = NAMED["tool"]
     for base in (router.base, *((newer_router.base,) if client.name.startswith(("ai6", "ai7")) else ())):
         assert differences(client, case.sees[client.wire], workers.saw(client, base, case.asks(client, "progress"))) == {}
+
+
+@pytest.mark.parametrize("client", CHATS, ids=str)
+def test_source_and_image_of_a_model_are_parts_of_the_message(client: Client, workers: Workers, router: Running) -> None:
+    """A source within a text does not cut the text in two, except for AI SDK 4, which puts its parts in the order of their kinds."""
+    saw = workers.saw(client, router.base, {"chat": "chat-shown", "model": "shown", "deeds": [HI]})
+    image = ["file", "image/png", DRAWN if client.wire == "data-stream" else f"data:image/png;base64,{DRAWN}"]
+    shown = [["text", "Rome it is."], ["source", *CITED], image]
+    assert (saw["error"], saw["status"]) == (None, "ready")
+    assert sorted(part for part in saw["messages"][-1]["parts"] if part != ["step"]) == sorted(shown)

@@ -158,6 +158,8 @@ function part(one) {
       return ["step"];
     case "file":
       return ["file", one.mediaType, one.url];
+    case "source-url":
+      return ["source", one.url, one.title ?? ""];
     default:
       break;
   }

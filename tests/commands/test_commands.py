@@ -253,6 +253,43 @@ def test_check_prints_warnings_and_exits_0(workspace: Workspace) -> None:
     assert (warning["file"], warning["line"], warning["column"]) == ("routes.yaml", 8, 39)
 
 
+PAYING = '''
+from router.toolbox import needs_approval
+
+@needs_approval(lambda amount: amount > 100)
+async def pay(amount: float) -> str:
+    """Pay."""
+    return f"{amount}"
+'''
+ASKING = {
+    "a tool set that always asks": ("[weather, {use: orders, approve: always}]", "routes.yaml:8:28"),
+    "a server that always asks": ("[{mcp: [a-command], approve: always}]", "routes.yaml:8:20"),
+    "a tool that asks": ("[paying]", "routes.yaml:8:13"),
+}
+REDIS = "server: {redis: redis://127.0.0.1:1}\n"
+SIGNED = f"server: {{approval_key: {'k' * 20}, redis: redis://127.0.0.1:1}}\n"
+
+
+@pytest.mark.parametrize("case", ASKING)
+def test_check_warns_of_approvals_that_one_process_alone_knows(workspace: Workspace, case: str) -> None:
+    """With Redis, or several workers, and no key of the operator's; the place is that of the tool set."""
+    tools, place = ASKING[case]
+    workspace.write("tools/paying.py", PAYING).write("tools/orders.py", PAYING.replace("pay(", "delete("))
+
+    def warnings(server: str, *options: str) -> list[str]:
+        workspace.write("routes.yaml", routes(HI, f"targets: [a]\n    tools: {tools}", server))
+        done = router("check", *options, cwd=workspace.root)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [line for line in done.stdout.splitlines() if line.startswith("warning: ") and "approval_key" in line]
+
+    (line,) = warnings(REDIS)
+    assert line.startswith(f"warning: {place}: calls of tools of `chat-model` wait until a user has allowed them, and `redis` is declared")
+    assert "declare `server.approval_key`, the same for all" in line
+    (line,) = warnings("", "--workers", "2")
+    assert "2 workers serve it" in line
+    assert warnings("") == warnings(SIGNED) == warnings(SIGNED, "--workers", "2") == []
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers: int, number: int) -> None:

@@ -15,7 +15,9 @@ from router.events import (
     Failure,
     Finish,
     LateResult,
+    Produced,
     Reason,
+    Source,
     Start,
     Text,
     Thought,
@@ -34,6 +36,9 @@ EVENTS: tuple[Event, ...] = (
     Start("a", "fake"),
     Thought("Let me see."),
     Text("Let me check."),
+    Source("https://a.org/1", "One"),
+    Source("", "A letter", "application/pdf"),
+    Produced("image/png", "AAAA"),
     ToolInput("c1", "get_weather", "{"),
     ReasoningState("a", {"reasoning_content": "x"}),
     CALL,
@@ -63,7 +68,7 @@ def samples() -> Iterator[str]:
     keys: dict[str, set[str]] = {}
     reasons: set[str] = set()
     objects = [(f'Lines["{code}"]', value) for code, value in written()]
-    both = (CALL, RESULT, Thought("So."), Text("Hi"), Finish("stop", Usage(1, 2)))
+    both = (CALL, RESULT, Thought("So."), Text("Hi"), Source("https://a.org/1"), Produced("image/png", "AAAA"), Finish("stop", Usage(1, 2)))
     objects += [("Answer", json.loads(WIRE.complete(answered(HEADING, events)))) for events in (both, (Text("Hi"), Finish("stop")))]
     objects += [("Refusal", json.loads(WIRE.refusal(REFUSAL)))]
     for number, (name, value) in enumerate(objects):

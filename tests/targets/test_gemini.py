@@ -541,7 +541,6 @@ async def test_parts_of_googles_own_tools_are_passed_over() -> None:
         {"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "s"},
         {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
         {"toolCall": {"toolType": "GOOGLE_SEARCH"}, "thoughtSignature": "s"},
-        {"inlineData": {"mimeType": "image/png", "data": "aGk="}},
         {"text": "One."},
     ]
     assert await said(*map(chunk, parts), chunk(reason="STOP")) == [Text("One."), Finish("stop")]

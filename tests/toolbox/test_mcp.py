@@ -102,8 +102,8 @@ async def test_tool_that_is_not_granted_cannot_be_run() -> None:
         assert "add" in tools
         assert "greet" not in tools
         asking = Toolbox((), 20, [Grant(server, frozenset({"add"}), approve=True), Grant(server)])
-        assert [asking.asks(name) for name in ("add", "greet", "nope")] == [True, False, False]
-        assert not tools.asks("add")
+        assert [await asking.asks(name, {}) for name in ("add", "greet", "nope")] == [True, False, False]
+        assert not await tools.asks("add", {})
 
 
 async def test_a_command_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,10 @@ class Heard:
     finish: str | None = None
     usage: tuple[int, int] | None = None
     error: str | None = None
+    sources: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Address and title; of a document no address."""
+    files: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Media type, and the bytes in base64."""
 
 
 def line(body: bytes) -> Heard:
@@ -39,6 +43,11 @@ def line(body: bytes) -> Heard:
                 heard.results.append((value["toolCallId"], value["result"], value.get("isError", False)))
             case "3":
                 heard.error = value["error"]
+            case "h":
+                assert value["id"] == f"s{len(heard.sources) + 1}"
+                heard.sources.append((value.get("url", ""), value.get("title", "")))
+            case "k":
+                heard.files.append((value["mimeType"], value["data"]))
             case _:
                 heard.finish, heard.usage = value["finishReason"], _counts(value.get("usage"))
     return heard
@@ -79,6 +88,13 @@ class _DataStream:
                 self.heard.text += value if code == "0" else ""
                 self.heard.thoughts += value if code == "g" else ""
                 self.heard.error = value if code == "3" else self.heard.error
+            case "h":
+                _keys(value, "sourceType id url", "title")
+                assert value["sourceType"] == "url"
+                self.heard.sources.append((value["url"], value.get("title", "")))
+            case "k":
+                _keys(value, "data mimeType")
+                self.heard.files.append((value["mimeType"], value["data"]))
             case "f":
                 _keys(value, "messageId")
                 assert not self.step
@@ -164,6 +180,9 @@ PORTABLE = {
     "tool-output-available": ("toolCallId output", ""),
     "tool-output-error": ("toolCallId errorText", ""),
     "data-tool-progress": ("data transient", ""),
+    "source-url": ("sourceId url", "title"),
+    "source-document": ("sourceId mediaType title", ""),
+    "file": ("url mediaType", ""),
     "error": ("errorText", ""),
     "finish": ("", "messageMetadata"),
 }
@@ -209,6 +228,15 @@ class _UiMessageStream:
                 assert value["transient"] is True
                 _keys(value["data"], "toolCallId output", "")
                 assert value["data"]["toolCallId"] in self.called
+            case "source-url" | "source-document":
+                assert value["sourceId"] not in self.ids
+                self.ids.add(value["sourceId"])
+                self.heard.sources.append((value.get("url", ""), value.get("title", "")))
+            case "file":
+                assert self.part is None
+                head, _, data = value["url"].partition(";base64,")
+                assert head == f"data:{value['mediaType']}"
+                self.heard.files.append((value["mediaType"], data))
             case _ if kind.startswith("tool-"):
                 self.tool(kind, value)
             case _:
@@ -309,6 +337,12 @@ def openai(body: bytes) -> Heard:
         begun = True
         heard.text += delta.get("content") or ""
         heard.thoughts += delta.get("reasoning_content") or ""
+        for cited in (one["url_citation"] for one in delta.get("annotations", ())):
+            assert (cited["start_index"], cited["end_index"]) == (0, 0)
+            heard.sources.append((cited["url"], cited["title"]))
+        for image in delta.get("images", ()):
+            assert (image["type"], image["index"]) == ("image_url", len(heard.files))
+            heard.files.append(_data_url(image["image_url"]["url"]))
         for call in delta.get("tool_calls", ()):
             assert isinstance(call["index"], int)
             if call["index"] not in calls:
@@ -323,6 +357,12 @@ def openai(body: bytes) -> Heard:
     assert (heard.finish == "tool_calls") is bool(calls)
     heard.calls = [(call["id"], call["name"], call["arguments"]) for _, call in sorted(calls.items())]
     return heard
+
+
+def _data_url(url: str) -> tuple[str, str]:
+    """Return the media type and the base64 of a data: URL."""
+    head, _, data = url.partition(";base64,")
+    return head.removeprefix("data:"), data
 
 
 def text_completion(body: bytes) -> Heard:
@@ -412,6 +452,10 @@ class _Messages:
         match block, delta["type"]:
             case "text", "text_delta":
                 self.heard.text += delta["text"]
+            case "text", "citations_delta":
+                cited = delta["citation"]
+                assert cited["type"] == "web_search_result_location"
+                self.heard.sources.append((cited["url"], cited["title"] or ""))
             case "thinking", "thinking_delta":
                 self.heard.thoughts += delta["thinking"]
             case "thinking", "signature_delta":
@@ -448,6 +492,7 @@ class _Responses:
         self.output: list[Any] = []
         self.item: dict[str, Any] | None = None
         self.pieces = ""
+        self.annotations: list[Any] = []
 
     def see(self, kind: str, value: dict[str, Any]) -> None:
         """One event."""
@@ -466,6 +511,9 @@ class _Responses:
             assert self.item is not None
             assert (value["item_id"], value["output_index"]) == (self.item["id"], len(self.output))
             self.pieces += value.get("delta", "")
+            if kind == "response.output_text.annotation.added":
+                assert value["annotation_index"] == len(self.annotations)
+                self.annotations.append(value["annotation"])
             if kind.endswith(("text.done", "function_call_arguments.done")):
                 assert self.pieces == value.get("text", value.get("arguments"))
 
@@ -473,7 +521,7 @@ class _Responses:
         """An item begins or ends."""
         if kind.endswith("added"):
             assert self.item is None
-            self.item, self.pieces = item, ""
+            self.item, self.pieces, self.annotations = item, "", []
             return
         assert self.item is not None
         assert (item["id"], item["type"]) == (self.item["id"], self.item["type"])
@@ -482,7 +530,11 @@ class _Responses:
         match item["type"]:
             case "message":
                 assert item["content"][0]["text"] == self.pieces
+                assert item["content"][0]["annotations"] == self.annotations
                 self.heard.text += self.pieces
+                self.heard.sources += [(one["url"], one["title"]) for one in self.annotations]
+            case "image_generation_call":
+                self.heard.files.append((f"image/{item['output_format']}", item["result"]))
             case "reasoning":
                 assert item["summary"][0]["text"] == self.pieces
                 self.heard.thoughts += self.pieces
@@ -542,6 +594,8 @@ class _AgentRun:
         entity, _, phase = kind.rpartition("_")
         if entity == "RUN":
             self.ended(phase, value)
+        elif kind == "CUSTOM":
+            self.custom(**value)
         elif kind == "TOOL_CALL_RESULT":
             self.result(**value)
         elif entity == "TOOL_CALL":
@@ -581,6 +635,14 @@ class _AgentRun:
             self.open.remove(key)
             name, pieces = self.calls[call_id]
             self.heard.calls.append((call_id, name, "".join(pieces)))
+
+    def custom(self, name: str, value: dict[str, str]) -> None:
+        """An event of ours."""
+        if name == "source":
+            self.heard.sources.append((value.get("url", ""), value.get("title", "")))
+        else:
+            assert name == "file"
+            self.heard.files.append((value["mediaType"], value["data"]))
 
     def result(self, messageId: str, toolCallId: str, content: str, role: str, metadata: dict[str, Any] | None = None) -> None:  # noqa: N803 - the dialect's names
         """The result of a call."""
@@ -641,6 +703,13 @@ class _LanguageModel:
             self.spoken(part, phase, value)
         elif part == "tool":
             self.tool(phase, **value)
+        elif kind == "source":
+            assert value["id"] not in self.ids
+            self.ids.add(value["id"])
+            self.heard.sources.append((value.get("url", ""), value.get("title", "")))
+        elif kind == "file":
+            assert (self.open, value["data"]["type"]) == (None, "data")
+            self.heard.files.append((value["mediaType"], value["data"]["data"]))
         elif kind == "error":
             self.heard.error = value["error"]["message"]
         elif kind == "finish":

@@ -1,6 +1,7 @@
 """Every legal answer, through every wire and back."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from router.events import (
     Finish,
     LateResult,
     Order,
+    Produced,
     Reason,
+    Source,
     Start,
     State,
     Text,
@@ -39,6 +42,10 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
     max_leaves=6,
 )
+CITED = st.builds(Source, st.just("https://a.org/1?b=%20"), WORDS | st.just("")) | st.builds(
+    Source, st.just(""), WORDS, st.just("text/plain")
+)
+MADE = st.builds(Produced, st.sampled_from(["image/png", "image/jpeg", "application/pdf"]), st.sampled_from(["AAAA", "iVBORw0KGgo="]))
 USAGE = st.none() | st.builds(Usage, st.integers(0, 999), st.integers(0, 999))
 PATIENT = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 REASON: st.SearchStrategy[Reason] = st.sampled_from(["stop", "length", "content-filter", "tool-calls", "other", "unknown"])
@@ -86,6 +93,10 @@ def answers(draw: st.DrawFn) -> list[Event]:
             made.append(Approval(call.call_id, call.name, "apr_1"))
         elif kind is LateResult:
             made.append(LateResult(f"earlier_{len(made)}", draw(WORDS), {}, draw(JSON), draw(st.booleans())))
+        elif kind is Source:
+            made.append(draw(CITED))
+        elif kind is Produced:
+            made.append(draw(MADE))
         elif kind is ReasoningState:
             made.append(ReasoningState(draw(WORDS), draw(st.dictionaries(WORDS, JSON, max_size=2))))
         else:
@@ -121,6 +132,8 @@ def expected(wire: str, events: list[Event]) -> Heard:
             case LateResult(call_id, _, _, result, is_error) if wire == "ui-message-stream":
                 as_text = is_error and not isinstance(result, str)
                 heard.results.append((call_id, compact(result) if as_text else result, is_error))
+            case Source() | Produced():
+                _show(heard, wire, event)
             case Finish(reason, usage):
                 heard.finish = reason
                 heard.usage = (usage.input_tokens, usage.output_tokens) if usage else None
@@ -152,14 +165,23 @@ def expected(wire: str, events: list[Event]) -> Heard:
             (call_id, name, compact(given) if written[call_id] is None else written[call_id]) for call_id, name, given in heard.calls
         ]
         heard.results = [(call_id, value if isinstance(value, str) else compact(value), failed) for call_id, value, failed in heard.results]
-    if wire == "responses":
-        heard = _response(heard, events)
     if wire == "text-completion":
         finish = None if heard.error else ENDED["openai"].get(str(heard.finish), "stop")
         return Heard(text=heard.text, finish=finish, error=heard.error)
-    if wire == "ai-gateway":
-        heard = _language_model(heard, events)
+    if (shaped := {"responses": _response, "ai-gateway": _language_model}.get(wire)) is not None:
+        heard = replace(shaped(heard, events), sources=heard.sources, files=heard.files)
     return Heard(text=heard.text) if wire == "text" else heard
+
+
+def _show(heard: Heard, wire: str, event: Source | Produced) -> None:
+    """Add what stands beside the text, as far as the dialect has a form for it."""
+    match event:
+        case Source(url, title) if url or wire in ("line", "ui-message-stream", "ag-ui", "ai-gateway"):
+            heard.sources.append((url, title or (url if wire in ("openai", "responses") else "")))
+        case Produced(media_type, data) if wire != "anthropic" and (media_type.startswith("image/") or wire not in ("openai", "responses")):
+            heard.files.append((media_type, data))
+        case _:
+            pass
 
 
 def _response(heard: Heard, events: list[Event]) -> Heard:

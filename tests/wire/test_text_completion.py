@@ -60,7 +60,7 @@ def test_usage_ends_a_stream_whose_client_asked_for_it() -> None:
 @pytest.mark.parametrize("said", [["Hi"], []])
 def test_echo_opens_the_text_once(said: list[str]) -> None:
     """The prompt stands before the answer's first piece, streamed or not, also where the model says nothing."""
-    heading = replace(HEADING, asked={"echo": "Say it: "})
+    heading = replace(HEADING, asked={"prompts": 1, "echo": ["Say it: "]})
     events: list[Event] = [START, *map(Text, said), Finish("stop")]
     encode = text_completion.encoder(heading)
     frames = b"".join(map(encode, events)).decode().split("\n\n")[:-2]

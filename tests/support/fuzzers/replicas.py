@@ -37,13 +37,15 @@ FLAT: Made = json_of(["a"], leaves=4)
 WRITTEN: Made = st.one_of(
     WORDS,
     st.tuples(st.just("thought"), WORDS),
+    st.tuples(st.just("source"), WORDS, WORDS, WORDS),
+    st.tuples(st.just("file"), WORDS, WORDS),
     st.tuples(st.just("input"), st.sampled_from(["c1", "c2"]), WORDS, WORDS),
     st.tuples(st.just("call"), st.sampled_from(["c1", "c2"]), WORDS, st.dictionaries(WORDS, FLAT, max_size=2), st.none() | WORDS),
     st.tuples(st.just("result"), st.sampled_from(["c1", "c2"]), WORDS, FLAT, st.sampled_from([True, False, 1, None])),
     st.tuples(st.just("start"), WORDS, WORDS, TRIES, COUNTS, PLACE, NUMBER),
     st.tuples(st.just("finish"), st.sampled_from(["stop", "length", "made up"]), COUNTS, TRIES, PLACE),
     st.tuples(st.just("failure"), WORDS, WORDS, TRIES),
-    json_of(["a"], "thought", "input", "call", "result", "start", "finish", "failure", "stop", "ok", leaves=20),
+    json_of(["a"], "thought", "source", "file", "input", "call", "result", "start", "finish", "failure", "stop", "ok", leaves=20),
 )
 START, END = ("start", "a", "m", (), None, "miss", None), ("finish", "stop", (1, 2), (), "miss")
 KEPT: Made = (

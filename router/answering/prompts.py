@@ -1,0 +1,55 @@
+"""Several prompts of one request: each is a question of its own, asked after the answer to the one before it."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from router.chat import Ask, Message
+from router.errors import Attempt, BadAsk, RouterError
+from router.events import Answer, Beside, Events, EventStream, Failure, Finish, Start
+from router.wire import Wire, text_completion
+
+
+def in_turn(answer: Answer, prompts: Sequence[Message]) -> Answer:
+    """Return an Answer to all prompts: their answers in order, each with its Finish.
+
+    The first Failure ends it. The attempts in an event are those of all prompts so far. A Finish comes with the first event of the next answer, so that none but the
+    last is the latest event.
+    """
+
+    async def answered(ask: Ask, beside: Beside) -> Events:
+        attempts: tuple[Attempt, ...] = ()
+        ended: Finish | None = None
+        for prompt in prompts:
+            try:
+                async with aclosing(beside.over(answer(ask.with_messages(prompt)))) as events:
+                    async for event in events:
+                        if ended is not None:
+                            yield ended
+                            ended = None
+                        if isinstance(event, Start | Finish | Failure):
+                            event = replace(event, attempts=attempts + event.attempts)  # noqa: PLW2901 - it goes on so
+                        if isinstance(event, Finish):
+                            ended = event
+                        else:
+                            yield event
+            except RouterError as error:
+                error.attempts = attempts + error.attempts
+                raise
+            if ended is None:
+                return
+            attempts = ended.attempts
+        if ended is not None:
+            yield ended
+
+    def fast(ask: Ask) -> Events:
+        beside = Beside()
+        return EventStream(answered(ask, beside), beside.fast)
+
+    return fast
+
+
+def check_choices(wire: Wire) -> None:
+    """Raise BadAsk if a dialect has one answer alone."""
+    if wire is not text_completion.WIRE:
+        raise BadAsk(f"prompt: the dialect {wire.name} has one answer; several texts are answered in {text_completion.WIRE.name}.")

@@ -1,0 +1,122 @@
+"""Sources that a model cites and files that it makes, as far as a client may have them.
+
+An address is http or https, and a file is of a kind that a page can show without running it. Anything else is None.
+"""
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from router.events import Produced, Source
+
+MAX_URL = 2048
+"""Characters of a source's address."""
+MAX_TITLE = 300
+"""Characters of a source's title; a longer one is cut."""
+MAX_FILE = 8 * 1024 * 1024
+"""Characters of one file in base64."""
+MEDIA = frozenset(
+    {
+        *("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"),
+        *("audio/wav", "audio/mpeg", "audio/ogg", "video/mp4", "application/pdf"),
+    }
+)
+"""Kinds of files that reach a client: none of them holds a script that a browser would run."""
+DOCUMENTS = frozenset({"application/pdf", "text/plain"})
+ADDRESS = re.compile(r"https?://[^\s\"'<>\\^`{|}]+", re.IGNORECASE)
+DATA = re.compile(r"data:([a-z0-9.+/-]{1,100});base64,", re.IGNORECASE)
+
+
+def page(url: object, title: object = None) -> Source | None:
+    """Return a page as a source. An address with a user's name in it looks like another one, and is left out."""
+    if not isinstance(url, str) or len(url) > MAX_URL or not url.isprintable() or not ADDRESS.fullmatch(url):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return Source(url, _title(title)) if parts.hostname and parts.username is None else None
+
+
+def document(title: object, media_type: str = "text/plain") -> Source | None:
+    """Return a document of the conversation, or of the provider's store, as a source. It is known by its title alone."""
+    named = _title(title)
+    return Source("", named, media_type) if named and media_type in DOCUMENTS else None
+
+
+def produced(media_type: object, data: object) -> Produced | None:
+    """Return a file whose bytes came in base64."""
+    if not isinstance(media_type, str) or not isinstance(data, str) or not 0 < len(data) <= MAX_FILE:
+        return None
+    kind = media_type.lower()
+    try:
+        b64decode(data, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return Produced(kind, data) if kind in MEDIA else None
+
+
+def produced_at(url: object) -> Produced | None:
+    """Return a file that came as a data: URL."""
+    if not isinstance(url, str) or (head := DATA.match(url)) is None:
+        return None
+    return produced(head[1], url[head.end() :])
+
+
+def _title(title: object) -> str:
+    if not isinstance(title, str):
+        return ""
+    words = " ".join(title[: 4 * MAX_TITLE].split())
+    return "".join(sign for sign in words if sign.isprintable())[:MAX_TITLE]
+
+
+def annotation(given: Any) -> Source | None:
+    """Return the source of an annotation of OpenAI's APIs: flat, as the Responses API has it, or below its type, as chat completions have it."""
+    match given:
+        case {"type": "url_citation", "url_citation": {"url": url, **more}} | {"type": "url_citation", "url": url, **more}:
+            return page(url, more.get("title"))
+        case {"type": "file_citation" | "container_file_citation", "filename": name}:
+            return document(name, "application/pdf" if isinstance(name, str) and name.lower().endswith(".pdf") else "text/plain")
+        case _:
+            return None
+
+
+def citation(given: Any) -> Source | None:
+    """Return the source of a citation of Anthropic's API."""
+    match given:
+        case {"type": "web_search_result_location", "url": url, **more}:
+            return page(url, more.get("title"))
+        case {"type": "search_result_location", "source": source, **more}:
+            return page(source, more.get("title")) or document(more.get("title"))
+        case {"type": "page_location", "document_title": title}:
+            return document(title, "application/pdf")
+        case {"type": "char_location" | "content_block_location", "document_title": title}:
+            return document(title)
+        case _:
+            return None
+
+
+def searched(block: Any) -> Iterator[Source | None]:
+    """Yield the results of Anthropic's own search of the web, a block of the answer, as sources."""
+    match block:
+        case {"type": "web_search_tool_result", "content": [*found]}:
+            for one in found:
+                match one:
+                    case {"type": "web_search_result", "url": url, **more}:
+                        yield page(url, more.get("title"))
+                    case _:
+                        pass
+        case _:
+            pass
+
+
+def image(given: Any) -> Produced | None:
+    """Return the file of an image in a chat completion, as OpenRouter has it."""
+    match given:
+        case {"image_url": {"url": url}} | {"image_url": str(url)}:
+            return produced_at(url)
+        case _:
+            return None
