@@ -20,6 +20,7 @@ from router.targets.embeddings import batch_of, split_of
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import NEEDS, fit
 from router.targets.learned import Learned
+from router.targets.passage import signs_in_past
 from router.targets.providers import rules_of
 from router.targets.refusal import file_lesson
 from router.targets.structured import emulated
@@ -39,6 +40,7 @@ __all__ = [
     "fit",
     "lane_of",
     "open_target",
+    "past_declared_way",
     "refusal",
     "split_of",
 ]
@@ -137,6 +139,11 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         answer = files.without_addresses(name, answer)
     ready = litellm_library.ready if lane == "litellm" else None
     return Target(name, lane, declared.model, answer, facts, learned, ready, warm)
+
+
+def past_declared_way(declared: TargetConfig) -> str:
+    """Return a sentence about requests for a target that go past its declared proxy and CA; empty if there are none."""
+    return signs_in_past(declared) if lane_of(declared)[0] == "litellm" else ""
 
 
 async def close_lanes() -> None:

@@ -20,7 +20,7 @@ from router.targets.fit import NEEDS, check_answerable, fit, uncarried
 from router.targets.learned import Learned, Pupil
 from router.targets.litellm_chunks import Hearing, heard
 from router.targets.litellm_errors import raised, said
-from router.targets.litellm_library import CONNECT, STREAMS, Library, library_for
+from router.targets.litellm_library import BEHIND, CONNECT, STREAMS, Library, library_for
 from router.targets.litellm_providers import ASKED, OWN_CLIENT
 from router.targets.options import Options, options_of
 from router.targets.passage import PASSAGE, Passage
@@ -113,7 +113,7 @@ def answer(
             lane.make_known(model)
         # This limit is for connecting only. Reading has none: failover watches for events, and bytes are not events.
         fixed["timeout"] = lane.timeout(None, connect=connect)
-        passage = _set_out(Passage(declared.egress, tls), connect)
+        passage = _set_out(Passage(declared.egress, tls), connect, connections)
         pupil = Pupil(name, facts, learned)
         begun = False
         while not begun:
@@ -151,9 +151,10 @@ def _hearing(speech: Speech, form: Arguments) -> Hearing:
     return Hearing(speech, streams_read, form.takes)
 
 
-def _set_out(passage: Passage, connect: float) -> Passage:
+def _set_out(passage: Passage, connect: float, connections: Connections) -> Passage:
     """Send the requests of this context through this passage. `connect`: seconds a connection may take."""
     CONNECT.set(connect)
+    BEHIND.set(connections.behind)
     PASSAGE.set(passage)
     return passage
 
