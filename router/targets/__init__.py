@@ -79,7 +79,7 @@ class Target:
     def takes(self, sort: FileSort) -> bool | None:
         """Return whether the target reads files of this sort; None if unknown. A script ignores files that it cannot read."""
         known = self.learned.over(self.facts)
-        return True if self.lane == "script" else known.images if sort == "image" else known.documents
+        return True if self.lane == "script" else {"image": known.images, "document": known.documents, "audio": known.audio}[sort]
 
     def refused(self, sort: FileSort) -> None:
         """Remember that it refused a file of this sort, unless it is known to read them: then that lay in the file, or passes."""

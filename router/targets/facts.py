@@ -82,6 +82,7 @@ class Facts:
     prefill: bool = False
     images: bool | None = None
     documents: bool | None = None
+    audio: bool | None = None
     schemas: bool | None = None
     json_mode: bool | None = None
     window: int | None = None
@@ -114,9 +115,10 @@ class Facts:
         }
         said += [wires[self.responses]] if self.responses in wires else []
         said += ["takes no tools"] if not self.tools else [] if self.forced_tools else ["cannot be made to call a tool"]
-        reads = [word for word, flag in (("images", self.images), ("PDF documents", self.documents)) if flag]
+        files = (("images", self.images), ("PDF documents", self.documents), ("audio", self.audio))
+        reads = [word for word, flag in files if flag]
         said += [f"reads {' and '.join(reads)}"] if reads else []
-        lacks = [word for word, flag in (("images", self.images), ("PDF documents", self.documents)) if flag is False]
+        lacks = [word for word, flag in files[:2] if flag is False]  # hardly any model listens to audio
         said += [f"reads no {' and no '.join(lacks)}"] if lacks else []
         said += [f"reads {self.window:,} tokens"] if self.window else []
         said += [f"writes at most {self.max_output:,}"] if self.max_output else []
@@ -164,7 +166,11 @@ def facts_of(declared: TargetConfig) -> Facts:
         made = replace(made, takes=served.takes, tiers=served.tiers, carries=served.carries)
         made = replace(made, schemas=made.schemas if served.schemas is None else served.schemas, json_mode=served.json_mode)
     if source == "family":  # a newer model may read what its sibling does not
-        made = replace(made, images=made.images or None, documents=made.documents or None)
+        made = replace(made, images=made.images or None, documents=made.documents or None, audio=made.audio or None)
+    elif source == "itself" and not own and made.audio is None and provider in AUDIO_LISTED:
+        made = replace(made, audio=False)
+    if provider in CLAUDES and "claude" in model:
+        made = replace(made, audio=False)  # no Claude does
     made = RULES.get(provider, _unruled)(made, parsed(model), entry, declared)
     if provider in PROVIDERS:
         made = replace(made, refuses=made.refuses | served.lacks, stream_options=served.counts)
@@ -172,6 +178,8 @@ def facts_of(declared: TargetConfig) -> Facts:
     return _declared(made, declared)
 
 
+AUDIO_LISTED = frozenset({"azure", "gemini", "mistral", "openai", "vertex_ai"})
+"""Providers of which the table names every model that listens to audio: the others of them do not."""
 USUAL_MARKS_FROM = 1024
 """Tokens from which on a Claude keeps a prompt of which the table does not say; below its own limit a mark does nothing, and is no mistake.
 
@@ -247,6 +255,7 @@ def _listed(made: Facts, entry: ModelRow) -> Facts:
         prefill=entry.supports_assistant_prefill is True,
         images=_flag(entry.supports_vision),
         documents=_flag(entry.supports_pdf_input),
+        audio=_flag(entry.supports_audio_input),
         schemas=_flag(entry.supports_response_schema),
         window=entry.window,
         max_output=entry.output,

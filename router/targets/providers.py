@@ -102,7 +102,7 @@ PROVIDERS = {
         counts=False,
         names={"seed": "random_seed"},
         takes=PARALLEL | {"prediction"},
-        carries=frozenset({"function.strict", "image_url.detail"}),
+        carries=frozenset({"function.strict", "image_url.detail", "input_audio.bare"}),
         schemas=True,
         json_mode=True,
     ),

@@ -111,6 +111,8 @@ def file_lesson(sort: FileSort) -> Lesson:
     """Return the lesson of a refused file: no question with a file of its sort is sent there again."""
     if sort == "image":
         return Lesson("images", "", lambda known: replace(known, images=False))
+    if sort == "audio":
+        return Lesson("audio", "", lambda known: replace(known, audio=False))
     return Lesson("documents", "", lambda known: replace(known, documents=False))
 
 
