@@ -16,7 +16,7 @@ from router.chat import Effort
 from router.config.declaration import TargetConfig
 from router.config.price import Price
 from router.targets.family import Family, parsed
-from router.targets.providers import CACHE_KEY, CARRIED, CLAUDES, EXTRAS, OPEN, PROVIDERS, TIERS, Provider
+from router.targets.providers import CACHE_KEY, CARRIED, CLAUDES, EXTRAS, OPEN, PROVIDERS, TIER, TIERS, Provider
 from router.targets.table import ModelRow, entries, nearest
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -430,10 +430,13 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
     thinks with a budget of tokens, then by level, and refuses calls without their signature. In 2.5 only Flash can be told not to
     think; Flash-Lite thinks only if it is told to. Gemma 3 takes no tools there.
 
-    Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures.
+    Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures;
+    https://ai.google.dev/gemini-api/docs/optimization (service tiers).
     """
     made = replace(_unruled(made, family, entry, declared), carries=frozenset())
     made = replace(made, takes=frozenset({"top_k"} if _provider(declared) != "openai" else ()))
+    if _provider(declared) == "gemini":  # at Vertex AI a header says it, which a target declares in `headers`
+        made = replace(made, takes=made.takes | TIER, tiers=frozenset({"standard", "flex", "priority"}))
     if "gemini" not in family.words:
         made = replace(made, schemas=False, json_mode=False)  # `JSON mode is not enabled for models/gemma-3-…`
         return replace(made, tools=made.tools and not ("gemma" in family.words and family.version < (4,)))

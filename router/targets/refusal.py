@@ -62,6 +62,8 @@ NAMES = {
     "max_output_tokens": "max_tokens",
     "maxOutputTokens": "max_tokens",
     "topP": "top_p",
+    "topK": "top_k",
+    "serviceTier": "service_tier",
     "stopSequences": "stop",
     "presencePenalty": "presence_penalty",
     "frequencyPenalty": "frequency_penalty",
