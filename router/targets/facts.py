@@ -44,6 +44,7 @@ class Facts:
     default_effort: the effort of a question that names none
     returns: the field in which it wants its reasoning back with the calls that followed it; empty where it wants none
     insists: whether it refuses a call without that
+    recalls: whether it may be sent its reasoning back; False for one question whose conversation was changed since then
     responses: which questions only the Responses API answers
     summaries: whether it summarises its reasoning, where it is asked through the Responses API
     stream_options: whether it takes the wish to count tokens in a stream
@@ -71,6 +72,7 @@ class Facts:
     forced_tools: bool = True
     returns: Literal["", "reasoning_content", "reasoning", "reasoning_details"] = ""
     insists: bool = False
+    recalls: bool = True
     responses: Literal["never", "tools_while_thinking", "always"] = "never"
     summaries: bool = True
     stream_options: bool = True

@@ -215,7 +215,7 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if is_claude(model) and facts.thinking != "adaptive" and not keeps_thinking(ask, issuer):
         facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM makes a budget of an effort
     fitted = fit(facts, params).beside(ask)
-    takes = returned_through_litellm(facts, fitted, model)
+    takes = returned_through_litellm(facts, fitted, model) if facts.recalls else NOTHING
     messages = completions.messages(ask, beside(ask, issuer, takes), facts.carries)
     keeps = facts.marks_from > 0 and is_long(ask, facts.marks_from)
     hints = {name: completions.parameter(name, value) for name, value in fitted.hints.items()}
