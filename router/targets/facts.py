@@ -457,11 +457,15 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
 
 
 def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
-    """Return the levels of thinking: 3 Pro knows two; `minimal` is Flash's, up to 3.6."""
+    """Return the levels of thinking: 3 Pro knows two; `minimal` is Flash-Lite's, and Flash's up to 3.6.
+
+    Source: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/thinking, where the newest Flash begins with `low`.
+    """
     if "pro" in family.words and family.version == (3,):
         return ("low", "high")
-    flash = "flash" in family.words and family.version[:2] < (3, 7) and entry.supports_minimal_reasoning_effort is not False
-    return ("minimal", "low", "medium", "high") if flash else ("low", "medium", "high")
+    small = "lite" in family.words or (bool(family.version) and family.version[:2] < (3, 7))
+    minimal = "flash" in family.words and small and entry.supports_minimal_reasoning_effort is not False
+    return ("minimal", "low", "medium", "high") if minimal else ("low", "medium", "high")
 
 
 def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
