@@ -349,7 +349,9 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
     yield from block.messages()
 
 
-UNSAID = frozenset({"step-start", "reasoning-file", "source", "source-url", "source-document", "file", "image_url", "custom"})
+UNSAID = frozenset(
+    {"step-start", "reasoning-file", "source", "source-url", "source-document", "file", "image_url", "input_audio", "custom"}
+)
 """Parts of an assistant's message that are not said to a model again."""
 
 
