@@ -263,6 +263,15 @@ def _states(admin: Operations, router: APIRouter) -> None:
         reports = await admin.spend()
         return await admin.page(lambda: summed(reports))
 
+    @router.get("/budgets", response_model=dict[str, Any])
+    async def budgets_used() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """The used share of each limit on tokens or money: of the routes, and of the callers' keys.
+
+        `used` is null where each user or address counts alone. Of several workers that share no Redis, the one that has used most.
+        """
+        found = await admin.budgets()
+        return await admin.page(lambda: {"budgets": found})
+
 
 def _targets(admin: Operations, router: APIRouter) -> None:
     """Add the pages of the targets: how each fares, and where an operator puts it."""
@@ -290,15 +299,6 @@ def _targets(admin: Operations, router: APIRouter) -> None:
 
 def _requests(admin: Operations, router: APIRouter) -> None:
     """Add the pages of the requests that were asked last."""
-
-    @router.get("/budgets", response_model=dict[str, Any])
-    async def budgets_used() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The used share of each limit on tokens or money: of the routes, and of the callers' keys.
-
-        `used` is null where each user or address counts alone. Of several workers that share no Redis, the one that has used most.
-        """
-        found = await admin.budgets()
-        return await admin.page(lambda: {"budgets": found})
 
     @router.get("/requests", response_model=dict[str, Any])
     async def requests(  # pyright: ignore[reportUnusedFunction]

@@ -6,8 +6,8 @@ A limit that counts each end user or each address by itself is listed without a 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TypedDict
 
-from router.config.declaration import Auth
 from router.config.keys import ApiKey
+from router.config.server import Auth
 from router.generation import Generation
 from router.quotas import Quota
 

@@ -26,7 +26,7 @@ from router.targets.options import Options, options_of
 from router.targets.passage import PASSAGE, Passage
 from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
 from router.targets.providers import CACHE_KEY, rules_through_litellm
-from router.targets.reasoning import INTERLEAVED, Returns, beside, is_claude, keeps_thinking, returned_through_litellm
+from router.targets.reasoning import INTERLEAVED, NOTHING, Returns, beside, is_claude, keeps_thinking, returned_through_litellm
 from router.targets.speech import AnswerLimits, Speech
 from router.targets.structured import structured, subset_of
 
