@@ -487,21 +487,16 @@ class Ask:
         return tokens_in_all((*texts, *tools, *((json.dumps(schema, default=dict),) if schema else ())))
 
     @property
-    def files(self) -> Sequence[File]:
-        """The files in the conversation, those of results included."""
-        found: list[File] = []
+    def shows(self) -> frozenset[FileSort]:
+        """The sorts of files in the conversation: a model that answers must read each of them."""
+        found = set[FileSort]()
         for message in self.messages:  # 0.2 µs a message, for each model call
             for part in message.parts:
                 if isinstance(part, File):
-                    found.append(part)
+                    found.add(part.sort)
                 elif isinstance(part, Result):
-                    found += part.files
-        return found
-
-    @property
-    def shows(self) -> frozenset[FileSort]:
-        """The sorts of files in the conversation: a model that answers must read each of them."""
-        return frozenset([one.sort for one in self.files])
+                    found.update(file.sort for file in part.files)
+        return frozenset(found)
 
     @property
     def holder(self) -> str:

@@ -22,7 +22,7 @@ from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.counts import ChatUsage
 from router.targets.facts import Facts, facts_of
-from router.targets.files import FILE_ADDRESS
+from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
 from router.targets.inband import ErrorData, error_in
@@ -127,7 +127,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
                 known = responses.lacking(known)
                 fits = fit(known, params)
             check_answerable(name, known, ask, params)
-            if not ask.text_alone and any(one.remote and one.sort == "audio" for one in ask.files):
+            if not ask.text_alone and has_address(ask, "audio"):
                 raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
             omitted = (*fits.omitted, *uncarried(known, ask), *options.over(params))
             chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
