@@ -126,7 +126,9 @@ class Quota:
 
     async def _spendable(self, admission: Admission) -> None:
         """Refuse an answer if earlier ones have spent the limit. The answer that exceeds a limit is not cut off."""
-        for name, rate in self._budgets:
+        for name, rate in (("tokens", self.declared.tokens), ("spend", self.declared.spend)):
+            if rate is None:
+                continue
             spent = await self.store.spent(f"{admission.key}:{name}", rate.seconds)
             counts = spent.after()
             if counts >= rate.count:
