@@ -1,11 +1,13 @@
 """The question: an Ask and its parts. Frozen values; a change makes a new one."""
 
+import base64
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Literal, Self, TypeAlias, cast
+from urllib.parse import unquote_to_bytes
 
 from router.bounds import Bounds
 from router.errors import Attempt, Misfit
@@ -138,13 +140,17 @@ class Result:
 
 Detail = Literal["low", "high", "original"]
 """The detail with which a model looks at an image, in the words of OpenAI's API."""
-FileSort = Literal["image", "document"]
+FileSort = Literal["image", "document", "audio"]
 """The sort of files that a model must be able to read."""
+
+
+AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
+"""Subtype of a media type of audio → its format, where that has another name."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An image or a document that the user shows to the model.
+    """An image, a document or audio that the user shows to the model.
 
     kind: its media type (`image/*` if only that is known)
     url: a data: URL, or an address that the provider fetches
@@ -163,8 +169,20 @@ class File:
 
     @property
     def sort(self) -> FileSort:
-        """The sort of the file: an image or a document."""
-        return "image" if self.kind.startswith("image/") else "document"
+        """The sort of the file, by its media type."""
+        return "image" if self.kind.startswith("image/") else "audio" if self.kind.startswith("audio/") else "document"
+
+    @property
+    def audio_format(self) -> str:
+        """The format of audio, as OpenAI's APIs name it: wav, mp3, or the subtype of its media type."""
+        subtype = self.kind.partition("/")[2].removeprefix("x-").removeprefix("vnd.")
+        return AUDIO_FORMATS.get(subtype, subtype)
+
+    @property
+    def encoded(self) -> str:
+        """The data of a data: URL, in base64."""
+        head, _, data = self.url.partition(",")
+        return data if head.lower().endswith(";base64") else base64.b64encode(unquote_to_bytes(data)).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -334,11 +334,11 @@ class ParameterMissed(TargetRefused):
 
 
 class FileRefused(TargetRefused):
-    """The model reads no files of this sort (`image` or `document`)."""
+    """The model reads no files of this sort (`image`, `document` or `audio`)."""
 
-    def __init__(self, target: str, outcome: str, sort: Literal["image", "document"]) -> None:
+    def __init__(self, target: str, outcome: str, sort: Literal["image", "document", "audio"]) -> None:
         super().__init__(target, outcome)
-        self.sort: Literal["image", "document"] = sort
+        self.sort: Literal["image", "document", "audio"] = sort
 
 
 class ContextTooLong(TargetRefused):
@@ -397,17 +397,23 @@ class UnsupportedParameter(Unanswered):
 
 
 UNREAD: dict[tuple[str, ...], str] = {
+    ("audio",): "No model of this route listens to audio. Please send the words as text.",
+    ("audio", "document"): "No model of this route reads PDF documents or audio. Please send the question without them.",
+    ("audio", "image"): "No model of this route reads images or audio. Please send the question without them.",
+    ("audio", "document", "image"): "No model of this route reads images, PDF documents or audio. Please send the question without them.",
     ("image",): "No model of this route reads images. Please send the question without the image.",
     ("document",): "No model of this route reads PDF documents. Please send their text instead.",
     ("document", "image"): "No model of this route reads images or PDF documents. Please send the question without them.",
     ("both",): "No model of this route reads both images and PDF documents. Please send one kind at a time.",
+    ("all",): "No model of this route reads all of these kinds of files. Please send one kind at a time.",
 }
 """Sorts of files that no model reads, in alphabetical order → the sentence for the client."""
 
 
 class UnreadFile(Unanswered):
     """The question shows files that no target of the route reads.
-    sorts: of these files, or `both`: each is read by some target, and no target reads both; empty where they are not known
+    sorts: of these files; `both` (an image and a document) or `all` (others): each is read by some target, and no target reads all of
+        them; empty where they are not known
     """
 
     code = "unread_file"

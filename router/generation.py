@@ -57,7 +57,7 @@ from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.steps.prompt import unsteady
-from router.targets import Connections, Learned, Post, Target, open_target, split_of
+from router.targets import Connections, Learned, Post, Target, open_target, past_declared_way, split_of
 from router.toolbox import AskableRoute, Grant, IsolatedTool, McpServer, ProcessSource, Tool, Toolbox, ToolProcesses, ToolSet, load
 
 T = TypeVar("T")
@@ -296,6 +296,7 @@ class _Builder:
         for name in declaration.routes.targets:
             if name not in declaration.skipped:
                 self._target(name, declaration.routes.defaults.timeout.connect)
+        self._warn_of_other_ways_out()
 
     def close(self) -> None:
         for made in (*self.sets.values(), *self.isolated.values()):
@@ -618,6 +619,13 @@ class _Builder:
             self._complaints.add(place, f"there is no tools/{source}.py{file_meant(name, known, '.py')}")
             return None
         return texts[file], Path(self._declaration.snapshot.root, file)
+
+    def _warn_of_other_ways_out(self) -> None:
+        """Warn of targets for which some requests do not go the declared way."""
+        for name, declared in self._declaration.routes.targets.items():
+            if name not in self._declaration.skipped and (why := past_declared_way(declared)):
+                place = getattr(declared.model, "place", None) or Place(self._declaration.snapshot.routes, 1, 1)
+                self._complaints.warn(place, f"`{name}`: {why}")
 
     def _warn_of_cold_prompts(self) -> None:
         """Warn of templates that make another prompt each time, in routes that have their prompts cached."""

@@ -187,6 +187,12 @@ NEEDS: dict[str, dict[str, str]] = {
         "httpx:ProxyError": "an error of the proxy",
         "botocore.utils:get_environ_proxies(url)": "replaced: the proxy of the target that asks",
         "botocore.endpoint:get_environ_proxies(url)": "replaced: the proxy of the target that asks",
+        "botocore.httpsession:URLLib3Session._get_ssl_context(self)": "replaced: the authorities of the target that asks",
+        "botocore.httpsession:URLLib3Session._setup_proxy_ssl_context(self, proxy_url)": "replaced: those for the proxy, too",
+        "botocore.httpsession:URLLib3Session._setup_ssl_cert(self, conn, url, verify)": "replaced: no variable turns the check off",
+        "botocore.httpsession:URLLib3Session.send(self, request)": "replaced: it notes what the proxy refuses",
+        "botocore.httpsession:ProxyConnectionError": "a proxy that refuses, or is not there",
+        "http.client#Tunnel connection failed": "the status of a refused tunnel",
     },
     "router/targets/table.py": {"litellm/model_prices_and_context_window_backup.json": "prices, windows and capabilities"},
     "router/toolbox/mcp.py": {
@@ -227,7 +233,7 @@ DOCUMENTED = frozenset(
         *("starlette.exceptions", "starlette.middleware.cors", "starlette.responses", "starlette.routing", "starlette.types", "tenacity"),
         *("uvicorn", "watchfiles", "yaml", "httpx2", "aiohappyeyeballs", "jsonschema", "referencing", "regex"),
         # Whole libraries whose names are listed above, one by one.
-        *("litellm", "httpx", "aiohttp", "openai", "botocore.utils", "botocore.endpoint"),
+        *("litellm", "httpx", "aiohttp", "openai", "botocore.utils", "botocore.endpoint", "botocore.httpsession"),
         *("litellm.llms.custom_httpx.aiohttp_transport", "litellm.llms.custom_httpx.http_handler"),
     }
 )

@@ -63,6 +63,7 @@ HOMES = {
     "httpx2": {"toolbox"},
     "mcp": {"toolbox"},
     "aiohttp": {"targets"},
+    "botocore": {"targets"},
     "redis": {"shared"},
     "watchfiles": {"reload"},
     "aiohappyeyeballs": {"targets"},

@@ -106,7 +106,7 @@ def _first(route: Compiled) -> dict[str, object]:
     """Return what the first target's model can do. Facts that are not known are null. Prices: US dollars for a million tokens."""
     facts = route.targets[0].facts
     price = None if facts.price is None else {name: value for name, value in asdict(facts.price).items() if value is not None}
-    known = {"text": True, "image": facts.images, "document": facts.documents}
+    known = {"text": True, "image": facts.images, "document": facts.documents, "audio": facts.audio}
     return {
         "name": route.models.get(route.targets[0].name, route.name),
         "context_window": facts.window,

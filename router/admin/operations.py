@@ -5,6 +5,7 @@ POST /admin/reload             read the files now
 GET  /admin/targets            how each target fares
 POST /admin/targets/{name}     take one out, and back
 GET  /admin/spend              what answers have cost
+GET  /admin/budgets            how much of each limit on tokens or money is used
 GET  /admin/hour               the last hour in slots, and how each target fared in it
 GET  /admin/edit               what the files hold that is not served, and what it means
 POST /admin/return             serve again what served before the newest edit
@@ -39,6 +40,7 @@ from router.failover import Position
 from router.generation import Generation
 from router.journal import report
 from router.journal.bill import Bill, Totals, summed
+from router.journal.budgets import Budget, budgets, fullest
 from router.journal.metrics import Metrics
 from router.journal.report import Report
 from router.journal.ring import Ring
@@ -94,6 +96,8 @@ class Operations:
                 return {"request": self.ring.find(request_id, owner, running=running)[:MAX_SAME_ID]}
             case {"ask": "spend"}:
                 return cast("Told", self.bill.totals())
+            case {"ask": "budgets"}:
+                return {"budgets": await budgets(self.live.generation)}
             case {"ask": "requests", "last": int(last), "running": bool(running)}:
                 return {"requests": self.ring.latest(last, running=running)}
             case {"ask": "place", "target": str(name), "state": state}:
@@ -178,6 +182,11 @@ class Operations:
         others = await self._ask({"ask": "spend"})
         return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
 
+    async def budgets(self) -> list[Budget]:
+        """Return the budgets, over all workers."""
+        others = await self._ask({"ask": "budgets"})
+        return fullest([await budgets(self.live.generation), *(one.get("budgets", []) for one in others)])
+
     async def hours(self) -> list[dict[str, Any]]:
         """The last hour of each worker, this one's first."""
         others = await self._ask({"ask": "hour"})
@@ -253,6 +262,15 @@ def _states(admin: Operations, router: APIRouter) -> None:
         """Cost of answers since the workers that run began, by route, by target and by caller, and what prompt caches saved."""
         reports = await admin.spend()
         return await admin.page(lambda: summed(reports))
+
+    @router.get("/budgets", response_model=dict[str, Any])
+    async def budgets_used() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """The used share of each limit on tokens or money: of the routes, and of the callers' keys.
+
+        `used` is null where each user or address counts alone. Of several workers that share no Redis, the one that has used most.
+        """
+        found = await admin.budgets()
+        return await admin.page(lambda: {"budgets": found})
 
 
 def _targets(admin: Operations, router: APIRouter) -> None:

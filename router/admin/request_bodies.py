@@ -22,7 +22,8 @@ ToolName = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")]
 Link = Annotated[str, Field(pattern="^(data:|https?://)", description="A `data:` URL or an address.")]
 ToolState = Annotated[str, WithJsonSchema({"enum": [*STATES]})]
 UnsaidKind = Annotated[
-    str, WithJsonSchema({"anyOf": [{"enum": sorted(UNSAID - {"file", "image_url"})}, {"type": "string", "pattern": "^data-"}]})
+    str,
+    WithJsonSchema({"anyOf": [{"enum": sorted(UNSAID - {"file", "image_url", "input_audio"})}, {"type": "string", "pattern": "^data-"}]}),
 ]
 Temperature = Annotated[float | None, WithJsonSchema(PARAMS["temperature"])]
 TopP = Annotated[float | None, WithJsonSchema(PARAMS["top_p"])]
@@ -49,6 +50,16 @@ class _TextPart(TypedDict):
 
 class _ImageLink(TypedDict):
     url: Link
+
+
+class _Audio(TypedDict):
+    data: str
+    format: Annotated[str, Field(pattern="^[a-z0-9]{1,16}$")]
+
+
+class _AudioPart(TypedDict):
+    type: Literal["input_audio"]
+    input_audio: _Audio
 
 
 class _ImagePart(TypedDict):
@@ -145,6 +156,7 @@ class _UnsaidPart(TypedDict):
 _Part = (
     _TextPart
     | _ImagePart
+    | _AudioPart
     | _LinkedFilePart
     | _InlineFilePart
     | _FilePart

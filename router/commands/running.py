@@ -7,6 +7,7 @@ import argparse
 import json
 import threading
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -89,6 +90,12 @@ class Running:
         """Return target → its health."""
         tables = [table(one) for one in listing(self._page("/admin/targets").get("targets"))]
         return {str(one.get("name")): one for one in tables}
+
+    def budgets(self) -> list[JsonObject]:
+        """Return the used share of each limit on tokens or money. A server of an older version has no such page: nothing is known then."""
+        with suppress(NoServer):
+            return [table(one) for one in listing(self._page("/admin/budgets").get("budgets"))]
+        return []
 
     def _page(self, path: str) -> JsonObject:
         headers = {"accept": "application/json", "user-agent": "pointsman"}

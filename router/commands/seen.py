@@ -38,6 +38,8 @@ class Seen:
     fares: Mapping[str, JsonObject]
     facts: Mapping[str, Sequence[str]]
     """Target → the features that its model accepts, in words."""
+    budgets: Sequence[JsonObject] = ()
+    """Limits on tokens or money with the share that is used, as the admin pages have them."""
 
 
 def loaded(routes: Path) -> Seen:
@@ -59,7 +61,7 @@ def served(server: Running) -> Seen:
     lanes = {name: _lane(target) for name, target in description.targets.items()}
     tools = {name: tool_sets(route) for name, route in description.routes.items()}
     facts = {name: _facts(target) for name, target in description.targets.items()}
-    return Seen(live.digest, description, skipped, lanes, tools, server.targets(), facts)
+    return Seen(live.digest, description, skipped, lanes, tools, server.targets(), facts, server.budgets())
 
 
 def _tools(route: Compiled) -> list[str]:
@@ -105,9 +107,18 @@ def record(name: str, seen: Seen) -> dict[str, Json]:
         "pipeline": route.get("pipeline"),
         "steps": list(_steps(route, seen.tools[name], seen.description)),
         "settings": {key: shown(value) for key, value in route.items() if key not in APART and value not in (None, USUAL.get(key))},
+        **({"budgets": budgets} if (budgets := list(_budgets(name, seen))) else {}),
         "balance": route.get("balance"),
         "targets": list(_targets(route, seen)),
     }
+
+
+def _budgets(name: str, seen: Seen) -> Iterator[JsonObject]:
+    """Yield the budgets that count a question to this route."""
+    for one in seen.budgets:
+        routes = one.get("routes")
+        if routes is None or name in listing(routes):
+            yield {key: value for key, value in one.items() if key != "routes"}
 
 
 def _steps(route: JsonObject, tools: Sequence[str], description: Description) -> Iterator[JsonObject]:

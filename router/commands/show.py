@@ -74,6 +74,8 @@ def _page(record: JsonObject) -> Iterator[str]:
         yield f"  {'' if count else 'steps':<10} {count + 1}. {word}: {said}"
     for key, value in table(record["settings"]).items():
         yield f"  {key:<10} {worded(value, key)}"
+    for count, budget in enumerate(map(table, listing(record.get("budgets")))):
+        yield f"  {'' if count else 'budgets':<10} {_budget(budget)}"
     yield f"  targets, in order: {FIRST[str(record['kind'])]}"
     places = [table(one) for one in listing(record["targets"])]
     shown_already: set[Json] = set()
@@ -88,6 +90,16 @@ def _page(record: JsonObject) -> Iterator[str]:
         yield from (f"{' ' * len(bullet)} {line}" for line in _facts(target))
     if places and all(target.get("where") for target in places):
         yield "  each target has a condition: a question for which none holds gets the error no_target"
+
+
+def _budget(budget: JsonObject) -> str:
+    """Return a limit on tokens or money, and how much of it is used, in words."""
+    caller, per, used = budget.get("caller"), budget.get("per"), budget.get("used")
+    of = f" of the caller {caller}" if caller else " of all callers" if per == "route" else ""
+    if isinstance(used, int | float):
+        return f"{budget.get('limit')} {budget.get('most')}{of}: {used:.0%} used"
+    each = {"ip": "address", "key": "caller", "user": "end user"}.get(str(per), str(per))
+    return f"{budget.get('limit')} {budget.get('most')}{of}: counted for each {each} by itself"
 
 
 def _step(step: JsonObject) -> str:

@@ -30,6 +30,7 @@ class FactsConfig:
     prefill: true where it continues the assistant's last words
     images: true where it reads images
     documents: true where it reads PDF documents
+    audio: true where it listens to audio
     schemas: true where its provider enforces a JSON schema: such answers are streamed; otherwise they are held back and checked
     json_mode: true where its provider enforces JSON without a schema
     max_output: tokens that it writes at most
@@ -47,6 +48,7 @@ class FactsConfig:
     prefill: bool | None = None
     images: bool | None = None
     documents: bool | None = None
+    audio: bool | None = None
     schemas: bool | None = None
     json_mode: bool | None = None
     max_output: Annotated[int, Bounds(1, 10_000_000)] | None = None

@@ -18,7 +18,7 @@ from router.failover.load import Load, Pace
 from router.failover.prefixes import Prefixes
 from router.failover.refusals import TargetRefusals
 
-SKIPPED: dict[FileSort, str] = {"image": "skipped_vision", "document": "skipped_documents"}
+SKIPPED: dict[FileSort, str] = {"image": "skipped_vision", "document": "skipped_documents", "audio": "skipped_audio"}
 """Sort of a file → the outcome of a target that was not asked because it does not read such files."""
 RESERVE = 10
 """Retries of a target that has answered no request yet, in all."""

@@ -481,7 +481,7 @@ class Chain:
         if self._unread:
             everybody = self._everybody
             alone = [sort for sort in self._shows if all(one.stand_in or one.takes(sort) is False for one in everybody)]
-            return UnreadFile(alone or ["both"], attempts=attempts)
+            return UnreadFile(alone or ["all" if "audio" in self._shows else "both"], attempts=attempts)
         if any(isinstance(error, ContentFiltered) for error in failed):
             return Filtered(attempts=attempts)
         if failed and isinstance(failed[-1], ContextTooLong):

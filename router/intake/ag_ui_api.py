@@ -140,7 +140,7 @@ def _text(part: Fields, path: str) -> Part:
 
 
 def _media(part: Fields, path: str) -> Part:
-    """An image or a document, by what its source is."""
+    """An image, a document or audio, by what its source is."""
     source, place = mapping(part.get("source")) or {}, f"{path}.source"
     name = (mapping(part.get("metadata")) or {}).get("filename")
     value = text(source.get("value"), f"{place}.value")
@@ -148,7 +148,7 @@ def _media(part: Fields, path: str) -> Part:
         case "data":
             return _held(text(source.get("mimeType"), f"{place}.mimeType"), value, name, place)
         case "url":
-            usual = "application/pdf" if part.get("type") == "document" else None
+            usual = {"document": "application/pdf", "audio": "audio/*"}.get(str(part.get("type")))
             return file(value, source.get("mimeType") or usual, name, place)
         case _:
             raise BadAsk(f"{place}.type: one of data, url is needed; files kept by a provider are not served here.")
@@ -166,8 +166,14 @@ def _held(kind: str, data: str, name: Json, path: str) -> Part:
     return file(f"data:{kind};base64,{data}", kind, name, path)
 
 
-SAID: Mapping[str, Callable[[Fields, str], Part]] = {"text": _text, "image": _media, "document": _media, "binary": _binary}
-"""Parts of what a user or a tool says. Audio and video are not read here."""
+SAID: Mapping[str, Callable[[Fields, str], Part]] = {
+    "text": _text,
+    "image": _media,
+    "document": _media,
+    "audio": _media,
+    "binary": _binary,
+}
+"""Parts of what a user or a tool says. Video is not read here."""
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:

@@ -121,7 +121,7 @@ def _message(value: Json, path: str) -> Iterator[Message]:
         case "system" | "developer":
             parts = list(_read(fields, path, SAID))
             if not all(isinstance(part, str) for part in parts):
-                raise BadAsk(f"{path}: a system message is text; images and documents stand in messages of the user and of tools.")
+                raise BadAsk(f"{path}: a system message is text; files stand in messages of the user and of tools.")
             joined = "".join(part for part in parts if isinstance(part, str))
             yield Message("system", (joined,) if joined else ())
         case "user":
@@ -218,6 +218,19 @@ def _image(part: Fields, path: str) -> Part:
     return replace(made, detail=detail) if isinstance(made, File) and detail in DETAILS else made
 
 
+AUDIO_FORMAT = re.compile(r"[a-z0-9]{1,16}")
+"""A format of audio. OpenAI takes wav and mp3, other providers more of them."""
+
+
+def audio(part: Fields, path: str) -> Part:
+    """Audio as OpenAI's APIs write it: {input_audio: {data, format}}, in base64."""
+    inner, place = mapping(part.get("input_audio")) or {}, f"{path}.input_audio"
+    data, kind = text(inner.get("data"), f"{place}.data"), text(inner.get("format"), f"{place}.format")
+    if not AUDIO_FORMAT.fullmatch(kind):
+        raise BadAsk(f"{place}.format: the name of a format is needed, as wav or mp3.")
+    return file(f"data:audio/{'mpeg' if kind == 'mp3' else kind};base64,{data}", None, None, f"{place}.data")
+
+
 def _document(part: Fields, path: str) -> Part:
     """A file: OpenAI's stands in an object of its own, AI SDK 4's is bare base64, AI SDK 5's a URL; `name` is vercel/chatbot's word."""
     if (inner := mapping(part.get("file"))) is not None:
@@ -229,7 +242,7 @@ def _document(part: Fields, path: str) -> Part:
 
 
 def file(url: Json, kind: Json, name: Json, path: str) -> Part:
-    """A file as a part: an image or a PDF as it is, a text as its words. BadAsk where it is none of these."""
+    """A file as a part: an image, a PDF or audio as it is, a text as its words. BadAsk where it is none of these."""
     if not isinstance(url, str) or not url.lower().startswith(("data:", "http://", "https://")):
         raise BadAsk(f"{path}: a data: or http(s): URL is needed.")
     held = url[:5].lower() == "data:"
@@ -239,13 +252,13 @@ def file(url: Json, kind: Json, name: Json, path: str) -> Part:
         if not comma:
             raise BadAsk(f"{path}: this data: URL holds no data.")
     kind = kind.lower() if isinstance(kind, str) else "image/*"  # OpenAI's image parts do not say: an image it is
-    if kind != "image/*" and not MEDIA_TYPE.fullmatch(kind):
+    if kind not in ("image/*", "audio/*") and not MEDIA_TYPE.fullmatch(kind):
         raise BadAsk(f"{path}: this is no media type.")
     called = repaired(name)[:255] if isinstance(name, str) else ""
     if kind.startswith("text/") and held:
         return _words(head, body, called, path)
-    if not kind.startswith("image/") and kind != "application/pdf":
-        read = f"{path}: images, PDF documents and text files are read here"
+    if not kind.startswith(("image/", "audio/")) and kind != "application/pdf":
+        read = f"{path}: images, PDF documents, audio and text files are read here"
         raise BadAsk(f"{read}, not {kind}.", logged=f"{read}.")
     return File(kind, url, called)
 
@@ -280,6 +293,7 @@ SAID: dict[str, Reader] = {
     "text": _text,
     "image_url": _image,
     "file": _document,
+    "input_audio": audio,
     "refusal": _refusal,
     "step-start": _unsaid,
 }
@@ -335,7 +349,9 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
     yield from block.messages()
 
 
-UNSAID = frozenset({"step-start", "reasoning-file", "source", "source-url", "source-document", "file", "image_url", "custom"})
+UNSAID = frozenset(
+    {"step-start", "reasoning-file", "source", "source-url", "source-document", "file", "image_url", "input_audio", "custom"}
+)
 """Parts of an assistant's message that are not said to a model again."""
 
 

@@ -18,7 +18,7 @@ from router.events import Event
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
 from router.intake.fields import Fields, listing, mapping
-from router.intake.messages import MAX_PARTS, called, file, listed_parts, text
+from router.intake.messages import MAX_PARTS, audio, called, file, listed_parts, text
 from router.wire import Heading, compact
 from router.wire.responses import output, response_of
 
@@ -194,7 +194,7 @@ class _Turn:
             case "system" | "developer":
                 yield from self.over()
                 if not all(isinstance(part, str) for part in parts):
-                    raise BadAsk(f"{path}: a system message is text; images and documents stand in messages of the user and of tools.")
+                    raise BadAsk(f"{path}: a system message is text; files stand in messages of the user and of tools.")
                 yield Message("system", tuple(parts))
             case _:
                 raise BadAsk(f"{path}.role: one of system, developer, user, assistant is needed.")
@@ -280,6 +280,7 @@ SAID: dict[str, Callable[[Fields, str], Part]] = {
     "refusal": _refusal,
     "input_image": _image,
     "input_file": _file,
+    "input_audio": audio,
 }
 """Parts of a message, and of a tool's output."""
 

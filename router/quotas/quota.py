@@ -5,11 +5,14 @@ import math
 from dataclasses import dataclass, field, replace
 
 from router.config.limits import Limit
+from router.config.rates import Rate, written_rate, written_spend
 from router.errors import TooMany
 from router.quotas.store import ADDRESS, USER, CountStore, Taken
 from router.usage import Usage
 
 Headers = list[tuple[bytes, bytes]]
+BUDGETS = {"tokens": written_rate, "spend": written_spend}
+"""Fields of a limit that an answer uses up once it is over → how each is written."""
 AGAIN = 1.0
 """Seconds until a client at its limit of concurrent answers may retry: the length of an answer is not known."""
 
@@ -55,6 +58,15 @@ class Admission:
             store.spend(f"{self.key}:spend", cost, declared.spend.seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetUse:
+    """The use of a limit on tokens or money. `most`: as it is written, e.g. 5USD/day; `used`: the share of it, from 0 on."""
+
+    limit: str
+    most: str
+    used: float
+
+
 class Quota:
     """A limit and its store. `name`: of the route or caller that it belongs to."""
 
@@ -75,9 +87,7 @@ class Quota:
 
     async def admit(self, subject: str) -> Admission:
         """Admit one answer for this subject. TooMany where a limit is reached."""
-        # No key holds the subject itself (an address, a name); and a limit that is declared otherwise counts anew.
-        digest = hashlib.sha256((self._of + subject).encode()).hexdigest()[:32]
-        admission = Admission(self, self._kind + digest)
+        admission = Admission(self, self._key(subject))
         await self._spendable(admission)
         entered = False
         try:
@@ -87,6 +97,22 @@ class Quota:
             if not entered:  # also where the request is cancelled in between
                 admission.withdraw()
         return admission
+
+    async def uses(self, subject: str) -> list[BudgetUse]:
+        """Return how much of each limit on tokens and money this subject has used."""
+        key = self._key(subject)
+        shares = [
+            (name, rate, (await self.store.spent(f"{key}:{name}", rate.seconds)).after() / rate.count) for name, rate in self._budgets
+        ]
+        return [BudgetUse(name, BUDGETS[name](rate), share) for name, rate, share in shares]
+
+    @property
+    def _budgets(self) -> list[tuple[str, Rate]]:
+        return [(name, rate) for name in BUDGETS if (rate := getattr(self.declared, name)) is not None]
+
+    def _key(self, subject: str) -> str:
+        """Return a subject's key, which does not hold the subject itself (an address, a name). A limit that is declared otherwise counts anew."""
+        return self._kind + hashlib.sha256((self._of + subject).encode()).hexdigest()[:32]
 
     async def _enter(self, admission: Admission) -> None:
         """Take a concurrent place and one request, where these are limited."""

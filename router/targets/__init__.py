@@ -20,6 +20,7 @@ from router.targets.embeddings import batch_of, split_of
 from router.targets.facts import Facts, facts_of
 from router.targets.fit import NEEDS, fit
 from router.targets.learned import Learned
+from router.targets.passage import signs_in_past
 from router.targets.providers import rules_of
 from router.targets.refusal import file_lesson
 from router.targets.structured import emulated
@@ -39,6 +40,7 @@ __all__ = [
     "fit",
     "lane_of",
     "open_target",
+    "past_declared_way",
     "refusal",
     "split_of",
 ]
@@ -77,7 +79,7 @@ class Target:
     def takes(self, sort: FileSort) -> bool | None:
         """Return whether the target reads files of this sort; None if unknown. A script ignores files that it cannot read."""
         known = self.learned.over(self.facts)
-        return True if self.lane == "script" else known.images if sort == "image" else known.documents
+        return True if self.lane == "script" else {"image": known.images, "document": known.documents, "audio": known.audio}[sort]
 
     def refused(self, sort: FileSort) -> None:
         """Remember that it refused a file of this sort, unless it is known to read them: then that lay in the file, or passes."""
@@ -137,6 +139,11 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
         answer = files.without_addresses(name, answer)
     ready = litellm_library.ready if lane == "litellm" else None
     return Target(name, lane, declared.model, answer, facts, learned, ready, warm)
+
+
+def past_declared_way(declared: TargetConfig) -> str:
+    """Return a sentence about requests for a target that go past its declared proxy and CA; empty if there are none."""
+    return signs_in_past(declared) if lane_of(declared)[0] == "litellm" else ""
 
 
 async def close_lanes() -> None:

@@ -227,7 +227,7 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
     thinking_asked = made.get("thinking")
     # A model that is not to think refuses its own thoughts.
     recalls = facts.thinking == "adaptive" if thinking_asked is None else thinking_asked != {"type": "disabled"}
-    conversation = turns(ask, issuer if recalls else None)
+    conversation = turns(ask, issuer if recalls and facts.recalls else None)
     made["messages"] = mark_turns(conversation) if keeps else conversation
     return made, fitted.omitted
 
@@ -239,7 +239,7 @@ def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False
-    return facts.thinking == "adaptive" or keeps_thinking(ask, issuer)
+    return facts.thinking == "adaptive" or (facts.recalls and keeps_thinking(ask, issuer))
 
 
 def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:

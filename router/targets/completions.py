@@ -54,6 +54,10 @@ def _part(part: str | File, carries: Container[str]) -> dict[str, Json]:
         case File(kind, url) if kind.startswith("image/"):
             detail = {"detail": part.detail} if part.detail and "image_url.detail" in carries else {}
             return {"type": "image_url", "image_url": {"url": url, **detail}}
+        case File() if part.sort == "audio":
+            # Mistral takes the data alone (docs.mistral.ai, chat with audio).
+            audio: Json = part.encoded if "input_audio.bare" in carries else {"data": part.encoded, "format": part.audio_format}
+            return {"type": "input_audio", "input_audio": audio}
         case File(_, url, name):
             return {"type": "file", "file": {"file_data": url, "filename": name or "document.pdf"}}
 

@@ -57,6 +57,7 @@ WORDS = {
     "skipped_window": "cannot read so long a conversation",
     "skipped_vision": "reads no images",
     "skipped_documents": "reads no documents",
+    "skipped_audio": "listens to no audio",
 }
 """Outcome of an attempt → its words; for any other outcome: could not answer."""
 

@@ -16,7 +16,7 @@ from router.chat import Effort
 from router.config.declaration import TargetConfig
 from router.config.price import Price
 from router.targets.family import Family, parsed
-from router.targets.providers import CACHE_KEY, CARRIED, CLAUDES, EXTRAS, OPEN, PROVIDERS, TIERS, Provider
+from router.targets.providers import CACHE_KEY, CARRIED, CLAUDES, EXTRAS, OPEN, PROVIDERS, TIER, TIERS, Provider
 from router.targets.table import ModelRow, entries, nearest
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
@@ -44,6 +44,7 @@ class Facts:
     default_effort: the effort of a question that names none
     returns: the field in which it wants its reasoning back with the calls that followed it; empty where it wants none
     insists: whether it refuses a call without that
+    recalls: whether it may be sent its reasoning back; False for one question whose conversation was changed since then
     responses: which questions only the Responses API answers
     summaries: whether it summarises its reasoning, where it is asked through the Responses API
     stream_options: whether it takes the wish to count tokens in a stream
@@ -71,6 +72,7 @@ class Facts:
     forced_tools: bool = True
     returns: Literal["", "reasoning_content", "reasoning", "reasoning_details"] = ""
     insists: bool = False
+    recalls: bool = True
     responses: Literal["never", "tools_while_thinking", "always"] = "never"
     summaries: bool = True
     stream_options: bool = True
@@ -82,6 +84,7 @@ class Facts:
     prefill: bool = False
     images: bool | None = None
     documents: bool | None = None
+    audio: bool | None = None
     schemas: bool | None = None
     json_mode: bool | None = None
     window: int | None = None
@@ -114,9 +117,10 @@ class Facts:
         }
         said += [wires[self.responses]] if self.responses in wires else []
         said += ["takes no tools"] if not self.tools else [] if self.forced_tools else ["cannot be made to call a tool"]
-        reads = [word for word, flag in (("images", self.images), ("PDF documents", self.documents)) if flag]
+        files = (("images", self.images), ("PDF documents", self.documents), ("audio", self.audio))
+        reads = [word for word, flag in files if flag]
         said += [f"reads {' and '.join(reads)}"] if reads else []
-        lacks = [word for word, flag in (("images", self.images), ("PDF documents", self.documents)) if flag is False]
+        lacks = [word for word, flag in files[:2] if flag is False]  # hardly any model listens to audio
         said += [f"reads no {' and no '.join(lacks)}"] if lacks else []
         said += [f"reads {self.window:,} tokens"] if self.window else []
         said += [f"writes at most {self.max_output:,}"] if self.max_output else []
@@ -164,7 +168,11 @@ def facts_of(declared: TargetConfig) -> Facts:
         made = replace(made, takes=served.takes, tiers=served.tiers, carries=served.carries)
         made = replace(made, schemas=made.schemas if served.schemas is None else served.schemas, json_mode=served.json_mode)
     if source == "family":  # a newer model may read what its sibling does not
-        made = replace(made, images=made.images or None, documents=made.documents or None)
+        made = replace(made, images=made.images or None, documents=made.documents or None, audio=made.audio or None)
+    elif source == "itself" and not own and made.audio is None and provider in AUDIO_LISTED:
+        made = replace(made, audio=False)
+    if provider in CLAUDES and "claude" in model:
+        made = replace(made, audio=False)  # no Claude does
     made = RULES.get(provider, _unruled)(made, parsed(model), entry, declared)
     if provider in PROVIDERS:
         made = replace(made, refuses=made.refuses | served.lacks, stream_options=served.counts)
@@ -172,6 +180,8 @@ def facts_of(declared: TargetConfig) -> Facts:
     return _declared(made, declared)
 
 
+AUDIO_LISTED = frozenset({"azure", "gemini", "mistral", "openai", "vertex_ai"})
+"""Providers of which the table names every model that listens to audio: the others of them do not."""
 USUAL_MARKS_FROM = 1024
 """Tokens from which on a Claude keeps a prompt of which the table does not say; below its own limit a mark does nothing, and is no mistake.
 
@@ -247,6 +257,7 @@ def _listed(made: Facts, entry: ModelRow) -> Facts:
         prefill=entry.supports_assistant_prefill is True,
         images=_flag(entry.supports_vision),
         documents=_flag(entry.supports_pdf_input),
+        audio=_flag(entry.supports_audio_input),
         schemas=_flag(entry.supports_response_schema),
         window=entry.window,
         max_output=entry.output,
@@ -421,10 +432,13 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
     thinks with a budget of tokens, then by level, and refuses calls without their signature. In 2.5 only Flash can be told not to
     think; Flash-Lite thinks only if it is told to. Gemma 3 takes no tools there.
 
-    Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures.
+    Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures;
+    https://ai.google.dev/gemini-api/docs/optimization (service tiers).
     """
     made = replace(_unruled(made, family, entry, declared), carries=frozenset())
     made = replace(made, takes=frozenset({"top_k"} if _provider(declared) != "openai" else ()))
+    if _provider(declared) == "gemini":  # at Vertex AI a header says it, which a target declares in `headers`
+        made = replace(made, takes=made.takes | TIER, tiers=frozenset({"standard", "flex", "priority"}))
     if "gemini" not in family.words:
         made = replace(made, schemas=False, json_mode=False)  # `JSON mode is not enabled for models/gemma-3-…`
         return replace(made, tools=made.tools and not ("gemma" in family.words and family.version < (4,)))
@@ -443,11 +457,15 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
 
 
 def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
-    """Return the levels of thinking: 3 Pro knows two; `minimal` is Flash's, up to 3.6."""
+    """Return the levels of thinking: 3 Pro knows two; `minimal` is Flash-Lite's, and Flash's up to 3.6.
+
+    Source: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/thinking, where the newest Flash begins with `low`.
+    """
     if "pro" in family.words and family.version == (3,):
         return ("low", "high")
-    flash = "flash" in family.words and family.version[:2] < (3, 7) and entry.supports_minimal_reasoning_effort is not False
-    return ("minimal", "low", "medium", "high") if flash else ("low", "medium", "high")
+    small = "lite" in family.words or (bool(family.version) and family.version[:2] < (3, 7))
+    minimal = "flash" in family.words and small and entry.supports_minimal_reasoning_effort is not False
+    return ("minimal", "low", "medium", "high") if minimal else ("low", "medium", "high")
 
 
 def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:

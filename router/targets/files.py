@@ -6,7 +6,7 @@ SGLang) does so from inside ours, where a client could have it read what only ma
 
 from urllib.parse import urlsplit
 
-from router.chat import Ask, File
+from router.chat import Ask, File, FileSort
 from router.config.declaration import TargetConfig as Declared
 from router.errors import TargetRefused
 from router.events import Answer, Events
@@ -42,9 +42,9 @@ def without_addresses(name: str, answer: Answer) -> Answer:
     return spoken
 
 
-def has_address(ask: Ask) -> bool:
-    """Return whether this question holds the address of a file."""
-    return any(isinstance(part, File) and part.remote for message in ask.messages for part in message.parts)
+def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
+    """Return whether this question holds the address of a file; `sort`: of one of this sort."""
+    return any(isinstance(part, File) and part.remote and sort in (None, part.sort) for message in ask.messages for part in message.parts)
 
 
 async def _refused(name: str) -> Events:

@@ -33,8 +33,8 @@ DEFAULTS: dict[str, tuple[Json, ...]] = {
 """Values with which a parameter asks for nothing."""
 NEEDS: dict[str, tuple[Json, ...]] = {"parallel_tool_calls": (True,), "logit_bias": ({},)}
 """Parameters without which an answer is another than was asked for, and their defaults: a target that does not take one is passed over."""
-TIER_WORDS = {"default": "standard_only", "standard_only": "default", "on_demand": "default"}
-"""A provider's word for the usual tier → another provider's."""
+USUAL_TIERS = ("default", "standard", "standard_only", "on_demand")
+"""Words of providers for the usual tier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ def fit(facts: Facts, params: Params) -> Fitted:
             continue
         taken = name not in refused and (name not in EXTRAS or name in facts.takes)
         if name == "service_tier" and facts.tiers:
-            value = TIER_WORDS.get(value, value) if value not in facts.tiers else value
+            if value in USUAL_TIERS and value not in facts.tiers:
+                value = next((one for one in USUAL_TIERS if one in facts.tiers), value)
             taken = taken and value in facts.tiers
         if taken and not (name == "top_p" and facts.one_of_sampling and "temperature" in hints):
             hints[name] = min(cast("float", value), facts.warmest) if name == "temperature" else value

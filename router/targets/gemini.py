@@ -126,6 +126,8 @@ def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool
         made["tools"] = [{"functionDeclarations": declared}]
         if ask.choice != AUTO and (facts.forced_tools or ask.choice.kind == "none"):
             made["toolConfig"] = {"functionCallingConfig": _choice(ask.choice)}
+    if (tier := fits.hints.get("service_tier")) is not None:
+        made["serviceTier"] = tier
     if config := _config(fits, facts):
         made["generationConfig"] = config
     return made
@@ -147,7 +149,7 @@ def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
 
     Thoughts count in the limit of an answer, as in OpenAI's `max_completion_tokens`; a thinking budget in tokens is added to it.
     """
-    made: dict[str, Json] = {NAMES.get(name, name): value for name, value in fits.hints.items()}
+    made: dict[str, Json] = {NAMES.get(name, name): value for name, value in fits.hints.items() if name != "service_tier"}
     if isinstance(seed := made.get("seed"), int):
         made["seed"] = seed % SEEDS
     if stops := [stop for stop in fits.stop if stop]:

@@ -7,15 +7,16 @@ Google's own placeholder stands for it.
 Source: https://ai.google.dev/gemini-api/docs/thought-signatures; https://ai.google.dev/api/caching#Content.
 """
 
-import base64
 import mimetypes
 from collections.abc import Mapping, Sequence
 from typing import cast
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 from router.chat import Ask, Call, File, Json, JsonObject, Message, Result
 
 SIGNATURE = "thoughtSignature"
+AUDIO = {"wav": "audio/wav", "mp3": "audio/mp3", "aac": "audio/aac", "ogg": "audio/ogg", "flac": "audio/flac", "aiff": "audio/aiff"}
+"""Format → the media type under which Google takes it (https://ai.google.dev/gemini-api/docs/audio)."""
 UNSIGNED = "skip_thought_signature_validator"
 """Placeholder for the signature of a call that another model made."""
 
@@ -129,10 +130,9 @@ def _part(part: str | File) -> Json:
     if part.remote:
         kind = _kind(part)
         return {"fileData": {**({"mimeType": kind} if kind else {}), "fileUri": part.url}}
-    head, _, data = part.url.partition(",")
-    if not head.lower().endswith(";base64"):
-        data = base64.b64encode(unquote_to_bytes(data)).decode()
-    return {"inlineData": {"mimeType": part.kind, "data": data}}
+    return {
+        "inlineData": {"mimeType": AUDIO.get(part.audio_format, part.kind) if part.sort == "audio" else part.kind, "data": part.encoded}
+    }
 
 
 def _kind(file: File) -> str | None:

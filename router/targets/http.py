@@ -147,7 +147,7 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
                         break
                 if owed := rest.late and not speech.counted and not speech.cut:
                     speech.meter.wait()
-                    connections.behind(_late(response, reader, speech), partial(_let_go, response, speech))
+                    connections.behind(read_late(response.read, reader, speech), partial(_let_go, response, speech))
             else:
                 reader.complete(await _complete_body(name, response, piece))
             complete = not speech.cut  # an answer that the router ends would go on at the provider
@@ -262,13 +262,13 @@ class ErrorText(Exception):
     """Text of a provider's error: the cause of the TargetError, for the lane alone."""
 
 
-async def _late(response: Connection, reader: AnswerReader, speech: Speech) -> None:
+async def read_late(read: Callable[[], Awaitable[bytes]], reader: AnswerReader, speech: Speech) -> None:
     """Read on for the token count of an answer that has ended without it."""
     frames, size, more = sse.Events(), 0, True
     with suppress(OSError, Cut):
         async with asyncio.timeout(LATE):
             while more and not speech.counted and size < MAX_LATE:
-                piece = await response.read()
+                piece = await read()
                 size += len(piece)
                 more, _ = _fed(reader, frames, piece, speech)
                 speech.take()  # an answer that has ended says nothing more

@@ -11,7 +11,7 @@ MAX_LESSONS_PER_QUESTION = 4
 """Times that a question is asked again of the same target without the refused parameters."""
 MAX_LESSONS = 32
 """Lessons that are kept of one target: more than a request has parameters."""
-FILES = ("images", "documents")
+FILES = ("images", "documents", "audio")
 """Subjects of a lesson that are not parameters: questions with them go to other targets."""
 OURS = frozenset({"prompt_cache_key", "cache_control"})
 """Fields of a request that no question asks for: prompt caching."""

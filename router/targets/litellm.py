@@ -20,13 +20,13 @@ from router.targets.fit import NEEDS, check_answerable, fit, uncarried
 from router.targets.learned import Learned, Pupil
 from router.targets.litellm_chunks import Hearing, heard
 from router.targets.litellm_errors import raised, said
-from router.targets.litellm_library import CONNECT, STREAMS, Library, library_for
+from router.targets.litellm_library import BEHIND, CONNECT, STREAMS, Library, library_for
 from router.targets.litellm_providers import ASKED, OWN_CLIENT
 from router.targets.options import Options, options_of
 from router.targets.passage import PASSAGE, Passage
 from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
 from router.targets.providers import CACHE_KEY, rules_through_litellm
-from router.targets.reasoning import INTERLEAVED, Returns, beside, is_claude, keeps_thinking, returned_through_litellm
+from router.targets.reasoning import INTERLEAVED, NOTHING, Returns, beside, is_claude, keeps_thinking, returned_through_litellm
 from router.targets.speech import AnswerLimits, Speech
 from router.targets.structured import structured, subset_of
 
@@ -113,7 +113,7 @@ def answer(
             lane.make_known(model)
         # This limit is for connecting only. Reading has none: failover watches for events, and bytes are not events.
         fixed["timeout"] = lane.timeout(None, connect=connect)
-        passage = _set_out(Passage(declared.egress, tls), connect)
+        passage = _set_out(Passage(declared.egress, tls), connect, connections)
         pupil = Pupil(name, facts, learned)
         begun = False
         while not begun:
@@ -151,9 +151,10 @@ def _hearing(speech: Speech, form: Arguments) -> Hearing:
     return Hearing(speech, streams_read, form.takes)
 
 
-def _set_out(passage: Passage, connect: float) -> Passage:
+def _set_out(passage: Passage, connect: float, connections: Connections) -> Passage:
     """Send the requests of this context through this passage. `connect`: seconds a connection may take."""
     CONNECT.set(connect)
+    BEHIND.set(connections.behind)
     PASSAGE.set(passage)
     return passage
 
@@ -214,7 +215,7 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if is_claude(model) and facts.thinking != "adaptive" and not keeps_thinking(ask, issuer):
         facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM makes a budget of an effort
     fitted = fit(facts, params).beside(ask)
-    takes = returned_through_litellm(facts, fitted, model)
+    takes = returned_through_litellm(facts, fitted, model) if facts.recalls else NOTHING
     messages = completions.messages(ask, beside(ask, issuer, takes), facts.carries)
     keeps = facts.marks_from > 0 and is_long(ask, facts.marks_from)
     hints = {name: completions.parameter(name, value) for name, value in fitted.hints.items()}

@@ -86,6 +86,20 @@ class Hearing:
             error.used = self.speech.used
         return error
 
+    def expect_count(self) -> None:
+        """Have the answer's meter wait for the count of tokens, if the stream is still read for it."""
+        late = next((one for one in self._streams if one.late is not None), None)
+        if late is None or late.late is None or self.speech.counted or self.speech.cut:
+            return
+        self.speech.meter.wait()
+        late.late.add_done_callback(lambda _: self._count_late(late.heard))
+
+    def _count_late(self, heard: Speech) -> None:
+        meter = self.speech.meter
+        if heard.counted:
+            meter.usage, meter.final = heard.used, True
+        meter.close()
+
     @property
     def is_broken(self) -> bool:
         """True if the provider's own finish reason means a failure."""
@@ -140,6 +154,7 @@ async def heard(lane: Library, arguments: Mapping[str, object], hear: Hearing) -
                 yield event
             if speech.cut or (getattr(chunk, "usage", None) and speech.finished):
                 break  # the last one: what it would do yet is to log it, for nobody
+        hear.expect_count()
         for event in speech.end():
             yield event
     finally:

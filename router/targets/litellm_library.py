@@ -11,11 +11,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from threading import Lock
 from typing import Any, Protocol, cast
@@ -26,7 +26,8 @@ from router.targets.connection import MAX_UNPACKED_BYTES
 from router.targets.facts import Facts
 from router.targets.fit import HINTS, NEEDS
 from router.targets.http import MAX_WHOLE, Rest
-from router.targets.passage import PASSAGE, blamed, led_past_environment, note, passage_to, passed_on, synchronous
+from router.targets.litellm_body import RetoldBody, count_late
+from router.targets.passage import PASSAGE, blamed, led_past_environment, led_to_aws, note, passage_to, passed_on, synchronous
 from router.targets.retold import Anthropic, Google, Retold
 from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
 
@@ -168,6 +169,8 @@ CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
 """Seconds that a connection may take, for requests of this context: LiteLLM loses its own limit on the way to most providers."""
 STREAMS: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
 """Normalizers of the streams that are read in this context: they know the provider's finish reason."""
+BEHIND: ContextVar[Callable[[Coroutine[object, object, None], Callable[[], None]], None] | None] = ContextVar("behind", default=None)
+"""Starts a task that reads the rest of an answer of this context, with what is called at its end (see Connections.behind)."""
 EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
 """Endings of the paths whose streams are normalized → the normalizer."""
 STREAMED = re.compile(rb'"stream"\s*:\s*true')
@@ -186,6 +189,7 @@ def _given_ways(litellm: Any, httpx: Any) -> None:
     if find_spec("botocore") is not None:
         for name in ("botocore.utils", "botocore.endpoint"):
             led_past_environment(importlib.import_module(name))
+        led_to_aws(importlib.import_module("botocore.httpsession"))
 
 
 def _given_session(litellm: Any) -> None:
@@ -279,7 +283,7 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
     """Return the classes of a normalized response's body: a stream of events, and a whole answer."""
 
     class RetoldStream(httpx.AsyncByteStream):
-        """A normalized stream of events; the end of the body is not waited for."""
+        """A normalized stream of events. The end of the body is not waited for: a late count of tokens is read beside the answer."""
 
         def __init__(self, stream: Any, retold: Retold, packed: Unpacker | None) -> None:
             self._stream = stream
@@ -287,31 +291,26 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
             self._packed = packed
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            retold = self._retold
-            async with aclosing(aiter(self._stream)) as pieces:
-
-                async def read() -> bytes:
-                    piece = made = b""
-                    try:
-                        while not made and (piece := await anext(pieces, b"")):
-                            made = self._packed.feed(piece) if self._packed else piece
-                    except UnreadableBody:
-                        raise httpx.ReadError("garbled") from None
-                    except httpx.HTTPError:
-                        if not retold.heard.finished:
-                            raise
-                    return made
-
-                rest, more = Rest(read, retold.heard), True
+            retold, heard = self._retold, self._retold.heard
+            body = RetoldBody(self._stream, self._packed, heard, httpx)
+            rest, more = Rest(body.beside, heard), True
+            try:
                 while more:
-                    piece = await (rest.read() if retold.heard.finished else read())
+                    piece = await (rest.read() if heard.finished else body.read())
+                    if rest.late and not heard.counted and (behind := BEHIND.get()) is not None:
+                        retold.late = asyncio.get_running_loop().create_future()
+                        behind(count_late(body, retold), partial(_resolve, retold.late))
                     more = bool(piece)
                     yield retold.feed(piece)
                 if retold.cut:
                     raise httpx.ReadError("cut")
+            finally:
+                if retold.late is None:
+                    await body.close()
 
         async def aclose(self) -> None:
-            await self._stream.aclose()
+            if self._retold.late is None:
+                await self._stream.aclose()
 
     class RetoldAnswer(RetoldStream):
         """A whole answer in place of a stream, turned into a stream."""
@@ -326,6 +325,11 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
             yield self._retold.complete(bytes(body))
 
     return RetoldStream, RetoldAnswer
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:

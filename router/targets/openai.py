@@ -14,7 +14,7 @@ import msgspec
 
 from router.chat import Ask, Json, issued_by
 from router.config.declaration import TargetConfig
-from router.errors import Misfit, TargetDown
+from router.errors import Misfit, TargetDown, TargetRefused
 from router.events import Answer, Events, Start
 from router.targets import completions, http, responses, shown
 from router.targets.address import endpoint_of
@@ -22,6 +22,7 @@ from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.counts import ChatUsage
 from router.targets.facts import Facts, facts_of
+from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
 from router.targets.inband import ErrorData, error_in
@@ -130,6 +131,8 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
                 known = responses.lacking(known)
                 fits = fit(known, params)
             check_answerable(name, known, ask, params)
+            if not ask.text_alone and has_address(ask, "audio"):
+                raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
             omitted = (*fits.omitted, *uncarried(known, ask), *options.over(params))
             chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
             form = structured(ask, known, subset, loose=True, beside_tools=beside_tools)

@@ -3,6 +3,7 @@
 Needs httpx, which is imported with LiteLLM and not before.
 """
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -11,7 +12,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from router.config.network import Egress, Proxy
+from router.config.declaration import TargetConfig
+from router.config.network import DIRECT, Egress, Proxy, tls_context
 from router.targets.proxy import ProxyFailed, answered_itself, refused
 
 MAX_CLIENTS = 16
@@ -25,6 +27,27 @@ class Passage:
     egress: Egress
     tls: ssl.SSLContext
     failed: ProxyFailed | None = field(default=None, init=False)
+
+
+SIGN_IN = {
+    "azure": "Microsoft's library for Entra ID",
+    "azure_ai": "Microsoft's library for Entra ID",
+    "databricks": "Databricks' library",
+    "vertex_ai": "Google's library",
+    "vertex_ai_beta": "Google's library",
+}
+"""Providers of LiteLLM's whose own library signs in where the target has no key → that library. Those have HTTP clients of their own."""
+
+
+def signs_in_past(declared: TargetConfig) -> str:
+    """Return a sentence about a target of LiteLLM's whose sign-in goes past the declared proxy and CA; empty if none does."""
+    library = SIGN_IN.get(str(declared.model).partition("/")[0])
+    if library is None or declared.api_key is not None or declared.egress == DIRECT:
+        return ""
+    return (
+        f"{library} signs in for this target, and takes neither `proxy` nor `ca` from this file: write an `api_key`, "
+        "or let it reach the provider's token endpoint directly"
+    )
 
 
 PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
@@ -128,6 +151,60 @@ def led_past_environment(module: Any) -> None:
         return {} if proxy is None or _is_link_local(host) else {"http": proxy.url, "https": proxy.url}
 
     module.get_environ_proxies = proxies
+
+
+def led_to_aws(module: Any) -> None:
+    """Make the HTTP session of AWS's library trust the declared authorities, and note what the proxy refuses.
+
+    module: `botocore.httpsession`
+    A request without a passage is not the router's, and keeps the library's own settings. For the router's requests no variable
+    of the environment (AWS_CA_BUNDLE, SSL_VERIFY, …) changes what is trusted, or turns the check off.
+    """
+    session = module.URLLib3Session
+    own_context, own_proxy_context, own_certificates = session._get_ssl_context, session._setup_proxy_ssl_context, session._setup_ssl_cert  # noqa: SLF001
+    own_send = session.send
+
+    def context(self: Any) -> Any:
+        # A context of its own: urllib3 changes those that it is handed.
+        passage = PASSAGE.get()
+        return own_context(self) if passage is None else tls_context(passage.egress.ca)
+
+    def proxy_context(self: Any, proxy_url: str) -> Any:
+        return own_proxy_context(self, proxy_url) if PASSAGE.get() is None else context(self)
+
+    def certificates(self: Any, pool: Any, url: str, verify: object) -> None:
+        if PASSAGE.get() is None:
+            own_certificates(self, pool, url, verify)
+        else:
+            pool.cert_reqs, pool.ca_certs = "CERT_REQUIRED", None  # the context has them
+
+    def send(self: Any, request: Any) -> Any:
+        passage = PASSAGE.get()
+        try:
+            response = own_send(self, request)
+        except module.ProxyConnectionError as error:
+            if passage is not None:
+                passage.failed = _refused_tunnel(error)
+            raise
+        if passage is not None:
+            passage.failed = None  # of several requests of a sign-in, LiteLLM can do without the first
+        return response
+
+    session._get_ssl_context = context  # noqa: SLF001
+    session._setup_proxy_ssl_context = proxy_context  # noqa: SLF001
+    session._setup_ssl_cert = certificates  # noqa: SLF001
+    session.send = send
+
+
+TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
+"""The status of a refused tunnel in the words of Python's `http.client`, through which urllib3 asks for one."""
+
+
+def _refused_tunnel(error: BaseException) -> ProxyFailed:
+    """Return the proxy's failure behind an error of AWS's library."""
+    statuses = (TUNNEL.search(str(one)) for one in _chain(error))
+    status = next((int(hit[1]) for hit in statuses if hit), None)
+    return ProxyFailed("proxy_connection") if status is None else refused(status)
 
 
 def _is_link_local(host: str) -> bool:

@@ -56,7 +56,13 @@ Source: the guides to prompt caching of OpenAI, Azure, xAI, Fireworks, Mistral, 
 EFFORT = frozenset({"reasoning_effort"})
 PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 EXTRAS = frozenset(get_args(Extra))
-"""Parameters that not every provider knows. What each takes: its own API reference, of November 2026."""
+"""Parameters that not every provider knows. What each takes: its own API reference, of November 2026.
+
+Service tiers: console.groq.com/docs/service-tiers; docs.x.ai/developers/advanced-api-usage/priority-processing;
+docs.fireworks.ai/serverless/priority-and-fast; vercel.com/docs/ai-gateway/capabilities/service-tiers, which ignores them for other models
+than OpenAI's; platform.claude.com/docs/en/api/service-tiers. Cerebras' are a private preview, and so are its predicted outputs: an account
+without them refuses both (inference-docs.cerebras.ai/capabilities/service-tiers).
+"""
 CARRIED = frozenset({"messages.name", "image_url.detail", "function.strict"})
 """Fields of OpenAI's API beside the words of a message and the schema of a tool."""
 OPEN = frozenset({"top_k", "min_p", "repetition_penalty"})
@@ -85,7 +91,8 @@ PROVIDERS = {
     "featherless_ai": Provider("https://api.featherless.ai/v1", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN),
     "fireworks_ai": Provider(
         "https://api.fireworks.ai/inference/v1",
-        takes=OPEN | BIAS | {"prediction"},
+        takes=OPEN | BIAS | TIER | {"prediction"},
+        tiers=frozenset({"priority"}),
         session="x-session-affinity",
         schemas=True,
         json_mode=True,
@@ -102,7 +109,7 @@ PROVIDERS = {
         counts=False,
         names={"seed": "random_seed"},
         takes=PARALLEL | {"prediction"},
-        carries=frozenset({"function.strict", "image_url.detail"}),
+        carries=frozenset({"function.strict", "image_url.detail", "input_audio.bare"}),
         schemas=True,
         json_mode=True,
     ),
@@ -129,12 +136,19 @@ PROVIDERS = {
     ),
     "scaleway": Provider("https://api.scaleway.ai/v1", key="SCW_SECRET_KEY", lacks=EFFORT),
     "together_ai": Provider("https://api.together.xyz/v1", takes=OPEN | BIAS, json_mode=True),
-    "vercel_ai_gateway": Provider("https://ai-gateway.vercel.sh/v1", lacks=EFFORT, takes=PARALLEL, carries=CARRIED),
+    "vercel_ai_gateway": Provider(
+        "https://ai-gateway.vercel.sh/v1",
+        lacks=EFFORT,
+        takes=PARALLEL | TIER,
+        tiers=frozenset({"default", "flex", "priority"}),
+        carries=CARRIED,
+    ),
     "volcengine": Provider("https://ark.cn-beijing.volces.com/api/v3", lacks=EFFORT),
     "wandb": Provider("https://api.inference.wandb.ai/v1"),
     "xai": Provider(
         "https://api.x.ai/v1",
-        takes=PARALLEL,
+        takes=PARALLEL | TIER,
+        tiers=frozenset({"default", "priority"}),
         carries=frozenset({"image_url.detail"}),
         session="x-grok-conv-id",
         schemas=True,

@@ -27,6 +27,11 @@ REFUSING = re.compile(
 """Words of a sentence that refuses a parameter."""
 CONTEXT = re.compile(r"(?i)context (?:length|window|limit|size)|prompt (?:is too long|length)|input (?:length|is too long|tokens)")
 """Words of a sentence that refuses the length of a question."""
+BOUND = re.compile(r"(?i)block is bound to a different conversation")
+"""Words of Claude, from Fable 5.1 on: its thinking goes back with the very conversation that it belongs to, or not at all.
+
+Source: https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/fix-bound-to-a-different-conversation.
+"""
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z_]+)*")
 WARMEST = re.compile(r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? and|up to|<=|\[0(?:\.0)?,) ?(\d(?:\.\d+)?)\b(?! is)")
 """The highest temperature, where a refusal says it."""
@@ -62,6 +67,8 @@ NAMES = {
     "max_output_tokens": "max_tokens",
     "maxOutputTokens": "max_tokens",
     "topP": "top_p",
+    "topK": "top_k",
+    "serviceTier": "service_tier",
     "stopSequences": "stop",
     "presencePenalty": "presence_penalty",
     "frequencyPenalty": "frequency_penalty",
@@ -92,6 +99,8 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
     said = _sentence(body)
     if CONTEXT.search(said):
         return None  # this question is too long: the next one may not be
+    if BOUND.search(said):
+        return Lesson("reasoning_state", "", lambda known: replace(known, recalls=False), lasting=False) if facts.recalls else None
     for name in _named(body, said, sent):
         found = _output(said, sent) if NAMES.get(name, name) in FORMS and _is_of_output(name, said, sent) else _learned(name, said, facts)
         if found is not None:
@@ -111,6 +120,8 @@ def file_lesson(sort: FileSort) -> Lesson:
     """Return the lesson of a refused file: no question with a file of its sort is sent there again."""
     if sort == "image":
         return Lesson("images", "", lambda known: replace(known, images=False))
+    if sort == "audio":
+        return Lesson("audio", "", lambda known: replace(known, audio=False))
     return Lesson("documents", "", lambda known: replace(known, documents=False))
 
 

@@ -164,6 +164,8 @@ def _content(part: str | File, role: str) -> Json:
             return {"type": "output_text" if role == "assistant" else "input_text", "text": part}
         case File(kind, url) if kind.startswith("image/"):
             return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
+        case File() if part.sort == "audio":
+            return {"type": "input_audio", "input_audio": {"data": part.encoded, "format": part.audio_format}}
         case File(_, url, name) if part.remote:
             return {"type": "input_file", "file_url": url}
         case File(_, url, name):

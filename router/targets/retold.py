@@ -4,6 +4,7 @@ A comment, another field than `data`, a byte-order mark, an event that is no obj
 words. No I/O: `feed` each piece, and pass on the result.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any, cast
@@ -14,6 +15,7 @@ from router.errors import TargetError
 from router.events import Text, Thought
 from router.targets import anthropic, http, openai, sse
 from router.targets.counts import ChatUsage
+from router.targets.gemini_reader import GeminiReader
 from router.targets.inband import ErrorData, fault
 from router.targets.speech import Speech
 
@@ -33,8 +35,14 @@ class Retold:
         self._frames = sse.Events()
         self.heard = Speech("")
         """The content of the stream."""
-        self._reader = openai.ChatReader("", self.heard)
+        self.reader = self._read_by(self.heard)
+        self.late: asyncio.Future[None] | None = None
+        """Done once the rest of the body was read; None unless it is read beside the answer, for the count of tokens."""
         self._failed = False
+
+    @staticmethod
+    def _read_by(heard: Speech) -> http.AnswerReader:
+        return openai.ChatReader("", heard)
 
     def feed(self, piece: bytes) -> bytes:
         """Return the normalized events of a piece. An empty piece is the end of the body."""
@@ -44,7 +52,7 @@ class Retold:
     def _retell(self, data: bytes) -> Iterator[bytes]:
         """Return the normalized data of an event, after an added end if a server sent no finish reason."""
         if data == openai.DONE and not self.heard.finished and not self._failed:
-            self._reader.frame(data)
+            self.reader.frame(data)
             self.reason = "unknown"
             yield END
         if (retold_data := self._hear(data)) is not None:
@@ -69,7 +77,7 @@ class Retold:
             return data
         chunk = http.decoded(data, openai.DECODE)
         try:
-            self._reader.frame(data)
+            self.reader.frame(data)
         except TargetError:
             if self.heard.answered:
                 return None  # after the answer it comes too late to matter
@@ -82,6 +90,15 @@ class Retold:
             if not choice.index and choice.finish_reason:
                 self.reason = choice.finish_reason
         return _plain(data) if _is_odd(chunk) else data
+
+    def _listen(self, data: bytes) -> None:
+        """Read an event for its end and its count alone. What is wrong with it, LiteLLM finds itself."""
+        if not self._failed:
+            try:
+                self.reader.frame(data)
+            except TargetError:
+                self._failed = True
+            self.heard.take()
 
 
 END = b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
@@ -158,7 +175,12 @@ def _event(data: bytes) -> bytes:
 class Anthropic(Retold):
     """The normalizer of Anthropic's wire: LiteLLM adds up the counts of intermediate calls (`iterations`), and calls a pause a limit."""
 
+    @staticmethod
+    def _read_by(heard: Speech) -> http.AnswerReader:
+        return anthropic.MessageReader("", heard)
+
     def _hear(self, data: bytes) -> bytes | None:
+        self._listen(data)
         frame = http.decoded(data, anthropic.FRAME)
         if frame is None or frame.error is not None or frame.type.lower().endswith("error") or isinstance(data, ErrorData):
             if fault(data) is None:
@@ -233,7 +255,12 @@ class Google(Retold):
 
     cut = True
 
+    @staticmethod
+    def _read_by(heard: Speech) -> http.AnswerReader:
+        return GeminiReader("", heard)
+
     def _hear(self, data: bytes) -> bytes | None:
+        self._listen(data)
         chunk = http.decoded(data, GOOGLES)
         if chunk is None:
             return None

@@ -73,6 +73,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     supports_forced_tool_use: Any = None
     supports_vision: Any = None
     supports_pdf_input: Any = None
+    supports_audio_input: Any = None
     supports_response_schema: Any = None
     supports_native_structured_output: Any = None
     prompt_cache_min_tokens: Any = None

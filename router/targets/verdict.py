@@ -22,6 +22,7 @@ Why = Literal[
     "filtered",
     "no_images",
     "no_documents",
+    "no_audio",
     "no_credit",
     "wrong_key",
     "no_access",
@@ -30,7 +31,7 @@ Why = Literal[
     "its_content",
     "bad_parameter",
 ]
-"""Reasons of a refusal: this conversation for its length, its content, its images or its documents, the account, the key, what the key may do, the model, some
+"""Reasons of a refusal: this conversation for its length, its content, its images, documents or audio, the account, the key, what the key may do, the model, some
 other thing in this question, something it says about that content, a parameter.
 """
 
@@ -149,6 +150,9 @@ PHRASES = (
         r"(not|n't) support (the )?(document|pdf)s?( inputs?| fields?| content blocks?)?\s*([.,;:(]|$| for user messages)",
         "Bedrock; anomalyco/models.dev#6821",
     ),
+    Phrase("no_audio", r"content blocks are expected to be either text or image_url", "OpenAI; openai/openai-python#2454"),
+    Phrase("no_audio", r"audio input is not supported", "llama.cpp, with a 500; ServiceStack/llms#2, mozilla-ai/llamafile#960"),
+    Phrase("no_audio", r"audio content type \S+ is not supported for this model", "Google; hkjarral/AVA-AI-Voice-Agent-for-Asterisk#541"),
     # The account is out of money.
     Phrase(
         "no_credit", r"insufficient[_ ](balance|credits?|funds)|credit balance is too low|out of credits", "DeepSeek, Anthropic, OpenRouter"
@@ -224,7 +228,7 @@ def _pattern(why: Why) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{phrase.words})" for phrase in PHRASES if phrase.why == why), re.IGNORECASE)
 
 
-FILES: dict[Why, FileSort] = {"no_images": "image", "no_documents": "document"}
+FILES: dict[Why, FileSort] = {"no_images": "image", "no_documents": "document", "no_audio": "audio"}
 """Reasons that lie in the files of a question, and in the model → the sort of the file."""
 QUESTION: tuple[Why, ...] = ("too_long", "filtered", *FILES)
 """Reasons that lie in the question, by whatever status they are said."""

@@ -85,7 +85,7 @@ REFUSALS = {
     ),
     "a media type": (
         b'{"messages": [{"role": "user", "parts": [{"type": "file", "url": "data:video/canary;base64,AA", "mediaType": "video/canary"}]}]}',
-        "messages[0].parts[0]: images, PDF documents and text files are read here.",
+        "messages[0].parts[0]: images, PDF documents, audio and text files are read here.",
     ),
     "a sampling parameter": (
         b'{"messages": [{"role": "user", "content": "Hi"}], "temperature": "CANARY"}',

@@ -197,9 +197,9 @@ UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
         {"messages": [{"role": "robot"}]},
         "messages[0].role: one of developer, system, user, assistant, tool, reasoning, activity is needed.",
     ),
-    "audio": (
-        {"messages": [{"role": "user", "content": [{"type": "audio"}]}]},
-        "messages[0].content[0].type: one of text, image, document, binary is needed.",
+    "video": (
+        {"messages": [{"role": "user", "content": [{"type": "video"}]}]},
+        "messages[0].content[0].type: one of text, image, document, audio, binary is needed.",
     ),
     "file of a provider": (
         {"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "file", "value": "f"}}]}]},

@@ -568,6 +568,10 @@ WARNED = {
         below(f"server: {{auth: {{keys: {{bob: {{hash: 'sha256:{'0' * 64}', limit: {{concurrent: 1, per: ip}}}}}}}}}}"),
         "routes.yaml:5:139: `per: ip` counts by the address",
     ),
+    "a sign-in that goes past the proxy": (
+        target("{model: azure/gpt-4o, via: litellm, api_base: 'https://r.openai.azure.com', proxy: 'http://p:3128'}"),
+        "routes.yaml:2:14: `a`: Microsoft's library for Entra ID signs in for this target, and takes neither `proxy` nor `ca` from this file",
+    ),
     "an address without a path": (
         target("{model: openai/x, api_key: k, api_base: 'http://localhost:8000'}"),
         "routes.yaml:2:46: this address has no path, and most servers of OpenAI's API answer below /v1: write http://localhost:8000/v1",

@@ -281,9 +281,13 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
         "messages[0].refusal: a text is needed.",
     ),
     "a part without a kind": ([ui("user", {"text": "Hi"})], "messages[0].parts[0]: an object with a type is needed."),
-    "sound": (
+    "sound without data": (
         [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}],
-        "messages[0].content[0].type: one of text, image_url, file, refusal, step-start is needed.",
+        "messages[0].content[0].input_audio.data: a text is needed.",
+    ),
+    "a moving picture": (
+        [{"role": "user", "content": [{"type": "video_url", "video_url": {}}]}],
+        "messages[0].content[0].type: one of text, image_url, file, input_audio, refusal, step-start is needed.",
     ),
     "a text that is none": ([ui("user", {"type": "text", "text": 1})], "messages[0].parts[0].text: a text is needed."),
     "a file of this machine": (
@@ -292,7 +296,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     ),
     "a film": (
         [ui("user", {"type": "file", "mediaType": "video/mp4", "url": "https://x.example/a"})],
-        "messages[0].parts[0]: images, PDF documents and text files are read here, not video/mp4.",
+        "messages[0].parts[0]: images, PDF documents, audio and text files are read here, not video/mp4.",
     ),
     "no media type": (
         [ui("user", {"type": "file", "mediaType": "x\ny", "url": "https://x.example/a"})],
@@ -312,7 +316,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     ),
     "a picture in a system message": (
         [{"role": "system", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}],
-        "messages[0]: a system message is text; images and documents stand in messages of the user and of tools.",
+        "messages[0]: a system message is text; files stand in messages of the user and of tools.",
     ),
     "attachments that are none": (
         [{"role": "user", "content": "", "experimental_attachments": "a"}],

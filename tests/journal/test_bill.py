@@ -22,10 +22,10 @@ COUNTED = Usage(1000, 50, 600, reasoning_tokens=20)
 SAID = "The quick brown fox jumps over the lazy dog, and nobody minds that at all. "
 
 
-def target(name: str, base: str, price: Price, prefix: str = "openai") -> str:
-    """A target with a price."""
+def target(name: str, base: str, price: Price, prefix: str = "openai", more: str = "") -> str:
+    """A target with a price. `more`: further keys of it."""
     costs = f"{{input: {price.input}, output: {price.output}, cached: {price.cached}}}"
-    return f"{name}: {{model: {prefix}/fake, api_base: '{base}', api_key: sk-test, price: {costs}}}\n"
+    return f"{name}: {{model: {prefix}/fake, api_base: '{base}', api_key: sk-test, price: {costs}{more}}}\n"
 
 
 def counts(usage: Usage) -> bytes:
@@ -187,16 +187,40 @@ def late(gate: asyncio.Event) -> Reply:
     return Reply((head, *rest), gate=gate)
 
 
+def late_gemini(gate: asyncio.Event) -> Reply:
+    """The same on Google's wire: thoughts are counted beside the candidates."""
+    parts = {"role": "model", "parts": [{"text": SAID}]}
+    counted = {
+        "promptTokenCount": COUNTED.input_tokens,
+        "cachedContentTokenCount": COUNTED.cached_tokens,
+        "candidatesTokenCount": COUNTED.output_tokens - COUNTED.reasoning_tokens,
+        "thoughtsTokenCount": COUNTED.reasoning_tokens,
+    }
+    return Reply((frame({"candidates": [{"content": parts, "finishReason": "STOP"}]}), frame({"usageMetadata": counted})), gate=gate)
+
+
+COUNTING = {
+    "direct": ("openai", "", late),
+    "litellm": ("openai", ", via: litellm", late),
+    "gemini": ("gemini", "", late_gemini),
+    "gemini, litellm": ("gemini", ", via: litellm", late_gemini),
+}
+"""Lanes: prefix of the model, further keys of the target, and the answer whose count is late."""
+
+
+@pytest.mark.parametrize("lane", COUNTING)
 @pytest.mark.parametrize("more", [{}, {"stream": False}, {"id": "chat"}], ids=["stream", "whole", "chat"])
 async def test_count_that_comes_after_the_end_is_charged(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, lane: str, more: dict[str, Any]
 ) -> None:
     """The client has its answer before; the request is logged when the count is here, and its limit knows of it."""
     monkeypatch.setattr(http, "LINGER", 0.01)
     gate = asyncio.Event()
-    async with provider(late(gate)) as fake:
+    prefix, keys, reply = COUNTING[lane]
+    async with provider(reply(gate)) as fake:
         route = "targets: [a]\n    limit: {tokens: 1000/hour, concurrent: 1}"
-        async with asking(workspace, target("a", fake.base, A), route) as client:
+        base = fake.base if prefix == "openai" else fake.base.removesuffix("/v1")
+        async with asking(workspace, target("a", base, A, prefix, keys), route) as client:
             came = await client.ask(**more)
             assert came.status == 200
             assert fake.open == 1  # its provider has still something to say
@@ -207,25 +231,31 @@ async def test_count_that_comes_after_the_end_is_charged(
             assert (await client.ask()).status == 429
 
 
-async def test_place_is_free_while_the_count_is_waited_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lane", ["direct", "litellm"])
+async def test_place_is_free_while_the_count_is_waited_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, lane: str) -> None:
     """Who is answered may ask again: what is waited for holds nobody up."""
     monkeypatch.setattr(http, "LINGER", 0.01)
     gate = asyncio.Event()
+    prefix, keys, reply = COUNTING[lane]
     async with (
-        provider(late(gate)) as fake,
-        asking(workspace, target("a", fake.base, A), "targets: [a]\n    limit: {concurrent: 1}") as client,
+        provider(reply(gate)) as fake,
+        asking(workspace, target("a", fake.base, A, prefix, keys), "targets: [a]\n    limit: {concurrent: 1}") as client,
     ):
         assert [(await client.ask()).status for _ in range(3)] == [200] * 3
         assert client.edge.admin.chat.running == 0
         gate.set()
 
 
-async def test_count_that_never_comes_is_estimated_when_the_server_ends(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lane", ["direct", "litellm"])
+async def test_count_that_never_comes_is_estimated_when_the_server_ends(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, lane: str
+) -> None:
     """The request is logged before that, once, with an estimate."""
     monkeypatch.setattr(http, "LINGER", 0.01)
+    prefix, keys, reply = COUNTING[lane]
     async with (
-        provider(late(asyncio.Event())) as fake,
-        asking(workspace, target("a", fake.base, A), "targets: [a]") as client,
+        provider(reply(asyncio.Event())) as fake,
+        asking(workspace, target("a", fake.base, A, prefix, keys), "targets: [a]") as client,
     ):
         request_id = (await client.ask()).headers["x-request-id"]
         admin = client.edge.admin

@@ -41,11 +41,12 @@ TAKES: Mapping[str, set[str]] = {
     "openrouter": {*HINTS, *NEEDS, *BESIDE},
     "cerebras": {"parallel_tool_calls", "function.strict"},
     "groq": {"parallel_tool_calls", "service_tier", "messages.name"},
-    **{name: {"top_k"} for name in ("gemini-3.5-flash", "gemini-2.5-pro", "gemini-2.5-flash")},
+    **{name: {"top_k", "service_tier"} for name in ("gemini-3.5-flash", "gemini-2.5-pro", "gemini-2.5-flash")},
 }
 """What each model takes of these, by the API reference of its provider; a model that is not here takes none."""
 WIRE: Mapping[str, tuple[str, ...]] = {
     "verbosity": ("verbosity", "text.verbosity"),
+    "service_tier": ("service_tier", "serviceTier"),
     "top_k": ("top_k", "generationConfig.topK", "generationConfig.top_k"),
     "parallel_tool_calls": ("parallel_tool_calls", "tool_choice.disable_parallel_tool_use"),
 }

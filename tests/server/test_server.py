@@ -415,7 +415,8 @@ async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
             "/v1/messages/count_tokens",
         }
         operators = {"/metrics", "/admin/config", "/admin/reload", "/admin/targets", "/admin/targets/{name}", "/admin/requests"}
-        operators |= {"/admin/requests/{request_id}", "/admin/spend", "/admin/hour", "/admin/edit", "/admin/return", "/admin/drills"}
+        operators |= {"/admin/requests/{request_id}", "/admin/spend", "/admin/budgets", "/admin/hour"}
+        operators |= {"/admin/edit", "/admin/return", "/admin/drills"}
         models = {"/api/requests/{request_id}", "/api/models", "/v1/models", "/v1/models/{model}", "/v4/ai/config"}
         assert {*chat, *operators, *models, "/healthz", "/readyz"} == set(document["paths"])
         assert (await client.get("/docs")).status == 200

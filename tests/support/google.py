@@ -19,6 +19,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "generationConfig": "config",
         "safetySettings": list,
         "cachedContent": str,
+        "serviceTier": str,
     },
     "content": {"role": str, "parts": "part"},
     "part": {

@@ -22,7 +22,7 @@ from tests.support.egress import ForwardProxy, proxying
 from tests.support.process import Process, process
 from tests.support.provider import Provider, Reply, calls, read_request, response_head, text
 from tests.support.services import PATIENCE, daemon, free_ports, listens, squid
-from tests.targets.test_proxy import CLAUDE, HELLO, RESPONDED
+from tests.targets.test_proxy import CLAUDE, GEMINI, HELLO, RESPONDED
 from tests.toolbox.test_mcp import PROGRAM
 
 USER, PASSWORD = "svc-router", "p@ss/w:rd%1"
@@ -71,6 +71,8 @@ class Company(Provider):
             return CLAUDE
         if headers[":path"].endswith("/responses"):
             return RESPONDED
+        if ":streamGenerateContent" in headers[":path"]:
+            return GEMINI
         if body.get("tools") and body["messages"][-1]["role"] != "tool":
             return ADDS
         return Reply(text(f"It is {body['messages'][-1]['content']}.")) if body.get("tools") else HELLO
@@ -135,6 +137,7 @@ targets:
   openai: {{model: openai/gpt-4o, api_base: "https://model.test:{port}/v1", api_key: sk-a}}
   anthropic: {{model: anthropic/claude-haiku-4-5, api_base: "https://model.test:{port}", api_key: sk-a}}
   responses: {{model: openai/o3-pro, api_base: "https://model.test:{port}/v1", api_key: sk-a}}
+  gemini: {{model: gemini/gemini-2.5-flash, api_base: "https://model.test:{port}", api_key: sk-a}}
   litellm: {{model: openai/gpt-4o, api_base: "https://model.test:{port}/v1", api_key: sk-a, via: litellm}}
   claude-litellm: {{model: anthropic/claude-haiku-4-5, api_base: "https://model.test:{port}", api_key: sk-a, via: litellm}}
   denied: {{model: openai/gpt-4o, api_base: "https://forbidden.test:{port}/v1", api_key: sk-a}}
@@ -146,6 +149,7 @@ routes:
   openai: {{pipeline: chat, targets: [openai]}}
   anthropic: {{pipeline: chat, targets: [anthropic]}}
   responses: {{pipeline: chat, targets: [responses]}}
+  gemini: {{pipeline: chat, targets: [gemini]}}
   litellm: {{pipeline: chat, targets: [litellm]}}
   claude-litellm: {{pipeline: chat, targets: [claude-litellm]}}
   tools: {{pipeline: chat, targets: [openai], tools: [{{mcp: "https://mcp.test:{mcp}/mcp"}}]}}
@@ -206,7 +210,7 @@ async def test_whole_router_works_through_the_proxy_and_nothing_goes_past_it(tmp
             **dict.fromkeys(TRAPS, f"http://{trap.address}"),
         }
         async with process(root, **variables) as router:
-            for route in ("openai", "anthropic", "responses", "litellm", "claude-litellm"):
+            for route in ("openai", "anthropic", "responses", "gemini", "litellm", "claude-litellm"):
                 assert (route, *(await asked(router, route))[:2]) == (route, 200, "Hello")
             assert (await asked(router, "tools"))[:2] == (200, 'It is {"result":42}.')
             status, words, tried = await asked(router, "refused")

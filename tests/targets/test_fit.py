@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from router.chat import Ask, Effort, File, Message, Params, ToolSpec
+from router.config.declaration import TargetConfig
+from router.config.values import Name
 from router.errors import ParameterMissed
-from router.targets.facts import PENALTIES, SAMPLING, Facts
+from router.targets.facts import PENALTIES, SAMPLING, Facts, facts_of
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.speech import UNBOUND, AnswerLimits
 
@@ -118,6 +120,28 @@ def test_tier_is_said_in_a_word_that_the_provider_knows(wanted: Any, sent: str |
     """Anthropic's usual one is called otherwise; one that it does not have is named."""
     made = fitted(Facts(tiers=frozenset({"auto", "standard_only"})), service_tier=wanted)
     assert (made.hints.get("service_tier"), made.omitted) == (sent, () if sent else ("service_tier",))
+
+
+@pytest.mark.parametrize(
+    ("model", "sent"),
+    [
+        ("gemini/gemini-2.5-flash", {"default": "standard", "flex": "flex", "priority": "priority", "scale": None}),
+        ("vertex_ai/gemini-2.5-flash", {"priority": None}),
+        ("groq/openai/gpt-oss-120b", {"default": "on_demand", "flex": "flex", "priority": None}),
+        ("xai/grok-4.7", {"default": "default", "priority": "priority", "flex": None}),
+        ("fireworks_ai/accounts/fireworks/models/kimi-k2p6", {"priority": "priority", "flex": None}),
+        ("vercel_ai_gateway/openai/gpt-5.5", {"flex": "flex", "priority": "priority"}),
+        ("cerebras/gpt-oss-120b", {"priority": None}),
+    ],
+)
+def test_tier_is_sent_to_providers_that_have_it(model: str, sent: dict[Any, str | None]) -> None:
+    """In the word of each; one that a provider does not have is named as left out."""
+    facts = facts_of(TargetConfig(model=Name(model)))
+    made = {wanted: fit(facts, Params(service_tier=wanted)) for wanted in sent}
+    assert {wanted: one.hints.get("service_tier") for wanted, one in made.items()} == sent
+    assert {wanted for wanted, one in made.items() if "service_tier" in one.omitted} == {
+        wanted for wanted, one in sent.items() if one is None
+    }
 
 
 @pytest.mark.parametrize("beside", [{"max_tokens": 5}, {"presence_penalty": 0.5}, {"frequency_penalty": -0.5}])

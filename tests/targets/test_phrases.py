@@ -255,6 +255,18 @@ NO_IMAGES: dict[str, Said] = {
     "vLLM (vllm-project/vllm#23402)": (400, openai("/models/llama is not a multimodal model", "BadRequestError", 400)),
 }
 
+NO_AUDIO: dict[str, Said] = {
+    "OpenAI (openai/openai-python#2454)": (400, openai("content blocks are expected to be either text or image_url type")),
+    "llama.cpp (mozilla-ai/llamafile#960)": (
+        500,
+        openai("audio input is not supported - hint: if this is unexpected, you may need to provide the mmproj", "server_error", 500),
+    ),
+    "Google (hkjarral/AVA-AI-Voice-Agent-for-Asterisk#541)": (
+        400,
+        openai("The audio content type (CONTENT_TYPE_AUDIO) is not supported for this model configuration.", "INVALID_ARGUMENT", 400),
+    ),
+}
+
 NO_DOCUMENTS: dict[str, Said] = {
     "Bedrock (anomalyco/models.dev#6821)": (400, json.dumps({"message": "This model doesn't support documents."})),
     "Bedrock, in other words (anomalyco/models.dev#6821)": (
@@ -277,7 +289,7 @@ SAID: dict[type[TargetError], tuple[dict[str, Said], ...]] = {
     ContextTooLong: (TOO_LONG,),
     ContentFiltered: (FILTERED,),
     TargetDenied: (NO_CREDIT, WRONG_KEY, NO_ACCESS, UNKNOWN_MODEL),
-    FileRefused: (NO_IMAGES, NO_DOCUMENTS),
+    FileRefused: (NO_IMAGES, NO_DOCUMENTS, NO_AUDIO),
     TargetRefused: (THIS_QUESTION, BAD_PARAMETER),
 }
 EACH = [(kind, who, said) for kind, tables in SAID.items() for table in tables for who, said in table.items()]
@@ -291,7 +303,7 @@ def test_words_of_a_provider_are_understood(kind: type[TargetError], who: str, s
     assert not isinstance(error, TargetDenied) or error.certain
 
 
-@pytest.mark.parametrize(("sort", "table"), [("image", NO_IMAGES), ("document", NO_DOCUMENTS)])
+@pytest.mark.parametrize(("sort", "table"), [("image", NO_IMAGES), ("document", NO_DOCUMENTS), ("audio", NO_AUDIO)])
 def test_refusal_names_the_sort_of_file(sort: str, table: dict[str, Said]) -> None:
     """It decides where the question goes next, and what is learned."""
     for who, said in table.items():

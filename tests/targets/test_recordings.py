@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -34,6 +34,7 @@ from router.targets import (
     sse,
 )
 from router.targets.speech import Speech
+from router.usage import Usage
 from router.wire import WIRES, Heading
 from tests.conftest import ROOT
 from tests.support.provider import joined
@@ -247,13 +248,71 @@ def told_by(wire: str, events: list[Event]) -> dict[str, Any]:
     heading = Heading(request_id="req_1", message_id="m", model="chat-model", created=1, wants_usage=True)
     encode = WIRES[wire].encoder(heading)
     lines = b"".join(map(encode, events)).decode().splitlines()
-    *_, last = (json.loads(line.partition(":")[2]) for line in lines if line and "DONE" not in line)
-    return last.get("usage") or last["messageMetadata"]["usage"]
+    found: list[dict[str, Any]] = [
+        json.loads(line.partition(":")[2]) for line in lines if line and "DONE" not in line and not line.startswith("event:")
+    ]
+    for one in reversed(found):
+        usage: Any = one.get("usage") or one.get("messageMetadata", one.get("response", {})).get("usage")
+        if usage:
+            return cast("dict[str, Any]", usage[0] if isinstance(usage, list) else usage)
+    raise AssertionError(wire)
+
+
+def counts(usage: Usage) -> dict[str, dict[str, Any]]:
+    """Dialect → what it tells of a usage, by its own names. In `line` and `data-stream` there are none for the caches and reasoning."""
+    read, written, hit, stored, thought = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    )
+    plain = {"promptTokens": read, "completionTokens": written}
+    chat: dict[str, Any] = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    if hit or stored:
+        chat["prompt_tokens_details"] = {"cached_tokens": hit, **({"cache_write_tokens": stored} if stored else {})}
+    if thought:
+        chat["completion_tokens_details"] = {"reasoning_tokens": thought}
+    sums = {"inputTokens": read, "outputTokens": written, "totalTokens": read + written}
+    parts = {"reasoningTokens": thought, "cachedInputTokens": hit}
+    lasting = usage.cache_write_1h_tokens
+    return {
+        "line": plain,
+        "data-stream": plain,
+        "openai": chat,
+        "text-completion": chat,
+        "ui-message-stream": {**sums, **{name: count for name, count in parts.items() if count}},
+        "ag-ui": {**sums, **{name: count for name, count in {**parts, "cacheWriteInputTokens": stored}.items() if count}},
+        "ai-gateway": {
+            "inputTokens": {"total": read, "noCache": max(0, read - hit - stored), "cacheRead": hit, "cacheWrite": stored},
+            "outputTokens": {"total": written, "text": written - thought, "reasoning": thought},
+        },
+        "anthropic": {
+            "input_tokens": read - hit - stored,
+            "cache_creation_input_tokens": stored,
+            "cache_read_input_tokens": hit,
+            "cache_creation": {"ephemeral_5m_input_tokens": stored - lasting, "ephemeral_1h_input_tokens": lasting},
+            "output_tokens": written,
+            "output_tokens_details": {"thinking_tokens": thought},
+        },
+        "responses": {
+            "input_tokens": read,
+            "input_tokens_details": {"cached_tokens": hit},
+            "output_tokens": written,
+            "output_tokens_details": {"reasoning_tokens": thought},
+            "total_tokens": read + written,
+        },
+    }
+
+
+def test_every_dialect_that_counts_is_compared() -> None:
+    """A plain text has no place for a count."""
+    assert {*counts(Usage()), "text"} == set(WIRES)
 
 
 @pytest.mark.parametrize("case", [name for name in ALL if "err-" not in name and "unary" not in name])
 def test_usage_of_a_recording_is_told_in_every_dialect(case: str) -> None:
-    """The caches' share and reasoning, too, where the dialect has names for them."""
+    """What the provider counted: the caches' share and reasoning, too, where the dialect has names for them."""
     path = ALL[case]
     expected = json.loads((path / "expected.json").read_text(encoding="utf-8"))["usage_normalised"]
     try:
@@ -262,17 +321,19 @@ def test_usage_of_a_recording_is_told_in_every_dialect(case: str) -> None:
         return
     if not expected or expected["input"] is None:
         return
-    read, written, hit, thought = (expected[name] or 0 for name in ("input", "output", "cached_input", "reasoning"))
-    for wire in ("line", "data-stream"):
-        assert told_by(wire, events) == {"promptTokens": read, "completionTokens": written}
-    told = told_by("openai", events)
-    assert (told["prompt_tokens"], told["completion_tokens"], told["total_tokens"]) == (read, written, read + written)
-    assert told.get("prompt_tokens_details", {}).get("cached_tokens", 0) == hit
-    if expected["reasoning"] is not None:
-        assert told.get("completion_tokens_details", {}).get("reasoning_tokens", 0) == thought
-    told = told_by("ui-message-stream", events)
-    assert (told["inputTokens"], told["outputTokens"], told["totalTokens"]) == (read, written, read + written)
-    assert told.get("cachedInputTokens", 0) == hit
+    end = events[-1]
+    assert isinstance(end, Finish)
+    usage = end.usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.cached_tokens) == (
+        expected["input"],
+        expected["output"] or 0,
+        expected["cached_input"] or 0,
+    )
+    assert expected["reasoning"] in (None, usage.reasoning_tokens)
+    for wire, told in counts(usage).items():
+        found = told_by(wire, events)
+        assert {name: value for name, value in found.items() if name not in ("model", "provider") and value is not None} == told, wire
 
 
 STREAMED = [name for name in ALL if "err-" not in name and "unary" not in name]

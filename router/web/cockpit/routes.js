@@ -4,7 +4,7 @@ import { html } from "../core/dom.js";
 import { adminKey } from "../core/api.js";
 import { money, time } from "../core/record.js";
 import { words } from "../core/words.js";
-import { acting, config, hour, place, targets } from "./state.js";
+import { acting, budgets, config, hour, place, targets } from "./state.js";
 
 /** @typedef {import("./state.js").Entry} Entry */
 
@@ -14,6 +14,7 @@ export function Routes() {
   return html`<section aria-labelledby="routes"><h2 id="routes">${words.routes}</h2>
     ${Object.entries(live.declared.routes).map(([name, route]) => html`<article class="way" key=${name} aria-label=${name}>
       <h3>${name}${route.aliases.length > 0 && html` <small>${route.aliases.join(", ")}</small>`}</h3>
+      ${budgets.value.filter((one) => one.used !== null && (one.routes === null || one.routes.includes(name))).map((one) => html`<p class="hint">${words.budget(one.most, one.limit, one.caller, one.used ?? 0)}</p>`)}
       <ol class="pools">${route.targets.map((pool) => html`<li><ul class="pool">${pool.map((entry) => html`<${Card} entry=${entry} />`)}</ul></li>`)}</ol>
     </article>`)}
   </section>`;

@@ -13,6 +13,7 @@ import { words } from "../core/words.js";
  * @typedef {string | {use?: string, when?: unknown, weight?: number}} Entry
  * @typedef {{targets: Entry[][], tools: unknown[], aliases: string[]}} Route
  * @typedef {{digest: string, skipped: {[name: string]: string}, declared: {routes: {[name: string]: Route}}}} Live
+ * @typedef {{routes: string[] | null, caller: string | null, per: string, limit: string, most: string, used: number | null}} Budget
  * @typedef {{files: boolean, digest: string | null, live: string, previous: string | null, changes: string[], complaints: {text: string}[]}} Edit
  * @typedef {{name: string, faults: string[], tried: string[], seconds: number}} Drilled
  */
@@ -24,6 +25,7 @@ const MAX_REQUESTS = 100;
 export const config = signal(/** @type {Live | null} */ (null));
 export const targets = signal(/** @type {Target[]} */ ([]));
 export const hour = signal(/** @type {Hour | null} */ (null));
+export const budgets = signal(/** @type {Budget[]} */ ([]));
 export const requests = signal(/** @type {RequestRecord[]} */ ([]));
 export const edit = signal(/** @type {Edit | null} */ (null));
 export const drills = signal(/** @type {Drilled[] | null} */ (null));
@@ -44,16 +46,18 @@ const got = async (path) => await (await operate(path)).json();
 /** Ask for everything once. */
 export async function look() {
   try {
-    const [known, stands, past, asked] = await Promise.all([
+    const [known, stands, past, spent, asked] = await Promise.all([
       got("admin/config"),
       got("admin/targets"),
       got("admin/hour"),
+      got("admin/budgets"),
       got(`admin/requests?last=${MAX_REQUESTS}&running=true`),
     ]);
     batch(() => {
       config.value = known.live;
       targets.value = stands.targets;
       hour.value = past;
+      budgets.value = spent.budgets;
       requests.value = asked.requests;
       trouble.value = "";
       locked.value = false;
@@ -66,6 +70,7 @@ export async function look() {
       locked.value = true;
       config.value = hour.value = edit.value = opened.value = null; // with another key, nothing of what the first one showed
       targets.value = [];
+      budgets.value = [];
       requests.value = [];
     });
   }

@@ -1,0 +1,58 @@
+"""The body of a response that LiteLLM reads: its pieces, and the rest of it, which is read beside the answer."""
+
+import asyncio
+from typing import Any
+
+from router.targets.http import read_late
+from router.targets.retold import Retold
+from router.targets.speech import Speech
+from router.targets.unpacking import Unpacker, UnreadableBody
+
+
+class RetoldBody:
+    """The unpacked pieces of a response's body."""
+
+    def __init__(self, stream: Any, packed: Unpacker | None, heard: Speech, httpx: Any) -> None:
+        self._stream = stream
+        self._pieces = aiter(stream)
+        self._packed = packed
+        self._heard = heard
+        self._httpx = httpx
+        self._reading: asyncio.Task[bytes] | None = None
+
+    async def read(self) -> bytes:
+        """Return the next piece, nothing at the end of the body. A failure after the finish reason is an end."""
+        try:
+            while piece := await anext(self._pieces, b""):
+                if made := self._packed.feed(piece) if self._packed else piece:
+                    return made
+        except UnreadableBody:
+            if not self._heard.finished:
+                raise self._httpx.ReadError("garbled") from None
+        except self._httpx.HTTPError:
+            if not self._heard.finished:
+                raise
+        return b""
+
+    async def beside(self) -> bytes:
+        """Return the next piece. A caller that waits no longer leaves the reading as it is, for the next one."""
+        self._reading = self._reading or asyncio.create_task(self.read())
+        piece = await asyncio.shield(self._reading)
+        self._reading = None
+        return piece
+
+    async def close(self) -> None:
+        """Stop reading, and close the response."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        await self._pieces.aclose()
+        await self._stream.aclose()
+
+
+async def count_late(body: RetoldBody, retold: Retold) -> None:
+    """Read on for the token count of an answer that has ended without it, and close the response."""
+    try:
+        await read_late(body.beside, retold.reader, retold.heard)
+    finally:
+        await body.close()

@@ -1,0 +1,208 @@
+"""Questions with audio: read in each dialect, sent in each lane's own form, and skipped by targets that do not listen to it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from router.chat import Ask, File, Message
+from router.config.declaration import TargetConfig
+from router.config.facts import FactsConfig
+from router.config.values import Name, Secret
+from router.errors import TargetRefused
+from router.targets import Connections, facts_of, open_target
+from tests.conftest import Workspace, routes, serving
+from tests.intake.test_files_asked import HI, PICTURE, models, shown, target, tried
+from tests.support.provider import Provider, Reply, provider, text
+from tests.targets.test_proxy import GEMINI, RESPONDED
+
+WAV, MP3 = "data:audio/wav;base64,UklGRg==", "data:audio/mpeg;base64,SUQz"
+HEARD = (Reply(text("A dog.")),)
+INPUT = {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}}
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat completions": ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "text", "text": "Listen:"}, INPUT]}]}),
+    "Responses": ("/v1/responses", {"input": [{"role": "user", "content": [{"type": "input_text", "text": "Listen:"}, INPUT]}]}),
+    "AI SDK 5": (
+        "/api/chat?protocol=ui-message-stream",
+        {
+            "messages": [
+                {"role": "user", "parts": [{"type": "text", "text": "Listen:"}, {"type": "file", "mediaType": "audio/mp3", "url": MP3}]}
+            ]
+        },
+    ),
+    "AI SDK 4": (
+        "/api/chat?protocol=data-stream",
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": "Listen:",
+                    "experimental_attachments": [{"contentType": "audio/mpeg", "name": "a.mp3", "url": MP3}],
+                }
+            ]
+        },
+    ),
+    "AG-UI": (
+        "/api/agui/chat-model",
+        {
+            "threadId": "t",
+            "runId": "r",
+            "tools": [],
+            "context": [],
+            "messages": [
+                {
+                    "id": "m",
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": "Listen:"},
+                        {"type": "audio", "source": {"type": "data", "value": "SUQz", "mimeType": "audio/mpeg"}},
+                    ],
+                }
+            ],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", ASKED)
+async def test_audio_is_read_in_each_dialect(workspace: Workspace, dialect: str) -> None:
+    """It is sent to a target that listens to it; one that is known not to is passed over."""
+    path, body = ASKED[dialect]
+    async with models(HI, HEARD) as (deaf, hearing):
+        listed = target("deaf", deaf, "audio: false, images: true") + target("hearing", hearing, "audio: true")
+        workspace.write("routes.yaml", routes(listed, "targets: [deaf, hearing]"))
+        async with serving(workspace.build()) as client:
+            answer = await client.post(path, **{"model": "chat-model", "stream": False, **body})
+            assert (answer.status, tried(answer.headers)) == (200, ["deaf skipped_audio", "hearing ok"])
+        assert deaf.requests == []
+        assert hearing.requests[0]["messages"][-1]["content"] == [{"type": "text", "text": "Listen:"}, INPUT]
+
+
+@pytest.mark.parametrize(
+    ("facts", "urls", "said"),
+    [
+        (("audio: false", "audio: false"), (MP3,), "No model of this route listens to audio."),
+        (("audio: false, images: false",) * 2, (MP3, PICTURE), "No model of this route reads images or audio."),
+        (("audio: true, images: false", "audio: false, images: true"), (MP3, PICTURE), "reads all of these kinds of files."),
+    ],
+)
+async def test_audio_that_no_target_listens_to_is_refused_in_plain_words(
+    workspace: Workspace, facts: tuple[str, str], urls: tuple[str, ...], said: str
+) -> None:
+    """400 with which files they are; no model is asked, and no script behind them."""
+    async with models(HI, HI) as (one, other):
+        listed = target("one", one, facts[0]) + target("other", other, facts[1])
+        workspace.write("routes.yaml", routes(listed + "demo: {script: demo}", "targets: [one, other, demo]"))
+        async with serving(workspace.build()) as client:
+            answer = await client.post("/api/chat?protocol=line", **shown(*urls))
+            assert (answer.status, answer.json["code"], said in answer.json["error"]) == (400, "unread_file", True)
+        assert one.requests + other.requests == []
+
+
+REFUSALS = (
+    (400, "content blocks are expected to be either text or image_url type"),
+    (500, "audio input is not supported - hint: if this is unexpected, you may need to provide the mmproj"),
+)
+
+
+@pytest.mark.parametrize(("status", "words"), REFUSALS)
+async def test_refused_audio_teaches_that_the_model_listens_to_none(workspace: Workspace, status: int, words: str) -> None:
+    """The next question with audio goes past it, and its breaker stays closed."""
+    refuses = Reply(status=status, body=json.dumps({"error": {"message": words, "code": status}}).encode())
+    async with models((refuses, *HI), HEARD) as (unknown, other):
+        workspace.write("routes.yaml", routes(target("unknown", unknown) + target("other", other), "targets: [unknown, other]"))
+        async with serving(workspace.build()) as client:
+            assert tried((await client.post(**shown(MP3))).headers) == [f"unknown status_{status}", "other ok"]
+            assert tried((await client.post(**shown(MP3))).headers) == ["unknown skipped_audio", "other ok"]
+            assert (await client.post(**shown())).headers["x-router-target"] == "unknown"
+
+
+async def test_format_that_is_no_name_is_refused_by_its_place(workspace: Workspace) -> None:
+    """Nothing of it is repeated."""
+    workspace.write("routes.yaml", routes("a: {script: demo}"))
+    odd = {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3;x"}}
+    async with serving(workspace.build()) as client:
+        answer = await client.post(model="chat-model", messages=[{"role": "user", "content": [odd]}])
+        assert (answer.status, "input_audio.format: the name of a format is needed" in answer.body.decode()) == (400, True)
+
+
+def asking(url: str) -> Ask:
+    """A question with audio."""
+    kind = url[5:].partition(";")[0] if url.startswith("data:") else "audio/mpeg"
+    return Ask(model="m", messages=(Message("user", ("Listen:", File(kind, url))),))
+
+
+async def sent(fake: Provider, model: str, url: str, **declared: Any) -> dict[str, Any]:
+    """What a lane sends of a question with this audio."""
+    base = fake.base.removesuffix("/v1") if model.startswith("gemini/") else fake.base
+    config = TargetConfig(model=Name(model), api_base=base, api_key=Secret("sk-a"), facts=FactsConfig(audio=True), **declared)
+    connections = Connections()
+    try:
+        async for _ in open_target("a", config, 60, connections).answer(asking(url)):
+            pass
+    finally:
+        await connections.close()
+    return fake.requests[-1]
+
+
+FORMS: dict[str, tuple[str, dict[str, Any], Reply, Any]] = {
+    "openai": ("openai/gpt-audio", {}, HI[0], {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}),
+    "openai, litellm": (
+        "openai/gpt-audio",
+        {"via": "litellm"},
+        HI[0],
+        {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+    ),
+    "mistral": ("mistral/voxtral-small-latest", {}, HI[0], {"type": "input_audio", "input_audio": "UklGRg=="}),
+    "gemini": ("gemini/gemini-2.5-flash", {}, GEMINI, {"inlineData": {"mimeType": "audio/wav", "data": "UklGRg=="}}),
+}
+
+
+@pytest.mark.parametrize("lane", FORMS)
+async def test_audio_is_sent_in_the_form_of_the_lane(lane: str) -> None:
+    """With its format as OpenAI's API wants it, without at Mistral, as inline data at Google."""
+    model, declared, reply, form = FORMS[lane]
+    async with provider(reply) as fake:
+        body = await sent(fake, model, "data:audio/x-wav;base64,UklGRg==", **declared)
+    parts = body["contents"][-1]["parts"] if "contents" in body else body["messages"][-1]["content"]
+    assert parts[-1] == form
+
+
+async def test_audio_is_sent_through_litellm_to_gemini() -> None:
+    """As inline data under a type that Google takes."""
+    async with provider(GEMINI) as fake:
+        body = await sent(fake, "gemini/gemini-2.5-flash", MP3, via="litellm")
+    data = body["contents"][-1]["parts"][-1]["inline_data"]
+    assert (data["data"], data["mime_type"]) in [("SUQz", "audio/mp3"), ("SUQz", "audio/mpeg")]
+
+
+async def test_audio_is_sent_through_the_responses_api() -> None:
+    """Where the operator says that the model listens to it."""
+    async with provider(RESPONDED) as fake:
+        body = await sent(fake, "openai/o3-pro", WAV)
+    assert body["input"][-1]["content"][-1] == {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+
+
+async def test_address_of_audio_goes_to_google_alone() -> None:
+    """OpenAI's API takes the audio itself."""
+    async with provider(GEMINI) as fake:
+        body = await sent(fake, "gemini/gemini-2.5-flash", "https://files.test/a.mp3", fetch_files=True)
+        assert body["contents"][-1]["parts"][-1] == {"fileData": {"mimeType": "audio/mpeg", "fileUri": "https://files.test/a.mp3"}}
+        with pytest.raises(TargetRefused) as caught:
+            await sent(fake, "openai/gpt-audio", "https://files.test/a.mp3", fetch_files=True)
+        assert caught.value.outcome == "file_address"
+
+
+def audio_of(model: str, **declared: Any) -> bool | None:
+    """What is known of a model and audio."""
+    return facts_of(TargetConfig(model=Name(model), api_key=Secret("k"), **declared)).audio
+
+
+def test_audio_is_known_from_the_table_and_overridden_by_the_operator() -> None:
+    """Providers of which the table names every model that listens; no Claude does; of others nothing is known."""
+    known = ["gemini/gemini-2.5-flash", "openai/gpt-audio", "mistral/voxtral-small-latest"]
+    assert [audio_of(one) for one in known] == [True] * 3
+    deaf = ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "anthropic/claude-nothing-9", "azure/gpt-4o"]
+    assert [audio_of(one) for one in deaf] == [False] * 4
+    assert [audio_of("openrouter/google/gemini-2.5-flash"), audio_of("openai/own", api_base="http://localhost:1/v1")] == [None, None]
+    assert audio_of("openai/gpt-4o", facts=FactsConfig(audio=True)) is True

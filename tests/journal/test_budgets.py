@@ -1,0 +1,79 @@
+"""Used shares of budgets, for operators: on the admin pages and in `router show --live`."""
+
+import asyncio
+
+import pytest
+
+from router.__main__ import main
+from router.journal.budgets import Budget, fullest
+from tests.conftest import Client, Workspace, routes, serving
+from tests.failover.test_when import TWO, asked, conditional, keyed, priced
+from tests.support.provider import Reply, provider, text
+
+
+async def test_show_says_how_much_of_each_budget_is_used(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the running server: the route's limit and those of the callers that may ask it, beside the condition that looks at them."""
+    headers, server = keyed("alice", "bob", more=", limit: {tokens: 20/day}")
+    async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
+        limit = "\n    limit: {spend: 20USD/day}"
+        workspace.write("routes.yaml", conditional("budget_used: 80%", limit, server, priced(best, cheap)))
+        async with serving(workspace.build()) as client:
+            assert await asked(client, headers["alice"]) == "best"
+            shown = await budgets_shown(client, capsys)
+            assert shown == ["spend 20USD/day of all callers: 15% used", "tokens 20/day of the caller alice: 70% used", *shown[2:]]
+            assert shown[2:] == ["tokens 20/day of the caller bob: 0% used"]
+            assert await asked(client, headers["alice"]) == "best"
+            shown = await budgets_shown(client, capsys)
+            assert shown[:2] == ["spend 20USD/day of all callers: 30% used", "tokens 20/day of the caller alice: 140% used"]
+            (first, *_) = (await client.get("/admin/budgets")).json["budgets"]
+            known = {"routes": ["chat-model"], "caller": None, "per": "route", "limit": "spend", "most": "20USD/day"}
+            assert first == {**known, "used": pytest.approx(0.3, abs=0.01)}
+
+
+async def budgets_shown(client: Client, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines of `router show --live` about budgets."""
+    assert await asyncio.to_thread(main, ["show", "--live", client.base, "chat-model"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("  budgets"))
+    return [line[13:] for line in lines[first : lines.index("  targets, in order: the first that starts to speak answers")]]
+
+
+USERS = keyed("ci", more=", user: {header: x-user}")[1]
+
+
+@pytest.mark.parametrize(
+    ("limit", "server", "said"),
+    [
+        ("{tokens: 20/day, per: user}", USERS, "tokens 20/day: counted for each end user by itself"),
+        ("{tokens: 20/day, per: ip}", "server: {auth: none, proxies: []}\n", "tokens 20/day: counted for each address by itself"),
+        ("{spend: 5USD/hour, per: key}", USERS, "spend 5USD/hour of the caller ci: 0% used"),
+        ("{spend: 5USD/hour, requests: 2/day}", "", "spend 5USD/hour of all callers: 0% used"),
+    ],
+)
+async def test_budget_is_shown_with_its_subject(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], limit: str, server: str, said: str
+) -> None:
+    """A limit whose subjects have no names here is listed without a share."""
+    workspace.write("routes.yaml", routes(TWO, f"targets: [cheap, best]\n    limit: {limit}", server))
+    async with serving(workspace.build()) as client:
+        assert await budgets_shown(client, capsys) == [said]
+
+
+async def test_limit_of_another_callers_routes_is_not_shown(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The limit of a key counts the questions to the routes that it may ask."""
+    server = keyed("ci", more=", routes: [other], limit: {tokens: 20/day}")[1]
+    limited = "targets: [best]\n    limit: {tokens: 50/day}"
+    workspace.write("routes.yaml", routes(TWO, limited, "  other: {pipeline: chat, targets: [best]}\n" + server))
+    async with serving(workspace.build()) as client:
+        assert await budgets_shown(client, capsys) == ["tokens 50/day of all callers: 0% used"]
+        assert [one["caller"] for one in (await client.get("/admin/budgets")).json["budgets"]] == [None, "ci"]
+
+
+def test_share_of_several_workers_is_the_largest() -> None:
+    """Each counts by itself, and refuses by its own count."""
+
+    def budget(limit: str, used: float | None) -> Budget:
+        return Budget(routes=["a"], caller=None, per="route", limit=limit, most="5USD/day", used=used)
+
+    reports = [[budget("spend", 0.2), budget("tokens", None)], [budget("spend", 0.7), budget("tokens", None)], [budget("spend", 0.1)]]
+    assert fullest(reports) == [budget("spend", 0.7), budget("tokens", None)]
