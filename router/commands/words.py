@@ -9,7 +9,7 @@ from typing import Any, cast
 from router.chat import JsonObject, Params
 from router.config import production
 from router.config.server import Auth, Server
-from router.description import describe, listing, table
+from router.description import listing, pipelines_of, table
 from router.errors import Complaint
 from router.generation import Generation
 from router.targets import NEEDS, emulated, fit
@@ -67,7 +67,7 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
     For example: `claude-sonnet-5 takes no temperature; the title pipeline's is left out`.
     """
     found: dict[str, list[str]] = {}
-    pipelines = describe(generation.declaration).pipelines
+    pipelines = pipelines_of(generation.declaration)
     for name, route in generation.routes.items():
         if route.declared.kind != "chat":
             continue

@@ -116,6 +116,7 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     if lane == "litellm":
         litellm_providers.check_model(declared.model)
     facts, learned = facts_of(declared), learned or Learned()
+    known = facts
     provider = declared.model.partition("/")[0]
     if facts.source == "unknown" and (provider in PREFILL or (provider == "openai" and declared.api_base is not None)):
         facts = replace(facts, prefill=declared.facts is None or declared.facts.prefill is not False)
@@ -124,11 +125,11 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     connections = connections.over(declared.egress)
     match lane:
         case "openai":
-            answer, warm = openai.answer(name, declared, connect, connections, learned), None
+            answer, warm = openai.answer(name, declared, connect, connections, learned, known), None
         case "anthropic":
-            answer, warm = anthropic.answer(name, declared, connect, connections, learned), None
+            answer, warm = anthropic.answer(name, declared, connect, connections, learned, known), None
         case "gemini":
-            answer, warm = gemini.answer(name, declared, connect, connections, learned), None
+            answer, warm = gemini.answer(name, declared, connect, connections, learned, known), None
         case _:
             if declared.fetch_files:
                 raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")

@@ -155,20 +155,28 @@ def facts_of(declared: TargetConfig) -> Facts:
     source: Literal["itself", "family", "unknown"] = "itself" if found else "family"
     found = found or next((near for one in _names(model) if (near := nearest(one))), None)
     entry = known[found] if found else ModelRow()
-    made = _listed(Facts(model=found or "", source=source if found else "unknown"), entry)
+    made = _listed(found or "", source if found else "unknown", entry)
     if source == "family" and found and set(parsed(found).words) != set(parsed(model).words):
         made = replace(made, window=None, max_output=None, price=None)  # another size: it behaves alike, and costs what it costs
     served = PROVIDERS.get(provider, ELSEWHERE)
     own = provider == "openai" and declared.api_base is not None
     if not own:  # behind `openai/` at another address anything may stand
-        made = replace(made, takes=served.takes, tiers=served.tiers, carries=served.carries)
-        made = replace(made, schemas=made.schemas if served.schemas is None else served.schemas, json_mode=served.json_mode)
+        schemas = made.schemas if served.schemas is None else served.schemas
+        made = replace(made, takes=served.takes, tiers=served.tiers, carries=served.carries, schemas=schemas, json_mode=served.json_mode)
     if source == "family":  # a newer model may read what its sibling does not
         made = replace(made, images=made.images or None, documents=made.documents or None)
     made = RULES.get(provider, _unruled)(made, parsed(model), entry, declared)
-    if provider in PROVIDERS:
-        made = replace(made, refuses=made.refuses | served.lacks, stream_options=served.counts)
-    made = replace(made, session_key=_session_key(made, declared), marks_from=_marks_from(entry, declared))
+    theirs = provider in PROVIDERS
+    made = replace(
+        made,
+        refuses=made.refuses | served.lacks if theirs else made.refuses,
+        stream_options=served.counts if theirs else made.stream_options,
+        session_key=_session_key(made, declared),
+        marks_from=_marks_from(entry, declared),
+        window=declared.context_window or made.window,
+        price=declared.price or made.price,
+        responses="always" if "/responses/" in str(declared.model) else made.responses,
+    )
     return _declared(made, declared)
 
 
@@ -233,13 +241,14 @@ def _names(model: str) -> tuple[str, ...]:
     return (model, f"{other}/{name}") if other else (model,)
 
 
-def _listed(made: Facts, entry: ModelRow) -> Facts:
-    """Return the facts that the table states."""
+def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: ModelRow) -> Facts:
+    """Return the facts that the table states of a model."""
     levels = entry.reasoning_effort_levels
     efforts = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
     default = entry.default_reasoning_effort
-    return replace(
-        made,
+    return Facts(
+        model=model,
+        source=source,
         refuses=SAMPLING if entry.supports_sampling_params is False else frozenset[str](),
         efforts=efforts,
         default_effort=default if default in EFFORTS else "",
@@ -520,12 +529,6 @@ RULES: dict[str, Rule] = {
 
 def _declared(made: Facts, declared: TargetConfig) -> Facts:
     """Override facts with the operator's declaration."""
-    made = replace(
-        made,
-        window=declared.context_window or made.window,
-        price=declared.price or made.price,
-        responses="always" if "/responses/" in str(declared.model) else made.responses,
-    )
     stated = declared.facts
     if stated is None:
         return made

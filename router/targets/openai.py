@@ -99,13 +99,15 @@ def serves(declared: TargetConfig) -> bool:
     return declared.via is None and str(declared.model).partition("/")[0] in PROVIDERS
 
 
-def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
-    """Return a declared target as an Answer. `connect`: seconds a connection may take. Misfit if its address or key is missing."""
+def answer(
+    name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None, facts: Facts | None = None
+) -> Answer:
+    """Return a declared target as an Answer. `connect`: seconds a connection may take; `facts`: its own, if known. Misfit if its address or key is missing."""
     prefix, _, model = str(declared.model).partition("/")
     model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
     provider = PROVIDERS[prefix]
     url, headers = reached(declared, COMPLETIONS)
-    facts, learned = facts_of(declared), learned or Learned()
+    facts, learned = facts or facts_of(declared), learned or Learned()
     options = options_of(declared, *APIS[facts.responses])
     headers = options.beside(headers)
     endpoint = connections.endpoint(url, headers, connect)
