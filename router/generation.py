@@ -293,6 +293,7 @@ class _Builder:
         self._warn_of_cold_prompts()
         self._askable: dict[str, AskableRoute] = {}
         """Route, and alias → what a tool that asks it needs; known in full once all routes are made."""
+        self._skipped = frozenset(map(str, declaration.skipped))
         self._chance = ground.chance()  # one for all routes: each takes 2.5 KB
         self._targets: dict[tuple[str, float, bool], Target] = {}
         """(Name, seconds that a connection may take, true if its prompt caching is forced off) → the target."""
@@ -436,11 +437,10 @@ class _Builder:
         """Return the position of each target in a route: the models before it, and which of those are skipped."""
         posts: dict[str, Post] = {}
         before: list[str] = []
-        skipped = frozenset(map(str, self._declaration.skipped))
         for pool in route.pools:
             names = [named(one) for one in pool]
             for name in names:
-                posts.setdefault(str(name), Post(tuple(before), skipped.intersection(before)))
+                posts.setdefault(str(name), Post(tuple(before), self._skipped.intersection(before)))
             declared = self._declaration.routes.targets
             before += [str(name) for name in names if (one := declared.get(name)) is not None and one.script is None]  # type: ignore[call-overload]
         return posts

@@ -131,6 +131,8 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
             complaints.lack(node.place, node.unset + _to_set(node.unset))
         return _stand_in(shape) if node.unset else UNFIT  # malformed: complained of already
     match shape:
+        case Spelled() | Plain() | OneOf():  # most are
+            return _text(node, shape, complaints, what)
         case Either(options):
             return _either(node, options, complaints, what)
         case Record():
@@ -141,8 +143,6 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
             return _listing(node, item, complaints, what)
         case Anything():
             return _anything(node, complaints)
-        case Plain() | OneOf() | Spelled():
-            return _text(node, shape, complaints, what)
 
 
 def _to_set(unset: str) -> str:

@@ -125,11 +125,11 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     connections = connections.over(declared.egress)
     match lane:
         case "openai":
-            answer, warm = openai.answer(name, declared, connect, connections, learned, known), None
+            answer, warm = openai.answer(name, declared, connect, connections, learned, facts=known), None
         case "anthropic":
-            answer, warm = anthropic.answer(name, declared, connect, connections, learned, known), None
+            answer, warm = anthropic.answer(name, declared, connect, connections, learned, facts=known), None
         case "gemini":
-            answer, warm = gemini.answer(name, declared, connect, connections, learned, known), None
+            answer, warm = gemini.answer(name, declared, connect, connections, learned, facts=known), None
         case _:
             if declared.fetch_files:
                 raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")

@@ -155,9 +155,19 @@ def serves(declared: TargetConfig) -> bool:
 
 
 def answer(
-    name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None, facts: Facts | None = None
+    name: str,
+    declared: TargetConfig,
+    connect: float,
+    connections: Connections,
+    learned: Learned | None = None,
+    *,
+    facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer. `connect`: seconds a connection may take; `facts`: its own, if known. Misfit if its key is missing."""
+    """Return a declared target as an Answer. Misfit if its key is missing.
+
+    connect: seconds a connection may take
+    facts: its own, if they are known already
+    """
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
     headers = {"anthropic-version": VERSION, "anthropic-beta": INTERLEAVED}

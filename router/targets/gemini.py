@@ -58,9 +58,19 @@ def serves(declared: TargetConfig) -> bool:
 
 
 def answer(
-    name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None, facts: Facts | None = None
+    name: str,
+    declared: TargetConfig,
+    connect: float,
+    connections: Connections,
+    learned: Learned | None = None,
+    *,
+    facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer. `connect`: seconds a connection may take; `facts`: its own, if known. Misfit if its key is missing."""
+    """Return a declared target as an Answer. Misfit if its key is missing.
+
+    connect: seconds a connection may take
+    facts: its own, if they are known already
+    """
     prefix, _, model = str(declared.model).partition("/")
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("gemini/ needs a key: write `api_key: ${GEMINI_API_KEY}`", "model")
