@@ -256,13 +256,14 @@ def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: M
     """Return the facts that the table states of a model."""
     levels = entry.reasoning_effort_levels
     efforts = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
-    default: object = entry.default_reasoning_effort
+    default = entry.default_reasoning_effort
+    effort: Effort | Literal[""] = cast("Effort", default) if default in EFFORTS else ""
     return Facts(
         model=model,
         source=source,
         refuses=SAMPLING if entry.supports_sampling_params is False else frozenset[str](),
         efforts=efforts,
-        default_effort=cast("Effort", default) if default in EFFORTS else "",
+        default_effort=effort,
         forced_tools=entry.supports_forced_tool_use is not False,
         prefill=entry.supports_assistant_prefill is True,
         images=_flag(entry.supports_vision),
