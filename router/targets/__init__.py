@@ -23,6 +23,7 @@ from router.targets.learned import Learned
 from router.targets.providers import rules_of
 from router.targets.refusal import file_lesson
 from router.targets.structured import emulated
+from router.targets.table import forget_table
 from router.targets.verdict import verdict as refusal
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "emulated",
     "facts_of",
     "fit",
+    "forget_table",
     "lane_of",
     "open_target",
     "refusal",
