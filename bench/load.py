@@ -245,7 +245,7 @@ async def standing(job: Job) -> Found:
         stream.lags = lags
         stream.ask(request)
         streams.append(stream)
-        if index % 20 == 0:
+        if index % 10 == 0:
             await asyncio.sleep(0.01)
     async with asyncio.timeout(120):
         while not found.wrong and not all(stream.first for stream in streams):

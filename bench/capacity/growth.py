@@ -12,12 +12,11 @@ Points = Sequence[tuple[float, float]]
 def exponent(points: Points) -> float:
     """Return the exponent of the growth between the last two decades of a cause: 1 is linear, 2 quadratic.
 
-    The cost of the smallest cause is what everything costs, and is taken away: it would hide the growth. Least squares of the logarithms
+    The smallest cause and its cost are taken away: what everything costs would hide the growth. Least squares of the logarithms
     over the points whose cause is at least a hundredth of the largest.
     """
-    base = points[0][1]
-    largest = points[-1][0]
-    above = [(math.log(cause), math.log(cost - base)) for cause, cost in points[1:] if cost > base and cause >= largest / 100]
+    (first, base), largest = points[0], points[-1][0]
+    above = [(math.log(cause - first), math.log(cost - base)) for cause, cost in points[1:] if cost > base and cause >= largest / 100]
     if len(above) < 2:
         return 0.0
     mean_x, mean_y = sum(x for x, _ in above) / len(above), sum(y for _, y in above) / len(above)

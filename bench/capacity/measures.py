@@ -74,7 +74,7 @@ def configured(upstream: int, count: int = 1, route: str = "", server: str = "")
     targets = "".join(f"  t{index}: {{model: openai/m{index}/short, api_base: {address}, api_key: sk-bench}}\n" for index in range(count))
     routes = "".join(f"  r{index}: {{pipeline: chat, targets: [t{index}]{route}}}\n" for index in range(count))
     slow = f"  slow: {{model: openai/slow, api_base: {address}, api_key: sk-bench}}\n"
-    return f"targets:\n{targets}{slow}routes:\n{routes}  slow: {{pipeline: chat, targets: [slow]}}\n{server}"
+    return f"targets:\n{targets}{slow}routes:\n{routes}  slow: {{pipeline: chat, targets: [slow], timeout: {{connect: 60s, first_token: 60s, idle: 60s}}}}\n{server}"
 
 
 class Rig:

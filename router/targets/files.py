@@ -44,7 +44,11 @@ def without_addresses(name: str, answer: Answer) -> Answer:
 
 def has_address(ask: Ask) -> bool:
     """Return whether this question holds the address of a file."""
-    return any(isinstance(part, File) and part.remote for message in ask.messages for part in message.parts)
+    for message in ask.messages:
+        for part in message.parts:
+            if isinstance(part, File) and part.remote:
+                return True
+    return False
 
 
 async def _refused(name: str) -> Events:
