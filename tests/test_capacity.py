@@ -92,17 +92,13 @@ def loaded(workspace: Workspace, text: str) -> int:
     return sum(counts.totals)
 
 
-@pytest.mark.parametrize("warned", [False, True], ids=["well", "warned"])
-def test_load_takes_calls_in_proportion_to_routes(workspace: Workspace, *, warned: bool) -> None:
+@pytest.mark.parametrize(("warned", "most"), [(False, 1300), (True, 1550)], ids=["well", "warned"])
+def test_load_takes_calls_in_proportion_to_routes(workspace: Workspace, *, warned: bool, most: int) -> None:
     """Twice the routes take twice the calls, with or without a warning for each."""
     loaded(workspace, many(5))  # tables and records that are made once
     few, twice = loaded(workspace, many(50, warned=warned)), loaded(workspace, many(100, warned=warned))
     assert twice <= 2.1 * few
-    assert few / 50 < CALLS_OF_ROUTE
-
-
-CALLS_OF_ROUTE = 1_500
-"""Calls that a route and its target may take to be declared and built. They were 2,400."""
+    assert (twice - few) / 50 < most, "a route and its target took 1,204 calls, with a warning 1,459"
 
 
 def test_make_has_the_command() -> None:

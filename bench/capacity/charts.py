@@ -8,7 +8,7 @@ from html import escape
 from bench.capacity.growth import Points
 
 WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 150, 40, 48
+LEFT, RIGHT, TOP, BOTTOM = 64, 170, 44, 48
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#805ad5")
 DARK = ("#63b3ed", "#f6ad55", "#68d391", "#b794f4")
 """The colours of the lines on white and on black: each has a contrast of at least 4.5 to its ground."""
@@ -54,7 +54,7 @@ def drawn(chart: Chart) -> str:
         f'<text class="title" x="{LEFT}" y="20">{escape(chart.title)}</text>',
         *_grid(across, up),
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{escape(chart.cause)}</text>',
-        f'<text x="{LEFT - 8}" y="{TOP - 6}" text-anchor="start">{escape(chart.cost)}</text>',
+        f'<text x="{LEFT}" y="{TOP - 6}" text-anchor="start">{escape(chart.cost)}</text>',
         *_lines(chart.lines, across, up),
         "</svg>",
     ]
@@ -98,18 +98,15 @@ def _grid(across: _Axis, up: _Axis) -> Iterator[str]:
 
 
 def _lines(lines: Sequence[Line], across: _Axis, up: _Axis) -> Iterator[str]:
-    taken: list[float] = []
-    for index, line in enumerate(lines):
+    below = 0.0
+    for index, line in sorted(enumerate(lines), key=lambda one: -one[1].points[-1][1]):  # their names stand in the order of their ends
         places = [(across.at(cause), up.at(cost)) for cause, cost in line.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         yield f'<polyline class="line{index}" style="fill:none" stroke-width="2" points="{path}"/>'
         yield from (_mark(MARKS[index], x, y, index) for x, y in places)
-        label = places[-1][1] + 4
-        while any(abs(label - other) < 14 for other in taken):  # two names would lie on each other
-            label += 14
-        taken.append(label)
-        yield _mark(MARKS[index], WIDTH - RIGHT + 12, label - 4, index)
-        yield f'<text x="{WIDTH - RIGHT + 20}" y="{label:.1f}">{escape(line.name)}</text>'
+        label = below = max(places[-1][1] + 4, below + 14)  # two names would lie on each other
+        yield _mark(MARKS[index], WIDTH - RIGHT + 20, label - 4, index)
+        yield f'<text x="{WIDTH - RIGHT + 28}" y="{label:.1f}">{escape(line.name)}</text>'
 
 
 def _mark(kind: str, x: float, y: float, index: int) -> str:

@@ -102,7 +102,7 @@ def charts(results: Results) -> dict[str, Chart]:
             "Open streams",
             "streams",
             "µs of CPU, MB",
-            (line("CPU of a chunk", "streams", "chunk_us"), line("memory", "streams", "memory_mb")),
+            (line("CPU of a chunk, µs", "streams", "chunk_us"), line("memory, MB", "streams", "memory_mb")),
         ),
         "history": Chart("Length of a chat", "messages of 200 characters", "µs of CPU", (line("a question", "history", "question_us"),)),
         "routes": Chart(
@@ -116,9 +116,9 @@ def charts(results: Results) -> dict[str, Chart]:
             "routes",
             "MB, µs of CPU",
             (
-                line("at rest", "routes", "rest_mb"),
-                line("`router check`", "routes", "check_mb"),
-                line("a question", "routes", "question_us"),
+                line("at rest, MB", "routes", "rest_mb"),
+                line("router check, MB", "routes", "check_mb"),
+                line("a question, µs", "routes", "question_us"),
             ),
         ),
         "tools": Chart("Tools of a route", "tools", "µs of CPU", (line("a question", "tools", "question_us"),)),
@@ -126,19 +126,19 @@ def charts(results: Results) -> dict[str, Chart]:
             "Answers of 16 KiB in a cache of 16 MiB",
             "answers put into it",
             "MB, µs of CPU",
-            (line("memory", "cached", "held_mb"), line("one more", "cached", "put_us")),
+            (line("memory, MB", "cached", "held_mb"), line("one more, µs", "cached", "put_us")),
         ),
         "pages": Chart(
             "Targets on the pages",
             "targets",
             "ms of CPU",
-            (line("longest turn", "pages", "page_ms"), line("dearest page", "pages", "all_ms")),
+            (line("longest turn", "pages", "page_ms"), line("most expensive page", "pages", "all_ms")),
         ),
         "workers": Chart(
             "Workers",
             "workers",
             "MB, µs of CPU",
-            (line("memory at rest", "workers", "rest_mb"), line("a question", "workers", "question_us")),
+            (line("at rest, MB", "workers", "rest_mb"), line("a question, µs", "workers", "question_us")),
         ),
     }
     if results["replicas"]:
@@ -147,8 +147,8 @@ def charts(results: Results) -> dict[str, Chart]:
             "replicas",
             "commands, KB",
             (
-                line("commands each", "replicas", "commands"),
-                line("KB each", "replicas", "request_kb"),
+                line("commands of a request", "replicas", "commands"),
+                line("KB of a request", "replicas", "request_kb"),
                 line("idle, commands/s", "replicas", "idle_commands_s"),
                 line("idle, KB/s", "replicas", "idle_kb_s"),
             ),
@@ -178,7 +178,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "workers": {"at": "workers", "rest_mb": "memory at rest, MB", "question_us": "a question, µs"},
     "tools": {"at": "tools", "question_us": "a question, µs"},
     "cached": {"at": "answers put", "held_mb": "memory, MB", "put_us": "one more, µs"},
-    "pages": {"at": "targets", "page_ms": "longest turn of the loop, ms", "all_ms": "dearest page, ms"},
+    "pages": {"at": "targets", "page_ms": "longest turn of the loop, ms", "all_ms": "most expensive page, ms of CPU"},
 }
 
 
