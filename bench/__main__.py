@@ -188,7 +188,13 @@ def written(numbers: Numbers, skipped: dict[str, str], late: Sequence[float], se
         f"The subjects' core was this late in each round (p99, ms): {late_of}. On a machine of one's own it is 1 or 2 beside busy subjects."
     )
     lines = ["# Pointsman beside its peers", "", about + ".", load, "", *report.table(numbers), "", *report.legend(numbers), ""]
-    lines += ["`~`: the rounds lay more than a quarter apart. The machine was too noisy to tell.", "", *report.goals(numbers), ""]
+    lines += [
+        "`~`: the rounds lay more than a quarter apart. The machine was too noisy to tell.",
+        "",
+        *report.yardstick(numbers),
+        *report.goals(numbers),
+        "",
+    ]
     lines += [f"Skipped: {name}: {why}" for name, why in skipped.items()]
     return "\n".join(lines) + "\n"
 
