@@ -255,9 +255,9 @@ def _names(model: str) -> tuple[str, ...]:
 def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: ModelRow) -> Facts:
     """Return the facts that the table states of a model."""
     levels = entry.reasoning_effort_levels
-    efforts = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
+    efforts: tuple[Effort, ...] = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
     default = entry.default_reasoning_effort
-    effort: Effort | Literal[""] = cast("Effort", default) if default in EFFORTS else ""
+    effort: Effort | Literal[""] = default if default in EFFORTS else ""
     return Facts(
         model=model,
         source=source,

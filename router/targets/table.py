@@ -123,7 +123,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Maker(msgspec.Struct, frozen=True):
-    """What is read of every row: whose model it is, and what for."""
+    """The fields that are read of every row: the maker and the purpose of the model."""
 
     litellm_provider: Any = None
     mode: Any = None
@@ -131,7 +131,7 @@ class _Maker(msgspec.Struct, frozen=True):
     provider = ModelRow.provider
 
 
-class Table(Mapping[str, ModelRow]):
+class ModelTable(Mapping[str, ModelRow]):
     """The rows by provider/model, and by the table's own names. Each is decoded when it is looked up: few of thousands are."""
 
     def __init__(self, rows: Mapping[str, msgspec.Raw], makers: Mapping[str, _Maker]) -> None:
@@ -153,22 +153,22 @@ class Table(Mapping[str, ModelRow]):
 
 
 @cache
-def entries() -> Table:
+def entries() -> ModelTable:
     """provider/model → its entry; also by the table's own name. Empty where LiteLLM is not installed. Blocks when it is first read."""
     found = importlib.util.find_spec("litellm")
     if found is None or found.origin is None:
-        return Table({}, {})
+        return ModelTable({}, {})
     try:
         data = (Path(found.origin).parent / TABLE).read_bytes()
         rows = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
         makers = msgspec.json.decode(data, type=dict[str, _Maker])
     except (OSError, msgspec.DecodeError):
-        return Table({}, {})
+        return ModelTable({}, {})
     for name, row in list(rows.items()):
         maker = makers[name]
         if not name.startswith(f"{maker.provider}/") and (full := f"{maker.provider}/{name}") not in rows:
             rows[full], makers[full] = row, maker
-    return Table(rows, makers)
+    return ModelTable(rows, makers)
 
 
 def forget_table() -> None:
