@@ -148,6 +148,10 @@ CALLS ?=
 calls: .venv-dev/.done  ## the calls of each unit of work, by caller and callee, counted; CALLS=paced|recorded|burst|short
 	.venv-dev/bin/python -m bench.calls $(CALLS)
 
+CAPACITY ?=
+capacity: .venv-dev/.done  ## docs/capacity.md: its measures, charts and tables; eight minutes. CAPACITY='--only streams' for one measure
+	.venv-dev/bin/python -m bench.capacity $(CAPACITY)
+
 profile: .venv-dev/.done bench/.peers/py-spy/.done ## where the time goes; BENCH=burst|nons|paced
 	.venv-dev/bin/python -m bench.profile $(BENCH)
 

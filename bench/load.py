@@ -3,6 +3,7 @@
 {"job": "closed", "port": 1, "request": "POST …", "clients": 16, "seconds": 1.5, "least": 24, "pids": [7]}
 {"job": "paced", "port": 1, "request": "POST …", "streams": 100, "pids": [7]}
 {"job": "held open", …}                      as paced: what the memory is while they are open
+{"job": "standing", "port": 1, "request": "POST …", "streams": 4000, "pids": [7]}   streams without end, closed once they were measured
 {"job": "once", "port": 1, "request": "…"}   one answer, whole
 """
 
@@ -226,6 +227,40 @@ async def paced(job: Job) -> Found:
     return found
 
 
+async def standing(job: Job) -> Found:
+    """Streams opened and left open: measured once each of them has had a word, for as long as `seconds`, then closed."""
+    loop = asyncio.get_running_loop()
+    request = job.request.encode()
+    found = Found()
+    lags: list[float] = []
+    memory = machine.rss(job.pids)
+    streams: list[Timed] = []
+
+    def ended(one: Asking) -> None:
+        if one.wrong != "over":
+            found.wrong = one.wrong or "a stream ended"
+
+    for index in range(job.streams):
+        _, stream = await loop.create_connection(lambda: Timed(ended), "127.0.0.1", job.port)
+        stream.lags = lags
+        stream.ask(request)
+        streams.append(stream)
+        if index % 10 == 0:
+            await asyncio.sleep(0.01)
+    async with asyncio.timeout(120):
+        while not found.wrong and not all(stream.first for stream in streams):
+            await asyncio.sleep(0.1)
+    lags.clear()
+    began, used = time.monotonic(), machine.cpu(job.pids)
+    await asyncio.sleep(job.seconds)
+    found.count, found.seconds, found.cpu = len(lags), time.monotonic() - began, machine.cpu(job.pids) - used
+    found.memory = machine.rss(job.pids) - memory
+    for stream in streams:
+        stream.wrong = "over"
+        stream.transport.abort()
+    return found
+
+
 async def once(job: Job) -> Found:
     """One answer, whole: to see that it is one."""
     over = asyncio.Event()
@@ -238,7 +273,7 @@ async def once(job: Job) -> Found:
     return found
 
 
-JOBS = {"closed": closed, "paced": paced, "held open": paced, "once": once}
+JOBS = {"closed": closed, "paced": paced, "held open": paced, "standing": standing, "once": once}
 
 
 async def work() -> None:

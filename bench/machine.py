@@ -61,6 +61,15 @@ def cpu(pids: list[int]) -> float:
     return used / 1e9
 
 
+def cpu_of_ended(pids: list[int]) -> float:
+    """Seconds of CPU that these processes have used, threads that have ended included: in hundredths, which `cpu` does not count."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def rss(pids: list[int]) -> float:
     """Megabytes of memory that these processes hold."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) * PAGE / 1e6

@@ -80,6 +80,10 @@ class Provider(asyncio.Protocol):
             case "paced":
                 self.transport.write(wire.HEAD)
                 self.pace(time.monotonic() + random.random() * wire.INTERVAL, wire.PACED, voice)
+            case "slow":
+                self.transport.write(wire.HEAD)
+                due = time.monotonic() + random.random() * wire.SLOW_INTERVAL
+                self.pace(due, wire.SLOW, voice, wire.SLOW_INTERVAL)
             case "first" | "quiet":
                 self.transport.write(wire.HEAD + said[0])
                 later = 0.005 if model == "first" else wire.QUIET
@@ -87,7 +91,7 @@ class Provider(asyncio.Protocol):
             case _:
                 self.transport.write(b"".join((wire.HEAD, *said, voice.tail)))
 
-    def pace(self, due: float, left: int, voice: Voice) -> None:
+    def pace(self, due: float, left: int, voice: Voice, interval: float = wire.INTERVAL) -> None:
         """The next chunk of a paced answer, and when the one after it is due."""
         if self.transport.is_closing():
             return
@@ -95,8 +99,8 @@ class Provider(asyncio.Protocol):
             self.write(voice.tail)
             return
         self.write(voice.timed(time.monotonic()))
-        due += wire.INTERVAL
-        self.loop.call_later(max(0.0, due - time.monotonic()), self.pace, due, left - 1, voice)
+        due += interval
+        self.loop.call_later(max(0.0, due - time.monotonic()), self.pace, due, left - 1, voice, interval)
 
     def write(self, data: bytes) -> None:
         """Say it, if somebody is still there."""

@@ -122,6 +122,22 @@ def goals(numbers: Numbers) -> list[str]:
     return lines
 
 
+YARDSTICK, UNEVEN = "relay", 0.15
+"""The subject that all others are compared with, and how far apart its rounds may lie, against the least of them."""
+
+
+def yardstick(numbers: Numbers) -> list[str]:
+    """Return the rounds of the yardstick by CPU. Where they lie too far apart the ratios of this run mean little, and counts of calls decide."""
+    found = numbers.get(YARDSTICK, {})
+    lines: list[str] = []
+    for measure in MEASURES:
+        if measure.name in ("burst_cpu", "nons_cpu", "paced") and (values := found.get(measure.name)):
+            apart = (max(values) - min(values)) / min(values)
+            said = ", ".join(f"{value:{measure.form}}" for value in values)
+            lines.append(f"* {measure.name}: {said}: {apart:.0%} apart{', too noisy' if apart > UNEVEN else ''}")
+    return [f"The rounds of the {YARDSTICK}, by CPU:", "", *lines, ""] if lines else []
+
+
 def legend(numbers: Numbers) -> list[str]:
     """What the columns are."""
     shown = [measure for measure in MEASURES if any(measure.name in found for found in numbers.values())]

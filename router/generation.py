@@ -52,6 +52,7 @@ from router.failover import (
     failover,
     new_health,
 )
+from router.garbage import uncollected
 from router.quotas import CountStore, Local, Quota, RedisCounts
 from router.shared import Hints, Logs, Redis, RedisStore
 from router.signature import record_of
@@ -228,6 +229,7 @@ class Ground:
     split: Callable[[str, Declared, float, Connections], Split] = split_of
 
 
+@uncollected()
 def build(declaration: Declaration, before: Carryover | None = None, ground: Ground | None = None) -> Generation:
     """Return the generation of a declaration, with the state kept from the one before.
 
@@ -291,6 +293,8 @@ class _Builder:
         self._warn_of_cold_prompts()
         self._askable: dict[str, AskableRoute] = {}
         """Route, and alias → what a tool that asks it needs; known in full once all routes are made."""
+        self._skipped = frozenset(map(str, declaration.skipped))
+        self._chance = ground.chance()  # one for all routes: each takes 2.5 KB
         self._targets: dict[tuple[str, float, bool], Target] = {}
         """(Name, seconds that a connection may take, true if its prompt caching is forced off) → the target."""
         for name in declaration.routes.targets:
@@ -338,7 +342,7 @@ class _Builder:
         candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in placed}
         firsts = accumulate((len(pool) for pool in route.pools), initial=0)
         pools = [made for first, pool in zip(firsts, route.pools, strict=False) if (made := _pool(first, pool, candidates, route))]
-        answer = failover(pools, FailureRules(route.timeout, route.retry, route.rescue, route.hedge), self._ground.chance())
+        answer = failover(pools, FailureRules(route.timeout, route.retry, route.rescue, route.hedge), self._chance)
         inner: list[Step] = [FROM_ROUTE["session"](), FROM_ROUTE["recall"](memory=self.kept.memory)]
         if route.reasoning == "hide":
             inner.append(FROM_ROUTE["reasoning"]())
@@ -400,7 +404,7 @@ class _Builder:
         candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in targets}
         firsts = accumulate((len(pool) for pool in route.pools), initial=0)
         pools = [made for first, pool in zip(firsts, route.pools, strict=False) if (made := _pool(first, pool, candidates, route))]
-        embed = embedding(pools, splits, FailureRules(route.timeout, route.retry), self._ground.chance())
+        embed = embedding(pools, splits, FailureRules(route.timeout, route.retry), self._chance)
         models = {target.name: target.model for target in targets}
         toolbox = Toolbox((), route.timeout.tool, [])
         stand_ins = {target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models}
@@ -434,11 +438,10 @@ class _Builder:
         """Return the position of each target in a route: the models before it, and which of those are skipped."""
         posts: dict[str, Post] = {}
         before: list[str] = []
-        skipped = frozenset(map(str, self._declaration.skipped))
         for pool in route.pools:
             names = [named(one) for one in pool]
             for name in names:
-                posts.setdefault(str(name), Post(tuple(before), skipped.intersection(before)))
+                posts.setdefault(str(name), Post(tuple(before), self._skipped.intersection(before)))
             declared = self._declaration.routes.targets
             before += [str(name) for name in names if (one := declared.get(name)) is not None and one.script is None]  # type: ignore[call-overload]
         return posts

@@ -28,7 +28,7 @@ from router.description import changes, describe, sentences
 from router.drill import drilled
 from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
-from router.targets import close_lanes
+from router.targets import close_lanes, forget_table
 from router.threads import in_thread
 
 log = logging.getLogger("router.reload")
@@ -411,6 +411,8 @@ def _made(content: FileContents, now: Generation, host: str) -> Built:
                 return Built(declaration, error=ConfigError(tuple(failed)))
     except ConfigError as error:
         return Built(declaration, error=error)
+    finally:
+        forget_table()
     return Built(declaration, generation)
 
 

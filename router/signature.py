@@ -91,10 +91,15 @@ class Record:
     doc: str
     fields: tuple[Field, ...]
     build: Callable[..., object]
+    named: Mapping[str, Field] = dataclasses.field(init=False, repr=False, compare=False)
+    """Name → its field."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "named", {item.name: item for item in self.fields})
 
     def field(self, name: str) -> Field | None:
         """Return the field of this name."""
-        return next((item for item in self.fields if item.name == name), None)
+        return self.named.get(name)
 
 
 @dataclass(frozen=True, slots=True)

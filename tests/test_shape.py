@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 FLOORS = {
     "usage": -1,
     "bounds": 0,
+    "garbage": 0,
     "errors": 0,
     "chat": 1,
     "embed": 2,

@@ -91,7 +91,7 @@ class Operations:
         """Return this worker's answer to another worker."""
         match question:
             case {"ask": "report"}:
-                return cast("Told", self.report())
+                return cast("Told", await self.report())
             case {"ask": "request", "id": str(request_id), "owner": None | str() as owner, "running": bool(running)}:
                 return {"request": self.ring.find(request_id, owner, running=running)[:MAX_SAME_ID]}
             case {"ask": "spend"}:
@@ -108,21 +108,21 @@ class Operations:
             case {"ask": "hour"}:
                 return await self.turns.take(self.hour.report, "page")
             case {"ask": "return", "to": str(digest)} if self.reload is not None:
-                return cast("Told", self.report()) if await self._goes_back(self.reload, digest) else {}
+                return cast("Told", await self.report()) if await self._goes_back(self.reload, digest) else {}
             case {"ask": "reload"} if self.reload is not None:
                 await self.reload.refresh()
-                return cast("Told", self.report())
+                return cast("Told", await self.report())
             case _:
                 return {}
 
-    def report(self) -> Report:
+    async def report(self) -> Report:
         """Return the report of this worker."""
-        return report.report(self.live, self.reload, self.chat.running, stopping=self.chat.stopping, stalls=self.watchdog.stalls)
+        return await report.report(self.live, self.reload, self.chat.running, stopping=self.chat.stopping, stalls=self.watchdog.stalls)
 
     async def reports(self) -> list[Report]:
         """Return the report of each worker, this one first."""
         others = await self._ask({"ask": "report"})
-        return [self.report(), *(cast("Report", one) for one in others if one)]
+        return [await self.report(), *(cast("Report", one) for one in others if one)]
 
     async def join(self) -> None:
         """Take over what an operator told the workers that are there already."""
@@ -138,7 +138,7 @@ class Operations:
     async def refresh(self, reload: Reload) -> tuple[list[Report], list[int]]:
         """Have every worker read the files now. Return their reports, this one's first, and the process ids of those that sent none in time."""
         _, others = await asyncio.gather(reload.refresh(), self._others_refresh())
-        reports = [self.report(), *(cast("Report", one) for one in others.values() if one)]
+        reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
         return reports, [process for process, one in others.items() if not one]
 
     async def go_back(self, reload: Reload, digest: str) -> tuple[list[Report], list[int]]:
@@ -148,7 +148,7 @@ class Operations:
         """
         await reload.go_back(digest)
         others = await self.siblings.ask_each({"ask": "return", "to": digest}, REBUILT) if self.siblings is not None else {}
-        reports = [self.report(), *(cast("Report", one) for one in others.values() if one)]
+        reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
         return reports, [process for process, one in others.items() if not one]
 
     @staticmethod

@@ -25,6 +25,7 @@ from router.config import load, production, without_environment
 from router.config.checks import require_auth
 from router.drill import drilled
 from router.errors import ConfigError
+from router.garbage import uncollected
 from router.generation import Generation, build
 
 
@@ -41,7 +42,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Check the configuration, and print the result; raises ConfigError if it is wrong."""
     try:
-        generation = _checked(given)
+        with uncollected():
+            generation = _checked(given)
     except ConfigError as error:
         if not given.json:
             raise

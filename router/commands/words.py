@@ -12,7 +12,7 @@ from router.config.declaration import Route
 from router.config.server import Auth, Server
 from router.config.tool_servers import ToolServer
 from router.config.tool_sets import ToolSetEntry
-from router.description import describe, listing, table
+from router.description import describe, listing, pipelines_of, table
 from router.errors import Complaint, Place
 from router.generation import Generation
 from router.targets import NEEDS, emulated, fit
@@ -95,7 +95,7 @@ def omissions(generation: Generation) -> dict[str, list[str]]:
     For example: `claude-sonnet-5 takes no temperature; the title pipeline's is left out`.
     """
     found: dict[str, list[str]] = {}
-    pipelines = describe(generation.declaration).pipelines
+    pipelines = pipelines_of(generation.declaration)
     for name, route in generation.routes.items():
         if route.declared.kind != "chat":
             continue

@@ -35,28 +35,46 @@ class Complaints:
     lacking: list[Complaint] = field(default_factory=list[Complaint])
     """Variables and secret files that are missing, where that is not a mistake: see `without_environment`."""
     without_environment: bool = False
+    noted: set[tuple[int, Complaint]] = field(default_factory=set[tuple[int, Complaint]])
+    """All of these, with the number of their list: each is recorded once."""
+    lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """File name → its lines, once one of them is quoted."""
     advice: Advice = field(default_factory=lambda: Advice({}))
+
+    def trial(self) -> "Complaints":
+        """Return complaints that record mistakes of their own: whether a shape fits is tried."""
+        return Complaints(self.texts, [], self.warnings, self.lacking, self.without_environment, set(), self.lines, self.advice)
 
     def add(self, place: Place, message: str) -> None:
         """Record a mistake, once."""
-        self._note(self.found, place, message)
+        self._note(0, self.found, place, message)
 
     def warn(self, place: Place, message: str) -> None:
         """Record a warning, once."""
-        self._note(self.warnings, place, message)
+        self._note(1, self.warnings, place, message)
 
     def lack(self, place: Place, message: str) -> None:
         """Record a variable or secret file that is missing."""
-        self._note(self.lacking if self.without_environment else self.found, place, message)
+        if self.without_environment:
+            self._note(2, self.lacking, place, message)
+        else:
+            self._note(0, self.found, place, message)
 
-    def _note(self, found: list[Complaint], place: Place, message: str) -> None:
-        lines = self.texts.get(place.file, "").splitlines()
+    def _note(self, number: int, found: list[Complaint], place: Place, message: str) -> None:
+        lines = self._lines_of(place.file)
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
-        above = next((one for one in reversed(lines[: place.line - 1]) if not re.match(r"\s*(#|$)", one)), "")
+        before = (lines[index] for index in range(min(place.line - 1, len(lines)) - 1, -1, -1))
+        above = next((one for one in before if not re.match(r"\s*(#|$)", one)), "")
         line = "" if SECRET_BELOW.search(above) else without_secret_queries(LITERAL_SECRET.sub(r"\1***", line))
         complaint = Complaint(place, message, line)
-        if complaint not in found:
+        if (number, complaint) not in self.noted:
+            self.noted.add((number, complaint))
             found.append(complaint)
+
+    def _lines_of(self, file: str) -> list[str]:
+        if file not in self.lines:
+            self.lines[file] = self.texts.get(file, "").splitlines()
+        return self.lines[file]
 
     def in_order(self) -> tuple[Complaint, ...]:
         """Return all mistakes, file by file, from top to bottom."""
@@ -113,6 +131,8 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
             complaints.lack(node.place, node.unset + _to_set(node.unset))
         return _stand_in(shape) if node.unset else UNFIT  # malformed: complained of already
     match shape:
+        case Spelled() | Plain() | OneOf():  # most are
+            return _text(node, shape, complaints, what)
         case Either(options):
             return _either(node, options, complaints, what)
         case Record():
@@ -123,8 +143,6 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
             return _listing(node, item, complaints, what)
         case Anything():
             return _anything(node, complaints)
-        case Plain() | OneOf() | Spelled():
-            return _text(node, shape, complaints, what)
 
 
 def _to_set(unset: str) -> str:
@@ -459,7 +477,7 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
             complaints.add(node.place, f"`{node.source}` is not one of {', '.join(only.values)}{''.join(others)}{hint}")
             return UNFIT
     for option in meant[:-1]:
-        trial = replace(complaints, found=[])
+        trial = complaints.trial()
         value = bind(node, option, trial, what)
         if not trial.found:
             return value

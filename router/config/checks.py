@@ -1,7 +1,7 @@
 """Checks across the entries of routes.yaml: names that must exist, and entries that are a mistake beside others."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from router.config import document
 from router.config.binding import Complaints, did_you_mean
@@ -43,13 +43,13 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
     """
     used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
     targets, routes = (tree.get("targets"), tree.get("routes")) if isinstance(tree, Table) else (None, None)
-    known = [key.text for key, _ in targets.pairs] if isinstance(targets, Table) else None
+    known = {key.text: key.place for key, _ in targets.pairs} if isinstance(targets, Table) else None
     pairs = routes.pairs if isinstance(routes, Table) else ()
     taken = {key.text: key.place for key, _ in pairs}
     for key, route in pairs:
         for target in _words(route, "targets"):
             if known is not None and target.text not in known:
-                complaints.add(target.place, f"no target is named `{target.source}`{_declared(target, known)}")
+                complaints.add(target.place, f"no target is named `{target.source}`{_declared(target, [*known])}")
         for alias in _words(route, "aliases"):
             if alias.text in taken:
                 complaints.add(alias.place, f"`{alias.source}` is taken: line {taken[alias.text].line} names it already")
@@ -64,7 +64,7 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
                 complaints.add(name.place, f"`{name.source}` stands twice in the tools of `{key.text}`")
     drills = tree.get("drills") if isinstance(tree, Table) else None
     for drill in drills.items if isinstance(drills, document.Listing) else ():
-        _check_drill(drill, known or [], list(taken), complaints)
+        _check_drill(drill, known or {}, taken, complaints)
     check_names(drills, complaints)
     return used
 
@@ -78,7 +78,7 @@ def _declared(target: document.Scalar, known: Sequence[str]) -> str:
     return f"; a route names targets, not models: write `{name}: {{model: {target.source}}}` under `targets:`, and `{name}` here"
 
 
-def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], complaints: Complaints) -> None:
+def _check_drill(drill: Node, targets: Collection[str], routes: Collection[str], complaints: Complaints) -> None:
     """Check that the targets and routes of a drill exist."""
     if not isinstance(drill, Table):
         return
@@ -96,7 +96,7 @@ def _check_drill(drill: Node, targets: Sequence[str], routes: Sequence[str], com
 def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
     """Check that keys are unique and name existing routes. Complaints of a file of keys stand where the file is named."""
     auth = _at(tree, "server", "auth")
-    known = [str(name) for name in routes.routes]
+    known = dict.fromkeys(str(name) for name in routes.routes)
     keys = _at(auth, "keys")
     if isinstance(keys, Table):
         owners: dict[str, str] = {}

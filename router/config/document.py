@@ -51,7 +51,10 @@ class Table:
 
     def get(self, name: str) -> "Node | None":
         """Return the value under a key; None without that key."""
-        return next((value for key, value in self.pairs if key.text == name), None)
+        for key, value in self.pairs:
+            if key.text == name:
+                return value
+        return None
 
 
 Node = Scalar | Listing | Table

@@ -71,9 +71,9 @@ class Environment:
             case Scalar():
                 return self._scalar(node) if "$" in node.text else node
             case Listing():
-                return replace(node, items=tuple(self.resolve(item) for item in node.items))
+                return Listing(node.place, tuple([self.resolve(item) for item in node.items]))
             case Table():
-                return replace(node, pairs=tuple((key, self.resolve(value)) for key, value in node.pairs))
+                return Table(node.place, tuple([(key, self.resolve(value)) for key, value in node.pairs]))
 
     def _scalar(self, node: Scalar) -> Scalar:
         lacks: list[str] = []

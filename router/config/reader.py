@@ -17,6 +17,7 @@ from router.config.remedies import Advice, Spot, spots
 from router.config.snapshot import DRILLS, Snapshot
 from router.config.values import Name
 from router.errors import Place
+from router.garbage import uncollected
 from router.signature import record_of
 
 
@@ -32,6 +33,7 @@ def _places() -> Mapping[str, tuple[Spot, ...]]:
 ADVICE = Advice(_places())
 
 
+@uncollected()
 def declare(
     snapshot: Snapshot,
     variables: Mapping[str, str] | None,

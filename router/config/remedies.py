@@ -231,25 +231,28 @@ def _usual(item: Field) -> str:
     return f"{item.default:g}" if plain else example(item.shape)
 
 
-MEANT = (
-    re.compile(r"os\.environ/(?P<name>\w+)"),
-    re.compile(r"os\.(?:environ\[|getenv\(|environ\.get\()[\"'](?P<name>\w+)[\"'][\])]"),
-    re.compile(r"process\.env\.(?P<name>\w+)"),
-    re.compile(r"\$?env[:.](?P<name>[A-Z]\w*)", re.IGNORECASE),
-    re.compile(r"\{\{-?\s*(?:env\.|secrets\.|\.)?(?P<name>[A-Za-z_]\w*)\s*-?\}\}"),
-    re.compile(r"%(?P<name>[A-Za-z_]\w*)%"),
-    re.compile(r"\$\((?P<name>[A-Za-z_]\w*)\)"),
-    re.compile(r"\$\{env[:.](?P<name>[A-Za-z_]\w*)\}", re.IGNORECASE),
-    re.compile(r"\$\{\{\s*(?:env\.|secrets\.)?(?P<name>[A-Za-z_]\w*)\s*\}\}"),
-    re.compile(rf"\$(?P<name>{VARIABLE.pattern})"),
-    re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)-[^{}]*\}"),
+SPELLINGS = (
+    r"os\.environ/(\w+)",
+    r"os\.(?:environ\[|getenv\(|environ\.get\()[\"'](\w+)[\"'][\])]",
+    r"process\.env\.(\w+)",
+    r"(?i:\$?env[:.]([A-Z]\w*))",
+    r"\{\{-?\s*(?:env\.|secrets\.|\.)?([A-Za-z_]\w*)\s*-?\}\}",
+    r"%([A-Za-z_]\w*)%",
+    r"\$\(([A-Za-z_]\w*)\)",
+    r"(?i:\$\{env[:.]([A-Za-z_]\w*)\})",
+    r"\$\{\{\s*(?:env\.|secrets\.)?([A-Za-z_]\w*)\s*\}\}",
+    rf"\$({VARIABLE.pattern})",
+    r"\$\{([A-Za-z_]\w*)-[^{}]*\}",
 )
-"""Spellings of an environment variable in other programs."""
+"""Spellings of an environment variable in other programs; the first group of each is its name."""
+MEANT = re.compile("|".join(SPELLINGS))
+"""All of them: each scalar of a file is looked at once."""
 
 
 def variable(text: str) -> str:
     """Return the variable that a text means in another program's spelling; empty where it means none."""
-    return next((hit["name"] for pattern in MEANT if (hit := pattern.fullmatch(text.strip()))), "")
+    hit = MEANT.fullmatch(text.strip())
+    return next(filter(None, hit.groups())) if hit else ""
 
 
 DOLLARS = re.compile(r"\$(?P<sum>\d{1,9}(?:\.\d{1,6})?)(?:/(?P<unit>second|minute|hour|day))?")

@@ -8,7 +8,7 @@ A description needs no environment: `${VAR}` stays `${VAR}`. It can be made wher
 
 from router.description.canonical import listing, shown, table
 from router.description.changes import changes
-from router.description.described import Description, conditions, describe, pools, tool_sets, understood
+from router.description.described import Description, conditions, describe, pipelines_of, pools, tool_sets, understood
 from router.description.sentences import Change, sentences, worded
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "conditions",
     "describe",
     "listing",
+    "pipelines_of",
     "pools",
     "sentences",
     "shown",

@@ -136,12 +136,17 @@ def describe(declaration: Declaration) -> Description:
         first=next(iter(routes), ""),
         routes=routes,
         targets={name: table(canonical(node, _record(TargetConfig))) for name, node in _pairs(complete, "targets")},
-        pipelines={name: _pipeline(lines, declaration) for name, lines in declaration.pipelines.items()},
+        pipelines=pipelines_of(declaration),
         tools={name: digest(declaration.snapshot.texts.get(f"tools/{name}.py", "")) for name in declaration.tools},
         server=_server(complete),
         network=table(canonical(complete.get("network") or document.Table(complete.place, ()), _record(NetworkConfig))),
         drills=dict(_drills(complete)),
     )
+
+
+def pipelines_of(declaration: Declaration) -> dict[str, JsonObject]:
+    """Return the pipelines of a description alone: their number is not that of the routes."""
+    return {name: _pipeline(lines, declaration) for name, lines in declaration.pipelines.items()}
 
 
 def understood(value: Json) -> Description:

@@ -10,7 +10,6 @@ successes and failures alike. The breaker knows no clock but the one it is given
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -67,7 +66,8 @@ class Breaker:
         self.hint = hint
         self._declared = declared
         self._clock = clock
-        self._failed: deque[float] = deque(maxlen=declared.failures)
+        self._failed: list[float] = []
+        """Times of the newest failures, at most `failures`. A deque would take 600 bytes for each target before any."""
         self._everybody: Permit | None = Permit()
         """The permit of every request while the breaker is closed or on trial; None while it is open or half-open."""
         self._doubts: dict[object, float] = {}
@@ -146,7 +146,7 @@ class Breaker:
             self.hint.publish(self.wait())
         elif permit is self._everybody:
             now = self._clock()
-            self._failed.append(now)
+            self._failed = [*self._failed, now][-self._declared.failures :]
             if self._trial or (len(self._failed) == self._declared.failures and now - self._failed[0] <= self._declared.within):
                 self.open()
 

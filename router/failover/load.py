@@ -54,7 +54,8 @@ class Pace:
     def __init__(self, declared: BreakerConfig, clock: Clock = time.monotonic) -> None:
         self._declared = declared
         self._clock = clock
-        self._slow: deque[float] = deque(maxlen=declared.failures)
+        self._slow: list[float] = []
+        """Times of the newest slow starts, at most `failures`."""
         self._until = -math.inf
 
     @property
@@ -73,7 +74,7 @@ class Pace:
             self._slow.clear()
             return
         now = self._clock()
-        self._slow.append(now)
+        self._slow = [*self._slow, now][-self._declared.failures :]
         # Slow starts are not forgotten when the time is over: after one more, other targets go first again.
         if len(self._slow) == self._declared.failures and now - self._slow[0] <= self._declared.within:
             self._until = now + self._declared.open

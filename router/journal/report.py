@@ -1,5 +1,6 @@
 """The state of a process, for the admin pages, the metrics and the other workers. Plain JSON."""
 
+import asyncio
 import math
 import os
 import time
@@ -74,7 +75,11 @@ class Report(TypedDict):
 ORDER = ("closed", "half_open", "open")
 
 
-def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, stalls: int) -> Report:
+TURN = 500
+"""Targets that are reported in one turn of the loop: 5 ms. What changes meanwhile is reported as it is in its turn."""
+
+
+async def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, stalls: int) -> Report:
     """Return the report of this process. `running`: answers it is giving."""
     redis = live.generation.kept.redis
     return {
@@ -89,7 +94,7 @@ def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, s
         "failed": reload is not None and reload.failed is not None,
         "redis": {"here": redis.here, "departures": redis.departures} if redis else None,
         "tool_servers": _tool_servers(live.generation),
-        "targets": targets(live.generation),
+        "targets": await targets(live.generation),
     }
 
 
@@ -101,8 +106,8 @@ def _tool_servers(generation: Generation) -> dict[str, bool]:
     return found
 
 
-def targets(generation: Generation) -> list[TargetReport]:
-    """Every target that a route asks, in the order of its first."""
+async def targets(generation: Generation) -> list[TargetReport]:
+    """Return every target that a route asks, in the order of its first."""
     asked: dict[str, list[str]] = {}
     for name, route in generation.routes.items():
         for target in route.targets:
@@ -110,7 +115,12 @@ def targets(generation: Generation) -> list[TargetReport]:
     breakers: dict[str, list[Breaker]] = {}
     for (name, *_), (_, health) in generation.kept.health.items():
         breakers.setdefault(name, []).append(health.breaker)
-    return [_target(name, routes, breakers[name], generation.kept) for name, routes in asked.items()]
+    found: list[TargetReport] = []
+    for name, routes in asked.items():
+        found.append(_target(name, routes, breakers[name], generation.kept))
+        if len(found) % TURN == 0:
+            await asyncio.sleep(0)
+    return found
 
 
 def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Carryover) -> TargetReport:

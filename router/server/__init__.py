@@ -23,6 +23,7 @@ from router.journal.traces import Traces
 from router.reload import Listeners, Live, Reload
 from router.server.door import Door
 from router.server.edge import Edge
+from router.targets import forget_table
 
 __all__ = ["Door", "Edge", "application", "create", "steady", "to_stderr", "warn_undeclared"]
 
@@ -84,10 +85,11 @@ def warn_undeclared(generation: Generation) -> None:
 
 
 def steady() -> None:
-    """Make the garbage collector pass over what the process has made until now, and come less often; for a process that begins to serve.
+    """Free what a load alone needs, make the garbage collector pass over the rest, and come less often; for a process that begins to serve.
 
     This saves a tenth of the CPU of a short answer, and its longest pauses.
     """
+    forget_table()
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 3)

@@ -38,7 +38,7 @@ def recall(*, memory: Memory) -> Step:
                         yield event
 
         def passed(ask: Ask) -> Events:
-            if not ask.tools and not any(message.calls for message in ask.messages):
+            if not ask.tools and not ask.has_calls:
                 return answer(ask)
             beside = Beside()  # words do not matter here
             return EventStream(watched(ask, beside), beside.fast)

@@ -24,6 +24,7 @@ from router.targets.passage import signs_in_past
 from router.targets.providers import rules_of
 from router.targets.refusal import file_lesson
 from router.targets.structured import emulated
+from router.targets.table import forget_table
 from router.targets.verdict import verdict as refusal
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "emulated",
     "facts_of",
     "fit",
+    "forget_table",
     "lane_of",
     "open_target",
     "past_declared_way",
@@ -118,6 +120,7 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     if lane == "litellm":
         litellm_providers.check_model(declared.model)
     facts, learned = facts_of(declared), learned or Learned()
+    known = facts
     provider = declared.model.partition("/")[0]
     if facts.source == "unknown" and (provider in PREFILL or (provider == "openai" and declared.api_base is not None)):
         facts = replace(facts, prefill=declared.facts is None or declared.facts.prefill is not False)
@@ -126,11 +129,11 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     connections = connections.over(declared.egress)
     match lane:
         case "openai":
-            answer, warm = openai.answer(name, declared, connect, connections, learned), None
+            answer, warm = openai.answer(name, declared, connect, connections, learned, facts=known), None
         case "anthropic":
-            answer, warm = anthropic.answer(name, declared, connect, connections, learned), None
+            answer, warm = anthropic.answer(name, declared, connect, connections, learned, facts=known), None
         case "gemini":
-            answer, warm = gemini.answer(name, declared, connect, connections, learned), None
+            answer, warm = gemini.answer(name, declared, connect, connections, learned, facts=known), None
         case _:
             if declared.fetch_files:
                 raise Misfit("via LiteLLM no address of a file is handed on: it would fetch some of them itself", "fetch_files")

@@ -157,8 +157,20 @@ def serves(declared: TargetConfig) -> bool:
     return declared.via is None and str(declared.model).startswith("anthropic/")
 
 
-def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
-    """Return a declared target as an Answer. `connect`: seconds a connection may take. Raises Misfit if its key is missing."""
+def answer(
+    name: str,
+    declared: TargetConfig,
+    connect: float,
+    connections: Connections,
+    learned: Learned | None = None,
+    *,
+    facts: Facts | None = None,
+) -> Answer:
+    """Return a declared target as an Answer. Misfit if its key is missing.
+
+    connect: seconds a connection may take
+    facts: its own, if they are known already
+    """
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
     headers = {"anthropic-version": VERSION, "anthropic-beta": INTERLEAVED}
@@ -167,7 +179,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     options = options_of(declared, "messages")
     headers = options.beside(headers)
     endpoint = connections.endpoint(endpoint_of(str(declared.api_base or BASE), "/messages", within="/v1"), headers, connect)
-    facts, learned = facts_of(declared), learned or Learned()
+    facts, learned = facts or facts_of(declared), learned or Learned()
     model = str(declared.model).partition("/")[2]
     start = Start(name, str(declared.model))
     issuer = issued_by(name, str(declared.model))

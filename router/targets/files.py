@@ -44,7 +44,11 @@ def without_addresses(name: str, answer: Answer) -> Answer:
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
     """Return whether this question holds the address of a file; `sort`: of one of this sort."""
-    return any(isinstance(part, File) and part.remote and sort in (None, part.sort) for message in ask.messages for part in message.parts)
+    for message in ask.messages:
+        for part in message.parts:
+            if isinstance(part, File) and part.remote and sort in (None, part.sort):
+                return True
+    return False
 
 
 async def _refused(name: str) -> Events:

@@ -57,8 +57,20 @@ def serves(declared: TargetConfig) -> bool:
     return prefix == "gemini" or (prefix == "vertex_ai" and model.startswith("gemini-") and declared.api_key is not None)
 
 
-def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
-    """Return a declared target as an Answer. `connect`: seconds a connection may take. Raises Misfit if its key is missing."""
+def answer(
+    name: str,
+    declared: TargetConfig,
+    connect: float,
+    connections: Connections,
+    learned: Learned | None = None,
+    *,
+    facts: Facts | None = None,
+) -> Answer:
+    """Return a declared target as an Answer. Misfit if its key is missing.
+
+    connect: seconds a connection may take
+    facts: its own, if they are known already
+    """
     prefix, _, model = str(declared.model).partition("/")
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("gemini/ needs a key: write `api_key: ${GEMINI_API_KEY}`", "model")
@@ -68,7 +80,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
     endpoint = connections.endpoint(
         _address(str(declared.api_base or (VERTEX if vertex else BASE)), model, vertex=vertex), headers, connect
     )
-    facts, learned = facts_of(declared), learned or Learned()
+    facts, learned = facts or facts_of(declared), learned or Learned()
     start = Start(name, str(declared.model))
     issuer = issued_by(name, str(declared.model))
     rules = rules_of_google(model)

@@ -6,7 +6,7 @@ or nothing. A broken frame is passed over; an error or a cut is a TargetError.
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -104,17 +104,29 @@ def serves(declared: TargetConfig) -> bool:
     return declared.via is None and str(declared.model).partition("/")[0] in PROVIDERS
 
 
-def answer(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Answer:
-    """Return a declared target as an Answer. `connect`: seconds a connection may take. Misfit if its address or key is missing."""
+def answer(
+    name: str,
+    declared: TargetConfig,
+    connect: float,
+    connections: Connections,
+    learned: Learned | None = None,
+    *,
+    facts: Facts | None = None,
+) -> Answer:
+    """Return a declared target as an Answer. Misfit if its address or key is missing.
+
+    connect: seconds a connection may take
+    facts: its own, if they are known already
+    """
     prefix, _, model = str(declared.model).partition("/")
     model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
     provider = PROVIDERS[prefix]
     url, headers = reached(declared, COMPLETIONS)
-    facts, learned = facts_of(declared), learned or Learned()
+    facts, learned = facts or facts_of(declared), learned or Learned()
     options = options_of(declared, *APIS[facts.responses])
     headers = options.beside(headers)
     endpoint = connections.endpoint(url, headers, connect)
-    responding = connections.endpoint(_responding(url, declared), headers, connect)
+    responding = cache(lambda: connections.endpoint(_responding(url, declared), headers, connect))
     start = Start(name, str(declared.model))
     issuer = issued_by(name, str(declared.model))
     rules = rules_of(prefix, model, own=declared.api_base is not None)
@@ -142,7 +154,7 @@ def answer(name: str, declared: TargetConfig, connect: float, connections: Conne
                     body[CACHE_KEY] = chat  # a header is for chat completions alone
                 bounds = responses.bounds(fits, known)
                 reader = partial(responses.ResponseReader, name)
-                return Prepared(responding, body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
+                return Prepared(responding(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
             takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
             messages = completions.messages(form.ask, beside(form.ask, issuer, takes), known.carries)
             keeps = known.marks_from > 0 and is_long(ask, known.marks_from)

@@ -225,20 +225,21 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend:
     """Return the function that puts reasoning state into the assistant messages of a request on the OpenAI wire."""
-    everywhere = returns.everywhere and bool(ask.tools or any(message.calls for message in ask.messages))
+    everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)
 
     def amend(message: Message, made: dict[str, Json]) -> None:
-        if message.calls and returns.blocks and (thoughts := blocks(message, issuer)):
+        calls = bool(message.calls)
+        if calls and returns.blocks and (thoughts := blocks(message, issuer)):
             made["thinking_blocks"] = [dict(state.value) for state in thoughts]
-        elif message.calls:
+        elif calls:
             for state in message.states(issuer):
                 _put(state, made, returns)
-        if returns.insists and (message.calls or everywhere):
+        if returns.insists and (calls or everywhere):
             made.setdefault(returns.fields[0], ABSENT)
-        if returns.signs and message.calls:
-            calls = cast("list[dict[str, Json]]", made["tool_calls"])
-            if not any("extra_content" in call for call in calls):
-                calls[0]["extra_content"] = UNSIGNED
+        if returns.signs and calls:
+            asked = cast("list[dict[str, Json]]", made["tool_calls"])
+            if not any("extra_content" in call for call in asked):
+                asked[0]["extra_content"] = UNSIGNED
 
     return amend
 

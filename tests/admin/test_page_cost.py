@@ -14,6 +14,7 @@ import prometheus_client
 import pytest
 
 import router
+from router.journal.report import TURN, targets
 from router.threads import Turns
 from tests.conftest import Workspace, serving
 
@@ -88,6 +89,23 @@ async def test_page_takes_few_steps_of_the_loop(workspace: Workspace, page: str)
     here = threading.get_ident()
     few, twice = await cost(workspace, 100, page), await cost(workspace, 200, page)
     assert (twice[here] - few[here]) / 100 < 600
+
+
+async def test_report_leaves_the_loop_after_every_so_many_targets(workspace: Workspace) -> None:
+    """However many targets there are, the loop is held for as long as TURN of them take."""
+    generation = workspace.write("routes.yaml", many(3 * TURN)).build()
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    assert len(await targets(generation)) == 3 * TURN
+    beside.cancel()
+    assert turns >= 3
 
 
 async def test_pages_are_made_one_at_a_time() -> None:

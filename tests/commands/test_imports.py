@@ -78,3 +78,13 @@ def test_serve_imports_no_package_of_what_is_not_declared(targets: str, workspac
     found = of_others(imported("serve", cwd=workspace.root))
     assert found >= SERVERS
     assert not found & (PROVIDERS | EXTRAS)
+
+
+MAX_MODULES = 870
+"""Modules that a server of a direct target imports, its libraries' and Python's included: each takes 70 KB and half a millisecond on average."""
+
+
+def test_serve_imports_no_more_modules_than_before(workspace: Workspace) -> None:
+    """Memory at rest and the time of a start are mostly those of imports: a library that brings many more is seen here."""
+    workspace.write("routes.yaml", routes(DIRECT))
+    assert len(imported("serve", cwd=workspace.root)) <= MAX_MODULES

@@ -167,4 +167,4 @@ def words_between_workers(data: bytes) -> None:
 
     asyncio.run(speak())
     assert not faults
-    assert admin.report()["targets"][0]["state"] in ("auto", "drain", "open")
+    assert asyncio.run(admin.report())["targets"][0]["state"] in ("auto", "drain", "open")

@@ -1,0 +1,1 @@
+"""The growth of cost with load, history, routes, replicas, workers, tools and cached answers: measured, drawn, and checked."""

@@ -1,0 +1,63 @@
+"""Measure how costs grow, write docs/capacity/results.json, the charts beside it, and the tables of docs/capacity.md.
+
+    python -m bench.capacity                   everything: about six minutes
+    python -m bench.capacity --only streams    these measures; the others stay as they are written
+    python -m bench.capacity --draw            the charts and the tables alone
+
+Exit code 1 where a cost grows faster than linearly with its cause.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+
+from bench.capacity import results
+from bench.capacity.charts import drawn
+from bench.capacity.growth import LINEAR
+from bench.capacity.measures import MEASURES, Rig
+from bench.run import Bench
+
+
+def main() -> int:
+    """Measure, write, and check."""
+    options = argparse.ArgumentParser("python -m bench.capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--only", nargs="+", choices=[*MEASURES], default=[*MEASURES])
+    options.add_argument("--draw", action="store_true", help="measure nothing")
+    chosen = options.parse_args()
+    if not chosen.draw:
+        measured(chosen.only)
+    made = results.read()
+    for name, chart in results.charts(made).items():
+        (results.FOLDER / f"{name}.svg").write_text(drawn(chart), encoding="utf-8")
+    if results.PAGE.exists():
+        results.PAGE.write_text(results.filled(results.PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
+    for bound in results.BOUNDS:
+        value = bound.value(made)
+        print(f"{bound.words}: {value:.3g} {bound.unit}, at most {bound.most:g}{'' if value <= bound.most else ': MISSED'}")
+    for words, power in results.faster(made).items():
+        print(f"grows faster than linearly: {words}: exponent {power:.2f}, at most {LINEAR:g}")
+    return 1 if results.faster(made) else 0
+
+
+def measured(names: list[str]) -> None:
+    """Measure these, and write what was found beside what is written of the others."""
+    found = {**results.read()} if results.FILE.exists() else {}
+    with Bench() as bench:
+        rig = Rig(bench)
+        for name in names:
+            began = time.monotonic()
+            found[name] = MEASURES[name](rig)
+            print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    about = {"day": time.strftime("%Y-%m-%d"), "python": platform.python_version(), "cores": os.cpu_count()}
+    rounded = {
+        name: [{cost: float(f"{value:.4g}") for cost, value in row.items()} for row in found[name]] for name in MEASURES if name in found
+    }
+    results.FOLDER.mkdir(exist_ok=True)
+    results.FILE.write_text(json.dumps({**about, "measures": rounded}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Growth: how fast a cost grows with its cause."""
+
+import math
+from collections.abc import Sequence
+
+LINEAR = 1.15
+"""Largest exponent that still counts as linear growth: noise bends a line a little."""
+Points = Sequence[tuple[float, float]]
+"""(Cause, cost), by the cause."""
+
+
+def exponent(points: Points) -> float:
+    """Return the exponent of the growth between the last two decades of a cause: 1 is linear, 2 quadratic.
+
+    The smallest cause and its cost are taken away: what everything costs would hide the growth. Least squares of the logarithms
+    over the points whose cause is at least a hundredth of the largest.
+    """
+    (first, base), largest = points[0], points[-1][0]
+    above = [(math.log(cause - first), math.log(cost - base)) for cause, cost in points[1:] if cost > base and cause >= largest / 100]
+    if len(above) < 2:
+        return 0.0
+    mean_x, mean_y = sum(x for x, _ in above) / len(above), sum(y for _, y in above) / len(above)
+    spread = sum((x - mean_x) ** 2 for x, _ in above)
+    return sum((x - mean_x) * (y - mean_y) for x, y in above) / spread
+
+
+def slope(points: Points) -> float:
+    """Return the cost of one more of the cause, between the first and the last point."""
+    (first, base), (last, cost) = points[0], points[-1]
+    return (cost - base) / (last - first)

@@ -1,0 +1,324 @@
+"""The measures: each takes a cause from small to large, and returns the costs as rows. CPU time and counts, for the machine may be busy."""
+
+import asyncio
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import machine, wire
+from bench.load import Found, Job
+from bench.run import Bench, Running
+from bench.subjects import ROOT, Place, Subject, environment
+from router.cache import LocalStore
+
+Row = dict[str, float]
+"""One measurement: `at`, the size of the cause, and the costs by their names with units."""
+STREAMS = (100, 500, 1000, 2000, 4000)
+MESSAGES = (1, 20, 100, 200, 400, 500)
+ROUTES = (10, 100, 1000, 10_000)
+REPLICAS = (1, 2, 4, 8)
+WORKERS = (1, 2)
+TOOLS = (1, 10, 50, 100, 200)
+ANSWERS = (250, 500, 1000, 2000, 4000)
+TARGETS = (100, 1000, 10_000)
+QUESTIONS = 300
+"""Questions whose CPU is measured together."""
+WINDOW = 3.0
+"""Seconds in which open streams are measured, and an idle Redis."""
+ANSWER, BOUND = 16 * 1024, 16 * 1024 * 1024
+"""Bytes of a kept answer, and of a cache: it is full after a thousand."""
+PIPELINE = "steps:\n  - history: {keep: 1000}\n"
+
+
+def subject(routes: Callable[[Place], str], *options: str, tools: str = "") -> Subject:
+    """Return this router with a configuration. `tools`: the text of tools/many.py."""
+
+    def command(place: Place) -> Sequence[str]:
+        _written(place.folder, routes(place), tools)
+        return [
+            sys.executable,
+            "-m",
+            "router",
+            "serve",
+            "--routes",
+            str(place.folder / "routes.yaml"),
+            "--port",
+            str(place.port),
+            *options,
+        ]
+
+    return Subject("pointsman", "Pointsman, direct lane", command, ready="/readyz", path=lambda model: f"/api/chat/{model}")
+
+
+def _written(folder: Path, routes: str, tools: str = "") -> None:
+    (folder / "pipelines").mkdir(exist_ok=True)
+    (folder / "pipelines/chat.yaml").write_text(PIPELINE, encoding="utf-8")
+    if tools:
+        (folder / "tools").mkdir(exist_ok=True)
+        (folder / "tools/many.py").write_text(tools, encoding="utf-8")
+    (folder / "routes.yaml").write_text(routes, encoding="utf-8")
+
+
+def configured(upstream: int, count: int = 1, route: str = "", server: str = "") -> str:
+    """Return a configuration with as many routes, each with a target of its own, and one whose answers do not end."""
+    address = f"'http://127.0.0.1:{upstream}/v1'"
+    targets = "".join(f"  t{index}: {{model: openai/m{index}/short, api_base: {address}, api_key: sk-bench}}\n" for index in range(count))
+    routes = "".join(f"  r{index}: {{pipeline: chat, targets: [t{index}]{route}}}\n" for index in range(count))
+    slow = f"  slow: {{model: openai/slow, api_base: {address}, api_key: sk-bench}}\n"
+    return f"targets:\n{targets}{slow}routes:\n{routes}  slow: {{pipeline: chat, targets: [slow], timeout: {{connect: 60s, first_token: 60s, idle: 60s}}}}\n{server}"
+
+
+class Rig:
+    """The bench, with this router as its subject."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+
+    @contextmanager
+    def running(self, made: Subject) -> Generator[Running]:
+        """Start it, and stop it at the end."""
+        running = self.bench.start(made)
+        try:
+            yield running
+        finally:
+            self.bench.stop(running)
+
+    def asked(self, running: Running, request: bytes, count: int = QUESTIONS) -> Found:
+        """Ask a question as often, four clients at a time."""
+        return self._do(running, "closed", request, clients=4, seconds=0.0, least=count, most=count)
+
+    def standing(self, running: Running, streams: int) -> Found:
+        """Open as many streams of a chunk a second."""
+        return self._do(running, "standing", question("slow"), streams=streams, seconds=WINDOW)
+
+    def cost(self, running: Running, request: bytes, count: int = QUESTIONS) -> float:
+        """Return the CPU of a question in microseconds: the median of three runs. A thread that ends in a run takes its time with it."""
+        self.asked(running, request, 50)
+        return sorted(self.asked(running, request, count).cpu * 1e6 / count for _ in range(3))[1]
+
+    def _do(self, running: Running, job: str, request: bytes, **more: float) -> Found:
+        pids = machine.family(running.process.pid)
+        return self.bench.load.do(Job(job, running.place.port, request.decode(), pids=pids, **more))  # type: ignore[arg-type]
+
+
+def question(route: str, messages: int = 1) -> bytes:
+    """Return a request with as many messages of 200 characters."""
+    said = [{"role": ("user", "assistant")[index % 2], "content": "word " * 40} for index in range(messages - 1)]
+    asked = [*said, {"role": "user", "content": "Hi"}] if messages % 2 else [*said[1:], {"role": "user", "content": "Hi"}]
+    return wire.request(f"/api/chat/{route}", {"messages": asked}, {})
+
+
+def streams(rig: Rig) -> list[Row]:
+    """Streams that are open at once."""
+    rows: list[Row] = []
+    with rig.running(subject(lambda place: configured(place.upstream))) as running:
+        rig.asked(running, question("r0"), 200)
+        for count in STREAMS:
+            found = rig.standing(running, count)
+            rows.append({"at": count, "memory_mb": found.memory + running.rest, "chunk_us": found.cpu * 1e6 / max(found.count, 1)})
+    return rows
+
+
+def history(rig: Rig) -> list[Row]:
+    """Messages of a question."""
+    with rig.running(subject(lambda place: configured(place.upstream))) as running:
+        return [{"at": count, "question_us": rig.cost(running, question("r0", count))} for count in MESSAGES]
+
+
+def routes(rig: Rig) -> list[Row]:
+    """Routes of a configuration."""
+    return [{"at": count, **_checked(count), **_served(rig, count)} for count in ROUTES]
+
+
+def _checked(count: int) -> Row:
+    """Return what `router check` takes, its start included."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        _written(Path(folder), configured(9, count))
+        command = [sys.executable, "-m", "router", "check", "--routes", str(Path(folder, "routes.yaml"))]
+        made = subprocess.Popen(command, cwd=ROOT, env=environment(subject(lambda _: "")), stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(made.pid, 0)
+        made.returncode = os.waitstatus_to_exitcode(status)
+        assert made.returncode == 0
+    return {"check_s": used.ru_utime + used.ru_stime, "check_mb": used.ru_maxrss / 1000}
+
+
+def _served(rig: Rig, count: int) -> Row:
+    with rig.running(subject(lambda place: configured(place.upstream, count))) as running:
+        pids = machine.family(running.process.pid)
+        start = machine.cpu_of_ended(pids)
+        each = rig.cost(running, question(f"r{count // 2}"))
+        used, before = machine.cpu_of_ended(pids), _ready(running)
+        text = (running.place.folder / "routes.yaml").read_text(encoding="utf-8").replace("r0: {", "r0: {reasoning: hide, ", 1)
+        (running.place.folder / "routes.yaml").write_text(text, encoding="utf-8")
+        ends = time.monotonic() + 120
+        while _ready(running) == before:
+            assert time.monotonic() < ends, "the edit did not go live"
+            time.sleep(0.2)
+        reload = machine.cpu_of_ended(pids) - used
+        return {"start_s": start, "rest_mb": running.rest, "reload_s": reload, "question_us": each}
+
+
+def _ready(running: Running) -> bytes:
+    """Return the answer of /readyz, which names the generation."""
+    return _got(running.place.port, "GET", "/readyz")
+
+
+def _got(port: int, method: str, path: str, body: Mapping[str, object] | None = None) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        given = None if body is None else json.dumps(body).encode()
+        connection.request(method, path, given, {"content-type": "application/json"} if given else {})
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+SHARED = ", cache: {ttl: 1h}, limit: {requests: 1000000/hour, per: ip}"
+"""What a route shares through Redis: kept answers, counts of limits, calls in flight; and `server.resume` the answers themselves."""
+
+
+def replicas(rig: Rig) -> list[Row]:
+    """Replicas at one Redis: what one request takes, and what they say while nobody asks."""
+    if (found := shutil.which("redis-server")) is None:
+        return []
+    port = machine.free_port()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        command = [found, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", folder, "--bind", "127.0.0.1"]
+        redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            return _replicated(rig, port)
+        finally:
+            redis.terminate()
+            redis.wait()
+
+
+def _replicated(rig: Rig, redis: int) -> list[Row]:
+    server = f"server: {{redis: 'redis://127.0.0.1:{redis}/0', resume: {{keep: 1m}}}}\n"
+    made = subject(lambda place: configured(place.upstream, 1, SHARED, server))
+    running: list[Running] = []
+    rows: list[Row] = []
+    asked = 0
+    try:
+        for count in REPLICAS:
+            while len(running) < count:
+                running.append(rig.bench.start(made))
+            time.sleep(0.5)
+            idle = _traffic(redis, lambda: time.sleep(WINDOW))
+            began = time.monotonic()
+
+            def questions() -> None:
+                nonlocal asked
+                for index in range(80):
+                    asked += 1
+                    body = {"id": f"chat-{asked}", "messages": [{"role": "user", "content": f"Question {asked}"}]}
+                    assert b"word9" in _got(running[index % len(running)].place.port, "POST", "/api/chat/r0", body)
+
+            busy = _traffic(redis, questions)
+            seconds = time.monotonic() - began
+            each = [(most - quiet / WINDOW * seconds) / 80 for most, quiet in zip(busy, idle, strict=True)]
+            rows.append(
+                {
+                    "at": count,
+                    "commands": each[0],
+                    "request_kb": each[1] / 1000,
+                    "idle_commands_s": idle[0] / WINDOW,
+                    "idle_kb_s": idle[1] / 1000 / WINDOW,
+                }
+            )
+    finally:
+        for one in running:
+            rig.bench.stop(one)
+    return rows
+
+
+def _traffic(port: int, during: Callable[[], None]) -> tuple[float, float]:
+    """Return the commands and the bytes, both ways, that Redis sees while something is done."""
+    before = _counted(port)
+    during()
+    after = _counted(port)
+    return after[0] - before[0] - 2, after[1] - before[1]
+
+
+def _counted(port: int) -> tuple[float, float]:
+    """Return Redis's own counts: commands, those of scripts included, and bytes."""
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(b"INFO stats\r\n")
+        text = b""
+        while b"total_net_output_bytes" not in text or not text.endswith(b"\r\n"):
+            text += connection.recv(65536)
+    said = dict(line.split(":", 1) for line in text.decode().splitlines() if ":" in line)
+    return float(said["total_commands_processed"]), float(said["total_net_input_bytes"]) + float(said["total_net_output_bytes"])
+
+
+def workers(rig: Rig) -> list[Row]:
+    """Workers of one server."""
+    rows: list[Row] = []
+    for count in WORKERS:
+        with rig.running(subject(lambda place: configured(place.upstream), "--workers", str(count))) as running:
+            rows.append({"at": count, "rest_mb": running.rest, "question_us": rig.cost(running, question("r0"))})
+    return rows
+
+
+TOOL = '''
+def look_up_{0}(city: str, days: int = 3) -> str:
+    """Return the forecast number {0} of a city.
+
+    city: its name
+    days: how many
+    """
+    return city
+'''
+
+
+def tools(rig: Rig) -> list[Row]:
+    """Tools that a route grants, none of which the model calls."""
+    rows: list[Row] = []
+    for count in TOOLS:
+        text = "".join(TOOL.format(index) for index in range(count))
+        with rig.running(subject(lambda place: configured(place.upstream, 1, ", tools: [many]"), tools=text)) as running:
+            rows.append({"at": count, "question_us": rig.cost(running, question("r0"))})
+    return rows
+
+
+def cached(_: Rig) -> list[Row]:
+    """Answers put into a cache, past its bound: what it holds, and what one more takes."""
+
+    async def filled() -> list[Row]:
+        rows: list[Row] = []
+        store, kept = LocalStore(BOUND), 0
+        before = machine.rss([os.getpid()])
+        for count in ANSWERS:
+            used, first = time.process_time(), kept
+            while kept < count:
+                await store.put(f"answer {kept}", bytes(ANSWER), 3600)
+                kept += 1
+            put = time.process_time() - used
+            memory = machine.rss([os.getpid()]) - before
+            rows.append({"at": count, "held_mb": max(memory, 0.1), "put_us": put * 1e6 / (kept - first)})
+        return rows
+
+    return asyncio.run(filled())
+
+
+def pages(_: Rig) -> list[Row]:
+    """Targets on the pages: the longest turn of the loop for any page."""
+    rows: list[Row] = []
+    for count in TARGETS:
+        command = [sys.executable, "-m", "bench.capacity.pages", str(count)]
+        made = subprocess.run(command, cwd=ROOT, env=environment(subject(lambda _: "")), capture_output=True, check=True, timeout=300)
+        rows.append({"at": count, **json.loads(made.stdout)})
+    return rows
+
+
+MEASURES: Mapping[str, Callable[[Rig], list[Row]]] = {
+    one.__name__: one for one in (streams, history, routes, replicas, workers, tools, cached, pages)
+}

@@ -1,0 +1,106 @@
+"""The page on capacity, its charts and its results agree; and what must not grow faster than linearly is counted, without a clock."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bench.by_hand import counted
+from bench.capacity import results
+from bench.capacity.charts import Chart, Line, drawn
+from bench.capacity.growth import LINEAR, exponent
+from bench.capacity.measures import MEASURES
+from router.config import declare, read
+from router.generation import build
+from tests.conftest import ROOT, Workspace
+
+WRITTEN = results.read()
+PAGE = results.PAGE.read_text(encoding="utf-8")
+
+
+def test_every_measure_is_written() -> None:
+    """A measure that is added is run, and written."""
+    assert set(WRITTEN) == set(MEASURES)
+    assert all(WRITTEN.values())
+
+
+def test_page_has_the_tables_of_the_results() -> None:
+    """No number of a table is written by hand: `make capacity` fills them."""
+    assert results.filled(PAGE, WRITTEN) == PAGE, "run `python -m bench.capacity --draw`"
+
+
+@pytest.mark.parametrize("name", results.charts(WRITTEN))
+def test_chart_is_drawn_from_the_results(name: str) -> None:
+    """Each chart is the one of the results, is well-formed, and says in words what it shows."""
+    text = (results.FOLDER / f"{name}.svg").read_text(encoding="utf-8")
+    assert text == drawn(results.charts(WRITTEN)[name]), "run `python -m bench.capacity --draw`"
+    tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(text)}  # noqa: S314 - our own file
+    assert {"title", "desc", "style"} <= tags
+
+
+def test_page_shows_every_chart_and_no_other() -> None:
+    """A chart that nobody sees is of no use; a link to none is broken."""
+    assert set(re.findall(r"\(capacity/(\w+)\.svg\)", PAGE)) == set(results.charts(WRITTEN))
+    assert {path.stem for path in results.FOLDER.glob("*.svg")} == set(results.charts(WRITTEN))
+
+
+def test_nothing_written_grows_faster_than_linearly() -> None:
+    """The results that are committed keep the promise of the page."""
+    assert results.faster(WRITTEN) == {}
+
+
+@pytest.mark.parametrize(("power", "found"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (2.0, 2.0)])
+def test_exponent_is_that_of_the_growth(power: float, found: float) -> None:
+    """A constant cost is taken away before the growth is fitted."""
+    points = [(1.0, 100.0), *((cause, 100 + (cause**power if power else 0)) for cause in (10.0, 100.0, 1000.0))]
+    assert exponent(points) == pytest.approx(found, abs=0.05)
+
+
+def test_quadratic_growth_is_found() -> None:
+    """The check can fail: a cost that was quadratic in the routes is reported."""
+    made = {**WRITTEN, "routes": [{**row, "check_s": row["at"] ** 2} for row in WRITTEN["routes"]]}
+    assert results.faster(made)["CPU of `router check` by routes"] > LINEAR
+
+
+def test_chart_keeps_within_its_frame() -> None:
+    """Every point of a line lies between the axes, whatever its values."""
+    text = drawn(Chart("Title", "cause", "cost", (Line("a", [(1, 0.003), (4000, 70_000)]), Line("b", [(1, 5), (4000, 6)]))))
+    for line in re.findall(r'points="([^"]+)"', text):
+        for pair in line.split():
+            x, y = map(float, pair.split(","))
+            assert 64 <= x <= 490
+            assert 40 <= y <= 252
+
+
+def many(count: int, *, warned: bool = False) -> str:
+    """Return a configuration with as many routes, each with a target of its own. `warned`: each route with a warning."""
+    targets = "".join(
+        f"  t{index}: {{model: openai/m{index}, api_base: 'http://127.0.0.1:9/v1', api_key: sk-test}}\n" for index in range(count)
+    )
+    limit = ", limit: {requests: 5/hour, per: ip}" if warned else ""
+    routes = "".join(f"  r{index}: {{pipeline: chat, targets: [t{index}]{limit}}}\n" for index in range(count))
+    return f"targets:\n{targets}routes:\n{routes}"
+
+
+def loaded(workspace: Workspace, text: str) -> int:
+    """Return the calls, of Python and of C, that it takes to declare and to build a configuration."""
+    workspace.write("routes.yaml", text)
+    snapshot = read(Path(workspace.root, "routes.yaml"))
+    with counted() as counts:
+        build(declare(snapshot, {})).discard()
+    return sum(counts.totals)
+
+
+@pytest.mark.parametrize(("warned", "most"), [(False, 1300), (True, 1550)], ids=["well", "warned"])
+def test_load_takes_calls_in_proportion_to_routes(workspace: Workspace, *, warned: bool, most: int) -> None:
+    """Twice the routes take twice the calls, with or without a warning for each."""
+    loaded(workspace, many(5))  # tables and records that are made once
+    few, twice = loaded(workspace, many(50, warned=warned)), loaded(workspace, many(100, warned=warned))
+    assert twice <= 2.1 * few
+    assert (twice - few) / 50 < most, "a route and its target took 1,204 calls, with a warning 1,459"
+
+
+def test_make_has_the_command() -> None:
+    """The page names one command that makes all of it."""
+    assert re.search(r"^capacity:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
