@@ -65,7 +65,7 @@ class Chat:
         self._observers = tuple(GuardedObserver(observer) for observer in observers)
         self._recordings = Recordings()
         self._replicas = Replicas()
-        self._bodies = body.Bodies()
+        self.bodies = body.Bodies()
         self._reading = body.Reading()
         self._asking: set[asyncio.Task[object]] = set()
         """Tasks of callers that asked, and wait for the answer."""
@@ -284,7 +284,7 @@ class Chat:
         An error is written in the dialect that the body gives away, as far as it was read.
         """
         server, data = generation.server, b""
-        incoming = held.enter_context(self._bodies.incoming(request.receive, request.length, server.request, announced=request.announced))
+        incoming = held.enter_context(self.bodies.incoming(request.receive, request.length, server.request, announced=request.announced))
         try:
             data = await incoming.read()
             return data, await self._reading.of(data, lambda: body.parsed(data, server.request))

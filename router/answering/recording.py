@@ -8,6 +8,7 @@ after its end. Who may find it is who asked: recordings are keyed by the caller 
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from router.answering.reply import Sink, conclude
 from router.config.server import Resume
@@ -16,10 +17,6 @@ from router.events import Event, Failure, Finish, Text, Thought, ToolInput
 from router.journal.entry import Entry
 from router.wire import Heading, Wire
 
-MAX_RECORDINGS = 1000
-"""Recordings that are kept at once."""
-MAX_RECORDING_BYTES = 64 * 1024 * 1024
-"""Bytes of all of them."""
 UNTOLD = 64 * 1024
 """Bytes after which viewers are told although the next event is at hand."""
 FRAME = 256
@@ -282,10 +279,19 @@ Key = tuple[str, str]
 """Owner (`Caller.owner`) and chat of the recording."""
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingBounds:
+    """The most recordings that are kept at once, and the most bytes of all of them."""
+
+    number: int = 1000
+    size: int = 64 * 1024 * 1024
+
+
 class Recordings:
     """The recordings that can be found. Bounded in number and in bytes: of those that are over the oldest go first."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: RecordingBounds = RecordingBounds()) -> None:
+        self.bounds = bounds
         self._kept: dict[Key, Recording] = {}
         self._running: set[Recording] = set()
         self._bytes = 0
@@ -313,7 +319,7 @@ class Recordings:
         recording.start(delivery, ended)
 
     def _bound(self) -> None:
-        while len(self._kept) > MAX_RECORDINGS or self._bytes > MAX_RECORDING_BYTES:
+        while len(self._kept) > self.bounds.number or self._bytes > self.bounds.size:
             oldest = next((key for key, one in self._kept.items() if one.over), None)
             if oldest is None:
                 return

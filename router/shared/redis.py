@@ -1,7 +1,7 @@
 """A Redis that may be away: a request waits for it once and shortly, and it comes back by itself.
 
 All commands to Redis go through here. Redis counts as away in two cases:
-- while a command is under way, nothing at all is answered for `LIMIT` seconds, not even a PING;
+- while a command is under way, nothing at all is answered for `RedisTiming.limit` seconds, not even a PING;
 - an answer says that Redis cannot be used: full, read-only, loading, no permission.
 
 Waiting commands then end with `Away`, and later ones fail with it at once. A probe in the background writes a key until a write succeeds.
@@ -16,6 +16,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -28,19 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("router.redis")
 
-LIMIT = 0.05
-"""Seconds of silence after which Redis is away: the cost of its absence for a request, once."""
-TICK = 0.005
-"""Seconds between two checks for silence."""
-LATE = 2 * TICK
-"""Seconds after which a check is late: this process was held up, and the answer may lie in its socket unread."""
-COUNTS_LATE = TICK / 2
-"""Seconds of silence that a late check counts.
-
-A process that is always late so gives its loop twenty turns to read an answer before Redis counts as away, however long they take.
-"""
-PROBE = 1.0
-"""Seconds that a probe may take. No request waits for it."""
 PAUSES = 0.2, 1.0
 """Seconds before a probe: at first, and at most. It doubles each time that Redis does not stay for `STEADY`."""
 STEADY = 10.0
@@ -54,6 +42,29 @@ PREFIX = "pointsman:"
 """The beginning of every key."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisTiming:
+    """Times of a Redis that may be away, in seconds."""
+
+    limit: float = 0.05
+    """Silence after which Redis is away: the cost of its absence for a request, once."""
+    tick: float = 0.005
+    """Time between two checks for silence. A check after twice that is late: the answer may lie in the socket unread."""
+    late: float = 0.0025
+    """Silence that a late check counts.
+
+    A process that is always late so gives its loop twenty turns to read an answer before Redis counts as away, however long they take.
+    """
+    probe: float = 1.0
+    """The most that a probe may take. No request waits for it."""
+
+    def silence(self, waited: float) -> float:
+        """Return the silence that a check counts, so many seconds after the one before."""
+        return waited if waited <= 2 * self.tick else self.late
+
+
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
 
@@ -88,12 +99,13 @@ class Redis:
     departed: called each time that Redis goes away
     """
 
-    def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = ()) -> None:
+    def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = (), timing: RedisTiming = RedisTiming()) -> None:
         try:
             import redis.asyncio as driver  # noqa: PLC0415 - an extra; and 0.1 s for nothing where none is declared
         except ImportError:
             raise Misfit("`server.redis` needs a package that is not here: pip install 'pointsman[redis]'", "redis") from None
         self.url = url
+        self._timing = timing
         self._departed = departed
         self.departures = 0
         """Times that Redis went away."""
@@ -140,12 +152,12 @@ class Redis:
         """Wait at the start of a process until the first connection has succeeded or failed, so that no request waits for it."""
         self.start()
         loop, silence = asyncio.get_running_loop(), 0.0
-        while not self._known.is_set() and silence < PROBE:
+        while not self._known.is_set() and silence < self._timing.probe:
             last = loop.time()
             with suppress(TimeoutError):
-                async with asyncio.timeout(TICK):
+                async with asyncio.timeout(self._timing.tick):
                     await self._known.wait()
-            silence += _counted(loop.time() - last)
+            silence += self._timing.silence(loop.time() - last)
         if self._state == "new":
             self._leave("timeout")
 
@@ -246,7 +258,7 @@ class Redis:
         self._listening.add(task)
         task.add_done_callback(self._listening.discard)
         try:
-            async with asyncio.timeout(wait + PROBE):
+            async with asyncio.timeout(wait + self._timing.probe):
                 found = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", await task)
         except TimeoutError:
             raise Away from None
@@ -336,7 +348,7 @@ class Redis:
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        self._look = loop.call_later(TICK, self._looked, loop.time())
+        self._look = loop.call_later(self._timing.tick, self._looked, loop.time())
 
     def _looked(self, last: float) -> None:
         """Count the silence, and leave Redis if it lasted for too long."""
@@ -344,11 +356,11 @@ class Redis:
         if not self._under_way:
             return
         before = self._quiet
-        self._quiet += _counted(asyncio.get_running_loop().time() - last)
-        if self._quiet >= LIMIT:
+        self._quiet += self._timing.silence(asyncio.get_running_loop().time() - last)
+        if self._quiet >= self._timing.limit:
             self._leave("timeout")
             return
-        if before < LIMIT / 2 <= self._quiet:
+        if before < self._timing.limit / 2 <= self._quiet:
             # The command may be slow, or wait for its connection. A PING shows whether Redis is there.
             nobody: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             nobody.cancel()
@@ -420,7 +432,7 @@ class Redis:
                 await self._lines.disconnect(inuse_connections=False)
                 await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - so that replicas do not come all at once
             try:
-                async with asyncio.timeout(PROBE):
+                async with asyncio.timeout(self._timing.probe):
                     await self._client.set(f"{PREFIX}probe", b"1", px=1000)  # pyright: ignore[reportUnknownMemberType]
                 break
             except (self._driver.RedisError, OSError) as error:
@@ -442,11 +454,6 @@ class Redis:
 
 UNUSABLE = frozenset({"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN", "MISCONF", "MOVED", "NOPERM", "NOREPLICAS", "TRYAGAIN"})
 """Codes of answers that do not concern one key: every command would be refused."""
-
-
-def _counted(waited: float) -> float:
-    """Return the seconds of silence that a check counts, so many seconds after the one before."""
-    return waited if waited <= LATE else COUNTS_LATE
 
 
 def _given_up(task: "asyncio.Future[Any]") -> bool:

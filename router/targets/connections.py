@@ -72,15 +72,19 @@ class Endpoint:
 
 
 class Connections:
-    """A client for hosts reached in one way, directly or through a proxy. All ways share a pool."""
+    """A client for hosts reached in one way, directly or through a proxy. All ways share a pool.
 
-    def __init__(self, egress: Egress = DIRECT, pool: "ConnectionPool | None" = None) -> None:
+    linger: seconds in which the end of an answer waits after the finish reason for the count of tokens, all in all
+    """
+
+    def __init__(self, egress: Egress = DIRECT, pool: "ConnectionPool | None" = None, *, linger: float = 1.0) -> None:
         self._egress = egress
+        self.linger = linger
         self._pool = pool or ConnectionPool()
 
     def over(self, egress: Egress) -> "Connections":
         """Return a client for this way that shares the pool."""
-        return Connections(egress, self._pool)
+        return Connections(egress, self._pool, linger=self.linger)
 
     def tls(self, egress: Egress) -> ssl.SSLContext:
         """Return the TLS context of a way. The first takes 10 ms."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from router.answering.recording import Recording, Recordings
+from router.answering.recording import Recording, RecordingBounds, Recordings
 from router.config.server import Resume
 from router.events import Event, Failure, Finish, Start, Text
 from router.journal.entry import Entry
@@ -490,10 +490,9 @@ async def test_ids_that_are_none_are_somebody_elses_field(workspace: Workspace) 
             assert (await client.post(**{**body(""), "id": chat})).text == "Hello"
 
 
-async def test_kept_answers_are_bounded_in_number_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_kept_answers_are_bounded_in_number_and_bytes() -> None:
     """In number and in bytes: of those that are over the oldest go first; one that still runs stays."""
-    monkeypatch.setattr("router.answering.recording.MAX_RECORDINGS", 3)
-    kept, goes_on = Recordings(), asyncio.Event()
+    kept, goes_on = Recordings(RecordingBounds(number=3)), asyncio.Event()
 
     async def said(recording: Recording, until: asyncio.Event | None = None) -> None:
         recording.put(Start("a", "m"))
@@ -512,7 +511,7 @@ async def test_kept_answers_are_bounded_in_number_and_bytes(monkeypatch: pytest.
     assert all(one.over for one in over)
     assert [kept.find(("", str(number))) is not None for number in range(4)] == [False, False, True, True]
     assert kept.find(("", "running")) is running
-    monkeypatch.setattr("router.answering.recording.MAX_RECORDING_BYTES", over[0].size)
+    kept.bounds = RecordingBounds(number=3, size=over[0].size)
     await record("last")
     assert [kept.find(("", chat)) is not None for chat in ("2", "3", "last")] == [False, False, True]
     goes_on.set()
