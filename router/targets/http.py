@@ -19,7 +19,7 @@ from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, 
 from router.events import Event, Events, EventStream, OutputWay, Start, Text, Thought, Words
 from router.targets import sse
 from router.targets.connection import Connection, Cut, Garbled
-from router.targets.connections import Connections, Endpoint
+from router.targets.connections import LINGER_S, Connections, Endpoint
 from router.targets.facts import Facts
 from router.targets.learned import Pupil
 from router.targets.options import NO_OPTIONS, Api, Options
@@ -321,7 +321,7 @@ class Rest:
     The wait for all of it is short, whatever the provider sends meanwhile. A failure there ends the body without an error.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech, linger: float) -> None:
+    def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech, linger: float = LINGER_S) -> None:
         self._read = read
         self._speech = speech
         self._linger = linger
