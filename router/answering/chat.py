@@ -264,7 +264,7 @@ class Chat:
                             recording = Recording(entry, heading, reply.wire, server.resume, wanted.conversation)
                             delivery = deliver(route.answer, ask, total, entry, recording)
                             self._record((caller.owner, kept_as), recording, delivery, total, generation, pins=pins.pop_all())
-                            await presence.apart(recording.follow(sink))
+                            await presence.apart(recording.write_to(sink))
                         else:
                             await presence.apart(deliver(route.answer, ask, total, entry, sink))
             except ClientLeft:
@@ -384,7 +384,7 @@ class Chat:
                         entry.stream, entry.outcome = True, "resumed"
                         sink = Streamed(reply, replace(recording.heading, after=after), generation.server.keep_alive)
                         async with Presence(request.receive) as presence:
-                            await presence.apart(recording.follow(sink))
+                            await presence.apart(recording.write_to(sink))
                         return
                     else:
                         entry.outcome = "resumed"
@@ -473,7 +473,7 @@ class Chat:
                     sink = Streamed(reply, recording.heading, generation.server.keep_alive)
                     async with Presence(request.receive) as presence:
                         try:
-                            await presence.apart(recording.follow(sink))
+                            await presence.apart(recording.write_to(sink))
                         except Away:  # Redis went between its being found and its being read
                             if reply.begun:
                                 raise

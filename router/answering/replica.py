@@ -94,7 +94,7 @@ class Replica:
         except UnreadableEvents:
             return own
         self._echoes[found.id] = echo
-        echo.start(self._echo(found, echo), self._ended)
+        echo.run(self._echo(found, echo), self._ended)
         return echo
 
     def _ended(self, echo: Recording) -> None:

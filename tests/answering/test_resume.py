@@ -341,8 +341,8 @@ async def test_a_slow_viewer_holds_what_it_has_not_read(workspace: Workspace) ->
         await recording.flush()
 
     sink = Slow(recording)
-    recording.start(delivery(), lambda _: None)
-    await recording.follow(sink)
+    recording.run(delivery(), lambda _: None)
+    await recording.write_to(sink)
     assert sink.texts == 1000
     assert sink.most < 12_000
     assert not recording.complete
@@ -398,7 +398,7 @@ async def test_answer_without_viewers_is_not_found_while_it_ends() -> None:
             await ending.wait()
 
     kept.start(key, made, delivery(), 60)
-    viewing = asyncio.create_task(made.follow(Viewer()))
+    viewing = asyncio.create_task(made.write_to(Viewer()))
     while not made.begun:
         await asyncio.sleep(0)
     assert kept.find(key) is made
@@ -419,8 +419,8 @@ async def test_an_answer_without_an_end_is_not_closed_properly() -> None:
         made.put(Start("a", "m"))
         made.put(Text("Half"))
 
-    made.start(delivery(), lambda _: None)
-    await made.follow(viewer)
+    made.run(delivery(), lambda _: None)
+    await made.write_to(viewer)
     assert viewer.seen == [Start("a", "m"), Text("Half"), Failure("internal", "Something went wrong here.")]
     assert viewer.closed
 
@@ -438,7 +438,7 @@ async def test_nothing_comes_after_the_end(end: str) -> None:
         await asyncio.Event().wait()
 
     kept.start(key, made, delivery(), 60)
-    viewing = asyncio.create_task(made.follow(viewer))
+    viewing = asyncio.create_task(made.write_to(viewer))
     while not viewer.finished:
         await asyncio.sleep(0)
     if end == "leave":
@@ -450,7 +450,7 @@ async def test_nothing_comes_after_the_end(end: str) -> None:
     await made.ended()
     again = Viewer()
     assert kept.find(key) is made
-    await made.follow(again)
+    await made.write_to(again)
     assert viewer.seen == again.seen == [Start("a", "m"), Finish("stop")]
     assert made.entry.outcome == "stop"
 
