@@ -203,7 +203,7 @@ class Workspace:
         path.write_text(content, encoding="utf-8")
         return self
 
-    def build(self, ground: Ground | None = None, **variables: str) -> Generation:
+    def build(self, ground: Ground | None = None, /, **variables: str) -> Generation:
         """The generation it makes, in an environment of just these variables."""
         return build(declare(read(self.root / "routes.yaml"), variables), ground=ground)
 
