@@ -2,13 +2,16 @@
 
 import ast
 import importlib
+import inspect
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from router import intake
 from router.steps import FROM_ROUTE, STEPS
 from router.wire import WIRES
 from tests.conftest import ROOT
@@ -17,6 +20,7 @@ FLOORS = {
     "usage": -1,
     "bounds": 0,
     "errors": 0,
+    "lifecycle": 0,
     "chat": 1,
     "embed": 2,
     "signature": 1,
@@ -250,6 +254,20 @@ def test_tests_pass_values_and_patch_no_constant() -> None:
 def test_patched_constant_is_found(line: str) -> None:
     """The check can fail, for each way in which a constant can be set."""
     assert list(patched_constants(ast.parse(f"from router import reload\n{line}"))) == [2]
+
+
+def test_request_enters_intake_once() -> None:
+    """Answering knows the front of intake alone: its one reader of bodies, and values. Each address of a chat asks it once."""
+    calls: Counter[str] = Counter()
+    for name, tree in modules(ROOT).items():
+        if room(name) == "answering":
+            found = {one for one, _ in imports(tree) if one.startswith("router.intake")}
+            assert found <= {f"router.intake.{one}" for one in intake.__all__}, name
+            calls.update(
+                node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self.intake"
+            )
+    assert {one for one in intake.__all__ if inspect.isfunction(getattr(intake, one))} == {"estimate", "permitted"}  # of what was read
+    assert calls == {"read": 2, "read_inputs": 1}  # to ask and to count; for embeddings
 
 
 def test_import_in_each_forbidden_direction_is_found() -> None:

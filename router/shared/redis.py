@@ -12,7 +12,6 @@ Commands that are asked at the same time go out together, on one connection: a h
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from router.config.values import Secret
 from router.errors import Misfit
+from router.lifecycle import Backoff, BackoffTiming, SharedConnection
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("router.redis")
 
-PAUSES = 0.2, 1.0
-"""Seconds before a probe: at first, and at most. It doubles each time that Redis does not stay for `STEADY`."""
-STEADY = 10.0
+PAUSES = BackoffTiming(first=0.2, most=1.0, steady=10.0)
+"""Pauses before a probe. They double each time that Redis does not stay."""
 AT_ONCE = 128
 """Commands that go out together."""
 LINES = 4
@@ -92,10 +91,9 @@ def milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
-class Redis:
-    """A Redis and its state. Made on any thread, used on one event loop, opened by the first command.
+class Redis(SharedConnection):
+    """A Redis and its state. Opened by the first command.
 
-    `hold` and `release` count the generations that declare it; `close` closes it once there is none left.
     departed: called each time that Redis goes away
     """
 
@@ -104,6 +102,7 @@ class Redis:
             import redis.asyncio as driver  # noqa: PLC0415 - an extra; and 0.1 s for nothing where none is declared
         except ImportError:
             raise Misfit("`server.redis` needs a package that is not here: pip install 'pointsman[redis]'", "redis") from None
+        super().__init__()
         self.url = url
         self._timing = timing
         self._departed = departed
@@ -114,12 +113,11 @@ class Redis:
             self._lines = self._opened()
         except ValueError:
             raise Misfit("the options of this Redis address cannot be read: db is a number") from None
-        self._state: Literal["new", "here", "away", "closed"] = "new"
+        self._state: Literal["new", "here", "away"] = "new"
         self._known = asyncio.Event()
         """Set once the first connection has succeeded or failed."""
         self._changed_at = 0.0
-        self._pause = PAUSES[0]
-        self._holders: list[None] = []
+        self._backoff = Backoff(PAUSES)
         self._waiting: deque[tuple[Command, asyncio.Future[object]]] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
@@ -137,11 +135,6 @@ class Redis:
     def here(self) -> bool:
         """True if Redis can be asked."""
         return self._state == "here"
-
-    @property
-    def closed(self) -> bool:
-        """True once no configuration declares it any more."""
-        return self._state == "closed"
 
     @property
     def away_for(self) -> float:
@@ -180,26 +173,10 @@ class Redis:
         """Connect in the background, so that no request has to wait for the first connection."""
         if self._state == "new" and self._probe is None:
             self._changed_at = asyncio.get_running_loop().time()
-            self._probe = asyncio.create_task(self._return(0.0))
+            self._probe = asyncio.create_task(self._return(paused=False))
 
-    def hold(self) -> None:
-        """Count a user, until `release`. May be called from any thread: generations are built beside the loop."""
-        self._holders.append(None)
-
-    def release(self) -> None:
-        """Count a user less."""
-        self._holders.pop()
-
-    @property
-    def held(self) -> bool:
-        """True while a generation uses it."""
-        return bool(self._holders)
-
-    async def close(self) -> None:
-        """Close it, if no generation holds it."""
-        if self.held or self.closed:
-            return
-        self._state = "closed"
+    async def _close(self) -> None:
+        self._state = "away"
         tasks = [task for task in (self._probe, self._pump) if task is not None]
         self._let_go()
         for task in tasks:
@@ -398,11 +375,10 @@ class Redis:
 
     def _leave(self, why: str) -> None:
         """Count Redis as away: from now on no request waits for it."""
-        if self._state in ("away", "closed"):
+        if self._state == "away":
             return
         loop = asyncio.get_running_loop()
-        stayed = self._state == "here" and loop.time() - self._changed_at > STEADY
-        self._pause = PAUSES[0] if stayed or self.departures == 0 else min(2 * self._pause, PAUSES[1])
+        self._backoff.lost(loop.time() - self._changed_at if self.here else 0.0)
         self._state, self._changed_at = "away", loop.time()
         self._known.set()
         self.departures += 1
@@ -411,7 +387,7 @@ class Redis:
         log.warning("redis is away: local from now on", extra={"fields": {"why": why}})
         self._let_go()
         if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._return(self._pause))
+            self._probe = asyncio.create_task(self._return(paused=True))
 
     def _let_go(self) -> None:
         """Release all callers that wait for an answer."""
@@ -425,12 +401,12 @@ class Redis:
         if self.closed:
             self._tell()
 
-    async def _return(self, pause: float) -> None:
+    async def _return(self, *, paused: bool) -> None:
         """Try a write until one succeeds: then Redis is back."""
         while True:
-            if pause:
+            if paused:
                 await self._lines.disconnect(inuse_connections=False)
-                await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - so that replicas do not come all at once
+                await self._backoff.rest()
             try:
                 async with asyncio.timeout(self._timing.probe):
                     await self._client.set(f"{PREFIX}probe", b"1", px=1000)  # pyright: ignore[reportUnknownMemberType]
@@ -438,7 +414,7 @@ class Redis:
             except (self._driver.RedisError, OSError) as error:
                 if self._state == "new" and not isinstance(error, TimeoutError):  # silence is judged by the commands that wait
                     self._leave(self._why(error) or "unusable")
-                pause = self._pause
+                paused = True
         if self._state == "away":
             log.info("redis is back: shared from now on", extra={"fields": {"seconds": round(self.away_for, 3)}})
         self._state, self._changed_at = "here", asyncio.get_running_loop().time()
