@@ -20,7 +20,7 @@ from router.callers.keys import new
 from router.chat import File, crowded
 from router.config.server import RequestBounds
 from router.errors import Crowded, Refused, TooLarge
-from router.intake import body, question
+from router.intake import Intake, body, question
 from router.intake.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Bodies, Reading, parsed
 from tests.conftest import Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Provider, Reply, error, provider, text
@@ -200,7 +200,7 @@ async def test_bodies_beyond_the_bound_of_all_are_refused(workspace: Workspace) 
     async with provider(Reply(text("Hi"), gate=gate)) as fake:
         more = "server: {request: {body: 128KiB}}\n"
         async with serving(workspace.write("routes.yaml", routes(direct_target(fake.base), more=more)).build()) as client:
-            client.edge.admin.chat.bodies = Bodies(most=150_000)
+            client.edge.admin.chat.intake = Intake(most=150_000)
             first = asyncio.create_task(held_open(client, PHOTO))
             await asked(fake, 1)
             crowded_out = await client.post(messages=SHOWN, stream=False)
