@@ -27,12 +27,10 @@ Told = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SiblingTiming:
-    """Seconds in which a worker answers."""
+    """Seconds in which a worker answers at once, and after it has built what the files say: LiteLLM may have to be imported."""
 
     answer: float = 2.0
-    """A question that it can answer at once."""
     rebuild: float = 60.0
-    """A question for which it reads the files and builds what they say: LiteLLM may have to be imported."""
 
 
 class Siblings:

@@ -188,19 +188,11 @@ class Chat:
         return entry
 
     def _record(
-        self,
-        key: Key,
-        recording: Recording,
-        delivery: Coroutine[object, object, None],
-        total: float,
-        generation: Generation,
-        *,
-        pins: ExitStack,
+        self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
     ) -> None:
         """Run an answer that can be found again, here and at other replicas."""
         keep = generation.server.resume.keep
         self._recordings.start(key, recording, delivery, keep)
-        recording.holds(pins)
         if replica := self._replicas.on(generation.kept.logs):
             replica.publish(key, recording, total, keep)
 
@@ -250,7 +242,8 @@ class Chat:
                         if (kept_as := _kept_as(wanted, heading)) is not None:
                             recording = Recording(entry, heading, reply.wire, server.resume, wanted.conversation)
                             delivery = deliver(route.answer, ask, total, entry, recording)
-                            self._record((caller.owner, kept_as), recording, delivery, total, generation, pins=pins.pop_all())
+                            self._record((caller.owner, kept_as), recording, delivery, total, generation)
+                            recording.holds(pins.pop_all())
                             await presence.apart(recording.write_to(sink))
                         else:
                             await presence.apart(deliver(route.answer, ask, total, entry, sink))

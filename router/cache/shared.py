@@ -41,12 +41,13 @@ return {ARGV[1]}
 
 @dataclass(frozen=True, slots=True)
 class PickupTiming:
-    """Times in which another replica has to begin the log that it offers, in seconds."""
+    """Seconds in which another replica has to begin the log that it offers.
+
+    After `usual` its sign of life is checked, and it is asked again. After `patience` it counts as lost: many logs may be asked for at once.
+    """
 
     usual: float = 0.25
-    """After it the replica's sign of life is checked, and it is asked again."""
     patience: float = 1.0
-    """After it the replica counts as lost: many logs may be asked for at once."""
 
 
 class Shared:

@@ -19,12 +19,12 @@ SWEEP = 1024
 class CountBounds:
     """The most keys that are kept; each takes about 1 KiB. Beyond it the key used longest ago is dropped and counts anew.
 
-    A flood from so many addresses has that many times the limit in any case. Keys of routes and callers are never dropped for it.
+    A flood from so many addresses has that many times the limit in any case. Keys of routes and callers are never dropped for it, and users
+    and addresses do not displace each other.
     """
 
     addresses: int = 65_536
     users: int = 65_536
-    """A key for each rate of a limit that applies to an end user. Users and addresses do not displace each other."""
 
 
 @dataclass(slots=True)
