@@ -43,6 +43,8 @@ class Broadcast:
         """True while all of it is there, from its start."""
         self.finished = False
         """True once its last event ends it."""
+        self.over = False
+        """True once no more will come, as a log of it is told."""
         self.news: Callable[[], None] | None = None
         """Called whenever its followers are woken, and when it waits for room."""
         self.task: asyncio.Task[None] | None = None

@@ -5,7 +5,6 @@ As Caddy's UsagePool: an edit that changes nothing of a connection keeps it, and
 
 import asyncio
 import random
-from dataclasses import dataclass
 
 
 class SharedConnection:
@@ -43,28 +42,21 @@ class SharedConnection:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True)
-class BackoffTiming:
-    """Pauses before attempts to connect, in seconds: `first`, twice as long each time, `most` at most; `first` again after `steady`."""
-
-    first: float
-    most: float
-    steady: float
-    """A connection that lasted longer was a good one."""
-
-
 class Backoff:
-    """The pauses of one connection."""
+    """Pauses before attempts to connect, in seconds: `first`, then twice as long each time, and `most` at most.
 
-    def __init__(self, timing: BackoffTiming) -> None:
-        self._timing = timing
+    After a connection that lasted for longer than `steady` the pause is `first` again.
+    """
+
+    def __init__(self, *, first: float, most: float, steady: float) -> None:
+        self._first, self._most, self._steady = first, most, steady
         self.pause = 0.0
         """Seconds; 0 while nothing was lost."""
 
     def lost(self, lasted: float) -> None:
         """Note that the connection is lost, or could not be made, after so many seconds."""
-        timing = self._timing
-        self.pause = min(2 * self.pause, timing.most) if self.pause and lasted <= timing.steady else timing.first
+        again = self.pause and lasted <= self._steady
+        self.pause = min(2 * self.pause, self._most) if again else self._first
 
     async def rest(self) -> None:
         """Wait for three quarters of the pause, up to all of it: not all processes come back at once."""

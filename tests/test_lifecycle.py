@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from router.lifecycle import Backoff, BackoffTiming, SharedConnection
+from router.lifecycle import Backoff, SharedConnection
 
 
 class Counted(SharedConnection):
@@ -55,7 +55,7 @@ async def test_users_are_counted_from_any_thread() -> None:
 
 def test_pause_doubles_up_to_its_most() -> None:
     """Each time that a connection is lost soon, or cannot be made."""
-    backoff = Backoff(BackoffTiming(first=0.2, most=1.0, steady=10.0))
+    backoff = Backoff(first=0.2, most=1.0, steady=10.0)
     pauses: list[float] = []
     for _ in range(5):
         backoff.lost(10.0)
@@ -65,7 +65,7 @@ def test_pause_doubles_up_to_its_most() -> None:
 
 def test_pause_is_short_again_after_a_connection_that_lasted() -> None:
     """A server that is restarted now and then is back at once."""
-    backoff = Backoff(BackoffTiming(first=0.2, most=1.0, steady=10.0))
+    backoff = Backoff(first=0.2, most=1.0, steady=10.0)
     for _ in range(3):
         backoff.lost(0.0)
     backoff.lost(10.1)
@@ -82,7 +82,7 @@ async def test_rest_is_never_longer_than_the_pause(monkeypatch: pytest.MonkeyPat
         rests.append(seconds)
 
     monkeypatch.setattr("asyncio.sleep", sleep)
-    backoff = Backoff(BackoffTiming(first=1.0, most=1.0, steady=10.0))
+    backoff = Backoff(first=1.0, most=1.0, steady=10.0)
     backoff.lost(0.0)
     for _ in range(200):
         await backoff.rest()

@@ -6,16 +6,18 @@ after its end. Who may find it is who asked: recordings are keyed by the caller 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from router import relay
 from router.answering.reply import Sink, conclude
 from router.broadcast import Broadcast
 from router.config.server import Resume
 from router.errors import RouterError, Stopped, Stopping
 from router.events import Failure, Finish
 from router.journal.entry import Entry
+from router.shared import Batch
 from router.wire import Heading, Wire
 
 
@@ -28,13 +30,14 @@ class Recording(Broadcast):
         self.heading = heading
         self.wire = wire
         """The dialect it was asked for in."""
-        self.over = False
         self.refused = ""
         """The code of what went wrong before its first event."""
         self.asked = asked
         """The request that it answers, as JSON, for a later one that continues it; None without one, or at another replica."""
         self.log = ""
         """Id among all replicas' recordings, where there are any."""
+        self.head = b""
+        """What other replicas are told before its first event."""
         self._grants = declared.grace
         """Seconds that it goes on without a viewer; None where it does not."""
         self._grace: asyncio.TimerHandle | None = None
@@ -96,6 +99,15 @@ class Recording(Broadcast):
     def held(self) -> int:
         """Bytes that it takes, roughly."""
         return self.size + len(self.asked or b"")
+
+    @property
+    def ending(self) -> str:
+        """The code of the end, where no event says it; else empty."""
+        return "" if self.finished else self.refused or Stopped.code
+
+    def batches(self, start: int) -> Sequence[Batch]:
+        """Return the events from this one on, as bytes."""
+        return relay.batches(*self.since(start))
 
     def _finish(self) -> None:
         super()._finish()

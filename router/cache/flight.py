@@ -76,7 +76,6 @@ class Relayed(Broadcast):
 
     def __init__(self, flight: Flight) -> None:
         super().__init__(MAX_FLIGHT_BYTES, "wait")
-        self.over = False
         self.ending = ReplicaLost.code
         """Set also where the flight is left: a reader at another replica asks anew then."""
         self._flight = flight

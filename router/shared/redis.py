@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from router.config.values import Secret
 from router.errors import Misfit
-from router.lifecycle import Backoff, BackoffTiming, SharedConnection
+from router.lifecycle import Backoff, SharedConnection
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("router.redis")
 
-PAUSES = BackoffTiming(first=0.2, most=1.0, steady=10.0)
-"""Pauses before a probe. They double each time that Redis does not stay."""
 AT_ONCE = 128
 """Commands that go out together."""
 LINES = 4
@@ -117,7 +115,7 @@ class Redis(SharedConnection):
         self._known = asyncio.Event()
         """Set once the first connection has succeeded or failed."""
         self._changed_at = 0.0
-        self._backoff = Backoff(PAUSES)
+        self._backoff = Backoff(first=0.2, most=1.0, steady=10.0)  # before a probe
         self._waiting: deque[tuple[Command, asyncio.Future[object]]] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None

@@ -21,7 +21,7 @@ from router.chat import Json, JsonObject, ToolSpec, deeper, mended, repaired
 from router.config.network import tls_context
 from router.config.tool_servers import TOOL_NAME, ToolServer
 from router.errors import Misfit, ToolError
-from router.lifecycle import Backoff, BackoffTiming, SharedConnection
+from router.lifecycle import Backoff, SharedConnection
 from router.toolbox.bounded import bounded
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ PATIENCE = 3.0
 LISTING_INTERVAL_S = 30.0
 """Seconds after which its tools are listed again: it may forget to report a change, or be gone."""
 LISTING = 10.0
-PAUSES = BackoffTiming(first=0.2, most=10.0, steady=30.0)
-"""Pauses before another try. They double each time that a connection does not last."""
 ENDING = 10.0
 """Seconds for a connection to close. The library gives a command two to end by itself, then two to obey a signal."""
 
@@ -123,7 +121,7 @@ class McpServer(SharedConnection):
     async def _supervise(self) -> None:
         """Keep one connection open, and restore it after each loss."""
         loop = asyncio.get_running_loop()
-        backoff, reported = Backoff(PAUSES), False
+        backoff, reported = Backoff(first=0.2, most=10.0, steady=30.0), False
         while True:
             self._state = "starting"
             self._settled.clear()

