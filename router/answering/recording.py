@@ -37,7 +37,7 @@ class Recording(Broadcast):
         self.log = ""
         """Id among all replicas' recordings, where there are any."""
         self.head = b""
-        """What other replicas are told before its first event."""
+        """The head of its log: data for other replicas, from before its first event."""
         self._grants = declared.grace
         """Seconds that it goes on without a viewer; None where it does not."""
         self._grace: asyncio.TimerHandle | None = None

@@ -69,7 +69,7 @@ class Reply:
         self.wire = wire
         self.begun = False
         self.sink: Sink | None = None
-        """What its answer is written to, once that is known."""
+        """The sink of its answer, once that is known."""
         self.limits: Headers = []
         """Headers that say what the caller's limits leave."""
 
