@@ -1,21 +1,27 @@
 """An answer for several readers: made once, in a task of its own, and followed by each reader at its own pace, from its start.
 
 Its buffer is bounded in bytes. While the answer fits, no reader waits for another. A longer answer loses its start as it is read
-(backpressure): the slowest follower is `Overtaken`, as long as another has read everything; if none has, the answer waits. When the last
-follower leaves, the answer is stopped.
+(backpressure): it waits for its slowest reader, or leaves it behind, as its `Rule` says.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
+from typing import Literal
 
 from router.errors import Overtaken, Stopping
 from router.events import Event, Events, Failure, Finish, Produced, Text, Thought, ToolInput
 
 TURN = 64 * 1024
-"""Bytes after which the loop gets a turn although the next event is at hand."""
+"""Bytes after which readers are woken, and the loop gets a turn, although the next event is at hand."""
 FRAME = 256
 """Bytes an event takes beside its text, roughly."""
+
+Rule = Literal["wait", "overtake"]
+"""An answer that does not fit waits for its slowest follower, or leaves it behind (`Overtaken`) as long as another has read everything.
+
+Without a follower the first rule drops what it holds, and the second waits for one.
+"""
 
 
 def weight(event: Event) -> int:
@@ -30,59 +36,99 @@ def weight(event: Event) -> int:
 
 
 class Broadcast:
-    """An answer as far as it has come. `size`: bytes of it that are held at most, and one event."""
+    """An answer as far as it has come. `bound`: bytes of it that are held at most, and one event."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._held = 0
+    def __init__(self, bound: int, rule: Rule = "overtake") -> None:
+        self.size = 0
+        """Bytes that are held."""
+        self.complete = True
+        """True while all of it is there, from its start."""
+        self.finished = False
+        """True once its last event ends it."""
+        self.over = False
+        """True once no more will come, as a log of it is told."""
+        self.news: Callable[[], None] | None = None
+        """Called whenever its followers are woken, and when it waits for room."""
+        self.task: asyncio.Task[None] | None = None
+        self._bound = bound
+        self._rule = rule
         self._events: list[Event] = []
         self._first = 0
         """The number of the first event that is still here."""
-        self._next: dict[object, int] = {}
+        self._at: dict[object, int] = {}
         """Each follower's next event, by number."""
         self._waiting: list[asyncio.Future[None]] = []
         """Followers that have read everything."""
         self._full: asyncio.Future[None] | None = None
-        """Completed once there is room; set while the answer waits for it."""
-        self._task: asyncio.Task[None] | None = None
+        """Completed once there may be room; set while the answer waits for it."""
+        self._untold = 0
+        """Bytes that came since its followers were woken."""
         self._stopped = False
 
     # Its source.
 
     def start(self, work: Coroutine[object, object, None]) -> None:
         """Start `work`, which has this Broadcast `take` an answer. Once the answer is complete it is not stopped any more."""
-        self._task = asyncio.create_task(work)
-        self._task.add_done_callback(self._done)
+        self.task = asyncio.create_task(work)
+        self.task.add_done_callback(self._done)
 
     async def take(self, events: Events) -> None:
         """Take a complete answer. An error is raised here, and to each follower."""
         since = 0
         async with aclosing(events):
             async for event in events:
-                taken = weight(event)
-                self._events.append(event)
-                self._held += taken
-                since += taken
+                self.put(event)
+                since += self._untold
                 self._tell()
-                while self._held > self._size:
-                    await self._room()
+                if self.size > self._bound:
+                    await self._fit()
                 if since > TURN:
                     since = 0
                     await asyncio.sleep(0)
 
-    async def _room(self) -> None:
-        """Drop events that every follower has read; else drop the slowest follower; else wait until one of the two is possible."""
-        slowest = min(self._next, key=self._next.__getitem__, default=None)
-        if read := self._next.get(slowest, self._first) - self._first:
-            self._held -= sum(weight(event) for event in self._events[:read])
-            del self._events[:read]
-            self._first += read
-        elif self._first + len(self._events) in self._next.values():
-            self._next.pop(slowest)
-        else:
-            self._full = asyncio.get_running_loop().create_future()
-            await self._full
-            self._full = None
+    def put(self, event: Event) -> None:
+        """Take an event."""
+        self._events.append(event)
+        match event:
+            case Text(text):
+                taken = FRAME + 2 * len(text)  # as nearly always, without a call
+            case Finish() | Failure():
+                taken = weight(event)
+                self._finish()
+            case _:
+                taken = weight(event)
+        self.size += taken
+        self._untold += taken
+
+    def _finish(self) -> None:
+        """Note that the answer has its last event."""
+        self.finished = True
+
+    async def flush(self) -> None:
+        """Wake the followers, and wait until what is held fits."""
+        self._tell()
+        if self.size > self._bound:
+            await self._fit()
+
+    async def _fit(self) -> None:
+        """Drop events that every follower has read; else leave the slowest behind, or wait for a follower, until the rest fits."""
+        while self.size > self._bound:
+            end = self._first + len(self._events)
+            read = min(self._at.values(), default=self._first if self._rule == "overtake" else end) - self._first
+            if read or self._rule == "wait":
+                self.complete = False
+            if read:
+                self.size -= sum(weight(event) for event in self._events[:read])
+                del self._events[:read]
+                self._first += read
+            elif self._rule == "overtake" and end in self._at.values():
+                del self._at[min(self._at, key=self._at.__getitem__)]
+            else:
+                if self.news is not None:
+                    self.news()
+                self._full = asyncio.get_running_loop().create_future()
+                await self._full
+                self._full = None
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tell()
@@ -90,6 +136,9 @@ class Broadcast:
             task.exception()  # it is raised to the followers
 
     def _tell(self) -> None:
+        self._untold = 0
+        if self.news is not None:
+            self.news()
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
@@ -103,60 +152,64 @@ class Broadcast:
         return self._events
 
     @property
-    def complete_so_far(self) -> bool:
-        """True while the start of the answer is still held."""
-        return self._first == 0
+    def begun(self) -> bool:
+        """True once there was an event."""
+        return self._first > 0 or bool(self._events)
+
+    @property
+    def full(self) -> bool:
+        """True if followers should be woken now, or no more should be taken."""
+        return self._untold > TURN or self.size > self._bound
 
     @property
     def open(self) -> bool:
         """True while the answer is worth following: its start is held, and it has not failed."""
         failed = bool(self._events) and isinstance(self._events[-1], Failure)
-        return self.complete_so_far and not self._stopped and not failed
-
-    @property
-    def ended(self) -> bool:
-        """True once the answer has finished, failed or was stopped."""
-        over = self._task is not None and self._task.done()
-        return over or (bool(self._events) and isinstance(self._events[-1], Finish | Failure))
+        return self.complete and not self._stopped and not failed
 
     @property
     def left(self) -> bool:
         """True once the answer has no followers and is made no more."""
-        return not self._next and self._task is not None and self._task.done()
+        return not self._at and self.task is not None and self.task.done()
 
     @property
     def followers(self) -> int:
         """The number of current followers."""
-        return len(self._next)
+        return len(self._at)
+
+    def since(self, number: int) -> tuple[int, list[Event]]:
+        """Return the events from this number on, or from the first that is still here; and the number of the first of them."""
+        first = max(number, self._first)
+        return first, self._events[first - self._first :]
 
     # Its followers.
 
     async def follow(self) -> Events:
         """Stream the answer from its start to its end. Overtaken if its start is gone; otherwise raises the error that ended it."""
-        if not self.complete_so_far:
+        if not self.complete:
             raise Overtaken
         follower = object()
-        self._next[follower] = 0
+        self._at[follower] = 0
         try:
             while True:
-                number = self._next.get(follower)
+                number = self._at.get(follower)
                 if number is None:
                     raise Overtaken
                 if number < self._first + len(self._events):
                     event = self._events[number - self._first]
-                    self._next[follower] = number + 1
+                    self._at[follower] = number + 1
                     self._make_room()
                     yield event
                     if isinstance(event, Finish | Failure):
                         return
-                elif self._task is not None and self._task.done():
+                elif self.task is not None and self.task.done():
                     break
                 else:
                     self._make_room()  # a slower follower may hold up this one
                     await self._more()
-            raise _fault(self._task)
+            raise _fault(self.task)
         finally:
-            self._next.pop(follower, None)
+            self._at.pop(follower, None)
             await self._left()
 
     async def _more(self) -> None:
@@ -170,10 +223,10 @@ class Broadcast:
 
     async def _left(self) -> None:
         """Stop an unfinished answer if the last follower has left, and wait until it has stopped."""
-        if not self._next and not self.ended and self._task is not None:
+        if not self._at and not self.finished and self.task is not None and not self.task.done():
             self._stopped = True
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            self.task.cancel()
+            await asyncio.wait([self.task])
 
 
 def _fault(task: asyncio.Task[None]) -> BaseException:

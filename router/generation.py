@@ -18,7 +18,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar, cast
 
-from router.cache import Approvals, LocalStore, Memory, Shared
+from router.cache import Approvals, LocalStore, Memory, PickupTiming, Shared
 from router.callers import ANYBODY, Callers, Jwks, Sources, callers
 from router.chat import Ask
 from router.config.binding import UNFIT, Complaints, bind, bind_fields, built, file_meant, step_meant
@@ -54,12 +54,24 @@ from router.failover import (
 )
 from router.garbage import uncollected
 from router.quotas import CountStore, Local, Quota, RedisCounts
-from router.shared import Hints, Logs, Redis, RedisStore
+from router.shared import Hints, Logs, Redis, RedisStore, RedisTiming
 from router.signature import record_of
 from router.steps import FROM_ROUTE, STEPS
 from router.steps.prompt import unsteady
 from router.targets import Connections, Learned, Post, Target, open_target, past_declared_way, split_of
-from router.toolbox import AskableRoute, Grant, IsolatedTool, McpServer, ProcessSource, Tool, Toolbox, ToolProcesses, ToolSet, load
+from router.toolbox import (
+    LOADING_S,
+    AskableRoute,
+    Grant,
+    IsolatedTool,
+    McpServer,
+    ProcessSource,
+    Tool,
+    Toolbox,
+    ToolProcesses,
+    ToolSet,
+    load,
+)
 
 T = TypeVar("T")
 OTHER_KIND = {
@@ -220,13 +232,20 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The environment of a generation: functions that open targets, split embeddings and load tool files, the clock, and chance."""
+    """The environment of a generation: functions that open targets, split embeddings and load tool files, the clock, chance, and times.
+
+    loading: the seconds in which a tool file in a process of its own must have been loaded
+    """
 
     open: Callable[[str, Declared, float, Connections, Learned], Target] = open_target
     clock: Clock = time.monotonic
     chance: Callable[[], random.Random] = random.Random
     load: Callable[[str, str, Path, str], ToolSet] = load
     split: Callable[[str, Declared, float, Connections], Split] = split_of
+    redis: RedisTiming = field(default_factory=RedisTiming)
+    logs: Callable[[Redis], Logs] = Logs
+    pickup: PickupTiming = field(default_factory=PickupTiming)
+    loading: float = LOADING_S
 
 
 @uncollected()
@@ -276,7 +295,7 @@ class _Builder:
             same = self.kept.redis is before.redis
             self.kept.shared = before.shared if same and before.shared else RedisCounts(self.kept.redis, before.local)
             self.kept.hints = before.hints if same and before.hints else Hints(self.kept.redis)
-            self.kept.logs = before.logs if same and before.logs else Logs(self.kept.redis)
+            self.kept.logs = before.logs if same and before.logs else ground.logs(self.kept.redis)
         self.kept.memory = Memory(before.memory.local, RedisStore(self.kept.redis, "reasoning") if self.kept.redis else None)
         key = declaration.routes.server.approval_key
         used = RedisStore(self.kept.redis, "approval") if self.kept.redis else None
@@ -452,7 +471,7 @@ class _Builder:
             store = LocalStore(declared.size)
         self.kept.stores[name] = store
         redis, logs = self.kept.redis, self.kept.logs
-        shared = Shared(redis, logs) if redis is not None and logs is not None else None
+        shared = Shared(redis, logs, self._ground.pickup) if redis is not None and logs is not None else None
         scripts = frozenset(target.name for target in targets if target.lane == "script")
         last_resort = scripts if len(scripts) < len(targets) else frozenset[str]()
         made_by = self._made_by(name, route, targets)
@@ -491,7 +510,7 @@ class _Builder:
         if before is not None and before.url == url and not before.closed:
             return before
         try:
-            return Redis(url, self.kept.departed)
+            return Redis(url, self.kept.departed, self._ground.redis)
         except Misfit as misfit:
             self._complaints.add(url.place or Place(self._declaration.snapshot.routes, 1, 1), misfit.message)
             return None
@@ -608,7 +627,7 @@ class _Builder:
             return None
         environment = {str(name): value.value for name, value in declared.env.items()}
         try:
-            return ToolProcesses(ProcessSource(str(declared.use), *found, environment))
+            return ToolProcesses(ProcessSource(str(declared.use), *found, environment, self._ground.loading))
         except Misfit as misfit:
             self._complaints.add(misfit.place or place, misfit.message)
             return None

@@ -30,16 +30,10 @@ MAX_DEPTH = 64
 """Levels of nesting in a schema."""
 MAX_ANSWER_DEPTH = 100
 """Levels of nesting in an answer."""
-MAX_TEXT = 2 * 1024 * 1024
-"""Characters of an answer."""
-MAX_WORK = 200_000
-"""Keywords of the schema that one check applies: half a second of work."""
 MAX_REFERENCES = 200
 """References that one check follows from within each other."""
 MAX_PATTERN = 1_000
 """Characters of a regular expression."""
-PATTERN_SECONDS = 0.5
-"""Seconds that all of them may search texts, in one check."""
 MAX_COMPLAINTS = 8
 MAX_COMPLAINT_CHARS = 300
 MAX_TRIES = 32
@@ -50,6 +44,21 @@ KEPT_SCHEMAS = 64
 """Schemas that are kept ready."""
 
 
+@dataclass(frozen=True, slots=True)
+class CheckBounds:
+    """Bounds of one check."""
+
+    characters: int = 2 * 1024 * 1024
+    """Characters of the answer."""
+    keywords: int = 200_000
+    """Keywords of the schema that are applied: half a second of work."""
+    pattern_seconds: float = 0.5
+    """Seconds in which all regular expressions together may search texts."""
+
+
+BOUNDS = CheckBounds()
+
+
 class Overworked(Exception):
     """A check goes beyond its bounds."""
 
@@ -58,16 +67,17 @@ class Overworked(Exception):
 class Work:
     """The work of one check so far."""
 
-    done: int = 0
+    keywords: int
+    """Keywords of the schema that may still be applied."""
+    left: float
+    """Seconds left for its regular expressions."""
     within: int = 0
     """References that are being followed."""
-    left: float = PATTERN_SECONDS
-    """Seconds left for its regular expressions."""
 
     def spend(self) -> None:
-        """Count one keyword. Raises Overworked beyond MAX_WORK."""
-        self.done += 1
-        if self.done > MAX_WORK:
+        """Count one keyword. Raises Overworked if there were too many."""
+        self.keywords -= 1
+        if self.keywords < 0:
             raise Overworked
 
 
@@ -94,9 +104,9 @@ class Checker:
 
     _errors: Callable[[Json], Iterator[Any]] = field(repr=False)
 
-    def complaints(self, value: Json) -> list[tuple[str, str]]:
+    def complaints(self, value: Json, bounds: CheckBounds = BOUNDS) -> list[tuple[str, str]]:
         """Return the faults of a value: (keyword, sentence). Raises Overworked if they cannot be found within bounds."""
-        WORK.set(Work())
+        WORK.set(Work(bounds.keywords, bounds.pattern_seconds))
         try:
             found = list(islice(self._errors(value), MAX_COMPLAINTS))
         except (RecursionError, ArithmeticError):
@@ -331,21 +341,21 @@ def _plain(value: Json) -> Json:
             return value
 
 
-async def checked(text: str, output: OutputFormat) -> Checked:
+async def checked(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Checked:
     """Return the JSON in a text and its faults. Large texts are checked beside the loop."""
-    if len(text) > MAX_TEXT:
-        return Checked("", (f"$: it is longer than {MAX_TEXT:,} characters",), ("bounds",))
+    if len(text) > bounds.characters:
+        return Checked("", (f"$: it is longer than {bounds.characters:,} characters",), ("bounds",))
     written = "" if output.schema is None else json.dumps(output.schema, default=dict)
     if len(text) + len(written) <= ON_LOOP_CHARS and '"pattern' not in written:
-        return check(text, output)
-    return await _turns.take(lambda: check(text, output), "output")
+        return check(text, output, bounds)
+    return await _turns.take(lambda: check(text, output, bounds), "output")
 
 
-def check(text: str, output: OutputFormat) -> Checked:
+def check(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Checked:
     """Check a text on this thread. Among several JSON values the longest valid one counts, else the longest."""
     best: Checked | None = None
     for written, value in sorted(_found(text), key=lambda one: -len(one[0])):
-        complaints = _complaints(value, output)
+        complaints = _complaints(value, output, bounds)
         made = Checked(written, tuple(sentence for _, sentence in complaints), tuple(dict.fromkeys(rule for rule, _ in complaints)))
         if not complaints:
             return made
@@ -359,13 +369,13 @@ def begins(text: str, output: OutputFormat) -> bool:
     return text.startswith("{") if kind == "object" else text[0] in '{["-0123456789tfn'
 
 
-def _complaints(value: Json, output: OutputFormat) -> Sequence[tuple[str, str]]:
+def _complaints(value: Json, output: OutputFormat, bounds: CheckBounds) -> Sequence[tuple[str, str]]:
     if deeper([value], MAX_ANSWER_DEPTH):
         return [("bounds", "$: it is nested too deeply")]
     if output.schema is None:
         return [] if isinstance(value, Mapping) else [("type", "$: it must be a JSON object")]
     try:
-        return compiled(output.schema).complaints(value)
+        return compiled(output.schema).complaints(value, bounds)
     except Overworked:
         return [("bounds", "$: it is too large to be checked")]
 

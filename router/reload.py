@@ -35,17 +35,22 @@ log = logging.getLogger("router.reload")
 
 THREAD = "reload"
 
-CHECK_INTERVAL_S = 2.0
-"""Seconds after which the files are read without a hint: a watch can miss an edit.
 
-Reasons: a network's file system, a folder that was removed and made again.
-"""
-SETTLE = 0.05
-"""Seconds in which nothing may change before an edit is read: editors write a file in pieces."""
-MAX_SETTLE_S = 1.0
-"""Seconds after which it is read although it still changes."""
-BUILDS = 45.0
-"""Seconds in which an edit has to be built. Some builds import LiteLLM; a file of tools may hang when it is run."""
+@dataclass(frozen=True, slots=True)
+class ReloadTiming:
+    """Times of a reload, in seconds."""
+
+    check: float = 2.0
+    """After it the files are read without a hint: a watch can miss an edit.
+
+    Reasons: a network's file system, a folder that was removed and made again.
+    """
+    settle: float = 0.05
+    """Nothing may change in it before an edit is read: editors write a file in pieces."""
+    max_settle: float = 1.0
+    """After it an edit is read although the files still change."""
+    build: float = 45.0
+    """An edit has to be built in it. Some builds import LiteLLM; a file of tools may hang when it is run."""
 
 
 class Live:
@@ -160,10 +165,19 @@ class Reload:
     """Serves the files that `routes` begins with, while it is entered: on each change if so configured, else on request.
 
     failed: the reason that their newest state is not served; None if it is
+    timing: may be replaced while files are followed
     """
 
-    def __init__(self, live: Live, routes: Path, host: str = "127.0.0.1", listeners: Listeners | None = None) -> None:
+    def __init__(
+        self,
+        live: Live,
+        routes: Path,
+        host: str = "127.0.0.1",
+        listeners: Listeners | None = None,
+        timing: ReloadTiming = ReloadTiming(),
+    ) -> None:
         self._live = live
+        self.timing = timing
         self._listeners = listeners or Listeners()
         self._routes = routes.absolute()
         self._host = host
@@ -239,7 +253,7 @@ class Reload:
     async def _follow(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_INTERVAL_S if self._follows else None):
+                async with asyncio.timeout(self.timing.check if self._follows else None):
                     await self._hint.wait()
             self._hint.clear()
             try:
@@ -338,7 +352,7 @@ class Reload:
 
         Raises ConfigError if it cannot be served, or takes too long to build: a late result is closed, and changes nothing here.
         """
-        late = threading.Event()
+        late, seconds = threading.Event(), self.timing.build
         now = self._live.generation
 
         def made() -> Built:
@@ -348,11 +362,11 @@ class Reload:
             return built
 
         try:
-            async with asyncio.timeout(BUILDS):
+            async with asyncio.timeout(seconds):
                 built = await in_thread(made, THREAD)
         except TimeoutError:
             late.set()
-            words = f"the configuration takes longer than {BUILDS:g} s to build: does a file in tools/ wait for something when it is run?"
+            words = f"the configuration takes longer than {seconds:g} s to build: does a file in tools/ wait for something when it is run?"
             raise ConfigError((Complaint(Place(self._routes.name, 1, 1), words),)) from None
         if built.declaration is not None:
             self._digest, self._secrets = built.declaration.digest, tuple(built.declaration.secrets)
@@ -363,10 +377,10 @@ class Reload:
 
     async def _settled(self) -> FileContents:
         """Return the content of the files, once they no longer change."""
-        until = asyncio.get_running_loop().time() + MAX_SETTLE_S
+        until = asyncio.get_running_loop().time() + self.timing.max_settle
         content = await in_thread(self._content, THREAD)
         while content != self._tried and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(SETTLE)
+            await asyncio.sleep(self.timing.settle)
             before, content = content, await in_thread(self._content, THREAD)
             if content == before:
                 break

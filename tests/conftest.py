@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from router.access.slowdown import Slowdown
 from router.config import declare, read
 from router.config.values import Secret
-from router.generation import Generation, build
+from router.generation import Generation, Ground, build
 from router.server import Door, application
 from router.server.edge import Edge
 from router.targets import close_lanes
@@ -206,9 +206,9 @@ class Workspace:
         path.write_text(content, encoding="utf-8")
         return self
 
-    def build(self, **variables: str) -> Generation:
+    def build(self, ground: Ground | None = None, /, **variables: str) -> Generation:
         """The generation it makes, in an environment of just these variables."""
-        return build(declare(read(self.root / "routes.yaml"), variables))
+        return build(declare(read(self.root / "routes.yaml"), variables), ground=ground)
 
 
 CHAT = "steps:\n  - history: {keep: 40}\n"

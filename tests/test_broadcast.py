@@ -86,7 +86,7 @@ async def test_every_reader_gets_the_complete_answer() -> None:
         whole = [Start("a", "m"), Text("One "), Text("two"), Finish("stop")]
         assert await asyncio.gather(first.rest(), second.rest(), middle.rest()) == [whole] * 3
         assert await Reader(broadcast).rest() == whole
-        assert broadcast.complete_so_far
+        assert broadcast.complete
 
 
 async def test_the_last_to_leave_stops_it() -> None:
@@ -205,8 +205,8 @@ async def test_answer_stopped_from_outside_ends_its_readers() -> None:
         reader = Reader(broadcast)
         source.give(Start("a", "m"))
         await reader.read(1)
-        assert broadcast._task is not None
-        broadcast._task.cancel()
+        assert broadcast.task is not None
+        broadcast.task.cancel()
         with pytest.raises(Stopping):
             await reader.rest()
 

@@ -10,7 +10,7 @@ import pytest
 from router import output
 from router.chat import OutputFormat
 from router.errors import Misfit
-from router.output import admitted, check, checked, compiled
+from router.output import CheckBounds, admitted, check, checked, compiled
 from tests.support.schemas import instance, schema_of, spoiled
 
 A: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
@@ -138,18 +138,17 @@ def test_names_and_data_that_look_like_references_are_none() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["(a|aa)+$", "(a*)*b", "^(([a-z])+.)+[A-Z]([a-z])+$"])
-async def test_catastrophic_pattern_is_given_up(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_catastrophic_pattern_is_given_up(pattern: str) -> None:
     """An expression that takes exponential time is stopped, and the answer counts as wrong: that is found out, or given up."""
-    monkeypatch.setattr(output, "PATTERN_SECONDS", 0.05)
-    made = await checked(json.dumps("a" * 5_000 + "!"), OutputFormat({"type": "string", "pattern": pattern}))
+    schema = OutputFormat({"type": "string", "pattern": pattern})
+    made = await checked(json.dumps("a" * 5_000 + "!"), schema, CheckBounds(pattern_seconds=0.05))
     assert made.rules in (("bounds",), ("pattern",))
 
 
-async def test_work_of_one_check_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_work_of_one_check_is_bounded() -> None:
     """A large answer under a schema that multiplies is given up after so many keywords."""
-    monkeypatch.setattr(output, "MAX_WORK", 10_000)
     schema = {"type": "array", "items": {"anyOf": [*[{"minLength": 9}] * 20, {"type": "string"}]}}
-    made = await checked(json.dumps(["short"] * 5_000), OutputFormat(schema))
+    made = await checked(json.dumps(["short"] * 5_000), OutputFormat(schema), CheckBounds(keywords=10_000))
     assert made.rules == ("bounds",)
 
 
@@ -159,10 +158,9 @@ async def test_answer_without_a_schema_is_any_object() -> None:
     assert (await checked("[1]", OutputFormat())).rules == ("type",)
 
 
-async def test_too_long_an_answer_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_long_an_answer_is_not_looked_at() -> None:
     """Its length alone says that it is wrong."""
-    monkeypatch.setattr(output, "MAX_TEXT", 10)
-    assert (await checked('{"a": 1234567}', OutputFormat(A))).rules == ("bounds",)
+    assert (await checked('{"a": 1234567}', OutputFormat(A), CheckBounds(characters=10))).rules == ("bounds",)
 
 
 async def test_large_answer_is_checked_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from router.config import Declaration, Snapshot, declared, load, read
 from router.generation import Generation, build
-from router.reload import CHECK_INTERVAL_S, MAX_SETTLE_S, Live, Reload
+from router.reload import Live, Reload, ReloadTiming
 from tests.conftest import AS_OPERATOR, OPERATOR, Workspace, direct_target, routes, serving
 from tests.support.process import STARTS, Process, process, starting
 from tests.support.provider import Reply, error, provider, text
@@ -84,11 +84,11 @@ def word(live: Live) -> str:
 
 
 @asynccontextmanager
-async def following(workspace: Workspace) -> AsyncGenerator[tuple[Live, Reload]]:
-    """A live generation that follows its files."""
+async def following(workspace: Workspace, check: float = ReloadTiming().check) -> AsyncGenerator[tuple[Live, Reload]]:
+    """A live generation that follows its files. `check`: seconds after which they are read without a hint."""
     file = workspace.root / "routes.yaml"
     live = Live(build(load(file)))
-    async with Reload(live, file) as reload:
+    async with Reload(live, file, timing=ReloadTiming(check=check)) as reload:
         yield live, reload
     await live.close()
 
@@ -174,7 +174,7 @@ async def test_an_edit_that_never_comes_to_an_end_holds_nobody_up(workspace: Wor
         assert await router.ended() == 0
 
 
-async def test_an_edit_that_takes_too_long_is_not_the_last(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_edit_that_takes_too_long_is_not_the_last(workspace: Workspace) -> None:
     """It is complained of, the next one goes live, and what comes of it at last is let go."""
     workspace.write("routes.yaml", says("one"))
     goes_on = workspace.root / "goes_on"
@@ -182,10 +182,10 @@ async def test_an_edit_that_takes_too_long_is_not_the_last(workspace: Workspace,
     workspace.write("tools/waits.py", waits + 'def f() -> str:\n    """F."""\n')
     async with following(workspace) as (live, reload):
         await until(lambda: reload._tried is not None)
-        with monkeypatch.context() as hurried:
-            hurried.setattr("router.reload.BUILDS", 0.5)
-            workspace.write("routes.yaml", routes("a: {script: [{text: two}]}", "targets: [a]\n    tools: [waits]"))
-            await until(lambda: reload.failed is not None)
+        reload.timing = ReloadTiming(build=0.5)
+        workspace.write("routes.yaml", routes("a: {script: [{text: two}]}", "targets: [a]\n    tools: [waits]"))
+        await until(lambda: reload.failed is not None)
+        reload.timing = ReloadTiming()
         assert str(reload.failed and reload.failed.error).startswith("routes.yaml:1:1: the configuration takes longer than 0.5 s to build")
         workspace.write("routes.yaml", says("three"))
         await until(lambda: word(live) == "three")
@@ -208,10 +208,10 @@ async def test_late_build_changes_nothing_of_the_edits_after_it(workspace: Works
     workspace.write("routes.yaml", says("one"))
     async with following(workspace) as (live, reload):
         await until(lambda: reload._tried is not None)
-        with monkeypatch.context() as hurried:
-            hurried.setattr("router.reload.BUILDS", 0.2)
-            workspace.write("routes.yaml", says("two"))
-            await until(lambda: reload.failed is not None)
+        reload.timing = ReloadTiming(build=0.2)
+        workspace.write("routes.yaml", says("two"))
+        await until(lambda: reload.failed is not None)
+        reload.timing = ReloadTiming()
         workspace.write("routes.yaml", says("three"))
         await until(lambda: word(live) == "three")
         known = (reload._tried, reload._digest, reload._secrets)
@@ -280,7 +280,6 @@ async def test_a_secret_file_that_is_too_large_is_an_edit_like_any_other(workspa
         return declared(snapshot, host)
 
     monkeypatch.setattr("router.reload.declared", told)
-    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 0.02)
     workspace.write("key.txt", "sk-one").write("routes.yaml", routes("a: {model: openai/x, api_key: '${file:key.txt}'}"))
     looks = 0
 
@@ -289,7 +288,7 @@ async def test_a_secret_file_that_is_too_large_is_an_edit_like_any_other(workspa
         looks += 1
         return read(routes)
 
-    async with following(workspace) as (_, reload):
+    async with following(workspace, check=0.02) as (_, reload):
         workspace.write("key.txt", "x" * 1_100_000)
         await until(lambda: reload.failed is not None)
         tried.clear()
@@ -341,19 +340,15 @@ async def test_pipelines_tools_and_secrets_are_followed(workspace: Workspace) ->
         assert live.generation.routes["chat-model"].toolbox.specs[0].name == "get_rain"
 
 
-@pytest.fixture
-def hints_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are looked at where something hints at them, and not every so often."""
-    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 60.0)
+HINTS_ALONE = 600.0
+"""Seconds between two reads without a hint: too long for what a test waits for."""
 
 
-@pytest.mark.usefixtures("hints_alone")
-async def test_drill_file_is_followed(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_drill_file_is_followed(workspace: Workspace) -> None:
     """It comes, changes and goes while the server runs, and each is an edit: of the watch alone, no look helps."""
-    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 600.0)
     drill = "drills:\n  - {name: NAME, ask: {model: gpt-4}, expect: {served_by: a}}\n"
     file = workspace.write("routes.yaml", says("one")).root / "drills.yaml"
-    async with following(workspace) as (live, reload):
+    async with following(workspace, HINTS_ALONE) as (live, reload):
 
         def names() -> list[str]:
             return [str(one.name) for one in live.generation.declaration.routes.drills]
@@ -372,12 +367,9 @@ async def test_drill_file_is_followed(workspace: Workspace, monkeypatch: pytest.
         assert "drills.yaml:2:31: no route is named `gpt-5`" in complaints_of(reload)
 
 
-async def test_env_file_is_followed_and_its_names_are_logged(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_env_file_is_followed_and_its_names_are_logged(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     """`.env` comes, changes and goes while the server runs, and each is an edit: of the watch alone, no look helps. No value is logged."""
     caplog.set_level(logging.INFO, "router.reload")
-    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 600.0)
     target = "a: {script: [{text: hi}]}\nb: {model: openai/gpt-5.6, api_key: '${A_KEY_OF_THE_TESTS}', optional: true}"
     workspace.write("routes.yaml", routes(target, "targets: [b, a]"))
     file = workspace.root / ".env"
@@ -387,7 +379,7 @@ async def test_env_file_is_followed_and_its_names_are_logged(
     def logged(event: str, field: str) -> list[Any]:
         return [record.fields[field] for record in caplog.records if record.message == event]  # type: ignore[attr-defined]
 
-    async with following(workspace) as (live, reload):
+    async with following(workspace, HINTS_ALONE) as (live, reload):
 
         def key() -> str:
             found = live.generation.declaration.routes.targets["b"].api_key  # type: ignore[index]
@@ -452,12 +444,11 @@ async def test_linked_file_elsewhere_is_watched(workspace: Workspace, tmp_path_f
         await changed(lambda: (shared / "two/chat.yaml").write_text("steps:\n  - history: {keep: 8}\n"))
 
 
-@pytest.mark.usefixtures("hints_alone")
 async def test_file_named_by_an_edit_is_watched_from_then_on(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A secret file in a folder that is not there yet, and its later contents; a folder that takes the place of another."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
-    async with following(workspace) as (live, reload):
+    async with following(workspace, HINTS_ALONE) as (live, reload):
         in_place(file, routes(f"a: {{model: openai/x, api_key: '${{file:{elsewhere}/keys/deep/a}}'}}"))
         await until(lambda: reload.failed is not None)
         (elsewhere / "keys/deep").mkdir(parents=True)
@@ -475,7 +466,6 @@ async def test_file_named_by_an_edit_is_watched_from_then_on(workspace: Workspac
             await until(lambda before=before: live.generation is not before)
 
 
-@pytest.mark.usefixtures("hints_alone")
 async def test_neighbouring_file_is_not_watched(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log, say, or another program's files: each of their changes would have everything read."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
@@ -486,7 +476,7 @@ async def test_neighbouring_file_is_not_watched(workspace: Workspace, monkeypatc
         looks += 1
         return read(routes)
 
-    async with following(workspace) as (live, _):
+    async with following(workspace, HINTS_ALONE) as (live, _):
         in_place(file, says("two"))
         await until(lambda: word(live) == "two")
         monkeypatch.setattr("router.reload.read", looked)
@@ -520,13 +510,10 @@ async def test_a_secret_file_that_is_missing_changes_nothing_until_it_is_there(w
 
 
 @pytest.mark.parametrize("gone", ["routes.yaml", "."])
-async def test_file_removed_and_made_again_is_followed(
-    workspace: Workspace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, gone: str
-) -> None:
+async def test_file_removed_and_made_again_is_followed(workspace: Workspace, caplog: pytest.LogCaptureFixture, gone: str) -> None:
     """The file, or the folder with all there is: it is complained about once, the old generation serves, and what comes is found."""
-    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 0.2)  # nobody hints at what is in a new folder of that name
     root = workspace.write("routes.yaml", says("one")).root
-    async with following(workspace) as (live, reload):
+    async with following(workspace, check=0.2) as (live, reload):  # nobody hints at what is in a new folder of that name
         before = live.generation
         for said in ("two", "three"):
             shutil.rmtree(root) if gone == "." else (root / gone).unlink()
@@ -539,29 +526,27 @@ async def test_file_removed_and_made_again_is_followed(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["not reloaded"] * 2
 
 
-async def test_edit_during_the_start_is_found_at_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_edit_during_the_start_is_found_at_once(workspace: Workspace) -> None:
     """After it was loaded, and before it is watched."""
-    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 60.0)
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     live = Live(build(load(file)))
     in_place(file, says("two"))
-    async with Reload(live, file):
+    async with Reload(live, file, timing=ReloadTiming(check=60.0)):
         await until(lambda: word(live) == "two")
     await live.close()
 
 
 async def test_an_edit_that_nothing_hints_at_is_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network's file system tells of nothing: the files are looked at all the same, often enough for five seconds."""
-    assert CHECK_INTERVAL_S + MAX_SETTLE_S < 5
+    assert ReloadTiming().check + ReloadTiming().max_settle < 5
 
     async def tells_nothing(*_: object, **__: object) -> AsyncGenerator[object]:
         await asyncio.Event().wait()
         yield
 
     monkeypatch.setattr("watchfiles.awatch", tells_nothing)
-    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 0.1)
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
-    async with following(workspace) as (live, reload):
+    async with following(workspace, check=0.1) as (live, reload):
         for said in ("two", "three"):
             await asyncio.sleep(0.3)  # whatever the start had it look at is over
             in_place(file, says(said))
@@ -588,9 +573,8 @@ async def test_serving_generation_decides_whether_edits_go_live(workspace: Works
 
     monkeypatch.setattr("watchfiles.awatch", tells_nothing)
     monkeypatch.setattr("router.reload.read", looked)
-    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 0.3)
     file = workspace.write("routes.yaml", says_when("one", "off")).root / "routes.yaml"
-    async with following(workspace) as (live, reload):
+    async with following(workspace, check=0.3) as (live, reload):
         in_place(file, says_when("two", "on"))
         await reload.refresh()
         in_place(file, says_when("three", "on"))
@@ -815,8 +799,7 @@ async def test_an_edit_that_fails_as_nobody_foresaw_is_not_the_last(
         raise ZeroDivisionError
 
     workspace.write("routes.yaml", says("one"))
-    monkeypatch.setattr("router.reload.CHECK_INTERVAL_S", 0.1)
-    async with following(workspace) as (live, _):
+    async with following(workspace, check=0.1) as (live, _):
         with monkeypatch.context() as for_now:
             for_now.setattr("router.reload.declared", broken)
             workspace.write("routes.yaml", says("two"))

@@ -2,11 +2,16 @@
 
 import ast
 import importlib
+import inspect
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
+from router import intake
 from router.steps import FROM_ROUTE, STEPS
 from router.wire import WIRES
 from tests.conftest import ROOT
@@ -16,6 +21,7 @@ FLOORS = {
     "bounds": 0,
     "garbage": 0,
     "errors": 0,
+    "lifecycle": 0,
     "chat": 1,
     "embed": 2,
     "signature": 1,
@@ -212,6 +218,58 @@ def test_litellm_is_imported_by_its_lane_or_a_program_of_its_own() -> None:
         assert path == program or not any(one.split(".")[0] == "litellm" for one in early), path
     for path, tree in naming("migration.original", "tests"):
         assert not any(one.startswith("tests.migration.original") for one, _ in imports(tree)), path
+
+
+def patched_constants(tree: ast.Module) -> Iterator[int]:
+    """Yield the lines in which a module sets a constant of ours: by `setattr`, or by an assignment."""
+    ours = {name.rpartition(".")[2] for name, _ in imports(tree) if name.startswith("router.")}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(args=[ast.Constant(value=str(dotted)), *_]) if _name(node.func) == "setattr" and dotted.startswith("router."):
+                name = dotted.rpartition(".")[2]
+            case ast.Call(args=[ast.Name(id=owner), ast.Constant(value=str(name)), *_]) if _name(node.func) == "setattr" and owner in ours:
+                pass
+            case ast.Attribute(value=ast.Name(id=owner), attr=name, ctx=ast.Store()) if owner in ours:
+                pass
+            case _:
+                continue
+        if name.isupper():
+            yield node.lineno
+
+
+def test_tests_pass_values_and_patch_no_constant() -> None:
+    """Times and bounds are values that a class is given: a constant that a test patches is a parameter which nobody can see."""
+    for folder in ("tests", "bench"):
+        for path, tree in naming("router", folder):
+            assert not list(patched_constants(tree)), path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'monkeypatch.setattr("router.reload.BUILDS", 1)',
+        'monkeypatch.setattr(reload, "BUILDS", 1)',
+        'setattr(reload, "BUILDS", 1)',
+        "reload.BUILDS = 1",
+    ],
+)
+def test_patched_constant_is_found(line: str) -> None:
+    """The check can fail, for each way in which a constant can be set."""
+    assert list(patched_constants(ast.parse(f"from router import reload\n{line}"))) == [2]
+
+
+def test_request_enters_intake_once() -> None:
+    """Answering knows the front of intake alone: its one reader of bodies, and values. Each address of a chat asks it once."""
+    calls: Counter[str] = Counter()
+    for name, tree in modules(ROOT).items():
+        if room(name) == "answering":
+            found = {one for one, _ in imports(tree) if one.startswith("router.intake")}
+            assert found <= {f"router.intake.{one}" for one in intake.__all__}, name
+            calls.update(
+                node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self.intake"
+            )
+    assert {one for one in intake.__all__ if inspect.isfunction(getattr(intake, one))} == {"estimate", "permitted"}  # of what was read
+    assert calls == {"read": 2, "read_inputs": 1}  # to ask and to count; for embeddings
 
 
 def test_import_in_each_forbidden_direction_is_found() -> None:

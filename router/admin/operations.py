@@ -48,8 +48,6 @@ from router.journal.traces import Traces
 from router.reload import Live, PendingEdit, Reload
 from router.threads import Turns
 
-REBUILT = 60.0
-"""Seconds in which a worker has read the files and built what they say: LiteLLM may have to be imported for it."""
 MAX_SAME_ID = 20
 """Requests of one id that are shown: clients may choose ids."""
 POSITIONS: tuple[Position, ...] = get_args(Position)
@@ -147,7 +145,9 @@ class Operations:
         ConfigError where it cannot be served any more.
         """
         await reload.go_back(digest)
-        others = await self.siblings.ask_each({"ask": "return", "to": digest}, REBUILT) if self.siblings is not None else {}
+        others = (
+            await self.siblings.ask_each({"ask": "return", "to": digest}, self.siblings.timing.rebuild) if self.siblings is not None else {}
+        )
         reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
         return reports, [process for process, one in others.items() if not one]
 
@@ -158,7 +158,7 @@ class Operations:
         return False
 
     async def _others_refresh(self) -> dict[int, Told | None]:
-        return await self.siblings.ask_each({"ask": "reload"}, REBUILT) if self.siblings is not None else {}
+        return await self.siblings.ask_each({"ask": "reload"}, self.siblings.timing.rebuild) if self.siblings is not None else {}
 
     async def request(self, request_id: str, owner: str | None = None, *, running: bool = False) -> dict[str, object] | None:
         """Return the record of a request, whichever worker answered it. Of several that bear the same id, the first; `later` has the others. `owner`:

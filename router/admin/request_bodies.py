@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, NotRequired, Required
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
-from router.answering.embeddings import MAX_INPUTS
 from router.chat import Params
 from router.embed import MAX_DIMENSIONS
+from router.intake.embeddings_api import MAX_INPUTS
 from router.intake.messages import STATES, UNSAID
 from router.signature import record_of, schema
 

@@ -11,12 +11,11 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
-WITHIN = 2.0
-"""Seconds in which a worker answers, unless whoever asks gives it longer."""
 SUPERVISOR_CHECK_S = 1.0
 """Seconds between two looks at whether anybody supervises this worker still."""
 LONGEST = 4 * 1024 * 1024
@@ -26,10 +25,19 @@ Told = dict[str, Any]
 """A question, or an answer to one: JSON."""
 
 
+@dataclass(frozen=True, slots=True)
+class SiblingTiming:
+    """Seconds in which a worker answers at once, and after it has built what the files say: LiteLLM may have to be imported."""
+
+    answer: float = 2.0
+    rebuild: float = 60.0
+
+
 class Siblings:
     """The workers beside this one, while it is entered. `answer` says what this one is asked by them."""
 
-    def __init__(self, folder: Path, answer: Callable[[Told], Awaitable[Told]]) -> None:
+    def __init__(self, folder: Path, answer: Callable[[Told], Awaitable[Told]], timing: SiblingTiming = SiblingTiming()) -> None:
+        self.timing = timing
         self._own = folder / f"{os.getpid()}.sock"
         self._answer = answer
         self._server: asyncio.Server | None = None
@@ -57,7 +65,7 @@ class Siblings:
 
     async def ask(self, question: Told) -> list[Told]:
         """Return the answers of the other workers, of those that answer."""
-        return [one for one in (await self.ask_each(question, WITHIN)).values() if one is not None]
+        return [one for one in (await self.ask_each(question, self.timing.answer)).values() if one is not None]
 
     async def ask_each(self, question: Told, within: float) -> dict[int, Told | None]:
         """Return the answer of each other worker by its process; None if it runs and does not answer within so many seconds."""
@@ -74,11 +82,11 @@ class Siblings:
     async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Where it comes to nothing, whoever asked does without.
         with contextlib.closing(writer), contextlib.suppress(TimeoutError, OSError, ValueError):
-            async with asyncio.timeout(WITHIN):
+            async with asyncio.timeout(self.timing.answer):
                 question = _question(await reader.readline())
             if question is not None:
                 answer = await self._answer(question)  # how long that may take is for whoever asks to say
-                async with asyncio.timeout(WITHIN):
+                async with asyncio.timeout(self.timing.answer):
                     writer.write(json.dumps(answer).encode() + b"\n")
                     await writer.drain()
 

@@ -11,7 +11,7 @@ from router.chat import Ask, Circumstances, Message
 from router.embed import Embed
 from router.errors import BadAsk, TooMany
 from router.generation import OTHER_KIND, Compiled, Generation
-from router.intake.request import Request
+from router.intake import Request
 from router.journal.entry import Entry
 from router.quotas import Admission, Quota
 

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, Coroutine, Generator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from urllib.parse import parse_qs
 
 from starlette.types import Send
@@ -33,11 +34,7 @@ from router.errors import (
 )
 from router.events import Failure
 from router.generation import Compiled, Generation
-from router.intake import anthropic_api, body, protocol, question, responses_api
-from router.intake.body import ClientLeft
-from router.intake.output import admit
-from router.intake.question import Asked
-from router.intake.request import Request
+from router.intake import Asked, ClientLeft, Intake, KeptResponse, Request, estimate, permitted
 from router.journal.entry import Entry, GuardedObserver, Observer
 from router.journal.log import problems
 from router.reload import Live
@@ -66,8 +63,7 @@ class Chat:
         self._observers = tuple(GuardedObserver(observer) for observer in observers)
         self._recordings = Recordings()
         self._replicas = Replicas()
-        self._bodies = body.Bodies()
-        self._reading = body.Reading()
+        self.intake = Intake()
         self._asking: set[asyncio.Task[object]] = set()
         """Tasks of callers that asked, and wait for the answer."""
         self._viewing: set[asyncio.Task[object]] = set()
@@ -193,19 +189,11 @@ class Chat:
         return entry
 
     def _record(
-        self,
-        key: Key,
-        recording: Recording,
-        delivery: Coroutine[object, object, None],
-        total: float,
-        generation: Generation,
-        *,
-        pins: ExitStack,
+        self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
     ) -> None:
         """Run an answer that can be found again, here and at other replicas."""
         keep = generation.server.resume.keep
         self._recordings.start(key, recording, delivery, keep)
-        recording.holds(pins)
         if replica := self._replicas.on(generation.kept.logs):
             replica.publish(key, recording, total, keep)
 
@@ -215,13 +203,13 @@ class Chat:
             pins = held.enter_context(ExitStack())
             generation = pins.enter_context(self._live.pinned())
             entry = self._entry(request, generation)
-            reply = Reply(send, entry, WIRES["line"])
-            sink: Streamed | Collected | None = None
+            reply = Reply(send, entry, request.wire)
             recording: Recording | None = None
+            server = generation.server
             try:
-                async with _telling(reply):
-                    named = _dialect(request, generation, reply)
-                    self._welcome(generation.server.max_streams)
+                async with _exchange(reply, request):
+                    request.speaks(server.protocol)
+                    self._welcome(server.max_streams)
                     caller = await _known(request, generation, entry, self._gate)
                     if request.method != "POST":
                         raise WrongMethod
@@ -229,33 +217,27 @@ class Chat:
                     reply.limits = await admissions.of_caller()
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
-                    wanted = await self._read(request, generation, reply, named, caller, held=held)
+                    wanted = await self.intake.read(request, server, generation.usual, partial(self._kept, caller), held=held)
+                    reply.wire = wanted.wire
+                    if wanted.prompts:
+                        check_choices(wanted.wire)
                     reply.limits = await admissions.of_body(wanted.ask, wanted.prompts)
+                    caller = admissions.caller
                     route = generation.route(wanted.ask.model)
                     answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
                     fault = await self._fault(request, route, entry)
-                    entry.stream = wanted.stream
-                    entry.requested = wanted.ask.model
-                    server = generation.server
-                    heading = Heading(
-                        request_id=entry.request_id,
-                        message_id=wanted.continues or str(uuid.uuid4()),
-                        model=wanted.ask.model,
-                        created=int(time.time()),
-                        wants_usage=wanted.wants_usage,
-                        min_client=request.min_client or server.ui.min_client,
-                        asked=wanted.repeated,
-                    )
+                    entry.stream, entry.requested = wanted.stream, wanted.ask.model
+                    heading = _heading(wanted, entry.request_id, request.min_client or server.ui.min_client)
                     total = route.declared.timeout.total
                     ask = replace(
-                        question.permitted(wanted.ask, route.declared.refuse),
+                        permitted(wanted.ask, route.declared.refuse),
                         model=route.name,
-                        caller=admissions.caller.id,
-                        user=admissions.caller.user,
+                        caller=caller.id,
+                        user=caller.user,
                         circumstances=admissions.circumstances(route),
-                        cache=request.cache(wanted.ask.fields) if fault is None else UNSHARED,
+                        cache=wanted.cache if fault is None else UNSHARED,
                         fault=fault,
-                        approvable=reply.wire.approvals and heading.min_client != "5.0",
+                        approvable=wanted.wire.approvals and heading.min_client != "5.0",
                         until=time.monotonic() + total,
                         tried=entry.tried,
                     )
@@ -264,54 +246,16 @@ class Chat:
                         if (kept_as := _kept_as(wanted, heading)) is not None:
                             recording = Recording(entry, heading, reply.wire, server.resume, wanted.conversation)
                             delivery = deliver(answer, ask, total, entry, recording)
-                            self._record((caller.owner, kept_as), recording, delivery, total, generation, pins=pins.pop_all())
-                            await presence.apart(recording.follow(sink))
+                            self._record((caller.owner, kept_as), recording, delivery, total, generation)
+                            recording.holds(pins.pop_all())
+                            await presence.apart(recording.write_to(sink))
                         else:
                             await presence.apart(deliver(answer, ask, total, entry, sink))
-            except ClientLeft:
-                entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
-            except asyncio.CancelledError:
-                # The server ends and will wait no longer: a stream that has begun gets its error and its finish.
-                await _stop(reply, sink)
             finally:
                 if recording is None or recording.over:
                     self._ends(entry)
                 else:
                     self._goes_on(recording, entry, held.pop_all())
-
-    async def _body(self, request: Request, generation: Generation, reply: Reply, held: AsyncExitStack) -> tuple[bytes, dict[str, Json]]:
-        """Read a body: its bytes, which count until the end of `held`, and its fields.
-
-        An error is written in the dialect that the body gives away, as far as it was read.
-        """
-        server, data = generation.server, b""
-        incoming = held.enter_context(self._bodies.incoming(request.receive, request.length, server.request, announced=request.announced))
-        try:
-            data = await incoming.read()
-            return data, await self._reading.of(data, lambda: body.parsed(data, server.request))
-        except RouterError:
-            if reply.wire is protocol.UNDECIDED:
-                reply.wire = protocol.guessed(data[: body.BEGINNING_BYTES] or await incoming.beginning())
-            raise
-
-    async def _read(
-        self, request: Request, generation: Generation, reply: Reply, named: str | None, caller: Caller, *, held: AsyncExitStack
-    ) -> Asked:
-        """Read the question of the body. From here on an error is written in the dialect that the body gives away."""
-        server, of = generation.server, self._reading.of
-        data, fields = await self._body(request, generation, reply, held)
-        fields = {**fields, **request.stated}
-        reply.wire = protocol.chosen(named, request.path, server.protocol, fields)
-        usual = generation.usual
-        if request.surface == "responses" and (names := responses_api.referred(fields)):
-            kept = {name: self._kept(from_body(caller, fields).owner, name) for name in names}
-            more = b"".join(one.asked for one in kept.values())
-            fields = await of(data + more, lambda: responses_api.continued(fields, kept))
-        wanted = await of(data, lambda: question.asked(fields, request.model, request.surface, usual, server.request))
-        await admit(wanted.ask.output)
-        if wanted.prompts:
-            check_choices(reply.wire)
-        return wanted
 
     async def embed(self, request: Request, send: Send) -> None:
         """Answer one question for embeddings, as clients of the OpenAI API or of the AI SDK's gateway ask it."""
@@ -319,26 +263,20 @@ class Chat:
             generation = held.enter_context(self._live.pinned())
             entry = self._entry(request, generation)
             entry.operation = "embeddings"
-            reply = Reply(send, entry, protocol.chosen(None, request.path, "openai"))
+            reply = Reply(send, entry, request.speaks_as_addressed("openai"))
             try:
-                async with _telling(reply):
+                async with _exchange(reply, request):
                     self._welcome(generation.server.max_streams)
                     caller = await _known(request, generation, entry, self._gate)
                     if request.method != "POST":
                         raise WrongMethod
                     admissions = await held.enter_async_context(Admissions(request, generation, caller, entry, "embeddings"))
                     reply.limits = await admissions.of_caller()
-                    _, fields = await self._body(request, generation, reply, held)
-                    of = embeddings.of_gateway if request.surface == "gateway" else embeddings.asked
-                    wanted = of({**fields, **request.stated})
+                    wanted = await self.intake.read_inputs(request, generation.server, held=held)
                     reply.limits = await admissions.of_body(wanted.embed)
                     entry.stream, entry.requested = False, wanted.embed.model
                     async with Presence(request.receive):
                         await embeddings.deliver(reply, generation.route(wanted.embed.model), wanted, admissions.caller)
-            except ClientLeft:
-                entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
-            except asyncio.CancelledError:
-                await _stop(reply, None)
             finally:
                 self._ends(entry)
 
@@ -351,67 +289,62 @@ class Chat:
             entry.fault = fault
         return fault
 
-    def _kept(self, owner: str, name: str) -> responses_api.KeptResponse:
-        """A response from which a question goes on. UnknownResponse where this replica has it not."""
-        found = self._recordings.find((owner, name))
+    def _kept(self, caller: Caller, fields: Mapping[str, Json], name: str) -> KeptResponse:
+        """Return the response of this caller from which a question goes on. UnknownResponse where this replica has it not."""
+        found = self._recordings.find((from_body(caller, fields).owner, name))
         if found is None or found.asked is None or not found.finished:
             raise UnknownResponse
-        return responses_api.KeptResponse(found.asked, found.heading, found.since(0)[1])
+        return KeptResponse(found.asked, found.heading, found.since(0)[1])
 
     async def response(self, request: Request, send: Send, name: str, *, cancel: bool = False) -> None:
         """Retrieve, follow, cancel or delete a response that is kept."""
-        with self._among(self._viewing), self._live.pinned() as generation:
-            entry = self._entry(request, generation)
-            reply = Reply(send, entry, WIRES["responses"])
-            sink: Streamed | None = None
-            try:
-                async with _telling(reply):
-                    if request.method not in (("POST",) if cancel else ("GET", "DELETE")):
-                        raise UnknownAddress
-                    if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
-                        raise Crowded
-                    key: Key = ((await _known(request, generation, entry, self._gate)).owner, name)
-                    recording = await self._found(key, generation)
-                    if recording is None or not name.startswith("resp_"):
-                        raise UnknownResponse
-                    entry.route = recording.entry.route
-                    reply.resumed = recording.heading.request_id if request.method == "GET" else ""
-                    if cancel:
-                        entry.outcome = "stop_asked"
-                        await self._cancel(key, recording, generation)
-                    elif request.method == "DELETE":
-                        await self._delete(key, generation)
-                        entry.outcome = "deleted"
-                        await reply.complete(200, compact({"id": name, "object": "response", "deleted": True}).encode())
-                        return
-                    elif (after := _after(request)) is not None:
-                        entry.stream, entry.outcome = True, "resumed"
-                        sink = Streamed(reply, replace(recording.heading, after=after), generation.server.keep_alive)
-                        async with Presence(request.receive) as presence:
-                            await presence.apart(recording.follow(sink))
-                        return
-                    else:
-                        entry.outcome = "resumed"
-                    await reply.complete(200, responses.standing(recording.heading, recording.since(0)[1]))
-            except ClientLeft:
-                entry.status = entry.status or CLIENT_LEFT
-            except asyncio.CancelledError:
-                await _stop(reply, sink)
-            finally:
-                entry.close()
+        with self._among(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
+            reply = Reply(send, entry, request.speaks_as_addressed())
+            async with _exchange(reply, request, outcome=False):
+                if request.method not in (("POST",) if cancel else ("GET", "DELETE")):
+                    raise UnknownAddress
+                if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
+                    raise Crowded
+                key: Key = ((await _known(request, generation, entry, self._gate)).owner, name)
+                recording = await self._found(key, generation)
+                if recording is None or not name.startswith("resp_"):
+                    raise UnknownResponse
+                entry.route = recording.entry.route
+                reply.resumed = recording.heading.request_id if request.method == "GET" else ""
+                if cancel:
+                    entry.outcome = "stop_asked"
+                    await self._cancel(key, recording, generation)
+                elif request.method == "DELETE":
+                    await self._delete(key, generation)
+                    entry.outcome = "deleted"
+                    await reply.complete(200, compact({"id": name, "object": "response", "deleted": True}).encode())
+                    return
+                elif (after := _after(request)) is not None:
+                    entry.stream, entry.outcome = True, "resumed"
+                    sink = Streamed(reply, replace(recording.heading, after=after), generation.server.keep_alive)
+                    async with Presence(request.receive) as presence:
+                        await presence.apart(recording.write_to(sink))
+                    return
+                else:
+                    entry.outcome = "resumed"
+                await reply.complete(200, responses.standing(recording.heading, recording.since(0)[1]))
 
     async def _found(self, key: Key, generation: Generation) -> Recording | None:
         """The recording of this name, here or at another replica, if all of it is there."""
         found = self._recordings.find(key)
         if replica := self._replicas.on(generation.kept.logs):
             found = await replica.find(key, found, generation.server.resume)
-        return found if found is not None and found.findable else None
+        return found if found is not None and found.findable else None  # it may have outgrown its bound while Redis was asked
 
-    async def _cancel(self, key: Key, recording: Recording, generation: Generation) -> None:
-        """Stop an answer, and wait until it has ended."""
+    async def _stop(self, key: Key, generation: Generation) -> None:
+        """Stop an answer, here or at another replica."""
         replica = self._replicas.on(generation.kept.logs)
         if replica is None or not await replica.stop(key, self._recordings.find(key)):
             self._recordings.stop(key)
+
+    async def _cancel(self, key: Key, recording: Recording, generation: Generation) -> None:
+        """Stop an answer, and wait until it has ended."""
+        await self._stop(key, generation)
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await recording.ended()
@@ -427,25 +360,19 @@ class Chat:
 
     async def count(self, request: Request, send: Send) -> None:
         """Estimate the input tokens of a question of Anthropic's API, which is not asked. What the route adds to it is not counted."""
-        with self._live.pinned() as generation:
-            entry = self._entry(request, generation)
-            reply = Reply(send, entry, WIRES["anthropic"])
-            try:
-                async with _telling(reply):
-                    caller = await _known(request, generation, entry, self._gate)
-                    if request.method != "POST":
-                        raise WrongMethod
-                    async with Admissions(request, generation, caller, entry) as admissions, AsyncExitStack() as held:
-                        reply.limits = await admissions.of_caller()
-                        wanted = await self._read(request, generation, reply, "anthropic", caller, held=held)
-                        reply.limits = await admissions.of_route(wanted.ask.model)
-                        tokens = anthropic_api.estimate(wanted.ask.messages, wanted.ask.tools)
-                        entry.outcome = "counted"
-                        await reply.complete(200, compact({"input_tokens": tokens}).encode())
-            except ClientLeft:
-                entry.status, entry.outcome = entry.status or CLIENT_LEFT, "client_left"
-            finally:
-                entry.close()
+        with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
+            reply = Reply(send, entry, request.speaks_as_addressed())
+            async with _exchange(reply, request):
+                caller = await _known(request, generation, entry, self._gate)
+                if request.method != "POST":
+                    raise WrongMethod
+                async with Admissions(request, generation, caller, entry) as admissions, AsyncExitStack() as held:
+                    reply.limits = await admissions.of_caller()
+                    wanted = await self.intake.read(request, generation.server, generation.usual, partial(self._kept, caller), held=held)
+                    reply.limits = await admissions.of_route(wanted.ask.model)
+                    tokens = estimate(wanted.ask.messages, wanted.ask.tools)
+                    entry.outcome = "counted"
+                    await reply.complete(200, compact({"input_tokens": tokens}).encode())
 
     async def resume(self, request: Request, send: Send, chat: str | None) -> None:
         """Write the answer of a chat, from its start and going on.
@@ -454,60 +381,53 @@ class Chat:
         an error.
         """
         wanted = chat if chat is not None else parse_qs(request.query.decode("latin-1")).get("chatId", [""])[0]
-        with self._among(self._viewing), self._live.pinned() as generation:
-            entry = self._entry(request, generation)
-            reply = Reply(send, entry, WIRES["line"])
-            sink: Streamed | None = None
-            try:
-                async with _telling(reply):
-                    named = _dialect(request, generation, reply)
-                    if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
-                        raise Crowded
-                    caller = await _known(request, generation, entry, self._gate)
-                    key: Key = (caller.owner, wanted)
-                    recording = self._recordings.find(key)
-                    if replica := self._replicas.on(generation.kept.logs):
-                        recording = await replica.find(key, recording, generation.server.resume)
-                    if recording is None or not recording.findable:  # it may have outgrown its bound while Redis was asked
+        with self._among(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
+            reply = Reply(send, entry, request.wire)
+            async with _exchange(reply, request, outcome=False):
+                request.speaks(generation.server.protocol)
+                if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
+                    raise Crowded
+                caller = await _known(request, generation, entry, self._gate)
+                recording = await self._found((caller.owner, wanted), generation)
+                if recording is None:
+                    entry.outcome = "nothing_to_resume"
+                    await reply.empty(200 if chat is None else 204)
+                    return
+                reply.wire = request.wire = WIRES[request.named] if request.named else recording.wire
+                reply.resumed = recording.heading.request_id
+                entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
+                sink = Streamed(reply, recording.heading, generation.server.keep_alive)
+                async with Presence(request.receive) as presence:
+                    try:
+                        await presence.apart(recording.write_to(sink))
+                    except Away:  # Redis went between its being found and its being read
+                        if reply.begun:
+                            raise
                         entry.outcome = "nothing_to_resume"
                         await reply.empty(200 if chat is None else 204)
-                        return
-                    reply.wire = WIRES[named] if named else recording.wire
-                    reply.resumed = recording.heading.request_id
-                    entry.route, entry.stream, entry.outcome = recording.entry.route, True, "resumed"
-                    sink = Streamed(reply, recording.heading, generation.server.keep_alive)
-                    async with Presence(request.receive) as presence:
-                        try:
-                            await presence.apart(recording.follow(sink))
-                        except Away:  # Redis went between its being found and its being read
-                            if reply.begun:
-                                raise
-                            entry.outcome = "nothing_to_resume"
-                            await reply.empty(200 if chat is None else 204)
-            except ClientLeft:
-                entry.status = entry.status or CLIENT_LEFT
-            except asyncio.CancelledError:
-                await _stop(reply, sink)
-            finally:
-                entry.close()
 
     async def stop(self, request: Request, send: Send, chat: str) -> None:
         """Stop the answer of a chat. 204 whether there was one or not."""
-        with self._live.pinned() as generation:
-            entry = self._entry(request, generation)
-            reply = Reply(send, entry, WIRES["line"])
-            try:
-                async with _telling(reply):
-                    _dialect(request, generation, reply)
-                    caller = await _known(request, generation, entry, self._gate)
-                    key: Key = (caller.owner, chat)
-                    replica = self._replicas.on(generation.kept.logs)
-                    if replica is None or not await replica.stop(key, self._recordings.find(key)):
-                        self._recordings.stop(key)
-                    entry.outcome = "stop_asked"
-                    await reply.empty(204)
-            finally:
-                entry.close()
+        with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
+            reply = Reply(send, entry, request.wire)
+            async with _exchange(reply, request):
+                request.speaks(generation.server.protocol)
+                caller = await _known(request, generation, entry, self._gate)
+                await self._stop((caller.owner, chat), generation)
+                entry.outcome = "stop_asked"
+                await reply.empty(204)
+
+
+def _heading(wanted: Asked, request_id: str, min_client: str) -> Heading:
+    return Heading(
+        request_id=request_id,
+        message_id=wanted.continues or str(uuid.uuid4()),
+        model=wanted.ask.model,
+        created=int(time.time()),
+        wants_usage=wanted.wants_usage,
+        min_client=min_client,
+        asked=wanted.repeated,
+    )
 
 
 def _kept_as(wanted: Asked, heading: Heading) -> str | None:
@@ -545,34 +465,34 @@ async def _known(request: Request, generation: Generation, entry: Entry, gate: G
     return caller
 
 
-def _dialect(request: Request, generation: Generation, reply: Reply) -> str | None:
-    """The dialect that the request names, if it does. An error is written in it, or in what else is known before the body is read."""
-    named = request.protocol()
-    reply.wire = protocol.chosen(named, request.path, generation.server.protocol)
-    return named
-
-
 @asynccontextmanager
-async def _telling(reply: Reply) -> AsyncGenerator[None, None]:
-    """Tell the client what goes wrong in the block before its answer began."""
+async def _exchange(reply: Reply, request: Request, *, outcome: bool = True) -> AsyncGenerator[None, None]:
+    """Tell the client what goes wrong in the block, in the dialect that is known by then. `outcome`: whether its leaving is one."""
+    entry = reply.entry
     try:
-        yield
+        try:
+            yield
+        except ClientLeft:
+            raise  # nobody is left to be told
+        except RouterError as error:
+            reply.wire = request.wire
+            await reply.refuse(error)
+        except Exception:
+            # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
+            problems.exception("a request failed", extra={"fields": {"request_id": entry.request_id}})
+            if reply.begun:
+                raise  # the connection is reset: a stream that breaks must not look finished
+            reply.wire = request.wire
+            await reply.refuse(RouterError())
     except ClientLeft:
-        raise  # nobody is left to be told
-    except RouterError as error:
-        await reply.refuse(error)
-    except Exception:
-        # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
-        problems.exception("a request failed", extra={"fields": {"request_id": reply.entry.request_id}})
-        if reply.begun:
-            raise  # the connection is reset: a stream that breaks must not look finished
-        await reply.refuse(RouterError())
-
-
-async def _stop(reply: Reply, sink: Streamed | Collected | None) -> None:
-    if sink is not None and sink.begun:
-        if conclude(sink, Failure(Stopping.code, Stopping.sentence, reply.entry.attempts)):
-            reply.entry.outcome = Stopping.code
-        await sink.close()
-    elif not reply.begun:
-        await reply.refuse(Stopping(attempts=reply.entry.attempts))
+        entry.status = entry.status or CLIENT_LEFT
+        entry.outcome = "client_left" if outcome else entry.outcome
+    except asyncio.CancelledError:
+        # The server ends and will wait no longer: a stream that has begun gets its error and its finish.
+        if (sink := reply.sink) is not None and sink.begun:
+            if conclude(sink, Failure(Stopping.code, Stopping.sentence, entry.attempts)):
+                entry.outcome = Stopping.code
+            await sink.close()
+        elif not reply.begun:
+            reply.wire = request.wire
+            await reply.refuse(Stopping(attempts=entry.attempts))

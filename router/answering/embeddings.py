@@ -1,4 +1,4 @@
-"""Embeddings over HTTP: bodies of OpenAI's `POST /v1/embeddings` and of the AI SDK's gateway protocol, and the answers in their forms."""
+"""Embeddings over HTTP: a question for them → its answer, in the form of OpenAI's API or of the AI SDK's gateway protocol."""
 
 import asyncio
 import base64
@@ -6,84 +6,18 @@ import json
 import sys
 import time
 from array import array
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal, cast
+from dataclasses import replace
 
 from router.answering.reply import Reply, cost_header
 from router.callers import Caller
-from router.chat import Json, repaired
-from router.embed import MAX_DIMENSIONS, Embed, Embeddings, Vector
-from router.errors import BadAsk, TimedOut, TooLarge
+from router.embed import Embeddings, Vector
+from router.errors import TimedOut
 from router.generation import Compiled
-from router.intake import gateway_api
-from router.intake.fields import listing
+from router.intake import Encoding, Wanted
 from router.threads import in_thread
 
-MAX_INPUTS = 2048
-"""Inputs of one request, as at OpenAI."""
 ON_LOOP = 4096
 """Numbers of the largest answer that is written on the loop: a number takes a microsecond."""
-OWN = frozenset({"model", "input", "encoding_format", "dimensions"})
-Encoding = Literal["float", "base64", "gateway"]
-"""The form of an answer: OpenAI's with numbers or base64, or that of the AI SDK's gateway."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A question for embeddings, and the encoding of its answer."""
-
-    embed: Embed
-    encoding: Encoding
-
-
-def of_gateway(fields: Mapping[str, Json]) -> Wanted:
-    """The question of a client of the AI SDK's gateway. Version 2 of its protocol has the inputs under another name, and one of them alone."""
-    older = fields.get("specificationVersion") == "2" and "values" not in fields
-    given = {name: value for name, value in gateway_api.flat(fields).items() if name not in ("encoding_format", "providerOptions")}
-    return replace(asked(given, "input" if older else "values"), encoding="gateway")
-
-
-def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
-    """The question in a body's fields. `inputs`: the field with the inputs. BadAsk names the field that it cannot be asked with."""
-    model, encoding, dimensions = fields.get("model"), fields.get("encoding_format"), fields.get("dimensions")
-    if not isinstance(model, str) or not model:
-        raise BadAsk("model: the id of a model that makes embeddings is needed.")
-    if encoding not in (None, "float", "base64"):
-        raise BadAsk("encoding_format: float or base64 is needed.")
-    if dimensions is not None and (
-        isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 1 <= dimensions <= MAX_DIMENSIONS
-    ):
-        raise BadAsk(f"dimensions: a whole number from 1 to {MAX_DIMENSIONS} is needed.")
-    rest = {name: value for name, value in fields.items() if name not in (*OWN, inputs)}
-    embed = Embed(model=model, inputs=tuple(_inputs(fields.get(inputs), inputs)), dimensions=dimensions, fields=rest)
-    return Wanted(embed, encoding or "float")
-
-
-def _inputs(given: Json, path: str) -> Iterator[str | tuple[int, ...]]:
-    """The inputs: a text or a list of tokens is one, and a list may hold several of either."""
-    listed = listing(given)
-    if isinstance(given, str) or (listed and all(map(_is_token, listed))):
-        yield _input(given, path)
-        return
-    if not listed:
-        raise BadAsk(f"{path}: a text, or a list of texts, is needed.")
-    if len(listed) > MAX_INPUTS:
-        raise TooLarge(f"{path}: {MAX_INPUTS} at most.")
-    for index, one in enumerate(listed):
-        yield _input(one, f"{path}[{index}]")
-
-
-def _input(value: Json, path: str) -> str | tuple[int, ...]:
-    if isinstance(value, str) and value:
-        return repaired(value)
-    if (tokens := listing(value)) and all(map(_is_token, tokens)):
-        return tuple(cast("list[int]", tokens))
-    raise BadAsk(f"{path}: a text that is not empty is needed, or a list of tokens.")
-
-
-def _is_token(value: Json) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32
 
 
 async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller) -> None:

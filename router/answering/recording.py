@@ -6,68 +6,40 @@ after its end. Who may find it is who asked: recordings are keyed by the caller 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
+from router import relay
 from router.answering.reply import Sink, conclude
+from router.broadcast import Broadcast
 from router.config.server import Resume
 from router.errors import RouterError, Stopped, Stopping
-from router.events import Event, Failure, Finish, Produced, Text, Thought, ToolInput
+from router.events import Failure, Finish
 from router.journal.entry import Entry
+from router.shared import Batch
 from router.wire import Heading, Wire
 
-MAX_RECORDINGS = 1000
-"""Recordings that are kept at once."""
-MAX_RECORDING_BYTES = 64 * 1024 * 1024
-"""Bytes of all of them."""
-UNTOLD = 64 * 1024
-"""Bytes after which viewers are told although the next event is at hand."""
-FRAME = 256
-"""Bytes an event takes beside its text, roughly."""
 
-
-def weight(event: Event) -> int:
-    """Bytes an event takes, roughly."""
-    match event:
-        case Text(text) | Thought(text) | ToolInput(_, _, text):
-            return FRAME + 2 * len(text)
-        case Produced(_, data):
-            return FRAME + len(data)
-        case _:
-            return FRAME + 2 * len(repr(event))
-
-
-class Recording:
-    """An answer, as far as it has come: a sink for its delivery, and the source of its viewers."""
+class Recording(Broadcast):
+    """An answer, as far as it has come: a sink for its delivery, and the source of its viewers. It waits for its slowest viewer."""
 
     def __init__(self, entry: Entry, heading: Heading, wire: Wire, declared: Resume, asked: bytes | None = None) -> None:
+        super().__init__(declared.size, "wait")
         self.entry = entry
         self.heading = heading
         self.wire = wire
         """The dialect it was asked for in."""
-        self.complete = True
-        """True while all of it is there, from the start."""
-        self.over = False
-        self.finished = False
-        """True once its last event ends it."""
         self.refused = ""
         """The code of what went wrong before its first event."""
-        self.size = 0
         self.asked = asked
         """The request that it answers, as JSON, for a later one that continues it; None without one, or at another replica."""
         self.log = ""
         """Id among all replicas' recordings, where there are any."""
-        self.news: Callable[[], None] | None = None
-        """Told whenever its viewers are."""
-        self._untold = 0
-        self._declared = declared
-        self._events: list[Event] = []
-        self._first = 0
-        """The number of the first event that is still here."""
-        self._at: dict[object, int] = {}
-        """Each viewer's next event, by number."""
-        self._changed: list[asyncio.Future[None]] = []
-        self.task: asyncio.Task[None] | None = None
+        self.head = b""
+        """The head of its log: data for other replicas, from before its first event."""
+        self._grants = declared.grace
+        """Seconds that it goes on without a viewer; None where it does not."""
         self._grace: asyncio.TimerHandle | None = None
         self._until = 0.0
         """Time at which it ends, if nobody views it."""
@@ -75,8 +47,8 @@ class Recording:
         self.expiry: asyncio.TimerHandle | None = None
         """Timer that forgets it, once it is over."""
 
-    def start(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
-        """Run what delivers it, from now on, whoever views it; then tell."""
+    def run(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
+        """Run what delivers it, from now on, whoever views it; then call `ended`."""
         self.task = asyncio.create_task(self._run(delivery, ended))
 
         def done(task: asyncio.Task[None]) -> None:
@@ -86,7 +58,7 @@ class Recording:
                 self._tell()
                 ended(self)
             if not task.cancelled():
-                task.exception()  # a viewer hears of it, by `follow`
+                task.exception()  # it is raised to the viewers
 
         self.task.add_done_callback(done)
 
@@ -119,11 +91,6 @@ class Recording:
     # What it is delivered to.
 
     @property
-    def begun(self) -> bool:
-        """Return whether there was an event."""
-        return self._first > 0 or bool(self._events)
-
-    @property
     def findable(self) -> bool:
         """Return whether the answer can be read from its start to its end."""
         return self.complete and (self.begun or not self.over)
@@ -134,41 +101,17 @@ class Recording:
         return self.size + len(self.asked or b"")
 
     @property
-    def full(self) -> bool:
-        """Return whether viewers should be woken now, or no more should be taken."""
-        return self._untold > UNTOLD or self.size > self._declared.size
+    def ending(self) -> str:
+        """The code of the end, where no event says it; else empty."""
+        return "" if self.finished else self.refused or Stopped.code
 
-    def since(self, number: int) -> tuple[int, list[Event]]:
-        """The events from this one on, or from the first that is still here; and the number of the first of them."""
-        first = max(number, self._first)
-        return first, self._events[first - self._first :]
+    def batches(self, start: int) -> Sequence[Batch]:
+        """Return the events from this one on, as bytes."""
+        return relay.batches(*self.since(start))
 
-    def put(self, event: Event) -> None:
-        """Take an event."""
-        self._events.append(event)
-        match event:
-            case Text(text):
-                taken = FRAME + 2 * len(text)  # as nearly always, without a call
-            case Finish() | Failure():
-                taken = weight(event)
-                self.finished = True
-                self.heading.ending.noted()
-            case _:
-                taken = weight(event)
-        self.size += taken
-        self._untold += taken
-
-    async def flush(self) -> None:
-        """Tell the viewers. One that is too long to be kept is let go from its start, as fast as its slowest viewer reads."""
-        self._tell()
-        while self.size > self._declared.size:
-            self.complete = False
-            read = min(self._at.values(), default=self._first + len(self._events)) - self._first
-            self.size -= sum(weight(event) for event in self._events[:read])
-            del self._events[:read]
-            self._first += read
-            if self.size > self._declared.size:
-                await self._change()
+    def _finish(self) -> None:
+        super()._finish()
+        self.heading.ending.noted()
 
     async def close(self) -> None:
         """Record the end of the answer."""
@@ -178,7 +121,7 @@ class Recording:
 
     # What its viewers do.
 
-    async def follow(self, sink: Sink) -> None:
+    async def write_to(self, sink: Sink) -> None:
         """Write it to a viewer, from its start to its end. Raises what went wrong before its first event."""
         viewer = object()
         self._at[viewer] = 0
@@ -195,22 +138,22 @@ class Recording:
                         at += 1
                         if at == last or sink.full:
                             self._at[viewer] = at
-                            if not self.complete:
-                                self._tell()  # there is room now
+                            if self._full is not None:
+                                self._make_room()
                             await sink.flush()
                 elif self.over:
                     break
                 else:
-                    change = loop.create_future()
-                    self._changed.append(change)
-                    await change
+                    more = loop.create_future()  # as `_more`, without a call
+                    self._waiting.append(more)
+                    await more
             if not self.begun and self.task is not None:
                 await self._outcome(self.task)
             if not self.finished:  # to close it properly would have it pass for a whole answer
                 conclude(sink, Failure(RouterError.code, RouterError.sentence))
         finally:
             del self._at[viewer]
-            self._left()
+            self._viewer_left()
             sink.hush()
         await sink.close()
 
@@ -242,13 +185,13 @@ class Recording:
             self._last = last
             self.task.cancel()
 
-    def _left(self) -> None:
-        """A viewer is gone; nobody is left to be waited for, or there is room now."""
+    def _viewer_left(self) -> None:
+        """Make room where others view it; else end it after its grace."""
         if self._at or self.over or self.task is None:
-            self._tell()
+            self._make_room()
             return
-        if self._declared.grace is not None and self.complete:
-            self._until = max(self._until, asyncio.get_running_loop().time() + self._declared.grace)
+        if self._grants is not None and self.complete:
+            self._until = max(self._until, asyncio.get_running_loop().time() + self._grants)
         self._lapse(self.task)
 
     def hold(self, seconds: float) -> None:
@@ -265,29 +208,24 @@ class Recording:
             self.complete = self.complete and self.finished
             task.cancel()
 
-    async def _change(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changed.append(future)
-        await future
-
-    def _tell(self) -> None:
-        self._untold = 0
-        if self.news is not None:
-            self.news()
-        changed, self._changed = self._changed, []
-        for future in changed:
-            if not future.done():
-                future.set_result(None)
-
 
 Key = tuple[str, str]
 """Owner (`Caller.owner`) and chat of the recording."""
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingBounds:
+    """The most recordings that are kept at once, and the most bytes of all of them."""
+
+    number: int = 1000
+    size: int = 64 * 1024 * 1024
+
+
 class Recordings:
     """The recordings that can be found. Bounded in number and in bytes: of those that are over the oldest go first."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: RecordingBounds = RecordingBounds()) -> None:
+        self.bounds = bounds
         self._kept: dict[Key, Recording] = {}
         self._running: set[Recording] = set()
         self._bytes = 0
@@ -312,10 +250,10 @@ class Recordings:
             loop = asyncio.get_running_loop()
             recording.expiry = loop.call_later(keep if recording.complete else 0, self._forget, key, recording)
 
-        recording.start(delivery, ended)
+        recording.run(delivery, ended)
 
     def _bound(self) -> None:
-        while len(self._kept) > MAX_RECORDINGS or self._bytes > MAX_RECORDING_BYTES:
+        while len(self._kept) > self.bounds.number or self._bytes > self.bounds.size:
             oldest = next((key for key, one in self._kept.items() if one.over), None)
             if oldest is None:
                 return

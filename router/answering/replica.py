@@ -5,7 +5,6 @@ A recording of another replica is one here, too: what delivers it is the log, an
 
 import hashlib
 import json
-from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import cast
@@ -15,53 +14,15 @@ from router.answering.recording import Key, Recording
 from router.chat import JsonObject
 from router.codec import UnreadableEvents, packed
 from router.config.server import Resume
-from router.errors import RouterError, Stopped
-from router.events import Failure, Finish
+from router.errors import RouterError
+from router.events import Failure
 from router.journal.entry import Entry
-from router.shared import Away, Batch, Deleted, Found, Logs
+from router.shared import Away, Deleted, Found, Logs
 from router.wire import WIRES, Heading
 
 VERSION = 1
 SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_client", "asked")
 """Fields of a heading that other replicas are told."""
-
-
-class _Published:
-    """A recording of this replica, as its log sees it."""
-
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-        self.head = _head(recording)
-
-    @property
-    def over(self) -> bool:
-        """Return whether no more will come."""
-        return self._recording.over
-
-    @property
-    def findable(self) -> bool:
-        """Return whether the answer can be read from its start."""
-        return self._recording.findable
-
-    @property
-    def ending(self) -> str:
-        """Return the end of the answer, where no event says it."""
-        _, last = self._recording.since(0)
-        if last and isinstance(last[-1], Finish | Failure):
-            return ""
-        return self._recording.refused or Stopped.code
-
-    def batches(self, start: int) -> Sequence[Batch]:
-        """The events from this one on, as bytes."""
-        return relay.batches(*self._recording.since(start))
-
-    def hold(self, seconds: float) -> None:
-        """Somebody reads it elsewhere."""
-        self._recording.hold(seconds)
-
-    def stop(self) -> None:
-        """Stop the answer: the client wants no more of it."""
-        self._recording.stop()
 
 
 class Replica:
@@ -74,7 +35,8 @@ class Replica:
 
     def publish(self, key: Key, recording: Recording, lasts: float, keep: float) -> None:
         """Have it found by the others as well, until so many seconds after its end. It takes `lasts` at most."""
-        written = self.logs.write(_name(key), _Published(recording), lasts=lasts + keep, keep=keep)
+        recording.head = _head(recording)
+        written = self.logs.write(_name(key), recording, lasts=lasts + keep, keep=keep)
         recording.log, recording.news = written.id, written.news
 
     async def find(self, key: Key, own: Recording | None, resume: Resume) -> Recording | None:
@@ -94,7 +56,7 @@ class Replica:
         except UnreadableEvents:
             return own
         self._echoes[found.id] = echo
-        echo.start(self._echo(found, echo), self._ended)
+        echo.run(self._echo(found, echo), self._ended)
         return echo
 
     def _ended(self, echo: Recording) -> None:

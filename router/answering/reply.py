@@ -18,7 +18,7 @@ from router.answering.pulse import Pulse
 from router.chat import Ask
 from router.errors import RouterError, Stopping, TimedOut, TooMany
 from router.events import Answer, Event, Failure, FastPath, Finish, Text, Thought, ToolProgress, Words, fast_path
-from router.intake.body import ClientLeft
+from router.intake import ClientLeft
 from router.journal.entry import DIGITS, Entry, header
 from router.journal.log import problems
 from router.wire import Heading, Refusal, Wire, answered
@@ -68,6 +68,8 @@ class Reply:
         self.entry = entry
         self.wire = wire
         self.begun = False
+        self.sink: Sink | None = None
+        """The sink of its answer, once that is known."""
         self.limits: Headers = []
         """Headers that say what the caller's limits leave."""
         self.resumed = ""
@@ -213,6 +215,7 @@ class Streamed:
         self._size = 0
         self._last: Event | None = None
         self.begun = False
+        reply.sink = self
 
     def put(self, event: Event) -> None:
         """Take an event."""
@@ -287,6 +290,7 @@ class Collected:
         self._heading = heading
         self._events: list[Event] = []
         self.begun = False
+        reply.sink = self
 
     def put(self, event: Event) -> None:
         """Take an event."""

@@ -6,7 +6,7 @@ The step that uses them is `steps/cache.py`.
 from router.cache.approvals import Approvals
 from router.cache.flight import MAX_FLIGHT_BYTES, Flight
 from router.cache.key import key
-from router.cache.shared import Elsewhere, Lead, Shared
+from router.cache.shared import Elsewhere, Lead, PickupTiming, Shared
 from router.cache.states import LocalStates, Memory, ModelCall, Recollection, Trail, trail
 from router.cache.store import LocalStore, Store
 
@@ -20,6 +20,7 @@ __all__ = [
     "LocalStore",
     "Memory",
     "ModelCall",
+    "PickupTiming",
     "Recollection",
     "Shared",
     "Store",

@@ -1,14 +1,14 @@
 """Request coalescing (single flight): identical concurrent requests share one answer, here and between replicas."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from router import relay
-from router.broadcast import Broadcast, weight
+from router.broadcast import Broadcast
 from router.errors import Attempt, ReplicaLost, RouterError, Stopping
-from router.events import FREE, Cached, Event, Events, Failure, Finish, Start
+from router.events import FREE, Cached, Events, Failure, Finish, Start
 from router.shared import Batch
 
 MAX_FLIGHT_BYTES = 1024 * 1024
@@ -65,11 +65,7 @@ class Flight:
         return first
 
 
-def _nobody() -> None:
-    """Do nothing."""
-
-
-class Relayed:
+class Relayed(Broadcast):
     """A flight as other replicas read it: one more follower, from when the first of them asks, whose events go to a log.
 
     It counts as a follower until no replica has asked for a while. Events that are not yet in the log are held up to `MAX_FLIGHT_BYTES`;
@@ -79,45 +75,38 @@ class Relayed:
     head = b"1"
 
     def __init__(self, flight: Flight) -> None:
-        self.over = False
-        self.findable = True
+        super().__init__(MAX_FLIGHT_BYTES, "wait")
         self.ending = ReplicaLost.code
         """Set also where the flight is left: a reader at another replica asks anew then."""
-        self.news: Callable[[], None] = _nobody
         self._flight = flight
-        self._events: list[Event] = []
-        self._first = 0
-        """The number of the first event that is held."""
-        self._held = 0
-        self._room = asyncio.Event()
         self._until = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._at[self] = 0  # the log is its one follower
+
+    @property
+    def findable(self) -> bool:
+        """True while the flight can be read from its start."""
+        return self.complete
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from `start` on. Once the flight cannot be read from its start any more, those before are dropped."""
-        if not self.findable:
-            past = max(0, start - self._first)
-            self._held -= sum(weight(event) for event in self._events[:past])
-            del self._events[:past]
-            self._first += past
-            self._room.set()
-        first = max(start, self._first)
-        return relay.batches(first, self._events[first - self._first :])
+        """Return the events from `start` on. Those before are in the log."""
+        self._at[self] = start
+        self._make_room()
+        return relay.batches(*self.since(start))
 
     def hold(self, seconds: float) -> None:
         """Keep following for `seconds`, because another replica reads it; with 0, stop: none does any more."""
         self._until = asyncio.get_running_loop().time() + seconds
-        if self._task is None:
-            self._task = asyncio.create_task(self._follow())
-            self._look(self._task)
+        if self.task is None:
+            self.task = asyncio.create_task(self._pass_on())
+            self._look(self.task)
         elif not seconds and self._flight.made.followers <= 1:
-            self._task.cancel()
+            self.task.cancel()
 
     def stop(self) -> None:
         """Stop following: this replica ends."""
-        if self._task is not None:
+        if self.task is not None:
             self.ending = self.ending and Stopping.code
-            self._task.cancel()
+            self.task.cancel()
 
     def _look(self, task: asyncio.Task[None]) -> None:
         """Stop following once no reader is left."""
@@ -127,29 +116,22 @@ class Relayed:
         elif not self.over:
             loop.call_at(max(self._until, loop.time() + LEFT_CHECK_INTERVAL_S), self._look, task)
 
-    async def _follow(self) -> None:
+    async def _pass_on(self) -> None:
         try:
             if not self._flight.made.open:
                 raise ReplicaLost  # a request here would not be given it either
             async with aclosing(self._flight.follow("shared")) as events:
                 async for event in events:
-                    await self._put(event)
+                    self.put(event)
+                    await self.flush()
         except RouterError as error:
             if error.attempts:  # no log has them
                 self._flight.uncharge()
             self.ending = relay.ending(error)
         finally:
             self.over = True
-            self.news()
+            self._tell()
 
-    async def _put(self, event: Event) -> None:
-        self._events.append(event)
-        self._held += weight(event)
-        if isinstance(event, Finish | Failure):
-            self.ending = ""
-        self.news()
-        while self._held > MAX_FLIGHT_BYTES:
-            self.findable = False
-            self._room.clear()
-            self.news()  # the next call of `batches` drops what is written by now
-            await self._room.wait()
+    def _finish(self) -> None:
+        super()._finish()
+        self.ending = ""

@@ -25,10 +25,6 @@ from router.shared.redis import FREE, key, milliseconds
 ROOM = "cache"
 LASTS = 600.0
 """Seconds that a lease is held, and a log lasts, at most. The lease of a lost replica is taken over by the next request."""
-PICKED_UP = 0.25
-"""Seconds in which a replica usually begins the log that it offers; after that its sign of life is checked, and it is asked again."""
-PATIENCE = 1.0
-"""Seconds after which such a replica counts as lost: many logs may be asked for at once."""
 OFFERED = 1.5
 """Seconds that a log is offered after its end, for readers that learned of it before."""
 
@@ -43,11 +39,23 @@ return {ARGV[1]}
 """The answer that is kept; else the holder of the lease; else, or if that holder is known to be gone, the replica that asks."""
 
 
+@dataclass(frozen=True, slots=True)
+class PickupTiming:
+    """Seconds in which another replica has to begin the log that it offers.
+
+    After `usual` its sign of life is checked, and it is asked again. After `patience` it counts as lost: many logs may be asked for at once.
+    """
+
+    usual: float = 0.25
+    patience: float = 1.0
+
+
 class Shared:
     """The caches of all replicas that share a Redis."""
 
-    def __init__(self, redis: Redis, logs: Logs) -> None:
+    def __init__(self, redis: Redis, logs: Logs, pickup: PickupTiming = PickupTiming()) -> None:
         self._redis = redis
+        self.pickup = pickup
         self._store = RedisStore(redis, ROOM)
         self.logs = logs
         self._freeing: set[asyncio.Task[None]] = set()
@@ -151,10 +159,10 @@ class Elsewhere:
     async def _begun(self, log: AsyncGenerator[Batch | LogEnd, None], found: Found) -> None:
         """Wait until the log is begun; ReplicaLost if it is not."""
         loop = asyncio.get_running_loop()
-        patience = loop.time() + PATIENCE
+        patience = loop.time() + self._shared.pickup.patience
         first = asyncio.create_task(_first(log))
         try:
-            while not (await asyncio.wait([first], timeout=PICKED_UP))[0]:
+            while not (await asyncio.wait([first], timeout=self._shared.pickup.usual))[0]:
                 if loop.time() >= patience or not await self._shared.logs.ask_again(found):
                     raise ReplicaLost
             first.result()

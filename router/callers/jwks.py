@@ -21,7 +21,7 @@ SOON = 2.0
 """Seconds between two fetches while no keys are known and no token can be verified."""
 STALE = 86_400.0
 """Seconds after which keys that could not be fetched anew count no more."""
-WITHIN = 5.0
+FETCH_S = 5.0
 """Seconds that a fetch may take."""
 MAX_KEY_SET_BYTES = 256 * 1024
 """Bytes of a set of keys."""
@@ -32,9 +32,10 @@ Fetch = Callable[[str, int], Awaitable[bytes]]
 
 
 class Jwks:
-    """The keys at an address. `clock`: seconds, as time.monotonic."""
+    """The keys at an address. `clock`: seconds, as time.monotonic; `within`: seconds that a fetch may take."""
 
-    def __init__(self, url: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic, within: float = FETCH_S) -> None:
+        self._within = within
         self.url = url
         self._fetch = fetch
         self._clock = clock
@@ -45,7 +46,7 @@ class Jwks:
 
     def over(self, fetch: Fetch) -> "Jwks":
         """Return the same keys, fetched in another way from now on."""
-        made = Jwks(self.url, fetch, self._clock)
+        made = Jwks(self.url, fetch, self._clock, self._within)
         made._listed, made._got = self._listed, self._got
         return made
 
@@ -87,7 +88,7 @@ class Jwks:
                 return  # another request has just done it, or it is too soon
             self._tried = self._clock()
             try:
-                async with asyncio.timeout(WITHIN):
+                async with asyncio.timeout(self._within):
                     found = key_set(await self._fetch(self.url, MAX_KEY_SET_BYTES))
             except (OSError, Misfit) as error:
                 log.warning("keys not fetched", extra={"fields": {"why": type(error).__name__}})

@@ -23,7 +23,7 @@ from router.config.values import loopback
 from router.description import Description, listing, table, understood
 from router.errors import Misfit, RouterError
 
-WAIT = 10.0
+WAIT_S = 10.0
 """Seconds in which a server must have answered completely."""
 MAX_PAGE_BYTES = 64 * 1024 * 1024
 """Bytes of a page."""
@@ -57,9 +57,10 @@ class Served:
 
 
 class Running:
-    """A running server. Its methods raise NoServer if it cannot be asked."""
+    """A running server. Its methods raise NoServer if it cannot be asked, or does not answer within `wait` seconds."""
 
-    def __init__(self, given: argparse.Namespace) -> None:
+    def __init__(self, given: argparse.Namespace, wait: float = WAIT_S) -> None:
+        self._wait = wait
         scheme, host = _address(str(given.live))
         if scheme == "http" and not loopback(host) and not given.insecure:
             raise NoServer("over http others could read the admin key: write an https address, or add --insecure")
@@ -106,9 +107,9 @@ class Running:
         # In a thread: urllib's own time limit holds for each read anew, so a server that trickles would never be given up.
         threading.Thread(target=self._ask, args=(request, path, box), daemon=True).start()
         try:
-            said = box.get(timeout=WAIT)
+            said = box.get(timeout=self._wait)
         except Empty:
-            raise NoServer(f"the server does not answer within {WAIT:g} s") from None
+            raise NoServer(f"the server does not answer within {self._wait:g} s") from None
         if isinstance(said, NoServer):
             raise said
         try:
@@ -118,7 +119,7 @@ class Running:
 
     def _ask(self, request: urllib.request.Request, path: str, box: "SimpleQueue[bytes | NoServer]") -> None:
         try:
-            with cast("HTTPResponse", self._opener.open(request, timeout=WAIT)) as response:
+            with cast("HTTPResponse", self._opener.open(request, timeout=self._wait)) as response:
                 body = response.read(MAX_PAGE_BYTES + 1)
             box.put(
                 body

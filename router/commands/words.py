@@ -12,7 +12,7 @@ from router.config.declaration import Route
 from router.config.server import Auth, Server
 from router.config.tool_servers import ToolServer
 from router.config.tool_sets import ToolSetEntry
-from router.description import describe, listing, pipelines_of, table
+from router.description import listing, pipelines_of, table
 from router.errors import Complaint, Place
 from router.generation import Generation
 from router.targets import NEEDS, emulated, fit

@@ -477,25 +477,28 @@ class Chain:
         return bool(self._failed) or any(one.outcome in SKIPPED.values() for one in self.attempts)
 
     def _verdict(self) -> Unanswered:
-        attempts, failed = tuple(self.attempts), self._failed
         if self._unread:
             everybody = self._everybody
             alone = [sort for sort in self._shows if all(one.stand_in or one.takes(sort) is False for one in everybody)]
-            return UnreadFile(alone or ["all" if "audio" in self._shows else "both"], attempts=attempts)
-        if any(isinstance(error, ContentFiltered) for error in failed):
-            return Filtered(attempts=attempts)
-        if failed and isinstance(failed[-1], ContextTooLong):
-            return Overlong(attempts=attempts)
-        if failed and all(error.outcome == FileAddress.code for error in failed):
-            return FileAddress(attempts=attempts)
-        if failed and isinstance(missed := failed[-1], ParameterMissed) and all(isinstance(error, ParameterMissed) for error in failed):
-            return UnsupportedParameter(missed.parameter, attempts=attempts)
-        waits = [error.retry_after for error in failed if error.outcome in BUSY and error.retry_after is not None]
-        if failed and all(error.outcome in BUSY for error in failed):
-            return Busy(attempts=attempts, retry_after=min(waits, default=None))
-        if failed and all(isinstance(error, TargetSilent) for error in failed):
-            return TimedOut(attempts=attempts)
-        return Unanswered(attempts=attempts)
+            return UnreadFile(alone or ["all" if "audio" in self._shows else "both"], attempts=tuple(self.attempts))
+        if self._failed and all(error.outcome == FileAddress.code for error in self._failed):
+            return FileAddress(attempts=tuple(self.attempts))
+        return unanswered(self._failed, tuple(self.attempts))
+
+
+def unanswered(failed: Sequence[TargetError], attempts: tuple[Attempt, ...], overlong: str | None = None) -> Unanswered:
+    """Return the error of a question that no target answered. `overlong`: its sentence where the question is too long."""
+    if any(isinstance(error, ContentFiltered) for error in failed):
+        return Filtered(attempts=attempts)
+    if failed and isinstance(failed[-1], ContextTooLong):
+        return Overlong(overlong, attempts=attempts)
+    if failed and isinstance(missed := failed[-1], ParameterMissed) and all(isinstance(error, ParameterMissed) for error in failed):
+        return UnsupportedParameter(missed.parameter, attempts=attempts)
+    if failed and all(error.outcome in BUSY for error in failed):
+        return Busy(attempts=attempts, retry_after=min((one.retry_after for one in failed if one.retry_after is not None), default=None))
+    if failed and all(isinstance(error, TargetSilent) for error in failed):
+        return TimedOut(attempts=attempts)
+    return Unanswered(attempts=attempts)
 
 
 def _of_this_question(error: TargetError) -> bool:

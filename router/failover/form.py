@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from router.chat import Ask, Message, OutputFormat, Part
 from router.errors import Filtered, InvalidOutput, OutputCutOff, RouterError
 from router.events import Event, Events, Finish, Start, Text, ToolCall
-from router.output import MAX_TEXT, Checked, begins, checked
+from router.output import BOUNDS, Checked, begins, checked
 
 MAX_REPEATED = 64 * 1024
 """Characters of a wrong answer that its model is shown again."""
@@ -51,7 +51,7 @@ class Form:
                 match event:
                     case Text(text):
                         self._size += len(text)
-                        if self._size <= MAX_TEXT:
+                        if self._size <= BOUNDS.characters:
                             self._held.append(text)
                         if streams and not self.sent and (begun := "".join(self._held).lstrip()):
                             streams = self.sent = begins(begun, self.output)
@@ -79,7 +79,7 @@ class Form:
     async def _right(self, end: Finish) -> bool:
         """Return whether the text is valid, with anything around its JSON taken off."""
         said = self.text
-        found = await checked(said if self._size <= MAX_TEXT else " " * (MAX_TEXT + 1), self.output)
+        found = await checked(said if self._size <= BOUNDS.characters else " " * (BOUNDS.characters + 1), self.output)
         if not found.wrong and (not self.sent or found.text == said.strip()):
             self._held = [found.text]
             return True

@@ -16,25 +16,10 @@ from itertools import chain, count
 from typing import Generic, TypeVar
 
 from router.embed import Embed, EmbedCall, Embedder, Embeddings, Split
-from router.errors import (
-    LET_GO,
-    Attempt,
-    Busy,
-    ContentFiltered,
-    ContextTooLong,
-    Filtered,
-    Overlong,
-    ParameterMissed,
-    TargetDown,
-    TargetError,
-    TargetSilent,
-    TimedOut,
-    Unanswered,
-    UnsupportedParameter,
-)
+from router.errors import LET_GO, Attempt, ContentFiltered, TargetDown, TargetError, TargetSilent
 from router.failover.attempt import TAKEN_UP, left_alone, report
 from router.failover.candidate import Candidate, Pool
-from router.failover.chain import BUSY, PASSED_OVER, ROUNDED, UNHEARD, FailureRules, delay, pause
+from router.failover.chain import PASSED_OVER, ROUNDED, UNHEARD, FailureRules, delay, pause, unanswered
 from router.usage import Usage
 
 R = TypeVar("R")
@@ -109,7 +94,7 @@ class Errand:
                 self._failed.append(error)
                 if isinstance(error, ContentFiltered):
                     break
-        raise self._verdict()
+        raise unanswered(self._failed, tuple(self._attempts), OVERLONG)
 
     async def _asked(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
         """Ask a candidate, and again while that may help."""
@@ -185,18 +170,3 @@ class Errand:
         else:
             longest = max(longest, self._policy.timeout.first_token)
         return retry_after <= min(longest, self._until - candidate.health.clock())
-
-    def _verdict(self) -> Unanswered:
-        attempts, failed = tuple(self._attempts), self._failed
-        if any(isinstance(error, ContentFiltered) for error in failed):
-            return Filtered(attempts=attempts)
-        if failed and isinstance(failed[-1], ContextTooLong):
-            return Overlong(OVERLONG, attempts=attempts)
-        if failed and isinstance(missed := failed[-1], ParameterMissed) and all(isinstance(error, ParameterMissed) for error in failed):
-            return UnsupportedParameter(missed.parameter, attempts=attempts)
-        if failed and all(error.outcome in BUSY for error in failed):
-            waits = [error.retry_after for error in failed if error.retry_after is not None]
-            return Busy(attempts=attempts, retry_after=min(waits, default=None))
-        if failed and all(isinstance(error, TargetSilent) for error in failed):
-            return TimedOut(attempts=attempts)
-        return Unanswered(attempts=attempts)

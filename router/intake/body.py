@@ -94,7 +94,8 @@ class Incoming:
 class Bodies:
     """The bytes of the bodies of all requests. They count until the request ends: its answer holds the question as long."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_HELD_BYTES) -> None:
+        self._most = most
         self.held = 0
         """Bytes."""
 
@@ -107,7 +108,7 @@ class Bodies:
 
         def held(size: int) -> None:
             nonlocal own
-            if self.held + size > max(MAX_HELD_BYTES, bounds.body):
+            if self.held + size > max(self._most, bounds.body):
                 raise Crowded
             self.held += size
             own += size

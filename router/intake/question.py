@@ -4,19 +4,22 @@ Fields we do not know are kept for the templates (`ask.<field>`) and never forwa
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, cast
 
-from router.chat import AUTO, Ask, Choice, Json, JsonObject, Message, OutputFormat, Params, ToolSpec, repaired
+from router.chat import AUTO, Ask, CacheControl, Choice, Json, JsonObject, Message, OutputFormat, Params, ToolSpec, repaired
 from router.config.server import RequestBounds
 from router.errors import BadAsk, Misfit
 from router.intake import ag_ui_api, anthropic_api, client_tools, completions_api, gateway_api, responses_api
+from router.intake.cache_control import cache_control
 from router.intake.client_tools import refuse_unserved
 from router.intake.fields import listing, mapping
 from router.intake.messages import conversation, messages, text
 from router.intake.output import response_format, text_format
 from router.signature import arguments, record_of
+from router.wire import WIRES, Wire
 
 PARAMS = record_of(Params)
 NO_PARAMS = Params()
@@ -34,6 +37,9 @@ STREAMING = frozenset({"chat", "ag_ui"})
 """APIs whose answers are streamed unless the request says otherwise, and which need no model: the first route answers."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
+NO_WISHES = partial(cache_control, b"")
+"""The wishes to caches of a request without a Cache-Control."""
+
 Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses", "ag_ui", "gateway"]
 """The API that is asked: ours, below /api/chat, OpenAI's chat completions and its legacy completions, Anthropic's messages and its count of their
 tokens, OpenAI's responses, AG-UI, or the language models of the AI SDK's gateway.
@@ -42,10 +48,13 @@ tokens, OpenAI's responses, AG-UI, or the language models of the AI SDK's gatewa
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as a body asks it, and the wanted form of its answer. `model` is as the client wrote it."""
+    """A question as a request asks it, and the wanted form of its answer. `ask.model` is as the client wrote it."""
 
     ask: Ask
     stream: bool
+    wire: Wire
+    """The dialect of the answer."""
+    cache: CacheControl
     chat_id: str | None = None
     """The chat it belongs to, by whose id the answer can be found again; None where nobody said."""
     continues: str | None = None
@@ -59,10 +68,22 @@ class Asked:
     """Several prompts, each of which is answered in a choice of its own; empty where there is one question."""
 
 
-def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual: str, bounds: RequestBounds) -> Asked:
+def asked(
+    fields: Mapping[str, Json],
+    model: str | None,
+    surface: Surface,
+    usual: str,
+    bounds: RequestBounds,
+    *,
+    wire: Wire = WIRES["line"],
+    cache: Callable[[Mapping[str, Json]], CacheControl] = NO_WISHES,
+) -> Asked:
     """Return the question in a body's fields.
 
-    `model`: the route named in the path, which stands over the body's; `usual`: the one that answers where nobody names any.
+    model: the route named in the path, which stands over the body's
+    usual: the route that answers where nobody names any
+    wire: the dialect of the answer
+    cache: returns the wishes to caches, by the fields that are not for us
     """
     version: JsonObject = {}
     if surface == "ag_ui":
@@ -95,17 +116,18 @@ def asked(fields: Mapping[str, Json], model: str | None, surface: Surface, usual
         unsent=_unsent(fields, surface),
         chat=chat_id or "",
     )
+    wishes = cache(ask.fields)
     if surface == "responses":
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
-        return Asked(ask, stream, repeated=responses_api.repeated(fields, tools), conversation=kept)
+        return Asked(ask, stream, wire, wishes, repeated=responses_api.repeated(fields, tools), conversation=kept)
     if surface == "ag_ui":
-        return Asked(ask, stream, chat_id, repeated=run)
+        return Asked(ask, stream, wire, wishes, chat_id, repeated=run)
     if surface == "text_completion":
         repeated, prompts = completions_api.repeated(fields), completions_api.prompts(fields)
-        return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=repeated, prompts=prompts)
+        return Asked(ask, stream, wire, wishes, wants_usage=_wants_usage(fields), repeated=repeated, prompts=prompts)
     if surface != "chat":
-        return Asked(ask, stream, wants_usage=_wants_usage(fields), repeated=version)
-    return Asked(ask, stream, chat_id, _continued(conversation(fields)), _wants_usage(fields))
+        return Asked(ask, stream, wire, wishes, wants_usage=_wants_usage(fields), repeated=version)
+    return Asked(ask, stream, wire, wishes, chat_id, _continued(conversation(fields)), _wants_usage(fields))
 
 
 def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:

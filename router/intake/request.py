@@ -15,6 +15,7 @@ from router.intake.cache_control import cache_control
 from router.intake.fields import Fields
 from router.intake.question import Surface
 from router.intake.scope import Receive, Scope, path_below
+from router.wire import WIRES, Wire
 
 FAULTS: tuple[str, ...] = get_args(InducedFault)
 MIN_CLIENTS: tuple[str, ...] = get_args(MinClient)
@@ -35,6 +36,10 @@ class Request:
         self.surface: Surface = surface
         self.stated: Fields = {}
         """Fields of the question that stand in the headers, in a protocol that has some there; they stand over the body's."""
+        self.named: str | None = None
+        """The dialect that it names; None where it names none."""
+        self.wire = WIRES["line"]
+        """The dialect of its answer, as far as it is known by now: an error is written in it."""
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._cache_control = b",".join(value for name, value in scope["headers"] if name == b"cache-control")
         self._peer = (scope.get("client") or ("", 0))[0]
@@ -103,6 +108,16 @@ class Request:
             raise BadAsk(f"X-Router-Min-Client: one of {', '.join(MIN_CLIENTS)} is needed.")
         return cast("MinClient", given) if given else None
 
-    def protocol(self) -> str | None:
-        """The dialect it names; None where it names none."""
-        return protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
+    def speaks(self, declared: str) -> Wire:
+        """Return the dialect of an error before the body is read. BadAsk if the request names one that there is not.
+
+        declared: `server.protocol`
+        """
+        self.named = protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
+        self.wire = protocol.chosen(self.named, self.path, declared)
+        return self.wire
+
+    def speaks_as_addressed(self, declared: str = "line") -> Wire:
+        """Return the dialect that its address has, where a request names none."""
+        self.wire = protocol.chosen(None, self.path, declared)
+        return self.wire

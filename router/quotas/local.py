@@ -14,12 +14,17 @@ from router.quotas.store import ADDRESS, USER, Spent, Taken, Window
 SWEEP = 1024
 """Keys are looked through when so many have come since the last time."""
 
-MAX_ADDRESSES = 65_536
-"""Keys of client addresses that are kept; each takes about 1 KiB. Beyond it the key used longest ago is dropped and counts anew.
-A flood from so many addresses has that many times the limit in any case. Keys of routes and callers are never dropped for it.
-"""
-MAX_USERS = 65_536
-"""Keys of end users that are kept: one for each rate of a limit that applies to them. Users and addresses do not displace each other."""
+
+@dataclass(frozen=True, slots=True)
+class CountBounds:
+    """The most keys that are kept; each takes about 1 KiB. Beyond it the key used longest ago is dropped and counts anew.
+
+    A flood from so many addresses has that many times the limit in any case. Keys of routes and callers are never dropped for it, and users
+    and addresses do not displace each other.
+    """
+
+    addresses: int = 65_536
+    users: int = 65_536
 
 
 @dataclass(slots=True)
@@ -55,8 +60,9 @@ class _Counter:
 class Local:
     """A store in this process."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, bounds: CountBounds = CountBounds()) -> None:
         self._clock = clock
+        self._bounds = bounds
         self._windows: dict[str, _Window] = {}
         self._counters: dict[str, _Counter] = {}
         self._inside: dict[str, int] = {}
@@ -137,7 +143,7 @@ class Local:
         """
         if (kept := self._kept(key)) is not None:
             kept[key] = None
-            if len(kept) > (MAX_ADDRESSES if kept is self._bounded[ADDRESS] else MAX_USERS):
+            if len(kept) > (self._bounds.addresses if kept is self._bounded[ADDRESS] else self._bounds.users):
                 self._forget(next(iter(kept)))
         self._new += 1
         if self._new < max(SWEEP, (len(self._windows) + len(self._counters)) // 2):

@@ -115,10 +115,11 @@ class Owed:
 
 
 class RedisCounts:
-    """A store that all replicas see; `local` counts while Redis is away."""
+    """A store that all replicas see; `local` counts while Redis is away. `max_owed`: what it remembers of that time."""
 
-    def __init__(self, redis: Redis, local: Local) -> None:
+    def __init__(self, redis: Redis, local: Local, max_owed: int = MAX_OWED) -> None:
         self._redis = redis
+        self._max_owed = max_owed
         self._local = local
         self._places: dict[str, list[str]] = {}
         """Places that this process holds: key → tokens."""
@@ -152,7 +153,7 @@ class RedisCounts:
     def _owe(self, owed: Owed) -> None:
         """Remember what was let through without Redis, and report it once Redis is back."""
         self._owed[owed.token] = owed
-        while len(self._owed) > MAX_OWED:
+        while len(self._owed) > self._max_owed:
             del self._owed[next(iter(self._owed))]
         self._report_later()
 
@@ -216,7 +217,7 @@ class RedisCounts:
         try:
             await self._redis.ask("EVAL", SPEND, 1, _key(key), milliseconds(seconds), repr(amount))
         except Unsent:
-            if len(self._spenders) >= MAX_OWED:
+            if len(self._spenders) >= self._max_owed:
                 self._local.spend(key, amount, seconds)
                 return
             self._unsent.spend(key, amount, seconds)

@@ -2,7 +2,7 @@
 
 from router.shared.hints import Hints
 from router.shared.logs import Batch, Deleted, EventSource, Found, LogEnd, Logs, WrittenLog, new_id
-from router.shared.redis import Away, Mismatch, Redis, Unsent
+from router.shared.redis import Away, Mismatch, Redis, RedisTiming, Unsent
 from router.shared.store import RedisStore
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Mismatch",
     "Redis",
     "RedisStore",
+    "RedisTiming",
     "Unsent",
     "WrittenLog",
     "new_id",

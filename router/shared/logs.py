@@ -36,7 +36,7 @@ ABSENT = 2
 """Checks in a row at which a replica may be missing before it is lost. On a busy machine a sign of life is late, and so is the check."""
 WRITE_INTERVAL_S = 0.05
 """Seconds between two writes, while all that is to be written goes out at once."""
-HOLD = 3.0
+HOLD_S = 3.0
 """Seconds that a reader on another replica counts for the writer; the reader repeats its message three times in them."""
 PATIENCE = 5.0
 """Seconds that a reader waits for a Redis that is away."""
@@ -298,9 +298,10 @@ def _stopped(task: "asyncio.Task[None]") -> None:
 
 
 class Logs:
-    """The logs that this process writes and reads, as one replica among others."""
+    """The logs that this process writes and reads, as one replica among others. `hold`: the seconds that each of their readers counts."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, hold: float = HOLD_S) -> None:
+        self._held_for = hold
         self.id = secrets.token_hex(8)
         """A new one for each process, and each time it starts."""
         self._redis = redis
@@ -547,7 +548,7 @@ class Logs:
         begun = [follower for follower in self._followers if follower.last > (0, 0)]
         commands += [("EXISTS", follower.stream) for follower in begun]
         if now >= self._hold_at:
-            self._hold_at = now + HOLD / 3
+            self._hold_at = now + self._held_for / 3
             for one in self._followers:
                 commands += self._hold(one.replica, one.stream.rpartition(":")[2])
         answers = await self._redis.ask_all(commands)
@@ -596,8 +597,8 @@ class Logs:
         if word == "stop":
             written.source.stop()
         elif word == "hold":
-            written.readers[reader] = now + HOLD
-            written.source.hold(HOLD)
+            written.readers[reader] = now + self._held_for
+            written.source.hold(self._held_for)
         elif word == "leave":
             written.readers.pop(reader, None)
             written.source.hold(max(0.0, max(written.readers.values(), default=now) - now))

@@ -1,7 +1,7 @@
 """A Redis that may be away: a request waits for it once and shortly, and it comes back by itself.
 
 All commands to Redis go through here. Redis counts as away in two cases:
-- while a command is under way, nothing at all is answered for `LIMIT` seconds, not even a PING;
+- while a command is under way, nothing at all is answered for `RedisTiming.limit` seconds, not even a PING;
 - an answer says that Redis cannot be used: full, read-only, loading, no permission.
 
 Waiting commands then end with `Away`, and later ones fail with it at once. A probe in the background writes a key until a write succeeds.
@@ -12,15 +12,16 @@ Commands that are asked at the same time go out together, on one connection: a h
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from router.config.values import Secret
 from router.errors import Misfit
+from router.lifecycle import Backoff, SharedConnection
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
@@ -28,22 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("router.redis")
 
-LIMIT = 0.05
-"""Seconds of silence after which Redis is away: the cost of its absence for a request, once."""
-TICK = 0.005
-"""Seconds between two checks for silence."""
-LATE = 2 * TICK
-"""Seconds after which a check is late: this process was held up, and the answer may lie in its socket unread."""
-COUNTS_LATE = TICK / 2
-"""Seconds of silence that a late check counts.
-
-A process that is always late so gives its loop twenty turns to read an answer before Redis counts as away, however long they take.
-"""
-PROBE = 1.0
-"""Seconds that a probe may take. No request waits for it."""
-PAUSES = 0.2, 1.0
-"""Seconds before a probe: at first, and at most. It doubles each time that Redis does not stay for `STEADY`."""
-STEADY = 10.0
 AT_ONCE = 128
 """Commands that go out together."""
 LINES = 4
@@ -54,6 +39,29 @@ PREFIX = "pointsman:"
 """The beginning of every key."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisTiming:
+    """Times of a Redis that may be away, in seconds."""
+
+    limit: float = 0.05
+    """Silence after which Redis is away: the cost of its absence for a request, once."""
+    tick: float = 0.005
+    """Time between two checks for silence. A check after twice that is late: the answer may lie in the socket unread."""
+    late: float = 0.0025
+    """Silence that a late check counts.
+
+    A process that is always late so gives its loop twenty turns to read an answer before Redis counts as away, however long they take.
+    """
+    probe: float = 1.0
+    """The most that a probe may take. No request waits for it."""
+
+    def silence(self, waited: float) -> float:
+        """Return the silence that a check counts, so many seconds after the one before."""
+        return waited if waited <= 2 * self.tick else self.late
+
+
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
 
@@ -81,19 +89,20 @@ def milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
-class Redis:
-    """A Redis and its state. Made on any thread, used on one event loop, opened by the first command.
+class Redis(SharedConnection):
+    """A Redis and its state. Opened by the first command.
 
-    `hold` and `release` count the generations that declare it; `close` closes it once there is none left.
     departed: called each time that Redis goes away
     """
 
-    def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = ()) -> None:
+    def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = (), timing: RedisTiming = RedisTiming()) -> None:
         try:
             import redis.asyncio as driver  # noqa: PLC0415 - an extra; and 0.1 s for nothing where none is declared
         except ImportError:
             raise Misfit("`server.redis` needs a package that is not here: pip install 'pointsman[redis]'", "redis") from None
+        super().__init__()
         self.url = url
+        self._timing = timing
         self._departed = departed
         self.departures = 0
         """Times that Redis went away."""
@@ -102,12 +111,11 @@ class Redis:
             self._lines = self._opened()
         except ValueError:
             raise Misfit("the options of this Redis address cannot be read: db is a number") from None
-        self._state: Literal["new", "here", "away", "closed"] = "new"
+        self._state: Literal["new", "here", "away"] = "new"
         self._known = asyncio.Event()
         """Set once the first connection has succeeded or failed."""
         self._changed_at = 0.0
-        self._pause = PAUSES[0]
-        self._holders: list[None] = []
+        self._backoff = Backoff(first=0.2, most=1.0, steady=10.0)  # before a probe
         self._waiting: deque[tuple[Command, asyncio.Future[object]]] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
@@ -127,11 +135,6 @@ class Redis:
         return self._state == "here"
 
     @property
-    def closed(self) -> bool:
-        """True once no configuration declares it any more."""
-        return self._state == "closed"
-
-    @property
     def away_for(self) -> float:
         """Seconds since Redis went away; 0 while it is here."""
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
@@ -140,12 +143,12 @@ class Redis:
         """Wait at the start of a process until the first connection has succeeded or failed, so that no request waits for it."""
         self.start()
         loop, silence = asyncio.get_running_loop(), 0.0
-        while not self._known.is_set() and silence < PROBE:
+        while not self._known.is_set() and silence < self._timing.probe:
             last = loop.time()
             with suppress(TimeoutError):
-                async with asyncio.timeout(TICK):
+                async with asyncio.timeout(self._timing.tick):
                     await self._known.wait()
-            silence += _counted(loop.time() - last)
+            silence += self._timing.silence(loop.time() - last)
         if self._state == "new":
             self._leave("timeout")
 
@@ -168,26 +171,10 @@ class Redis:
         """Connect in the background, so that no request has to wait for the first connection."""
         if self._state == "new" and self._probe is None:
             self._changed_at = asyncio.get_running_loop().time()
-            self._probe = asyncio.create_task(self._return(0.0))
+            self._probe = asyncio.create_task(self._return(paused=False))
 
-    def hold(self) -> None:
-        """Count a user, until `release`. May be called from any thread: generations are built beside the loop."""
-        self._holders.append(None)
-
-    def release(self) -> None:
-        """Count a user less."""
-        self._holders.pop()
-
-    @property
-    def held(self) -> bool:
-        """True while a generation uses it."""
-        return bool(self._holders)
-
-    async def close(self) -> None:
-        """Close it, if no generation holds it."""
-        if self.held or self.closed:
-            return
-        self._state = "closed"
+    async def _close(self) -> None:
+        self._state = "away"
         tasks = [task for task in (self._probe, self._pump) if task is not None]
         self._let_go()
         for task in tasks:
@@ -246,7 +233,7 @@ class Redis:
         self._listening.add(task)
         task.add_done_callback(self._listening.discard)
         try:
-            async with asyncio.timeout(wait + PROBE):
+            async with asyncio.timeout(wait + self._timing.probe):
                 found = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", await task)
         except TimeoutError:
             raise Away from None
@@ -336,7 +323,7 @@ class Redis:
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        self._look = loop.call_later(TICK, self._looked, loop.time())
+        self._look = loop.call_later(self._timing.tick, self._looked, loop.time())
 
     def _looked(self, last: float) -> None:
         """Count the silence, and leave Redis if it lasted for too long."""
@@ -344,11 +331,11 @@ class Redis:
         if not self._under_way:
             return
         before = self._quiet
-        self._quiet += _counted(asyncio.get_running_loop().time() - last)
-        if self._quiet >= LIMIT:
+        self._quiet += self._timing.silence(asyncio.get_running_loop().time() - last)
+        if self._quiet >= self._timing.limit:
             self._leave("timeout")
             return
-        if before < LIMIT / 2 <= self._quiet:
+        if before < self._timing.limit / 2 <= self._quiet:
             # The command may be slow, or wait for its connection. A PING shows whether Redis is there.
             nobody: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             nobody.cancel()
@@ -386,11 +373,10 @@ class Redis:
 
     def _leave(self, why: str) -> None:
         """Count Redis as away: from now on no request waits for it."""
-        if self._state in ("away", "closed"):
+        if self._state == "away":
             return
         loop = asyncio.get_running_loop()
-        stayed = self._state == "here" and loop.time() - self._changed_at > STEADY
-        self._pause = PAUSES[0] if stayed or self.departures == 0 else min(2 * self._pause, PAUSES[1])
+        self._backoff.lost(loop.time() - self._changed_at if self.here else 0.0)
         self._state, self._changed_at = "away", loop.time()
         self._known.set()
         self.departures += 1
@@ -399,7 +385,7 @@ class Redis:
         log.warning("redis is away: local from now on", extra={"fields": {"why": why}})
         self._let_go()
         if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._return(self._pause))
+            self._probe = asyncio.create_task(self._return(paused=True))
 
     def _let_go(self) -> None:
         """Release all callers that wait for an answer."""
@@ -413,20 +399,20 @@ class Redis:
         if self.closed:
             self._tell()
 
-    async def _return(self, pause: float) -> None:
+    async def _return(self, *, paused: bool) -> None:
         """Try a write until one succeeds: then Redis is back."""
         while True:
-            if pause:
+            if paused:
                 await self._lines.disconnect(inuse_connections=False)
-                await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - so that replicas do not come all at once
+                await self._backoff.rest()
             try:
-                async with asyncio.timeout(PROBE):
+                async with asyncio.timeout(self._timing.probe):
                     await self._client.set(f"{PREFIX}probe", b"1", px=1000)  # pyright: ignore[reportUnknownMemberType]
                 break
             except (self._driver.RedisError, OSError) as error:
                 if self._state == "new" and not isinstance(error, TimeoutError):  # silence is judged by the commands that wait
                     self._leave(self._why(error) or "unusable")
-                pause = self._pause
+                paused = True
         if self._state == "away":
             log.info("redis is back: shared from now on", extra={"fields": {"seconds": round(self.away_for, 3)}})
         self._state, self._changed_at = "here", asyncio.get_running_loop().time()
@@ -442,11 +428,6 @@ class Redis:
 
 UNUSABLE = frozenset({"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN", "MISCONF", "MOVED", "NOPERM", "NOREPLICAS", "TRYAGAIN"})
 """Codes of answers that do not concern one key: every command would be refused."""
-
-
-def _counted(waited: float) -> float:
-    """Return the seconds of silence that a check counts, so many seconds after the one before."""
-    return waited if waited <= LATE else COUNTS_LATE
 
 
 def _given_up(task: "asyncio.Future[Any]") -> bool:

@@ -120,7 +120,7 @@ class Keeper:
             if found is not None:
                 found.offer(flight)
             await made.take(self._answer(ask))
-            if ask.cache.store and made.complete_so_far and self.worth_it(made.events):
+            if ask.cache.store and made.complete and self.worth_it(made.events):
                 value = _written(made.events)
                 await self._store.put(name, value, self._declared.ttl)
                 if self._shared is not None:
@@ -190,7 +190,7 @@ async def _followed(made: Broadcast, found: Elsewhere) -> bool:
     try:
         await made.take(found.follow())
     except (Away, ReplicaLost, Stopping):
-        if made.events or not made.complete_so_far:
+        if made.events or not made.complete:
             raise
         return False
     return True

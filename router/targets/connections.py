@@ -30,6 +30,8 @@ EYEBALLS = 0.25
 """Seconds after which the next of a host's addresses is tried too: one that swallows packets must not hide one that answers."""
 FETCH = 3.0
 """Seconds that connecting may take for a plain fetch."""
+LINGER_S = 1.0
+"""Seconds in which the end of an answer waits after the finish reason for the count of tokens, all in all."""
 CLAIM = 0.02
 """Seconds that a request waits for a connection whose last answer is just ending: less than a new one takes."""
 LENGTH = b"content-length: "
@@ -72,15 +74,19 @@ class Endpoint:
 
 
 class Connections:
-    """A client for hosts reached in one way, directly or through a proxy. All ways share a pool."""
+    """A client for hosts reached in one way, directly or through a proxy. All ways share a pool.
 
-    def __init__(self, egress: Egress = DIRECT, pool: "ConnectionPool | None" = None) -> None:
+    linger: seconds in which the end of an answer waits for the count of tokens
+    """
+
+    def __init__(self, egress: Egress = DIRECT, pool: "ConnectionPool | None" = None, *, linger: float = LINGER_S) -> None:
         self._egress = egress
+        self.linger = linger
         self._pool = pool or ConnectionPool()
 
     def over(self, egress: Egress) -> "Connections":
         """Return a client for this way that shares the pool."""
-        return Connections(egress, self._pool)
+        return Connections(egress, self._pool, linger=self.linger)
 
     def tls(self, egress: Egress) -> ssl.SSLContext:
         """Return the TLS context of a way. The first takes 10 ms."""

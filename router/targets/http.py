@@ -19,7 +19,7 @@ from router.errors import TargetDenied, TargetDown, TargetError, TargetRefused, 
 from router.events import Event, Events, EventStream, OutputWay, Start, Text, Thought, Words
 from router.targets import sse
 from router.targets.connection import Connection, Cut, Garbled
-from router.targets.connections import Connections, Endpoint
+from router.targets.connections import LINGER_S, Connections, Endpoint
 from router.targets.facts import Facts
 from router.targets.learned import Pupil
 from router.targets.options import NO_OPTIONS, Api, Options
@@ -39,8 +39,6 @@ MAX_VALUES = 100_000
 """JSON values of one document, an event or a whole answer: more would hold up the loop. Texts count by their commas and brackets."""
 SMALL = 64 * 1024
 """Bytes of a document that is too small to hold so many values."""
-LINGER = 1.0
-"""Seconds in which the end of an answer waits after the finish reason for the count of tokens, all in all."""
 LATE = 10.0
 """Seconds after that in which the count is still read in the background."""
 MAX_LATE = 1024 * 1024
@@ -133,7 +131,7 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
             typed = response.content_type.endswith(STREAMS)
             piece = b"" if typed else await _begun(response)
             if typed or piece.startswith(FIELDS):
-                rest = Rest(response.read, speech)
+                rest = Rest(response.read, speech, connections.linger)
                 feed.open(response, reader)
                 while feed.more:
                     feed.events += feed.read(piece or await (rest.read() if speech.finished else response.read()))
@@ -323,9 +321,10 @@ class Rest:
     The wait for all of it is short, whatever the provider sends meanwhile. A failure there ends the body without an error.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech) -> None:
+    def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech, linger: float = LINGER_S) -> None:
         self._read = read
         self._speech = speech
+        self._linger = linger
         self._until = inf
         self.late = False
         """True if the time was over before the body was."""
@@ -336,7 +335,7 @@ class Rest:
         now = asyncio.get_running_loop().time()
         if self._speech.resumed != self._resumed:
             self._resumed, self._until = self._speech.resumed, inf
-        self._until = min(self._until, now + LINGER)
+        self._until = min(self._until, now + self._linger)
         try:
             async with asyncio.timeout_at(min(self._until, now + SETTLE) if self._speech.counted else self._until):
                 return await self._read()

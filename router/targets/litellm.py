@@ -20,7 +20,7 @@ from router.targets.fit import NEEDS, check_answerable, fit, uncarried
 from router.targets.learned import Learned, Pupil
 from router.targets.litellm_chunks import Hearing, heard
 from router.targets.litellm_errors import raised, said
-from router.targets.litellm_library import BEHIND, CONNECT, STREAMS, Library, library_for
+from router.targets.litellm_library import CONNECT, SHARED, STREAMS, Library, library_for
 from router.targets.litellm_providers import ASKED, OWN_CLIENT
 from router.targets.options import Options, options_of
 from router.targets.passage import PASSAGE, Passage
@@ -154,7 +154,7 @@ def _hearing(speech: Speech, form: Arguments) -> Hearing:
 def _set_out(passage: Passage, connect: float, connections: Connections) -> Passage:
     """Send the requests of this context through this passage. `connect`: seconds a connection may take."""
     CONNECT.set(connect)
-    BEHIND.set(connections.behind)
+    SHARED.set(connections)
     PASSAGE.set(passage)
     return passage
 

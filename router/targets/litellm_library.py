@@ -23,6 +23,7 @@ from typing import Any, Protocol, cast
 from router.chat import Ask
 from router.errors import TargetDenied
 from router.targets.connection import MAX_UNPACKED_BYTES
+from router.targets.connections import LINGER_S, Connections
 from router.targets.facts import Facts
 from router.targets.fit import HINTS, NEEDS
 from router.targets.http import MAX_WHOLE, Rest
@@ -169,8 +170,8 @@ CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
 """Seconds that a connection may take, for requests of this context: LiteLLM loses its own limit on the way to most providers."""
 STREAMS: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
 """Normalizers of the streams that are read in this context: they know the provider's finish reason."""
-BEHIND: ContextVar[Callable[[Coroutine[object, object, None], Callable[[], None]], None] | None] = ContextVar("behind", default=None)
-"""Starts a task that reads the rest of an answer of this context, with what is called at its end (see Connections.behind)."""
+SHARED: ContextVar[Connections | None] = ContextVar("shared", default=None)
+"""Connections that read the rest of an answer of this context in the background (see Connections.behind)."""
 EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
 """Endings of the paths whose streams are normalized → the normalizer."""
 STREAMED = re.compile(rb'"stream"\s*:\s*true')
@@ -293,13 +294,14 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
         async def __aiter__(self) -> AsyncIterator[bytes]:
             retold, heard = self._retold, self._retold.heard
             body = RetoldBody(self._stream, self._packed, heard, httpx)
-            rest, more = Rest(body.beside, heard), True
+            connections, more = SHARED.get(), True
+            rest = Rest(body.beside, heard, LINGER_S if connections is None else connections.linger)
             try:
                 while more:
                     piece = await (rest.read() if heard.finished else body.read())
-                    if rest.late and not heard.counted and (behind := BEHIND.get()) is not None:
+                    if rest.late and not heard.counted and connections is not None:
                         retold.late = asyncio.get_running_loop().create_future()
-                        behind(count_late(body, retold), partial(_resolve, retold.late))
+                        connections.behind(count_late(body, retold), partial(_resolve, retold.late))
                     more = bool(piece)
                     yield retold.feed(piece)
                 if retold.cut:

@@ -6,11 +6,12 @@ Every failure of a tool becomes a result that the model reads; nothing of it is 
 from router.toolbox.approval import needs_approval
 from router.toolbox.functions import DataPart, Tool, ToolSet, load
 from router.toolbox.granted import Grant, Toolbox
-from router.toolbox.isolated import IsolatedTool, ProcessSource, ToolProcesses
+from router.toolbox.isolated import LOADING_S, IsolatedTool, ProcessSource, ToolProcesses
 from router.toolbox.mcp import McpServer
 from router.toolbox.routes import AskableRoute, Fields, RouteAnswer, Routes
 
 __all__ = [
+    "LOADING_S",
     "AskableRoute",
     "DataPart",
     "Fields",

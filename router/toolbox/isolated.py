@@ -29,7 +29,7 @@ from router.toolbox.functions import FAILED, MAX_RESULT, Report
 
 log = logging.getLogger("router.tools")
 
-LOADING = 20.0
+LOADING_S = 20.0
 """Seconds in which a process must have started and loaded its file."""
 MAX_PROCESSES = 4
 """Processes of one tool set; a call that finds all of them busy waits, within its time."""
@@ -40,12 +40,17 @@ BOOT = "import sys; sys.path[:] = sys.argv[2:]; from router.toolbox.child import
 
 @dataclass(frozen=True, slots=True)
 class ProcessSource:
-    """The source of a process. `env`: its environment, beside the variables that every process gets."""
+    """The source of a process.
+
+    env: its environment, beside the variables that every process gets
+    loading: the seconds in which it must have started and loaded its file
+    """
 
     name: str
     text: str
     path: Path
     env: Mapping[str, str]
+    loading: float = LOADING_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ async def _unheard(value: Json, part: str) -> None:
 
 
 class _Process:
-    """A process that has loaded its file. Made off the loop: that takes a tenth of a second, or LOADING at most."""
+    """A process that has loaded its file. Made off the loop: that takes a tenth of a second, or `loading` seconds at most."""
 
     def __init__(self, source: ProcessSource) -> None:
         ours, theirs = socket.socketpair()
@@ -161,12 +166,12 @@ class _Process:
     def _loaded(self, source: ProcessSource) -> tuple[tuple[ToolSpec, ...], frozenset[str]]:
         """Return the tools of the file, and the names of those that say of a call whether a user has to allow it."""
         place = Place(f"tools/{source.name}.py", 1, 1)
-        self._line.settimeout(LOADING)
+        self._line.settimeout(source.loading)
         try:
             self._line.sendall(frame({"name": source.name, "text": source.text, "path": str(source.path)}))
             said = received(self._line, MAX_FRAME)
         except TimeoutError:
-            raise Misfit(f"this file takes longer than {LOADING:g} s to load, in a process of its own", place=place) from None
+            raise Misfit(f"this file takes longer than {source.loading:g} s to load, in a process of its own", place=place) from None
         except (OSError, Ended):
             raise Misfit("the process of this file ended while it was loaded", place=place) from None
         self._line.setblocking(False)  # noqa: FBT003 - the standard library's own

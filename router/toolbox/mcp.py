@@ -9,7 +9,6 @@ import asyncio
 import json
 import logging
 import os
-import random
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +21,7 @@ from router.chat import Json, JsonObject, ToolSpec, deeper, mended, repaired
 from router.config.network import tls_context
 from router.config.tool_servers import TOOL_NAME, ToolServer
 from router.errors import Misfit, ToolError
+from router.lifecycle import Backoff, SharedConnection
 from router.toolbox.bounded import bounded
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ PATIENCE = 3.0
 LISTING_INTERVAL_S = 30.0
 """Seconds after which its tools are listed again: it may forget to report a change, or be gone."""
 LISTING = 10.0
-PAUSES = 0.2, 10.0
-"""Seconds before another try, at first and at most; it doubles each time a connection did not last for `STEADY`."""
-STEADY = 30.0
 ENDING = 10.0
 """Seconds for a connection to close. The library gives a command two to end by itself, then two to obey a signal."""
 
@@ -54,13 +51,11 @@ AWAY = "The server of this tool cannot be reached just now."
 GONE = "The server of this tool went away before it answered."
 
 
-class McpServer:
-    """An MCP server. Made on any thread, used on one event loop: opened by `start`.
-
-    `hold` and `release` count the generations that grant its tools; `close` closes it once there is none left.
-    """
+class McpServer(SharedConnection):
+    """An MCP server. Opened by `start`."""
 
     def __init__(self, declared: ToolServer) -> None:
+        super().__init__()
         if find_spec("mcp") is None:
             raise Misfit("an MCP server needs a package that is not here: pip install 'pointsman[mcp]'", "mcp")
         self.declared = declared
@@ -68,7 +63,7 @@ class McpServer:
         self._tools: Mapping[str, ToolSpec] = {}
         self._names: set[str] = set()
         self._client: Client | None = None
-        self._state: Literal["new", "starting", "here", "away", "closed"] = "new"
+        self._state: Literal["new", "starting", "here", "away"] = "new"
         self._settled = asyncio.Event()
         """Set once the present attempt to connect has succeeded or failed."""
         self._doubt = asyncio.Event()
@@ -78,7 +73,6 @@ class McpServer:
         self._connecting: asyncio.Task[None] | None = None
         """The present connection, open or being made."""
         self._tried = False
-        self._holders: list[None] = []
 
     # State.
 
@@ -86,11 +80,6 @@ class McpServer:
     def here(self) -> bool:
         """True if it can be asked."""
         return self._state == "here"
-
-    @property
-    def closed(self) -> bool:
-        """True once no configuration declares it any more."""
-        return self._state == "closed"
 
     @property
     def tried(self) -> bool:
@@ -120,19 +109,8 @@ class McpServer:
             self._state = "starting"
             self._supervisor = asyncio.create_task(self._supervise())
 
-    def hold(self) -> None:
-        """Count a user, until `release`. May be called from any thread: generations are built beside the loop."""
-        self._holders.append(None)
-
-    def release(self) -> None:
-        """Count a user less."""
-        self._holders.pop()
-
-    async def close(self) -> None:
-        """Close it, if no generation holds it."""
-        if self._holders or self.closed:
-            return
-        self._state = "closed"
+    async def _close(self) -> None:
+        self._state = "away"
         self._settled.set()
         if self._supervisor is not None:
             self._supervisor.cancel()
@@ -143,7 +121,7 @@ class McpServer:
     async def _supervise(self) -> None:
         """Keep one connection open, and restore it after each loss."""
         loop = asyncio.get_running_loop()
-        pause, reported = PAUSES[0], False
+        backoff, reported = Backoff(first=0.2, most=10.0, steady=30.0), False
         while True:
             self._state = "starting"
             self._settled.clear()
@@ -161,15 +139,12 @@ class McpServer:
             if was_here or not reported:
                 log.warning("tool server is away", extra={"fields": {"server": self.label, "why": why}})
                 reported = True
-            pause = PAUSES[0] if lasted > STEADY else pause
-            await asyncio.sleep(pause * random.uniform(0.75, 1.0))  # noqa: S311 - so that not all come at once
-            pause = min(2 * pause, PAUSES[1])
+            backoff.lost(lasted)
+            await backoff.rest()
 
     def _lost(self) -> None:
         """Mark the server as away, and cancel its calls."""
-        self._client, self._tried = None, True
-        if not self.closed:
-            self._state = "away"
+        self._client, self._tried, self._state = None, True, "away"
         self._settled.set()
         for call in self._calls:
             call.cancel()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from router.admin.siblings import Siblings, Told
+from router.admin.siblings import Siblings, SiblingTiming, Told
 from router.config import load
 from router.generation import build
 from tests.conftest import AS_OPERATOR, Workspace, routes, serving
@@ -39,7 +39,6 @@ async def test_a_socket_is_taken_away_only_where_its_worker_has_gone(tmp_path: P
 
 async def test_a_worker_is_given_the_time_that_its_asker_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless whoever asks says more, it is left out where it takes long."""
-    monkeypatch.setattr("router.admin.siblings.WITHIN", 0.05)
 
     async def slow(question: Told) -> Told:
         await asyncio.sleep(0.3)
@@ -49,21 +48,18 @@ async def test_a_worker_is_given_the_time_that_its_asker_has(tmp_path: Path, mon
         other = os.getppid()
         for_now.setattr("router.admin.siblings.os.getpid", lambda: other)
         sibling = Siblings(tmp_path, slow)
-    async with sibling, Siblings(tmp_path, nothing) as siblings:
+    async with sibling, Siblings(tmp_path, nothing, SiblingTiming(answer=0.05)) as siblings:
         assert await siblings.ask({"ask": "reload"}) == []
         assert await siblings.ask_each({"ask": "reload"}, 10.0) == {other: {"ask": "reload"}}
 
 
-async def test_a_reload_names_the_workers_that_did_not_answer(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_reload_names_the_workers_that_did_not_answer(workspace: Workspace, tmp_path: Path) -> None:
     """What they serve is not known."""
-    monkeypatch.setattr("router.admin.operations.REBUILT", 0.05)
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / f"{os.getppid()}.sock"))
         deaf.listen()
-        async with serving(build(load(file)), file) as client, Siblings(tmp_path, nothing) as siblings:
+        async with serving(build(load(file)), file) as client, Siblings(tmp_path, nothing, SiblingTiming(rebuild=0.05)) as siblings:
             client.edge.admin.siblings = siblings
             async with client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
                 told = await response.json()

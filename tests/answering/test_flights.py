@@ -5,12 +5,16 @@ import logging
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 
 import aiohttp
 import pytest
 
+from router.cache import PickupTiming
 from router.config import declare, read
-from router.generation import build
+from router.generation import Ground, build
+from router.shared import Logs, RedisTiming
 from tests.answering.test_cache import BODY, CACHED, asked, how, kept_in, running
 from tests.conftest import Answered, Client, Workspace, direct_target, parsed_lines, routes, serving
 from tests.support.process import process
@@ -25,21 +29,18 @@ OPEN = (chunk({"content": "Half "}),)
 WHOLE = (*OPEN, *text("an answer"))
 
 
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    """A machine that is busy with other things is neither a Redis nor a replica that has gone."""
-    monkeypatch.setattr("router.shared.redis.LIMIT", 1.0)
-    monkeypatch.setattr("router.cache.shared.PATIENCE", 5.0)
+PATIENT = Ground(redis=RedisTiming(limit=1.0), pickup=PickupTiming(patience=5.0))
+"""A machine that is busy with other things is neither a Redis nor a replica that has gone."""
 
 
 @asynccontextmanager
 async def replicas(
-    workspace: Workspace, server: RedisServer, base: str, route: str = CACHED, count: int = 2
+    workspace: Workspace, server: RedisServer, base: str, route: str = CACHED, count: int = 2, *, ground: Ground = PATIENT
 ) -> AsyncGenerator[list[Client], None]:
     """Routers of one configuration over one Redis."""
     workspace.write("routes.yaml", routes(direct_target(base), route, f"server: {{redis: '{server.url}'}}\n"))
     async with AsyncExitStack() as open_ones:
-        yield [await open_ones.enter_async_context(serving(workspace.build())) for _ in range(count)]
+        yield [await open_ones.enter_async_context(serving(workspace.build(ground))) for _ in range(count)]
 
 
 async def begun(client: Client) -> aiohttp.ClientResponse:
@@ -89,14 +90,14 @@ async def test_a_hundred_at_two_replicas_are_one_call(workspace: Workspace) -> N
         assert {how(await asked(client)) for client in clients} == {"hit"}
 
 
-async def test_a_replica_that_is_asked_for_many_at_once_is_not_given_up(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_that_is_asked_for_many_at_once_is_not_given_up(workspace: Workspace) -> None:
     """That it is late does not say that it has gone: a hundred questions at once are a hundred calls, not two hundred."""
-    monkeypatch.setattr("router.cache.shared.PICKED_UP", 0.01)
+    often = replace(PATIENT, pickup=PickupTiming(usual=0.01, patience=5.0))
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,
         redis_server() as server,
-        replicas(workspace, server, fake.base, f"{CACHED}\n    timeout: {{first_token: 240s, idle: 240s}}") as clients,
+        replicas(workspace, server, fake.base, f"{CACHED}\n    timeout: {{first_token: 240s, idle: 240s}}", ground=often) as clients,
     ):
         questions = [{**BODY, "messages": [{"role": "user", "content": str(number)}]} for number in range(100)]
         asking = [asyncio.create_task(asked(client, said=question)) for question in questions for client in clients]
@@ -169,13 +170,13 @@ async def test_call_goes_on_while_another_replica_reads_it(workspace: Workspace)
 
 
 @pytest.mark.parametrize("last", ["one", "other"])
-async def test_the_call_ends_when_nobody_reads_it_anywhere(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+async def test_the_call_ends_when_nobody_reads_it_anywhere(workspace: Workspace, last: str) -> None:
     """Whoever is the last to leave: the provider's connection is closed at once, and the lease is free."""
-    monkeypatch.setattr("router.shared.logs.HOLD", 600)  # it is told, not waited for
+    patient = replace(PATIENT, logs=partial(Logs, hold=600))  # that a reader has left is told, not waited for
     async with (
         provider(Reply(OPEN, hold=True)) as fake,
         redis_server() as server,
-        replicas(workspace, server, fake.base) as (one, other),
+        replicas(workspace, server, fake.base, ground=patient) as (one, other),
     ):
         first, second = await begun(one), await begun(other)
         for response in (second, first) if last == "one" else (first, second):
@@ -342,14 +343,14 @@ async def test_a_replica_that_ends_is_no_error_for_who_has_heard_nothing(workspa
 
 
 @timed
-async def test_a_replica_that_does_not_come_is_not_waited_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_that_does_not_come_is_not_waited_for(workspace: Workspace) -> None:
     """A lease that nobody stands behind costs the first who finds it a moment, and passes to that one."""
-    monkeypatch.setattr("router.cache.shared.PICKED_UP", 0.2)
+    often = replace(PATIENT, pickup=PickupTiming(usual=0.2, patience=5.0))
     gate = asyncio.Event()
     async with (
         provider(Reply(text("Hi")), Reply(WHOLE, gate=gate)) as fake,
         redis_server() as server,
-        replicas(workspace, server, fake.base) as (one, other),
+        replicas(workspace, server, fake.base, ground=often) as (one, other),
     ):
         await asked(one)
         await kept_in(server, 1)
@@ -367,14 +368,14 @@ async def test_a_replica_that_does_not_come_is_not_waited_for(workspace: Workspa
 
 
 @timed
-async def test_a_redis_that_is_away_leaves_each_replica_to_itself(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_redis_that_is_away_leaves_each_replica_to_itself(workspace: Workspace) -> None:
     """Before the question, or while it waits for the first word elsewhere: each makes its own call at once, and nothing fails."""
-    monkeypatch.setattr("router.shared.redis.LIMIT", 0.05)
+    brief = replace(PATIENT, redis=RedisTiming())
     gate = asyncio.Event()
     async with (
         provider(Reply((), hold=True), Reply(WHOLE, gate=gate)) as fake,
         redis_server() as server,
-        replicas(workspace, server, fake.base) as (one, other),
+        replicas(workspace, server, fake.base, ground=brief) as (one, other),
     ):
         first = asyncio.create_task(asked(one))
         await until(lambda: len(fake.requests) == 1)

@@ -5,10 +5,14 @@ import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import aiohttp
 import pytest
 
+from router.generation import Ground
+from router.shared import Logs
+from router.shared.logs import HOLD_S
 from tests.answering.test_resume import PACED, WORDS, body, left_after, resumed, resumed_soon, without_id
 from tests.conftest import Client, Workspace, direct_target, parsed_lines, routes, serving
 from tests.support.process import process
@@ -21,21 +25,21 @@ from tests.wire.readers import READERS
 
 @asynccontextmanager
 async def replicas(
-    workspace: Workspace, server: RedisServer, targets: str = PACED, resume: str = "{grace: 15s}", count: int = 2
+    workspace: Workspace, server: RedisServer, targets: str = PACED, resume: str = "{grace: 15s}", count: int = 2, *, counts: float = HOLD_S
 ) -> AsyncGenerator[list[Client], None]:
-    """Routers of one configuration over one Redis, each with a state of its own."""
+    """Routers of one configuration over one Redis, each with a state of its own. `counts`: seconds that a reader at another one counts."""
     more = f"server: {{redis: '{server.url}', resume: {resume}}}\n"
     workspace.write("routes.yaml", routes(targets, more=more))
     async with AsyncExitStack() as open_ones:
-        yield [await open_ones.enter_async_context(serving(workspace.build())) for _ in range(count)]
+        yield [await open_ones.enter_async_context(serving(workspace.build(Ground(logs=partial(Logs, hold=counts))))) for _ in range(count)]
 
 
 @asynccontextmanager
 async def two(
-    workspace: Workspace, targets: str = PACED, resume: str = "{grace: 15s}"
+    workspace: Workspace, targets: str = PACED, resume: str = "{grace: 15s}", counts: float = HOLD_S
 ) -> AsyncGenerator[tuple[Client, Client, RedisServer], None]:
     """Two of them, and their Redis."""
-    async with redis_server() as server, replicas(workspace, server, targets, resume) as (one, other):
+    async with redis_server() as server, replicas(workspace, server, targets, resume, counts=counts) as (one, other):
         yield one, other, server
 
 
@@ -189,12 +193,11 @@ async def test_answer_in_redis_expires_after_keep(workspace: Workspace) -> None:
                 await asyncio.sleep(0.02)
 
 
-async def test_a_viewer_elsewhere_keeps_it_going(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_viewer_elsewhere_keeps_it_going(workspace: Workspace) -> None:
     """Whoever asked leaves, a page at another replica reads on; when that has gone it ends."""
-    monkeypatch.setattr("router.shared.logs.HOLD", 0.6)
     async with (
         provider(Reply(text("Half")[:2], hold=True)) as upstream,
-        two(workspace, direct_target(upstream.base), "{keep: 60s}") as (one, other, _),
+        two(workspace, direct_target(upstream.base), "{keep: 60s}", counts=0.6) as (one, other, _),
     ):
         async with one.session.post(f"{one.base}/api/chat", json=body("chat-1")) as first:
             await first.content.readline()

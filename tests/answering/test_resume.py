@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from router.answering.recording import Recording, Recordings
+from router.answering.recording import Recording, RecordingBounds, Recordings
 from router.config.server import Resume
 from router.events import Event, Failure, Finish, Start, Text
 from router.journal.entry import Entry
@@ -351,8 +351,8 @@ async def test_a_slow_viewer_holds_what_it_has_not_read(workspace: Workspace) ->
         await recording.flush()
 
     sink = Slow(recording)
-    recording.start(delivery(), lambda _: None)
-    await recording.follow(sink)
+    recording.run(delivery(), lambda _: None)
+    await recording.write_to(sink)
     assert sink.texts == 1000
     assert sink.most < 12_000
     assert not recording.complete
@@ -408,7 +408,7 @@ async def test_answer_without_viewers_is_not_found_while_it_ends() -> None:
             await ending.wait()
 
     kept.start(key, made, delivery(), 60)
-    viewing = asyncio.create_task(made.follow(Viewer()))
+    viewing = asyncio.create_task(made.write_to(Viewer()))
     while not made.begun:
         await asyncio.sleep(0)
     assert kept.find(key) is made
@@ -429,8 +429,8 @@ async def test_an_answer_without_an_end_is_not_closed_properly() -> None:
         made.put(Start("a", "m"))
         made.put(Text("Half"))
 
-    made.start(delivery(), lambda _: None)
-    await made.follow(viewer)
+    made.run(delivery(), lambda _: None)
+    await made.write_to(viewer)
     assert viewer.seen == [Start("a", "m"), Text("Half"), Failure("internal", "Something went wrong here.")]
     assert viewer.closed
 
@@ -448,7 +448,7 @@ async def test_nothing_comes_after_the_end(end: str) -> None:
         await asyncio.Event().wait()
 
     kept.start(key, made, delivery(), 60)
-    viewing = asyncio.create_task(made.follow(viewer))
+    viewing = asyncio.create_task(made.write_to(viewer))
     while not viewer.finished:
         await asyncio.sleep(0)
     if end == "leave":
@@ -460,7 +460,7 @@ async def test_nothing_comes_after_the_end(end: str) -> None:
     await made.ended()
     again = Viewer()
     assert kept.find(key) is made
-    await made.follow(again)
+    await made.write_to(again)
     assert viewer.seen == again.seen == [Start("a", "m"), Finish("stop")]
     assert made.entry.outcome == "stop"
 
@@ -500,10 +500,9 @@ async def test_ids_that_are_none_are_somebody_elses_field(workspace: Workspace) 
             assert (await client.post(**{**body(""), "id": chat})).text == "Hello"
 
 
-async def test_kept_answers_are_bounded_in_number_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_kept_answers_are_bounded_in_number_and_bytes() -> None:
     """In number and in bytes: of those that are over the oldest go first; one that still runs stays."""
-    monkeypatch.setattr("router.answering.recording.MAX_RECORDINGS", 3)
-    kept, goes_on = Recordings(), asyncio.Event()
+    kept, goes_on = Recordings(RecordingBounds(number=3)), asyncio.Event()
 
     async def said(recording: Recording, until: asyncio.Event | None = None) -> None:
         recording.put(Start("a", "m"))
@@ -522,7 +521,7 @@ async def test_kept_answers_are_bounded_in_number_and_bytes(monkeypatch: pytest.
     assert all(one.over for one in over)
     assert [kept.find(("", str(number))) is not None for number in range(4)] == [False, False, True, True]
     assert kept.find(("", "running")) is running
-    monkeypatch.setattr("router.answering.recording.MAX_RECORDING_BYTES", over[0].size)
+    kept.bounds = RecordingBounds(number=3, size=over[0].size)
     await record("last")
     assert [kept.find(("", chat)) is not None for chat in ("2", "3", "last")] == [False, False, True]
     goes_on.set()

@@ -239,12 +239,11 @@ async def test_requests_let_through_without_redis_are_reported_when_it_is_back()
             await each.close()
 
 
-async def test_memory_of_requests_without_redis_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_of_requests_without_redis_is_bounded() -> None:
     """The newest requests are reported."""
-    monkeypatch.setattr("router.quotas.redis.MAX_OWED", 3)
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
-        counts = RedisCounts(redis, Local())
+        counts = RedisCounts(redis, Local(), max_owed=3)
         await redis.looked_for()
         await server.daemon.stop()
         for number in range(5):

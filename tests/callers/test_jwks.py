@@ -202,12 +202,11 @@ async def test_fetch_of_keys_is_bounded_and_follows_no_redirect(case: str) -> No
     await connections.close()
 
 
-async def test_keys_are_fetched_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keys_are_fetched_over_http() -> None:
     """As they stand there; and an issuer that says nothing is waited for no longer than is declared."""
     connections = Connections()
     async with address(whole(json.dumps(ONE).encode())) as url:
         assert [one["kid"] for one in await Jwks(url, connections.fetch).listed()] == ["one"]
-    monkeypatch.setattr("router.callers.jwks.WITHIN", 0.1)
     async with address(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{", hold=True) as url:
-        assert await Jwks(url, connections.fetch).listed() == ()
+        assert await Jwks(url, connections.fetch, within=0.1).listed() == ()
     await connections.close()

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from router.chat import JsonObject
-from router.commands import main, running
+from router.commands import main
+from router.commands.running import NoServer, Running
 from router.config import as_written, declare, read
 from router.config.snapshot import Snapshot
 from router.config.values import Seconds, Secret, written_duration
@@ -389,17 +391,14 @@ def test_a_server_that_is_no_router_is_one_clear_sentence(
     assert [path for path, _ in asked] == ["/admin/config"]
 
 
-def test_a_server_that_says_nothing_is_given_up(
-    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_says_nothing_is_given_up(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """Within a time; and one that is not there, at once."""
-    monkeypatch.setattr(running, "WAIT", 0.2)
     workspace.write("routes.yaml", routes(HI))
     hold = threading.Event()
     with odd(hold=hold) as (base, _):
-        assert main(["diff", "--live", base, str(workspace.root)]) == 1
+        with pytest.raises(NoServer, match="the server"):
+            Running(Namespace(live=base, insecure=False, key_file=None), wait=0.2).served()
         hold.set()
-    assert "the server" in capsys.readouterr().err
     assert main(["diff", "--live", base, str(workspace.root)]) == 1
     assert "the server cannot be asked: Connection refused" in capsys.readouterr().err
 

@@ -24,13 +24,13 @@ def built(workspace: Workspace, entry: str) -> Workspace:
         ("{use: weather, isolate: process, approve: always}", True),
     ],
 )
-def test_tool_set_asks_the_user_where_its_entry_says_so(workspace: Workspace, entry: str, asks: bool) -> None:
+async def test_tool_set_asks_the_user_where_its_entry_says_so(workspace: Workspace, entry: str, asks: bool) -> None:
     """In the router's own process, or in one of its own; a bare name never does."""
     generation = built(workspace, entry).build()
     toolbox = generation.route("chat-model").toolbox
     assert [spec.name for spec in toolbox.specs] == ["get_weather"]
-    assert toolbox.asks("get_weather") is asks
-    assert not toolbox.asks("get_time")
+    assert await toolbox.asks("get_weather", {"city": "Beijing"}) is asks
+    assert not await toolbox.asks("get_time", {})
     generation.discard()
 
 

@@ -20,7 +20,7 @@ from router.callers.keys import new
 from router.chat import File, crowded
 from router.config.server import RequestBounds
 from router.errors import Crowded, Refused, TooLarge
-from router.intake import body, question
+from router.intake import Intake, body, question
 from router.intake.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Bodies, Reading, parsed
 from tests.conftest import Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Provider, Reply, error, provider, text
@@ -194,13 +194,13 @@ async def asked(fake: Provider, times: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_bodies_beyond_the_bound_of_all_are_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bodies_beyond_the_bound_of_all_are_refused(workspace: Workspace) -> None:
     """While one large question is answered, a second one is told to come again; a small one is answered, and later the large one."""
-    monkeypatch.setattr(body, "MAX_HELD_BYTES", 150_000)
     gate = asyncio.Event()
     async with provider(Reply(text("Hi"), gate=gate)) as fake:
         more = "server: {request: {body: 128KiB}}\n"
         async with serving(workspace.write("routes.yaml", routes(direct_target(fake.base), more=more)).build()) as client:
+            client.edge.admin.chat.intake = Intake(most=150_000)
             first = asyncio.create_task(held_open(client, PHOTO))
             await asked(fake, 1)
             crowded_out = await client.post(messages=SHOWN, stream=False)
@@ -213,10 +213,9 @@ async def test_bodies_beyond_the_bound_of_all_are_refused(workspace: Workspace, 
     assert "x-should-retry" not in crowded_out.headers
 
 
-async def test_body_of_the_largest_size_is_always_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_body_of_the_largest_size_is_always_read() -> None:
     """Whatever the bound of all is; what it held is given back when its request ends."""
-    monkeypatch.setattr(body, "MAX_HELD_BYTES", 10)
-    bodies, bounds = Bodies(), RequestBounds(body=1000)
+    bodies, bounds = Bodies(most=10), RequestBounds(body=1000)
 
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"x" * 1000, "more_body": False}

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from router.chat import Ask, Call, File, Json, Message, Params, Part, Result
 from router.config.server import RequestBounds
 from router.errors import BadAsk, TooLarge
+from router.intake.cache_control import cache_control
 from router.intake.messages import DENIED, messages
 from router.intake.question import Asked, asked
+from router.wire import WIRES
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.wire.readers import READERS
 
@@ -490,6 +492,8 @@ def test_bodies_captured_from_real_clients(sdk: str) -> None:
                     fields={name: value for name, value in fields.items() if value is not None},
                 ),
                 stream=True,
+                wire=WIRES["line"],
+                cache=cache_control(b"", fields),
                 chat_id="chat-1",
                 continues=CONTINUED.get(case) if last and sdk != "ai4" else None,
             ), (case, number)

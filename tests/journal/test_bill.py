@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from router.config import declare, read
 from router.config.price import Price
 from router.errors import Attempt
+from router.generation import Carryover, build
 from router.journal.bill import MAX_ROWS, Bill, summed
 from router.journal.entry import Entry
-from router.targets import http
+from router.targets import Connections
 from router.usage import Usage
 from tests.conftest import Client, Workspace, routes, serving
 from tests.support.provider import DONE, Reply, chunk, error, frame, provider
@@ -46,10 +48,13 @@ def answer(usage: Usage = COUNTED, *pieces: str) -> tuple[bytes, ...]:
 
 
 @asynccontextmanager
-async def asking(workspace: Workspace, targets: str, route: str = "targets: [a, b]", more: str = "") -> AsyncGenerator[Client, None]:
-    """A router with one route over these."""
+async def asking(
+    workspace: Workspace, targets: str, route: str = "targets: [a, b]", more: str = "", linger: float = 1.0
+) -> AsyncGenerator[Client, None]:
+    """A router with one route over these. `linger`: seconds in which an answer's end waits for its count."""
     workspace.write("routes.yaml", routes(targets, route, more))
-    async with serving(workspace.build()) as client:
+    before = Carryover(Connections(linger=linger))
+    async with serving(build(declare(read(workspace.root / "routes.yaml"), {}), before)) as client:
         yield client
 
 
@@ -210,17 +215,14 @@ COUNTING = {
 
 @pytest.mark.parametrize("lane", COUNTING)
 @pytest.mark.parametrize("more", [{}, {"stream": False}, {"id": "chat"}], ids=["stream", "whole", "chat"])
-async def test_count_that_comes_after_the_end_is_charged(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, lane: str, more: dict[str, Any]
-) -> None:
+async def test_count_that_comes_after_the_end_is_charged(workspace: Workspace, lane: str, more: dict[str, Any]) -> None:
     """The client has its answer before; the request is logged when the count is here, and its limit knows of it."""
-    monkeypatch.setattr(http, "LINGER", 0.01)
     gate = asyncio.Event()
     prefix, keys, reply = COUNTING[lane]
     async with provider(reply(gate)) as fake:
         route = "targets: [a]\n    limit: {tokens: 1000/hour, concurrent: 1}"
         base = fake.base if prefix == "openai" else fake.base.removesuffix("/v1")
-        async with asking(workspace, target("a", base, A, prefix, keys), route) as client:
+        async with asking(workspace, target("a", base, A, prefix, keys), route, linger=0.01) as client:
             came = await client.ask(**more)
             assert came.status == 200
             assert fake.open == 1  # its provider has still something to say
@@ -232,14 +234,13 @@ async def test_count_that_comes_after_the_end_is_charged(
 
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
-async def test_place_is_free_while_the_count_is_waited_for(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, lane: str) -> None:
+async def test_place_is_free_while_the_count_is_waited_for(workspace: Workspace, lane: str) -> None:
     """Who is answered may ask again: what is waited for holds nobody up."""
-    monkeypatch.setattr(http, "LINGER", 0.01)
     gate = asyncio.Event()
     prefix, keys, reply = COUNTING[lane]
     async with (
         provider(reply(gate)) as fake,
-        asking(workspace, target("a", fake.base, A, prefix, keys), "targets: [a]\n    limit: {concurrent: 1}") as client,
+        asking(workspace, target("a", fake.base, A, prefix, keys), "targets: [a]\n    limit: {concurrent: 1}", linger=0.01) as client,
     ):
         assert [(await client.ask()).status for _ in range(3)] == [200] * 3
         assert client.edge.admin.chat.running == 0
@@ -247,15 +248,12 @@ async def test_place_is_free_while_the_count_is_waited_for(workspace: Workspace,
 
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
-async def test_count_that_never_comes_is_estimated_when_the_server_ends(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, lane: str
-) -> None:
+async def test_count_that_never_comes_is_estimated_when_the_server_ends(workspace: Workspace, lane: str) -> None:
     """The request is logged before that, once, with an estimate."""
-    monkeypatch.setattr(http, "LINGER", 0.01)
     prefix, keys, reply = COUNTING[lane]
     async with (
         provider(reply(asyncio.Event())) as fake,
-        asking(workspace, target("a", fake.base, A, prefix, keys), "targets: [a]") as client,
+        asking(workspace, target("a", fake.base, A, prefix, keys), "targets: [a]", linger=0.01) as client,
     ):
         request_id = (await client.ask()).headers["x-request-id"]
         admin = client.edge.admin

@@ -10,7 +10,8 @@ from router.config.limits import Limit
 from router.config.rates import Rate
 from router.errors import TooMany
 from router.events import Usage
-from router.quotas import Local, Quota, Spent, Taken, Window, local
+from router.quotas import Local, Quota, Spent, Taken, Window
+from router.quotas.local import CountBounds
 
 
 @dataclass
@@ -204,10 +205,9 @@ async def test_spent_amount_is_collected_once(clock: Clock) -> None:
     assert (store.collect("k"), (await store.spent("k", 60)).after(), len(store)) == (0, 0, 0)
 
 
-async def test_addresses_are_kept_up_to_a_bound(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_addresses_are_kept_up_to_a_bound(clock: Clock) -> None:
     """A flood of addresses lets the one go that was used longest ago; counts of routes and callers stay."""
-    monkeypatch.setattr(local, "MAX_ADDRESSES", 100)
-    store = Local(clock)
+    store = Local(clock, CountBounds(addresses=100))
     limit = Limit(requests=Rate(1, 3600), tokens=Rate(1, 3600), per="ip")
     addresses, callers = Quota("route:a", limit, store), Quota("route:b", replace(limit, per="key"), store)
     (await callers.admit("alice")).settle(Usage(1, 1), None)
@@ -221,10 +221,9 @@ async def test_addresses_are_kept_up_to_a_bound(clock: Clock, monkeypatch: pytes
     await addresses.admit("flood 0")
 
 
-async def test_users_are_kept_up_to_a_bound_of_their_own(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_users_are_kept_up_to_a_bound_of_their_own(clock: Clock) -> None:
     """A flood of users lets the user go that was counted longest ago, and neither an address nor a caller."""
-    monkeypatch.setattr(local, "MAX_USERS", 100)
-    store = Local(clock)
+    store = Local(clock, CountBounds(users=100))
     limit = Limit(requests=Rate(1, 3600), tokens=Rate(1, 3600), per="user")
     users, addresses = Quota("route:a", limit, store), Quota("route:a", replace(limit, per="ip"), store)
     (await users.per_caller().admit("key:webui")).settle(Usage(1, 1), None)

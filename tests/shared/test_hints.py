@@ -4,23 +4,20 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import pytest
-
 from router.config.values import Secret
 from router.shared import Hints, Redis
 from router.shared.redis import key
 from tests.conftest import Client, Workspace, direct_target, routes, serving
+from tests.shared.conftest import PATIENT
 from tests.support.provider import Provider, Reply, error, provider, text
 from tests.support.redis_cli import keys, said
 from tests.support.services import RedisServer, redis_server
-
-pytestmark = pytest.mark.usefixtures("patient")
 
 
 @asynccontextmanager
 async def replica(server: RedisServer) -> AsyncGenerator[tuple[Hints, Redis], None]:
     """What one replica knows."""
-    redis = Redis(Secret(server.url))
+    redis = Redis(Secret(server.url), timing=PATIENT)
     redis.hold()
     await redis.looked_for()
     hints = Hints(redis)

@@ -10,12 +10,11 @@ import pytest
 from router.config.values import Secret
 from router.errors import ReplicaLost
 from router.shared import Batch, Found, LogEnd, Logs, Redis, new_id
-from router.shared.logs import ABSENT, HOLD
+from router.shared.logs import ABSENT, HOLD_S
 from router.shared.redis import Command, key
+from tests.shared.conftest import PATIENT
 from tests.support.redis_cli import keys, said, until
 from tests.support.services import RedisServer, redis_server
-
-pytestmark = pytest.mark.usefixtures("patient")
 
 
 class Counting:
@@ -53,7 +52,7 @@ class Counting:
 @asynccontextmanager
 async def logs(server: RedisServer, url: str = "") -> AsyncGenerator[tuple[Logs, Redis], None]:
     """One replica."""
-    redis = Redis(Secret(url or server.url))
+    redis = Redis(Secret(url or server.url), timing=PATIENT)
     redis.hold()
     await redis.looked_for()
     made = Logs(redis)
@@ -157,7 +156,7 @@ async def test_reader_that_leaves_an_offer_ends_it() -> None:
         readings = [asyncio.create_task(read(where, Found("n", number, one.id))) for where in (other, third)]
         await until(lambda: len(source.held) > 1)
         readings[0].cancel()
-        await until(lambda: 0 < source.held[-1] < HOLD)
+        await until(lambda: 0 < source.held[-1] < HOLD_S)
         readings[1].cancel()
         await until(lambda: source.held[-1] == 0)
         await asyncio.gather(*readings, return_exceptions=True)

@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 
 from router.config.values import Secret
-from router.shared import Away, Mismatch, Redis
-from router.shared.redis import COUNTS_LATE, LIMIT, key
+from router.shared import Away, Mismatch, Redis, RedisTiming
+from router.shared.redis import key
+from tests.shared.conftest import PATIENT
 from tests.support.redis_cli import said, until
 from tests.support.services import RedisServer, free_ports, program, redis_server, run
 
+USUAL = RedisTiming()
+
 
 @asynccontextmanager
-async def link(url: str) -> AsyncGenerator[Redis, None]:
+async def link(url: str, timing: RedisTiming = USUAL) -> AsyncGenerator[Redis, None]:
     """A way to this Redis, closed in the end."""
-    redis = Redis(Secret(url))
+    redis = Redis(Secret(url), timing=timing)
     redis.hold()
     try:
         yield redis
@@ -29,9 +32,9 @@ async def link(url: str) -> AsyncGenerator[Redis, None]:
 
 
 @asynccontextmanager
-async def linked(*options: str) -> AsyncGenerator[tuple[RedisServer, Redis], None]:
+async def linked(*options: str, timing: RedisTiming = USUAL) -> AsyncGenerator[tuple[RedisServer, Redis], None]:
     """A Redis and a way to it that is open."""
-    async with redis_server(*options) as server, link(server.url) as redis:
+    async with redis_server(*options) as server, link(server.url, timing) as redis:
         async with asyncio.timeout(240):
             await redis.back()
         yield server, redis
@@ -43,10 +46,9 @@ def refused_at_once(redis: Redis) -> None:
         redis.ask("GET", "a").send(None)
 
 
-@pytest.mark.usefixtures("patient")
 async def test_commands_of_one_moment_go_out_together() -> None:
     """Each gets its own answer; a few writes to the network carry them all."""
-    async with linked() as (server, redis):
+    async with linked(timing=PATIENT) as (server, redis):
         await redis.ask("CONFIG", "RESETSTAT")
         await asyncio.gather(*(redis.ask("SET", f"k{number}", number) for number in range(500)))
         assert await asyncio.gather(*(redis.ask("GET", f"k{number}") for number in range(500))) == [b"%d" % one for one in range(500)]
@@ -54,10 +56,9 @@ async def test_commands_of_one_moment_go_out_together() -> None:
         assert (await said(server, "CLIENT", "LIST")).count(" name=") == 2  # ours, and the one that asks this
 
 
-@pytest.mark.usefixtures("patient")
 async def test_a_key_of_another_kind_is_refused_alone() -> None:
     """Redis stays here: the other commands of the same moment have their answers."""
-    async with linked() as (_, redis):
+    async with linked(timing=PATIENT) as (_, redis):
         await redis.ask("RPUSH", "list", "x")
         wrong, right = await redis.ask_all([("GET", "list"), ("SET", "a", 1)])
         assert isinstance(wrong, Mismatch)
@@ -98,7 +99,7 @@ async def test_waiting_call_is_let_go_when_redis_goes(how: str, caplog: pytest.L
         asked = await asyncio.gather(*(redis.ask("GET", "a") for _ in range(100)), return_exceptions=True)
         assert {type(one) for one in asked} == {Away}
         assert not redis.here
-        assert looks <= LIMIT / COUNTS_LATE + 1  # all of them together
+        assert looks <= USUAL.limit / USUAL.late + 1  # all of them together
         for _ in range(100):
             refused_at_once(redis)
         if how == "killed":
@@ -112,10 +113,9 @@ async def test_waiting_call_is_let_go_when_redis_goes(how: str, caplog: pytest.L
     assert told == [("WARNING", "redis is away: local from now on"), ("INFO", "redis is back: shared from now on")]
 
 
-@pytest.mark.usefixtures("patient")
 async def test_a_restart_that_nobody_noticed_is_none(caplog: pytest.LogCaptureFixture) -> None:
     """An idle connection that has ended is made anew."""
-    async with linked() as (server, redis):
+    async with linked(timing=PATIENT) as (server, redis):
         await redis.ask("SET", "a", 1)
         await server.daemon.kill()
         await server.daemon.start()
@@ -123,10 +123,9 @@ async def test_a_restart_that_nobody_noticed_is_none(caplog: pytest.LogCaptureFi
     assert not caplog.records
 
 
-@pytest.mark.usefixtures("patient")
 async def test_full_is_away_until_there_is_room() -> None:
     """A probe is a write, so that one which only reads is not taken for one that is back."""
-    async with linked() as (server, redis):
+    async with linked(timing=PATIENT) as (server, redis):
         await said(server, "CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(Away):
             await redis.ask("SET", "a", "b")
@@ -137,10 +136,9 @@ async def test_full_is_away_until_there_is_room() -> None:
         await until(lambda: redis.here)
 
 
-@pytest.mark.usefixtures("patient")
 async def test_read_only_is_away() -> None:
     """As after a failover: the one we know has become a replica."""
-    async with linked() as (server, redis):
+    async with linked(timing=PATIENT) as (server, redis):
         await said(server, "REPLICAOF", "127.0.0.1", str(free_ports(1)[0]))
         with pytest.raises(Away):
             await redis.ask("SET", "a", "b")
@@ -148,22 +146,20 @@ async def test_read_only_is_away() -> None:
         await until(lambda: redis.here)
 
 
-@pytest.mark.usefixtures("patient")
 async def test_a_password_is_needed_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     """A wrong one is a Redis that is away; the right one is used, on every connection."""
     async with redis_server("--requirepass", "sesame-canary") as server:
         wrong = server.url.replace("redis://", "redis://:mistaken-canary@")
-        async with link(wrong) as redis:
+        async with link(wrong, timing=PATIENT) as redis:
             with pytest.raises(Away):
                 await redis.ask("GET", "a")
             assert "canary" not in repr(redis.url)
-        async with link(server.url.replace("redis://", "redis://:sesame-canary@")) as redis:
+        async with link(server.url.replace("redis://", "redis://:sesame-canary@"), timing=PATIENT) as redis:
             assert await redis.ask("SET", "a", "b") is True
     assert "canary" not in caplog.text
     assert [vars(record)["fields"] for record in caplog.records if record.name == "router.redis"] == [{"why": "denied"}]
 
 
-@pytest.mark.usefixtures("patient")
 async def test_tls_holds_it_to_its_certificate(tmp_path: Path) -> None:
     """With `rediss://`: one that is signed by nobody is not spoken to, unless it is the one that is named."""
     openssl, port = program("openssl"), free_ports(1)[0]
@@ -172,18 +168,17 @@ async def test_tls_holds_it_to_its_certificate(tmp_path: Path) -> None:
     await run(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, "-keyout", key_file, "-out", cert)
     files = ("--tls-cert-file", cert, "--tls-key-file", key_file, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
     async with redis_server("--tls-port", str(port), *files):
-        async with link(f"rediss://localhost:{port}/0?ssl_ca_certs={cert}") as redis:
+        async with link(f"rediss://localhost:{port}/0?ssl_ca_certs={cert}", timing=PATIENT) as redis:
             await redis.looked_for()
             assert await redis.ask("SET", "a", "b") is True
-        async with link(f"rediss://localhost:{port}/0") as redis:
+        async with link(f"rediss://localhost:{port}/0", timing=PATIENT) as redis:
             with pytest.raises(Away):
                 await redis.ask("SET", "a", "b")
 
 
-@pytest.mark.usefixtures("patient")
 async def test_cancelled_caller_leaves_no_answer_behind() -> None:
     """A caller that is cancelled in the middle leaves no answer behind for the next."""
-    async with linked() as (_, redis):
+    async with linked(timing=PATIENT) as (_, redis):
         for number in range(200):
             asked = asyncio.create_task(redis.ask("SET", "a", number))
             await asyncio.sleep(0)
@@ -234,7 +229,7 @@ async def test_process_that_is_always_late_finds_a_silent_redis_away() -> None:
             with pytest.raises(Away):
                 await redis.ask("GET", "a")
             assert redis.departures == 1
-            assert len(turns) <= 4 * LIMIT / COUNTS_LATE
+            assert len(turns) <= 4 * USUAL.limit / USUAL.late
 
 
 @asynccontextmanager
@@ -256,11 +251,10 @@ async def always_late(seconds: float) -> AsyncGenerator[list[None], None]:
         handle.cancel()
 
 
-@pytest.mark.usefixtures("patient")
 async def test_connection_is_closed_with_its_last_holder() -> None:
     """Whoever waits is let go; nothing is left."""
     async with redis_server() as server:
-        redis = Redis(Secret(server.url))
+        redis = Redis(Secret(server.url), timing=PATIENT)
         redis.hold()
         redis.hold()
         await redis.back()
@@ -280,11 +274,10 @@ async def test_connection_is_closed_with_its_last_holder() -> None:
         assert len(asyncio.all_tasks()) == 1
 
 
-@pytest.mark.usefixtures("patient")
 async def test_waiting_caller_is_released_when_redis_is_closed() -> None:
     """Also those whose command is on its way."""
     async with redis_server() as server:
-        redis = Redis(Secret(server.url))
+        redis = Redis(Secret(server.url), timing=PATIENT)
         await redis.back()
         server.daemon.pause()
         asked = [asyncio.create_task(redis.ask("GET", "a")) for _ in range(3)]

@@ -4,21 +4,18 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import pytest
-
 from router.config.values import Secret
 from router.shared import Redis, RedisStore
+from tests.shared.conftest import PATIENT
 from tests.support.redis_cli import said
 from tests.support.services import RedisServer, redis_server
-
-pytestmark = pytest.mark.usefixtures("patient")
 
 
 @asynccontextmanager
 async def store() -> AsyncGenerator[tuple[RedisStore, RedisServer], None]:
     """One, and its Redis."""
     async with redis_server() as server:
-        redis = Redis(Secret(server.url))
+        redis = Redis(Secret(server.url), timing=PATIENT)
         await redis.looked_for()
         yield RedisStore(redis, "test"), server
         await redis.close()

@@ -265,13 +265,12 @@ def test_estimate_reads_a_bounded_part_of_a_conversation(monkeypatch: pytest.Mon
     asked = Ask(model="m", messages=tuple(Message("user", ((ENGLISH if number % 3 else CHINESE) * 20,)) for number in range(900)))
     counted = sum(tokens_in(message.text) for message in asked.messages)
     read: list[int] = []
-    words = usage.WORDS
+    tokens = usage._tokens
 
-    class Counted:
-        def findall(self, text: str) -> list[str]:
-            read.append(len(text))
-            return words.findall(text)
+    def counted_run(run: str) -> float:
+        read.append(len(run))
+        return tokens(run)
 
-    monkeypatch.setattr(usage, "WORDS", Counted())
+    monkeypatch.setattr(usage, "_tokens", counted_run)
     assert asked.tokens == pytest.approx(counted, rel=0.2)
     assert sum(read) <= usage.MAX_READ_IN_ALL < asked.size

@@ -15,7 +15,7 @@ import pytest
 from router.chat import Json
 from router.config import declare, read
 from router.errors import ConfigError
-from router.generation import Generation, build
+from router.generation import Generation, Ground, build
 from router.toolbox import Toolbox
 from router.toolbox import isolated as isolation
 from router.toolbox.functions import MAX_RESULT
@@ -359,12 +359,11 @@ def test_mistake_in_an_isolated_file_has_its_place(trials: Workspace, how: str) 
     assert [str(one).splitlines()[0] for one in caught.value.complaints] == [complaint]
 
 
-def test_file_that_loads_for_too_long_is_a_mistake(trials: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_loads_for_too_long_is_a_mistake(trials: Workspace) -> None:
     """Its process is killed, even where it computes in C."""
-    monkeypatch.setattr(isolation, "LOADING", 0.5)
     trials.write("tools/trials.py", "import re\nre.match('(a+)+$', 'a' * 60 + 'b')\n")
     with pytest.raises(ConfigError, match=r"tools/trials\.py:1:1: this file takes longer than 0\.5 s to load"):
-        trials.build()
+        trials.build(Ground(loading=0.5))
 
 
 MISTAKES: dict[str, tuple[str, str]] = {

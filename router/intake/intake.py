@@ -1,0 +1,64 @@
+"""The one way of a body into the router: a request enters here, and its question comes out."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from router.config.server import Server
+from router.errors import RouterError
+from router.intake import embeddings_api, protocol, question, responses_api
+from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Reading, parsed
+from router.intake.embeddings_api import Wanted
+from router.intake.fields import Fields
+from router.intake.output import admit
+from router.intake.question import Asked
+from router.intake.request import Request
+from router.intake.responses_api import KeptResponse
+
+
+class Intake:
+    """Reads the bodies of all requests of a process. `most`: bytes of them that are held at once.
+
+    A body counts until the end of the request's `held`. From the first byte on an error is to be written in the dialect that the body
+    gives away: `request.wire`.
+    """
+
+    def __init__(self, most: int = MAX_HELD_BYTES) -> None:
+        self._bodies = Bodies(most)
+        self._reading = Reading()
+
+    async def read(
+        self, request: Request, server: Server, usual: str, kept: Callable[[Fields, str], KeptResponse], *, held: AsyncExitStack
+    ) -> Asked:
+        """Return the question that a request asks.
+
+        usual: the route that answers where nobody names any
+        kept: returns the response of an id, from which a question with these fields goes on; UnknownResponse without one
+        """
+        of = self._reading.of
+        data, fields = await self._fields(request, server, held)
+        wire = request.wire = protocol.chosen(request.named, request.path, server.protocol, fields)
+        if request.surface == "responses" and (names := responses_api.referred(fields)):
+            responses = {name: kept(fields, name) for name in names}
+            more = b"".join(one.asked for one in responses.values())
+            fields = await of(data + more, lambda: responses_api.continued(fields, responses))
+        model, surface, bounds, cache = request.model, request.surface, server.request, request.cache
+        wanted = await of(data, lambda: question.asked(fields, model, surface, usual, bounds, wire=wire, cache=cache))
+        await admit(wanted.ask.output)
+        return wanted
+
+    async def read_inputs(self, request: Request, server: Server, *, held: AsyncExitStack) -> Wanted:
+        """Return the question for embeddings that a request asks."""
+        _, fields = await self._fields(request, server, held)
+        return (embeddings_api.of_gateway if request.surface == "gateway" else embeddings_api.asked)(fields)
+
+    async def _fields(self, request: Request, server: Server, held: AsyncExitStack) -> tuple[bytes, Fields]:
+        """Return a body, and its fields with those that stand in headers."""
+        data, bounds = b"", server.request
+        incoming = held.enter_context(self._bodies.incoming(request.receive, request.length, bounds, announced=request.announced))
+        try:
+            data = await incoming.read()
+            return data, {**await self._reading.of(data, lambda: parsed(data, bounds)), **request.stated}
+        except RouterError:
+            if request.wire is protocol.UNDECIDED:
+                request.wire = protocol.guessed(data[:BEGINNING_BYTES] or await incoming.beginning())
+            raise
