@@ -9,8 +9,8 @@ from bench.calls import UNITS, calls_of
 BOUNDS: dict[str, tuple[int, int]] = {
     "paced": (26, 36),
     "recorded": (30, 42),
-    "burst": (905, 1140),
-    "short": (895, 768),
+    "burst": (897, 1132),
+    "short": (888, 760),
 }
 """Unit of work → the most Python calls and C calls that it may take, with all that is on by default. Lower them with each improvement."""
 

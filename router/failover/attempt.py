@@ -45,9 +45,10 @@ class Opened:
             self.said.append(piece)
         return event
 
-    def ended(self, outcome: str, usage: Usage | None = None) -> Attempt:
+    def ended(self, outcome: str, usage: Usage | None = None, *, model: str = "", said: int = 0) -> Attempt:
         """Return the attempt, which ends now with this outcome.
         usage: tokens that the provider counted, for the whole answer or for the part that was sent
+        model, said: as in an Attempt
         """
         self.over = True
         meter = self.start.meter
@@ -59,6 +60,8 @@ class Opened:
             began=self.began,
             omitted=self.start.omitted,
             output=self.start.output,
+            model=model,
+            said=said,
             meter=meter if meter is not None and meter.pending else None,
         )
         made = charged(made, self.candidate, self.ask, self.said, meter, usage=usage)

@@ -170,7 +170,7 @@ async def _relayed(opened: Opened, chain: "Chain", transcript: Transcript, watch
         for call in _released(calls, transcript):
             yield call
     except Diverged:
-        chain.note(replace(opened.ended("diverged"), said=len(transcript.text)))
+        chain.note(opened.ended("diverged", said=len(transcript.text)))
     finally:
         await chain.let_go(opened)
 
@@ -275,7 +275,7 @@ class Chain:
 
     def finished(self, opened: Opened, end: Finish) -> None:
         """Record a stream that came to its end."""
-        self.note(replace(opened.ended("ok", end.usage), model=end.model))
+        self.note(opened.ended("ok", end.usage, model=end.model))
         opened.candidate.health.breaker.succeeded(opened.permit)
         opened.candidate.health.retries.earn()
 
@@ -284,7 +284,7 @@ class Chain:
 
         transcript: what clients have of it; used: tokens that it had cost, if its provider reported them
         """
-        self.note(replace(opened.ended(outcome, used if opened.start.meter is None else None), said=len(transcript.text)))
+        self.note(opened.ended(outcome, used if opened.start.meter is None else None, said=len(transcript.text)))
         opened.candidate.health.breaker.failed(opened.permit)
         if used is not None:
             self._used = self.total(used)

@@ -16,7 +16,8 @@ from router.config.declaration import TargetConfig
 from router.config.values import Name, Secret
 from router.events import Event, Finish, Order, Produced, Source, Start, Text
 from router.targets import Connections, open_target, shown
-from router.targets.speech import MAX_SOURCES
+from router.targets.shown import MAX_FILE
+from router.targets.speech import MAX_PRODUCED, MAX_SOURCES, Speech
 from tests.support.provider import DONE, Reply, chunk, frame, joined, provider, text, usage
 
 HI = Ask(model="m", messages=(Message("user", ("Hi",)),))
@@ -220,10 +221,10 @@ async def test_number_of_sources_is_bounded() -> None:
     assert sum(isinstance(one, Source) for one in await heard("openai/fake", frames)) == MAX_SOURCES
 
 
-async def test_size_of_files_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_of_files_is_bounded() -> None:
     """Of one file, and of all files of a model call."""
-    monkeypatch.setattr("router.targets.speech.MAX_PRODUCED", 2 * len(PIXEL))
-    frames = (chunk({"content": "Rome.", "images": [DRAWN] * 5}), *text("")[-3:])
-    assert await heard("openai/fake", frames) == [Text("Rome."), IMAGE, IMAGE]
-    monkeypatch.setattr("router.targets.shown.MAX_FILE", len(PIXEL) - 1)
-    assert shown.produced("image/png", PIXEL) is None
+    speech = Speech("a")
+    for _ in range(5):
+        speech.file(shown.produced("image/png", "A" * MAX_FILE))
+    assert len(speech.take()) == MAX_PRODUCED // MAX_FILE == 2
+    assert shown.produced("image/png", "A" * (MAX_FILE + 4)) is None
