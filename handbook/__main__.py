@@ -1,4 +1,4 @@
-"""Write the pages that are made. `make pages` runs this; `python -m handbook --check` only says which are not current."""
+"""Write the generated pages of the handbook. `make pages` runs this; `python -m handbook --check` only lists outdated ones."""
 
 import argparse
 import sys

@@ -26,7 +26,7 @@ A decision is not rewritten when a later one overtakes it. It gets a new status 
 
 @dataclass(frozen=True)
 class Decision:
-    """A decision, as its first lines describe it.
+    """A design decision: its number, title and status, as the first lines of its page state them.
 
     status: the status in Markdown, with a link to the decision that superseded it
     successor: the file of that decision; empty without one
@@ -53,7 +53,7 @@ def decisions(folder: Path) -> Iterator[Decision]:
 
 
 def _shown(status: re.Match[str]) -> str:
-    """Return the status as a cell of the index."""
+    """Return a decision's status as a cell of the index table."""
     if not status["file"]:
         return "accepted"
     part = f": {status['part']}" if status["part"] else ""

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def pages() -> dict[str, str]:
-    """Return path → text of every page that is made."""
+    """Return path → text of every page that is generated from the code."""
     return {
         "docs/decisions/README.md": decisions.index(ROOT / "docs" / "decisions"),
         "docs/reference/keys.md": reference.keys(),

@@ -122,7 +122,7 @@ def _actions(made: argparse.ArgumentParser) -> Sequence[argparse.Action]:
 
 
 def _spelled(action: argparse.Action) -> str:
-    """Return an argument as one writes it: its options, then its value."""
+    """Return a command-line argument as it is typed: its options, then its value."""
     values = "|".join(map(str, action.choices)) if action.choices is not None else ""
     value = "" if action.nargs == 0 else values or (action.metavar if isinstance(action.metavar, str) else action.dest.upper())
     names = ", ".join(action.option_strings)

@@ -27,7 +27,7 @@ LINK = re.compile(r"(?<=\]\()(?P<path>[^)\s#:]+)(?P<anchor>#[^)\s]*)?(?=\))")
 
 
 def place(path: PurePosixPath) -> PurePosixPath:
-    """Return where a file of the repository stands on the site."""
+    """Return the path at which a file of the repository is published on the site."""
     if path == README:
         return FIRST
     return path.relative_to(PAGES) if path.is_relative_to(PAGES) else OTHERS / path
@@ -105,7 +105,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def main() -> int:
-    """Lay the sources out in a folder, which is made anew."""
+    """Lay out the sources of the documentation site in a folder, which is emptied first."""
     parser = argparse.ArgumentParser(prog="python -m handbook.site", description="Lay the sources of the site out for MkDocs.")
     parser.add_argument("folder", type=Path, help="where to: it is made anew")
     parser.add_argument("--script", type=Path, help="the script that draws diagrams; without it they stay text")

@@ -36,7 +36,7 @@ class _Clock:
 
 @dataclass
 class _Bench:
-    """A breaker and its clock, which are copied together."""
+    """A breaker with a clock of its own, to try out its state changes; both are copied together."""
 
     clock: _Clock = field(default_factory=_Clock)
     breaker: Breaker = field(init=False)
@@ -126,7 +126,7 @@ def _diagram(names: Mapping[str, str], arrows: Mapping[Arrow, list[str]], last: 
 
 
 def _table(names: Mapping[str, str], arrows: Mapping[Arrow, list[str]]) -> Iterator[str]:
-    """Yield the rows of the same as a table."""
+    """Yield the same arrows as the rows of a Markdown table."""
     yield "| from | to | on |\n|---|---|---|"
     yield from (f"| {names[before]} | {names[after]} | {', '.join(words)} |" for (before, after), words in arrows.items())
 

@@ -60,7 +60,7 @@ class RefusedOrigins:
 
 
 def _shown(origin: str) -> str:
-    """The origin, if it is one: what else a client writes there is not logged."""
+    """Return the origin for the log; any text that is no origin is not logged."""
     try:
         return well_formed(origin) if len(origin) <= MAX_ORIGIN else "malformed"
     except ValueError:
@@ -68,7 +68,7 @@ def _shown(origin: str) -> str:
 
 
 class DeclaredOrigins(CORSMiddleware):
-    """Application for the pages of declared origins.
+    """CORS middleware: pages of declared origins may read the application's answers.
 
     They may call it where it has a private address, too: a browser that asks so (`Access-Control-Request-Private-Network`) is answered
     yes for them alone.
@@ -87,7 +87,7 @@ class DeclaredOrigins(CORSMiddleware):
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Serve a request, with CORS headers for declared origins."""
         if (given := _foreign(scope)) is not None and not self.is_allowed_origin(given):
             self._refused.note(given)
         if self.allow_origins:
@@ -96,7 +96,7 @@ class DeclaredOrigins(CORSMiddleware):
             await self.app(scope, receive, send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answer a preflight."""
+        """Answer a CORS preflight request."""
         response = super().preflight_response(request_headers)
         if not self.is_allowed_origin(request_headers["origin"]):
             del response.headers["access-control-allow-private-network"]

@@ -52,7 +52,7 @@ log = logging.getLogger("router.server")
 
 
 def borne(scope: Scope) -> list[bytes]:
-    """The credentials of a request, as `Authorization` has them: one, as a rule.
+    """Return the credentials in a request's `Authorization` headers: one, as a rule.
 
     Anthropic's clients, and nobody else, put their key in `X-Api-Key`; they are known by the version of their API, which they always
     name.
@@ -72,7 +72,7 @@ def borne(scope: Scope) -> list[bytes]:
 
 
 class Gate:
-    """Decides who may enter.
+    """Access control: decides which requests of callers and operators may enter.
 
     `run_key`: an admin key that was made for this run; it counts while none is declared. `only`: who may ask, whatever is declared.
     `refused`: counts a refused operator, by its reason.
@@ -93,7 +93,7 @@ class Gate:
         self._slowdown = Slowdown() if slowdown is None else slowdown
 
     async def caller(self, scope: Scope, generation: Generation) -> Caller:
-        """Return who asks. Unauthorized where this generation knows nobody who would; NotAllowed for strangers."""
+        """Return the caller of a request. Raises Unauthorized if it is unknown, and NotAllowed for strangers while auth is undeclared."""
         if self._only is not None:
             return await self._only.caller(borne(scope))
         if why := self._stranger(scope, generation):
@@ -103,16 +103,16 @@ class Gate:
         return await generation.callers.caller(borne(scope))
 
     async def enter_caller(self, scope: Scope) -> None:
-        """Let a caller in, and note who it is in the request's state."""
+        """Let a caller's request in, and note the caller in the request's state."""
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
     async def enter_user(self, scope: Scope) -> None:
-        """Let a caller in, with the end user whom the headers name. BadAsk where they must name one and do not."""
+        """Let a caller's request in, with the end user that its headers name. BadAsk if a required user is missing."""
         caller = from_headers(await self.caller(scope, self._live.generation), scope["headers"])
         scope.setdefault("state", {})["caller"] = caller
 
     async def enter_reader(self, scope: Scope) -> None:
-        """Let a reader of the page at `/` in: it holds no secret.
+        """Let a request for the web page at `/` in: it holds no secret.
 
         NotAllowed for strangers, where it is not declared who may ask. Where the page is off, those alone who may enter an address where
         nothing is.
@@ -123,7 +123,7 @@ class Gate:
             raise NotAllowed(STRANGERS)
 
     async def enter_shell(self, scope: Scope) -> None:
-        """Let a reader of `/docs` and its files in: they hold no data, and ask for the admin key before they show the schema.
+        """Let a request for `/docs` and its files in without a key: they hold no data, and ask for the admin key themselves.
 
         NotAllowed for pages of other sites, and for strangers where it is not declared who may ask.
         """
@@ -134,7 +134,7 @@ class Gate:
             raise NotAllowed(REFUSALS[reason][1])
 
     async def enter_operator(self, scope: Scope) -> None:
-        """Let an operator in. Unauthorized or NotAllowed for everybody else: logged, counted, and after a while."""
+        """Let an operator's request in; any other is Unauthorized or NotAllowed, logged, counted, and answered after a delay."""
         generation = self._live.generation
         if not (reason := self._why_not(scope, generation)):
             key = "declared" if generation.server.admin.key is not None else "of this run"
@@ -145,14 +145,14 @@ class Gate:
         raise kind(sentence)
 
     async def _note_refused(self, scope: Scope, generation: Generation, reason: str) -> None:
-        """Log and count who was refused as an operator, and have it wait."""
+        """Log and count a refused operator request, and delay its refusal."""
         peer = self._peer(scope, generation)
         log.warning("admin refused", extra={"fields": {"reason": reason, "peer": peer, "method": scope["method"]}})
         self._count(reason)
         await self._slowdown.refused(peer)
 
     async def enter_fault(self, scope: Scope) -> None:
-        """Let through a request that breaks a provider: with the admin key in `X-Router-Admin-Key`, beside the caller's own.
+        """Admit a request that injects a fault: its admin key stands in `X-Router-Admin-Key`, beside the caller's own key.
 
         Unauthorized or NotAllowed for everybody else: logged, counted, and after a while.
         """
@@ -193,13 +193,16 @@ class Gate:
         return "" if self._only is not None or server.auth is not None else local.stranger(scope, server.cors.origins)
 
     def _peer(self, scope: Scope, generation: Generation) -> str:
-        """The network that asks, as limits count it."""
+        """Return the network of the client as rate limits count it."""
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return counted(client_address((scope.get("client") or ("", 0))[0], forwarded, generation.server.proxies))[-1][0]
 
 
 def _bears(given: list[bytes], key: Secret | None) -> bool:
-    """Return whether there is one header, and it bears this key. A key that can be guessed opens nothing, whoever made the application with it."""
+    """Return whether the request has exactly one credential, and it is this key.
+
+    A key that can be guessed opens nothing, whoever made the application with it.
+    """
     if key is None or len(key.value) < LEAST_ADMIN_KEY or len(given) != 1:
         return False
     scheme, _, credential = given[0].partition(b" ")

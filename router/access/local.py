@@ -1,4 +1,4 @@
-"""Requests from this machine: how they are told from requests that a proxy, a tunnel or a web page passes on.
+"""Requests from this machine: how they are distinguished from those that a proxy, a tunnel or a web page passes on.
 
 Everybody's requests come from loopback once a proxy runs on the same machine. What a proxy adds or rewrites gives it away, but for one
 case: a proxy that speaks HTTP/1.1, rewrites Host to a loopback name and adds no header cannot be told from a local client.
@@ -74,7 +74,7 @@ def direct(scope: Scope) -> bool:
 
 
 def forwarding(name: bytes) -> bool:
-    """Return whether proxies name a client in this header."""
+    """Return whether this header is one in which proxies name their client."""
     return name in HEADERS or (name.startswith(FAMILY) and name not in NO_HOSTS)
 
 
@@ -143,6 +143,6 @@ def _is_own(origin: bytes, declared: Collection[str]) -> bool:
 
 
 def _origin(address: bytes) -> bytes:
-    """The origin of a page's address."""
+    """Return the origin (scheme, host and port) of a web address."""
     scheme, _, rest = address.partition(b"://")
     return scheme + b"://" + re.split(rb"[/?#]", rest, maxsplit=1)[0]

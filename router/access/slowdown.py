@@ -1,4 +1,4 @@
-"""Refusals that come late: whoever tries keys is slowed down, each peer by its own attempts, and nobody else is."""
+"""Delays for refused admin requests: a peer that tries keys is slowed down by its own attempts, and no other peer is."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ class Slowdown:
         self._waiting = 0
 
     def __len__(self) -> int:
-        """Count the peers that are remembered."""
+        """Return the number of peers whose refusals are remembered."""
         return len(self._refused)
 
     async def refused(self, peer: str) -> None:

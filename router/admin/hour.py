@@ -1,4 +1,4 @@
-"""The last hour of this process, in slots: what small charts show without Prometheus. Bounded, whatever is asked.
+"""The last hour of this process in time slots, for small charts without Prometheus, in bounded memory.
 
 Slots begin at the same times in every worker, so that those of several can be added.
 """
@@ -28,7 +28,7 @@ GROWTH = 1.15
 
 @dataclass(slots=True)
 class TargetTries:
-    """Tries of a target in one slot. `first`: bucket of a time to the first token → how many."""
+    """Attempts at a target in one slot of the hour. `first`: bucket of a time to first token → their number."""
 
     count: int = 0
     failures: int = 0
@@ -36,12 +36,12 @@ class TargetTries:
     first: Counter[int] = field(default_factory=Counter[int])
 
     def add(self, other: "TargetTries") -> None:
-        """Add the counts of another."""
+        """Add the counts of another slot or worker."""
         self.count, self.failures, self.cost_usd = self.count + other.count, self.failures + other.failures, self.cost_usd + other.cost_usd
         self.first.update(dict(other.first))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the slots as JSON, whose keys are texts."""
+        """Return the counts of the slot's attempts as JSON."""
         first = {str(key): count for key, count in self.first.items()}
         return {"count": self.count, "failures": self.failures, "cost_usd": self.cost_usd, "first": first}
 
@@ -79,7 +79,7 @@ class Fared(TypedDict):
 
 
 class Hour:
-    """The hour of this process. `clock`: seconds since 1970."""
+    """The counts of this process in the last hour. `clock`: seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -87,13 +87,13 @@ class Hour:
         self._open = 0
 
     def begin(self, _: Entry) -> None:
-        """Count a request that comes."""
+        """Count a request that begins."""
         self._open += 1
         slot = self._now()
         slot.open = max(slot.open, self._open)
 
     def count(self, entry: Entry) -> None:
-        """Count a request that is over."""
+        """Count a request that has ended."""
         slot = self._now()
         self._open -= 1
         if not entry.route or entry.outcome in ANSWERLESS:

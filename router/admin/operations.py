@@ -70,7 +70,7 @@ class Placed(BaseModel):
 
 @dataclass(slots=True)
 class Operations:
-    """The operator's side of a process. `folder`: where the workers of one server meet; None where there is one."""
+    """The operator's actions and pages of a process. `folder`: where the workers of one server meet; None for a single process."""
 
     live: Live
     reload: Reload | None
@@ -86,7 +86,7 @@ class Operations:
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     async def answer(self, question: Told) -> Told:
-        """Return this worker's answer to another worker."""
+        """Return this worker's answer to a question of another worker."""
         match question:
             case {"ask": "report"}:
                 return cast("Told", await self.report())
@@ -123,18 +123,18 @@ class Operations:
         return [await self.report(), *(cast("Report", one) for one in others if one)]
 
     async def join(self) -> None:
-        """Take over what an operator told the workers that are there already."""
+        """Take over the drains and opened breakers that an operator has set in the running workers."""
         for said in await self._ask({"ask": "positions"}):
             for name, state in said.items():
                 place(self.live.generation, name, state)
 
     async def place(self, name: str, state: Position) -> None:
-        """Put a target out or back, in every worker."""
+        """Set the operator's state of a target (drain, open or auto) in every worker."""
         place(self.live.generation, name, state)
         await self._ask({"ask": "place", "target": name, "state": state})
 
     async def refresh(self, reload: Reload) -> tuple[list[Report], list[int]]:
-        """Have every worker read the files now. Return their reports, this one's first, and the process ids of those that sent none in time."""
+        """Have every worker reload the files. Return the reports, this one's first, and the process ids of those that sent none in time."""
         _, others = await asyncio.gather(reload.refresh(), self._others_refresh())
         reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
         return reports, [process for process, one in others.items() if not one]
@@ -178,7 +178,7 @@ class Operations:
         return sorted(found, key=lambda entry: (entry["running"], entry["at"]), reverse=True)[:last]
 
     async def spend(self) -> list[Totals]:
-        """Return the cost of each worker's answers, this one first."""
+        """Return the cost totals of each worker, this one first."""
         others = await self._ask({"ask": "spend"})
         return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
 
@@ -188,12 +188,12 @@ class Operations:
         return fullest([await budgets(self.live.generation), *(one.get("budgets", []) for one in others)])
 
     async def hours(self) -> list[dict[str, Any]]:
-        """The last hour of each worker, this one's first."""
+        """Return the last hour's counts of each worker, this one's first."""
         others = await self._ask({"ask": "hour"})
         return [await self.turns.take(self.hour.report, "page"), *(one for one in others if one)]
 
     async def page(self, content: Callable[[], object]) -> Response:
-        """A page of JSON. Its content is made and written beside the loop: with 3,000 targets that takes a second."""
+        """Return an answer with JSON, which is made in a thread: with 3,000 targets that takes a second."""
         return Response(await self.turns.take(lambda: packed(content()), "page"), media_type="application/json")
 
     async def _ask(self, question: Told) -> list[Told]:
@@ -201,7 +201,7 @@ class Operations:
 
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Put a target out or back in this process, where a worker names both: also one that an edit has yet to bring here.
+    """Set the operator's state of a target in this process, also of one that an edit has yet to bring here.
 
     One that comes back from `open` is tried by one request first.
     """
@@ -216,12 +216,12 @@ def place(generation: Generation, name: str, state: Position) -> None:
 
 
 def _acted(request: Request, action: str, **what: str) -> None:
-    """Log what an operator does, and who that is: the network that asks, and which key it bears."""
+    """Log an action of an operator with the client's network and the key that it was sent with."""
     log.info("operator acts", extra={"fields": {"action": action, **what, **request.state.operator}})
 
 
 def pages(admin: Operations, route: type[APIRoute]) -> APIRouter:
-    """The pages, as routes of this class: who may see them is asked there."""
+    """Return the operators' pages as routes of this class, which checks access to them."""
     router = APIRouter(prefix="/admin", tags=["admin"], responses=REFUSED, route_class=route)
     for add in (_states, _targets, _requests, _edits, _returns, _drills):
         add(admin, router)

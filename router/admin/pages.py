@@ -123,7 +123,7 @@ def _own(admin: Operations, router: APIRouter) -> APIRouter:
 
 
 def _health(admin: Operations) -> APIRouter:
-    """Pages that say nothing of anybody: nobody has to say who asks for them."""
+    """Return the health pages, which need no key: they show nothing of any caller."""
     router = APIRouter()
 
     @router.get("/healthz", tags=["health"])

@@ -1,4 +1,4 @@
-"""Routes with a guard of their own: whoever may not enter one is refused before anything of the request is read.
+"""Routes with an access check of their own: a request that may not enter is refused before its body is read.
 
 A guard belongs to a route and not to an address, so it holds below a root path, in a mount and under any spelling of the path.
 """
@@ -58,7 +58,7 @@ class DialectErrors:
         self._live = live
 
     async def send(self, error: RouterError, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send an error."""
+        """Send an error in the dialect of the request."""
         generation = self._live.generation
         request = Request(scope, receive)
         named = "anthropic" if of_anthropic(scope) else None
@@ -82,7 +82,7 @@ class DialectErrors:
         return GuardedRoute
 
     def nothing(self, enter: Enter) -> ASGIApp:
-        """Return what answers where there is no route: 404, for those who may enter."""
+        """Answer an address without a route: 404 for callers that may enter."""
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             try:
@@ -95,7 +95,7 @@ class DialectErrors:
 
 
 def of_anthropic(scope: Scope) -> bool:
-    """Return whether a client of Anthropic asks at an address of OpenAI's: at one that both have (/v1/models), or that is not served."""
+    """Return whether an Anthropic client's request has an address below OpenAI's `/v1`, or one that is not served."""
     return below_openai(path_below(scope)) and any(name == b"anthropic-version" for name, _ in scope["headers"])
 
 

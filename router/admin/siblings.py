@@ -34,7 +34,7 @@ class SiblingTiming:
 
 
 class Siblings:
-    """The workers beside this one, while it is entered. `answer` says what this one is asked by them."""
+    """The other workers of this server, reachable while entered. `answer` returns this worker's answer to their questions."""
 
     def __init__(self, folder: Path, answer: Callable[[Told], Awaitable[Told]], timing: SiblingTiming = SiblingTiming()) -> None:
         self.timing = timing
@@ -43,7 +43,7 @@ class Siblings:
         self._server: asyncio.Server | None = None
 
     async def _outlive(self) -> None:
-        """End with the supervising process: if it was killed, workers end as if it had asked them to, also those that were still starting."""
+        """End this worker once the supervising process is gone, as if that had asked it to; starting workers end, too."""
         supervisor = multiprocessing.parent_process()
         if supervisor is None:
             return
@@ -68,7 +68,7 @@ class Siblings:
         return [one for one in (await self.ask_each(question, self.timing.answer)).values() if one is not None]
 
     async def ask_each(self, question: Told, within: float) -> dict[int, Told | None]:
-        """Return the answer of each other worker by its process; None if it runs and does not answer within so many seconds."""
+        """Return process id → the answer of each other worker; None if it runs and does not answer within the seconds."""
         others = {int(path.stem): path for path in sorted(self._own.parent.glob("*.sock")) if path != self._own}
         said = await asyncio.gather(*(_ask(path, question, within) for path in others.values()))
         heard: dict[int, Told | None] = {}
@@ -92,7 +92,7 @@ class Siblings:
 
 
 def _question(line: bytes) -> Told | None:
-    """Return the JSON object in a line; None if it is not one."""
+    """Return the JSON object in a line; None if the line holds no object."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Tells when the event loop stood still: how long, and where.
+"""A watchdog of the event loop: reports how long it was blocked, and where in the code.
 
 Nothing is answered meanwhile, by nobody's fault that a log could show: a tool that computes on the loop, a library that waits in it.
 A thread looks at a heartbeat of the loop; where that is late, it says where the loop is just then: files, lines and functions, no values.
@@ -23,11 +23,11 @@ DEEP = 24
 
 
 def _nobody() -> None:
-    """Report to no listener."""
+    """Ignore a report: no listener is set."""
 
 
 class Watchdog:
-    """Watches the loop that enters it. `stalls`: how often it stood still; `stalled` is called each time, by the thread that looks."""
+    """A watchdog of the event loop that enters it. `stalls`: how often it was blocked; `stalled` is called then, by a thread."""
 
     def __init__(self, late: float = LATE, stalled: Callable[[], None] = _nobody) -> None:
         self._late = late

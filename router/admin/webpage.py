@@ -38,7 +38,7 @@ PLACE = "{{files}}"
 
 @dataclass(frozen=True)
 class PageFile:
-    """A file of the page, as it is sent."""
+    """A file of the web page, as it is sent."""
 
     body: bytes
     kind: str
@@ -93,13 +93,13 @@ def webpage(route: type[APIRoute], live: Live) -> APIRouter:
 
 
 def _check_shown(live: Live) -> None:
-    """Raise 404 where the page is off."""
+    """Raise a 404 if the configuration switches the web page off."""
     if live.generation.server.page == "off":
         raise HTTPException(404)
 
 
 def _sent(file: PageFile, request: Request, cached: str) -> Response:
-    """The file, or 304 where the browser has it; gzipped for whoever takes that."""
+    """Return the file, or 304 if the browser has it; gzipped for clients that accept gzip."""
     headers = {**HEADERS, "etag": file.tag, "cache-control": cached}
     if file.tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

@@ -32,7 +32,7 @@ ID = re.compile(r"apr_([0-9a-f]{1,10})\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]{43})
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """The ids of approvals under one key. Without a key of the operator's it is one of this process."""
+    """The ids of tool-call approvals, signed with one key: the operator's, or else one of this process."""
 
     shared: RedisStore | None = None
     clock: Callable[[], float] = time.time
@@ -41,7 +41,7 @@ class Approvals:
     _used: OrderedDict[str, float] = field(default_factory=OrderedDict[str, float])
 
     def under(self, key: str | None, shared: RedisStore | None) -> Self:
-        """Return the approvals under another key of the operator's. The ids that were used stay used."""
+        """Return the approvals under another key of the operator's; ids that were used stay used."""
         declared = None if key is None else hashlib.sha256(f"pointsman approvals\n{key}".encode()).digest()
         return replace(self, shared=shared, _declared=declared)
 
@@ -51,7 +51,7 @@ class Approvals:
         return f"apr_{until}.{nonce}.{self._mac(until, nonce, owner, route, call)}"
 
     async def take(self, owner: str, route: str, call: Call) -> bool:
-        """Return whether the id that the call bears allows it, and use the id up."""
+        """Return whether the approval id of the call allows it, and use the id up."""
         if (found := ID.fullmatch(call.approval)) is None:
             return False
         until, nonce, mac = found.groups()

@@ -19,7 +19,7 @@ LEFT_CHECK_INTERVAL_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """An answer in the making, shared by its followers. Its attempts and its usage are charged to one of them."""
+    """An answer in progress, shared by its followers. Its attempts and its usage are charged to one of them."""
 
     made: Broadcast
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
@@ -66,7 +66,7 @@ class Flight:
 
 
 class Relayed(Broadcast):
-    """A flight as other replicas read it: one more follower, from when the first of them asks, whose events go to a log.
+    """A shared answer as other replicas read it: one more follower, whose events go to a log.
 
     It counts as a follower until no replica has asked for a while. Events that are not yet in the log are held up to `MAX_FLIGHT_BYTES`;
     then it reads no further (backpressure).
@@ -103,13 +103,13 @@ class Relayed(Broadcast):
             self.task.cancel()
 
     def stop(self) -> None:
-        """Stop following: this replica ends."""
+        """Stop following the answer, because this replica ends."""
         if self.task is not None:
             self.ending = self.ending and Stopping.code
             self.task.cancel()
 
     def _look(self, task: asyncio.Task[None]) -> None:
-        """Stop following once no reader is left."""
+        """Stop following the answer once no other replica reads it."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until and self._flight.made.followers <= 1:
             task.cancel()

@@ -35,7 +35,7 @@ def key(ask: Ask, made_by: str, owner: str) -> str:
 
 
 def part_of(part: Part) -> Json:
-    """A part as JSON that nothing else has."""
+    """Return a message's part as JSON that no different part has."""
     match part:
         case str():
             return part

@@ -51,7 +51,7 @@ class PickupTiming:
 
 
 class Shared:
-    """The caches of all replicas that share a Redis."""
+    """The answer cache in Redis, which all replicas share."""
 
     def __init__(self, redis: Redis, logs: Logs, pickup: PickupTiming = PickupTiming()) -> None:
         self._redis = redis
@@ -61,11 +61,11 @@ class Shared:
         self._freeing: set[asyncio.Task[None]] = set()
 
     async def get(self, name: str) -> bytes | None:
-        """Return the bytes that any replica kept under this name."""
+        """Return the cached bytes of any replica under this name."""
         return await self._store.get(name)
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Keep bytes for every replica."""
+        """Store bytes in the cache for every replica."""
         await self._store.put(name, value, ttl)
 
     async def look(self, name: str, until: float) -> "bytes | Elsewhere | Lead | None":
@@ -75,7 +75,7 @@ class Shared:
         return await self._taken(name, until, "", key(name, ROOM))
 
     async def take(self, name: str, until: float, gone: str) -> "Elsewhere | Lead | None":
-        """Return the same where the replica `gone` was to make the answer, without regard to kept bytes."""
+        """Follow an answer that the lost replica `gone` was to make, or take over its lease, without regard to cached bytes."""
         found = await self._taken(name, until, gone)
         return None if isinstance(found, bytes) else found
 
@@ -95,12 +95,12 @@ class Shared:
         return lead if holder == lead.holder else Elsewhere(self, name, holder)
 
     async def free(self, lead: "Lead") -> None:
-        """Give up the lease, if it is still held."""
+        """Release the lease of an answer, if this replica still holds it."""
         with suppress(Away):
             await self._redis.ask("EVAL", FREE, 1, key(lead.name, "flight"), lead.holder)
 
     def drop(self, lead: "Lead") -> None:
-        """Give up the lease in the background."""
+        """Release the lease of an answer in the background."""
         task = asyncio.create_task(self.free(lead))
         self._freeing.add(task)
         task.add_done_callback(self._freeing.discard)
@@ -117,11 +117,11 @@ class Lead:
 
     @property
     def holder(self) -> str:
-        """The value of the lease."""
+        """Return the value that marks the lease as this replica's."""
         return f"{self._shared.logs.id} {self.id}"
 
     def offer(self, flight: Flight) -> None:
-        """Offer this answer to the replicas that find the lease."""
+        """Offer this answer to the replicas that ask for it while the lease is held."""
         source = Relayed(flight)
         source.news = self._shared.logs.offer(self.name, self.id, source, lasts=self.lasts).news
 

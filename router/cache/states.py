@@ -41,7 +41,7 @@ log = logging.getLogger("router.cache")
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """A model call, as far as its client does not send it back.
+    """A model call's parts that clients do not send back: reasoning state, tool calls and results.
 
     states: its reasoning state
     calls: its tool calls, the client's among them; empty where the client sends all of them
@@ -80,7 +80,7 @@ class LocalStates:
 
     @property
     def taken(self) -> int:
-        """Bytes of all that is kept."""
+        """Return the bytes of all entries that are kept."""
         return sum(self._taken.values())
 
     def get(self, caller: str, name: str, user: str = "") -> bytes | None:
@@ -107,7 +107,7 @@ class LocalStates:
             self._drop(most, fullest, next(iter(users[fullest].entries)))
 
     def _drop(self, caller: str, user: str, name: str) -> None:
-        """Let an entry go, if it is there."""
+        """Remove an entry, if it exists."""
         held = self._held.get(caller, {}).get(user)
         if held is None or (gone := held.entries.pop(name, None)) is None:
             return
@@ -118,7 +118,7 @@ class LocalStates:
             del self._held[caller], self._taken[caller]
 
     def _count(self, caller: str, held: _KeptStates, taken: int) -> None:
-        """Count bytes that are kept, or, if negative, dropped."""
+        """Add the bytes of an entry to the counts, or subtract them if negative."""
         held.taken += taken
         self._taken[caller] = self._taken.get(caller, 0) + taken
 
@@ -131,7 +131,7 @@ class Memory:
         self._shared = shared
 
     async def get(self, caller: str, names: Sequence[str], user: str = "") -> Recollection:
-        """Return what is kept of a conversation whose model calls have these names, the first one first.
+        """Return the stored parts of a conversation whose model calls have these names, the first call first.
         Redis is asked for the last name alone, whose entry holds those before it.
         """
         for name in reversed(names):
@@ -141,7 +141,7 @@ class Memory:
         return _read(value) if value is not None else {}
 
     async def put(self, caller: str, name: str, held: Recollection, user: str = "") -> None:
-        """Keep the model calls of a conversation under the name of the last one."""
+        """Store the model calls of a conversation under the name of the last one."""
         value = written(held)
         self.local.put(caller, name, value, user)
         if self._shared is not None:
@@ -149,7 +149,7 @@ class Memory:
 
 
 def written(held: Recollection) -> bytes:
-    """Return model calls as they are kept. The first ones are left out where all are too many; the log says where none is left."""
+    """Return model calls as the bytes to store, without the first ones if all are too many; log it if none is left."""
     plain = [[name, [_plain_call(one) for one in calls]] for name, calls in held.items()]
     while (len(value := packed([VERSION, *plain])) > MAX_VALUE or crowded(value, MAX_VALUES)) and plain:
         del plain[0]
@@ -185,7 +185,7 @@ def read(data: bytes) -> Recollection:
 
 
 def _read(data: bytes) -> Recollection:
-    """Read the same bytes; return nothing where they are unreadable, and log that."""
+    """Return the model calls in stored bytes; if they are unreadable, log that and return nothing."""
     try:
         return read(data)
     except UnreadableState:
@@ -235,7 +235,7 @@ def _result(value: Json) -> Result:
 
 @dataclass(slots=True)
 class Trail:
-    """A conversation as its client sends it, on the way to the names of its model calls.
+    """A running hash of a client's conversation, which gives each of its model calls the name that its state is kept under.
 
     Left out is what may differ between two requests of one client: system messages, and what the model said since the last question
     (some clients send it after the calls, some not at all).
@@ -247,11 +247,11 @@ class Trail:
     """Id → text, of the results since the last call: in whatever order they come."""
 
     def copy(self) -> Self:
-        """Return a copy, to continue differently."""
+        """Return a copy of the hash, to continue it differently."""
         return replace(self, digest=self.digest.copy(), said=[*self.said], results=dict(self.results))
 
     def follow(self, messages: Sequence[Message]) -> dict[int, str]:
-        """Go on over these messages: index of a message with calls → the name of that model call."""
+        """Hash these messages: return index of a message with calls → the name of that model call."""
         names: dict[int, str] = {}
         for index, message in enumerate(messages):
             match message.role:
@@ -271,7 +271,7 @@ class Trail:
         return names
 
     def called(self, calls: Iterable[Call]) -> str:
-        """Go on over a model call: its name."""
+        """Hash the tool calls of the next model call, and return that call's name."""
         self._settle()
         self._add("calls", *([call.call_id, call.name, plain(call.arguments)] for call in calls))
         return self.digest.hexdigest()
@@ -286,7 +286,7 @@ class Trail:
 
 
 def trail(owner: str) -> Trail:
-    """The beginning of a conversation of this caller and its end user (`Ask.owner`)."""
+    """Return the running hash of a new conversation of this caller and its end user (`Ask.owner`)."""
     return Trail(hashlib.sha256(_dumps(["caller", owner])))
 
 
@@ -302,7 +302,7 @@ def _text(result: Result) -> str:
 
 
 def plain(value: Json) -> Json:
-    """A value as it comes back from a client: JavaScript knows one kind of number, and writes 1.0 as 1."""
+    """Return a JSON value as a client sends it back: JavaScript has one kind of number, and writes 1.0 as 1."""
     match value:
         case float() if value.is_integer():
             return int(value)

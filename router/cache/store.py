@@ -1,4 +1,4 @@
-"""Stores of answers: bytes under a key, for a while."""
+"""Stores of cached answers: bytes under a key, for a limited time."""
 
 import time
 from collections.abc import Callable

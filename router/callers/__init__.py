@@ -20,7 +20,7 @@ BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)[ \t]*")
 
 
 class Callers(Protocol):
-    """Authenticates requests."""
+    """The interface of authentication: returns the caller of a request."""
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
         """Return the caller with these `Authorization` headers. Unauthorized where this server does not know it."""
@@ -28,7 +28,7 @@ class Callers(Protocol):
 
 
 class Anybody:
-    """Authentication is off. Requests with different `Authorization` headers are still told apart."""
+    """Authentication is off: each different `Authorization` header is a caller of its own."""
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
         """Return the anonymous caller with these headers."""

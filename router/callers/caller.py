@@ -1,4 +1,4 @@
-"""The caller of a request, as far as it is authenticated."""
+"""The authenticated caller of a request."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Caller:
 
     @property
     def user_in_body(self) -> bool:
-        """Return whether the end user is named in the body, so that nobody knows it before."""
+        """Return whether the body names the end user, who is unknown before it is read."""
         return self.users is not None and self.users.field is not None
 
     def may_ask(self, route: str) -> bool:
@@ -48,7 +48,7 @@ class Caller:
         return self.routes is None or route in self.routes
 
     def asks(self, route: str) -> None:
-        """Raise NotAllowed if the caller may not use this route."""
+        """Raise NotAllowed if the caller may not use the route."""
         if not self.may_ask(route):
             raise NotAllowed
 

@@ -45,13 +45,13 @@ class Jwks:
         self._tried: float | None = None
 
     def over(self, fetch: Fetch) -> "Jwks":
-        """Return the same keys, fetched in another way from now on."""
+        """Return the known keys with another way to fetch them from now on."""
         made = Jwks(self.url, fetch, self._clock, self._within)
         made._listed, made._got = self._listed, self._got
         return made
 
     async def listed(self) -> Listed:
-        """Return the known keys; none where the last fetch that succeeded is too long ago."""
+        """Return the known keys; none if the last successful fetch is too long ago."""
         if not self._younger(STALE) or (not self._younger(FRESH) and not self._one.locked()):  # other requests use the known keys meanwhile
             await self._refresh()
         return self._listed if self._younger(STALE) else ()
@@ -60,7 +60,7 @@ class Jwks:
         return self._got is not None and self._clock() - self._got <= age
 
     def now(self) -> float:
-        """Seconds, by the clock that `newer` goes by."""
+        """Return the time in seconds by the clock that `newer` compares with."""
         return self._clock()
 
     async def newer(self, than: Listed, came: float) -> tuple[Listed, float]:
@@ -97,7 +97,7 @@ class Jwks:
 
 
 class Fixed:
-    """Keys from a file: an edit of it makes another generation."""
+    """Public keys (JWKS) from a file: an edit of it makes another generation."""
 
     def __init__(self, listed: Listed) -> None:
         self._listed = listed

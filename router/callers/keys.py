@@ -26,7 +26,7 @@ SHAPE = re.compile(rf"(?P<shown>{KEY}[0-9A-Za-z]{{{SHOWN}}})_[0-9A-Za-z]{{{HIDDE
 
 
 def new() -> str:
-    """Return a new random key."""
+    """Return a new random API key."""
     key = f"{KEY}{''.join(secrets.choice(LETTERS) for _ in range(SHOWN))}_{_spelled(secrets.randbits(256), HIDDEN)}"
     return key + _checksum(key)
 

@@ -133,7 +133,7 @@ class Tokens:
 
 
 def usable(listed: Listed) -> KeySet:
-    """Return the issuer's keys that can verify a signature; others are passed over (RFC 7517)."""
+    """Return the issuer's keys that can verify a signature; others are skipped (RFC 7517)."""
     found: list[Any] = []
     for one in listed:
         if one.get("kty") not in ("RSA", "EC", "OKP") or one.get("use", "sig") != "sig" or not _strong(one):
@@ -150,7 +150,7 @@ PUBLIC = ("kty", "kid", "use", "alg", "n", "e", "crv", "x", "y")
 
 
 def check(listed: Listed) -> None:
-    """Raise Misfit if none of the keys can be used."""
+    """Raise Misfit if none of the declared keys can verify a token."""
     if not usable(listed):
         raise Misfit(f"`jwks` has no key that a token can be held against: an RSA key of {MIN_RSA_BITS} bits or more, EC or OKP, public")
 

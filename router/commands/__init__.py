@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "main", "parser"]
 
 
 class Command(Protocol):
-    """The members of a command's module."""
+    """The interface of a command's module: its options and its run."""
 
     __doc__: str | None
 

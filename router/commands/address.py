@@ -39,7 +39,7 @@ def options(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def settle(given: argparse.Namespace, host: str) -> None:
-    """Fill in the address that the command line leaves open. `host`: the address if no variable names one.
+    """Set the address and port that the command line leaves open. `host`: the default address.
 
     An address from a variable counts as one from an option: if it is reachable from other machines, `server.auth` must be declared.
     Raises WrongVariable for an invalid port.

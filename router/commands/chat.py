@@ -32,7 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Ask, and print the answer as it comes."""
+    """Ask the route, and print the answer as it streams."""
     generation = build(load(given.routes))
     return asyncio.run(_conversation(generation, given.route, given.text))
 

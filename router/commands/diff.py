@@ -40,7 +40,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Compare, and print the meaning of the changes."""
+    """Compare two configurations, and print the effects of the changes."""
     least, most = (0, 1) if given.live else (1, 2)
     if not least <= len(given.paths) <= most or given.paths.count(sides.STDIN) > 1:
         wanted = "with --live one path at most, what is after" if given.live else "one path or two, before and after; `-` once at most"

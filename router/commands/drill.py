@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def report(results: list[Drilled]) -> str:
-    """Return the results in words."""
+    """Return the results of the drills in words."""
     lines = [_line(one) for one in results]
     failed = sum(bool(one.faults) for one in results)
     lines.append(f"{len(results)} drill{'' if len(results) == 1 else 's'}, {failed or 'none'} failed.")

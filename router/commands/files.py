@@ -1,4 +1,4 @@
-"""Files that a command writes: never over others."""
+"""Writing of a command's new files: existing files are not overwritten."""
 
 import os
 from collections.abc import Iterable, Mapping

@@ -18,7 +18,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make the key and serve, in one process."""
+    """Make a key for this run, and serve the routes to its bearer in this process."""
     address.settle(given, EVERYWHERE)
     given.workers, given.reload = 1, None
     return serve.serve(given, Secret(new()))

@@ -49,7 +49,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _same(path: Path, text: str) -> bool:
-    """Return whether the file has this text already."""
+    """Return whether the file exists with exactly this text."""
     return path.is_file() and path.read_bytes() == text.encode()
 
 

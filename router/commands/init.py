@@ -49,7 +49,7 @@ class ProviderLine:
 
     @property
     def line(self) -> str:
-        """The target, as routes.yaml writes it."""
+        """Return the line of routes.yaml that declares the target."""
         params = f", params: {{reasoning_effort: {self.effort}}}" if self.effort else ""
         return f'{self.target}: {{model: {self.model}, {self.key}: "${{{self.variable}}}", optional: true{params}}}'
 

@@ -39,7 +39,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make a key and print it."""
+    """Make an API key and print it, with the lines that declare it."""
     key = new()
     table = {"hash": hashed(key)}
     words = [given.name, table["hash"]]

@@ -14,7 +14,7 @@ def is_file(action: argparse.Action) -> None:
 
 
 def is_folder(action: argparse.Action) -> None:
-    """Have a shell complete the names of folders for it."""
+    """Have a shell complete names of folders for this option or argument."""
     _complete(action, FOLDER)
 
 

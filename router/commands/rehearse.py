@@ -36,7 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AskedToday:
-    """The target that is asked today."""
+    """The target that a rehearsed target would replace, with its price."""
 
     route: str
     target: str
@@ -108,7 +108,7 @@ def _agreed() -> bool:
 
 
 async def _rehearsed(name: str, declared: TargetConfig, generation: Generation) -> Rehearsed:
-    """Run the course over connections of its own."""
+    """Run the rehearsal of a target over connections of its own."""
     connections, learned = Connections(), Learned()
     routes = [one.declared.timeout for one in generation.routes.values() if name in map(str, one.declared.names)]
     waits = routes or [generation.declaration.routes.defaults.timeout]

@@ -22,7 +22,7 @@ USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True,
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The data to show.
+    """The data of routes and targets that `router show` prints.
 
     skipped: target → reason
     lanes: target → its lane and the reason for it
@@ -65,12 +65,12 @@ def served(server: Running) -> Seen:
 
 
 def _tools(route: Compiled) -> list[str]:
-    """Return the route's tools by name; those of a server are unknown before it is asked, so it is named instead."""
+    """Return the route's tools by name; a tool server that was not asked yet is named itself."""
     return [*(spec.name for spec in route.toolbox.specs), *(f"mcp {server.label}" for server in route.declared.tool_servers)]
 
 
 def _lane(target: JsonObject) -> tuple[str, str]:
-    """Return the lane of a described target: the values of variables are not known here."""
+    """Return the lane of a described target, without the values of its variables, which are unknown here."""
     model = target.get("model")
     if not isinstance(model, str):
         return lane_of(TargetConfig(script="demo"))
@@ -81,7 +81,7 @@ def _lane(target: JsonObject) -> tuple[str, str]:
 
 
 def _facts(target: JsonObject) -> Sequence[str]:
-    """Return the features that a described target's model accepts, by the table: the values of variables are not known here."""
+    """Return the features that a described target's model accepts by the table of models, without values of variables."""
     model, base = target.get("model"), target.get("base_model")
     if not isinstance(model, str) or "$" in model or "/" not in model:
         return ()
@@ -97,7 +97,7 @@ def _facts(target: JsonObject) -> Sequence[str]:
 
 
 def record(name: str, seen: Seen) -> dict[str, Json]:
-    """Return all data of a route."""
+    """Return all data of a route for --json."""
     route = seen.description.routes[name]
     return {
         "route": name,
@@ -122,7 +122,7 @@ def _budgets(name: str, seen: Seen) -> Iterator[JsonObject]:
 
 
 def _steps(route: JsonObject, tools: Sequence[str], description: Description) -> Iterator[JsonObject]:
-    """Yield the steps that a question goes through, outermost first."""
+    """Yield the steps that a request goes through, outermost first."""
     if route.get("reasoning") == "hide":
         yield {"step": "reasoning", "options": "hide"}
     pipeline = description.pipelines.get(str(route.get("pipeline")), {})
@@ -136,7 +136,7 @@ FARES = ("state", "breaker", "retry_in", "refusing", "busy", "first_token_p50", 
 
 
 def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
-    """Yield each target, with its treatment of a question that came now."""
+    """Yield each target of a route, with whether and when it would be asked now."""
     before: list[tuple[str, str]] = []
     for place, (pool, said) in enumerate(zip(pools(route), conditions(route), strict=True), 1):
         asked: list[tuple[str, str]] = []
@@ -166,14 +166,14 @@ def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
 
 
 def _batches(target: JsonObject) -> Iterator[str]:
-    """Yield the number of inputs that a target is sent in one call for embeddings, in words; nothing for a script."""
+    """Yield in words the number of inputs per embeddings call to a target; nothing for a script."""
     model, most = target.get("model"), target.get("batch_size")
     if isinstance(model, str) and "$" not in model.partition("/")[0]:
         yield f"larger batches are split: at most {batch_of(model, most if isinstance(most, int) else None)} inputs in one call"
 
 
 def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
-    """Return the reason that a target would not be asked; empty if it would."""
+    """Return the reason that a target would be skipped; empty if it would be asked."""
     if name in seen.skipped:
         return seen.skipped[name]
     if fares.get("state") == "drain":
@@ -194,7 +194,7 @@ def _demo(target: JsonObject, before: Sequence[tuple[str, str]], route: JsonObje
 
 
 def _why(name: str, where: str, before: Sequence[tuple[str, str]], fares: JsonObject, route: JsonObject) -> str:
-    """Return the case in which a target would be asked. `where`: the words of its condition; `before`: earlier targets, with theirs."""
+    """Return in words when a target is asked. `where`: the words of its condition; `before`: the targets before it, with theirs."""
     probing = "; by one question at a time, for its breaker is half open" if fares.get("breaker") == "half_open" else ""
     only = f"where {where}: " if where else ""
     others = list(dict.fromkeys(one for one, _ in before if one != name))

@@ -67,7 +67,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
-    """Serve until the process is told to end. `guest`: the only caller's key that counts, whatever is declared; see first_look.py."""
+    """Serve until the process is told to end. `guest`: the only accepted caller's key, whatever is declared; see first_look.py."""
     _stand()
     # uvicorn ends on these and then raises the signal again: a stop is not a failure.
     signal.signal(signal.SIGTERM, _end)
@@ -193,7 +193,7 @@ def _question(generation: Generation, given: argparse.Namespace, guest: Secret) 
 
 
 def _stand() -> None:
-    """Take the numbers of closed standard streams.
+    """Reserve the file descriptors of closed standard streams with /dev/null.
 
     A socket with such a number would be written to, and libuv ends the process when it has to close one.
     """

@@ -62,7 +62,7 @@ FIRST = {
 
 
 def _page(record: JsonObject) -> Iterator[str]:
-    """Yield the lines of one route."""
+    """Yield the printed lines of one route."""
     aliases = ", ".join(str(one) for one in listing(record["aliases"]))
     yield f"{record['route']}" + (f"  (also {aliases})" if aliases else "") + f"   generation {record['generation']}"
     if record["kind"] == "chat":
@@ -111,7 +111,7 @@ def _step(step: JsonObject) -> str:
 
 
 def _use(target: JsonObject) -> str:
-    """Return the line that a target is asked, or not, and why."""
+    """Return the line for a target with the reason why it would be asked or skipped."""
     weight = f" (weight {worded(target['weight'])})" if target["weight"] is not None else ""
     return f"{target['target']}{weight}: {'' if target['asked'] else 'skipped: '}{target['why']}"
 

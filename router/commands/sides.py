@@ -14,7 +14,7 @@ STDIN = "-"
 
 
 def files(old: str, new: str) -> tuple[Description, Description, bool]:
-    """Return two configurations, and whether all their texts are the same. Raises ConfigError with the places of both.
+    """Return two configurations to compare, and whether all their texts are equal. Raises ConfigError with the places of both.
 
     A routes file without pipelines and tools beside it is read with those of the other side, and with its drills.yaml.
     """
@@ -27,7 +27,7 @@ def files(old: str, new: str) -> tuple[Description, Description, bool]:
 
 
 def file(path: str) -> Description:
-    """Return one configuration."""
+    """Return the configuration in one file or folder to compare."""
     return _described(_snapshot(path), path)
 
 
@@ -75,7 +75,7 @@ def _described(snapshot: Snapshot, side: str) -> Description:
 
 
 def _placed(complaints: tuple[Complaint, ...], side: str) -> ConfigError:
-    """Return the complaints of one side, with its folder before the file: both sides may have one of the same name."""
+    """Return the complaints of one side, with its folder before the file: both may have a file of the same name."""
     folder = Path(side) if Path(side).is_dir() else Path(side).parent
     return ConfigError(tuple(replace(one, place=_below(folder, one.place)) for one in complaints))
 

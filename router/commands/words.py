@@ -1,4 +1,4 @@
-"""Words that several commands share."""
+"""Phrases that several commands print."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ def counted(generation: Generation) -> str:
 
 
 def expired(server: Server) -> list[str]:
-    """Return a line for each key that has expired."""
+    """Return a line for each declared API key that has expired."""
     keys = server.auth.keys or {} if isinstance(server.auth, Auth) else {}
     now = datetime.now(UTC)
     return [
@@ -90,7 +90,7 @@ def unpriced(generation: Generation) -> dict[str, str]:
 
 
 def omissions(generation: Generation) -> dict[str, list[str]]:
-    """Return target → configured settings that its model will not be sent.
+    """Return target → its configured settings that its model will not be sent, because it does not accept them.
 
     For example: `claude-sonnet-5 takes no temperature; the title pipeline's is left out`.
     """
@@ -165,6 +165,6 @@ def stand_ins(generation: Generation) -> dict[str, str]:
 
 
 def _either(names: Iterable[str]) -> str:
-    """Return the names joined by commas and "or"."""
+    """Return the names joined as "a, b or c"."""
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last

@@ -1,4 +1,4 @@
-"""Several workers, each a process: started, told of signals, and replaced where one ends or falls silent."""
+"""Supervision of worker processes: they are started, get signals, and are replaced when one ends or hangs."""
 
 import os
 import signal
@@ -31,25 +31,25 @@ class Workers(Multiprocess):
         self._heard: WeakKeyDictionary[Process, float] = WeakKeyDictionary()
 
     def handle_signals(self) -> None:
-        """Handle those that came, and a SIGHUP that was blocked."""
+        """Handle the signals that came, and a SIGHUP that was blocked."""
         super().handle_signals()
         if signal.SIGHUP in signal.sigpending():
             signal.sigwait({signal.SIGHUP})
             self.handle_hup()
 
     def handle_hup(self) -> None:
-        """Have every worker read the files."""
+        """Have every worker reload the configuration files."""
         for process in self.processes:
             if process.pid is not None:
                 os.kill(process.pid, signal.SIGHUP)
 
     def handle_int(self) -> None:
-        """End, as was said."""
+        """End all workers at Ctrl-C, and note that an operator asked for it."""
         self.asked_to_end = True
         super().handle_int()
 
     def handle_term(self) -> None:
-        """End, as was said."""
+        """End all workers at SIGTERM, and note that an operator asked for it."""
         self.asked_to_end = True
         super().handle_term()
 
@@ -66,7 +66,7 @@ class Workers(Multiprocess):
         self._replace()
 
     def _replace(self) -> None:
-        """Replace those who are no more, and those who are silent. A healthy one is not waited for."""
+        """Replace workers that have ended or hang. A healthy one is not waited for."""
         now, workers = self._clock(), self.processes
         for index, process in enumerate(workers):
             if process.ping(timeout=0):  # to an earlier one, as a rule
@@ -80,7 +80,10 @@ class Workers(Multiprocess):
 
 
 def _ready(process: Process) -> bool:
-    """Return whether a worker says that it has started. Answers to earlier questions, of a busy machine, may be in the pipe before its newest."""
+    """Return whether a worker reports that it has started, by its newest answer.
+
+    Answers to earlier questions, of a busy machine, may be in the pipe before it.
+    """
     ready = process.is_ready(timeout=0.5)
     with suppress(OSError, EOFError):
         while not ready and process.parent_conn.poll(0):

@@ -41,7 +41,7 @@ def canonical(node: Node | None, shape: Shape, default: object = None) -> Json:
 
 
 def of_value(value: object, shape: Shape) -> Json:
-    """Return the canonical JSON of a value that stands in no file: a default."""
+    """Return the canonical JSON of a default value, which stands in no file."""
     if value is None:
         return None
     match shape:
@@ -113,7 +113,7 @@ def _starred(secret: str) -> str:
 
 
 def _meant(node: Node, options: Sequence[Shape]) -> Shape:
-    """Return the option that a node was meant for: the first it fits, else the last of its kind."""
+    """Return the schema option that a YAML node was meant for: the first that it fits, else the last of its kind."""
     near = [one for one in options if isinstance(node, kinds(one))]
     for option in near[:-1]:
         trial = Complaints({})
@@ -124,7 +124,7 @@ def _meant(node: Node, options: Sequence[Shape]) -> Shape:
 
 
 def _holds(shape: Shape, value: object) -> bool:
-    """Return True if a default may be of this shape."""
+    """Return whether a default value has this shape."""
     match shape:
         case Record(build=build):
             return type(value) is build

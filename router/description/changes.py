@@ -48,7 +48,7 @@ def leaves(before: Json, after: Json, path: str = "") -> Iterator[tuple[str, Jso
 
 
 def _becomes(path: str, was: Json, now: Json) -> str:
-    """Return the words for a value and its successor."""
+    """Return the words for an old value and the new one."""
     there, gone = BECOMES.get(path, ("", ""))
     if gone and (was is None or now is None):
         return there.format(worded(now)) if was is None else gone
@@ -141,7 +141,7 @@ def _granted(was: JsonObject, now: JsonObject) -> str:
 
 
 def _asked_anew(name: str, before: Description, after: Description) -> bool:
-    """Return True if the route now asks one of its old targets under a policy under which no route asked that target before.
+    """Return whether a route now asks one of its old targets under a policy that no route used for it before.
 
     State of a target is kept per policy: see Kept in router/generation.py.
     """

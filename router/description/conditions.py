@@ -1,4 +1,4 @@
-"""The condition of an entry of a route's targets, in words."""
+"""The `when` condition of a route's target, in words."""
 
 from collections.abc import Iterator
 

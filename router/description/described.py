@@ -25,7 +25,7 @@ from router.steps.prompt import templates_of
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The content of a configuration.
+    """A configuration as plain JSON without secrets: its routes, targets, pipelines, tools, server, network and drills.
 
     first: the route of a request that names no model
     routes: id → its keys, those of `defaults` put in; `targets` is a list of pools; `own` lists what the route says itself
@@ -57,12 +57,12 @@ class Description:
 
     @property
     def ids(self) -> dict[str, str]:
-        """Every id and alias → its route."""
+        """Return every route id and alias → its route."""
         aliases = {str(alias): name for name, route in self.routes.items() for alias in listing(route.get("aliases"))}
         return {**aliases, **{name: name for name in self.routes}}
 
     def asking(self, target: str) -> tuple[str, ...]:
-        """Return the routes that ask a target."""
+        """Return the routes that ask this target."""
         return tuple(name for name, route in self.routes.items() if target in names(pools(route)))
 
 
@@ -81,7 +81,7 @@ def conditions(route: JsonObject) -> tuple[tuple[str, ...], ...]:
 
 
 def entries(route: JsonObject) -> tuple[Pool, ...]:
-    """Return the pools with each target's condition in its name: two entries of one target stay apart."""
+    """Return the pools with each target's condition in its name, so that two entries of one target are distinct."""
     return tuple(
         tuple((f"{name} where {words}" if words else name, weight) for (name, weight), words in zip(pool, said, strict=True))
         for pool, said in zip(pools(route), conditions(route), strict=True)
@@ -150,7 +150,7 @@ def pipelines_of(declaration: Declaration) -> dict[str, JsonObject]:
 
 
 def understood(value: Json) -> Description:
-    """Return the description that `as_json` wrote. Raise Misfit where it is not one: another version of the router may have made it."""
+    """Return the description that `as_json` wrote. Raises Misfit if it is not one: another version may have made it."""
     said = table(value)
     parts = {name: said.get(name) for name in ("routes", "targets", "pipelines", "tools", "server", "drills")}
     complete = all(isinstance(part, Mapping) for part in parts.values()) and isinstance(said.get("first"), str)
@@ -220,7 +220,7 @@ def _entry(said: JsonObject, when: Json, *, weighted: bool) -> Json:
 
 
 def _said(node: Node, path: str = "") -> Iterator[str]:
-    """Yield the keys of a mapping, those of the mappings in it with a dot."""
+    """Yield the keys of a YAML mapping, nested ones joined with dots."""
     if isinstance(node, document.Table):
         for key, value in node.pairs:
             below = f"{path}.{key.text}" if path else key.text

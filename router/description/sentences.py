@@ -1,4 +1,4 @@
-"""Changes as sentences, and values of a description in words."""
+"""Changes of a configuration as sentences, and its values in words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Change:
 
     @property
     def said(self) -> str:
-        """The words without the name of the changed part."""
+        """Return the change in words, without the name of the changed part."""
         return f"{self.words}; {self.then}" if self.then else self.words
 
     def sentence(self, *others: str) -> str:

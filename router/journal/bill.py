@@ -22,7 +22,9 @@ NOBODY = "anonymous"
 
 @dataclass(slots=True)
 class Row:
-    """Sums of one name. Tokens: what the providers counted and what is estimated, together. Dollars: as far as prices are known.
+    """Usage and cost summed under one name. Dollars: as far as prices are known.
+
+    Tokens: what the providers counted and what is estimated, together.
 
     count: requests of a route or a caller, calls of a target
     cost_usd: for all of these tokens
@@ -41,7 +43,7 @@ class Row:
     saved_usd: float = 0.0
 
     def add(self, other: "Row") -> None:
-        """Add the sums of another."""
+        """Add the usage and cost of another row."""
         self.count += other.count
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
@@ -67,7 +69,7 @@ class Totals(TypedDict):
 
 
 class Bill:
-    """The totals of this process."""
+    """The cost totals of this process, by route, target and caller."""
 
     def __init__(self) -> None:
         self._since = time.time()
@@ -76,7 +78,7 @@ class Bill:
         self._callers: dict[str, Row] = {}
 
     def enter(self, entry: Entry) -> None:
-        """Enter a request that is over."""
+        """Add a finished request to the totals."""
         total = Row()
         for attempt in entry.attempts:
             if (row := _row(entry, attempt)) is not None:
@@ -88,12 +90,12 @@ class Bill:
             _add(self._callers, entry.caller or NOBODY, total)
 
     def totals(self) -> Totals:
-        """Return the totals."""
+        """Return the cost totals of this process."""
         return {"since": self._since, "routes": _plain(self._routes), "targets": _plain(self._targets), "callers": _plain(self._callers)}
 
 
 def summed(reports: Sequence[Totals]) -> Totals:
-    """The totals of all workers, in each table the dearest name first."""
+    """Return the cost totals of all workers together, in each table the most expensive name first."""
 
     def table(rows: Sequence[Rows]) -> Rows:
         sums: dict[str, Row] = {}

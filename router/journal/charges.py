@@ -34,7 +34,7 @@ class Charges:
 
     @property
     def cost(self) -> float | None:
-        """Return the cost of all of that. None where no price is known, or nothing was used."""
+        """Return the cost of the used and the estimated tokens. None where no price is known, or nothing was used."""
         if self.counted_cost is None or self.estimated_cost is None:
             return self.estimated_cost if self.counted_cost is None else self.counted_cost
         return math.fsum((self.counted_cost, self.estimated_cost))
@@ -63,7 +63,7 @@ def charges(attempts: Sequence[Attempt], prices: Mapping[str, Price]) -> Charges
 
 
 def added(one: Usage | None, other: Usage | None) -> Usage | None:
-    """Return two usages together; None where there is neither."""
+    """Return the sum of two usages; None if both are None."""
     if one is None or other is None:
         return other if one is None else one
     return one + other

@@ -79,7 +79,7 @@ class Seam:
 
 @dataclass(slots=True)
 class Entry:
-    """A request, as far as it has come."""
+    """The record of a request, filled in while it runs."""
 
     request_id: str
     generation: str
@@ -161,7 +161,7 @@ class Entry:
         *,
         stand_ins: Container[str] = (),
     ) -> None:
-        """The route it takes, and what is to be known of that."""
+        """Record the route that the request takes, with its granted tools, models, prices and stand-ins."""
         self.route, self.granted, self.models, self.prices, self.stand_ins = route, granted, models, prices, stand_ins
         self._summed, self._charges = (), NO_CHARGES  # at other prices
 
@@ -174,7 +174,7 @@ class Entry:
         return (*self.attempts, Attempt(self.target, "answering", 0.0, omitted=self.omitted, output=self.output))
 
     def see(self, event: Event) -> None:
-        """Note what matters of an event."""
+        """Record what an event means for the request: text length, tools, usage, attempts, and the end."""
         match event:
             case Text(text) | Thought(text):
                 if self.texts and isinstance(event, Text):
@@ -222,7 +222,7 @@ class Entry:
                 pass
 
     def hears(self, words: Sequence[Words]) -> None:
-        """Note the next words, which came together."""
+        """Record text pieces that arrived together: their length, and the pause before them."""
         if self._rest is not None:
             self.pauses.append(time.monotonic() - self._rest)
         self._rest = self._waited = None
@@ -248,7 +248,7 @@ class Entry:
             self._rest = None
 
     def _paused(self, seconds: float) -> None:
-        """Record the pause before the next piece."""
+        """Record the pause before the next piece of the answer."""
         self.pauses.append(seconds)
         self._waited = None
 
@@ -327,7 +327,7 @@ class Entry:
                 await asyncio.gather(*(meter.closed() for meter in meters))
 
     def close(self) -> None:
-        """The request is over."""
+        """Close the record of a finished request, and pass it to the observers."""
         self.tally()
         self.attempts = tuple(one.settled for one in self.attempts)
         self.tried = []
@@ -336,7 +336,7 @@ class Entry:
             observe(self)
 
     def explained(self) -> dict[str, object]:
-        """All of it, for the log and the admin pages."""
+        """Return the whole record, for the log and the admin pages."""
         sums = self.charges
         used = sums.used
         return {
@@ -385,7 +385,7 @@ class Entry:
         return [self._tried(attempt) for attempt in self.known]
 
     def _tried(self, attempt: Attempt) -> dict[str, object]:
-        """A try, as it is logged, with what it used and cost."""
+        """Return an attempt for the log, with its usage and cost."""
         made = tried(attempt)
         if (used := attempt.usage or attempt.estimate) is not None:
             made |= {name: count for name in COUNTS if (count := getattr(used, name)) or name in ALWAYS}
@@ -410,7 +410,7 @@ def _seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> Iterable
 
 
 def dollars(cost: float | None) -> float | None:
-    """A sum as it is logged."""
+    """Return a sum of dollars as it is logged."""
     return None if cost is None else round(cost, DIGITS)
 
 
@@ -426,7 +426,7 @@ class GuardedObserver:
         self._fails = False
 
     def __call__(self, entry: Entry) -> None:
-        """Show it the request."""
+        """Pass the request to the observer, and log the observer's first failure."""
         try:
             self._observer(entry)
         except Exception:  # noqa: BLE001 - whatever an observer does
@@ -439,7 +439,7 @@ class GuardedObserver:
 
 
 def tried(attempt: Attempt) -> dict[str, object]:
-    """A try, as it is logged: what it does not know is left out."""
+    """Return an attempt for the log, without the fields that are unknown."""
     made: dict[str, object] = {"target": attempt.target, "outcome": attempt.outcome, "seconds": attempt.seconds}
     if attempt.route:
         made["route"] = attempt.route
@@ -455,7 +455,7 @@ def tried(attempt: Attempt) -> dict[str, object]:
 
 
 def header(attempts: Sequence[Attempt]) -> bytes:
-    """The tries as a structured field (RFC 9651, a list): `"gpt";outcome=status_429;seconds=0.21;wait=2.0, "claude";outcome=ok`.
+    """Return the attempts as a structured field (RFC 9651): `"gpt";outcome=status_429;seconds=0.21;wait=2.0, "claude";outcome=ok`.
 
     `omitted="temperature top_p"` lists parameters of the question that the target was not sent; `output=json_object` says how the form of
     the answer was emulated.
@@ -470,5 +470,5 @@ def header(attempts: Sequence[Attempt]) -> bytes:
 
 
 def rounded(seconds: float | None) -> float | None:
-    """Round to a tenth of a millisecond."""
+    """Return a duration rounded to a tenth of a millisecond."""
     return None if seconds is None else round(seconds, 4)

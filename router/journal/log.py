@@ -30,7 +30,7 @@ class JsonLines(logging.Formatter):
     """A record as one line of JSON. Line breaks and escape sequences in values cannot forge another line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return a log record as a line of JSON."""
         made: dict[str, object] = {
             "time": f"{_second(int(record.created))}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
@@ -44,7 +44,7 @@ class JsonLines(logging.Formatter):
 
 
 def traced(error: BaseException) -> tuple[str, list[str]]:
-    """An exception's type and the places it passed, without what it says: a provider's words may be in that."""
+    """Return an exception's type and traceback without its message: a provider's words may be in that."""
     places: list[str] = []
     trace = error.__traceback__
     while trace is not None:
@@ -70,7 +70,7 @@ def to_stderr() -> None:
 
 
 def line(entry: Entry) -> None:
-    """Log a line for a request."""
+    """Log a finished request as one line."""
     if access.isEnabledFor(logging.INFO):
         record = logging.LogRecord(access.name, logging.INFO, "", 0, "request", (), None)  # no line says from where: it is not looked for
         record.fields = entry.explained()

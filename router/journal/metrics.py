@@ -74,7 +74,7 @@ class Metrics:
         self._admin_refusals[(reason,)].inc()
 
     def count(self, entry: Entry) -> None:
-        """Count a request that is over."""
+        """Count a finished request."""
         route = entry.route
         self._requests[route, entry.outcome].inc()
         self._seconds[(route,)].observe(entry.ended - entry.began)
@@ -119,7 +119,7 @@ class Metrics:
             self._refusals[turn.target, turn.refusal.reason].inc()
 
     def text(self, reports: Iterable[Report]) -> bytes:
-        """All of it, with how the workers stand."""
+        """Return all metrics as text, with gauges of the workers' present state."""
         states = tuple(reports)
         registry = prometheus.CollectorRegistry()
         counted = self._registry if self._folder is None else MultiProcessCollector(None, str(self._folder))
@@ -129,7 +129,7 @@ class Metrics:
 
 
 class Children(dict[tuple[str, ...], M]):
-    """The children of a metric, by the values of its labels.
+    """A metric's time series by the values of its labels.
 
     The library looks a child up with a lock and a copy of its labels; here that happens once for each. A metric without labels is its own
     child, under ().
@@ -145,7 +145,7 @@ class Children(dict[tuple[str, ...], M]):
 
 
 class _Counted(Collector):
-    """The counters and histograms. `shared`: whether a Redis is declared."""
+    """The counters and histograms of requests. `shared`: whether a Redis is declared."""
 
     def __init__(self, counted: prometheus.CollectorRegistry | MultiProcessCollector, *, shared: bool) -> None:
         self._counted = counted
@@ -160,7 +160,7 @@ class _Counted(Collector):
 
 
 class _Standing(Collector):
-    """The gauges: the state of the workers now."""
+    """The gauges of the workers' present state."""
 
     def __init__(self, reports: Sequence[Report]) -> None:
         self._reports = reports

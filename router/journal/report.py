@@ -13,7 +13,7 @@ from router.reload import Live, Reload
 
 
 class RefusalReport(TypedDict):
-    """A target that refuses every question.
+    """The report of a target that refuses every request.
 
     `since`: when it was asked the first of them; `as_of`: an answer to a question that was asked then or later ends this. Both in seconds
     since 1970.
@@ -25,7 +25,7 @@ class RefusalReport(TypedDict):
 
 
 class TargetReport(TypedDict):
-    """A target.
+    """The report of a target's health and load.
 
     `retry_in`: seconds until its breaker lets somebody try it; `first_token_p50`: seconds; `answered`: when the newest question was asked
     that it answered, in seconds since 1970. None where not known; `refusing`: None where it does not refuse.
@@ -45,14 +45,14 @@ class TargetReport(TypedDict):
 
 
 class RedisReport(TypedDict):
-    """The Redis that is shared. `departures`: how often it went away."""
+    """The report of the shared Redis. `departures`: how often it went away."""
 
     here: bool
     departures: int
 
 
 class Report(TypedDict):
-    """A process.
+    """The report of a process: its state in plain JSON.
 
     `generations`: those it holds, the one that serves included; `open`: answers it is giving; `stalls`: how often its event loop stood
     still; `swaps` and `failures`: edits that went live and that could not; `tool_servers`: each by its label, and whether it is there.
@@ -80,7 +80,7 @@ TURN = 500
 
 
 async def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, stalls: int) -> Report:
-    """Return the report of this process. `running`: answers it is giving."""
+    """Return the report of this process. `running`: the answers in progress."""
     redis = live.generation.kept.redis
     return {
         "pid": os.getpid(),
@@ -159,7 +159,7 @@ def _refused(refusals: TargetRefusals) -> RefusingState:
 
 
 def refused(states: Sequence[TargetReport]) -> RefusingState:
-    """Return the refusal of a target over all workers: its newest refusal, unless any of them had an answer to a question that was asked later."""
+    """Return a target's newest refusal over all workers, unless a worker had an answer to a later request."""
     answered = max((one["answered"] for one in states if one["answered"] is not None), default=None)
     stands = [one["refusing"] for one in states if one["refusing"] is not None and one["refusing"]["as_of"] > (answered or 0)]
     if not stands:
@@ -169,7 +169,7 @@ def refused(states: Sequence[TargetReport]) -> RefusingState:
 
 
 def merged(reports: list[Report]) -> list[TargetReport]:
-    """The targets of all workers: how busy they are together, and the breaker that stands worst."""
+    """Return the target reports of all workers merged: the loads added, and the worst state of its breakers."""
     found: dict[str, TargetReport] = {}
     for one in (target for each in reports for target in each["targets"]):
         known = found.setdefault(one["name"], one)

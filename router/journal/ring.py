@@ -1,4 +1,4 @@
-"""The requests that run, and those that were over last, for an operator to look at, and one by one for whoever asked it."""
+"""The running and the latest requests, shown to an operator, and one by one to the caller that sent it."""
 
 from collections import deque
 
@@ -8,7 +8,10 @@ MAX_ENTRIES = 1000
 
 
 class Ring:
-    """The last requests. Clients may choose ids: requests of one id stand beside each other, and none takes another's place."""
+    """The latest requests of this process, in bounded memory.
+
+    Clients may choose ids: requests of one id stand beside each other, and none takes another's place.
+    """
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
@@ -20,7 +23,7 @@ class Ring:
         self._live[id(entry)] = entry
 
     def keep(self, entry: Entry) -> None:
-        """Keep a request that is over."""
+        """Keep a finished request."""
         self._live.pop(id(entry), None)
         self._entries.append(entry)
         # What it points to would keep a configuration that is long gone, its tools and all they made.
@@ -28,7 +31,7 @@ class Ring:
         entry.granted, entry.observers = (), ()
 
     def find(self, request_id: str, owner: str | None = None, *, running: bool = False) -> list[dict[str, object]]:
-        """Return what is known of the requests of an id, oldest first: one, as a rule.
+        """Return the records of the requests with this id, oldest first: one, as a rule.
 
         `owner`: of this caller and user alone; `running`: also of those that are not over.
         """

@@ -43,7 +43,7 @@ TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304,
 
 
 class Traces:
-    """Shows each request to a collector, as the live configuration says: an edit may change that."""
+    """The exporter of each request to an OpenTelemetry collector, as the live configuration declares it."""
 
     def __init__(self, live: Live, opened: Callable[[Otel], "Exports"] | None = None) -> None:
         self._live = live
@@ -58,7 +58,7 @@ class Traces:
         return self._opening is not None and not self._opening.done()
 
     def observe(self, entry: Entry) -> None:
-        """Show a request that is over. The first ones after an edit are not shown: the packages take a while to load."""
+        """Export a finished request. The first ones after an edit are left out: the packages take a while to load."""
         declared = self._live.generation.server.otel
         if declared != self._declared and not self.opening:
             self._declared = declared
@@ -74,7 +74,7 @@ class Traces:
             self._exports = await asyncio.to_thread(self._open, declared)
 
     async def close(self) -> None:
-        """Send what is left, as far as that goes quickly."""
+        """Send the spans and metrics that still wait, within a short time."""
         if self._opening is not None:
             await asyncio.wait([self._opening])
         await self._change(None)
@@ -82,7 +82,7 @@ class Traces:
 
 @dataclass(slots=True)
 class Exports:
-    """The way out. `tracer` and `meter` are OpenTelemetry's; `parent` reads a traceparent header; `end` closes both."""
+    """An exporter of traces and metrics by OpenTelemetry. `parent` reads a traceparent header; `end` closes both."""
 
     tracer: Any
     parent: Callable[[str], Any]
@@ -96,11 +96,11 @@ class Exports:
     end: Callable[[], None]
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the spans and metrics that still wait, and close."""
         self.end()
 
     def show(self, entry: Entry) -> None:
-        """The spans and the measures of one request."""
+        """Export one request as spans and measurements."""
         request = self.tracer.start_span(
             f"{entry.operation} {entry.route}".strip(),
             context=self.parent(entry.traceparent) if entry.traceparent else None,
@@ -180,7 +180,7 @@ class Exports:
 
 
 def _usage(usage: Usage | None) -> dict[str, Any]:
-    """Tokens, as the conventions name them: those of the caches are among the input, reasoning among the output."""
+    """Return token counts under OpenTelemetry's names: cache tokens are part of the input, reasoning of the output."""
     if usage is None:
         return {}
     return {
@@ -197,7 +197,7 @@ def _known(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _ns(entry: Entry, moment: float) -> int:
-    """A moment by the monotonic clock as nanoseconds since 1970."""
+    """Return a moment of the monotonic clock as nanoseconds since 1970."""
     return int((entry.at + moment - entry.began) * 1e9)
 
 
@@ -212,7 +212,7 @@ def _whose(entry: Entry, target: str) -> dict[str, Any]:
 
 
 def exports(declared: Otel) -> Exports:
-    """Return what exports to a collector, by OTLP over HTTP. Takes half a second: not on the loop."""
+    """Return an exporter to a collector, by OTLP over HTTP. Takes half a second: not on the event loop."""
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
@@ -227,7 +227,7 @@ def exports(declared: Otel) -> Exports:
 
 
 def _session(declared: Otel) -> Any:
-    """A client that goes the declared way, and takes nothing from the environment."""
+    """Return an HTTP client that uses the declared proxy and CA, and takes nothing from the environment."""
     import requests  # noqa: PLC0415
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
 
@@ -235,7 +235,7 @@ def _session(declared: Otel) -> Any:
     context = tls_context(egress.ca)
 
     class Trusting(HTTPAdapter):
-        """Connections of the context above, to the collector and to a proxy."""
+        """An HTTP adapter whose connections, to the collector and to a proxy, use the declared TLS context."""
 
         def init_poolmanager(self, *sizes: Any, **more: Any) -> None:
             super().init_poolmanager(*sizes, **more, ssl_context=context)
@@ -253,7 +253,7 @@ def _session(declared: Otel) -> Any:
 
 
 def through(declared: Otel, processor: Any, reader: Any) -> Exports:
-    """Through a processor of spans and a reader of measures."""
+    """Return an exporter through this span processor and this metric reader."""
     from opentelemetry import trace  # noqa: PLC0415
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415

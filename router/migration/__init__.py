@@ -62,7 +62,7 @@ def _head(config: Path) -> list[str]:
 
 
 def _carried(page: Page) -> Mapping[str, int]:
-    """Return kind (route, target, alias) → number that was carried over."""
+    """Return kind (route, target, alias) → the number of them that were carried over."""
     targets = [section for section in page.targets.values() if not section.dropped]
     routes = [section for section in page.routes.values() if section.keys and not section.dropped]
     counts = {"route": len(routes), "target": len(targets)}
@@ -71,7 +71,7 @@ def _carried(page: Page) -> Mapping[str, int]:
 
 
 def _names(source: SourceConfig) -> set[str]:
-    """Return every variable that the original names."""
+    """Return every environment variable that the LiteLLM config names."""
     found: set[str] = set(source.section("environment_variables"))
     todo = list(source.sections.values())
     seen: set[int] = set()

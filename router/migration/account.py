@@ -1,4 +1,4 @@
-"""An account of each value of the original: by construction none is dropped in silence.
+"""The outcome of each value of a LiteLLM config: by construction none is dropped in silence.
 
 Every value is entered when it is read. Code that carries a value over, or mentions it in a comment, records that here. A value still
 open when the page is done is mentioned there. So code that forgets a value, or carries it over only in some cases, leaves a comment
@@ -24,25 +24,25 @@ class Account:
     """Identity of a value → its outcome and the value. Each is entered once, see `apart`. Kept, lest another value gets its identity."""
 
     def enter(self, path: str, said: Located) -> None:
-        """Enter a value that has to be settled; an empty one is settled at once."""
+        """Register a value whose outcome is to be recorded; an empty one needs none."""
         self._entered[path] = said
         if said.value is None or said.value in ("", ()) or said.value == {}:
             self.agree(said)
 
     def carry(self, *said: Located | None) -> None:
-        """Settle values that are carried over."""
+        """Record that values are carried over."""
         for one in said:
             if one is not None:
                 self._outcomes[id(one)] = "carried", one
 
     def tell(self, *said: Located | None) -> None:
-        """Settle values that a comment mentions; values that are carried over elsewhere stay so."""
+        """Record that a comment mentions values; those carried over elsewhere stay so."""
         for one in said:
             if one is not None and self._outcomes.get(id(one), ("", one))[0] != "carried":
                 self._outcomes[id(one)] = "told", one
 
     def agree(self, *said: Located | None) -> None:
-        """Settle values that need no comment."""
+        """Record that values need no comment, because they hold here anyway."""
         for one in said:
             if one is not None:
                 self._outcomes.setdefault(id(one), ("alike", one))

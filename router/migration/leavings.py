@@ -1,4 +1,4 @@
-"""Settings of the original that belong to no route, key by key, each with its place in routes.yaml."""
+"""LiteLLM's settings that belong to no route, key by key, each with its place in routes.yaml."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
 
 
 def leavings(page: Page, settings: Settings, models: Models, variables: Variables) -> None:
-    """Mention these settings, and all values that are still open."""
+    """Comment on LiteLLM's settings that belong to no route, and on all values without an outcome."""
     source = settings.source
     account = source.account
     _callbacks(settings.library, page.rest, account)
@@ -59,7 +59,7 @@ def _callbacks(library: Mapping[str, Located], made: Section, account: Account) 
 
 
 def _cache(page: Page, settings: Settings, variables: Variables) -> None:
-    """Settle the cache's settings: the routes have it already, if it is of a kind that the router has."""
+    """Record the outcome of LiteLLM's cache settings: the routes have a cache already, if its kind exists here."""
     params, account = settings.cache, settings.source.account
     said = settings.library.get("cache")
     on = settings.source.truth(said)

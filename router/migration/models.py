@@ -181,7 +181,7 @@ def _deployment(entry: Located, source: SourceConfig, known: Mapping[str, Mappin
 
 
 def _enter(source: SourceConfig, path: str, entry: Located, params: Mapping[str, Located], info: Mapping[str, Located]) -> None:
-    """Enter the values of an entry of the model_list; unknown keys beside its three stay open."""
+    """Register the values of an entry of the model_list; unknown keys beside its three keep no outcome."""
     for key, one in entry.table.items():
         inner = {"litellm_params": params, "model_info": info}.get(key)
         for name, value in (inner or {}).items():

@@ -15,14 +15,14 @@ WIDTH = 120
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A comment. `lost`: true if it is about something without an equal here."""
+    """A comment in the generated routes.yaml. `lost`: true if it is about something without an equivalent here."""
 
     text: str
     lost: bool = False
 
     @property
     def line(self) -> str:
-        """The comment on one line: text from the original cannot end it."""
+        """Return the comment on one line: text from the LiteLLM config cannot end it."""
         return "# " + (LOST if self.lost else "") + " ".join(re.sub(r"[^\x20-\x7e\xa0-\ud7ff\uf900-\ufffd]+", " ", self.text).split())
 
 
@@ -38,11 +38,11 @@ class Section:
     """True if its keys cannot be served: they are written as comments too."""
 
     def note(self, text: str) -> None:
-        """Add a remark about something that is there."""
+        """Add a comment about a setting that was carried over."""
         self.remarks.append(Remark(text))
 
     def lose(self, text: str) -> None:
-        """Add a remark about something that is lost."""
+        """Add a comment about a setting that was not carried over."""
         self.remarks.append(Remark(text, lost=True))
 
     def lines(self, name: str, indent: str) -> Iterator[str]:
@@ -64,7 +64,7 @@ class Section:
 
 @dataclass(slots=True)
 class Page:
-    """The file to be written."""
+    """The routes.yaml to be written."""
 
     head: list[str]
     targets: dict[str, Section] = field(default_factory=dict[str, Section])
@@ -89,7 +89,7 @@ class Page:
         return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
     def lost(self) -> tuple[tuple[int, str], ...]:
-        """Return the losses: the line of each remark, and its words."""
+        """Return line number → comment, of every setting that was not carried over."""
         mark = f"# {LOST}"
         lines = enumerate(map(str.strip, self.text().split("\n")), 1)
         return tuple((number, line.removeprefix(mark)) for number, line in lines if line.startswith(mark))
@@ -109,7 +109,7 @@ UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def scalar(value: str | float | None, *, bare: bool = True) -> str:
-    """Return a scalar in a form that every reader takes for the same."""
+    """Return a scalar as YAML that every parser reads as the same value."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -123,7 +123,7 @@ def scalar(value: str | float | None, *, bare: bool = True) -> str:
 
 
 def flowing(value: Value, *, bare: bool = False) -> str:
-    """Return a value on one line."""
+    """Return a value as YAML on one line."""
     match value:
         case str() | bool() | int() | float() | None:
             return scalar(value, bare=bare)

@@ -1,4 +1,4 @@
-"""Routes made of the original's groups and fallbacks.
+"""Routes made from the model groups and fallbacks of a LiteLLM config.
 
 A route asks its own group first: the deployments of one order after the other. Then come the groups it falls back to, depth first as
 LiteLLM goes through them, and last those for conversations that are too long.
@@ -32,7 +32,7 @@ Share = tuple[str, float | None]
 
 @dataclass(slots=True)
 class Plan:
-    """The way from the original's models to a page."""
+    """The conversion of LiteLLM's model groups and fallbacks to the routes of a routes.yaml."""
 
     models: Models
     settings: Settings
@@ -51,7 +51,7 @@ class Plan:
         self.chains = {kind: self.settings.chains(kind) for kind in FALLBACKS}
 
     def draw(self) -> None:
-        """Fill the page."""
+        """Fill the routes.yaml with targets, defaults and routes."""
         aliases = self._aliases()
         self._invite()
         groups = self.models.groups
@@ -84,7 +84,7 @@ class Plan:
         return made
 
     def _invite(self) -> None:
-        """Make the groups that are only named elsewhere and served by a pattern: a look-up makes them."""
+        """Create the model groups that are only named elsewhere and match a wildcard."""
         named = [self.settings.first]
         for chains in self.chains.values():
             named += [one for name, others in chains.items() for one in (name, *(str(other.value) for other in others))]
@@ -109,7 +109,7 @@ class Plan:
         return [one for one in group.deployments if not self._target(one).dropped]
 
     def _route(self, name: str, group: Group, aliases: Sequence[str]) -> None:
-        """Write one route. `name`: the name that clients and fallbacks use."""
+        """Write one route of routes.yaml. `name`: the name that clients and fallbacks use."""
         made = self.page.routes[slug(name)] = Section()
         if slug(name) != name:
             made.lose(f"the name {name}: clients ask for {slug(name)}")
@@ -149,7 +149,7 @@ class Plan:
         return [pool for order in sorted(orders) for pool in self._shares(orders[order])]
 
     def _shares(self, members: Sequence[Deployment]) -> list[list[Share]]:
-        """Return a pool as the original shares it. If some members have weights, those without are asked only after them."""
+        """Return a pool with LiteLLM's shares. If some members have weights, those without are asked only after them."""
         called = [self.called[id(one)] for one in members]
         if self.settings.strategy != "simple-shuffle":
             return [[(name, None) for name in called]]
@@ -193,7 +193,7 @@ class Plan:
         return chains[known]
 
     def _meant(self, name: str) -> Group | None:
-        """Return the group of a name, or the one deployment of an id."""
+        """Return the model group of a name, or the single deployment of an id."""
         if (group := self.models.groups.get(name)) is not None:
             return group
         one = self.models.deployment(name)
@@ -222,7 +222,7 @@ class Plan:
         return more
 
     def _widen(self, group: Group, own: int) -> None:
-        """Declare the unknown windows of targets to which the original sends too long conversations."""
+        """Declare the unknown context windows of targets that LiteLLM uses for too long conversations."""
         for one in group.deployments:
             if self._reads(one) == 0:
                 target = self._target(one)
@@ -245,7 +245,7 @@ class Plan:
             self.settings.source.account.tell(self.settings.said(kind))
 
     def _unfollowed(self) -> None:
-        """Remark on fallbacks of groups that no route has, and settle the other settings of fallbacks."""
+        """Comment on fallbacks of groups that no route has, and settle the other settings of fallbacks."""
         account = self.settings.source.account
         for kind, chains in self.chains.items():
             for name in chains:
@@ -258,7 +258,7 @@ class Plan:
             self.settings.carry("max_fallbacks")
 
     def _unserved(self) -> None:
-        """Remark on patterns, and on models that no client can ask here."""
+        """Comment on wildcards, and on models that no client can ask here."""
         made, account = self.page.unrouted, self.settings.source.account
         for one in (
             *(one for group in self.models.wildcards.values() for one in group.deployments),

@@ -1,4 +1,4 @@
-"""Policy of the original as ours, for all routes and for each: timeouts, retries, circuit breakers, cache, limits."""
+"""LiteLLM's policy as route settings: timeouts, retries, circuit breakers, cache, limits."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ SHORTEST = 0.001
 
 @dataclass(frozen=True, slots=True)
 class OriginalTries:
-    """Calls that the original makes, the first included, and the values that set the number."""
+    """The number of calls that LiteLLM makes, the first included, and the config values that set it."""
 
     count: int
     said: tuple[Located, ...]
@@ -35,7 +35,7 @@ class OriginalTries:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The original's policy as ours."""
+    """The conversion of LiteLLM's policy to route settings."""
 
     settings: Settings
 
@@ -108,7 +108,7 @@ class Policy:
         return timeout
 
     def _silence(self, params: Mapping[str, Located]) -> tuple[float | None, Located | None]:
-        """Return the seconds that the original waits for a word in a stream, and the value that sets them; None if none does."""
+        """Return the seconds that LiteLLM waits for the next chunk of a stream, and the value that sets them; None if none does."""
         router, number = self.settings.router, self.settings.source.number
         request = self.settings.library.get("request_timeout")
         order = (
@@ -123,7 +123,7 @@ class Policy:
         return next(found, (None, None))
 
     def _tries(self, params: Mapping[str, Located], group: str) -> "OriginalTries":
-        """Return the number of calls that the original makes to a group's deployments."""
+        """Return the number of calls that LiteLLM makes to a group's deployments."""
         router, number = self.settings.router, self.settings.source.number
         policies = router.get("model_group_retry_policy")
         policy = (policies.table.get(group) if policies else None) or router.get("retry_policy")
@@ -197,6 +197,6 @@ class Policy:
         return next((name for name in ("weight", "rpm", "tpm") if any(number(one.params.get(name), name) for one in members)), "")
 
     def _sum(self, members: Sequence[Deployment], name: str) -> int:
-        """Return the sum over all members; 0 if a member has no value, for then there is no bound."""
+        """Return the sum of a limit over all deployments; 0 (no bound) if one has no value."""
         stated = [self.settings.source.number(one.params.get(name), name) or 0 for one in members]
         return int(sum(stated)) if stated and all(stated) else 0

@@ -1,4 +1,4 @@
-"""Settings of the original about targets, retries and timeouts."""
+"""LiteLLM's settings about targets, retries and timeouts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Chains = Mapping[str, tuple[Located, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The original's settings: router_settings over litellm_settings, of which the former hold, and general_settings as `general`."""
+    """LiteLLM's settings: router_settings, which take precedence over litellm_settings; general_settings as `general`."""
 
     source: SourceConfig
     router: Mapping[str, Located]
@@ -24,7 +24,7 @@ class Settings:
     general: Mapping[str, Located]
 
     def said(self, name: str) -> Located | None:
-        """Return the value that holds; None if neither section has it, or it is empty."""
+        """Return the effective value of a setting; None if neither section has it, or it is empty."""
         for section in (self.router, self.library):
             said = section.get(name)
             if said is not None and said.value not in (None, (), {}):
@@ -36,18 +36,18 @@ class Settings:
         return self.source.number(self.said(name), name)
 
     def carry(self, *names: str) -> None:
-        """Settle the values that hold for these names as carried over."""
+        """Record the effective values of these settings as carried over."""
         self.source.account.carry(*(self.said(name) for name in names))
 
     @property
     def strategy(self) -> str:
-        """The strategy by which the original chooses among the deployments of a group."""
+        """Return the strategy by which LiteLLM chooses among the deployments of a group."""
         said = self.said("routing_strategy")
         return str(said.value) if said else "simple-shuffle"
 
     @property
     def holds_limits(self) -> bool:
-        """True if rpm and tpm are limits in the original, and not only weights."""
+        """Return whether LiteLLM enforces rpm and tpm as limits, and does not only use them as weights."""
         checks = self.said("optional_pre_call_checks")
         named = {str(one.value) for one in checks.items} if checks else set[str]()
         before = self.source.truth(self.said("enable_pre_call_checks")) or "enforce_model_rate_limits" in named
@@ -55,12 +55,12 @@ class Settings:
 
     @property
     def first(self) -> str:
-        """The model of a request that names none; empty if the original has none."""
+        """Return the model for requests that name none; empty if LiteLLM has none."""
         said = self.general.get("completion_model")
         return str(said.value) if said is not None and isinstance(said.value, str) else ""
 
     def chains(self, name: str) -> Chains:
-        """Return the fallbacks of one kind."""
+        """Return the fallback chains of one kind of fallback."""
         made: dict[str, tuple[Located, ...]] = {}
         default = self.source.texts(self.said("default_fallbacks"), "default_fallbacks") if name == "fallbacks" else ()
         if default:
@@ -82,13 +82,13 @@ class Settings:
 
     @property
     def cache(self) -> Mapping[str, Located]:
-        """The cache's parameters."""
+        """Return the parameters of LiteLLM's cache."""
         said = self.library.get("cache_params")
         return said.table if said else {}
 
     @property
     def keeps_answers(self) -> bool:
-        """True if the original caches answers for all callers, in a way that the router has too."""
+        """Return whether LiteLLM caches answers for all callers, in a way that the router has too."""
         kind, mode, calls = (self.cache.get(name) for name in ("type", "mode", "supported_call_types"))
         if not self.source.truth(self.library.get("cache")) or (kind and kind.value not in STORES):
             return False

@@ -1,4 +1,4 @@
-"""A target made of a deployment of the original."""
+"""A target made from a deployment of a LiteLLM config."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "cl
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """The maker of targets: first each target, and once its routes are drawn, the remarks on the rest of its deployment."""
+    """The conversion of deployments to targets; once the routes exist, it comments on values that were not carried over."""
 
     source: SourceConfig
     variables: Variables
@@ -75,7 +75,7 @@ class Workshop:
         return made
 
     def leave(self, one: Deployment, made: Section) -> None:
-        """Add a remark for each value that neither the target nor a route of it has taken up."""
+        """Add a comment for each value that neither the target nor one of its routes has carried over."""
         losses(made, one.params, verdicts.PARAMS, self.source.account)
         account = self.source.account
         account.agree(*(said for key, said in one.info.items() if key in TOLD_ONLY or key.startswith("supports_")))
@@ -211,7 +211,7 @@ class Workshop:
         self.source.account.carry(said)
 
     def _field(self, name: str, said: Located) -> Value:
-        """Return one field of a body, its secrets as references. Raises Misfit if a variable cannot have the name."""
+        """Return one field of `extra_body`, its secrets as references. Raises Misfit if a variable cannot have the name."""
         if isinstance(said.value, tuple):
             return [self._field(name, one) for one in said.items]
         if isinstance(said.value, Mapping):
@@ -299,7 +299,7 @@ class Workshop:
 
 
 def _plain(said: Located) -> object:
-    """Return a value as plain data."""
+    """Return a value of the config as plain lists and dictionaries."""
     if isinstance(said.value, tuple):
         return [_plain(one) for one in said.items]
     return {key: _plain(one) for key, one in said.table.items()} if isinstance(said.value, Mapping) else said.value
@@ -314,7 +314,7 @@ def _bare(parts: SplitResult) -> str:
 
 
 def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str], account: Account, prefix: str = "") -> None:
-    """Add a remark for each open value; values with the same reason share one. `known`: key → the reason."""
+    """Add a comment for each value without an outcome; values with the same reason share one. `known`: key → the reason."""
     reasons: dict[str, list[str]] = {}
     for key, one in said.items():
         if account.settled(one) or one.value in (None, "", (), {}):
@@ -329,7 +329,7 @@ def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str],
 
 
 def _reason(key: str, said: Located, known: Mapping[str, str]) -> str:
-    """Return the reason that a value was not taken up."""
+    """Return the reason that a value was not carried over."""
     if said.value is False and key in verdicts.SWITCHED_OFF:
         return verdicts.SWITCHED_OFF[key]
     why = known.get(key, verdicts.OTHERWISE)

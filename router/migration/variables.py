@@ -1,4 +1,4 @@
-"""Variables for values that the original has in the environment, or writes out although they are secret.
+"""Environment variables of a LiteLLM config, and variables for its literal secrets.
 
 No written-out key gets past here: each becomes `${NAME}`, and the operator gets the name of the variable to set.
 """
@@ -72,5 +72,5 @@ class Variables:
 
 
 def written(text: str) -> str:
-    """Return a text as routes.yaml holds it: a dollar sign there begins a reference."""
+    """Return a text escaped for routes.yaml, where a dollar sign begins a reference."""
     return text.replace("$", "$$")

@@ -1,4 +1,4 @@
-"""Verdicts on LiteLLM's keys that are not carried over: the reason, or the alternative.
+"""Reasons why keys of LiteLLM are not carried over, or their alternatives.
 
 Key → a sentence. A key that is in no table has no equal here either. `AS_HERE` are keys whose behaviour is fixed here.
 """

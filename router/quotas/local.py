@@ -29,7 +29,7 @@ class CountBounds:
 
 @dataclass(slots=True)
 class _Window:
-    """Times of the requests that still count, oldest first."""
+    """A sliding window of request times: those that still count, oldest first."""
 
     seconds: float
     times: deque[float] = field(default_factory=deque[float])
@@ -58,7 +58,7 @@ class _Counter:
 
 
 class Local:
-    """A store in this process."""
+    """A store of counts in the memory of this process."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, bounds: CountBounds = CountBounds()) -> None:
         self._clock = clock
@@ -103,7 +103,7 @@ class Local:
         return Spent((Window(seconds, turns, counter.now, counter.before),))
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
-        """Add an amount that was spent now."""
+        """Add tokens or dollars that were spent now."""
         now = self._clock()
         counter = self._counters.get(key)
         if counter is None:
@@ -165,7 +165,7 @@ class Local:
             kept.pop(key, None)
 
     def _used(self, key: str) -> None:
-        """Mark a bounded key as used last."""
+        """Mark a count whose number is bounded as the one used last."""
         if (kept := self._kept(key)) is not None:
             kept.move_to_end(key)
 

@@ -43,7 +43,7 @@ class Admission:
         self.settle(None, None)
 
     def leave(self) -> None:
-        """Free the concurrent place: the answer is over."""
+        """Free the concurrent place of a finished answer."""
         if self.entered:
             self.entered = False
             self.quota.store.leave(f"{self.key}:concurrent")
@@ -78,11 +78,11 @@ class Quota:
         self._of = f"{name}\n{declared.spelled}\n"
 
     def times(self, factor: int) -> "Quota":
-        """Return the same limit with `factor` times as much of everything, counted apart."""
+        """Return the same limit multiplied by `factor`, counted separately."""
         return self if factor == 1 else Quota(self.name, self.declared.times(factor), self.store)
 
     def per_caller(self) -> "Quota":
-        """Return the same limit for requests that name no end user: they count with their caller."""
+        """Return this limit for requests without an end user, which count under their caller."""
         return Quota(self.name, replace(self.declared, per="key"), self.store)
 
     async def admit(self, subject: str) -> Admission:

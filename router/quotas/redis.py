@@ -174,7 +174,7 @@ class RedisCounts:
             self._reporting = None
 
     async def _report_taken(self) -> None:
-        """Report requests. A token never counts twice: a report without an answer is repeated."""
+        """Send locally admitted requests to Redis; a token makes repeated reports count once."""
         now = asyncio.get_running_loop().time()
         batch = list(islice(self._owed.values(), BATCH))
         with suppress(Away):
@@ -210,7 +210,7 @@ class RedisCounts:
         return spent
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
-        """Add an amount that was spent now."""
+        """Add tokens or dollars that were spent now."""
         self._send(self._spend(key, amount, seconds))
 
     async def _spend(self, key: str, amount: float, seconds: float) -> None:

@@ -16,7 +16,7 @@ USER = "user:"
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The result of taking one request.
+    """The outcome of taking one request from a rate limit.
     left: how many more there are now
     reset: seconds until there is another one
     token: identifies the request when it is given back, where the store needs that
@@ -48,7 +48,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The amounts spent, wherever they were counted."""
+    """The amounts spent, in the windows of this process and of Redis."""
 
     windows: tuple[Window, ...] = ()
 
@@ -67,7 +67,7 @@ class Spent:
 
 
 class CountStore(Protocol):
-    """Counts by key. A key holds no text of a user."""
+    """The interface of a store of counts by key. A key holds no text of a user."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """Take one of `most` requests in any `seconds` seconds (a moving window)."""
@@ -82,7 +82,7 @@ class CountStore(Protocol):
         ...
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
-        """Add an amount that was spent now."""
+        """Add tokens or dollars that were spent now."""
         ...
 
     async def enter(self, key: str, most: int) -> bool:

@@ -1,4 +1,4 @@
-"""A rehearsal: about a dozen small questions to one target, to learn what its model takes before it answers users.
+"""A rehearsal: about a dozen small questions to one target, to learn what its model accepts before it answers users.
 
 questions.py   the questions, and what a right answer is
 heard.py       one answer, collected

@@ -43,7 +43,7 @@ Opener = Callable[[TargetConfig], Target]
 
 @dataclass(frozen=True, slots=True)
 class QuestionOutcome:
-    """A question and its outcome.
+    """A rehearsal's question with its outcome.
 
     state: works; wrong (answered, but not as asked); refused; failed (the provider, or the connection); skipped (not asked)
     outcome: `ok`, the category of the error, or the reason that it was skipped
@@ -62,7 +62,7 @@ class QuestionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """The result of a rehearsal.
+    """The result of a rehearsal: outcomes, findings and facts.
 
     facts: what the target's `facts` should hold, declared ones included; empty if nothing is to be written
     calls: to the provider
@@ -85,7 +85,7 @@ class Rehearsed:
 
 @dataclass(slots=True)
 class Course:
-    """A rehearsal of one target.
+    """A rehearsal of one target: asks the questions and collects findings.
 
     open: opens the target; each must have the same `Learned`
     patience: seconds to the first token for which the routes that ask the target wait
@@ -192,7 +192,7 @@ class Course:
         return heard
 
     def _composed(self, question: Question, target: Target) -> Ask:
-        """Return the question as it is asked now: with its limit, and with the results of earlier answers."""
+        """Return a question as it is sent: with its token limit, and with results of earlier answers."""
         ask = question.ask
         if question is questions.ROUNDS and self._called is not None:
             ask = second_round(*self._called)
@@ -231,14 +231,14 @@ class Course:
         return True
 
     async def _insists(self, target: Target, ask: Ask) -> bool:
-        """Ask the same question with the reasoning beside each call, and return whether it is answered."""
+        """Ask the same question with reasoning beside each call, and return whether it is answered."""
         if target.lane != OPENAI_LANE or target.facts.returns or not self._may_repeat(target):
             return False
         facts = replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
         return (await self._heard(self.open(replace(self.declared, facts=facts)), ask)).error is None
 
     def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
-        """Return the fault of an answer. An answer that was cut short shows only that."""
+        """Return the fault that an answer shows, if any; an answer that was cut short shows only that."""
         most = ask.params.max_tokens or 0
         if heard.reason == "length" and question.ask.params.max_tokens is None:
             written = heard.usage.output_tokens if heard.usage else most
@@ -250,7 +250,7 @@ class Course:
         return question.judge(heard)
 
     def _find(self, question: Question, verdict: Verdict) -> None:
-        """Keep a finding and its facts."""
+        """Record a finding and its facts."""
         facts = dict(verdict.facts)
         if "refuses" in facts:
             facts["refuses"] = [*cast("list[Json]", self._facts.get("refuses", [])), *cast("list[Json]", facts["refuses"])]
@@ -270,7 +270,7 @@ class Course:
         self._findings.append(Finding(questions.PLAIN.name, sentence, where, line))
 
     def _slow(self) -> None:
-        """Add a finding if an answer began later than the routes wait for it."""
+        """Add a finding if the first token came later than the routes' timeout allows."""
         slowest = max(self._times, default=0.0)
         if slowest > self.patience:
             enough = written_duration(float(math.ceil(1.5 * slowest)))

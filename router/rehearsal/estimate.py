@@ -26,7 +26,7 @@ OVERHEAD = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The maximum that a rehearsal takes.
+    """The maximum number of calls and cost of a rehearsal.
 
     calls: to the provider
     read, written: tokens
@@ -46,7 +46,7 @@ def room(facts: Facts) -> int:
 
 
 def estimate(facts: Facts, own: Params) -> Estimate:
-    """Return the maximum cost of the questions for a model of these facts. `own`: the target's parameters."""
+    """Return the maximum cost of a rehearsal of a model with these facts. `own`: the target's parameters."""
     each = [(_read(one.ask), _written(one.ask, facts, own)) for one in QUESTIONS]
     spare = MAX_CALLS - len(QUESTIONS)
     read = sum(asked for asked, _ in each) + spare * max(asked for asked, _ in each)

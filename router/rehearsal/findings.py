@@ -30,7 +30,7 @@ class Finding:
 
 
 def declarable(facts: Facts) -> dict[str, Json]:
-    """Return the facts that differ from those of a model which takes everything, in the words of a target's `facts`."""
+    """Return the facts that differ from a model that accepts everything, as keys of a target's `facts`."""
     refused = {*facts.refuses, *facts.refuses_thinking, *(("top_p",) if facts.one_of_sampling else ())}
     return {
         "refuses": [one for one in HINTS if one in refused],
@@ -47,7 +47,7 @@ def declarable(facts: Facts) -> dict[str, Json]:
 
 
 def changed(before: Facts, after: Facts) -> dict[str, Json]:
-    """Return the declarable facts that have changed."""
+    """Return the facts that the rehearsal changed and that a target can declare."""
     old = declarable(before)
     return {name: value for name, value in declarable(after).items() if value != old[name]}
 

@@ -34,7 +34,7 @@ ACCOUNT = frozenset(
 
 @dataclass(slots=True)
 class Heard:
-    """The answer to one question.
+    """The collected answer to one rehearsal question.
 
     outcome: `ok`, or the category of the error
     error: the error, if there was one
@@ -57,7 +57,7 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """The text of the answer, without its thoughts."""
+        """Return the text of the answer, without its reasoning."""
         return "".join(self.said)
 
     @property
@@ -72,7 +72,7 @@ class Heard:
         return Message("assistant", (*([self.text] if self.text else []), *self.states, *calls))
 
     def take(self, event: Event) -> None:
-        """Collect one event."""
+        """Add one event of the answer."""
         match event:
             case Start(omitted=omitted):
                 self.omitted = omitted

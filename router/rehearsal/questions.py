@@ -120,7 +120,7 @@ def _sees(heard: Heard) -> Verdict | None:
 
 
 def goes_on(heard: Heard) -> Verdict | None:
-    """Find out whether an answer that was begun is continued from its last words."""
+    """Find out whether the model continues an answer from its last words when it is sent the beginning."""
     splice = Splice(SAID)
     try:
         rest = splice.feed(heard.text) + splice.end()

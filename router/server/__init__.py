@@ -70,7 +70,7 @@ def create() -> Edge:
 
 
 def warn_undeclared(generation: Generation) -> None:
-    """Log that nothing says who may ask, where that is so: what keeps strangers out then does not see every proxy."""
+    """Log a warning if `server.auth` is undeclared: what keeps strangers out then does not see every proxy."""
     if generation.server.auth is None:
         messages.warning(
             "server.auth is not declared",

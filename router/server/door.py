@@ -1,4 +1,4 @@
-"""The door: a connection, bounded in bytes and in time.
+"""The client's connection to the server, bounded in bytes and in time.
 
 uvicorn's own protocol bounds neither the headers, nor how long a request may take to come, nor how long a client may take to read.
 This one does, where nothing else could: it counts what comes until something comes of it, and one timer for each connection looks at
@@ -34,7 +34,7 @@ SENTENCES = {
 
 
 class _Unhurried:
-    """A transport as an answer uses it; its `close` is ours."""
+    """A transport for an answer, whose `close` lets the client read what was sent first."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write = transport.write
@@ -43,11 +43,11 @@ class _Unhurried:
 
 
 class _Refused(Exception):
-    """A request that is not passed on. httptools hears of it as of any other mistake of the client's."""
+    """A request that is refused before the application sees it; httptools treats it as a client's mistake."""
 
 
 class Door(HttpToolsProtocol):
-    """A connection of a client.
+    """A client's HTTP connection, bounded in bytes and in time.
 
     FIRST: seconds until the headers are whole, from the connection's beginning or the first byte of a later request
     BODY: seconds until the body is whole, from there; longer than router/intake/body.py waits, which has an answer for it
@@ -112,7 +112,7 @@ class Door(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """A read."""
+        """Read bytes that the client has sent."""
         turns, size = self._turns, len(data)
         if self._lingers:
             self._after += size
@@ -139,14 +139,14 @@ class Door(HttpToolsProtocol):
         self._wait()
 
     def resume_writing(self) -> None:
-        """Go on writing."""
+        """Go on writing: the client has read enough."""
         super().resume_writing()
         self._sent_by = math.inf
 
     # What the parser finds in it.
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
+        """Begin a request at its first byte."""
         super().on_message_begin()
         self._turn("head")
 
@@ -155,7 +155,7 @@ class Door(HttpToolsProtocol):
         super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
-        """The headers are whole: the request is passed on."""
+        """Pass the request on once its headers are complete."""
         if (
             self._loose > self.MAX_HEAD_BYTES and self._head > self.MAX_HEAD_BYTES
         ):  # else it came with what is not the head, or is not that long
@@ -175,12 +175,12 @@ class Door(HttpToolsProtocol):
         self._turn("body")
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Pass on a piece of the request's body."""
         super().on_body(body)
         self._loose = 0
 
     def on_message_complete(self) -> None:
-        """The request is whole."""
+        """Note that the request is complete, body included."""
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
@@ -209,7 +209,7 @@ class Door(HttpToolsProtocol):
         self._wait()
 
     def _wait(self) -> None:
-        """Look again when the first of what is waited for is late."""
+        """Set the timer to the earliest deadline of the connection."""
         until = min(self._read_by, self._sent_by, self.loop.time() + self.SENT)
         if self._timer is None or self._timer.when() > until:
             if self._timer is not None:
@@ -243,14 +243,14 @@ class Door(HttpToolsProtocol):
     # The end.
 
     def _end(self) -> None:
-        """Close the connection, as an answer wants it: at once, or, where it is over before its request's body has come, in a while."""
+        """Close the connection after an answer: at once, or, if the request's body is still arriving, after a while."""
         if self._at == "body" and self._said:
             self._linger()
         else:
             self.transport.close()
 
     def _linger(self) -> None:
-        """Send no more, and read on for a while.
+        """End the sending side, and read on for a while before the connection is closed.
 
         A connection that is closed while its client is sending is reset: what was sent last, the reason among it, would be lost (RFC
         9112, 9.6).
@@ -272,7 +272,7 @@ class Door(HttpToolsProtocol):
         return self._answering is None or self._answering.response_complete
 
     def _refuse(self, status: int) -> None:
-        """Say why, where that can be understood, and close."""
+        """Send an error where the client can understand it, and close the connection."""
         self._status = status
         if (self._at == "idle" and self._loose == 0) or (self._at == "body" and self._said):
             self.transport.close()  # nothing was asked, or it has been answered
@@ -280,7 +280,7 @@ class Door(HttpToolsProtocol):
             self.send_400_response(SENTENCES[status][1])
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
-        """Refuse what is not HTTP; uvicorn calls it. In the middle of an answer it would be taken for a part of that."""
+        """Refuse input that is not HTTP; uvicorn calls this. During an answer the connection is aborted instead."""
         if self.transport.is_closing():
             return
         answering = self._answering

@@ -37,7 +37,7 @@ log = logging.getLogger("router.server")
 
 
 class Edge:
-    """The application: for uvicorn, or to be mounted in another one, whose lifespan then enters `started`."""
+    """The ASGI application: served by uvicorn, or mounted in another one, whose lifespan then enters `started`."""
 
     def __init__(self, admin: Operations, gate: Gate) -> None:
         self.live = admin.live
@@ -63,7 +63,7 @@ class Edge:
         return self._pages.routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection's scope."""
+        """Serve one ASGI scope: a request, or the lifespan."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":

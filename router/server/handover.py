@@ -1,4 +1,4 @@
-"""Handing a question over: a router that is about to end has the proxy before it ask another one.
+"""Handover at shutdown: a router that is about to end has its proxy send an unanswered request to another router.
 
 A proxy may not send a POST twice: the model may have been asked. Only the router knows that none was, so it says so, in nginx's own
 word, X-Accel-Redirect. It is said only to a proxy that knows the place it names (see deploy/nginx.conf) and told so.
@@ -13,7 +13,7 @@ ANOTHER = (b"x-accel-redirect", b"@another")
 
 
 def handing_over(scope: Scope, send: Send) -> Send:
-    """A `send` for a router that takes nothing new: a refusal bears the word to ask another, if the proxy knows it."""
+    """Return a `send` for a draining router: a refusal asks a proxy that supports it to try another router."""
     if KNOWS not in scope["headers"]:
         return send
 

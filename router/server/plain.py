@@ -15,14 +15,14 @@ Header = tuple[bytes, bytes]
 
 
 class HeadReader(Protocol):
-    """A receiver of the parser's reports: a connection, with what it has read of the request's head."""
+    """The interface of a connection that receives the HTTP parser's callbacks and holds the request's headers."""
 
     url: bytes
     headers: list[Header]
 
 
 class PlainParser:
-    """A request parser that never leaves HTTP/1.1.
+    """An HTTP/1.1 request parser that ignores Upgrade offers.
 
     Where a head makes an offer, it is read a second time without the offer: `reader` is given that head alone, and passes over a head for
     which `should_upgrade` is true.
@@ -38,7 +38,7 @@ class PlainParser:
         return parser
 
     def feed_data(self, data: bytes) -> None:
-        """Read on. HttpParserError where it is not HTTP."""
+        """Parse more bytes. HttpParserError if they are not HTTP."""
         while True:
             try:
                 self._parser.feed_data(data)
@@ -51,13 +51,13 @@ class PlainParser:
                 return
 
     def _head(self) -> bytes:
-        """The head that has just been read, without its offer."""
+        """Return the request line and headers that were just read, without the Upgrade offer."""
         start = b"%b %b HTTP/%b" % (self._parser.get_method(), self._reader.url, self._parser.get_http_version().encode())
         lines = [name + b": " + value for name, value in without_offer(self._reader.headers)]
         return b"\r\n".join([start, *lines, b"", b""])
 
     def should_upgrade(self) -> bool:
-        """Return whether the head makes an offer."""
+        """Return whether the request's headers offer an upgrade."""
         return self._parser.should_upgrade()
 
     def should_keep_alive(self) -> bool:
@@ -65,7 +65,7 @@ class PlainParser:
         return self._parser.should_keep_alive()
 
     def get_method(self) -> bytes:
-        """The request's method."""
+        """Return the request's method."""
         return self._parser.get_method()
 
     def get_http_version(self) -> str:
@@ -74,7 +74,10 @@ class PlainParser:
 
 
 def without_offer(headers: Sequence[Header]) -> list[Header]:
-    """The headers but for those that offer another protocol. `Connection` keeps its other words. Names are in lower case."""
+    """Return the headers without those that offer another protocol.
+
+    `Connection` keeps its other words. Names are in lower case.
+    """
     kept: list[Header] = []
     for name, value in headers:
         if name == b"connection":

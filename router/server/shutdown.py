@@ -31,7 +31,7 @@ class Shutdown:
         self._draining: asyncio.Task[None] | None = None
 
     def install(self) -> None:
-        """Take the signals over. Not where this is not the main thread, or nobody handles SIGTERM: a program of its own runs it then."""
+        """Install the signal handlers, except off the main thread or where no server handles SIGTERM."""
         if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGTERM)):
             return
         self._loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ GRACE_S = 1.5
 
 
 class BreakerHint:
-    """The hint about one target."""
+    """A hint to other replicas that the breaker of one target is open."""
 
     def __init__(self, hints: "Hints", name: str) -> None:
         self._hints = hints
@@ -40,13 +40,13 @@ class BreakerHint:
         return "PTTL", self._key
 
     def receive(self, answer: object) -> None:
-        """Take in the answer of Redis to that command."""
+        """Take in Redis's answer to the command that published the hint."""
         left = answer if isinstance(answer, int) and answer > 0 else 0
         self._until = asyncio.get_running_loop().time() + left / 1000
 
 
 class Hints:
-    """The hints about all targets that this process asks."""
+    """The hints between replicas about all targets that this process asks."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -55,7 +55,7 @@ class Hints:
         self._sending: set[asyncio.Task[None]] = set()
 
     def of(self, name: str) -> BreakerHint:
-        """Return the hint about one target. Replicas give the same target the same name."""
+        """Return the hint about one target. Replicas use the same name for the same target."""
         return self._hints.setdefault(name, BreakerHint(self, name))
 
     def keep(self, names: set[str]) -> None:
@@ -63,12 +63,12 @@ class Hints:
         self._hints = {name: hint for name, hint in self._hints.items() if name in names}
 
     def start(self) -> None:
-        """Read the hints from now on, in the background."""
+        """Start to read the hints of other replicas, in the background."""
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop reading the hints of other replicas."""
         for task in (*self._sending, *([self._looking] if self._looking else [])):
             task.cancel()
             await asyncio.wait([task])

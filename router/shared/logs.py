@@ -93,11 +93,11 @@ class LogEnd:
 
 
 class EventSource(Protocol):
-    """The source of a log: the events to be written."""
+    """The interface of the answer that a log is written from."""
 
     @property
     def head(self) -> bytes:
-        """The data known before the first event."""
+        """Return the data that is known before the first event."""
         ...
 
     @property
@@ -107,7 +107,7 @@ class EventSource(Protocol):
 
     @property
     def findable(self) -> bool:
-        """True if the log may be read from its start."""
+        """Return whether the log is complete, so that new readers may read it from its start."""
         ...
 
     @property
@@ -120,7 +120,7 @@ class EventSource(Protocol):
         ...
 
     def hold(self, seconds: float) -> None:
-        """Keep going for so many seconds: another replica reads the log."""
+        """Keep the answer running for so many seconds, because another replica reads its log."""
         ...
 
     def stop(self) -> None:
@@ -175,7 +175,7 @@ class WrittenLog:
         self._logs.wake(self)
 
     def doubt(self) -> None:
-        """Report that Redis may have lost the log."""
+        """Note that Redis may have lost the log."""
         self._doubt = True
         self.news()
 
@@ -326,7 +326,7 @@ class Logs:
 
     @property
     def closed(self) -> bool:
-        """True if its Redis is closed."""
+        """Return whether the Redis of the logs is closed."""
         return self._redis.closed
 
     # Writing.
@@ -356,13 +356,13 @@ class Logs:
         self._offered.pop(number, None)
 
     def _begin(self, written: WrittenLog) -> None:
-        """Write a log from now on, before those written till now: its reader waits, or goes without."""
+        """Start writing a log, before those that wait already: its reader waits, or goes without."""
         self._written[written.id] = written
         self._dirty = {written: None, **self._dirty}
         self._news.set()
 
     def wake(self, written: WrittenLog) -> None:
-        """Note that this log has more to write."""
+        """Note that a log has more events to write."""
         if not written.done:
             self._dirty[written] = None
             self._news.set()
@@ -392,7 +392,7 @@ class Logs:
             await asyncio.sleep(0 if self._behind else WRITE_INTERVAL_S)
 
     async def _round(self) -> None:
-        """Give a sign of life, and write all events that wait."""
+        """Publish that this replica is alive, and write all events that wait."""
         now = asyncio.get_running_loop().time()
         if self._departures != self._redis.departures:
             departures = self._redis.departures
@@ -440,7 +440,7 @@ class Logs:
     # Finding and reading.
 
     async def find(self, name: str) -> Found | None:
-        """Return the log last begun under this name, by any replica. Raises Away if unknown, Deleted if it was deleted."""
+        """Return the newest log under this name, of any replica; None if there is none. Raises Away if Redis is away, or Deleted."""
         self._start()
         number = await self._redis.ask("GET", key(name, "now"))
         if not isinstance(number, bytes):
@@ -499,14 +499,14 @@ class Logs:
         await self._redis.ask_all(self._message(found.replica, f"stop {found.id}"))
 
     async def delete(self, name: str, found: Found | None, keep: float) -> None:
-        """Delete what is found under this name for so many seconds, and drop its log. Raises Away if that is not certain."""
+        """Delete the log under this name, and keep it deleted for so many seconds. Raises Away if that is not certain."""
         commands: list[Command] = [("SET", key(name, "now"), DELETED, "PX", milliseconds(keep))]
         if found is not None:
             commands.append(("PEXPIRE", key(name, found.id), milliseconds(GONE)))
         await self._redis.ask_all(commands)
 
     async def _turn(self) -> None:
-        """Restart the running read, with other streams."""
+        """Restart the running read of Redis with the streams that are read now."""
         await self._tell(self._message(self.id, ""))
 
     async def _tell(self, messages: Sequence[Command]) -> None:
@@ -538,7 +538,7 @@ class Logs:
                 self._lose(follower)
 
     async def _look(self) -> None:
-        """Check that the replicas are alive whose logs are read here, and tell them that they are read."""
+        """Check that the replicas whose logs are read here are alive, and publish to them that their logs are read."""
         now = asyncio.get_running_loop().time()
         if not self._followers or now < self._look_at:
             return
@@ -586,7 +586,7 @@ class Logs:
                 self._lose(one)
 
     def _obey(self, message: str, reader: str) -> None:
-        """Carry out the message of another replica."""
+        """Carry out a message of another replica: its reader continues, or wants a log to stop."""
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
             self._begin(offered)

@@ -67,7 +67,7 @@ Command = tuple[Argument, ...]
 
 
 class Away(Exception):
-    """Redis cannot be asked just now: go on without it."""
+    """Redis cannot be asked at present: the caller continues without it."""
 
 
 class Unsent(Away):
@@ -131,12 +131,12 @@ class Redis(SharedConnection):
 
     @property
     def here(self) -> bool:
-        """True if Redis can be asked."""
+        """Return whether Redis can be asked."""
         return self._state == "here"
 
     @property
     def away_for(self) -> float:
-        """Seconds since Redis went away; 0 while it is here."""
+        """Return the seconds since Redis went away; 0 while it can be asked."""
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
 
     async def looked_for(self) -> None:
@@ -326,7 +326,7 @@ class Redis(SharedConnection):
         self._look = loop.call_later(self._timing.tick, self._looked, loop.time())
 
     def _looked(self, last: float) -> None:
-        """Count the silence, and leave Redis if it lasted for too long."""
+        """Add up the time without an answer, and count Redis as away once it is too long."""
         self._look = None
         if not self._under_way:
             return
@@ -388,7 +388,7 @@ class Redis(SharedConnection):
             self._probe = asyncio.create_task(self._return(paused=True))
 
     def _let_go(self) -> None:
-        """Release all callers that wait for an answer."""
+        """Fail all commands that wait for an answer."""
         if self._look is not None:
             self._look.cancel()
             self._look = None
@@ -400,7 +400,7 @@ class Redis(SharedConnection):
             self._tell()
 
     async def _return(self, *, paused: bool) -> None:
-        """Try a write until one succeeds: then Redis is back."""
+        """Try a write until one succeeds: Redis counts as back then."""
         while True:
             if paused:
                 await self._lines.disconnect(inuse_connections=False)

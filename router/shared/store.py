@@ -28,7 +28,7 @@ class RedisStore:
             await self._redis.ask("SET", key(name, self._room), value, "PX", milliseconds(ttl))
 
     async def claim(self, name: str, ttl: float) -> bool:
-        """Return true for one caller of all replicas in `ttl` seconds, and false for the others; true while Redis is away."""
+        """Claim a name among all replicas: return true for one caller in `ttl` seconds, false for others; true while Redis is away."""
         with suppress(Away):
             return await self._redis.ask("SET", key(name, self._room), b"claimed", "NX", "PX", milliseconds(ttl)) is not None
         return True

@@ -1,4 +1,4 @@
-"""The language of pipelines: one row per word, its options in its function's signature.
+"""The steps of pipelines: one row per step, its options in its function's signature.
 
 A positional-only parameter is the word's value itself (`- prompt: chat.j2`), others are its options
 (`- history: {keep: 40}`), keyword-only ones are supplied by the generation.

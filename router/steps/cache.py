@@ -175,7 +175,7 @@ class Keeper:
 
 
 def _shared_by(ask: Ask, declared: Cache) -> str:
-    """Return who shares the answer: an end user, a caller with all its users, or all clients of the route (empty)."""
+    """Return the owner of a cached answer: an end user, a caller with all its users, or all clients of the route (empty)."""
     match declared.scope:
         case "user":
             return ask.owner

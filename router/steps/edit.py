@@ -92,7 +92,7 @@ class Trim:
         self._opened = False
 
     def feed(self, text: str) -> str:
-        """Return the part of the text that may go out now."""
+        """Return the part of the text that may be sent now."""
         text, self._held = self._held + text, ""
         if self._ends is None:
             kept = len(text.rstrip())  # blanks before the cut go, in whatever piece they came
@@ -109,7 +109,7 @@ class Trim:
         return self._cut(text)
 
     def end(self) -> str:
-        """Return the held text without its end."""
+        """Return the held text at the end of the answer, without its trailing part."""
         text, self._held = self._held, ""
         if self._ends is None or not text:
             return self._cut(text)

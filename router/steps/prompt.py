@@ -31,7 +31,7 @@ MAX_CHARS = 1024 * 1024
 
 
 class Missing(jinja2.StrictUndefined):
-    """A field that the request lacks: the client's mistake, so the error names the field."""
+    """A template field that the request lacks: the client's mistake, so the error names the field."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
 
 
 def templates_of(name: str, templates: Mapping[str, str]) -> frozenset[str]:
-    """Return the template and all templates it includes. Missing ones and computed names are left out."""
+    """Return the template and all templates it includes, without missing ones and computed names."""
     found: set[str] = set()
     todo = [name]
     while todo:
@@ -137,7 +137,7 @@ HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]:
-    """Return where a template, or one that it includes, puts in a value that differs in each request, and what that value is.
+    """Return the places where a template, or one it includes, inserts a value that differs in each request, each with that value.
 
     The prompt begins every question: with such a value in it, no question finds anything in a provider's prompt cache.
     """
@@ -155,7 +155,7 @@ def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]
 
 
 def _varying(node: nodes.Node) -> tuple[str, str] | None:
-    """Return the word of a template whose value differs in each request, and what it is; None where the node has no such word."""
+    """Return a template node's word whose value differs in each request, and what it is; None if there is no such word."""
     match node:
         case nodes.Filter(name="random"):
             return "random", "a random choice (`random`)"

@@ -21,7 +21,7 @@ from router.events import Answer, Beside, Event, Events, EventStream, Finish, St
 
 
 def recall(*, memory: Memory) -> Step:
-    """Keep what a client does not send back of rounds that it has a part in, and put it back."""
+    """Store the reasoning state and tool calls that a client does not send back, and restore them in its next request."""
 
     def step(answer: Answer) -> Answer:
         async def watched(ask: Ask, beside: Beside) -> Events:
@@ -90,7 +90,7 @@ def _with(message: Message, kept: ModelCall) -> Message:
 
 @dataclass(slots=True)
 class Rounds:
-    """The model calls of one answer, as far as it has come."""
+    """The model calls of one answer so far, with their reasoning state, tool calls and results."""
 
     trail: Trail
     """The conversation before it."""
@@ -101,7 +101,7 @@ class Rounds:
     """The model calls before the last one, whose tools the route ran."""
 
     def see(self, event: Event) -> None:
-        """Record the parts of an event that matter here."""
+        """Record an event's reasoning state, tool call or tool result."""
         match event:
             case Start():
                 if self._results:

@@ -1,4 +1,4 @@
-"""The session of a question: the outermost step of every route.
+"""The session of a request: the outermost step of every route.
 
 A session is a digest of the caller, the end user and the chat's id. If the front end sends no id, the messages up to the first user
 message stand for it, as the client sent them: they are the same in each question of the chat, whatever the pipeline makes of them.

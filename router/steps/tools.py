@@ -138,21 +138,21 @@ class Turn:
     _rounds: deque[str] = field(default_factory=lambda: deque[str](maxlen=CIRCLE))
 
     def begin(self) -> None:
-        """Begin another model call."""
+        """Reset the state for another model call."""
         self._used = self._last.usage if self._last else None
         self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
 
     def words(self, words: Sequence[Words]) -> Sequence[Words]:
-        """Record words, and return them."""
+        """Record text pieces of the model call, and return them unchanged."""
         for word in words:
             if word.__class__ is Text:
                 self._said.append(word.text)
         return words
 
     async def spoken(self, events: Events) -> Events:
-        """Record the events of a model call and yield those that go on."""
+        """Record the events of a model call, and yield those for the client."""
         async with aclosing(events):
             async for event in events:
                 if (seen := self.see(event)) is not None:
@@ -163,7 +163,7 @@ class Turn:
                     self.late = []
 
     def see(self, event: Event) -> Event | None:
-        """Record an event and return it as it goes on; None for reasoning state and for the Finish of one model call, which may not be the last."""
+        """Record an event and return it for the client; None for reasoning state and for a Finish, which may not be the last."""
         match event:
             case Text(text):
                 self._said.append(text)
@@ -198,7 +198,7 @@ class Turn:
 
     @property
     def states(self) -> Sequence[ReasoningState]:
-        """The reasoning state of this model call."""
+        """Return the reasoning state of this model call."""
         return self._states
 
     def asked(self, calls: Sequence[Sequence[Attempt]]) -> None:
@@ -207,12 +207,12 @@ class Turn:
 
     @property
     def leaves(self) -> bool:
-        """True if a call is left for the caller to run."""
+        """Return whether a call is left for the client to run."""
         return any(call.name in self.theirs for call in self.calls)
 
     @property
     def own(self) -> list[ToolCall]:
-        """The calls of tools that the route runs."""
+        """Return the calls of tools that the route runs."""
         return [call for call in self.calls if call.name not in self.theirs]
 
     def circles(self) -> bool:
@@ -229,7 +229,7 @@ class Turn:
         return Finish(reason, self.usage, self.attempts)
 
     def messages(self) -> tuple[Message, Message]:
-        """Return the messages of this model call and of its results, for the next model call."""
+        """Return the messages of this model call with its results, to send with the next model call."""
         spoken: list[Part] = [text] if (text := "".join(self._said)) else []
         spoken += self._states
         spoken += [Call(call.call_id, call.name, call.arguments) for call in self.calls]
@@ -269,7 +269,7 @@ class _Outputs:
         self._some.set()
 
     def end(self, task: asyncio.Task[ToolResult]) -> None:
-        """Take the end of a call."""
+        """Record a tool's final output."""
         self._ended.append(task)
         self._some.set()
 

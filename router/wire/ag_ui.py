@@ -45,7 +45,7 @@ FRAME, END = "data: ", "\n\n"
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as frames."""
+    """Return an encoder of events as AG-UI frames."""
     return _Run(heading).encode
 
 
@@ -132,7 +132,7 @@ class _Run:
         self._delta = f'{FRAME}{{"type":"{kind}_MESSAGE_CONTENT","messageId":{encode_basestring(message)},"delta":'
 
     def _closed(self) -> str:
-        """Return the end of the open message, if any."""
+        """Return the frames that end the open message, if any."""
         if not self._open:
             return ""
         kind, self._open = self._open, ""
@@ -140,7 +140,7 @@ class _Run:
         return ended if kind == "TEXT" else ended + _frame({"type": "REASONING_END", "messageId": self._id})
 
     def _called(self, call: ToolCall) -> str:
-        """Return all frames of a call."""
+        """Return all frames of a tool call: its start, arguments and end."""
         self._message = self._message or self._new_id()
         self._calls[call.call_id] = None
         named: JsonObject = {"toolCallId": call.call_id, "toolCallName": call.name, "parentMessageId": self._message}

@@ -51,7 +51,7 @@ TYPES = {401: "authentication_error", 403: "forbidden", 429: "rate_limit_exceede
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as frames."""
+    """Return an encoder of events as frames of the AI Gateway."""
     return _Parts(heading).encode
 
 
@@ -118,11 +118,11 @@ class _Parts:
 
     @property
     def _id(self) -> str:
-        """The id of the open part."""
+        """Return the id of the open part."""
         return f"{self._open[0]}{self._count}"
 
     def _closed(self) -> str:
-        """Return the end of the open part, if any."""
+        """Return the frames that end the open part, if any."""
         if not self._open:
             return ""
         ended = _frame({"type": f"{self._open}-end", "id": self._id})
@@ -130,7 +130,7 @@ class _Parts:
         return ended
 
     def _ran(self, result: ToolResult) -> str:
-        """Return the frames of a call that was run here."""
+        """Return the frames of a tool call that the route has run."""
         call = self._calls.pop(result.call_id, None)
         if call is None or self._version == "2":
             return ""

@@ -64,7 +64,7 @@ TYPES = {
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as frames."""
+    """Return an encoder of events as frames of Anthropic's Messages API."""
     return _MessageFrames(heading).encode
 
 
@@ -149,7 +149,7 @@ class _MessageFrames:
         return before + _frame("content_block_start", {"type": "content_block_start", "index": self._index, "content_block": block})
 
     def _closed(self) -> str:
-        """Return the end of the open block, if any."""
+        """Return the frames that end the open block, if any."""
         if not self._open:
             return ""
         signed = self._delta("signature_delta", "signature", "") if self._open == "thinking" else ""
@@ -208,7 +208,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a message."""
+    """Return the answer as a message of Anthropic's Messages API."""
     end = answer.end
     done = {result.call_id for result in answer.results}
     calls = [call for call in answer.calls if call.call_id not in done]

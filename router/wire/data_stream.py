@@ -41,7 +41,7 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact,
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as lines."""
+    """Return an encoder of events as lines of the data stream."""
     return _Lines(heading).encode
 
 

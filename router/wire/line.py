@@ -38,7 +38,7 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact,
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as lines."""
+    """Return an encoder of events as protocol lines."""
     request_id, sources = heading.request_id, itertools.count(1)
 
     def encode(event: Event) -> bytes:

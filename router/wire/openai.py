@@ -47,7 +47,7 @@ REASONS = {
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as chunks."""
+    """Return an encoder of events as chat.completion chunks."""
     return _Chunks(heading).encode
 
 
@@ -65,7 +65,7 @@ class _Chunks:
         self._images = 0
 
     def _name(self, model: str) -> None:
-        """Set the model that every chunk names: the one that answered first."""
+        """Set the model that every chunk names: the first target's that answered."""
         heading = self._heading
         common = {"id": _id(heading), "object": "chat.completion.chunk", "created": heading.created, "model": model}
         self._head = f'data: {compact(common)[:-1]},"choices":['
@@ -221,7 +221,7 @@ CODES: dict[str, tuple[str, str | None]] = {
 
 
 def code_and_parameter(code: str, question: str = QUESTION) -> tuple[str, str | None]:
-    """Return a code as OpenAI has it, and the parameter at fault. `question`: the field that holds the question, in the API that was asked."""
+    """Return an error's code in OpenAI's form, and the parameter at fault. `question`: the field that holds the question in this API."""
     theirs, parameter = CODES.get(code, (code, None))
     return theirs, question if parameter == QUESTION else parameter
 

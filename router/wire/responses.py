@@ -80,7 +80,7 @@ USUAL: JsonObject = {
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as frames."""
+    """Return an encoder of events as frames of the Responses API."""
     return _ResponseFrames(heading).encode
 
 
@@ -108,12 +108,12 @@ class _ResponseFrames:
 
     @property
     def standing(self) -> JsonObject:
-        """The response so far, with the items that have ended."""
+        """Return the response object so far, with the items that have ended."""
         return self.response or self._response("in_progress")
 
     @property
     def output(self) -> Sequence[Json]:
-        """The items that have ended."""
+        """Return the output items that have ended."""
         return self._output
 
     def encode(self, event: Event) -> bytes:
@@ -175,7 +175,7 @@ class _ResponseFrames:
         return self._frame("response.created", {"response": response}) + self._frame("response.in_progress", {"response": response})
 
     def _added(self, kind: str, prefix: str, item: JsonObject) -> str:
-        """Begin an item, after the end of the one before."""
+        """Begin an output item, after the end of the one before."""
         before = self._started() + self._closed()
         self._open, self._item = kind, self._id(prefix)
         self._pieces.clear()
@@ -187,7 +187,7 @@ class _ResponseFrames:
         return f"{prefix}_{self._heading.message_id.replace('-', '')}_{len(self._output)}"
 
     def _done(self, item: JsonObject) -> str:
-        """End the open item with this content."""
+        """End the open output item with this content."""
         made: JsonObject = {"id": self._item, "type": self._open, **item}
         said = self._of_output("response.output_item.done", made)
         self._output.append(made)
@@ -227,7 +227,7 @@ class _ResponseFrames:
         return added + self._of_item("response.reasoning_summary_part.added", {"summary_index": 0, "part": _thought("")})
 
     def _closed(self, status: str = "completed") -> str:
-        """Return the end of the open item, if any."""
+        """Return the frames that end the open output item, if any."""
         text = "".join(self._pieces)
         match self._open:
             case "message":
@@ -246,7 +246,7 @@ class _ResponseFrames:
                 return ""
 
     def _ran(self, result: ToolResult) -> str:
-        """Return all frames of a call that was run here."""
+        """Return all frames of a tool call that the route has run."""
         call = self._calls.pop(result.call_id, None)
         if call is None:
             return ""
@@ -266,7 +266,7 @@ class _ResponseFrames:
         )
 
     def _called(self, call: ToolCall) -> str:
-        """Return all frames of a call that is the client's."""
+        """Return all frames of a tool call that the client has to run."""
         named: JsonObject = {"call_id": call.call_id, "name": call.name}
         arguments = _arguments(call)
         return (
@@ -293,7 +293,10 @@ class _ResponseFrames:
         return "".join(made)
 
     def _stopped(self, usage: Usage | None) -> str:
-        """End an answer that the client stopped. No event has that name, so `response.incomplete` carries it. Unrun calls are left out."""
+        """End an answer that the client stopped, with `response.incomplete`.
+
+        No event has a name for this. Calls that were not run are left out.
+        """
         made = self._started() + (self._message() if self._cited else "") + self._closed("incomplete")
         self.response = {**self._response("cancelled"), "usage": counted(usage)}
         return made + self._frame("response.incomplete", {"response": self.response})
@@ -375,12 +378,12 @@ def response_of(item: str) -> str | None:
 
 
 def output(heading: Heading, events: Iterable[Event]) -> Sequence[Json]:
-    """Return the items of a response that have ended so far."""
+    """Return the output items of a response that have ended so far."""
     return _seen(heading, events).output
 
 
 def standing(heading: Heading, events: Iterable[Event]) -> bytes:
-    """Return the response so far."""
+    """Return the response object so far."""
     return utf8(compact(_seen(heading, events).standing))
 
 

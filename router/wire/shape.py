@@ -1,4 +1,4 @@
-"""A dialect: the seam between events and a client's bytes."""
+"""The interface of a dialect, between events and a client's bytes."""
 
 import json
 import time
@@ -14,7 +14,7 @@ Encode = Callable[[Event], bytes]
 
 @dataclass(slots=True)
 class Ending:
-    """The end of an answer that its events do not describe; all encoders of the answer write the same."""
+    """The end of an answer without an event for it: all encoders of the answer write the same one."""
 
     at: int | None = None
     """Time of the end, in whole seconds since 1970; None before it."""
@@ -80,7 +80,7 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:
-    """Yield the events, neighbouring pieces of a text or of a thought as one."""
+    """Yield the events, with neighbouring pieces of a text or of reasoning joined."""
     pieces: list[str] = []
     kind: type[Text | Thought] = Text
     for event in events:
@@ -106,7 +106,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """A dialect.
+    """A dialect: its encoder, its complete answer and its error body.
 
     content_type, headers: of a stream
     encoder: makes one answer's encoder: event → whole lines or frames, b"" for an event that the dialect does not write

@@ -1,4 +1,4 @@
-"""Text alone: no frames, no tools, no reasons, no errors.
+"""The plain text dialect: text alone, without frames, tools, reasoning and errors.
 
 A failure in mid-stream has no form here: the connection is broken off, which every client sees. A clean end would pass for
 a complete answer.
@@ -27,7 +27,7 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, utf8
 
 
 def encoder(_: Heading) -> Encode:
-    """Return an encoder that passes on the text as it is."""
+    """Return an encoder that writes the text alone, unchanged."""
 
     def encode(event: Event) -> bytes:
         match event:
@@ -49,7 +49,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the sentence of a refusal."""
+    """Return the sentence of an error before the first event."""
     return utf8(why.sentence)
 
 

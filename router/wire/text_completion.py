@@ -39,7 +39,7 @@ NOT_YET = "null"
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as chunks."""
+    """Return an encoder of events as text_completion chunks."""
     return _TextChunks(heading).encode
 
 

@@ -47,7 +47,7 @@ DONE = "data: [DONE]\n\n"
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as frames."""
+    """Return an encoder of events as frames of the UI message stream."""
     return _UiFrames(heading).encode
 
 

@@ -57,7 +57,7 @@ async def status(client: Client, address: str) -> int:
         return response.status
 
 
-async def test_a_site_of_networks_has_a_bounded_share(workspace: Workspace) -> None:
+async def test_client_that_changes_its_ipv6_network_is_limited_by_its_48(workspace: Workspace) -> None:
     """A client that takes a fresh /64 for each request is refused after SITE times the limit; its neighbours in IPv6 and IPv4 are not."""
     more = "    limit: {requests: 2/hour, per: ip}\nserver: {auth: none, proxies: [127.0.0.1]}\n"
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=more)).build()) as client:

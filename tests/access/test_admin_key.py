@@ -38,8 +38,8 @@ async def drained(base: str, *authorizations: str, **headers: str) -> int:
 
 
 @pytest.mark.parametrize("declared", [True, False])
-async def test_change_takes_the_key_also_from_this_machine(workspace: Workspace, *, declared: bool) -> None:
-    """The declared key, or the one that was made for this run. Another one, two headers and none change nothing."""
+async def test_change_by_an_operator_needs_the_admin_key_even_from_this_machine(workspace: Workspace, *, declared: bool) -> None:
+    """The declared key or the generated one is accepted; another key, two headers or none change nothing."""
     server = f"server: {{{KEYED}}}\n" if declared else ""
     async with serving(workspace.write("routes.yaml", routes(HI, BOTH, server)).build()) as client:
         right = f"Bearer {OPERATOR}"
@@ -50,8 +50,8 @@ async def test_change_takes_the_key_also_from_this_machine(workspace: Workspace,
         assert dict(client.edge.live.generation.kept.switches.positions) == {"a": "drain"}
 
 
-async def test_declared_key_replaces_the_key_of_the_run(workspace: Workspace) -> None:
-    """From the edit on that declares it."""
+async def test_declared_admin_key_replaces_the_generated_one_from_its_edit_on(workspace: Workspace) -> None:
+    """The key that the server made at its start opens nothing once an edit declares another."""
     workspace.write("routes.yaml", routes(HI, BOTH, "server: {admin: {key: a-declared-key-of-operators}}\n"))
     async with serving(workspace.build()) as client:
         assert await drained(client.base, f"Bearer {OPERATOR}") == 401
@@ -59,8 +59,8 @@ async def test_declared_key_replaces_the_key_of_the_run(workspace: Workspace) ->
 
 
 @pytest.mark.parametrize("key", ["x", "a-key-of-19-letters", "'${SHORT}'"])
-def test_short_key_is_a_mistake_of_the_configuration(workspace: Workspace, key: str) -> None:
-    """With its place and what to do; nothing of the key is repeated."""
+def test_short_admin_key_is_a_mistake_of_the_configuration(workspace: Workspace, key: str) -> None:
+    """The complaint has its place and what to do; nothing of the key is repeated."""
     workspace.write("routes.yaml", routes(HI, BOTH, f"server: {{admin: {{key: {key}}}}}\n"))
     with pytest.raises(ConfigError) as refused:
         workspace.build(SHORT="a-key-of-19-letters")
@@ -72,8 +72,8 @@ def test_short_key_is_a_mistake_of_the_configuration(workspace: Workspace, key: 
 
 
 @pytest.mark.parametrize("key", ["", "a-key-of-19-letters"])
-async def test_short_key_of_a_run_opens_nothing(workspace: Workspace, key: str) -> None:
-    """The guard looks at the length, too: a program that makes the application brings a key that no configuration was checked with."""
+async def test_short_admin_key_given_by_a_program_opens_nothing(workspace: Workspace, key: str) -> None:
+    """The guard checks the length, too: such a key was never checked as a part of a configuration."""
     generation = workspace.write("routes.yaml", routes(HI, BOTH)).build()
     counted: list[str] = []
     gate = Gate(Live(generation), counted.append, Secret(key), slowdown=Slowdown(sleep=_at_once))
@@ -93,8 +93,8 @@ async def _at_once(_: float) -> None:
     pass
 
 
-async def test_reads_from_this_machine_stay_open(workspace: Workspace) -> None:
-    """`router show --live` takes no key there; a proxy or a page gets nothing."""
+async def test_admin_pages_are_read_from_this_machine_without_a_key(workspace: Workspace) -> None:
+    """`router show --live` needs no key on this machine; what a proxy passes on or a web page sends is refused."""
     async with serving(workspace.write("routes.yaml", routes(HI, BOTH)).build()) as client:
         for page in ("/admin/config", "/admin/targets", "/admin/requests", "/metrics"):
             assert (await client.get(page)).status == 200
@@ -102,8 +102,8 @@ async def test_reads_from_this_machine_stay_open(workspace: Workspace) -> None:
                 assert (await said(client.base, request(f"GET {page}", **given))).status == 403
 
 
-async def test_refused_attempt_is_logged_and_counted(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """At warning, with the peer and a reason of a small closed set, and never with what was sent."""
+async def test_refused_admin_request_is_logged_and_counted(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """It is a warning with the peer and a reason of a small closed set, and never has what was sent."""
     async with serving(workspace.write("routes.yaml", routes(HI, BOTH, f"server: {{{KEYED}}}\n")).build()) as client:
         await drained(client.base)
         for _ in range(2):
@@ -133,8 +133,8 @@ class Clock:
         self.slept.append(seconds)
 
 
-async def test_delay_doubles_for_each_peer_up_to_a_second() -> None:
-    """Another peer's first refusal is as short as ever, and all is forgotten after a while."""
+async def test_delay_of_refused_admin_requests_doubles_per_peer_up_to_a_second() -> None:
+    """Another peer's first refusal has the shortest delay, and all is forgotten after a while."""
     clock = Clock()
     slowdown = Slowdown(lambda: clock.now, clock.sleep)
     for _ in range(10):
@@ -147,8 +147,8 @@ async def test_delay_doubles_for_each_peer_up_to_a_second() -> None:
     assert clock.slept[-1] == FIRST_S
 
 
-async def test_memory_of_peers_is_bounded() -> None:
-    """And so is how many refusals wait: beyond that they are sent at once."""
+async def test_memory_of_refused_peers_is_bounded() -> None:
+    """The number of delayed refusals is bounded, too: beyond it, refusals are sent at once."""
     clock, blocked = Clock(), asyncio.Event()
     slowdown = Slowdown(lambda: clock.now, clock.sleep)
     for number in range(MAX_PEERS + 50):
@@ -167,8 +167,8 @@ async def test_memory_of_peers_is_bounded() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_correct_key_and_other_requests_are_not_delayed(workspace: Workspace) -> None:
-    """Nothing waits behind a refusal that is late, of the same peer either: here it is late for ever."""
+async def test_delayed_refusal_delays_no_other_request(workspace: Workspace) -> None:
+    """Requests with the correct key and others of the same peer are answered while a refusal is delayed for ever."""
     late, waiting = asyncio.Event(), list[float]()
 
     async def sleep(seconds: float) -> None:
@@ -235,7 +235,7 @@ async def workers(base: str) -> list[int]:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-async def test_key_of_the_run_is_printed_at_a_terminal(workspace: Workspace, count: int) -> None:
+async def test_generated_admin_key_is_printed_only_at_a_terminal(workspace: Workspace, count: int) -> None:
     """Once, by the parent; every worker takes it, also after an edit and by a worker that takes another's place. No log line has it, and
     no environment of a process.
     """
@@ -268,8 +268,8 @@ async def test_key_of_the_run_is_printed_at_a_terminal(workspace: Workspace, cou
     assert shown.decode().count(key) == 1
 
 
-async def test_key_is_not_made_without_a_terminal(workspace: Workspace) -> None:
-    """A service's log would keep it. Nothing can be changed there until a key is declared, but SIGHUP and the files need none."""
+async def test_admin_key_is_not_generated_without_a_terminal(workspace: Workspace) -> None:
+    """A service's log would keep the key. Until one is declared nothing can be changed over HTTP; SIGHUP and the files need none."""
     file = workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off}\n")).root / "routes.yaml"
     async with process(workspace.root) as router:
         status, body = await router.post("/admin/targets/a", {"state": "drain"})

@@ -56,8 +56,8 @@ async def asked(client: Client, key: str | None, path: str = "/api/chat", method
         return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
 
-async def test_a_key_lets_its_caller_in(workspace: Workspace) -> None:
-    """With it the answer is as ever; without one, with another's or with one that has expired it is a 401 that says how."""
+async def test_valid_api_key_is_answered_and_any_other_is_401(workspace: Workspace) -> None:
+    """A valid key is answered; without a key, with an unknown or an expired one the request is a 401 that says how to send one."""
     async with guarded(workspace) as client:
         assert (await asked(client, ALICE)).text == "Hi"
         for key in (None, STRANGER, OLD, "sk-x", ALICE[:-1]):
@@ -77,16 +77,16 @@ DIALECTS: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_a_refusal_is_said_in_the_callers_dialect(workspace: Workspace, dialect: str) -> None:
-    """As far as it is known before the body is read: by what the request names, or by the address."""
+async def test_401_has_the_error_form_of_the_requests_dialect(workspace: Workspace, dialect: str) -> None:
+    """The dialect is taken from what is known before the body is read: the request's headers, or its address."""
     path, name, code = DIALECTS[dialect]
     async with guarded(workspace) as client:
         found = (await asked(client, None, path)).json[name]
     assert (found["code"] if isinstance(found, dict) else found) == code
 
 
-async def test_openais_own_client_takes_it_for_what_it_is(workspace: Workspace) -> None:
-    """A wrong key is its AuthenticationError, a route that is not allowed its PermissionDeniedError."""
+async def test_openai_client_raises_its_own_error_for_a_refused_key(workspace: Workspace) -> None:
+    """OpenAI's client raises AuthenticationError for a wrong key, and PermissionDeniedError for a route that the key may not ask."""
     async with guarded(workspace) as client:
         for key, raised in ((STRANGER, AuthenticationError), (BOB, PermissionDeniedError)):
             async with AsyncOpenAI(api_key=key, base_url=f"{client.base}/v1", max_retries=0) as openai:
@@ -96,8 +96,8 @@ async def test_openais_own_client_takes_it_for_what_it_is(workspace: Workspace) 
             assert [model.id for model in (await openai.models.list()).data] == ["title-model"]
 
 
-async def test_a_key_may_ask_its_own_routes_only(workspace: Workspace) -> None:
-    """By id, alias or path: 403, and no other route is listed. A route that there is not is still a 404."""
+async def test_api_key_is_403_for_a_route_it_may_not_ask(workspace: Workspace) -> None:
+    """A forbidden route is a 403 by id, alias or path, and is not listed; an unknown route is still a 404."""
     async with guarded(workspace) as client:
         assert (await asked(client, BOB, model="title-model")).text == "Hi"
         for path, model in (("/api/chat", "gpt-4"), ("/api/chat", "chat-model"), ("/api/chat/gpt-4", "title-model")):
@@ -110,8 +110,8 @@ async def test_a_key_may_ask_its_own_routes_only(workspace: Workspace) -> None:
     assert [one["id"] for one in listed[BOB]] == ["title-model"]
 
 
-async def test_callers_are_told_before_the_body_is_read(workspace: Workspace) -> None:
-    """The refusal comes while the body is still to come, and nobody is told to send it; a body without end is not waited for."""
+async def test_unauthorized_request_is_refused_before_its_body_is_read(workspace: Workspace) -> None:
+    """The refusal is sent while the body is still to come, without `100 Continue`; a body without end is not waited for."""
     head = "POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\nconnection: close\r\n"
     async with guarded(workspace) as client:
         for key in ("", f"authorization: Bearer {STRANGER}\r\n"):
@@ -121,7 +121,7 @@ async def test_callers_are_told_before_the_body_is_read(workspace: Workspace) ->
             assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
 
 
-async def test_callers_are_told_before_anything_is_looked_up(workspace: Workspace) -> None:
+async def test_unauthorized_request_is_refused_before_anything_is_looked_up(workspace: Workspace) -> None:
     """Without a key no answer of a chat is found or stopped, no route is known, no method is wrong: each is the same 401."""
     slow = "a: {script: [{text: Hi}, {pause: 5s}, {text: you}]}"
     async with guarded(workspace, targets=slow) as client:
@@ -150,7 +150,7 @@ async def test_callers_are_told_before_anything_is_looked_up(workspace: Workspac
 
 
 async def test_an_answer_is_found_and_stopped_by_its_own_caller_alone(workspace: Workspace) -> None:
-    """Another caller's chat is no chat; the same caller finds it with another key, after a rotation."""
+    """Another caller does not find the answer of a chat; the same caller finds it with another key, after a rotation."""
     answers = f"{KEYS}  resume: {{grace: 15s}}\n".replace(f"{{hash: {hashed(BOB)}, routes: [title-model]}}", f"{{hash: {hashed(BOB)}}}")
     file = workspace.write("routes.yaml", routes(HI, more=MORE + answers)).root / "routes.yaml"
     async with serving(workspace.build(), file) as client:
@@ -247,8 +247,8 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("case", HEADERS)
-async def test_a_key_is_taken_from_one_place_only(workspace: Workspace, case: str) -> None:
-    """`Authorization: Bearer`, once: what is there twice is read by one program so and by the next otherwise."""
+async def test_api_key_is_read_from_one_authorization_header_only(workspace: Workspace, case: str) -> None:
+    """The key stands in one `Authorization: Bearer` header: two programs may read different ones of two headers."""
     lines = "".join(f"authorization: {value}\r\n" for value in HEADERS[case])
     head = f"GET /api/models?api_key={ALICE}&key={ALICE} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {ALICE}\r\ncookie: key={ALICE}\r\n"
     async with guarded(workspace) as client:
@@ -277,8 +277,8 @@ async def test_address_neither_makes_nor_widens_a_key(workspace: Workspace) -> N
         assert (await asked(client, BOB, **widened)).status == 403
 
 
-async def test_the_log_has_names_and_never_a_key(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """The caller's name; of a key that nobody has its beginning, of anything else nothing."""
+async def test_log_names_the_caller_and_never_holds_a_whole_key(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the caller's name; of an unknown key it has the beginning, of any other credential nothing."""
     with caplog.at_level(logging.INFO, "router.access"):
         async with guarded(workspace) as client:
             for key in (ALICE, BOB, OLD, STRANGER, "hunter2", None):
@@ -297,8 +297,8 @@ async def test_the_log_has_names_and_never_a_key(workspace: Workspace, caplog: p
         assert hashed(key)[7:] not in caplog.text + repr(fields)
 
 
-async def test_a_step_sees_who_asks_and_no_provider_does(workspace: Workspace) -> None:
-    """The Ask bears the caller's id; what goes to the provider has neither that nor the caller's key."""
+async def test_caller_id_reaches_pipeline_steps_and_no_provider(workspace: Workspace) -> None:
+    """A step finds the caller's id in the Ask; the provider is sent neither that id nor the caller's key."""
     seen: list[str] = []
     async with (
         provider(Reply(text("Hi"))) as fake,
@@ -340,8 +340,8 @@ def token(**claims: Any) -> str:
     return jwt.encode({"alg": "RS256", "kid": "one"}, {**good, "routes": ["title-model"], **claims}, SIGNER)
 
 
-async def test_a_token_lets_its_caller_in_beside_the_keys(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """Both may be declared; what begins like a key is one. The claim says what may be asked; the log has the `sub`."""
+async def test_tokens_and_api_keys_are_accepted_side_by_side(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A credential that begins like a key is read as a key; a token's claim names the allowed routes, and the log has its `sub`."""
     workspace.write("jwks.json", ISSUED)
     with caplog.at_level(logging.INFO, "router.access"):
         async with guarded(workspace, BOTH) as client:
@@ -356,8 +356,8 @@ async def test_a_token_lets_its_caller_in_beside_the_keys(workspace: Workspace, 
     assert names[:3] == ["user-1", "user-1", "alice"]
 
 
-async def test_an_issuer_that_cannot_be_reached_is_no_way_in(workspace: Workspace) -> None:
-    """503, for a token that may be good; whoever has a key is let in as ever."""
+async def test_token_is_503_while_its_issuer_cannot_be_reached(workspace: Workspace) -> None:
+    """A token that may be good is a 503; a caller with an API key is answered as ever."""
     away = BOTH.replace("${file:jwks.json}", "http://127.0.0.1:9/jwks.json")
     async with guarded(workspace, away) as client:
         answer = await asked(client, token(), model="title-model")
@@ -439,8 +439,8 @@ FILES: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("content", "told"), FILES, ids=[told for _, told in FILES])
-def test_a_slip_in_the_file_of_keys_is_told_by_its_line(workspace: Workspace, content: str, told: str) -> None:
-    """And nothing of the line is repeated: a key may stand in it by mistake."""
+def test_mistake_in_the_keys_file_is_reported_by_line_without_its_text(workspace: Workspace, content: str, told: str) -> None:
+    """Nothing of the line is repeated: a key may stand in it by mistake."""
     workspace.write("keys", content + "\n").write("routes.yaml", routes(HI, more="server: {auth: {keys: '${file:keys}'}}\n"))
     with pytest.raises(ConfigError) as refused:
         workspace.build()
@@ -462,8 +462,8 @@ HOSTS = {
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_others_are_served_only_where_it_is_said_who(workspace: Workspace, host: str) -> None:
-    """An address that is not this machine's alone needs `server.auth`; `none` is a way to say it. The complaint says what to write."""
+def test_public_listen_address_requires_declared_auth(workspace: Workspace, host: str) -> None:
+    """An address that other machines reach needs `server.auth`, if only `none`; the complaint says what to write."""
     for server, said_so in (("", False), ("server: {keep_alive: 5s}\n", False), ("server: {auth: none}\n", True), (KEYS, True)):
         workspace.write("routes.yaml", routes(HI, more=MORE + server))
         found = declare(read(workspace.root / "routes.yaml"), {}, host).complaints.in_order()
@@ -473,8 +473,8 @@ def test_others_are_served_only_where_it_is_said_who(workspace: Workspace, host:
             assert complaint.place.line == (1 if not server else 9)
 
 
-async def test_an_edit_cannot_open_the_door(workspace: Workspace) -> None:
-    """Where others are served, `auth` is not taken out: that edit is one more that is not served."""
+async def test_edit_that_removes_auth_is_refused_at_a_public_address(workspace: Workspace) -> None:
+    """An edit that takes out `auth` does not go live while other machines reach the server."""
     file = workspace.write("routes.yaml", routes(HI, more=MORE + KEYS)).root / "routes.yaml"
     live = Live(build(declare(read(file), {}, EVERYWHERE)))
     reload = Reload(live, file, EVERYWHERE)
@@ -486,8 +486,8 @@ async def test_an_edit_cannot_open_the_door(workspace: Workspace) -> None:
     await live.close()
 
 
-async def test_workers_hold_to_the_address_they_serve_at(workspace: Workspace) -> None:
-    """Real processes at every address of this machine: they serve with keys, and an edit that takes these out is not served."""
+async def test_workers_refuse_an_edit_that_removes_auth_at_a_public_address(workspace: Workspace) -> None:
+    """Real processes at every address of this machine serve with keys, and do not serve an edit that takes the keys out."""
     workspace.write("routes.yaml", routes(HI, more=MORE + KEYS))
     async with process(workspace.root, "--host", EVERYWHERE, "--workers", "2", ROUTER_ENV="staging") as router:
         async with asyncio.timeout(240):
@@ -502,8 +502,10 @@ async def test_workers_hold_to_the_address_they_serve_at(workspace: Workspace) -
         assert "`auth: none`" in router.said
 
 
-def test_serve_says_what_to_write(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """It does not start, with exit code 1, before anything listens."""
+def test_serve_exits_1_at_a_public_address_without_auth_and_names_the_remedy(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`router serve` ends with exit code 1 before anything listens, and says what to write."""
     workspace.write("routes.yaml", routes(HI))
     assert main(["serve", "--routes", str(workspace.root / "routes.yaml"), "--host", EVERYWHERE]) == 1
     told = capsys.readouterr().err
@@ -511,8 +513,8 @@ def test_serve_says_what_to_write(workspace: Workspace, capsys: pytest.CaptureFi
     assert "where something else keeps strangers out, write `auth: none`" in told
 
 
-async def test_a_made_key_lets_its_caller_in(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router keys new` prints the key alone on stdout, and on stderr what lets it in, either way, without the key."""
+async def test_key_of_keys_new_is_accepted_once_it_is_declared(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router keys new` prints the key alone on stdout, and on stderr the two ways to declare it, without the key."""
     assert main(["keys", "new", "alice", "--expires", "90d", "--routes", "chat-model"]) == 0
     key, told = capsys.readouterr()
     key = key.strip()
@@ -527,8 +529,8 @@ async def test_a_made_key_lets_its_caller_in(workspace: Workspace, capsys: pytes
             assert (await asked(client, key, model="title-model")).status == 403
 
 
-def test_a_made_key_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """For scripts: the same, in one object."""
+def test_keys_new_prints_json_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    """`router keys new --json` prints the key and its declaration in one object."""
     assert main(["keys", "new", "ci", "--expires", "2030-01-31", "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["line"] == f"ci  {hashed(made['key'])}  expires=2030-01-31  # {made['key'][:11]}"
@@ -538,15 +540,15 @@ def test_a_made_key_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         assert left.value.code == 2
 
 
-def test_check_tells_of_keys_that_let_nobody_in(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """An expired key is no mistake; it is told."""
+def test_check_reports_expired_keys_without_failing(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """An expired key is no mistake of the configuration: `router check` reports it."""
     workspace.write("routes.yaml", routes(HI, more=MORE + KEYS))
     assert main(["check", "--routes", str(workspace.root / "routes.yaml")]) == 0
     assert "expired: the key of old, 2020-01-31 00:00 UTC" in capsys.readouterr().out
 
 
-async def test_without_auth_everybody_is_answered_and_told_apart(workspace: Workspace) -> None:
-    """As before there were keys: who bears another credential is another caller, and finds none of the others' answers."""
+async def test_callers_without_declared_auth_are_answered_and_kept_apart(workspace: Workspace) -> None:
+    """While no auth is declared, each credential is a caller of its own, which finds no other caller's answers."""
     for server in ("", "server: {auth: none}\n"):
         async with guarded(workspace, server) as client:
             one = (await asked(client, "anything", id="chat-1")).body
@@ -555,8 +557,8 @@ async def test_without_auth_everybody_is_answered_and_told_apart(workspace: Work
             assert (await asked(client, None, "/api/chat/chat-1/stream", "GET")).status == 204
 
 
-async def test_a_connection_is_of_use_after_a_refusal(workspace: Workspace) -> None:
-    """A client that mends its header asks again on the same connection."""
+async def test_connection_stays_open_after_a_401(workspace: Workspace) -> None:
+    """A client that corrects its header sends the next request on the same connection."""
     async with guarded(workspace) as client, connected(client.base) as (reader, writer):
         body = json.dumps({**ASK, "stream": False}).encode()
         for key, more in ((STRANGER, ""), (ALICE, "connection: close\r\n")):
@@ -569,8 +571,8 @@ async def test_a_connection_is_of_use_after_a_refusal(workspace: Workspace) -> N
     assert b'"content":"Hi"' in data
 
 
-async def test_the_documentation_says_how_to_say_who_asks(workspace: Workspace) -> None:
-    """A scheme, the operations that take it, and what they answer without it."""
+async def test_openapi_schema_declares_authentication(workspace: Workspace) -> None:
+    """The schema has a security scheme, the operations that take it, and what they answer without it."""
     async with guarded(workspace) as client:
         told = cast("Any", client.edge._pages).openapi()
     assert told["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
@@ -581,8 +583,8 @@ async def test_the_documentation_says_how_to_say_who_asks(workspace: Workspace) 
     assert "security" not in told["paths"]["/healthz"]["get"]
 
 
-def test_a_change_of_who_may_ask_is_told_in_words(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router diff` says it, without what variables and files hold; two keys that it cannot see are two."""
+def test_diff_describes_a_change_of_callers(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router diff` describes it without what variables and files hold; two keys that it cannot see count as two."""
     before = workspace.write("routes.yaml", routes(HI, more=MORE + KEYS)).root / "routes.yaml"
     unseen = "server: {auth: {keys: {a: {hash: '${A}'}, b: {hash: '${B}'}}, jwt: {issuer: x, audience: y, algorithms: [HS512], secret: '${S}'}}}\n"
     after = workspace.write("after.yaml", routes(HI, more=MORE + unseen)).root / "after.yaml"

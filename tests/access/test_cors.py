@@ -63,8 +63,8 @@ async def test_refused_origins_are_logged_once(workspace: Workspace, caplog: pyt
     assert refused(caplog) == ["https://evil.example", "null", "malformed"]
 
 
-def test_refused_origins_are_logged_again_later_and_not_without_bound(caplog: pytest.LogCaptureFixture) -> None:
-    """Each once a minute, and so many at most."""
+def test_refused_origin_is_logged_once_a_minute_up_to_a_bound(caplog: pytest.LogCaptureFixture) -> None:
+    """The number of logged origins is bounded, too."""
     now = [0.0]
     origins = RefusedOrigins(lambda: now[0])
     for _ in range(3):
@@ -96,7 +96,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("case", REFUSALS)
 async def test_log_says_why_a_request_is_refused(workspace: Workspace, caplog: pytest.LogCaptureFixture, case: str) -> None:
-    """In a sentence of ours that holds no word of the client's."""
+    """The log has a sentence of the router's own, which holds no word of the client's."""
     caplog.set_level(logging.INFO)
     body, reason = REFUSALS[case]
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
@@ -111,7 +111,7 @@ async def test_log_says_why_a_request_is_refused(workspace: Workspace, caplog: p
 async def test_log_does_not_name_a_field_that_a_template_takes_from_the_request(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client hears its name, the log does not."""
+    """The error names the missing field to the client; the log does not name it."""
     caplog.set_level(logging.INFO)
     workspace.write("pipelines/p.yaml", "steps: [{prompt: p.j2}]\n").write("pipelines/p.j2", "{{ params[params.kind] }}")
     async with serving(workspace.write("routes.yaml", routes(HI).replace("pipeline: chat", "pipeline: p")).build()) as client:

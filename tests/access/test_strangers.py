@@ -54,7 +54,7 @@ FORWARDING = {
 
 @pytest.mark.parametrize("name", FORWARDING)
 async def test_forwarding_header_with_another_host_is_refused(workspace: Workspace, name: str) -> None:
-    """At every address, also where loopback stands beside the other host, or where the value cannot be read."""
+    """The request is refused at every address, also where loopback stands beside the other host, or where the value cannot be read."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert await statuses(client.base, ADDRESSES, f"{name}: {FORWARDING[name]}") == {403}

@@ -35,8 +35,8 @@ PAGES = ["/metrics", "/admin/config", "/admin/targets", "/admin/requests", "/ope
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_without_a_key_they_answer_on_loopback_alone(workspace: Workspace, path: str) -> None:
-    """Not what a proxy passes on, not what a web page sends, not under another host's name: with or without a key that nobody declared."""
+async def test_admin_pages_without_a_declared_key_answer_on_loopback_alone(workspace: Workspace, path: str) -> None:
+    """They refuse what a proxy passes on, what a web page sends, and any other host name."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert await page(client, path) == 200
@@ -111,8 +111,8 @@ async def test_a_drained_target_gets_no_question_until_it_is_put_back(workspace:
         assert (await put(client, "a", "off"))[0] == 422
 
 
-async def test_a_drained_target_that_an_edit_takes_away_comes_back_drained(workspace: Workspace) -> None:
-    """Nobody has said otherwise. While it is away it can be put back; a name that nobody declared or took out is a 404 still."""
+async def test_target_stays_drained_when_an_edit_removes_and_restores_it(workspace: Workspace) -> None:
+    """While the edit lacks it, an operator may still undo the drain; a name that was neither declared nor drained is a 404."""
     file = workspace.write("routes.yaml", routes(HI, BOTH)).root / "routes.yaml"
 
     async def edited(content: str) -> None:
@@ -137,8 +137,8 @@ async def test_a_drained_target_that_an_edit_takes_away_comes_back_drained(works
         assert (await client.ask()).headers["x-router-target"] == "a"
 
 
-async def test_a_worker_hears_of_a_target_that_it_does_not_know_yet(workspace: Workspace) -> None:
-    """Its edit goes live elsewhere first: what an operator says of the target there holds here, too, and a worker that comes later hears of it."""
+async def test_drain_reaches_a_worker_that_does_not_know_the_target_yet(workspace: Workspace) -> None:
+    """An edit may go live at another worker first: this worker keeps the target's state, and passes it on to later ones."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [b]")).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
         assert await client.edge.admin.answer({"ask": "place", "target": "a", "state": "drain"}) == {}
@@ -149,8 +149,8 @@ async def test_a_worker_hears_of_a_target_that_it_does_not_know_yet(workspace: W
         assert (await client.ask()).headers["x-router-attempts"].startswith('"a";outcome=drained')
 
 
-async def test_a_target_whose_breaker_was_opened_by_hand_is_tried_by_one_first(workspace: Workspace) -> None:
-    """As after a failure: half open, then closed by the first answer."""
+async def test_breaker_opened_by_an_operator_is_probed_by_one_request(workspace: Workspace) -> None:
+    """The breaker is half-open then, as after a failure, and the first answer closes it."""
     workspace.write("routes.yaml", routes(HI, BOTH))
     async with serving(workspace.build()) as client:
         await put(client, "a", "open")
@@ -162,8 +162,8 @@ async def test_a_target_whose_breaker_was_opened_by_hand_is_tried_by_one_first(w
         assert (await client.get("/admin/targets")).json["targets"][0]["breaker"] == "closed"
 
 
-async def test_each_request_is_explained(workspace: Workspace) -> None:
-    """What was tried and why it failed or was skipped, in the header as far as it is known there, and by the request's id."""
+async def test_attempts_of_a_request_are_in_its_header_and_its_record(workspace: Workspace) -> None:
+    """They say what was tried and why it failed or was skipped: in the header as far as known there, and by the request's id."""
     async with provider(error(429, **{"retry-after": "77"})) as limited, provider(Reply(text("fine"))) as good:
         targets = direct_target(limited.base) + litellm_target(good.base, "b")
         workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    breaker: {failures: 1, open: 1h}"))
@@ -185,8 +185,8 @@ async def test_each_request_is_explained(workspace: Workspace) -> None:
             assert (await client.get("/admin/requests/req_none")).status == 404
 
 
-async def test_a_rescue_is_counted(workspace: Workspace) -> None:
-    """Where one broke off and another went on."""
+async def test_answer_continued_by_another_target_is_counted_as_a_rescue(workspace: Workspace) -> None:
+    """One target broke off and another continued the answer."""
     targets = "a: {script: [{text: 'The end is '}, {fail: down}]}\nb: {script: [{text: near.}]}"
     workspace.write("routes.yaml", routes(targets, "targets: [a, b]"))
     async with serving(workspace.build()) as client:
@@ -196,8 +196,8 @@ async def test_a_rescue_is_counted(workspace: Workspace) -> None:
         assert "router_rescues_total" in (await client.get("/metrics")).body.decode()
 
 
-async def test_a_bad_edit_is_shown(workspace: Workspace) -> None:
-    """Which configuration serves, which one cannot, since when, and where the mistake is; /readyz stays true."""
+async def test_invalid_edit_is_shown_to_operators_with_its_mistake(workspace: Workspace) -> None:
+    """The page names the configuration that serves, the one that cannot, since when, and the place of the mistake; /readyz stays true."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
         live = client.edge.live.generation.digest
@@ -217,15 +217,15 @@ async def test_a_bad_edit_is_shown(workspace: Workspace) -> None:
         assert (await client.ask()).status == 200
 
 
-async def test_without_files_there_is_nothing_to_reload(workspace: Workspace) -> None:
-    """A program that serves a generation of its own is told so."""
+async def test_reload_is_refused_for_a_program_without_configuration_files(workspace: Workspace) -> None:
+    """A program that serves a generation of its own reads no files, and the refusal says so."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client, client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
         assert response.status == 409
 
 
-async def test_a_made_up_tool_has_no_name_here(workspace: Workspace) -> None:
-    """What a model calls a tool that the route does not grant is its own word: it goes into no log."""
+async def test_tool_name_that_a_model_made_up_is_recorded_as_other(workspace: Workspace) -> None:
+    """A tool that the route does not grant has a name of the model's own, which goes into no log."""
     targets = "a: {script: [{call: get_weather, arguments: {location: x}}, {call: sk-canary-tool, arguments: {}}]}"
     workspace.write("routes.yaml", routes(targets, "targets: [a]\n    tools: [weather]\n    max_steps: 1"))
     async with serving(workspace.build()) as client:
@@ -257,7 +257,7 @@ async def test_operators_command_reaches_all_workers(workspace: Workspace) -> No
         assert await router.ended() == 0
 
 
-def test_the_header_is_a_structured_field() -> None:
+def test_attempts_header_is_a_structured_field() -> None:
     """RFC 9651, a list: strings with parameters, whose numbers have three decimals at most."""
     tries = (Attempt("gpt-4o", "status_429", 0.2101, wait=2.0), Attempt("at/home:1", "ok", 1.5, first=0.2))
     assert header(tries) == b'"gpt-4o";outcome=status_429;seconds=0.210;wait=2.0, "at/home:1";outcome=ok;seconds=1.500'

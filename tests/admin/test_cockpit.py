@@ -39,8 +39,8 @@ async def test_hour_has_answers_tokens_and_how_targets_fared(workspace: Workspac
     assert found["targets"]["b"]["first_token_p50"] > 0
 
 
-async def test_target_that_is_broken_on_purpose_does_not_look_broken(workspace: Workspace) -> None:
-    """The answer and its rescue count; of the targets nothing is said."""
+async def test_injected_fault_counts_for_no_target_in_the_hour(workspace: Workspace) -> None:
+    """The hour counts the answer and its rescue, and no failure of a target."""
     async with serving(workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).build()) as client:
         body = {"messages": [{"role": "user", "content": "Hi"}], "stream": False}
         async with client.session.post(f"{client.base}/api/chat", json=body, headers={"x-router-fault": "cut"}) as response:
@@ -88,7 +88,7 @@ def test_hours_of_workers_are_added_slot_by_slot() -> None:
 
 
 def test_percentile_is_right_to_its_bucket() -> None:
-    """From a millisecond to minutes."""
+    """A percentile lies in the right bucket of the histogram, from a millisecond to minutes."""
     for seconds in (0.001, 0.02, 0.4, 8.0, 160.0):
         found = percentile({bucket(seconds): 1}, 0.95)
         assert found == pytest.approx(seconds, rel=0.08)
@@ -113,8 +113,8 @@ async def test_pending_edit_is_described_and_not_served(workspace: Workspace) ->
         assert (await client.ask()).headers["x-router-target"] == "a"
 
 
-async def test_operator_goes_back_to_what_served_before_and_forward_again(workspace: Workspace) -> None:
-    """The files stay as they are, and a reload has them read."""
+async def test_operator_rolls_back_to_the_last_configuration_and_forward_again(workspace: Workspace) -> None:
+    """The files stay as they are, and a reload reads them again."""
     off = "server: {reload: off}\n"
     file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]", off)).root / "routes.yaml"
     async with serving(workspace.build(), follows=file) as client:
@@ -131,8 +131,8 @@ async def test_operator_goes_back_to_what_served_before_and_forward_again(worksp
         assert (await client.ask()).headers["x-router-target"] == "b"
 
 
-async def test_drills_are_played_beside_what_serves(workspace: Workspace) -> None:
-    """Each with what was tried, and what came otherwise than expected."""
+async def test_drills_run_from_the_cockpit_while_requests_are_served(workspace: Workspace) -> None:
+    """Each drill is shown with its attempts, and with what differed from what it expects."""
     more = (
         "drills:\n  - {name: good, given: {a: cut}, ask: {model: chat-model}, expect: {tried: [a cut, b ok]}}\n"
         "  - {name: bad, ask: {model: chat-model}, expect: {served_by: b}}\n"
@@ -163,8 +163,8 @@ async def test_each_action_needs_the_key_and_is_logged_with_its_author(
     assert (acts[-1]["peer"], acts[-1]["key"]) == ("127.0.0.1", "of this run")
 
 
-async def test_hour_records_and_the_way_back_are_those_of_all_workers(workspace: Workspace) -> None:
-    """Whichever of them is asked: a sum of all, a record of any, and all of them go back."""
+async def test_hour_records_and_rollback_cover_all_workers(workspace: Workspace) -> None:
+    """The worker that is asked adds up the hours of all, finds a record of any, and has all of them roll back."""
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]", f"server: {{reload: off, {KEYED}}}\n"))
     async with process(workspace.root, "--workers", "2") as router:
         async with asyncio.timeout(PATIENCE):

@@ -74,8 +74,8 @@ def operations(base: str, **headers: str) -> list[Any]:
     return [one.ok() for one in SCHEMATHESIS.openapi.from_url(f"{base}/openapi.json", headers=headers).get_all_operations()]
 
 
-def test_every_answer_is_as_documented(tmp_path: Path) -> None:
-    """No status, no content type and no body that is not; and never a 500."""
+def test_every_answer_fits_the_openapi_schema(tmp_path: Path) -> None:
+    """No answer has a status, a content type or a body that the schema lacks, and none is a 500."""
     # Two targets: where the first is broken on purpose (X-Router-Fault), the second answers; a stall is waited for as long as `idle`.
     targets = "a: {script: [{text: Hello}]}\nb: {script: [{text: Hello}]}"
     with served(tmp_path, routes(targets, "targets: [a, b]\n    cache: {ttl: 1h}\n    timeout: {idle: 250ms}")) as base:
@@ -115,7 +115,7 @@ ASKERS = [
 ]
 
 
-def test_every_refusal_is_as_documented(tmp_path: Path) -> None:
+def test_every_refusal_fits_the_openapi_schema(tmp_path: Path) -> None:
     """Where callers have keys and limits: strangers, callers and an operator ask everything; and one more when there are as many answers
     as may be. All that a chat can say to them is heard.
     """
@@ -192,8 +192,8 @@ def begun(base: str, key: str, route: str) -> Generator[None, None, None]:
         yield
 
 
-def test_every_part_of_a_body_that_is_read_is_described() -> None:
-    """Every kind of part that has a reader, and every state of a tool: what is not described is not asked by the test above."""
+def test_openapi_schema_describes_every_message_part_that_is_read() -> None:
+    """Every kind of part that has a reader, and every state of a tool, is in the schema that the other tests draw requests from."""
     _, components = openapi.schemas()
     described = json.dumps({name: one for name, one in components.items() if name.endswith("Part") or name == "ToolInvocation"})
     kinds = {*SAID, *UNSAID, *STATES, "tool-invocation", "dynamic-tool", "steering-message", "^tool-[A-Za-z0-9_-]{1,64}$", "^data-"}
@@ -229,7 +229,7 @@ def test_models_of_the_description_are_not_loaded_at_the_start() -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_every_state_of_a_tool_that_is_described_is_read(state: str) -> None:
-    """None of them is refused."""
+def test_every_tool_state_of_the_openapi_schema_is_accepted(state: str) -> None:
+    """No state that the schema describes is refused."""
     part: dict[str, Any] = {"type": "tool-get_weather", "toolCallId": "c1", "state": state, "input": {}, "output": 25, "errorText": "boom"}
     assert messages([{"role": "user", "content": "Hi"}, {"role": "assistant", "parts": [part]}], 500)

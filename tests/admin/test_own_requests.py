@@ -58,7 +58,7 @@ async def test_seam_counts_the_text_of_earlier_model_calls(workspace: Workspace)
     assert all(run["began_seconds"] >= 0 for run in found["tools"])
 
 
-async def test_record_of_a_request_is_its_callers_alone(workspace: Workspace) -> None:
+async def test_record_of_a_request_is_shown_to_its_caller_and_operators_alone(workspace: Workspace) -> None:
     """Another caller, another user of the same caller, and a stranger find nothing; an operator does."""
     alice, front = new(), new()
     keys = f"server: {{auth: {{keys: {{alice: {{hash: '{hashed(alice)}'}}, front: {{hash: '{hashed(front)}', user: {{header: X-User}}}}}}}}}}\n"
@@ -76,7 +76,7 @@ async def test_record_of_a_request_is_its_callers_alone(workspace: Workspace) ->
 
 @pytest.mark.parametrize("fail", ["down", "filtered"])
 async def test_record_has_no_words_of_the_conversation(workspace: Workspace, fail: str) -> None:
-    """Neither the question's nor the answer's."""
+    """The record holds neither the question's words nor the answer's."""
     targets = f"a: {{script: [{{text: Answered}}, {{fail: {fail}}}]}}\nb: {{script: [{{text: Answered too}}]}}"
     async with serving(workspace.write("routes.yaml", routes(targets, "targets: [a, b]")).build()) as client:
         found = json.dumps(await known(client, await ask(client)))

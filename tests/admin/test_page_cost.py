@@ -76,16 +76,16 @@ async def cost(workspace: Workspace, count: int, page: str) -> Counter[int]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_page_takes_steps_in_proportion_to_targets(workspace: Workspace, page: str) -> None:
-    """Twice the targets take twice the steps, and what little is the same for any number."""
+async def test_work_of_the_targets_page_is_linear_in_the_targets(workspace: Workspace, page: str) -> None:
+    """Twice the targets take twice the steps, besides a small constant."""
     few, twice = await cost(workspace, 100, page), await cost(workspace, 200, page)
     assert few.total() > 0
     assert twice.total() <= 2.2 * few.total()
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_page_takes_few_steps_of_the_loop(workspace: Workspace, page: str) -> None:
-    """On the loop each target takes the steps of its report and no more: what is made of it is made in a thread."""
+async def test_targets_page_does_little_work_on_the_event_loop(workspace: Workspace, page: str) -> None:
+    """On the event loop only the report of each target is made; the page is built from it in a thread."""
     here = threading.get_ident()
     few, twice = await cost(workspace, 100, page), await cost(workspace, 200, page)
     assert (twice[here] - few[here]) / 100 < 600
@@ -108,8 +108,8 @@ async def test_report_leaves_the_loop_after_every_so_many_targets(workspace: Wor
     assert turns >= 3
 
 
-async def test_pages_are_made_one_at_a_time() -> None:
-    """However many are asked for at once, the loop shares the interpreter with one thread."""
+async def test_operators_pages_are_built_one_at_a_time() -> None:
+    """However many are asked for at once, the event loop shares the interpreter with one thread."""
     turns, go = Turns(), threading.Event()
     running, most = 0, 0
 

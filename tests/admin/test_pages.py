@@ -53,7 +53,7 @@ async def test_policy_of_docs_is_strict(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/start.js", "/docs/swagger-ui.css"])
-async def test_docs_open_without_the_key_and_hold_nothing(workspace: Workspace, path: str) -> None:
+async def test_docs_page_opens_without_the_admin_key_and_holds_no_schema(workspace: Workspace, path: str) -> None:
     """A browser cannot send a key for a page: the page asks for it, and the schema is what is guarded."""
     async with serving(workspace.write("routes.yaml", routes(HI, more=KEY)).build()) as client:
         assert (await said(client.base, request(f"GET {path}"))).status == 200
@@ -80,8 +80,8 @@ async def test_operators_pages_are_not_opened_by_other_sites(workspace: Workspac
         assert (await said(client.base, request(f"GET {path}", **bearer))).status == 200
 
 
-async def test_other_sites_reach_no_change(workspace: Workspace) -> None:
-    """The site is looked at before the key is: a page cannot try keys."""
+async def test_change_sent_by_another_site_is_refused_before_its_key_is_read(workspace: Workspace) -> None:
+    """The browser's site is looked at before the key is: a page cannot try keys."""
     async with serving(workspace.write("routes.yaml", routes(HI, more=KEY)).build()) as client:
         for site, status in (("cross-site", 403), ("same-origin", 401)):
             answer = await said(

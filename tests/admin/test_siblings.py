@@ -21,8 +21,8 @@ async def nothing(_: Told) -> Told:
     return {}
 
 
-async def test_a_socket_is_taken_away_only_where_its_worker_has_gone(tmp_path: Path) -> None:
-    """One that is just starting refuses, too: it has a name, and does not listen yet."""
+async def test_worker_socket_is_removed_only_once_its_worker_is_gone(tmp_path: Path) -> None:
+    """A worker that is just starting refuses connections, too: it has a name, and does not listen yet."""
     starting = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
     path = tmp_path / f"{starting.pid}.sock"
     with socket.socket(socket.AF_UNIX) as unheard:
@@ -37,8 +37,8 @@ async def test_a_socket_is_taken_away_only_where_its_worker_has_gone(tmp_path: P
             assert not path.exists()
 
 
-async def test_a_worker_is_given_the_time_that_its_asker_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless whoever asks says more, it is left out where it takes long."""
+async def test_worker_that_answers_too_late_is_left_out_unless_more_time_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default a slow worker is left out; the worker that asks may allow more time."""
 
     async def slow(question: Told) -> Told:
         await asyncio.sleep(0.3)
@@ -54,7 +54,7 @@ async def test_a_worker_is_given_the_time_that_its_asker_has(tmp_path: Path, mon
 
 
 async def test_a_reload_names_the_workers_that_did_not_answer(workspace: Workspace, tmp_path: Path) -> None:
-    """What they serve is not known."""
+    """The configuration that those workers serve is not known."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / f"{os.getppid()}.sock"))

@@ -23,8 +23,8 @@ def stand_still(secret: str, told: Callable[[], bool]) -> None:
     del secret
 
 
-async def test_watchdog_reports_each_standstill_once_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
-    """Files, lines and functions; no value of anything."""
+async def test_watchdog_reports_each_blocked_event_loop_once_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    """The report has files, lines and functions, and no value of anything."""
     caplog.set_level(logging.WARNING, "router.server")
     with Watchdog(late=LATE) as watchdog:
         for number in range(2):
@@ -39,8 +39,8 @@ async def test_watchdog_reports_each_standstill_once_with_its_place(caplog: pyte
     assert "canary" not in caplog.text
 
 
-async def test_a_loop_that_turns_is_left_alone() -> None:
-    """However busy."""
+async def test_watchdog_reports_nothing_while_a_busy_event_loop_turns() -> None:
+    """An event loop that still turns is not reported, however busy it is."""
     beats = 0
 
     class Counted(Watchdog):

@@ -82,8 +82,8 @@ async def test_files_are_kept_forever_and_the_page_is_asked_for_anew(workspace: 
             assert changed.status == 200
 
 
-async def test_files_are_packed_for_clients_that_take_gzip(workspace: Workspace) -> None:
-    """Others get them as they are."""
+async def test_page_files_are_gzipped_for_clients_that_accept_gzip(workspace: Workspace) -> None:
+    """Other clients get the files uncompressed."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         path = f"/web/{Site().digest}/style.css"
         packed = await said(client.base, request(f"GET {path}", accept_encoding="gzip, br"))
@@ -96,8 +96,8 @@ async def test_files_are_packed_for_clients_that_take_gzip(workspace: Workspace)
 @pytest.mark.parametrize(
     "name", ["no-such.js", "index.html", "vendor/manifest.json", "vendor/LICENSES.txt", "vendor/preact.d.ts", "../server/gate.py"]
 )
-async def test_nothing_else_of_the_folder_is_served(workspace: Workspace, name: str) -> None:
-    """Neither what is no file of the page, nor what stands beside the folder."""
+async def test_webpage_serves_no_file_that_is_not_the_pages(workspace: Workspace, name: str) -> None:
+    """Other files of the folder, and files beside it, are not served."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         assert (await said(client.base, request(f"GET /web/x/{name}"))).status == 404
         assert (await said(client.base, request(f"GET /web/x/{name.replace('.', '%2e')}"))).status == 404
@@ -120,7 +120,7 @@ async def test_page_is_for_this_machine_while_no_auth_is_declared(workspace: Wor
 
 
 async def test_page_is_not_served_where_it_is_off(workspace: Workspace) -> None:
-    """Its addresses answer as those where nothing is: 404, and 401 for who bears no key where one is needed."""
+    """Its addresses are a 404 then, and a 401 for a client without a key where one is needed."""
     key = new()
     paths = ("/", f"/web/{Site().digest}/main.js")
     async with serving(workspace.write("routes.yaml", routes(HI, more="server: {page: off}\n")).build()) as client:
@@ -197,7 +197,7 @@ async def test_scripts_have_the_types_that_they_say() -> None:
 
 @pytest.mark.parametrize(("page", "printed"), [("on", "/  (questions: /api/chat"), ("off", "/api/chat  (documentation")])
 async def test_serve_prints_an_address_that_a_browser_can_open(workspace: Workspace, page: str, printed: str) -> None:
-    """That of the page; where there is none, that of questions."""
+    """It is the address of the page; without the page, the address of the chat API."""
     workspace.write("routes.yaml", routes(HI, more=f"server: {{page: {page}}}\n"))
     async with process(workspace.root) as router:
         assert f"{router.base}{printed}" in router.said

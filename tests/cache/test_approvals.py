@@ -32,16 +32,16 @@ def asked(approvals: Approvals, call: Call = CALL) -> Call:
     return replace(call, approval=approvals.request("ann", "chat-model", call))
 
 
-async def test_call_that_was_asked_about_is_allowed_once() -> None:
-    """The second time is no decision of the user's: a request that is sent twice runs its tool once."""
+async def test_approved_call_is_allowed_once() -> None:
+    """A request that is sent twice runs its tool once: the second time is no decision of the user's."""
     approvals = Approvals()
     call = asked(approvals)
     assert ID.fullmatch(call.approval)
     assert [await approvals.take("ann", "chat-model", call) for _ in range(2)] == [True, False]
 
 
-async def test_number_that_a_browser_writes_otherwise_is_the_same() -> None:
-    """JavaScript knows one kind of number."""
+async def test_approval_holds_when_a_browser_writes_a_number_differently() -> None:
+    """JavaScript has one kind of number, and writes 1.0 as 1."""
     approvals = Approvals()
     call = replace(asked(approvals), arguments={"share": 1, "number": "A-1"})
     assert await approvals.take("ann", "chat-model", call)
@@ -62,16 +62,16 @@ OTHERS: dict[str, Callable[[Call], tuple[str, str, Call]]] = {
 
 
 @pytest.mark.parametrize("what", OTHERS)
-async def test_id_allows_nothing_else(what: str) -> None:
-    """Whatever the client changes; and the call itself is still to be had afterwards."""
+async def test_approval_id_allows_no_other_call(what: str) -> None:
+    """A call that the client changes is not allowed; the call itself can still be allowed afterwards."""
     approvals = Approvals()
     call = asked(approvals)
     assert not await approvals.take(*OTHERS[what](call))
     assert await approvals.take("ann", "chat-model", call)
 
 
-async def test_id_is_over_after_its_time() -> None:
-    """An hour after it was made."""
+async def test_approval_id_expires_after_an_hour() -> None:
+    """An hour after it was made the id allows nothing."""
     clock = Clock()
     approvals = Approvals(clock=clock)
     early, late = asked(approvals), asked(approvals)
@@ -81,7 +81,7 @@ async def test_id_is_over_after_its_time() -> None:
     assert not await approvals.take("ann", "chat-model", late)
 
 
-async def test_replicas_with_one_key_know_each_others_ids() -> None:
+async def test_replicas_with_one_key_accept_each_others_approval_ids() -> None:
     """Without a key, or with another, they do not. An edit that leaves the key alone changes nothing."""
     here, there = Approvals().under(KEY, None), Approvals().under(KEY, None)
     assert await there.take("ann", "chat-model", asked(here))
@@ -93,8 +93,8 @@ async def test_replicas_with_one_key_know_each_others_ids() -> None:
     assert not await here.under(KEY, None).take("ann", "chat-model", used)
 
 
-async def test_used_ids_are_kept_until_they_are_over() -> None:
-    """Not longer: what is kept is bounded by what an hour brings."""
+async def test_used_approval_ids_are_remembered_until_they_expire() -> None:
+    """They are not remembered longer: memory is bounded by the ids of one hour."""
     clock = Clock()
     approvals = Approvals(clock=clock)
     for _ in range(3):
@@ -104,8 +104,8 @@ async def test_used_ids_are_kept_until_they_are_over() -> None:
     assert len(approvals._used) == 1  # pyright: ignore[reportPrivateUsage]
 
 
-async def test_id_that_replicas_get_at_once_is_used_by_one() -> None:
-    """Through the Redis that they share, in one command."""
+async def test_approval_id_sent_to_replicas_at_once_is_used_by_one() -> None:
+    """The replicas claim the id in their shared Redis, in one command."""
     async with redis_server() as server:
         holders = [Redis(Secret(server.url)) for _ in range(8)]
         replicas = [Approvals().under(KEY, RedisStore(redis, "approvals")) for redis in holders]

@@ -15,8 +15,8 @@ class Clock:
         return self.now
 
 
-async def test_a_value_is_there_until_its_time_is_over() -> None:
-    """Each for its own time, counted from when it was put."""
+async def test_stored_value_is_found_until_its_lifetime_ends() -> None:
+    """Each value has a lifetime of its own, counted from when it was put."""
     clock = Clock()
     store = LocalStore(10_000, clock)
     await store.put("short", b"1", 10)
@@ -30,7 +30,7 @@ async def test_a_value_is_there_until_its_time_is_over() -> None:
 
 
 async def test_least_recently_used_entry_is_evicted_first() -> None:
-    """To have been read is to have been used."""
+    """A read counts as a use."""
     store = LocalStore(3 * (ENTRY + 100))
     for name in "abc":
         await store.put(name, b"x" * 100, 60)
@@ -40,7 +40,7 @@ async def test_least_recently_used_entry_is_evicted_first() -> None:
 
 
 async def test_entry_larger_than_the_store_is_not_kept() -> None:
-    """And drives nothing else out."""
+    """The entry evicts no other one either."""
     store = LocalStore(10_000)
     await store.put("small", b"x", 60)
     await store.put("large", b"x" * 10_000, 60)

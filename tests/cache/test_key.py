@@ -59,8 +59,8 @@ PROBES: dict[str, tuple[Ask, Ask]] = {
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_difference_a_provider_would_see_changes_the_key(name: str) -> None:
-    """Nothing that a provider would see otherwise can be taken for something else."""
+def test_difference_that_a_provider_would_see_changes_the_cache_key(name: str) -> None:
+    """Any part of a request that a provider is sent is a part of the key."""
     one, other = PROBES[name]
     assert of(one) != of(other)
 
@@ -94,8 +94,8 @@ def turned(value: Any) -> Any:
 
 
 @given(st.dictionaries(st.text("ab", max_size=2), VALUES, max_size=4))
-def test_the_order_of_keys_is_nothing(value: dict[str, Any]) -> None:
-    """In arguments, results and schemas."""
+def test_cache_key_ignores_the_order_of_json_keys(value: dict[str, Any]) -> None:
+    """The order does not count in arguments, in results and in schemas."""
 
     def asking(one: dict[str, Any]) -> Ask:
         parts = (Call("c", "t", one), Result("c", "t", one))
@@ -105,7 +105,7 @@ def test_the_order_of_keys_is_nothing(value: dict[str, Any]) -> None:
 
 
 @given(VALUES, VALUES)
-def test_two_values_have_one_key_only_if_they_are_one(one: Any, other: Any) -> None:
-    """As JSON tells them apart: true is not 1."""
+def test_cache_keys_of_two_json_values_are_equal_only_if_the_values_are(one: Any, other: Any) -> None:
+    """Values are equal as JSON has it: true is not 1."""
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert (of(with_part(Result("c", "t", one))) == of(with_part(Result("c", "t", other)))) == same

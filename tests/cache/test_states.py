@@ -41,8 +41,8 @@ class Shared:
         self.held[name] = value
 
 
-def test_caller_with_the_most_loses_its_oldest_first() -> None:
-    """One caller that fills the room drives out its own, and nobody else's; all of it is never more than the room."""
+def test_caller_with_most_states_has_its_oldest_evicted_first() -> None:
+    """A caller that fills the memory evicts its own states and nobody else's; the total never exceeds the bound."""
     room = 10 * (ENTRY + 100)
     store = LocalStates(room)
     store.put("quiet", "q", b"x" * 100)
@@ -53,15 +53,15 @@ def test_caller_with_the_most_loses_its_oldest_first() -> None:
     assert [store.get("loud", f"l{count}") is not None for count in (40, 41, 49)] == [False, True, True]
 
 
-def test_caller_cannot_read_what_another_has_kept() -> None:
-    """The same name is another thing for another caller."""
+def test_caller_cannot_read_the_reasoning_state_of_another() -> None:
+    """A name means a different entry for each caller."""
     store = LocalStates()
     store.put("one", "n", b"x")
     assert store.get("two", "n") is None
 
 
-def test_entry_goes_when_its_time_is_over() -> None:
-    """It is not given any more, and makes room at the next one."""
+def test_reasoning_state_expires_after_its_time() -> None:
+    """It is not returned any more, and its room is freed when the next one is kept."""
     clock = Clock()
     store = LocalStates(clock=clock)
     store.put("a", "n", b"x")
@@ -71,24 +71,24 @@ def test_entry_goes_when_its_time_is_over() -> None:
     assert store.taken == ENTRY + 1
 
 
-def test_value_that_is_larger_than_the_room_is_not_kept() -> None:
-    """It drives nothing out."""
+def test_reasoning_state_larger_than_the_store_is_not_kept() -> None:
+    """It evicts no other state."""
     store = LocalStates(4 * ENTRY)
     store.put("a", "n", b"x")
     store.put("a", "m", b"x" * 4 * ENTRY)
     assert (store.get("a", "n"), store.get("a", "m")) == (b"x", None)
 
 
-def test_value_kept_twice_is_counted_once() -> None:
-    """The last one stands."""
+def test_state_kept_twice_under_a_name_is_counted_once() -> None:
+    """The last value replaces the one before."""
     store = LocalStates()
     for value in (b"first", b"last"):
         store.put("a", "n", value)
     assert (store.get("a", "n"), store.taken) == (b"last", ENTRY + 4)
 
 
-def test_states_are_read_as_they_were_written() -> None:
-    """Half a surrogate pair included."""
+def test_reasoning_states_survive_serialization() -> None:
+    """Half a surrogate pair does, too."""
     ran = ModelCall(
         (STATE,),
         (Call("c1", "look", {"at": 1.5}), CALL),
@@ -163,14 +163,14 @@ def test_state_too_deep_to_be_read_again_is_not_kept() -> None:
     assert read(nested(100))["n"]
 
 
-def test_states_of_the_first_rounds_are_left_out_where_all_are_too_many() -> None:
-    """What is kept is bounded, and the last round is what counts."""
+def test_reasoning_states_of_the_first_rounds_are_dropped_over_the_size_limit() -> None:
+    """The stored bytes are bounded, and the last round counts most."""
     big = ModelCall((ReasoningState("a=m", {"reasoning_content": "x" * (MAX_VALUE // 2)}),))
     assert list(read(written({"one": [big], "two": [big], "three": [KEPT]}))) == ["two", "three"]
 
 
-def test_round_that_is_too_large_is_left_out_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Too many bytes, or too many values for the loop: nothing unreadable is kept."""
+def test_reasoning_state_of_a_round_over_the_size_limit_is_dropped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The round has too many bytes, or too many values for the event loop: nothing unreadable is stored."""
     values: Any = [1] * (MAX_VALUES // 2)
     crowd = ModelCall((), (), (Result("c1", "f", values), Result("c2", "f", values), Result("c3", "f", values)))
     for large in (crowd, ModelCall((), (), (Result("c1", "f", "x" * MAX_VALUE),))):
@@ -179,7 +179,7 @@ def test_round_that_is_too_large_is_left_out_and_logged(caplog: pytest.LogCaptur
         assert [one.message for one in caplog.records] == ["a tool round is too large to be kept: the model goes on without it"]
 
 
-async def test_other_replica_finds_the_states_of_all_rounds_with_one_question() -> None:
+async def test_other_replica_finds_the_states_of_all_rounds_with_one_redis_lookup() -> None:
     """The last round's entry holds those before it."""
     shared: Any = Shared()
     here, there = Memory(shared=shared), Memory(shared=shared)
@@ -206,8 +206,8 @@ def names(*messages: Message, caller: str = "a") -> list[str]:
     return list(trail(caller).follow(messages).values())
 
 
-def test_name_is_the_same_however_a_client_tells_the_conversation() -> None:
-    """Another prompt, the model's words before or after its calls, results in another order, 1 for 1.0."""
+def test_state_name_is_the_same_however_a_client_sends_the_conversation() -> None:
+    """It stays with another prompt, text before or after the calls, results in another order, and 1 for 1.0."""
     two = Call("c2", "look", {})
     told = names(
         Message("system", ("Be brief.",)),
@@ -228,8 +228,8 @@ def test_name_is_the_same_however_a_client_tells_the_conversation() -> None:
     assert len(set(told)) == 2
 
 
-def test_name_differs_by_caller_conversation_call_and_result() -> None:
-    """Ids alone repeat: everything that can tell two model calls apart does."""
+def test_state_name_differs_by_caller_conversation_call_and_result() -> None:
+    """Ids repeat: the name covers everything that can tell two model calls apart."""
     once = (ASKED, Message("assistant", (CALL,)), Message("tool", (Result("c1", "look", "x"),)), Message("assistant", (CALL,)))
     other = (*once[:2], Message("tool", (Result("c1", "look", "y"),)), once[3])
     before = (ASKED, Message("assistant", ("So.",)), Message("user", ("And?",)), *once[1:])
@@ -240,8 +240,8 @@ def test_name_differs_by_caller_conversation_call_and_result() -> None:
     assert len(set(found)) == len(found)
 
 
-def test_user_with_the_most_gives_way_to_the_others_of_its_caller() -> None:
-    """Of the caller that holds the most; another caller loses nothing, however many users the first has."""
+def test_user_with_most_states_is_evicted_before_others_of_its_caller() -> None:
+    """Eviction hits the caller that holds the most; another caller loses nothing, however many users the first has."""
     room = 20 * (ENTRY + 100)
     store = LocalStates(room)
     store.put("quiet", "q", b"x" * (3 * ENTRY))
@@ -261,8 +261,8 @@ def test_user_with_the_most_gives_way_to_the_others_of_its_caller() -> None:
     assert (store.get("loud", "l99", "greedy") is not None, store.get("loud", "l0", "greedy")) == (True, None)
 
 
-def test_user_cannot_read_what_another_of_its_caller_has_kept() -> None:
-    """Nor what the caller itself has; and the name of a call is another for each."""
+def test_user_cannot_read_the_state_of_another_user_of_its_caller() -> None:
+    """Nor can it read the caller's own; the same call has a different name for each user."""
     store = LocalStates()
     store.put("one", "n", b"x", "ann")
     assert [store.get("one", "n", user) for user in ("ann", "ben", "")] == [b"x", None, None]

@@ -57,8 +57,8 @@ class Known:
         return [one["kid"] for one in listed]
 
 
-async def test_keys_are_fetched_once_and_kept() -> None:
-    """A hundred requests at once, and a hundred later: one fetch."""
+async def test_jwks_is_fetched_once_for_many_requests() -> None:
+    """A hundred requests at once and a hundred later need one fetch."""
     known = Known(Issuer(hold=asyncio.Event()))
     waiting = [asyncio.create_task(known.kids()) for _ in range(100)]
     await asyncio.sleep(0)
@@ -70,8 +70,8 @@ async def test_keys_are_fetched_once_and_kept() -> None:
     assert known.issuer.asked == 1
 
 
-async def test_old_keys_are_fetched_anew_while_others_do_with_them() -> None:
-    """One request waits for the fetch; those beside it are answered by what is known."""
+async def test_old_jwks_is_refreshed_by_one_request_while_others_use_it() -> None:
+    """One request waits for the fetch; concurrent ones are checked with the known keys."""
     known = Known()
     await known.kids()
     known.now += FRESH + 1
@@ -85,8 +85,8 @@ async def test_old_keys_are_fetched_anew_while_others_do_with_them() -> None:
     assert known.issuer.asked == 2
 
 
-async def test_an_unknown_key_is_looked_for_and_not_too_often() -> None:
-    """An issuer that has made a new key is asked at once; who makes up key ids makes us ask every half minute at most."""
+async def test_unknown_key_id_causes_a_fetch_at_most_every_half_minute() -> None:
+    """A new key of the issuer is found at once; a client that makes up key ids causes few fetches."""
     known = Known()
     await known.kids()
     known.issuer.says = TWO
@@ -120,8 +120,8 @@ async def test_unknown_key_is_unverifiable_until_the_issuer_was_asked() -> None:
 
 
 @pytest.mark.parametrize("says", [OSError("no"), b"<html>", b'{"keys": 5}', b"[" * 5000, b"\xff", {"keys": [5]}])
-async def test_an_issuer_that_cannot_answer_harms_nobody_whose_key_is_known(says: object) -> None:
-    """The keys go on to count for a day; then nobody can tell any more."""
+async def test_known_keys_are_used_for_a_day_while_the_issuer_fails(says: object) -> None:
+    """After a day without a fetch that succeeds, no token can be verified."""
     known = Known()
     await known.kids()
     known.issuer.says = says
@@ -136,8 +136,8 @@ async def test_an_issuer_that_cannot_answer_harms_nobody_whose_key_is_known(says
     assert await known.kids() == ["two"]
 
 
-async def test_an_issuer_that_is_away_at_first_is_asked_again_soon() -> None:
-    """Nobody can be answered without its keys, so it is asked every two seconds, whoever asks us how often."""
+async def test_issuer_unreachable_at_start_is_asked_every_two_seconds() -> None:
+    """No token can be verified before its keys are known; the pace does not depend on the number of requests."""
     known = Known(Issuer(OSError("no")))
     for _ in range(100):
         assert await known.kids() == []
@@ -147,8 +147,8 @@ async def test_an_issuer_that_is_away_at_first_is_asked_again_soon() -> None:
     assert await known.kids() == ["one"]
 
 
-async def test_a_request_that_leaves_takes_nobody_along() -> None:
-    """The fetch it waited for ends with it; the next one may be made after the pause."""
+async def test_cancelled_request_ends_its_jwks_fetch_and_a_later_one_succeeds() -> None:
+    """The fetch that the request waited for ends with it; the next one may be made after the pause."""
     known = Known(Issuer(hold=asyncio.Event()))
     first = asyncio.create_task(known.kids())
     await asyncio.sleep(0)
@@ -202,8 +202,8 @@ async def test_fetch_of_keys_is_bounded_and_follows_no_redirect(case: str) -> No
     await connections.close()
 
 
-async def test_keys_are_fetched_over_http() -> None:
-    """As they stand there; and an issuer that says nothing is waited for no longer than is declared."""
+async def test_jwks_is_fetched_over_http_with_a_timeout() -> None:
+    """The keys are read as the issuer sends them; an issuer that does not answer is given up after the declared time."""
     connections = Connections()
     async with address(whole(json.dumps(ONE).encode())) as url:
         assert [one["kid"] for one in await Jwks(url, connections.fetch).listed()] == ["one"]

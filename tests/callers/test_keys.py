@@ -17,8 +17,8 @@ from router.errors import NotAllowed, Unauthorized
 NOON = datetime(2027, 1, 31, 12, tzinfo=UTC)
 
 
-def test_a_key_is_256_bits_by_chance_and_knows_itself() -> None:
-    """A thousand keys: all different, of one shape, each with a checksum that holds."""
+def test_api_key_has_256_random_bits_and_a_checksum() -> None:
+    """A thousand keys are all different and of one form, each with a valid checksum."""
     made = {new() for _ in range(1000)}
     assert len(made) == 1000
     assert all(re.fullmatch(r"pm_[0-9A-Za-z]{8}_[0-9A-Za-z]{49}", key) for key in made)
@@ -27,8 +27,8 @@ def test_a_key_is_256_bits_by_chance_and_knows_itself() -> None:
 
 
 @given(st.integers(0, 60), st.sampled_from("0aZ_ é"))
-def test_a_slip_of_one_letter_is_no_key(place: int, letter: str) -> None:
-    """The checksum tells."""
+def test_api_key_with_one_wrong_letter_fails_its_checksum(place: int, letter: str) -> None:
+    """A mistyped key is not recognised as a key."""
     key = new()
     slipped = key[:place] + letter + key[place + 1 :]
     assert shown(slipped) == (key[:11] if slipped == key else "")
@@ -52,8 +52,8 @@ def test_key_is_kept_as_its_hash_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (32, 32) in compared
 
 
-def test_key_names_its_owner() -> None:
-    """Its owner's, with what the owner may ask; of one that nobody has only the beginning is told, to the log."""
+def test_api_key_identifies_its_caller_and_allowed_routes() -> None:
+    """An unknown key is unauthorized; the log is given its beginning alone, and the client none of it."""
     key = new()
     keys = Keys({"alice": ApiKey(hash=hashed(key), routes=(Name("title-model"),))})
     alice = keys.caller(key)
@@ -71,8 +71,8 @@ def test_key_names_its_owner() -> None:
         assert refused.value.caller == ""
 
 
-def test_a_key_expires_at_its_moment() -> None:
-    """Until then it counts, from then on it does not; the log has its owner's name."""
+def test_api_key_is_refused_from_its_expiry_on() -> None:
+    """The key is accepted until then; the log has its owner's name afterwards."""
     key = new()
     clock = [NOON - timedelta(seconds=1)]
     keys = Keys({"alice": ApiKey(hash=hashed(key), expires=NOON)}, lambda: clock[0])
@@ -84,7 +84,7 @@ def test_a_key_expires_at_its_moment() -> None:
 
 
 def test_a_rotated_key_is_the_same_caller() -> None:
-    """What is kept for a caller is kept under the name, so it outlives the key."""
+    """Stored data belongs to the caller's name, so it outlives the key."""
     first, second = new(), new()
     before = Keys({"alice": ApiKey(hash=hashed(first))}).caller(first)
     after = Keys({"alice": ApiKey(hash=hashed(second))}).caller(second)

@@ -59,8 +59,8 @@ def segment(value: object) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-async def test_a_good_token_names_its_caller() -> None:
-    """Its `sub` is the name; the id is of the issuer and the name, and says neither."""
+async def test_valid_token_identifies_its_caller_by_sub() -> None:
+    """The name is its `sub`; the id is derived from issuer and name, and shows neither."""
     caller = await issuer(RSA).caller(signed(GOOD))
     assert (caller.kind, caller.name, caller.routes) == ("jwt", "user-1", None)
     assert caller.id.startswith("jwt:")
@@ -70,16 +70,16 @@ async def test_a_good_token_names_its_caller() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS256", "ES256", "EdDSA", "Ed25519"])
-async def test_every_kind_of_key_signs(algorithm: str) -> None:
-    """RSA in both paddings, elliptic curves, Edwards curves."""
+async def test_token_is_accepted_with_every_kind_of_signing_key(algorithm: str) -> None:
+    """RSA in both paddings, elliptic curves, and Edwards curves."""
     key = {"E": lambda: ECKey.generate_key("P-256"), "R": lambda: RSA, "P": lambda: RSA}[algorithm[0]]()
     if algorithm.startswith("Ed"):
         key = OKPKey.generate_key("Ed25519")
     assert (await issuer(key, algorithms=(algorithm,)).caller(signed(GOOD, key, algorithm))).name == "user-1"
 
 
-async def test_a_secret_signs() -> None:
-    """With HS256, where that is declared."""
+async def test_token_signed_with_a_shared_secret_is_accepted_where_hs256_is_declared() -> None:
+    """The secret is declared, with HS256."""
     assert (await secret().caller(signed(GOOD, OctKey.import_key(SECRET), "HS256"))).name == "user-1"
 
 
@@ -106,7 +106,7 @@ CLAIMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", CLAIMS)
-async def test_a_token_of_another_place_or_time_is_refused(case: str) -> None:
+async def test_token_with_wrong_issuer_audience_or_time_is_refused(case: str) -> None:
     """iss, aud, exp and sub must be there and right; nbf and iat must be past. A clock may be wrong by half a minute."""
     with pytest.raises(Unauthorized):
         await issuer(RSA).caller(signed(CLAIMS[case]))
@@ -199,15 +199,15 @@ def test_weak_keys_are_refused_when_they_are_declared() -> None:
         Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=("HS256", "RS256"), secret=Secret(SECRET))
 
 
-async def test_keys_that_cannot_be_used_do_not_hide_those_that_can() -> None:
-    """A set may hold keys of kinds to come, and keys that encrypt."""
+async def test_unusable_keys_of_a_jwks_are_skipped() -> None:
+    """A set may hold keys of future kinds, and keys for encryption."""
     listed: Listed = ({"kty": "AKP", "alg": "ML-DSA-44"}, {**public(OTHER)[0], "use": "enc"}, {"kty": "RSA", "n": 5}, *public(RSA))
     declared = Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=("RS256",), jwks=KeySet(keys=listed))
     assert (await Tokens(declared, Fixed(listed), lambda: NOW).caller(signed(GOOD))).name == "user-1"
 
 
-async def test_without_any_key_nobody_can_tell() -> None:
-    """That is not the caller's fault: 503, and nobody is let in."""
+async def test_token_is_503_while_no_key_of_its_issuer_is_known() -> None:
+    """The caller is not to blame: the answer is 503, and no token is accepted."""
     with pytest.raises(Unverifiable):
         await issuer().caller(signed(GOOD))
 
@@ -255,8 +255,8 @@ CLAIMED: list[tuple[object, set[str]]] = [
 
 
 @pytest.mark.parametrize(("claim", "routes"), CLAIMED)
-async def test_a_claim_says_what_its_caller_may_ask(claim: object, routes: set[str]) -> None:
-    """Where a claim is declared, what it does not list is not allowed; without it nothing is."""
+async def test_routes_claim_limits_the_routes_of_a_token(claim: object, routes: set[str]) -> None:
+    """Where a claim is declared, a route that it does not list is forbidden; a token without the claim has none."""
     tokens = issuer(RSA, routes_claim="https://pointsman/routes")
     claims = GOOD if claim is None else {**GOOD, "https://pointsman/routes": claim}
     assert (await tokens.caller(signed(claims))).routes == routes

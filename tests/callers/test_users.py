@@ -44,16 +44,16 @@ def named(value: bytes | str) -> str:
 
 
 @given(st.text(min_size=1, max_size=MAX_USER).filter(well_formed))
-def test_printable_id_is_taken_as_it_is(user: str) -> None:
-    """From a header and from a field alike, in any alphabet."""
+def test_printable_user_id_is_accepted_unchanged(user: str) -> None:
+    """The id comes from a header or from a field, in any alphabet."""
     assert named(user) == user
     by_field = Caller("key", "litellm", "key:litellm", users=UserSource(field="user"))
     assert from_body(by_field, {"user": user}).user == user
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_id_with_characters_that_do_not_show_is_refused(text: str) -> None:
-    """So is a long one, and a placeholder that the front end did not fill in: all its users would be one."""
+def test_user_id_with_invisible_characters_is_refused(text: str) -> None:
+    """A long id is refused, too, and a placeholder that the front end did not fill in: all its users would be one."""
     with pytest.raises(BadAsk) as refused:
         named(text)
     assert str(refused.value.public).startswith(f"{HEADER}: ")
@@ -61,8 +61,8 @@ def test_id_with_characters_that_do_not_show_is_refused(text: str) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_header_of_any_bytes_is_an_id_or_refused(data: bytes) -> None:
-    """Nothing else comes of it."""
+def test_user_header_of_any_bytes_is_a_valid_id_or_refused(data: bytes) -> None:
+    """No bytes of the header cause another error."""
     try:
         user = named(data)
     except BadAsk:
@@ -71,8 +71,8 @@ def test_header_of_any_bytes_is_an_id_or_refused(data: bytes) -> None:
 
 
 @given(st.text(), st.text())
-def test_caller_without_a_source_of_users_names_none(header: str, field: str) -> None:
-    """Whatever its requests bear."""
+def test_user_is_ignored_for_a_caller_that_declares_no_user_source(header: str, field: str) -> None:
+    """The caller's requests name no user, whatever they hold."""
     caller = Caller("key", "other", "key:other")
     assert from_headers(caller, [(HEADER.lower().encode(), header.encode("utf-8", "replace"))]) is caller
     assert from_body(caller, {"user": field, "safety_identifier": field}) is caller
@@ -85,8 +85,8 @@ def test_owner_names_one_pair_of_caller_and_user(one: str, his: str, other: str,
         assert (owner(one, his) == owner(caller, user)) == ((one, his) == (caller, user))
 
 
-def test_caller_without_a_user_is_its_own_owner() -> None:
-    """So what is kept for it goes by the same name as before."""
+def test_stored_data_without_a_user_belongs_to_the_caller() -> None:
+    """Stored data of such a caller keeps the name that it had before users existed."""
     assert Caller("key", "a", "key:team-a/alice@example.com").owner == "key:team-a/alice@example.com"
     assert owner("key:a", "b") != owner("key:a:b", "")
 

@@ -44,7 +44,7 @@ def settled(folder: Path, *options: str) -> tuple[str, int]:
         ("", ({"PORT": "81"}, "ROUTER_PORT=85\n"), ("127.0.0.1", 85)),
     ],
 )
-def test_option_goes_before_router_variable_before_port_before_default(
+def test_listen_address_precedence_is_option_router_variable_port_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, variables: tuple[dict[str, str], str], address: tuple[str, int]
 ) -> None:
     """`.env` fills in what the environment does not have. `variables`: of the environment, and the text of `.env`."""
@@ -56,7 +56,7 @@ def test_option_goes_before_router_variable_before_port_before_default(
 
 
 @pytest.mark.parametrize("wrong", ["http", "70000", "-1", "8000 ", "tcp://10.0.0.1:8000"])
-def test_variable_that_is_no_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+def test_invalid_port_variable_is_reported_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
     """Its value is not repeated; a port that an option names is not looked for in a variable."""
     monkeypatch.setenv("PORT", wrong)
     with pytest.raises(WrongVariable, match="the variable PORT is no port: it must be from 0 to 65535") as error:
@@ -66,8 +66,8 @@ def test_variable_that_is_no_port_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("where", ["the environment", ".env"])
-def test_address_of_a_variable_meets_the_guard_of_an_option(workspace: Workspace, where: str) -> None:
-    """A server that does not say who may ask is not served to others than this machine, whoever names the address."""
+def test_public_listen_address_from_a_variable_requires_auth_too(workspace: Workspace, where: str) -> None:
+    """Without declared auth only this machine is served, whether an option or a variable has the address."""
     workspace.write("routes.yaml", routes(HI))
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PORT": str(free_ports(1)[0])}
     if where == ".env":
@@ -80,10 +80,10 @@ def test_address_of_a_variable_meets_the_guard_of_an_option(workspace: Workspace
     assert "whoever reaches 0.0.0.0 could ask, and you would pay" in done.stderr
 
 
-def test_routes_file_of_the_variable_is_read_by_each_command(
+def test_each_command_reads_the_routes_file_named_by_the_variable(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Unless the command line names one; `router diff` takes it for what is after."""
+    """A path on the command line takes precedence; `router diff` uses the variable for the newer side."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     monkeypatch.setenv("ROUTER_ROUTES", str(file))

@@ -44,8 +44,8 @@ def router(*arguments: str, cwd: Path, **variables: str) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def test_check_says_that_all_is_well(workspace: Workspace) -> None:
-    """Exit code 0, what is served, and which optional target is skipped and why."""
+def test_check_of_a_valid_configuration_exits_0_and_lists_what_is_skipped(workspace: Workspace) -> None:
+    """It prints what is served, and which optional target is skipped and why."""
     targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
     workspace.write("routes.yaml", routes(targets, "targets: [b, a]"))
     done = router("check", cwd=workspace.root)
@@ -56,8 +56,8 @@ def test_check_says_that_all_is_well(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("whose", ["the route's", "a caller's"])
-def test_check_warns_where_a_limit_on_money_holds_nothing(workspace: Workspace, whose: str) -> None:
-    """Each target that it should hold and whose price nobody knows is named; all is well none the less."""
+def test_check_warns_of_a_cost_limit_over_targets_without_a_price(workspace: Workspace, whose: str) -> None:
+    """Each target of the route whose price is unknown is named; the configuration is valid all the same."""
     targets = """
 known: {model: openai/gpt-4o, api_key: sk-x}
 said: {model: openai/ours, api_key: sk-x, price: {input: 1, output: 2}}
@@ -120,8 +120,8 @@ def test_check_prints_every_mistake_and_exits_1(workspace: Workspace) -> None:
     assert done.stderr.endswith("3 mistakes in the configuration.\n")
 
 
-def test_check_has_records_for_scripts(workspace: Workspace) -> None:
-    """--json: each complaint with its file, line, column and message; what is skipped where all is well. The exit codes are the same."""
+def test_check_prints_json_records_for_scripts(workspace: Workspace) -> None:
+    """--json: each complaint with file, line, column and message, or the skipped targets. The exit codes are the same."""
     targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
     workspace.write("routes.yaml", routes(targets, "targets: [b, aa]"))
     done = router("check", "--json", cwd=workspace.root)
@@ -147,8 +147,8 @@ def test_check_never_imports_litellm(workspace: Workspace) -> None:
     assert done.stdout.splitlines()[-1] == "[] 0"
 
 
-def test_show_tells_what_a_request_goes_through(workspace: Workspace) -> None:
-    """Pipeline, tools, limits, and each target with why it would be used or skipped; by alias too."""
+def test_show_prints_the_pipeline_tools_limits_and_targets_of_a_route(workspace: Workspace) -> None:
+    """Each target has the reason why it would be used or skipped; an alias names the route, too."""
     targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
     workspace.write("routes.yaml", routes(targets, "targets: [b, a]\n    tools: [weather]"))
     shown = router("show", "gpt-4", cwd=workspace.root).stdout
@@ -174,21 +174,21 @@ def test_chat_streams_in_the_terminal(workspace: Workspace) -> None:
     assert "a: status_503" in done.stderr
 
 
-def test_the_committed_schema_is_the_declarations() -> None:
+def test_committed_json_schema_is_what_router_schema_prints() -> None:
     """routes.schema.json is what `router schema` prints."""
     made = router("schema", cwd=ROOT).stdout
     assert (ROOT / "routes.schema.json").read_text(encoding="utf-8") == made
     assert json.loads(made)["$ref"] == "#/$defs/RoutesFile"
 
 
-def test_a_command_line_that_is_wrong_exits_2(tmp_path: Path) -> None:
-    """As every command line does."""
+def test_wrong_command_line_exits_2(tmp_path: Path) -> None:
+    """Exit code 2 is what command lines use for a wrong usage."""
     assert router("serv", cwd=tmp_path).returncode == 2
     assert router(cwd=tmp_path).returncode == 2
 
 
-def test_a_missing_file_is_one_clear_complaint(tmp_path: Path) -> None:
-    """No traceback: which file, and why."""
+def test_missing_routes_file_is_one_sentence_without_a_traceback(tmp_path: Path) -> None:
+    """The sentence says which file, and why."""
     done = router("check", cwd=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "routes.yaml:1:1: the file cannot be read: No such file or directory; `router init DIR` writes" in done.stderr
@@ -236,8 +236,8 @@ def test_check_without_the_environment_lists_what_is_missing(workspace: Workspac
 
 
 @pytest.mark.parametrize("command", [("check",), ("serve",), ("show",), ("chat", "m", "Hi"), ("drill",)])
-def test_without_a_routes_file_init_is_suggested(command: tuple[str, ...], tmp_path: Path) -> None:
-    """Whatever was to be done with it."""
+def test_commands_suggest_init_where_there_is_no_routes_file(command: tuple[str, ...], tmp_path: Path) -> None:
+    """Every command that needs the file suggests `router init`."""
     done = router(*command, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "`router init DIR` writes a workspace that answers at once" in done.stderr
@@ -292,8 +292,8 @@ def test_check_warns_of_approvals_that_one_process_alone_knows(workspace: Worksp
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_answers_and_ends_when_it_is_told_to(workspace: Workspace, workers: int, number: int) -> None:
-    """A real process, alone or with workers: it says what it serves, answers, and SIGTERM, or Ctrl-C, is exit code 0."""
+def test_serve_answers_and_exits_0_on_sigterm_or_ctrl_c(workspace: Workspace, workers: int, number: int) -> None:
+    """A real process, alone or with workers, says what it serves and answers; SIGTERM, or Ctrl-C, is exit code 0."""
     workspace.write("routes.yaml", routes(HI))
     [port] = free_ports(1)
     command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--workers", str(workers)]
@@ -325,8 +325,8 @@ def rain() -> str:
     ("workers", "why"),
     [(1, "the port"), (2, "the port"), (1, "the configuration"), (2, "the configuration"), (2, "its folder"), (2, "a worker")],
 )
-def test_serve_that_cannot_start_says_so_by_its_exit_code(workspace: Workspace, tmp_path: Path, workers: int, why: str) -> None:
-    """A port that is taken, a mistake, a folder where workers cannot meet, a mistake that only workers find: whoever supervises it must know."""
+def test_serve_that_cannot_start_exits_1(workspace: Workspace, tmp_path: Path, workers: int, why: str) -> None:
+    """Causes: a port that is taken, a mistake, a folder where workers cannot meet, a mistake that only workers find."""
     tools = "targets: [a]\n    tools: [weather]"
     workspace.write("routes.yaml", routes(HI, "targets: [nobody]" if why == "the configuration" else tools))
     if why == "a worker":
@@ -343,16 +343,16 @@ def test_serve_that_cannot_start_says_so_by_its_exit_code(workspace: Workspace, 
 
 
 @pytest.mark.parametrize("wrong", [("--port", "99999"), ("--port", "-1"), ("--workers", "0"), ("--workers", "-2"), ("--workers", "x")])
-def test_serve_takes_no_number_that_means_nothing(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    """A port that there is not would be another one, no worker at all would be one."""
+def test_serve_refuses_a_port_or_worker_count_out_of_range(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A port out of range would silently become another one, and zero workers would become one."""
     with pytest.raises(SystemExit) as ended:
         main(["serve", *wrong])
     assert ended.value.code == 2
     assert f"argument {wrong[0]}: must be from" in capsys.readouterr().err
 
 
-def test_an_edit_is_one_entry_of_the_log(workspace: Workspace) -> None:
-    """What is written beside is none: no library says that it saw something."""
+def test_edit_is_logged_as_one_entry(workspace: Workspace) -> None:
+    """No library logs beside it that it saw a file change."""
     workspace.write("routes.yaml", routes(HI))
     [port] = free_ports(1)
     command = [sys.executable, "-m", "router", "serve", "--port", str(port)]

@@ -44,7 +44,7 @@ def test_bash_completes_what_is_typed(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [one for one in done.stdout.splitlines() if one.startswith(typed[-1])] == completed
 
 
-def test_words_for_files_are_those_of_the_library() -> None:
+def test_completion_directives_for_files_equal_those_of_the_library() -> None:
     """They are written out in paths.py, so that no command waits for an import."""
     for ours, theirs in ((paths.FILE, shtab.FILE), (paths.FOLDER, shtab.DIRECTORY)):
         assert ours == {shell: theirs[shell] for shell in ours}

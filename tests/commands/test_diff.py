@@ -47,15 +47,15 @@ def said(before: str, after: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
-def test_a_change_is_told_in_these_words(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Golden words: ten pairs of folders, each with what is printed for them."""
+def test_diff_prints_the_golden_sentences_for_each_change(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten pairs of folders, each with the sentences that are printed for it."""
     assert len(GOLDEN) == 10
     assert main(["diff", str(case / "a"), str(case / "b")]) == 0
     assert capsys.readouterr() == ((case / "expected.txt").read_text(encoding="utf-8"), "")
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
-def test_a_script_gets_the_same(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_diff_json_has_a_record_with_the_printed_sentence_of_each_change(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--json has a record for each change, and its sentence is what is printed for it alone."""
     expected = (case / "expected.txt").read_text(encoding="utf-8").splitlines()
     changed = not expected[0].startswith("no change")
@@ -69,8 +69,8 @@ def test_a_script_gets_the_same(case: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
 @pytest.mark.parametrize("side", ["a", "b"])
-def test_nothing_means_nothing(case: Path, side: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A configuration against itself: no change. Nor against its own description, read again from JSON."""
+def test_diff_of_a_configuration_with_itself_is_empty(case: Path, side: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A configuration does not differ from itself, nor from its own description read again from JSON."""
     assert main(["diff", str(case / side), str(case / side), "--exit-code"]) == 0
     assert capsys.readouterr().out == "no change: every file is the same\n"
     description = describe(as_written(read(case / side / "routes.yaml")))
@@ -120,8 +120,8 @@ def test_every_kind_of_secret_is_masked() -> None:
         ("total: 300s", ""),
     ],
 )
-def test_two_spellings_of_a_value_mean_the_same(before: str, after: str) -> None:
-    """And so does a default that is written down."""
+def test_diff_treats_two_spellings_of_a_value_as_equal(before: str, after: str) -> None:
+    """A default that is written down equals one that is left out, too."""
     old, new = (routes(HI, f"targets: [a]\n    timeout: {{{one}}}") for one in (before, after))
     assert said(old, new) == []
 
@@ -129,14 +129,14 @@ def test_two_spellings_of_a_value_mean_the_same(before: str, after: str) -> None
 MANY = "\n".join(f"  r{count}: {{pipeline: chat, targets: [a]}}" for count in range(100))
 
 
-def test_a_change_of_a_target_that_many_ask_is_one_line() -> None:
-    """Who asks it is named, a few of many."""
+def test_diff_reports_a_changed_target_in_one_line_for_all_its_routes() -> None:
+    """The routes that ask the target are named: a few of them where there are many."""
     old, new = (f"targets: {{a: {{script: [{{text: {word}}}]}}}}\nroutes:\n{MANY}\n" for word in ("x", "y"))
     told = "target a: script changed (asked by r0, r1, r2, r3 and 96 more); its breaker and its load start anew"
     assert said(old, new) == [told]
 
 
-def test_a_default_that_changes_is_one_line_for_all_who_have_it() -> None:
+def test_diff_reports_a_changed_default_in_one_line_for_all_routes() -> None:
     """A hundred routes make one sentence and a hundred records."""
     old, new = (f"defaults: {{rescue: {word}}}\ntargets: {{a: {{script: demo}}}}\nroutes:\n{MANY}\n" for word in ("fail", "continue"))
     found = changes(described(old), described(new))
@@ -145,7 +145,7 @@ def test_a_default_that_changes_is_one_line_for_all_who_have_it() -> None:
 
 
 def test_diff_reports_lost_health_of_a_target_only_where_it_is_lost(workspace: Workspace) -> None:
-    """The words about breakers against the generation that is really built: the health is another object, or it is the same."""
+    """The sentence about breakers is compared with the generation that is built: its health object is new, or the same one."""
     edits = {
         "breaker: {failures: 2}": True,
         "breaker: {failures: 5}": False,  # the default, written down
@@ -187,30 +187,30 @@ def _shared(weight: float | None, pool: list[tuple[str, float | None]]) -> float
 
 @settings(max_examples=200, deadline=None)
 @given(pools, pools, pools)
-def test_another_order_of_targets_is_always_told_and_told_apart(before: Pools, one: Pools, other: Pools) -> None:
-    """No change goes unsaid, nothing is said of none; and what is said of two different outcomes is not the same."""
+def test_diff_sentence_for_reordered_targets_is_unambiguous(before: Pools, one: Pools, other: Pools) -> None:
+    """Every change of order has a sentence, an equal order has none, and two different orders have different sentences."""
     assert bool(reordered(before, one)) == (before != one)
     if one != other:
         assert reordered(before, one) != reordered(before, other)
 
 
-def test_the_order_within_a_pool_means_nothing() -> None:
-    """Its targets share the questions."""
+def test_diff_ignores_the_order_of_targets_within_a_pool() -> None:
+    """The targets of a pool share the requests, so their order has no effect."""
     assert said(routes(HI, "targets: [[a, b]]"), routes(HI, "targets: [[b, a]]")) == []
 
 
 @given(some.integers(1, 10**7).map(lambda count: count / 1000))
-def test_a_duration_is_written_so_that_it_is_read_as_itself(seconds: float) -> None:
-    """In whole milliseconds, up to hours."""
+def test_duration_that_diff_prints_parses_back_to_the_same(seconds: float) -> None:
+    """The duration is in whole milliseconds, up to hours."""
     shape = shape_of(Seconds)
     assert isinstance(shape, Spelled)
     assert shape.read(written_duration(seconds)) == pytest.approx(seconds, rel=1e-9)
 
 
-def test_a_lone_file_is_read_with_what_stands_beside_the_other(
+def test_diff_reads_a_lone_file_with_the_pipelines_and_tools_of_the_other_side(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An older copy somewhere else, standard input, a pipe: B is ./routes.yaml."""
+    """The lone file is an older copy elsewhere, standard input, or a pipe; the other side is ./routes.yaml."""
     workspace.write("routes.yaml", routes(HI, "targets: [b, a]\n    tools: [weather]"))
     old = tmp_path_factory.mktemp("old") / "routes.yaml"
     old.write_text(routes(HI, "targets: [a, b]\n    tools: [weather]"), encoding="utf-8")
@@ -242,10 +242,10 @@ def test_drills_that_move_into_their_own_file_are_no_change(
     assert capsys.readouterr().out == "no change in meaning (at most comments or layout)\n"
 
 
-def test_edit_of_the_drill_file_is_told(
+def test_diff_reports_an_edit_of_the_drill_file(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of two folders each has its own; a lone routes file without drills is read with those of the other side, and with its own if it has them."""
+    """Each of two folders has its own; a lone routes file uses its own drills if it has them, else those of the other side."""
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).write("drills.yaml", DRILLS)
     other = Workspace(tmp_path_factory.mktemp("other")).write("routes.yaml", routes(HI, "targets: [a, b]"))
     assert main(["diff", str(other.root), str(workspace.root)]) == 0
@@ -270,7 +270,7 @@ def test_diff_needs_no_key_and_runs_no_code(workspace: Workspace, capsys: pytest
     assert capsys.readouterr().out == f"chat-model: loses tools: weather\n{cold}"
 
 
-def test_a_mistake_is_told_with_the_side_it_is_on(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_diff_reports_a_mistake_with_the_folder_it_is_in(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1, and the folder before the file; --exit-code does not hide it."""
     workspace.write("routes.yaml", routes(HI)).write("new/routes.yaml", "targets: {a: {scrpt: demo}}\nroutes: {}\n")
     assert main(["diff", str(workspace.root), str(workspace.root / "new"), "--exit-code"]) == 1
@@ -280,8 +280,8 @@ def test_a_mistake_is_told_with_the_side_it_is_on(workspace: Workspace, capsys: 
 
 
 @pytest.mark.parametrize("words", [[], ["a", "b", "c"], ["-", "-"], ["--live", "http://127.0.0.1:1", "a", "b"]])
-def test_a_wrong_command_line_is_exit_code_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Too few paths or too many, and standard input twice."""
+def test_diff_with_a_wrong_command_line_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Too few paths, too many, or standard input twice."""
     assert main(["diff", *words]) == 2
     assert "compared" in capsys.readouterr().err
 
@@ -291,10 +291,10 @@ async def live(base: str, *words: str) -> int:
     return await asyncio.to_thread(main, ["diff", "--live", base, *words])
 
 
-async def test_a_running_server_is_compared_with_the_file_here(
+async def test_diff_compares_a_running_server_with_the_local_file(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it serves against what stands in ./routes.yaml; the key from a file or from the variable, and never shown."""
+    """The server's configuration is compared with ./routes.yaml; the key comes from a file or a variable, and is never shown."""
     admin = "server: {admin: {key: adm-canary-of-the-operators}}\n"
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]", admin))
     monkeypatch.chdir(workspace.root)
@@ -313,10 +313,10 @@ async def test_a_running_server_is_compared_with_the_file_here(
         assert capsys.readouterr() == ("chat-model: first target a → b\nserver: admin.key changed\n", "")
 
 
-async def test_an_edit_that_the_server_refused_is_mentioned(
+async def test_diff_mentions_an_edit_that_the_running_server_refused(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is compared is what it serves; that it was told to serve another is said beside."""
+    """The comparison is with the configuration that it serves; the refused one is mentioned beside."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).root / "routes.yaml"
     workspace.write("here.yaml", routes(HI, "targets: [b]"))
     monkeypatch.chdir(workspace.root)
@@ -380,7 +380,7 @@ def odd(**odds: Any) -> Generator[tuple[str, list[tuple[str, str | None]]]]:
         ({"body": b'{"live": null, "failed": []}'}, "it is of another version"),
     ],
 )
-def test_a_server_that_is_no_router_is_one_clear_sentence(
+def test_diff_against_a_server_that_is_not_a_router_fails_in_one_sentence(
     odds: dict[str, Any], sentence: str, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No traceback, exit code 1; a redirect is not followed, for the key would go with it."""
@@ -391,8 +391,8 @@ def test_a_server_that_is_no_router_is_one_clear_sentence(
     assert [path for path, _ in asked] == ["/admin/config"]
 
 
-def test_a_server_that_says_nothing_is_given_up(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Within a time; and one that is not there, at once."""
+def test_diff_gives_up_on_a_server_that_does_not_answer(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """A silent server is given up after a time limit; one that is not there, at once."""
     workspace.write("routes.yaml", routes(HI))
     hold = threading.Event()
     with odd(hold=hold) as (base, _):
@@ -415,16 +415,16 @@ def test_a_server_that_says_nothing_is_given_up(workspace: Workspace, capsys: py
         ("http://127.0.0.1:canary", "this is no address of a server"),
     ],
 )
-def test_a_key_goes_nowhere_it_could_be_read(address: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Loopback or https, unless it is insisted; nothing else is asked at all."""
+def test_diff_sends_the_key_to_loopback_or_https_only(address: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another address is asked only with an explicit option; otherwise no request is sent."""
     assert main(["show", "--live", address]) == 1
     told = capsys.readouterr().err
     assert sentence in told
     assert "canary" not in told
 
 
-def test_a_key_file_holds_one_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is in it is sent as it is; a file of another kind is refused before anybody is asked."""
+def test_diff_key_file_must_hold_exactly_one_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The content is sent as it is; any other file is refused before a request is sent."""
     workspace.write("admin.key", "adm-1\n").write("two.key", "adm-canary-of-the-operators\nadm-2\n").write("ü.key", "ü")
     with odd(status=404) as (base, asked):
         main(["show", "--live", base, "--key-file", str(workspace.root / "admin.key")])
@@ -438,7 +438,7 @@ def test_a_key_file_holds_one_key(workspace: Workspace, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     "value", [None, [], {"first": 1}, {"first": "", "routes": {"r": 1}, "targets": {}, "pipelines": {}, "tools": {}, "server": {}}]
 )
-def test_text_that_is_no_description_is_refused(value: JsonObject) -> None:
+def test_diff_refuses_a_server_answer_that_is_no_configuration_description(value: JsonObject) -> None:
     """Another version may have written it: it is refused as a whole."""
     with pytest.raises(Misfit):
         understood(value)

@@ -59,8 +59,8 @@ async def test_bearer_of_the_key_is_answered_through_a_published_port(workspace:
     await edge.live.close()
 
 
-async def test_the_shipped_configuration_serves_for_a_first_look(tmp_path: Path) -> None:
-    """It is what the image has, and it declares nothing of callers."""
+async def test_try_without_a_target_serves_the_shipped_configuration(tmp_path: Path) -> None:
+    """The image has this configuration, which declares no callers."""
     shutil.copy(ROOT / "routes.yaml", tmp_path)
     for folder in ("pipelines", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
@@ -70,8 +70,8 @@ async def test_the_shipped_configuration_serves_for_a_first_look(tmp_path: Path)
         assert (await said(router.base, request("GET /api/models", authorization=f"Bearer {key}"))).status == 200
 
 
-def test_a_first_look_says_what_is_wrong(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """As `router serve` does, before anything listens."""
+def test_try_without_a_target_reports_mistakes_as_serve_does(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The complaints are printed before anything listens."""
     workspace.write("routes.yaml", routes(HI, "targets: [nobody]"))
     assert main(["try", "--routes", str(workspace.root / "routes.yaml")]) == 1
     assert "no target is named `nobody`" in capsys.readouterr().err

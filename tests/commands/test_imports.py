@@ -72,7 +72,7 @@ def test_check_imports_no_server(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("targets", [HI, DIRECT], ids=["script", "direct"])
-def test_serve_imports_no_package_of_what_is_not_declared(targets: str, workspace: Workspace) -> None:
+def test_serve_imports_no_package_that_the_configuration_does_not_need(targets: str, workspace: Workspace) -> None:
     """A library of a provider, or an extra, is loaded by the configuration that needs it."""
     workspace.write("routes.yaml", routes(targets))
     found = of_others(imported("serve", cwd=workspace.root))

@@ -14,7 +14,7 @@ from router.targets.table import about
 from tests.conftest import ROOT, Workspace, serving
 
 
-async def test_a_fresh_workspace_is_checked_and_answers_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_workspace_of_init_passes_check_and_answers_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Into a folder that is not there yet; the tool runs, the system prompt is its own."""
     folder = tmp_path / "made" / "gateway"
     assert await asyncio.to_thread(main, ["init", str(folder)]) == 0
@@ -37,7 +37,7 @@ async def test_a_fresh_workspace_is_checked_and_answers_offline(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("path", ["", str(Path(sys.executable).parent)])
-def test_the_commands_it_names_can_be_pasted(path: str, tmp_path: Path) -> None:
+def test_commands_that_init_prints_can_be_pasted(path: str, tmp_path: Path) -> None:
     """The next one is `router check`; in an environment that is not active it is spelled out."""
     environment = {"PATH": path or "/nowhere", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "router", "init", "my gateway"]
@@ -51,8 +51,8 @@ def test_the_commands_it_names_can_be_pasted(path: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-async def test_a_provider_answers_once_its_variable_is_set(name: str, tmp_path: Path) -> None:
-    """Until then it is skipped; `.env.example` names the variable; nothing of another provider is left."""
+async def test_provider_of_a_new_workspace_answers_once_its_variable_is_set(name: str, tmp_path: Path) -> None:
+    """Its target is skipped until then; `.env.example` names the variable; no other provider is mentioned."""
     provider = PROVIDERS[name]
     assert await asyncio.to_thread(main, ["init", str(tmp_path), "--provider", name]) == 0
     generation = Workspace(tmp_path).build()
@@ -68,13 +68,13 @@ async def test_a_provider_answers_once_its_variable_is_set(name: str, tmp_path: 
     assert ("OPENAI_API_KEY" in said) == (name == "openai")
 
 
-def test_the_models_are_ones_that_are_there() -> None:
-    """By LiteLLM's table, where it lists a provider's models."""
+def test_models_of_the_init_templates_exist() -> None:
+    """LiteLLM's table lists each of them, for the providers whose models it lists."""
     known = {name: about(provider.model).mode for name, provider in PROVIDERS.items() if name != "ollama"}
     assert set(known.values()) == {"chat"}
 
 
-async def test_the_line_that_is_shown_works_once_it_is_one(tmp_path: Path) -> None:
+async def test_example_target_that_init_comments_out_works_once_uncommented(tmp_path: Path) -> None:
     """Without a provider there is a comment: uncommented, and named among the targets, it is a target."""
     assert await asyncio.to_thread(main, ["init", str(tmp_path)]) == 0
     text = (tmp_path / "routes.yaml").read_text(encoding="utf-8").replace("  # gpt:", "  gpt:").replace("[demo] ", "[gpt, demo] ")
@@ -84,8 +84,8 @@ async def test_the_line_that_is_shown_works_once_it_is_one(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_written_where_one_of_its_files_is(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It says which; what was there stays as it was, and nothing comes to it. A dangling link is a file too."""
+def test_init_writes_nothing_where_one_of_its_files_exists(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command names the file, and leaves the folder unchanged. A dangling link counts as a file."""
     theirs = tmp_path / name
     theirs.parent.mkdir(exist_ok=True)
     theirs.symlink_to("nowhere") if name == ".gitignore" else theirs.write_text("mine", encoding="utf-8")
@@ -107,23 +107,23 @@ def test_workspace_is_written_here_unless_a_folder_is_named(
     assert (tmp_path / "routes.yaml").is_file()
 
 
-def test_other_files_of_the_folder_are_left_alone(tmp_path: Path) -> None:
-    """A folder that is used for something else may have a workspace too."""
+def test_init_leaves_other_files_of_the_folder_alone(tmp_path: Path) -> None:
+    """A folder with other contents may become a workspace, too."""
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools/mine.py").write_text("", encoding="utf-8")
     assert main(["init", str(tmp_path)]) == 0
     assert (tmp_path / "tools/mine.py").read_text(encoding="utf-8") == ""
 
 
-def test_a_folder_that_cannot_be_made_is_one_clear_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No traceback: which file, and why."""
+def test_init_reports_a_folder_that_cannot_be_created_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is no traceback: the sentence says which file, and why."""
     (tmp_path / "taken").write_text("a file", encoding="utf-8")
     assert main(["init", str(tmp_path / "taken")]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
-def test_the_templates_are_in_the_wheel(tmp_path: Path) -> None:
-    """A wheel built from here holds every one of them, as it is."""
+def test_wheel_contains_the_init_templates(tmp_path: Path) -> None:
+    """A wheel that is built from here holds every template unchanged."""
     build = (
         "import sys; from hatchling.builders.wheel import WheelBuilder; print(next(WheelBuilder(sys.argv[1]).build(directory=sys.argv[2])))"
     )

@@ -37,8 +37,8 @@ def accepts(model: str, window: int | None = None) -> str:
     return "; ".join(facts_of(TargetConfig(model=Name(model), context_window=window)).sentences)
 
 
-def test_a_route_is_shown_whole(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Steps as they are composed, settings, each target with why it is asked or not, its lane and why that one; no key."""
+def test_show_prints_all_settings_of_a_route_and_no_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints the steps, the settings, and each target with its state, its lane, and the reasons for both."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - history: {keep: 40}\n  - params: {temperature: 0}\n")
     workspace.write("routes.yaml", routes(TARGETS, WHOLE))
     assert main(["show", "gpt-4", "--routes", str(workspace.root / "routes.yaml")]) == 0
@@ -84,8 +84,8 @@ def test_all_routes_are_shown_one_line_each(workspace: Workspace, capsys: pytest
     ]
 
 
-def test_a_script_gets_all_of_it_as_json(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """One route as an object, all of them as a list of such."""
+def test_show_prints_json_for_scripts(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """One route is an object, all routes are a list of objects."""
     file = str(workspace.write("routes.yaml", routes(TARGETS, WHOLE)).root / "routes.yaml")
     main(["show", "chat-model", "--json", "--routes", file])
     one = json.loads(capsys.readouterr().out)
@@ -103,17 +103,17 @@ def test_a_script_gets_all_of_it_as_json(workspace: Workspace, capsys: pytest.Ca
     assert "canary" not in every
 
 
-def test_a_route_that_is_not_there_is_named_with_what_is_near(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 1."""
+def test_show_of_an_unknown_route_suggests_a_similar_one(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit code is 1."""
     workspace.write("routes.yaml", routes("a: {script: demo}"))
     assert main(["show", "chat-modl", "--routes", str(workspace.root / "routes.yaml")]) == 1
     assert capsys.readouterr().err == "error: There is no route `chat-modl`; did you mean `chat-model`? [unknown_model]\n"
 
 
-async def test_a_running_server_tells_who_is_taken_out_and_whose_breaker_is_open(
+async def test_show_live_prints_drained_targets_and_open_breakers_of_a_server(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The real server's pages: what is declared there, what an operator said, what failed; and who is asked first because of it."""
+    """The server reports its declaration, drains and failures, and which target is therefore asked first."""
     scripts = "a: {script: [{text: hi}]}\nb: {script: [{fail: down}]}\nc: {script: [{text: hi}]}\nd: {script: demo}"
     more = "targets: [a, b, c, d]\n    breaker: {failures: 1, open: 1h}\n    retry: {attempts: 1}"
     workspace.write("routes.yaml", routes(scripts, more, "  other: {pipeline: chat, targets: [d], tools: [weather]}\n"))
@@ -171,10 +171,10 @@ CONTRACT: dict[str, Any] = {
         ({"breaker": "closed", "refusing": {"reason": "tls", "since": "noon"}}, "asked first", "refuses every question since noon: tls"),
     ],
 )
-def test_state_of_a_target_is_put_in_words(
+def test_show_describes_each_state_of_a_target(
     fares: dict[str, Any], use: str, nature: str, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each state that /admin/targets can tell."""
+    """Every state that /admin/targets can report has a description."""
     generation = workspace.write("routes.yaml", routes("a: {model: 'openai/${NAME}', api_key: x}")).build(NAME="x")
     live: dict[str, Any] = {"digest": "0123", "since": 1.0, "declared": describe(generation.declaration).as_json(), "skipped": {}}
     pages = {"live": live, "failed": None, "targets": [{**CONTRACT, **fares}]}
@@ -185,8 +185,8 @@ def test_state_of_a_target_is_put_in_words(
     assert lines[-1].startswith(f"       openai/${{NAME}}, read directly: the OpenAI wire; {nature}")
 
 
-def test_a_setting_that_this_page_has_no_words_for_has_its_line(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """A server of a newer version declares more: what it says is shown as it is."""
+def test_show_prints_a_setting_that_it_does_not_know(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """A server of a newer version may declare more: such a setting is printed as it is."""
     generation = workspace.write("routes.yaml", routes("a: {script: demo}")).build()
     declared: Any = describe(generation.declaration).as_json()
     declared["routes"]["chat-model"]["cache"] = {"ttl": "1h", "size": "64MiB"}

@@ -296,14 +296,14 @@ async def test_rehearsal_keeps_what_the_target_declares(workspace: Workspace) ->
 
 
 async def test_rehearsal_of_model_with_three_quirks_names_all(workspace: Workspace) -> None:
-    """Each in one fact."""
+    """Each quirk has a fact of its own."""
     three = [refuses("temperature"), refuses("stop"), blind]
     gone = await rehearsed(workspace, lambda model, body: next((said for one in three if (said := one(model, body))), None))
     assert facts_line(gone.done.facts) == "facts: {refuses: [temperature, stop], images: false}"
 
 
 async def test_rehearsal_never_makes_more_calls_than_announced(workspace: Workspace) -> None:
-    """Of a model that refuses whatever it is sent, in turn, and always by another name."""
+    """The model refuses whatever parameter it is sent, one after the other, each time by another name."""
     order = ["temperature", "stop", "reasoning_effort", "tool_choice", "stream_options", "max_tokens"]
 
     def unwilling(model: Model, body: Body) -> Reply | None:
@@ -315,8 +315,8 @@ async def test_rehearsal_never_makes_more_calls_than_announced(workspace: Worksp
     assert gone.calls == gone.done.calls <= MAX_CALLS
 
 
-async def test_rehearsal_stops_where_the_key_is_refused(workspace: Workspace) -> None:
-    """One call tells it."""
+async def test_rehearsal_stops_after_one_call_when_the_provider_refuses_the_key(workspace: Workspace) -> None:
+    """A refused key is known after one call."""
     gone = await rehearsed(workspace, denies)
     assert (gone.calls, gone.done.answers, gone.done.asked[0].outcome) == (1, False, "status_401")
 
@@ -351,8 +351,8 @@ async def test_rehearsal_of_known_flagship_is_refused_nothing(workspace: Workspa
         assert {states[one] for one in ("plain", "temperature", "stop", "effort", "tool", "two rounds", "parallel calls")} == {"works"}
 
 
-def test_estimate_covers_every_question_and_every_repetition(workspace: Workspace) -> None:
-    """So many calls, and dollars where the price is known."""
+def test_rehearsal_estimate_covers_every_question_and_repetition(workspace: Workspace) -> None:
+    """The estimate is a number of calls, and dollars where the price is known."""
     workspace.write(
         "routes.yaml", routes("new: {model: openai/gpt-4o, api_key: sk-x}\nown: {model: openai/x, api_key: sk-x}", "targets: [new]")
     )
@@ -365,8 +365,8 @@ def test_estimate_covers_every_question_and_every_repetition(workspace: Workspac
 
 
 @pytest.mark.parametrize(("model", "budget"), [("gemini/gemini-2.5-flash", 24_576), ("anthropic/claude-haiku-4-5", 16_384)])
-def test_estimate_has_the_tokens_that_the_model_thinks_with(workspace: Workspace, model: str, budget: int) -> None:
-    """As its lane asks it to."""
+def test_rehearsal_estimate_includes_reasoning_tokens(workspace: Workspace, model: str, budget: int) -> None:
+    """Their number is what the target's lane asks the model for."""
     workspace.write("routes.yaml", routes(f"new: {{model: {model}, api_key: sk-x}}", "targets: [new]"))
     declared = load(workspace.root / "routes.yaml").routes.targets["new"]  # type: ignore[index]
     thinking = estimate(facts_of(declared), Params(reasoning_effort="high")).written
@@ -427,7 +427,7 @@ async def test_try_prints_json_for_scripts(workspace: Workspace) -> None:
     ],
 )
 def test_try_says_what_is_wrong_with_its_arguments(workspace: Workspace, arguments: tuple[str, ...], code: int, said: str) -> None:
-    """Before anything is asked."""
+    """A wrong argument is reported before the target is asked."""
     more = "a: {script: demo}\nlater: {model: openai/gpt-4o, api_key: '${NOT_SET}', optional: true}\n"
     workspace.write("routes.yaml", routes(target("http://127.0.0.1:9/v1") + more, "targets: [new]"))
     done = router(*arguments, cwd=Path(workspace.root))

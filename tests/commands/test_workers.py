@@ -86,14 +86,14 @@ def pids(workers: Workers) -> list[Any]:
 
 
 def test_worker_that_ended_is_replaced_at_once(workers: Workers) -> None:
-    """The other one goes on."""
+    """The other worker goes on."""
     Worker.made[0].lives = False
     workers.keep_subprocess_alive()
     assert pids(workers) == [2, 1]
 
 
-def test_worker_that_is_late_is_not_replaced_until_it_counts_as_hanging(workers: Workers, now: list[float]) -> None:
-    """Neither one that only starts: its patience begins when it is first looked at. An answer in between begins it anew."""
+def test_slow_worker_is_replaced_only_after_its_time_to_answer(workers: Workers, now: list[float]) -> None:
+    """The time begins at the first look at a worker, also at one that starts, and anew with each answer."""
     Worker.made[0].lives = False
     workers.keep_subprocess_alive()
     starting = Worker.made[2]
@@ -125,8 +125,8 @@ def test_worker_that_ends_before_any_has_served_is_replaced_if_it_was_killed(wor
     assert pids(workers) == ([2, 1] if goes_on else [0, 1])
 
 
-def test_worker_is_ready_by_its_newest_answer(workers: Workers) -> None:
-    """On a busy machine answers to earlier questions lie before it."""
+def test_worker_readiness_is_read_from_its_newest_answer(workers: Workers) -> None:
+    """On a busy machine answers to earlier checks are still in the queue before it."""
     workers.served = False
     for worker in Worker.made:
         worker.answers = False

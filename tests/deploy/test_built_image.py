@@ -187,8 +187,8 @@ for line in urllib.request.urlopen(request):
 """A client, for the image's own Python: an answer, line by line as it comes."""
 
 
-def test_sizes_are_those_of_the_documentation(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
-    """Printed for whoever watches; an image that has grown by a quarter has something in it that does not belong there."""
+def test_image_size_is_within_a_quarter_of_the_documented_one(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sizes are printed; an image that has grown by a quarter holds something that does not belong there."""
     with capsys.disabled():
         sys.stdout.write("\n" + "".join(f"  {name}: {size} MB\n" for name, size in image.sizes.items()))
     documented = re.search(r"([0-9]+) MB are the router's environment", (ROOT / "docs/deploy.md").read_text(encoding="utf-8"))
@@ -203,8 +203,8 @@ def test_files_of_the_image_are_writable_by_root_alone(image: Image) -> None:
     assert [path for path in found if path.stat().st_uid != 0 or path.stat().st_mode & 0o6022] == []
 
 
-def test_builder_stays_behind(image: Image) -> None:
-    """Neither the environment that builds, nor the source, nor a cache; and bytecode is there for what takes long to import."""
+def test_image_holds_nothing_of_the_build_stage(image: Image) -> None:
+    """It has neither the build environment, nor the source, nor a cache; bytecode is there for what takes long to import."""
     assert {path.name for path in (image.root / "opt").iterdir()} == {"router"}
     assert not (image.root / "src").exists()
     assert not (image.root / "dist").exists()
@@ -256,7 +256,7 @@ async def test_health_check_is_false_where_nothing_is_served(image: Image, tmp_p
         assert await healthy(image, process) == 1
 
 
-async def test_command_line_of_the_image_is_the_routers(image: Image) -> None:
+async def test_image_runs_router_commands(image: Image) -> None:
     """`docker run pointsman check`: its own configuration is right."""
     done = await asyncio.create_subprocess_exec(
         *image.command(None, *image.config["Entrypoint"], "check"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -265,7 +265,7 @@ async def test_command_line_of_the_image_is_the_routers(image: Image) -> None:
     assert done.returncode == 0, said.decode()
 
 
-async def test_base_that_cannot_be_made_is_left_out(tmp_path: Path) -> None:
+async def test_image_tests_are_skipped_where_the_base_cannot_be_built(tmp_path: Path) -> None:
     """`make test` goes on without a root's rights and without buildah, says what is missing, and removes nothing."""
     (tmp_path / "dirname").symlink_to(program("dirname"))
     for user, why in (("1000", "not root"), ("0", "no buildah")):

@@ -38,7 +38,7 @@ def seconds(written: str) -> int:
 
 
 def test_compose_file_fits_the_specification(tmp_path: Path) -> None:
-    """And the schema is worth something: a misspelt key is found."""
+    """The schema finds mistakes, too: a misspelt key is reported."""
     schema = (linter("check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
     said(*schema, str(DEPLOY / "compose.yaml"))
     (tmp_path / "compose.yaml").write_text((DEPLOY / "compose.yaml").read_text().replace("stop_grace_period:", "stop_grace:"))
@@ -46,8 +46,8 @@ def test_compose_file_fits_the_specification(tmp_path: Path) -> None:
         said(*schema, str(tmp_path / "compose.yaml"))
 
 
-def test_every_service_may_do_nothing_it_need_not() -> None:
-    """security.md 43. nginx alone keeps what it takes to listen below 1024 and to become somebody else."""
+def test_compose_services_have_no_unneeded_rights() -> None:
+    """security.md 43. nginx alone keeps the rights to listen below port 1024 and to change its user."""
     for name, service in compose()["services"].items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -71,7 +71,7 @@ def test_mounted_path_exists_and_is_a_directory_where_it_is_edited() -> None:
     assert {"deploy/tls/", "deploy/secrets/"} <= set((DEPLOY.parent / ".gitignore").read_text().split())
 
 
-def test_the_routers_are_started_as_the_command_line_takes_it_and_are_this_version() -> None:
+def test_compose_starts_routers_of_this_version_with_a_valid_command_line() -> None:
     for service in routers().values():
         given = parser().parse_args(service["command"])
         assert (given.command, str(given.routes), given.port) == ("serve", "/etc/router/routes.yaml", 8000)
@@ -97,7 +97,8 @@ async def test_composed_routers_declare_auth_and_end_in_time(tmp_path: Path) -> 
         assert seconds(service["stop_grace_period"]) >= server.drain + ENDING
 
 
-def test_nginx_waits_for_its_last_stream() -> None:
+def test_compose_lets_nginx_finish_its_last_stream() -> None:
+    """The read timeout of nginx is shorter than its shutdown timeout, which is shorter than the grace period of compose."""
     conf = (DEPLOY / "nginx.conf").read_text()
     [ends] = re.findall(r"worker_shutdown_timeout (\d+)s;", conf)
     [reads] = re.findall(r"proxy_read_timeout (\d+)s;", conf)
@@ -117,8 +118,8 @@ def test_upstream_of_compose_lists_the_routers_addresses() -> None:
     assert all(ip_address(address) in network for address in addresses)
 
 
-async def test_nginx_takes_it(tmp_path: Path) -> None:
-    """The list alone, in the smallest configuration around it."""
+async def test_nginx_accepts_the_upstream_list_of_compose(tmp_path: Path) -> None:
+    """The list stands alone in the smallest configuration around it."""
     nginx = program("nginx")
     (tmp_path / "upstream.conf").write_text(compose()["configs"]["upstream"]["content"])
     conf = f"pid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\nhttp {{\n  access_log off;\n  include upstream.conf;\n}}\n"

@@ -25,7 +25,7 @@ def test_every_copied_path_exists_and_is_sent_to_the_builder() -> None:
     assert [source for source in sources if source.split("/")[0] not in sent] == []
 
 
-def test_the_image_ends_without_root() -> None:
+def test_image_runs_as_a_user_without_root_rights() -> None:
     final: list[tuple[str, str]] = []
     for instruction, rest in _instructions():
         final = [] if instruction == "FROM" else [*final, (instruction, rest)]
@@ -43,7 +43,7 @@ def test_base_images_are_pinned_by_digest() -> None:
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+@sha256:[0-9a-f]{64}", bases.pop())
 
 
-async def test_pins_are_renewed_by_one_command(tmp_path: Path) -> None:
+async def test_make_pins_renews_the_digests_of_base_images(tmp_path: Path) -> None:
     """`make pins` writes the digest that each tag has now, and leaves all else as it is."""
     digest = "sha256:" + "5" * 64
     docker = tmp_path / "docker"
@@ -65,8 +65,8 @@ async def test_pins_are_renewed_by_one_command(tmp_path: Path) -> None:
         assert pinned.sub("", now) == pinned.sub("", before)
 
 
-def test_hadolint_finds_nothing_to_say(tmp_path: Path) -> None:
-    """And it would: with an `ADD` of an address and a moving tag it does."""
+def test_hadolint_reports_nothing_about_the_dockerfile(tmp_path: Path) -> None:
+    """It can report: an `ADD` of an address and a moving tag are found."""
     hadolint = linter("hadolint")
     said(hadolint, "--failure-threshold", "style", str(ROOT / "Dockerfile"))
     (tmp_path / "Dockerfile").write_text("FROM python:latest\nRUN apt-get install curl\n")

@@ -51,13 +51,13 @@ def pod(manifests: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
-def test_each_object_fits_the_schema(manifests: str, version: str) -> None:
-    """Strictly: a key that the cluster does not know is a mistake."""
+def test_kubernetes_objects_fit_their_schema(manifests: str, version: str) -> None:
+    """The check is strict: a key that the cluster does not know is a mistake."""
     assert misfits(manifests, version) == []
 
 
-def test_the_schema_finds_a_mistake() -> None:
-    """The schema is worth something: a misspelt key is found, a missing one, and a wrong type."""
+def test_kubernetes_schema_finds_a_mistake() -> None:
+    """A misspelt key is found, a missing one, and a wrong type."""
     text = (DEPLOY / "kubernetes" / "deployment.yaml").read_text()
     assert misfits(text, NEWEST) == []
     for old, new in [("readinessProbe:", "readyProbe:"), ("containerPort: 8000", "name2: x"), ("Seconds: 60", 'Seconds: "60"')]:
@@ -65,8 +65,8 @@ def test_the_schema_finds_a_mistake() -> None:
         assert misfits(text.replace(old, new), NEWEST)
 
 
-def test_each_selector_means_these_pods_and_no_others(manifests: str) -> None:
-    """An empty one would mean all pods of the namespace."""
+def test_kubernetes_selectors_match_the_routers_pods_only(manifests: str) -> None:
+    """An empty selector would match all pods of the namespace."""
     deployment = one("Deployment", manifests)
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     selectors = [
@@ -82,7 +82,7 @@ def test_each_selector_means_these_pods_and_no_others(manifests: str) -> None:
     assert pod(manifests)["serviceAccountName"] in names
 
 
-def test_the_pod_may_do_nothing_it_need_not(manifests: str) -> None:
+def test_pod_has_no_unneeded_rights(manifests: str) -> None:
     """security.md 43: not root, a file system it cannot write, no capability, no token, the runtime's seccomp profile."""
     spec = pod(manifests)
     [container] = spec["containers"]
@@ -107,8 +107,8 @@ def test_the_pod_may_do_nothing_it_need_not(manifests: str) -> None:
     assert container["resources"]["limits"]["memory"]
 
 
-def test_a_cloud_and_the_cluster_are_out_of_a_routers_reach(manifests: str) -> None:
-    """What a provider's address could be turned to: the metadata service, the cluster's own addresses."""
+def test_network_policy_blocks_cluster_and_metadata_addresses(manifests: str) -> None:
+    """A provider's address could be pointed at the metadata service or at the cluster's own addresses."""
     spec = one("NetworkPolicy", manifests)["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert all("from" in rule for rule in spec["ingress"])
@@ -137,8 +137,8 @@ def test_container_is_started_by_a_valid_command_line(manifests: str) -> None:
     assert "/etc/router" in [mount["mountPath"] for mount in container["volumeMounts"]]
 
 
-def test_the_keys_that_the_configuration_names_are_where_it_looks_for_them() -> None:
-    """As files of a Secret, which go live; not as variables, which would not."""
+def test_keys_are_mounted_where_the_configuration_reads_them() -> None:
+    """They are files of a Secret, whose edits go live; variables would not change in a running pod."""
     manifests = kustomized()
     [container] = pod(manifests)["containers"]
     assert not {"env", "envFrom"} & container.keys()
@@ -148,15 +148,15 @@ def test_the_keys_that_the_configuration_names_are_where_it_looks_for_them() -> 
     assert all(name.startswith(f"file:{SECRETS}/") for name in named)
 
 
-def test_the_image_is_this_version(manifests: str) -> None:
+def test_kubernetes_manifests_name_the_image_of_this_version(manifests: str) -> None:
     [container] = pod(manifests)["containers"]
     assert container["image"] in (f"pointsman:{__version__}", "pointsman@sha256:" + "0" * 64)
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["appVersion"] == __version__
 
 
-async def test_the_directory_that_a_pod_sees_is_served_and_an_edit_goes_live(manifests: str, tmp_path: Path) -> None:
-    """As the kubelet lays it out and turns it: the probes are true, and what answers afterwards is the edited configuration."""
+async def test_mounted_config_map_is_served_and_its_edit_goes_live(manifests: str, tmp_path: Path) -> None:
+    """The folder is laid out and updated as the kubelet does it: probes succeed, and the edited configuration answers afterwards."""
     [container] = pod(manifests)["containers"]
     here = secrets_in(tmp_path / "secrets")
     laid_out(manifests, tmp_path / "etc", {"routes.yaml": here})
@@ -225,7 +225,7 @@ def test_helm_and_kustomize_send_the_same_pod() -> None:
         assert spec_of[0] == spec_of[1]
 
 
-def test_helm_finds_nothing_to_say() -> None:
+def test_helm_lint_reports_nothing() -> None:
     assert helm("lint", {}) == {"errors": []}
     assert helm("lint", ALL_OF_IT) == {"errors": []}
 
@@ -242,20 +242,21 @@ def test_helm_finds_nothing_to_say() -> None:
         ({"config": {"existingConfigMap": "mine", "keys": {"a": "../a"}}}, "keys"),
     ],
 )
-def test_values_that_cannot_be_meant_are_refused(values: dict[str, Any], why: str) -> None:
+def test_invalid_helm_values_are_refused(values: dict[str, Any], why: str) -> None:
     made = helm("render", values)
     assert why in made["refused"]
 
 
-def test_a_config_map_of_ones_own_is_mounted_as_one_says() -> None:
+def test_existing_config_map_is_mounted_with_its_declared_keys() -> None:
+    """The chart then makes no ConfigMap of its own."""
     keys = {"routes.yaml": "routes.yaml", "chat": "pipelines/chat.yaml"}
     manifests = rendered(config={"existingConfigMap": "mine", "keys": keys})
     assert _items(manifests) == keys
     assert "ConfigMap" not in [document["kind"] for document in documents(manifests)]
 
 
-def test_each_value_is_in_the_schema_and_explained() -> None:
-    """A value without a word about it says by its name what Kubernetes has under the same name."""
+def test_each_helm_value_is_in_the_schema_and_explained() -> None:
+    """A value without an explanation has the name that Kubernetes uses for the same thing."""
     text = (CHART / "values.yaml").read_text()
     schema = yaml.safe_load((CHART / "values.schema.json").read_text())
     values = yaml.safe_load(text)

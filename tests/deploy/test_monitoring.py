@@ -40,8 +40,8 @@ async def metrics(workspace: Workspace) -> str:
         return (await client.get("/metrics")).body.decode()
 
 
-async def test_each_metric_that_is_named_exists_with_its_labels(workspace: Workspace) -> None:
-    """In alerts, dashboard, autoscaler and adapter: a name that no router tells would be an alert that never fires."""
+async def test_each_metric_named_by_monitoring_files_exists_with_its_labels(workspace: Workspace) -> None:
+    """In alerts, dashboard, autoscaler and adapter: an alert on a metric that no router publishes would never fire."""
     told = await metrics(workspace)
     families = {line.split()[2] for line in told.splitlines() if line.startswith("# TYPE ")}
     texts = [ALERTS.read_text(), (DEPLOY / "grafana" / "pointsman.json").read_text(), kustomized()]
@@ -53,12 +53,12 @@ async def test_each_metric_that_is_named_exists_with_its_labels(workspace: Works
         assert names <= families
 
 
-async def test_the_metrics_are_as_prometheus_wants_them(workspace: Workspace, tmp_path: Path) -> None:
+async def test_promtool_accepts_the_metrics_page(workspace: Workspace, tmp_path: Path) -> None:
     promtool = program("promtool")
     assert said(promtool, "check", "metrics", given=await metrics(workspace)) == ""
 
 
-def test_the_alerts_are_rules() -> None:
+def test_promtool_accepts_the_alert_rules() -> None:
     assert "SUCCESS" in said(program("promtool"), "check", "rules", str(ALERTS))
 
 
@@ -75,8 +75,8 @@ def test_each_alert_fires_when_it_should_and_none_on_a_healthy_day(tmp_path: Pat
             assert rule["annotations"]["summary"]
 
 
-def test_the_alerts_test_can_fail(tmp_path: Path) -> None:
-    """With another threshold in one rule it does."""
+def test_alerts_test_fails_with_another_threshold(tmp_path: Path) -> None:
+    """The test of the alerts fails once one rule has another threshold."""
     promtool = program("promtool")
     (tmp_path / "alerts.yaml").write_text(ALERTS.read_text().replace("> 0.05\n        for: 5m", "> 0.5\n        for: 5m"))
     (tmp_path / "test.yaml").write_text((HERE / "alerts_test.yaml").read_text().replace("[RULES]", f"[{tmp_path / 'alerts.yaml'}]"))
@@ -84,7 +84,7 @@ def test_the_alerts_test_can_fail(tmp_path: Path) -> None:
         said(promtool, "test", "rules", str(tmp_path / "test.yaml"))
 
 
-def test_prometheus_takes_how_it_finds_the_routers() -> None:
+def test_prometheus_accepts_the_scrape_configuration() -> None:
     promtool = program("promtool")
     said(promtool, "check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yaml"))
     scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())["scrape_configs"][0]
@@ -94,14 +94,14 @@ def test_prometheus_takes_how_it_finds_the_routers() -> None:
     assert scrape["static_configs"][0]["targets"] == [f"{address}:8000" for address in addresses]
 
 
-def test_the_autoscaler_asks_for_what_the_adapter_makes() -> None:
+def test_autoscaler_uses_a_metric_that_the_adapter_provides() -> None:
     [rule] = yaml.safe_load((DEPLOY / "prometheus" / "adapter.yaml").read_text())["rules"]["custom"]
     metric = one("HorizontalPodAutoscaler", kustomized())["spec"]["metrics"][0]["pods"]["metric"]["name"]
     assert rule["name"]["as"] == metric
     assert rule["seriesQuery"].startswith(f"{metric}{{")
 
 
-def test_each_question_of_the_dashboard_is_promql(tmp_path: Path) -> None:
+def test_each_dashboard_query_is_valid_promql(tmp_path: Path) -> None:
     promtool = program("promtool")
     rules = [{"record": f"panel:{number}", "expr": expression} for number, (_, expression) in enumerate(expressions())]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
@@ -131,7 +131,7 @@ def test_the_dashboard_can_be_imported_anywhere() -> None:
     assert used <= variables
 
 
-def test_each_label_in_a_legend_is_one_that_its_question_keeps() -> None:
+def test_each_label_in_a_dashboard_legend_is_kept_by_its_query() -> None:
     for panel in dashboard()["panels"]:
         for target in panel.get("targets", ()):
             kept = {label.strip() for group in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in group.split(",")}

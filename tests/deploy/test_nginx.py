@@ -72,15 +72,15 @@ async def site() -> AsyncIterator[Site]:
         await server.wait_closed()
 
 
-async def test_a_line_arrives_before_the_next_is_written(site: Site) -> None:
+async def test_nginx_passes_each_line_of_a_stream_on_at_once(site: Site) -> None:
     async with site.edge.request("POST /api/chat", b"{}") as reader:
         await reader.readuntil(FIRST)
         site.upstream.confirmed.set()
         await reader.readuntil(SECOND)
 
 
-async def test_a_stream_is_not_compressed(site: Site) -> None:
-    """The client takes gzip; a compressed stream would be held back until a block is full."""
+async def test_nginx_does_not_compress_a_stream(site: Site) -> None:
+    """The client accepts gzip; a compressed stream would be held back until a block is full."""
     site.upstream.confirmed.set()
     answer = await site.edge.answer("POST /api/chat", b"{}")
     assert b"content-encoding" not in answer.lower()
@@ -94,7 +94,7 @@ async def test_pages_of_operators_are_not_served_by_nginx(site: Site, path: str)
     assert site.upstream.heads == []
 
 
-async def test_the_router_learns_who_asks(site: Site) -> None:
+async def test_nginx_passes_the_client_address_to_the_router(site: Site) -> None:
     site.upstream.confirmed.set()
     await site.edge.answer("POST /api/chat", b"{}")
     [head] = site.upstream.heads
@@ -134,8 +134,8 @@ FRAMINGS = {"its length said": "Content-Length: 8454144", "in chunks": "Transfer
 
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("path", FORMS)
-async def test_a_question_too_large_is_refused_in_the_form_of_its_address(site: Site, path: str, framing: str) -> None:
-    """A client that sends more than 8 MiB before it reads anything reads why; the router hears nothing of it."""
+async def test_nginx_refuses_a_body_over_8_mib_in_the_error_form_of_its_dialect(site: Site, path: str, framing: str) -> None:
+    """A client that sends more than 8 MiB before it reads still reads the refusal; the router receives nothing of it."""
     piece = b"x" * 65536
     async with connected(site.edge.https, site.edge.trust) as (reader, writer):
         writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{FRAMINGS[framing]}\r\n\r\n".encode())
@@ -163,8 +163,8 @@ async def test_a_question_of_8_mib_reaches_the_router(site: Site) -> None:
         ("client_body_timeout", b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"),
     ],
 )
-async def test_a_client_that_dawdles_is_put_out_and_never_reaches_the_router(limit: str, begun: bytes) -> None:
-    """The shipped 10 s, made 200 ms here."""
+async def test_nginx_drops_a_client_that_sends_its_request_too_slowly(limit: str, begun: bytes) -> None:
+    """The router receives nothing of the request. The shipped limit of 10 s is 200 ms here."""
     upstream = Upstream()
     async with await asyncio.start_server(upstream.serve, "127.0.0.1", 0) as server:
         port: int = server.sockets[0].getsockname()[1]
@@ -193,7 +193,7 @@ async def test_plain_http_is_sent_to_https(site: Site) -> None:
     assert b"Location: https://chat.example/api/chat?protocol=line\r\n" in answer
 
 
-async def test_a_router_that_is_away_is_said_in_the_routers_form(site: Site) -> None:
+async def test_nginx_reports_an_unreachable_router_in_the_routers_error_form(site: Site) -> None:
     site.server.close()
     answer = await site.edge.answer("POST /api/chat", b"{}")
     assert answer.startswith(b"HTTP/1.1 503 ")

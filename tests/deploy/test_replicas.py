@@ -159,8 +159,8 @@ async def running(tmp_path: Path) -> AsyncIterator[Site]:
         yield made
 
 
-async def test_the_first_line_is_here_while_the_model_still_holds_the_rest(tmp_path: Path) -> None:
-    """And when the client then leaves, the model's stream is closed: nobody pays for what nobody reads."""
+async def test_first_line_reaches_the_client_before_the_model_has_finished(tmp_path: Path) -> None:
+    """When the client then disconnects, the model's stream is closed: nothing unread is paid for."""
     body = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}).encode()
     async with site(tmp_path, HOLDS) as made:
         async with made.edge.request("POST /api/chat", body) as reader:
@@ -171,7 +171,7 @@ async def test_the_first_line_is_here_while_the_model_still_holds_the_rest(tmp_p
         await made.model.until(lambda: made.model.closed == 1)
 
 
-async def test_the_routers_share_what_is_asked(running: Site) -> None:
+async def test_nginx_spreads_requests_over_both_routers(running: Site) -> None:
     answers = await asyncio.gather(*(running.ask() for _ in range(20)))
     assert {answer.text for answer in answers} == {"Hi"}
     assert {running.who(answer) for answer in answers} == {0, 1}
@@ -179,7 +179,7 @@ async def test_the_routers_share_what_is_asked(running: Site) -> None:
 
 
 async def test_address_of_a_client_comes_from_nginx_alone(running: Site) -> None:
-    """security.md 31: three questions an hour from each address, and in each router; to name another address each time is no way round."""
+    """Security.md 31: each address may send three requests an hour to each router; a forged header does not change the address."""
     statuses: list[int] = []
     for number in range(12):
         forged = {"x-forwarded-for": f"192.0.2.{number}", "forwarded": f"for=192.0.2.{number}", "x-real-ip": f"192.0.2.{number}"}
@@ -188,8 +188,8 @@ async def test_address_of_a_client_comes_from_nginx_alone(running: Site) -> None
     assert sorted(statuses) == [200] * 6 + [429] * 6
 
 
-async def test_a_reload_harms_no_stream(running: Site) -> None:
-    """One router is taken out by it: what it was saying is said to the end, what is asked from then on goes to the other."""
+async def test_nginx_reload_that_removes_a_router_breaks_no_stream(running: Site) -> None:
+    """The removed router finishes its streams; new requests go to the other one."""
     streams = await running.begun("paused", 20)
     running.edge.route_to(running.ports[1])
     running.edge.nginx.reload()
@@ -202,8 +202,8 @@ async def test_a_reload_harms_no_stream(running: Site) -> None:
     assert "[emerg]" not in running.edge.nginx.errors()
 
 
-async def test_a_router_that_is_told_to_end_loses_nothing(running: Site) -> None:
-    """What it was saying is said to the end; what is asked meanwhile the other answers, and no model hears it twice."""
+async def test_router_that_shuts_down_loses_no_request(running: Site) -> None:
+    """It finishes its answers; the other router answers new requests, and no model is asked twice."""
     streams = await running.begun("paused", 20)
     asked = len(running.model.requests)
     running.routers[0].process.send_signal(signal.SIGTERM)
@@ -244,7 +244,7 @@ async def test_refusal_comes_from_the_routers_when_all_are_draining(running: Sit
 
 
 @timed
-async def test_a_router_that_is_killed_breaks_its_streams_visibly_and_harms_no_others(running: Site) -> None:
+async def test_streams_of_a_killed_router_break_visibly_and_others_continue(running: Site) -> None:
     """Its streams never look complete; the other's go on; all that is asked is answered at once, by the other."""
     streams = await running.begun("paused", 20)
     await running.routers[0].ended(signal.SIGKILL)
@@ -290,8 +290,8 @@ async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp
             assert {await one.whole() for one in streams if one.router == 1} == {"".join(WORDS)}
 
 
-async def test_a_question_that_a_killed_router_had_heard_is_not_asked_again(tmp_path: Path) -> None:
-    """The model was asked, and had not said a word: the client hears that the service is away, though the other router is there."""
+async def test_request_that_a_killed_router_had_begun_is_not_retried(tmp_path: Path) -> None:
+    """The model was asked and had sent nothing: the client gets an error, though the other router is there."""
     async with site(tmp_path, MUTE) as made:
         asked = [asyncio.create_task(made.ask()) for _ in range(8)]
         await made.model.until(lambda: made.model.open == 8)
@@ -307,8 +307,8 @@ async def test_a_question_that_a_killed_router_had_heard_is_not_asked_again(tmp_
             one.cancel()
 
 
-async def test_a_router_that_comes_back_is_asked_again(running: Site, tmp_path: Path) -> None:
-    """Within the two seconds for which one that refused is left alone."""
+async def test_nginx_uses_a_router_again_within_two_seconds_of_its_return(running: Site, tmp_path: Path) -> None:
+    """A router that refused a connection is left alone for two seconds."""
     await running.routers[0].ended(signal.SIGKILL)
     assert {running.who(await running.ask()) for _ in range(5)} == {1}
     async with process(tmp_path / "a", port=running.ports[0]) as back, asyncio.timeout(240):
@@ -318,7 +318,7 @@ async def test_a_router_that_comes_back_is_asked_again(running: Site, tmp_path: 
 
 
 @timed
-async def test_routers_out_of_descriptors_say_so_at_once_and_recover(running: Site) -> None:
+async def test_routers_out_of_file_descriptors_answer_503_and_recover(running: Site) -> None:
     """faults.md 45: what they cannot take is a 503 within seconds, not a wait; when clients leave, all is as before.
 
     Both failed many questions: the lines in upstream.conf that end in `backup` are why nginx does not leave both alone for it.

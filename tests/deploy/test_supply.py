@@ -39,7 +39,7 @@ def entries(lock: Path) -> dict[str, list[str]]:
     return made
 
 
-def test_the_locks_are_all_here() -> None:
+def test_every_expected_lock_file_exists() -> None:
     names = {lock.relative_to(ROOT).as_posix() for lock in LOCKS}
     own = {f"requirements/{name}.txt" for name in ("build", "dev", "docs", "run")}
     assert names == own | {"tests/clients/requirements.txt", "tests/deploy/requirements.txt"}
@@ -53,8 +53,8 @@ def declared() -> Iterator[Requirement]:
         yield from map(Requirement, group)
 
 
-def test_declaration_excludes_the_next_major_version() -> None:
-    """An upgrade that may change anything is one that somebody has declared, and tried."""
+def test_declared_packages_exclude_their_next_major_version() -> None:
+    """An upgrade that may change anything is declared and tried by a person first."""
     open_ended = [
         str(one) for one in declared() if one.name not in CALENDAR and not {"<", "=="} & {bound.operator for bound in one.specifier}
     ]
@@ -79,8 +79,8 @@ def test_every_declared_package_is_in_a_lock() -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.relative_to(ROOT).as_posix())
-def test_a_lock_names_each_file_by_its_hash_and_no_place(lock: Path) -> None:
-    """Whoever installs decides where from; what arrives is what was locked, or nothing."""
+def test_python_lock_has_hashes_and_names_no_registry(lock: Path) -> None:
+    """The installer decides on the registry; a file arrives as it was locked, or not at all."""
     found = entries(lock)
     assert found
     assert [name for name, hashes in found.items() if not hashes] == []
@@ -89,15 +89,15 @@ def test_a_lock_names_each_file_by_its_hash_and_no_place(lock: Path) -> None:
     assert not re.search(r"(?m)^\s*(-i|--index-url|--extra-index-url|--find-links|-f|--trusted-host|-e|--editable)\b", text)
 
 
-def test_the_npm_lock_names_no_place_either() -> None:
+def test_npm_lock_has_hashes_and_names_no_registry() -> None:
     text = (ROOT / "tests" / "clients" / "package-lock.json").read_text(encoding="utf-8")
     packages = json.loads(text)["packages"]
     assert [name for name, one in packages.items() if name and "integrity" not in one and not one.get("link")] == []
     assert [name for name, one in packages.items() if "resolved" in one] == []
 
 
-def test_nothing_in_this_environment_runs_by_itself() -> None:
-    """No `.pth` file with a line of code, but those that are known; none from a package that does not own it."""
+def test_pth_files_of_the_environment_run_no_unknown_code() -> None:
+    """Only known `.pth` files have a line of code, and each belongs to a package or is known."""
     found = [path for folder in site.getsitepackages() for path in Path(folder).glob("*.pth")]
     owned = {Path(str(file.locate())).name for one in distributions() for file in one.files or () if file.suffix == ".pth"}
     for path in found:
@@ -106,11 +106,11 @@ def test_nothing_in_this_environment_runs_by_itself() -> None:
         assert path.name in owned or path.name in KNOWN, f"{path.name} belongs to no package"
 
 
-def test_a_stolen_packages_pth_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pth_file_of_a_compromised_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "litellm_init.pth").write_text("import os; os.system('true')\n")
     monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
     with pytest.raises(AssertionError, match=r"litellm_init\.pth runs code"):
-        test_nothing_in_this_environment_runs_by_itself()
+        test_pth_files_of_the_environment_run_no_unknown_code()
 
 
 def test_served_packages_are_listed_in_the_sbom(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("title", SECTIONS)
-def test_first_change_works_as_described(title: str, copy: Path) -> None:
+def test_first_change_of_contributing_works_as_described(title: str, copy: Path) -> None:
     """A newcomer who follows the section creates its files, makes its edits, and sees every command succeed."""
     kinds = follow(section(title), copy, lambda commands, folder: run(commands, folder, PYTHONPATH=str(copy)))
     assert kinds == {"diff", "python", "sh"}
@@ -58,8 +58,8 @@ def test_command_of_other_sections_is_a_target_or_a_program_of_the_repository() 
             assert (ROOT / program).exists() or (Path(sys.prefix) / "bin" / Path(program).name).exists(), program
 
 
-def test_hunk_that_does_not_fit_is_found(tmp_path: Path) -> None:
-    """The check can fail: a diff that the file has outgrown is not applied somewhere else."""
+def test_outdated_diff_in_contributing_is_found(tmp_path: Path) -> None:
+    """A diff that the file has outgrown is not applied somewhere else."""
     (tmp_path / "a.py").write_text("one\ntwo\n", encoding="utf-8")
     with pytest.raises(AssertionError, match="has not once"):
         apply("+++ a.py\n@@\n three\n+four\n", tmp_path)

@@ -9,6 +9,6 @@ MADE = pages()
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_page_is_current(name: str) -> None:
-    """A page that is made is committed as it would be made now: `make pages` writes it."""
+def test_generated_page_is_committed_as_it_would_be_made_now(name: str) -> None:
+    """`make pages` writes the page."""
     assert (ROOT / name).read_text(encoding="utf-8") == MADE[name], f"{name} is not current: run `make pages`"

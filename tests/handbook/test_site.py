@@ -90,7 +90,7 @@ def test_link_out_of_the_docs_leads_to_a_copy() -> None:
     assert PurePosixPath("deploy/config") in linked
 
 
-def test_link_of_a_page_outside_leads_back_into_the_docs() -> None:
+def test_link_from_contributing_to_the_docs_works_on_the_site() -> None:
     """CONTRIBUTING.md stands below `repository/` on the site, and its links to docs/ find their pages."""
     made, _ = Site(ROOT, Path("unused"), drawn=True).page(PurePosixPath("CONTRIBUTING.md"), "[a](docs/routes.md#auth) [b](SECURITY.md)")
     assert made == "[a](../routes.md#auth) [b](SECURITY.md)"
@@ -98,13 +98,13 @@ def test_link_of_a_page_outside_leads_back_into_the_docs() -> None:
 
 
 @pytest.mark.parametrize("drawn", [True, False])
-def test_diagram_stays_text_without_its_script(*, drawn: bool) -> None:
+def test_diagram_is_text_until_the_sites_own_script_draws_it(*, drawn: bool) -> None:
     """The theme would load the script from another host where a diagram waits for it."""
     made, _ = Site(ROOT, Path("unused"), drawn=drawn).page(PurePosixPath("docs/page.md"), DIAGRAM)
     assert made == (DIAGRAM if drawn else DIAGRAM.replace("mermaid", "text"))
 
 
-def test_pipe_in_a_cells_code_loses_its_backslash() -> None:
+def test_escaped_pipe_in_a_table_cell_is_unescaped_for_the_site() -> None:
     """GitHub wants a backslash before a pipe in a table; MkDocs would show it."""
     made, _ = Site(ROOT, Path("unused"), drawn=True).page(PurePosixPath("docs/page.md"), "| `A \\| B` | x \\| y |")
     assert made == "| `A | B` | x \\| y |"
@@ -144,7 +144,7 @@ def address(built: Path) -> Iterator[str]:
     server.server_close()
 
 
-async def test_reader_finds_a_term_without_another_host(address: str) -> None:
+async def test_site_search_and_diagrams_work_without_another_host(address: str) -> None:
     """In Chromium the first page draws its diagram and a search finds pages; every request goes to the site itself."""
     if not DRAWING.exists():
         pytest.skip("the script of the diagrams is not here: `make build/mermaid.min.js` fetches it, with npm")

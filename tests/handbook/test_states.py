@@ -28,8 +28,8 @@ def test_breaker_diagram_shows_the_way_through_a_probe() -> None:
     assert "one failure" not in arrows.get(("closed", "open"), [])
 
 
-def test_breaker_diagram_follows_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A breaker that opens at its first failure is drawn so: nothing about the arrows is written down."""
+def test_breaker_diagram_is_generated_from_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A breaker that opens at its first failure is drawn so: no arrow is written by hand."""
     failed: Callable[[Breaker, Permit], None] = Breaker.failed
 
     def opens(breaker: Breaker, permit: Permit) -> None:
@@ -42,7 +42,7 @@ def test_breaker_diagram_follows_the_code(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_event_diagram_shows_the_whole_table() -> None:
-    """Each row of ORDER is an arrow, and each event and each state is on one."""
+    """Each row of ORDER is an arrow, and each event and each state of the table is on one."""
     drawn = {(before, name, after) for (before, after), names in event_arrows().items() for name in names}
     assert drawn == {(before, kind.__name__, after) for (before, kind), after in ORDER.items()}
     assert {name for _, name, _ in drawn} == {kind.__name__ for kind in get_args(Event)}

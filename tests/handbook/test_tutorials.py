@@ -37,8 +37,8 @@ def test_tutorial_runs_most_of_its_commands(path: Path) -> None:
     assert len([step for step in blocks if step["skipped"]]) <= 2
 
 
-async def test_tutorials_fault_ends_in_an_error_line(tmp_path: Path) -> None:
-    """The first tutorial says that a route of one target answers a fault with an error, `3:`, behind its first words."""
+async def test_fault_of_the_first_tutorial_ends_in_an_error_line(tmp_path: Path) -> None:
+    """The tutorial says that a route of one target answers a fault with an error, `3:`, behind its first words."""
     assert main(["init", str(tmp_path)]) == 0
     body = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
     async with (

@@ -72,8 +72,8 @@ def calls(told: dict[str, Any]) -> list[tuple[str, str, bool]]:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_cached_tokens_cost_what_the_cache_does(workspace: Workspace, stream: bool) -> None:
-    """In the log, the metrics, and a header of whole answers; that of a stream is sent before anybody knows."""
+async def test_tokens_from_a_prompt_cache_are_charged_at_the_cache_price(workspace: Workspace, stream: bool) -> None:
+    """The log, the metrics, and the header of whole answers have it; a stream's headers are sent before the cost is known."""
     async with provider(Reply(answer())) as fake, asking(workspace, target("a", fake.base, A), "targets: [a]") as client:
         came = await client.ask(stream=stream)
         told = await logged(client, came.headers["x-request-id"])
@@ -90,8 +90,8 @@ async def test_cached_tokens_cost_what_the_cache_does(workspace: Workspace, stre
         assert "router_estimated_cost_usd_total{" not in page
 
 
-async def test_rescue_costs_what_both_calls_do(workspace: Workspace) -> None:
-    """Each at its own price: the broken one by an estimate, since nobody counted it."""
+async def test_answer_continued_by_another_target_costs_both_calls(workspace: Workspace) -> None:
+    """Each call has its own price: the broken one is estimated, since its provider reported no usage."""
     broken = Reply((chunk({"content": SAID * 4}),), drop=True)
     async with (
         provider(broken) as first,
@@ -106,8 +106,8 @@ async def test_rescue_costs_what_both_calls_do(workspace: Workspace) -> None:
         assert told["cost_usd"] == pytest.approx(guess["cost_usd"] + B.of(COUNTED), abs=1e-12)
 
 
-async def test_hedge_costs_what_both_calls_do(workspace: Workspace) -> None:
-    """The slower one was asked, too, and read the question."""
+async def test_hedged_request_costs_both_calls(workspace: Workspace) -> None:
+    """The slower target read the question, too, and is paid for it."""
     question = SAID * 20
     silent = Reply((frame({"id": "c1", "choices": []}),), hold=True)
     async with provider(silent) as first, provider(Reply(answer())) as second:
@@ -120,7 +120,7 @@ async def test_hedge_costs_what_both_calls_do(workspace: Workspace) -> None:
             assert told["cost_usd"] == pytest.approx(guess["cost_usd"] + B.of(COUNTED), abs=1e-12)
 
 
-async def test_learned_refusal_costs_nothing(workspace: Workspace) -> None:
+async def test_refusal_of_a_parameter_costs_nothing(workspace: Workspace) -> None:
     """The same target is asked again without the parameter: one call, counted once."""
     refusal = error(400, "Unsupported parameter: 'temperature' is not supported with this model.", "unsupported_parameter")
     async with provider(refusal, Reply(answer())) as fake, asking(workspace, target("a", fake.base, A), "targets: [a]") as client:
@@ -135,8 +135,8 @@ IN_THE_STREAM = Reply((frame({"error": {"message": "overloaded", "code": 503}}),
 @pytest.mark.parametrize(
     "refusal", [error(400), error(401), error(429), error(503), IN_THE_STREAM], ids=["400", "401", "429", "503", "503 under a 200"]
 )
-async def test_refused_call_costs_nothing(workspace: Workspace, refusal: Reply) -> None:
-    """Whoever is asked after it is paid alone."""
+async def test_call_that_its_provider_refused_costs_nothing(workspace: Workspace, refusal: Reply) -> None:
+    """Only the target that is asked next is paid."""
     async with (
         provider(refusal) as first,
         provider(Reply(answer())) as second,
@@ -146,7 +146,7 @@ async def test_refused_call_costs_nothing(workspace: Workspace, refusal: Reply) 
         assert (calls(told), told["cost_usd"]) == ([("b", "ok", False)], B.of(COUNTED))
 
 
-async def test_answer_with_nothing_in_it_costs_what_was_counted(workspace: Workspace) -> None:
+async def test_empty_answer_costs_the_usage_that_its_provider_reported(workspace: Workspace) -> None:
     """Its provider charges for it, although another target has to answer."""
     empty = Reply((chunk({}, "stop"), counts(Usage(100, 0)), DONE))
     async with provider(empty) as first, provider(Reply(answer())) as second:
@@ -157,8 +157,8 @@ async def test_answer_with_nothing_in_it_costs_what_was_counted(workspace: Works
             assert told["cost_usd"] == pytest.approx(A.of(Usage(100, 0)) + B.of(COUNTED), abs=1e-12)
 
 
-async def test_kept_answer_costs_nothing(workspace: Workspace) -> None:
-    """The first one pays; who is given it again neither pays nor is told a cost."""
+async def test_cached_answer_costs_nothing(workspace: Workspace) -> None:
+    """The first caller pays; a caller that gets the cached answer neither pays nor is shown a cost."""
     async with (
         provider(Reply(answer())) as fake,
         asking(workspace, target("a", fake.base, A), "targets: [a]\n    cache: {ttl: 1h}") as client,
@@ -170,8 +170,8 @@ async def test_kept_answer_costs_nothing(workspace: Workspace) -> None:
         assert (told["cost_usd"], told["input_tokens"], told["attempts"]) == (None, None, [])
 
 
-async def test_shared_answer_is_paid_by_exactly_one(workspace: Workspace) -> None:
-    """Exactly one, whoever that is."""
+async def test_coalesced_answer_is_paid_by_exactly_one_request(workspace: Workspace) -> None:
+    """Requests that share one upstream call are charged once in sum, whichever of them it is."""
     gate = asyncio.Event()
     async with (
         provider(Reply(answer(), gate=gate)) as fake,
@@ -215,8 +215,8 @@ COUNTING = {
 
 @pytest.mark.parametrize("lane", COUNTING)
 @pytest.mark.parametrize("more", [{}, {"stream": False}, {"id": "chat"}], ids=["stream", "whole", "chat"])
-async def test_count_that_comes_after_the_end_is_charged(workspace: Workspace, lane: str, more: dict[str, Any]) -> None:
-    """The client has its answer before; the request is logged when the count is here, and its limit knows of it."""
+async def test_usage_reported_after_the_end_of_an_answer_is_charged(workspace: Workspace, lane: str, more: dict[str, Any]) -> None:
+    """The client has its answer before; the request is logged when the usage is here, and its limit counts it."""
     gate = asyncio.Event()
     prefix, keys, reply = COUNTING[lane]
     async with provider(reply(gate)) as fake:
@@ -234,8 +234,8 @@ async def test_count_that_comes_after_the_end_is_charged(workspace: Workspace, l
 
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
-async def test_place_is_free_while_the_count_is_waited_for(workspace: Workspace, lane: str) -> None:
-    """Who is answered may ask again: what is waited for holds nobody up."""
+async def test_concurrency_slot_is_free_while_late_usage_is_awaited(workspace: Workspace, lane: str) -> None:
+    """A caller with its answer may send the next request: the wait for the usage blocks nobody."""
     gate = asyncio.Event()
     prefix, keys, reply = COUNTING[lane]
     async with (
@@ -248,8 +248,8 @@ async def test_place_is_free_while_the_count_is_waited_for(workspace: Workspace,
 
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
-async def test_count_that_never_comes_is_estimated_when_the_server_ends(workspace: Workspace, lane: str) -> None:
-    """The request is logged before that, once, with an estimate."""
+async def test_usage_still_missing_at_shutdown_is_estimated(workspace: Workspace, lane: str) -> None:
+    """The request is logged before the process ends, once, with an estimate."""
     prefix, keys, reply = COUNTING[lane]
     async with (
         provider(reply(asyncio.Event())) as fake,
@@ -266,7 +266,7 @@ def message(*frames: dict[str, Any]) -> Sequence[bytes]:
     return [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in frames]
 
 
-async def test_cut_call_costs_the_input_that_was_counted_at_its_start(workspace: Workspace) -> None:
+async def test_interrupted_call_costs_the_input_counted_at_its_start(workspace: Workspace) -> None:
     """Anthropic counts the input first, with its caches: an estimate knows nothing of those. The output is estimated."""
     begun = {
         "type": "message_start",
@@ -291,8 +291,8 @@ async def test_cut_call_costs_the_input_that_was_counted_at_its_start(workspace:
         assert told["cost_usd"] == told["estimated_cost_usd"] == A.of(Usage(5010, cut["output_tokens"], 5000))
 
 
-async def test_totals_are_told_by_route_target_and_caller(workspace: Workspace) -> None:
-    """With what the cache saved; the dearest first."""
+async def test_cost_totals_are_reported_by_route_target_and_caller(workspace: Workspace) -> None:
+    """They include what the cache saved, and begin with the most expensive."""
     broken = Reply((chunk({"content": SAID * 4}),), drop=True)
     async with (
         provider(broken, Reply(answer())) as first,
@@ -314,8 +314,8 @@ async def test_totals_are_told_by_route_target_and_caller(workspace: Workspace) 
         assert route["saved_usd"] == pytest.approx((2 * 600 * (3 - 0.3) + 600 * (1 - 0.1)) / 1e6)
 
 
-def test_totals_of_callers_without_end_are_bounded() -> None:
-    """The subjects of tokens are anybody's to make: those beyond the bound are told together."""
+def test_cost_totals_of_callers_beyond_the_bound_are_summed_together() -> None:
+    """Tokens may name any number of subjects: those beyond the bound share one total."""
     made = Bill()
     for number in range(MAX_ROWS + 50):
         call = Attempt("a", "ok", 0.1, usage=Usage(10, 1))
@@ -326,14 +326,14 @@ def test_totals_of_callers_without_end_are_bounded() -> None:
     assert told["routes"]["r"]["count"] == 2 * 1050
 
 
-def test_request_that_used_nothing_is_in_no_total() -> None:
-    """A refusal, a hit of the route's cache."""
+def test_request_without_usage_is_in_no_cost_total() -> None:
+    """Examples are a refusal, and a hit of the route's cache."""
     made = Bill()
     made.enter(Entry("id", "generation", route="r", attempts=(Attempt("a", "status_400", 0.1),)))
     assert made.totals()["routes"] == made.totals()["callers"] == {}
 
 
-async def test_cut_call_of_a_chat_is_estimated_with_what_the_cache_holds(workspace: Workspace) -> None:
+async def test_interrupted_call_of_a_chat_is_estimated_with_its_cached_prompt(workspace: Workspace) -> None:
     """Where a provider counts at the end alone: by what the chat's last call took there. Another chat's prompt is not in the cache."""
     question = [{"role": "user", "content": SAID * 100}]
     more = [*question, {"role": "assistant", "content": SAID}, {"role": "user", "content": "And then?"}]

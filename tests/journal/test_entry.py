@@ -37,7 +37,7 @@ FREE_OF_CHARGE = Attempt("script", "ok", 0.1, usage=Usage(10, 10))
 def test_each_call_costs_once_at_the_price_of_its_own_target(
     attempts: tuple[Attempt, ...], usage: Usage | None, estimate: Usage | None, cost: float | None, guessed: float | None
 ) -> None:
-    """Whoever spoke last: what is estimated is listed apart, and is a part of the whole."""
+    """The cost does not depend on the target that answered last; an estimated part is listed apart, and included in the sum."""
     entry = Entry("id", "generation", prices=PRICES)
     entry.see(Start("a", "m"))
     entry.see(Finish("stop", Usage(7, 7), attempts))
@@ -51,8 +51,8 @@ def test_each_call_costs_once_at_the_price_of_its_own_target(
     assert [bool(one.get("estimated")) for one in tries] == [one.estimate is not None for one in attempts]
 
 
-async def test_count_that_comes_late_replaces_the_estimate() -> None:
-    """The entry waits for it, and is closed with what came."""
+async def test_late_usage_replaces_the_estimate() -> None:
+    """The entry waits for the usage, and is closed with it."""
     meter = Meter()
     meter.wait()
     entry = Entry("id", "generation", prices=PRICES)
@@ -65,8 +65,8 @@ async def test_count_that_comes_late_replaces_the_estimate() -> None:
     assert (entry.pending, entry.usage, entry.estimate) == (False, Usage(1000, 100, 600), None)
 
 
-async def test_count_that_never_comes_stays_an_estimate() -> None:
-    """Nobody waits for it for ever: its meter is closed."""
+async def test_usage_that_never_comes_stays_an_estimate() -> None:
+    """The wait for it has an end: its meter is closed."""
     meter = Meter()
     meter.wait()
     entry = Entry("id", "generation", prices=PRICES)
@@ -86,7 +86,7 @@ async def test_count_that_never_comes_stays_an_estimate() -> None:
     ],
 )
 def test_attempts_of_a_shared_answer_are_logged_once(cache: Cached, left: list[list[Attempt]], tried: list[tuple[str, str]]) -> None:
-    """Who leaves it is not told of what another will be told, but for the last."""
+    """A follower that leaves early logs none of the attempts that a later one will get; the last follower logs them."""
     entry = Entry("id", "generation", tried=left)
     entry.see(Start("b", "m", (Attempt("a", "status_503", 0.1),), cache=cache))
     entry.outcome = "client_left"

@@ -64,8 +64,8 @@ async def serving_pids(router: Process) -> list[int]:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-async def test_the_totals_are_the_same_with_one_worker_and_with_four(workspace: Workspace, workers: int) -> None:
-    """Whichever worker is asked; also after one of them has died."""
+async def test_metric_totals_are_the_same_with_one_worker_and_with_four(workspace: Workspace, workers: int) -> None:
+    """They are so whichever worker is asked, also after one has died."""
     workspace.write("routes.yaml", routes(TARGETS) + ROUTES)
     async with process(workspace.root, "--workers", str(workers)) as router:
         async with asyncio.timeout(240):
@@ -132,8 +132,8 @@ async def test_counters_keep_the_counts_of_a_dead_worker(workspace: Workspace) -
         assert counters(await samples(router)) == told
 
 
-async def test_a_worker_that_takes_anothers_place_serves_what_the_others_do(workspace: Workspace) -> None:
-    """Also while what is on disk is broken, or is not to go live yet."""
+async def test_replacement_worker_serves_the_configuration_of_the_others(workspace: Workspace) -> None:
+    """It does so while the files on disk are invalid, or not to go live yet, too."""
     workspace.write("routes.yaml", routes(TARGETS, more="server: {reload: off}\n"))
     async with process(workspace.root, "--workers", "2") as router:
         async with asyncio.timeout(240):
@@ -170,8 +170,8 @@ async def test_gauges_show_streams_targets_breakers_and_drains(workspace: Worksp
             asked.cancel()
 
 
-async def test_labels_are_bounded(workspace: Workspace) -> None:
-    """What clients and models make up (ids, tools, models) makes no series."""
+async def test_metric_labels_take_no_value_that_a_client_or_model_made_up(workspace: Workspace) -> None:
+    """Ids, tools and models that are made up add no series."""
     workspace.write(
         "routes.yaml", routes("a: {script: [{call: made-up, arguments: {}}]}", "targets: [a]\n    tools: [weather]\n    max_steps: 1")
     )

@@ -17,8 +17,8 @@ PIECE: dict[str, Any] = {"id": "c1", "object": "chat.completion.chunk", "choices
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-async def test_a_request_its_tries_and_its_tools_are_spans(workspace: Workspace) -> None:
-    """One span each, the tries and tools below the request, that below the caller's; no word that anybody wrote."""
+async def test_request_its_attempts_and_its_tools_are_trace_spans(workspace: Workspace) -> None:
+    """Attempts and tools are below the request, which is below the caller's span; no span has words of the conversation."""
     async with (
         collector() as there,
         provider(error(500)) as down,
@@ -85,8 +85,8 @@ NAMES: dict[str, tuple[Any, str | None]] = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_model_that_the_provider_names_is_told_where_it_is_a_name(workspace: Workspace, name: str) -> None:
-    """It is a provider's text: short, of the characters that such names have, or not told at all."""
+async def test_trace_has_the_providers_model_name_only_if_it_is_well_formed(workspace: Workspace, name: str) -> None:
+    """The name is a provider's text: it is short and of the characters of model names, or left out."""
     said, told = NAMES[name]
     async with collector() as there, provider(Reply((frame({**PIECE, "model": said}), chunk({}, "stop", model=None)))) as good:
         await asked_twice(workspace, there, good)
@@ -95,8 +95,8 @@ async def test_the_model_that_the_provider_names_is_told_where_it_is_a_name(work
     assert attempt["gen_ai.request.model"] == "fake"
 
 
-async def test_each_wait_for_the_next_chunk_is_measured(workspace: Workspace) -> None:
-    """Also where no provider counted what the answer used; the wait for its first chunk, and for its end, is none."""
+async def test_time_between_chunks_is_measured(workspace: Workspace) -> None:
+    """It is measured without reported usage, too; the wait for the first chunk and for the end does not count."""
     heard = asyncio.Event()
     rest = chunk({"content": "far"}) + chunk({}, "stop") + b"data: [DONE]\n\n"
     async with collector() as there, provider(Reply(text("Hi")), Reply((chunk({"content": "So "}), rest), gate=heard)) as good:
@@ -125,8 +125,8 @@ async def asked_twice(workspace: Workspace, there: Collector, good: Provider, he
                     heard.set()
 
 
-async def test_a_collector_that_is_away_costs_no_answer(workspace: Workspace) -> None:
-    """Refused connections; and an edit that takes the collector out goes live like any other."""
+async def test_answers_are_unaffected_while_the_trace_collector_is_away(workspace: Workspace) -> None:
+    """Its connections are refused; an edit that removes the collector goes live like any other."""
     away = "server: {otel: {endpoint: 'http://127.0.0.1:9', share: 100%}}\n"
     file = workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=away)).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
@@ -143,15 +143,15 @@ async def test_a_collector_that_is_away_costs_no_answer(workspace: Workspace) ->
         assert (await client.ask()).text == "Hi"
 
 
-async def test_nothing_is_loaded_unless_it_is_declared() -> None:
-    """The packages stay where they are."""
+async def test_opentelemetry_is_loaded_only_where_traces_are_declared() -> None:
+    """Its packages are not imported otherwise."""
     code = "import sys, router.server; print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
     assert (await process.communicate())[0].strip() == b"[]"
 
 
-def test_a_package_that_is_not_there_is_a_complaint(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says what to install."""
+def test_missing_opentelemetry_package_is_reported_as_a_mistake(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The complaint says what to install."""
     monkeypatch.setitem(EXTRAS, "otel", "no_such_package.sdk")
     workspace.write("routes.yaml", routes("a: {script: demo}", more="server: {otel: {endpoint: 'http://127.0.0.1:9'}}\n"))
     with pytest.raises(ConfigError, match=r"`server.otel` needs a package that is not here: pip install 'pointsman\[otel\]'"):

@@ -163,8 +163,8 @@ def told_of(path: str, config: Mapping[str, Any], said: str) -> bool:
 
 @given(CONFIG)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_each_value_of_the_original_is_accounted_for(tmp_path: Path, config: dict[str, Any]) -> None:
-    """Carried over, told of, or so here: every leaf is one of these, and what is told of is named in a comment."""
+def test_each_value_of_a_litellm_config_is_accounted_for(tmp_path: Path, config: dict[str, Any]) -> None:
+    """Each leaf is carried over, reported, or holds here anyway; what is reported is named in a comment."""
     made = made_of(tmp_path, config)
     if made is None:
         return
@@ -177,8 +177,8 @@ def test_each_value_of_the_original_is_accounted_for(tmp_path: Path, config: dic
 
 @given(CONFIG, st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_a_value_that_is_carried_over_changes_what_is_written(tmp_path: Path, config: dict[str, Any], data: st.DataObject) -> None:
-    """Without a weight or a limit that counts as carried over, other routes are written, or another number takes its place."""
+def test_litellm_value_that_counts_as_carried_over_changes_the_output(tmp_path: Path, config: dict[str, Any], data: st.DataObject) -> None:
+    """Without a weight or a limit that counts as carried over, the written routes differ."""
     made = made_of(tmp_path, config)
     if made is None:
         return
@@ -288,8 +288,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_setting_that_was_dropped_in_silence_is_reported(tmp_path: Path, case: str) -> None:
-    """Values that are carried over in other cases alone."""
+def test_litellm_setting_that_does_not_fit_this_case_is_reported(tmp_path: Path, case: str) -> None:
+    """These are values that are carried over in other cases only."""
     config, told = CASES[case]
     made = made_of(tmp_path, yaml.safe_load(f"model_list:\n{config}\n"))
     assert made is not None
@@ -297,15 +297,15 @@ def test_setting_that_was_dropped_in_silence_is_reported(tmp_path: Path, case: s
 
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
-def test_each_value_of_a_large_config_is_accounted_for(name: str) -> None:
-    """With what it includes, anchors and merges."""
+def test_each_value_of_a_large_litellm_config_is_accounted_for(name: str) -> None:
+    """The config has includes, anchors and merges."""
     made = from_litellm(CONFIGS / f"{name}.yaml")
     assert set(made.outcomes.values()) == {"carried", "told", "alike"}
     assert [path for path in made.outcomes if path.startswith("model_list[0].litellm_params.")]
 
 
-def test_an_anchors_value_is_settled_where_it_stands(tmp_path: Path) -> None:
-    """Carried over for one deployment, and told of for the other."""
+def test_yaml_anchor_is_accounted_for_at_each_of_its_uses(tmp_path: Path) -> None:
+    """Its value is carried over for one deployment, and reported for the other."""
     (tmp_path / "config.yaml").write_text(
         "x: &shared {model: openai/x, weight: 3}\n"
         "model_list:\n"

@@ -64,8 +64,10 @@ def deployments(*entries: str, more: str = "") -> str:
 
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
-def test_imported_file_passes_check(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the variables set that it names, and no others; it counts what it could not carry over."""
+def test_imported_routes_file_passes_check(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The variables that it names are set, and no others; it counts the settings that were not carried over."""
     output = tmp_path / "made/routes.yaml"
     assert main(["import", "litellm", str(CONFIGS / f"{name}.yaml"), "-o", str(output)]) == 0
     told = capsys.readouterr().err
@@ -86,8 +88,8 @@ def test_imported_file_passes_check(name: str, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
-def test_secret_of_the_original_is_not_repeated(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither in what is written nor in what is said; the originals are full of them."""
+def test_secret_of_a_litellm_config_is_not_repeated(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither the written file nor the printed text holds one; the originals are full of secrets."""
     assert "canary" in "".join(path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml") if name in str(path))
     assert main(["import", "litellm", str(CONFIGS / f"{name}.yaml"), "-o", str(tmp_path / "routes.yaml")]) == 0
     assert main(["import", "litellm", str(CONFIGS / f"{name}.yaml")]) == 0
@@ -97,8 +99,8 @@ def test_secret_of_the_original_is_not_repeated(name: str, tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
-def test_every_key_of_the_original_is_carried_over_or_told_of(name: str) -> None:
-    """Nothing is dropped in silence, but for what is always so here."""
+def test_every_key_of_a_litellm_config_is_carried_over_or_reported(name: str) -> None:
+    """No key is dropped in silence, except those that always hold here."""
     config = with_includes(CONFIGS / f"{name}.yaml")
     text = from_litellm(CONFIGS / f"{name}.yaml").text
     quiet = {"drop_params", "turn_off_message_logging", "set_verbose", "model_name", "litellm_params", "model_info"}
@@ -131,8 +133,8 @@ def test_import_prints_to_stdout_without_a_file(tmp_path: Path, capsys: pytest.C
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
-def test_a_script_gets_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The text, and what was not carried over with the line that tells of it; nothing else is said, and what `-o` names is written."""
+def test_import_prints_json_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has the text, and each value that was not carried over with its comment's line; the file of `-o` is written."""
     output = tmp_path / "routes.yaml"
     (tmp_path / "config.yaml").write_text(ONE + "litellm_settings: {callbacks: [my.callback]}\n", encoding="utf-8")
     for more in ([], ["-o", str(output)]):
@@ -152,8 +154,8 @@ def test_a_script_gets_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert output.read_text(encoding="utf-8") == found["routes"]
 
 
-def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Unless it is told to; what is there and the same is no hindrance. The pipeline counts as well."""
+def test_import_overwrites_no_existing_file_without_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file with the same text is no hindrance. The pipeline's file counts as well."""
     config, output, pipeline = tmp_path / "config.yaml", tmp_path / "routes.yaml", tmp_path / "pipelines/plain.yaml"
     config.write_text(ONE, encoding="utf-8")
     command = ["import", "litellm", str(config), "-o", str(output)]
@@ -212,8 +214,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("config", REFUSED)
-def test_file_that_is_no_config_is_refused_with_its_place(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """File, line and column, and what to do; nothing is written, and a line with a key is not quoted with it."""
+def test_import_refuses_an_invalid_config_with_file_line_and_column(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what to do and writes nothing; a line with a key is not quoted."""
     config_file = tmp_path / "config.yaml"
     config_file.write_text(config, encoding="utf-8")
     assert main(["import", "litellm", str(config_file), "-o", str(tmp_path / "routes.yaml")]) == 1
@@ -224,8 +228,8 @@ def test_file_that_is_no_config_is_refused_with_its_place(config: str, tmp_path:
     assert not (tmp_path / "routes.yaml").exists()
 
 
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is not there, or not UTF-8: one sentence, with its name."""
+def test_import_refuses_a_missing_or_non_utf8_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence has the file's name."""
     assert main(["import", "litellm", str(tmp_path / "no.yaml")]) == 1
     assert "no.yaml cannot be read: No such file or directory" in capsys.readouterr().err
     (tmp_path / "config.yaml").write_bytes(b"a: \xff\n")
@@ -233,7 +237,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert "config.yaml is not UTF-8" in capsys.readouterr().err
 
 
-def test_a_bomb_of_aliases_is_read_in_no_time(tmp_path: Path) -> None:
+def test_yaml_alias_bomb_is_read_quickly(tmp_path: Path) -> None:
     """An alias is the same node again, not a copy of it."""
     lines = ["a0: &a0 {k: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}], l: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 25))]
     _, made = imported(tmp_path, ONE + "\n".join(lines))
@@ -367,8 +371,8 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", ROUTES)
-def test_groups_become_routes(name: str, tmp_path: Path) -> None:
-    """In order, with what each says otherwise than the defaults."""
+def test_litellm_model_groups_become_routes(name: str, tmp_path: Path) -> None:
+    """They keep their order, and each route has what differs from the defaults."""
     config, expected = ROUTES[name]
     made, _ = imported(tmp_path, config)
     names = [one for one in made["routes"] if one in expected]
@@ -400,8 +404,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("said", DEFAULTS)
-def test_settings_become_defaults(said: str, tmp_path: Path) -> None:
-    """Retries, timeouts, cooldowns and the strategy, with LiteLLM's own precedence."""
+def test_litellm_settings_become_route_defaults(said: str, tmp_path: Path) -> None:
+    """Retries, timeouts, cooldowns and the strategy are imported, with LiteLLM's own precedence."""
     made, _ = imported(tmp_path, ONE + said)
     assert {key: made["defaults"].get(key) for key in DEFAULTS[said]} == DEFAULTS[said]
 
@@ -465,8 +469,8 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_deployment_becomes_a_target(name: str, tmp_path: Path) -> None:
-    """Its model, its address, its key as a reference, its parameters."""
+def test_litellm_deployment_becomes_a_target(name: str, tmp_path: Path) -> None:
+    """The target has its model, its address, its key as a reference, and its parameters."""
     params, expected = TARGETS[name]
     made, all_of_it = imported(tmp_path, deployments(f"a {params}"))
     assert {key: made["targets"]["a"].get(key) for key in expected} == expected
@@ -477,14 +481,14 @@ def test_a_deployment_becomes_a_target(name: str, tmp_path: Path) -> None:
     ("info", "window"),
     [("max_input_tokens: 9000", 9000), ("base_model: azure/gpt-4o", 128_000), ("base_model: nobody/knows", None), ("mode: chat", None)],
 )
-def test_context_window_of_a_deployment_follows_its_base_model(info: str, window: int | None, tmp_path: Path) -> None:
-    """As it says, or as much as the model that it is based on."""
+def test_context_window_of_a_litellm_deployment_follows_its_base_model(info: str, window: int | None, tmp_path: Path) -> None:
+    """The window is the declared one, or else that of the base model."""
     made, _ = imported(tmp_path, f"model_list: [{{model_name: a, litellm_params: {{model: azure/d}}, model_info: {{{info}}}}}]")
     assert made["targets"]["a"].get("context_window") == window
 
 
-def test_target_for_long_contexts_has_a_larger_window(tmp_path: Path) -> None:
-    """What nobody knows is assumed, and said to be; what is known is left to the table."""
+def test_context_window_fallback_target_has_a_larger_window(tmp_path: Path) -> None:
+    """An unknown window is assumed, and the comment says so; a known one comes from the table."""
     more = "router_settings: {context_window_fallbacks: [{a: [own, big]}]}"
     made, all_of_it = imported(
         tmp_path,
@@ -495,8 +499,8 @@ def test_target_for_long_contexts_has_a_larger_window(tmp_path: Path) -> None:
     assert "context_window" not in made["targets"]["big"]
 
 
-def test_keys_written_out_get_variables_of_their_own(tmp_path: Path) -> None:
-    """The same key the same one; another key another; none that the original uses for something else."""
+def test_literal_keys_of_a_litellm_config_become_variables(tmp_path: Path) -> None:
+    """Equal keys share a variable, different keys have different ones, and none is a variable that the original uses otherwise."""
     config = deployments(
         "a model: openai/m, api_key: sk-canary-1",
         "b model: openai/n, api_key: sk-canary-1",
@@ -511,8 +515,8 @@ def test_keys_written_out_get_variables_of_their_own(tmp_path: Path) -> None:
     assert "the key was written out in line 2 of" in all_of_it.text
 
 
-def test_variables_that_the_original_sets(tmp_path: Path) -> None:
-    """An address is kept as what holds where nobody sets another; a secret is not repeated."""
+def test_environment_variables_of_a_litellm_config_become_defaults(tmp_path: Path) -> None:
+    """An address becomes the default of its reference; a secret is not repeated."""
     config = "environment_variables: {OWN_URL: 'http://h/v1', OWN_KEY: sk-canary, OTHER: x}\n"
     made, all_of_it = imported(
         tmp_path, config + deployments("a model: openai/m, api_base: os.environ/OWN_URL, api_key: os.environ/OWN_KEY")
@@ -522,15 +526,15 @@ def test_variables_that_the_original_sets(tmp_path: Path) -> None:
     assert "# not carried over: environment_variables (OWN_URL, OWN_KEY, OTHER): set those that are needed" in all_of_it.text
 
 
-def test_credentials_are_put_where_they_are_used(tmp_path: Path) -> None:
-    """What the deployment says itself holds."""
+def test_litellm_credentials_are_copied_to_their_deployments(tmp_path: Path) -> None:
+    """A value of the deployment's own takes precedence."""
     config = "credential_list: [{credential_name: c, credential_values: {api_key: os.environ/K, api_base: 'http://x'}}]\n"
     made, _ = imported(tmp_path, config + deployments("a model: openai/m, litellm_credential_name: c, api_base: 'http://y'"))
     assert made["targets"]["a"] == {"model": "openai/m", "api_base": "http://y", "api_key": "${K}"}
 
 
-def test_includes_are_joined(tmp_path: Path) -> None:
-    """Lists one after the other; of other values the included one holds; a file once, though two include it, or it itself."""
+def test_litellm_includes_are_merged(tmp_path: Path) -> None:
+    """Lists are concatenated; of other values the included one holds; each file is read once, however often it is included."""
     (tmp_path / "more").mkdir()
     (tmp_path / "more/a.yaml").write_text(deployments("b model: openai/b", more="include: [b.yaml]\nrouter_settings: {num_retries: 5}"))
     (tmp_path / "more/b.yaml").write_text(deployments("c model: openai/c", more="include: [a.yaml, ../config.yaml]"))
@@ -580,8 +584,8 @@ TOLD = {
 
 
 @pytest.mark.parametrize("config", TOLD)
-def test_setting_without_an_equal_is_reported(config: str, tmp_path: Path) -> None:
-    """In a comment; what was only ever true by default, or is so here, is not."""
+def test_litellm_setting_without_an_equivalent_is_reported(config: str, tmp_path: Path) -> None:
+    """A comment reports it, unless it is LiteLLM's default or holds here anyway."""
     _, made = imported(tmp_path, config)
     assert TOLD[config] in made.text
     assert "canary" not in made.text
@@ -595,13 +599,13 @@ def test_setting_without_an_equal_is_reported(config: str, tmp_path: Path) -> No
         "litellm_settings: {cache: false}",
     ],
 )
-def test_setting_that_holds_here_anyway_is_not_reported(said: str, tmp_path: Path) -> None:
-    """Nor is what is switched off."""
+def test_litellm_setting_that_always_holds_here_is_not_reported(said: str, tmp_path: Path) -> None:
+    """A setting that is switched off is not reported either."""
     assert imported(tmp_path, ONE + said)[1].lost == ()
 
 
-def test_a_comment_of_the_original_cannot_become_yaml(tmp_path: Path) -> None:
-    """A name with a line break in it stays within its comment, and within its quotes."""
+def test_name_with_a_line_break_stays_within_its_comment_and_quotes(tmp_path: Path) -> None:
+    """No text of the original config becomes YAML of the imported file."""
     config = (
         '"x\\n  evil: {script: demo}\\n#": 1\nmodel_list:\n  - {model_name: "a\\nevil: b", litellm_params: {model: "openai/m\\nevil: c"}}\n'
     )

@@ -201,8 +201,10 @@ async def answered(generation: Generation, model: str, text: str) -> str | None:
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_groups_are_asked_in_litellms_order(name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path) -> None:
-    """In every scenario, by LiteLLM's router and by ours: those that the config names, and the same group answers."""
+async def test_imported_routes_ask_model_groups_in_litellms_order(
+    name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path
+) -> None:
+    """In every scenario LiteLLM's router and this one ask the groups that the config names, and the same group answers."""
     known = groups(name)
     async with cast() as server:
         for scenario, their in zip(scenarios(name), original[name], strict=True):
@@ -220,8 +222,10 @@ async def test_groups_are_asked_in_litellms_order(name: str, original: Mapping[s
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.shares])
-async def test_deployments_share_as_the_original_shares(name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path) -> None:
-    """By the weights, or the rpm where there are none: both within five standard deviations of what the config says."""
+async def test_imported_targets_share_requests_in_litellms_proportions(
+    name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path
+) -> None:
+    """Weights count, or the rpm without weights: both routers are within five standard deviations of the config."""
     at = labels(CASES[name])
     async with cast() as server:
         generation = ours(name, server.base, tmp_path)

@@ -101,8 +101,8 @@ async def ask(client: Client, models: Fakes, **fields: Any) -> tuple[set[str], A
 
 
 @pytest.mark.parametrize("flagship", FLAGSHIPS + THROUGH_LITELLM, ids=lambda one: one.name)
-async def test_each_field_of_a_client_is_sent_or_named(workspace: Workspace, flagship: Flagship) -> None:
-    """The model is asked once for each question, with all that it takes."""
+async def test_each_client_field_is_sent_or_listed_as_omitted(workspace: Workspace, flagship: Flagship) -> None:
+    """The model is asked once for each request, with all fields that it accepts."""
     takes = taken(flagship)
     async with fakes(strict(flagship)) as models:
         target = flagship.target(models.address)
@@ -147,8 +147,8 @@ ACCOUNT: Mapping[str, Any] = {
 }
 
 
-async def test_operators_fields_are_named_and_sent_to_nobody(workspace: Workspace) -> None:
-    """In the header of each answer; what asks for nothing is not named."""
+async def test_account_fields_of_a_client_are_listed_as_omitted_and_never_sent(workspace: Workspace) -> None:
+    """The header of each answer lists them; a field that asks for nothing is not listed."""
     async with fakes(GPT_4O) as models:
         routes = f"targets:\n  first: {GPT_4O.target(models.address)}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"
         async with serving(workspace.write("routes.yaml", routes).build()) as client:
@@ -174,8 +174,8 @@ WRONG: Mapping[str, Any] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-async def test_field_of_another_form_is_refused_by_its_name(workspace: Workspace, name: str) -> None:
-    """Before anybody is asked, on both surfaces."""
+async def test_client_field_of_a_wrong_type_is_refused_by_name(workspace: Workspace, name: str) -> None:
+    """The request is refused before a target is asked, on both APIs."""
     async with fakes(GPT_4O) as models:
         routes = f"targets:\n  first: {GPT_4O.target(models.address)}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"
         async with serving(workspace.write("routes.yaml", routes).build()) as client:

@@ -47,8 +47,10 @@ def warned(caplog: pytest.LogCaptureFixture) -> Sequence[tuple[str, str | None]]
     return [(one["parameter"], one["instead"]) for one in fields]
 
 
-async def test_model_of_no_table_answers_its_first_question(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """Three refusals are three lessons within the question; the second question needs one call, and no warning comes twice."""
+async def test_unknown_model_answers_its_first_request_after_refusing_parameters(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three refusals are three lessons within the request; the second request needs one call, and no warning comes twice."""
     caplog.set_level(logging.WARNING, "router.targets")
     async with fakes(model(*EACH_IN_TURN)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
@@ -64,8 +66,8 @@ async def test_model_of_no_table_answers_its_first_question(workspace: Workspace
     assert list(generation.kept.learned["nova"][1].sentences) == ["temperature", "max_tokens:max_completion_tokens", "reasoning_effort"]
 
 
-async def test_header_names_what_a_question_was_asked_without(workspace: Workspace) -> None:
-    """For the question that taught it, and for later ones."""
+async def test_attempts_header_lists_the_parameters_left_out(workspace: Workspace) -> None:
+    """It does so for the request that taught the lesson, and for later ones."""
     async with fakes(model(*EACH_IN_TURN)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
         async with serving(generation) as client:
@@ -77,7 +79,7 @@ async def test_header_names_what_a_question_was_asked_without(workspace: Workspa
                 assert {"temperature", "reasoning_effort"} <= set(omitted) <= {"temperature", "reasoning_effort", "max_tokens"}
 
 
-async def test_lessons_survive_edits_that_leave_the_target_as_it_is(workspace: Workspace) -> None:
+async def test_learned_refusals_survive_edits_that_leave_the_target_unchanged(workspace: Workspace) -> None:
     """An edit of the route keeps them; one of the target forgets them, for it may be another model now."""
     async with fakes(model(*EACH_IN_TURN)) as models:
         target = model().target(models.address)
@@ -97,8 +99,8 @@ async def test_lessons_survive_edits_that_leave_the_target_as_it_is(workspace: W
             assert len(models.asked) - before == calls
 
 
-async def test_question_is_asked_five_times_at_most(workspace: Workspace) -> None:
-    """Of a model that refuses five parameters in turn, the next question goes on where the first one left off."""
+async def test_request_is_sent_to_a_refusing_model_at_most_five_times(workspace: Workspace) -> None:
+    """The model refuses five parameters in turn: the next request continues where this one ended."""
     rules = [refuses(name, UNSUPPORTED, param=name) for name in HINTS]
     async with fakes(model(*rules)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
@@ -140,8 +142,8 @@ async def test_parameter_that_a_user_would_miss_is_never_left_out(
         assert not generation.kept.learned["nova"][1].sentences
 
 
-async def test_stop_that_was_refused_is_kept_by_cutting(workspace: Workspace) -> None:
-    """The answer of that very question, and every later one, ends at the stop."""
+async def test_refused_stop_parameter_is_emulated_by_cutting_the_answer(workspace: Workspace) -> None:
+    """The answer of that very request, and every later one, ends at the stop."""
     async with fakes(model(*(refuses(name, UNSUPPORTED, param=name) for name in ("stop", *PENALTIES)))) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
         async with serving(generation) as client:

@@ -93,7 +93,9 @@ def kept_all(model: Thinker) -> bool:
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed to the client", "whole to the client"])
 @pytest.mark.parametrize("whole", [False, True], ids=["streamed", "whole"])
 @pytest.mark.parametrize("name", THINKERS)
-async def test_model_thinks_in_each_of_three_rounds_of_the_route(workspace: Workspace, name: str, *, whole: bool, stream: bool) -> None:
+async def test_model_reasons_in_each_of_three_rounds_of_the_routes_tools(
+    workspace: Workspace, name: str, *, whole: bool, stream: bool
+) -> None:
     """Its provider refuses nothing, its reasoning of all rounds is in the last request, and it gives the answer."""
     model = THINKERS[name]("m", whole=whole)
     async with routed(workspace, model) as client:
@@ -106,8 +108,8 @@ async def test_model_thinks_in_each_of_three_rounds_of_the_route(workspace: Work
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("name", THINKERS)
-async def test_model_thinks_in_each_of_three_rounds_of_a_client(workspace: Workspace, name: str, *, stream: bool) -> None:
-    """The same where the client runs the tools and knows of no reasoning."""
+async def test_model_reasons_in_each_of_three_rounds_of_the_clients_tools(workspace: Workspace, name: str, *, stream: bool) -> None:
+    """The client runs the tools, and returns no reasoning."""
     model = THINKERS[name]("m")
     async with routed(workspace, model, tools=False) as client:
         messages = await rounds_at_client(client, [{"role": "user", "content": "What is there?"}], stream=stream)
@@ -185,8 +187,8 @@ async def test_rescue_in_round_three_is_sent_no_foreign_reasoning(workspace: Wor
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-async def test_fallback_in_round_two_goes_on_to_the_end(workspace: Workspace, first: str, second: str) -> None:
-    """A turn that another target took over stays with it where that thinks; no reasoning goes to the wrong one."""
+async def test_target_that_takes_over_in_round_two_keeps_the_turn(workspace: Workspace, first: str, second: str) -> None:
+    """It keeps the rounds that follow; no reasoning goes to the wrong target."""
     failing, fallback = THINKERS[first]("first"), OTHERS[second]("second")
     failing.faults[2] = error(500, "down")
     async with routed(workspace, failing, fallback) as client:
@@ -221,8 +223,8 @@ async def test_turn_of_a_client_in_a_pool_stays_with_the_target_that_thought(wor
     assert all(told.strip() for model in models for told in model.returned)
 
 
-async def test_same_ids_in_another_conversation_bring_no_reasoning(workspace: Workspace) -> None:
-    """Two conversations whose calls bear the same id, name and arguments each get their own."""
+async def test_equal_call_ids_in_another_conversation_restore_no_foreign_reasoning(workspace: Workspace) -> None:
+    """Two conversations whose calls have the same id, name and arguments each get their own."""
     model = DeepSeek("m", rounds=1)
     async with routed(workspace, model, tools=False) as client:
         begun: list[list[dict[str, Any]]] = []
@@ -267,7 +269,7 @@ SENT: Sequence[tuple[type[Completions], dict[str, Any], dict[str, Any], str]] = 
 async def test_reasoning_from_a_client_reaches_a_model_of_that_form(
     workspace: Workspace, kind: type[Completions], beside: dict[str, Any], within: dict[str, Any], field: str
 ) -> None:
-    """And a provider that refuses unknown fields gets none of it."""
+    """A provider that refuses unknown fields gets none of it."""
     model, strict = kind("m"), Strict("strict")
     call = {"id": "abcdefghi", "type": "function", "function": {"name": "look", "arguments": "{}"}, **within}
     messages: list[dict[str, Any]] = [
@@ -331,8 +333,8 @@ NO_DETAILS: list[Any] = [[1], "text", [{"a": DEEP}], [{}] * 257]
 
 
 @pytest.mark.parametrize("value", NO_DETAILS, ids=["no objects", "no list", "deep", "many"])
-async def test_details_that_are_none_are_refused_with_their_place(workspace: Workspace, value: Any) -> None:
-    """The error says which message."""
+async def test_malformed_reasoning_details_are_refused_with_their_message(workspace: Workspace, value: Any) -> None:
+    """The error says which message has them."""
     call: Any = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     message: Any = {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_details": value}
     async with routed(workspace, OpenRouter("m"), tools=False) as client:

@@ -44,8 +44,8 @@ async def test_local_limit_lets_exactly_its_number_of_a_thousand_pass(clock: Clo
     assert (await store.take("k", 100, 60)).allowed
 
 
-async def test_a_window_moves(clock: Clock) -> None:
-    """Nobody gets twice as many around a full minute."""
+async def test_rate_limit_window_slides(clock: Clock) -> None:
+    """A caller gets no double share around a full minute."""
     store = Local(clock)
     for _ in range(50):
         await store.take("k", 100, 60)
@@ -56,7 +56,7 @@ async def test_a_window_moves(clock: Clock) -> None:
 
 
 async def test_spent_amount_fades_over_the_window(clock: Clock) -> None:
-    """This window's, and of the one before the share that still lies within the time."""
+    """Counted are this window's amount, and the share of the last window that still lies within the time."""
     clock.now = 960.0  # a window of 60 s begins
     store = Local(clock)
     store.spend("k", 100, 60)
@@ -100,8 +100,8 @@ async def test_limit_has_room_at_the_time_it_announced(clock: Clock, spent: list
     await quota.admit("x")
 
 
-def test_windows_that_turn_at_different_times_are_one_sum() -> None:
-    """Here by one clock, in Redis by another: what is told is when both together leave room."""
+def test_wait_covers_the_windows_of_this_process_and_of_redis_together() -> None:
+    """The windows begin by different clocks: the announced time is when both sums together leave room."""
     spent = Spent((Window(60, 10, 6, 0), Window(60, 40, 6, 6)))
     assert spent.after() == pytest.approx(6 + 6 + 6 * 40 / 60)
     for most in (15.9, 12, 10, 6, 1, 0.1):
@@ -111,8 +111,8 @@ def test_windows_that_turn_at_different_times_are_one_sum() -> None:
     assert spent.until(16) == spent.until(20) == Spent().until(1) == 0
 
 
-async def test_a_hundred_thousand_addresses_are_forgotten(clock: Clock) -> None:
-    """A flood of subjects leaves nothing once its time is over."""
+async def test_counts_of_100000_addresses_are_freed_after_their_window(clock: Clock) -> None:
+    """A flood of addresses leaves nothing in memory once its time is over."""
     store = Local(clock)
     for number in range(100_000):
         await store.take(f"w{number}", 10, 1)
@@ -125,8 +125,8 @@ async def test_a_hundred_thousand_addresses_are_forgotten(clock: Clock) -> None:
     assert len(store) < 10_000
 
 
-async def test_answers_at_one_time_are_let_go_once_each(clock: Clock) -> None:
-    """However often one is settled."""
+async def test_concurrency_slot_is_released_once_although_settled_twice(clock: Clock) -> None:
+    """A request that is settled twice frees one place."""
     quota = Quota("route:a", Limit(concurrent=2), Local(clock))
     first, second = [await quota.admit("x") for _ in range(2)]
     with pytest.raises(TooMany, match="Rate limit exceeded"):
@@ -147,8 +147,10 @@ async def test_answers_at_one_time_are_let_go_once_each(clock: Clock) -> None:
     [(Limit(tokens=Rate(100, 60)), Usage(80, 20), None), (Limit(spend=Rate(0.5, 60)), None, 0.5)],
     ids=["tokens", "spend"],
 )
-async def test_spent_amount_stops_the_next_request(clock: Clock, limit: Limit, usage: Usage | None, cost: float | None) -> None:
-    """Not the one that spends it; and says when there will be room."""
+async def test_request_after_the_amount_is_spent_is_refused_with_a_time(
+    clock: Clock, limit: Limit, usage: Usage | None, cost: float | None
+) -> None:
+    """The request that spends it is answered; the refusal of the next says when there will be room."""
     clock.now = 960.0
     quota = Quota("route:a", limit, Local(clock))
     one, other = await quota.admit("x"), await quota.admit("x")
@@ -167,8 +169,8 @@ async def test_spent_amount_stops_the_next_request(clock: Clock, limit: Limit, u
     await quota.admit("x")
 
 
-async def test_a_refused_request_holds_no_place(clock: Clock) -> None:
-    """Where the rate refuses it, it is not among those at one time."""
+async def test_request_refused_by_the_rate_takes_no_concurrency_slot(clock: Clock) -> None:
+    """A request that the rate limit refuses does not count among those running."""
     quota = Quota("route:a", Limit(requests=Rate(1, 60), concurrent=1), Local(clock))
     (await quota.admit("x")).settle(None, None)
     for _ in range(3):
@@ -177,8 +179,8 @@ async def test_a_refused_request_holds_no_place(clock: Clock) -> None:
         assert caught.value.limit == "requests"
 
 
-async def test_cancelled_request_holds_no_place(clock: Clock) -> None:
-    """Though it had entered, and was to take one of so many requests."""
+async def test_cancelled_request_takes_no_concurrency_slot(clock: Clock) -> None:
+    """The request had its slot and was waiting for the rate limit when it was cancelled."""
 
     class Slow(Local):
         async def take(self, key: str, most: int, seconds: float) -> Taken:
@@ -195,8 +197,8 @@ async def test_cancelled_request_holds_no_place(clock: Clock) -> None:
     assert len(store) == 0
 
 
-async def test_spent_amount_is_collected_once(clock: Clock) -> None:
-    """As much as still counts of it; then nothing is left."""
+async def test_local_amount_is_handed_over_once(clock: Clock) -> None:
+    """The part of it that still counts is handed over, and nothing is left here."""
     clock.now = 960.0  # a window of 60 s begins
     store = Local(clock)
     store.spend("k", 100, 60)
@@ -205,8 +207,8 @@ async def test_spent_amount_is_collected_once(clock: Clock) -> None:
     assert (store.collect("k"), (await store.spent("k", 60)).after(), len(store)) == (0, 0, 0)
 
 
-async def test_addresses_are_kept_up_to_a_bound(clock: Clock) -> None:
-    """A flood of addresses lets the one go that was used longest ago; counts of routes and callers stay."""
+async def test_oldest_address_is_evicted_beyond_the_bound(clock: Clock) -> None:
+    """A flood of addresses evicts the one that was used longest ago; counts of routes and callers stay."""
     store = Local(clock, CountBounds(addresses=100))
     limit = Limit(requests=Rate(1, 3600), tokens=Rate(1, 3600), per="ip")
     addresses, callers = Quota("route:a", limit, store), Quota("route:b", replace(limit, per="key"), store)
@@ -221,8 +223,8 @@ async def test_addresses_are_kept_up_to_a_bound(clock: Clock) -> None:
     await addresses.admit("flood 0")
 
 
-async def test_users_are_kept_up_to_a_bound_of_their_own(clock: Clock) -> None:
-    """A flood of users lets the user go that was counted longest ago, and neither an address nor a caller."""
+async def test_oldest_user_is_evicted_beyond_the_bound_of_users(clock: Clock) -> None:
+    """A flood of users evicts the user that was counted longest ago, and neither an address nor a caller."""
     store = Local(clock, CountBounds(users=100))
     limit = Limit(requests=Rate(1, 3600), tokens=Rate(1, 3600), per="user")
     users, addresses = Quota("route:a", limit, store), Quota("route:a", replace(limit, per="ip"), store)

@@ -244,8 +244,8 @@ async def test_buffer_for_a_client_that_does_not_read_is_bounded(workspace: Work
         await until(lambda: endless.closed)
 
 
-async def test_a_slow_reader_that_reads_is_served_to_the_end(workspace: Workspace) -> None:
-    """Who takes what waits within the time gets all of it."""
+async def test_slow_client_that_keeps_reading_gets_the_whole_answer(workspace: Workspace) -> None:
+    """The client takes the waiting bytes within the time limit."""
     count = 400
     script = f"a: {{script: [{', '.join(['{text: ' + 'y' * 1000 + '}'] * count)}]}}"
     async with open_door(workspace, Hasty, script) as client, connected(client.base) as (reader, writer):
@@ -258,8 +258,8 @@ async def test_a_slow_reader_that_reads_is_served_to_the_end(workspace: Workspac
     assert b'"finishReason":"stop"' in got
 
 
-async def test_rest_of_an_answer_has_a_deadline(workspace: Workspace) -> None:
-    """A whole answer too large for the kernel, smaller than what the transport holds back: it is over, and its client does not read."""
+async def test_unread_rest_of_a_finished_answer_has_a_deadline(workspace: Workspace) -> None:
+    """The answer is larger than the kernel's buffer and smaller than the transport's: it is over, and its client does not read."""
     doors: list[Door] = []
 
     class Seen(Hasty):
@@ -307,8 +307,8 @@ async def test_input_that_is_not_http_is_refused_at_once(workspace: Workspace, c
         assert await still_serves(client)
 
 
-async def test_requests_that_run_ahead_are_few(workspace: Workspace) -> None:
-    """Sixteen may wait on one connection; thousands in one packet would each take their room."""
+async def test_pipelined_requests_are_bounded(workspace: Workspace) -> None:
+    """Sixteen may wait on one connection; thousands in one packet would each take memory."""
     one = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     last = one.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
     async with open_door(workspace) as client:
@@ -317,8 +317,8 @@ async def test_requests_that_run_ahead_are_few(workspace: Workspace) -> None:
         assert await still_serves(client)
 
 
-async def test_a_mistake_in_mid_answer_does_not_get_into_it(workspace: Workspace) -> None:
-    """What is no HTTP while an answer is written ends the connection: a 400 would look like a piece of that answer."""
+async def test_invalid_http_during_an_answer_closes_the_connection_without_a_400(workspace: Workspace) -> None:
+    """A 400 would look like a piece of the answer that is being written."""
     slow = "a: {script: [{text: Half}, {pause: 10s}, {text: more}]}"
     async with open_door(workspace, Patient, slow) as client, connected(client.base) as (reader, writer):
         writer.write(request("POST /api/chat", json.dumps({**ASK, "stream": True}).encode(), connection="keep-alive"))
@@ -353,8 +353,10 @@ FRAMINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/no-such", "/no-such", "/v1/messages"])
-async def test_a_client_that_is_still_sending_reads_its_refusal(workspace: Workspace, path: str, framing: str, connection: str) -> None:
-    """One that reads nothing before it has sent the whole of its body. On a connection that is closed at once its words would be lost."""
+async def test_client_that_reads_only_after_sending_its_body_gets_the_refusal(
+    workspace: Workspace, path: str, framing: str, connection: str
+) -> None:
+    """A connection that is closed at once would lose the refusal."""
     length, framed = FRAMINGS[framing]
     piece = framed(b"x" * 65536)
     async with (
@@ -374,8 +376,8 @@ async def test_a_client_that_is_still_sending_reads_its_refusal(workspace: Works
         assert await still_serves(client)
 
 
-async def test_a_client_that_is_still_sending_its_headers_reads_its_refusal(workspace: Workspace) -> None:
-    """Four megabytes of them, all of them sent before anything is read."""
+async def test_client_that_reads_only_after_sending_its_headers_gets_the_refusal(workspace: Workspace) -> None:
+    """It sends four megabytes of headers before it reads anything."""
     async with open_door(workspace, Patient) as client, connected(client.base) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n")
         for _ in range(64):
@@ -391,8 +393,8 @@ class Brief(Patient):
     LINGER = 0.1
 
 
-async def test_a_client_that_never_ends_its_body_is_not_waited_for_for_ever(workspace: Workspace) -> None:
-    """It has its refusal, and the end of what is sent to it; a while later the connection is gone."""
+async def test_client_that_never_ends_its_body_is_disconnected_after_its_refusal(workspace: Workspace) -> None:
+    """It gets the refusal; a while later the connection is closed."""
     async with open_door(workspace, Brief) as client, connected(client.base) as (reader, writer):
         writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 1000000000\r\n\r\nx")
         assert (await until_closed(reader)).startswith(b"HTTP/1.1 413")
@@ -401,8 +403,8 @@ async def test_a_client_that_never_ends_its_body_is_not_waited_for_for_ever(work
             await asyncio.sleep(0)
 
 
-async def test_a_body_is_counted_while_it_is_read(workspace: Workspace) -> None:
-    """In chunks, with no length said: 413 at the bound, while there is more to come."""
+async def test_chunked_body_over_the_limit_is_413_before_it_ends(workspace: Workspace) -> None:
+    """The body has no declared length."""
     async with open_door(workspace, more="server: {request: {body: 64KiB}}\n") as client, connected(client.base) as (reader, writer):
         writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
         for _ in range(17):
@@ -427,8 +429,8 @@ def offering(line: str, offer: str, framing: str, body: bytes) -> bytes:
 
 @pytest.mark.parametrize("size", [1, 37, 1 << 16], ids=["byte by byte", "in pieces", "in one piece"])
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
-async def test_an_offer_of_another_protocol_is_passed_over(workspace: Workspace, offer: str, size: int) -> None:
-    """The request is answered as if it had made none, with its body, and so are those that follow on its connection."""
+async def test_upgrade_header_is_ignored(workspace: Workspace, offer: str, size: int) -> None:
+    """The request is answered as if it offered no other protocol, and so are later ones on its connection."""
     requests = [
         offering("POST /api/chat", offer, f"Content-Length: {len(BODY)}\r\n", BODY),
         offering("POST /v1/chat/completions", offer, "Transfer-Encoding: chunked\r\n", CHUNKED),
@@ -446,8 +448,8 @@ async def test_an_offer_of_another_protocol_is_passed_over(workspace: Workspace,
         assert sum(b"Hi" in one for one in answers) == len(requests) - 1
 
 
-async def test_an_offer_opens_no_way_past_the_bounds(workspace: Workspace) -> None:
-    """A request with an offer that closes, tunnels, has two lengths or no end is treated as one without it."""
+async def test_upgrade_header_does_not_bypass_request_limits(workspace: Workspace) -> None:
+    """A request with an Upgrade offer that closes, tunnels, has two lengths or no end is treated as one without it."""
     offer = OFFERS["HTTP/2, as Java offers it"]
     async with open_door(workspace) as client:
         for sent, status in (
@@ -466,8 +468,8 @@ async def test_an_offer_opens_no_way_past_the_bounds(workspace: Workspace) -> No
         assert await still_serves(client)
 
 
-async def test_white_space_around_a_header_is_not_part_of_it(workspace: Workspace) -> None:
-    """Blanks and tabs after a value are passed over, whatever the header (RFC 9112, 5)."""
+async def test_white_space_around_a_header_value_is_ignored(workspace: Workspace) -> None:
+    """Blanks and tabs around a value are ignored in every header (RFC 9112, 5)."""
     async with open_door(workspace) as client:
         for blank in ("", " ", "\t ", " " * 100):
             more = {"x_stream_protocol": f"\t text{blank}", "x_request_id": f"  mine{blank}"}
@@ -504,8 +506,8 @@ SURROGATES: dict[str, tuple[dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize("case", SURROGATES)
-async def test_half_a_character_harms_nothing(workspace: Workspace, case: str) -> None:
-    """Front ends cut texts in the middle of an emoji: what is said is mended, a name that cannot be is refused; nothing breaks."""
+async def test_lone_surrogate_in_a_request_is_repaired_or_refused(workspace: Workspace, case: str) -> None:
+    """Front ends cut texts in the middle of an emoji: texts are repaired, and a name with half a character is refused."""
     fields, status = SURROGATES[case]
     sent = json.dumps({**HI_HALF, **fields})
     assert "\\ud83d" in sent
@@ -550,7 +552,7 @@ QUICK: dict[str, bytes] = {
 
 @pytest.mark.parametrize("case", QUICK)
 async def test_hostile_json_is_refused_quickly(workspace: Workspace, case: str) -> None:
-    """Each is a 4xx before anybody is asked, and takes a small part of a second of the loop's time."""
+    """Each body is a 4xx before a target is asked, and takes a small part of a second of the event loop's time."""
     async with open_door(workspace) as client:
         answer = await said(client.base, request("POST /api/chat", QUICK[case]))
     assert 400 <= answer.status < 500
@@ -566,8 +568,8 @@ def _seconds(body: bytes) -> float:
     return time.thread_time() - began
 
 
-async def test_the_door_takes_nothing_from_an_answer(workspace: Workspace) -> None:
-    """A request that comes in one piece and is answered sets no timer of its own: the connection's one is all there is."""
+async def test_request_that_arrives_in_one_piece_sets_no_timer(workspace: Workspace) -> None:
+    """The connection's one timer is all there is."""
     made = itertools.count()
     timers: list[int] = []
 

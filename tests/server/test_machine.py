@@ -26,8 +26,8 @@ WITHIN = 0.25
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"], ids=["a full disk", "nowhere"])
-async def test_a_log_that_cannot_be_written_harms_no_request(workspace: Workspace, redirection: str) -> None:
-    """Each is answered, and the process neither ends nor hangs."""
+async def test_requests_are_answered_while_the_log_cannot_be_written(workspace: Workspace, redirection: str) -> None:
+    """The process neither ends nor hangs."""
     workspace.write("routes.yaml", routes(HI))
     async with process(workspace.root, through=("sh", "-c", f'exec "$0" "$@" {redirection}')) as router:
         for _ in range(50):
@@ -37,8 +37,8 @@ async def test_a_log_that_cannot_be_written_harms_no_request(workspace: Workspac
         assert await router.ended() in (0, 120)  # Python's own word for words that it could not write
 
 
-async def test_a_storm_of_scrapes_holds_no_answer_up(workspace: Workspace) -> None:
-    """Fifty at once, again and again, while answers are given: those come whole and in their time."""
+async def test_many_metrics_scrapes_delay_no_answer(workspace: Workspace) -> None:
+    """Fifty scrapes at once, again and again, while answers are streamed: the answers arrive complete and in time."""
     script = ", ".join("{text: 'word '}, {pause: 10ms}" for _ in range(50))
     workspace.write("routes.yaml", routes(f"a: {{script: [{script}]}}", "targets: [a]\n    timeout: {idle: 5s, total: 50s}"))
     async with serving(workspace.build()) as client:
@@ -61,8 +61,8 @@ def jumping(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("jumping")
-async def test_clocks_that_jump_cut_no_answer_off_and_let_none_hang(workspace: Workspace) -> None:
-    """Deadlines, cooldowns and limits go by a clock that does not."""
+async def test_jump_of_the_wall_clock_neither_cuts_nor_stalls_an_answer(workspace: Workspace) -> None:
+    """Deadlines, cooldowns and limits use a monotonic clock."""
     limits = "timeout: {first_token: 2s, idle: 2s, total: 60s}\n    retry: {attempts: 1}\n    limit: {requests: 3/hour}"
     async with provider(Reply(text("So ", "far.")), Reply((), hold=True), Reply((chunk({"content": "So"}),), hold=True)) as upstream:
         workspace.write("routes.yaml", routes(direct_target(upstream.base), f"targets: [a]\n    {limits}"))
@@ -105,8 +105,8 @@ async def test_server_out_of_descriptors_serves_open_connections_and_recovers(wo
 @pytest.mark.parametrize(
     "reply", [Reply((), hold=True), Reply((chunk({"content": "So "}),), hold=True)], ids=["before the first event", "in mid-answer"]
 )
-async def test_provider_is_left_when_its_client_leaves(workspace: Workspace, reply: Reply) -> None:
-    """The median of nine."""
+async def test_provider_call_is_closed_quickly_when_its_client_disconnects(workspace: Workspace, reply: Reply) -> None:
+    """The median of nine disconnects is within the bound."""
     async with provider(reply) as upstream:
         workspace.write("routes.yaml", routes(direct_target(upstream.base)))
         async with serving(workspace.build()) as client:
@@ -142,8 +142,8 @@ async def wait_long(text: str) -> str:
 
 
 @timed
-async def test_tool_is_ended_when_its_client_leaves(workspace: Workspace, tmp_path: Path) -> None:
-    """And the model is not asked again: nothing is billed for who has left."""
+async def test_running_tool_is_cancelled_when_its_client_disconnects(workspace: Workspace, tmp_path: Path) -> None:
+    """The model is not asked again: nothing is billed for a client that has left."""
     runs = tmp_path / "runs"
     workspace.write("tools/waiting.py", WAITS.format(path=str(runs)))
     async with provider(Reply(calls(("c1", "wait_long", '{"text": "x"}')))) as upstream:
@@ -162,8 +162,8 @@ async def test_tool_is_ended_when_its_client_leaves(workspace: Workspace, tmp_pa
             assert len(upstream.requests) == len(times)
 
 
-async def test_a_client_that_vanished_is_found_out_by_a_sign_of_life(workspace: Workspace) -> None:
-    """Its connection stands only at our end, as after its machine was started anew: the first sign of life shows it, and its provider is left."""
+async def test_keep_alive_line_detects_a_client_whose_machine_restarted(workspace: Workspace) -> None:
+    """The connection exists at the server's end only: the first keep-alive shows it, and the provider's call is closed."""
     async with provider(Reply((chunk({"content": "So "}),), hold=True)) as upstream:
         more = "server: {keep_alive: 1s}\n"
         workspace.write("routes.yaml", routes(direct_target(upstream.base), "targets: [a]\n    timeout: {idle: 60s}", more))
@@ -181,8 +181,8 @@ class Impatient(Door):
     HEARD = 1.0
 
 
-async def test_a_client_that_takes_nothing_is_found_out_by_its_silence(workspace: Workspace) -> None:
-    """What was sent to it waits in the kernel, unacknowledged, as for a machine that is gone: not for the kernel's own quarter of an hour."""
+async def test_client_that_acknowledges_nothing_is_dropped_after_a_time(workspace: Workspace) -> None:
+    """The sent bytes stay unacknowledged in the kernel, as for a dead machine: its own limit would be a quarter of an hour."""
     words = chunk({"content": "word " * 6000})
     async with provider(Reply((words,), hold=True)) as upstream:
         workspace.write("routes.yaml", routes(direct_target(upstream.base), "targets: [a]\n    timeout: {idle: 60s}"))

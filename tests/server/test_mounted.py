@@ -111,8 +111,8 @@ async def test_every_admin_route_requires_the_key_below_a_prefix(workspace: Work
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_nothing_is_changed_below_a_prefix_without_a_key(workspace: Workspace, way: str) -> None:
-    """Also where none is declared: reads from this machine are open, a drain and a reload are not; nor is any page to strangers."""
+async def test_admin_changes_below_a_prefix_need_a_key(workspace: Workspace, way: str) -> None:
+    """Without a declared key, reads from this machine are open, a drain and a reload are not; strangers see no page."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     async with below(way, file) as served:
         lines = operations(served.edge)
@@ -152,8 +152,8 @@ async def test_chat_is_answered_below_a_prefix_and_strangers_are_refused(workspa
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_declared_callers_are_needed_below_a_prefix(workspace: Workspace, way: str) -> None:
-    """A key that nobody has: every address but health is a 401."""
+async def test_unknown_key_is_401_at_every_address_below_a_prefix(workspace: Workspace, way: str) -> None:
+    """Every address but health refuses it."""
     auth = f"server: {{auth: {{keys: {{a: {{hash: 'sha256:{'0' * 64}'}}}}}}}}\n"
     file = workspace.write("routes.yaml", routes(HI, more=auth)).root / "routes.yaml"
     async with below(way, file) as served:
@@ -235,7 +235,7 @@ def _run(code: str, folder: Path, variables: Mapping[str, str]) -> str:
     return done.stdout.strip()
 
 
-async def test_mount_works_as_it_is_documented(workspace: Workspace) -> None:
+async def test_mounting_example_of_the_docs_works(workspace: Workspace) -> None:
     """The example of docs/deploy.md, with another path."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     [block] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/deploy.md").read_text(encoding="utf-8"), re.DOTALL)

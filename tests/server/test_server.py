@@ -19,8 +19,8 @@ SEED: dict[str, Any] = {"messages": [{"role": "user", "content": "你好"}], "mo
 HI = "a: {script: [{text: Hi}]}"
 
 
-async def test_the_seeds_body_gets_the_seeds_lines(workspace: Workspace) -> None:
-    """The example of the guide, byte for byte."""
+async def test_body_of_the_guide_is_answered_in_the_line_protocol(workspace: Workspace) -> None:
+    """The example of the guide is answered byte for byte."""
     workspace.write("routes.yaml", routes('a: {script: [{text: "你"}, {text: "好"}, {text: "！"}]}'))
     async with serving(workspace.build()) as client:
         answer = await client.post(**SEED)
@@ -30,7 +30,7 @@ async def test_the_seeds_body_gets_the_seeds_lines(workspace: Workspace) -> None
     assert answer.body.decode() == "".join(expected)
 
 
-async def test_headers_say_who_answered_and_keep_proxies_from_collecting(workspace: Workspace) -> None:
+async def test_stream_headers_name_the_target_and_forbid_buffering(workspace: Workspace) -> None:
     """A stream's headers name request, generation and target, and forbid buffering and transformation."""
     workspace.write("routes.yaml", routes(HI))
     generation = workspace.build()
@@ -136,7 +136,7 @@ async def test_a_bad_body_is_refused_before_anybody_is_asked(workspace: Workspac
     assert "etc" not in answer["error"]
 
 
-async def test_a_body_is_counted_as_it_comes(workspace: Workspace) -> None:
+async def test_chunked_body_is_refused_at_the_bound(workspace: Workspace) -> None:
     """A body without a length, in chunks, is refused at the bound, not read to its end."""
 
     async def endless() -> Any:
@@ -155,8 +155,8 @@ async def test_a_body_is_counted_as_it_comes(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_fields_of_the_client_reach_no_provider(workspace: Workspace, lane: str) -> None:
-    """What could redirect or impersonate a call stays here: the provider sees only what we read."""
+async def test_unknown_fields_of_a_client_are_not_sent_to_a_provider(workspace: Workspace, lane: str) -> None:
+    """A field that could redirect or impersonate a call is dropped: the provider is sent only fields that are read here."""
     hostile: dict[str, Any] = {
         "api_base": "http://127.0.0.1:9/v1",
         "base_url": "http://127.0.0.1:9/v1",
@@ -194,7 +194,7 @@ async def test_unicode_goes_out_unescaped_and_split_pairs_are_joined(workspace: 
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_parallel_tools_over_two_rounds(workspace: Workspace, lane: str) -> None:
+async def test_parallel_tool_calls_over_two_rounds_precede_their_results(workspace: Workspace, lane: str) -> None:
     """Two calls at once, then one more, then text: every call before its result, one finish, usage summed."""
     rounds = (
         Reply(calls(("c1", "get_weather", '{"location":"Beijing"}'), ("c2", "get_weather", '{"location":"Tokyo"}'))),
@@ -241,7 +241,7 @@ async def test_a_tool_call_of_the_client_comes_back_in_its_history(workspace: Wo
 
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_provider_that_is_down_is_passed_over(workspace: Workspace, lane: str, stream: bool) -> None:
+async def test_provider_that_answers_500_is_retried_then_skipped(workspace: Workspace, lane: str, stream: bool) -> None:
     """A 500 is asked again and then left for the next target, which the header names; the client sees nothing of it."""
     async with provider(error(500, "secret-canary")) as first, provider(Reply(text("Hello"))) as second:
         targets = LANES[lane](first.base) + LANES[lane](second.base, name="b")
@@ -257,8 +257,8 @@ async def test_a_provider_that_is_down_is_passed_over(workspace: Workspace, lane
 
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("how", ["a broken connection", "an error in the stream", "a silence", "an end without a finish"])
-async def test_an_answer_that_breaks_off_is_gone_on_with(workspace: Workspace, lane: str, how: str) -> None:
-    """Another provider is told what was said and goes on: one answer, one finish, and the log names both."""
+async def test_answer_that_breaks_off_is_continued_by_another_provider(workspace: Workspace, lane: str, how: str) -> None:
+    """The next provider is sent the text so far and continues: one answer, one finish, and the log names both."""
     half = (chunk({"content": "The quick brown "}), chunk({"content": "fox"}))
     breaks = {
         "a broken connection": Reply(half, drop=True),
@@ -292,8 +292,8 @@ async def test_an_error_after_text_is_a_line_and_a_finish(workspace: Workspace, 
     assert answer.lines[-1][1] == {"type": "finish", "finishReason": "error"}
 
 
-async def test_an_answer_that_breaks_off_is_no_answer_without_a_stream(workspace: Workspace) -> None:
-    """With `stream: false` the same failure is an HTTP status: half an answer never looks like a whole one."""
+async def test_answer_that_breaks_off_is_an_error_status_without_streaming(workspace: Workspace) -> None:
+    """With `stream: false` the same failure is an HTTP status: half an answer never looks like a complete one."""
     async with provider(Reply((chunk({"content": "Half"}),), drop=True)) as fake:
         workspace.write("routes.yaml", routes(litellm_target(fake.base)))
         async with serving(workspace.build()) as client:
@@ -348,7 +348,7 @@ async def test_unexpected_exception_is_a_500_without_details(workspace: Workspac
     assert json.loads(JsonLines().format(record))["error"] == "ZeroDivisionError"
 
 
-async def test_an_answer_has_only_its_total_time(workspace: Workspace) -> None:
+async def test_endless_answer_ends_at_its_total_timeout(workspace: Workspace) -> None:
     """An answer that goes on for ever, event by event, ends at its total time with an error and a finish."""
     lines = ", ".join("{text: on}, {pause: 50ms}" for _ in range(400))
     workspace.write("routes.yaml", routes(f"a: {{script: [{lines}]}}", "targets: [a]\n    timeout: {total: 2s}"))
@@ -384,8 +384,8 @@ async def test_cors_is_for_the_origins_declared(workspace: Workspace) -> None:
                 assert response.headers.get("access-control-allow-origin") == (origin if allowed else None)
 
 
-async def test_the_pages_beside_the_chat(workspace: Workspace) -> None:
-    """Models, health, readiness and documentation answer; what is not there is a 404, another method a 405."""
+async def test_models_health_readiness_and_docs_pages_answer(workspace: Workspace) -> None:
+    """An unknown address is a 404, another method a 405."""
     workspace.write("routes.yaml", routes(HI, "targets: [a]\n    tools: [weather]"))
     async with serving(workspace.build()) as client:
         first, *_ = (await client.get("/api/models")).json["models"]
@@ -559,8 +559,8 @@ async def test_a_server_that_is_stopped_ends_its_answers(workspace: Workspace, w
         assert json.loads(body)["code"] == "stopping"
 
 
-async def test_a_client_that_reads_slowly_is_no_silent_provider(workspace: Workspace) -> None:
-    """Its provider is not blamed for it, nobody goes on in its place, and no word is lost."""
+async def test_slow_client_does_not_count_as_a_silent_provider(workspace: Workspace) -> None:
+    """Its provider's breaker records no failure, no other target takes over, and no word is lost."""
     words = [chunk({"content": f"{number:05}" + "x" * 4000}) for number in range(1500)]
     async with provider(Reply((*words, chunk({}, "stop"), DONE))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    timeout: {idle: 2s}\n    rescue: fail"))

@@ -86,8 +86,8 @@ async def _ended_under_100_streams(workspace: Workspace, workers: int, gate: asy
         assert (outcomes.count("stop"), outcomes.count("stopping")) == (50, 50)
 
 
-async def test_while_it_drains_it_is_not_ready_and_refuses_new_questions(workspace: Workspace) -> None:
-    """503 with Retry-After, on a connection that is then closed; what has said nothing yet gets the same at the end."""
+async def test_draining_server_is_not_ready_and_refuses_new_requests(workspace: Workspace) -> None:
+    """A refusal is a 503 with Retry-After on a connection that is then closed; a stream without a word yet gets it at the end."""
     workspace.write("routes.yaml", TARGETS.replace("1500ms", "6s"))
     async with process(workspace.root) as router:
         mute = asyncio.create_task(stream(router, "mute", "line"))
@@ -107,8 +107,8 @@ async def test_while_it_drains_it_is_not_ready_and_refuses_new_questions(workspa
 
 
 @timed
-async def test_nothing_runs_nothing_is_waited_for(workspace: Workspace) -> None:
-    """An idle server ends at once, kept connections or not."""
+async def test_idle_server_shuts_down_at_once(workspace: Workspace) -> None:
+    """It does so with kept connections or without."""
     workspace.write("routes.yaml", TARGETS.replace("1500ms", "300s"))
     async with process(workspace.root) as router, aiohttp.ClientSession() as kept:
         async with kept.get(f"{router.base}/healthz") as response:
@@ -159,8 +159,8 @@ def workers_of(root: Path) -> list[int]:
     return found
 
 
-async def test_workers_do_not_outlive_who_supervises_them(workspace: Workspace) -> None:
-    """The parent is killed: the workers drain and end, those that are just starting too, and the port is free."""
+async def test_workers_end_when_their_parent_process_is_killed(workspace: Workspace) -> None:
+    """They drain and end, also those that are just starting, and the port is free."""
     workspace.write("routes.yaml", TARGETS)
     async with process(workspace.root, "--workers", "4") as router:
         asked = asyncio.create_task(stream(router, "quick", "line"))

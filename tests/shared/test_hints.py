@@ -37,8 +37,8 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_hint_of_an_open_breaker_reaches_other_replicas_for_its_time() -> None:
-    """And to be well again as soon as it is told; of other targets nothing is said."""
+async def test_hint_of_an_open_breaker_reaches_other_replicas_until_it_expires() -> None:
+    """A hint that the target is well again reaches them at once; of other targets there is no hint."""
     async with redis_server() as server, replica(server) as (here, _), replica(server) as (there, _):
         other, stranger = there.of("a"), there.of("b")
         here.of("a").publish(30)
@@ -53,8 +53,8 @@ async def test_hint_of_an_open_breaker_reaches_other_replicas_for_its_time() -> 
         assert await keys(server) == ["pointsman:probe"] or not await keys(server)
 
 
-async def test_while_redis_is_away_nobody_waits_and_nothing_is_known() -> None:
-    """Telling costs nothing; when it is back, so are the hints."""
+async def test_hints_are_empty_and_cost_no_wait_while_redis_is_away() -> None:
+    """Sending a hint takes no time; the hints are there again when Redis is."""
     async with redis_server() as server, replica(server) as (here, redis), replica(server) as (there, _):
         await server.daemon.kill()
         here.of("a").publish(30)

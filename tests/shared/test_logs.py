@@ -97,8 +97,8 @@ async def read(where: Logs, what: Found, most: int = 10**9) -> list[int]:
     return numbers
 
 
-async def test_log_is_read_in_order_and_once() -> None:
-    """From its start, also where it has begun long before, and to its end."""
+async def test_shared_log_is_read_in_order_and_each_event_once() -> None:
+    """It is read from its start, also if it began long before, to its end."""
     async with two() as (_, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -115,8 +115,8 @@ async def test_log_is_read_in_order_and_once() -> None:
         assert await early == await read(other, log) == list(range(1400))
 
 
-async def test_offered_log_is_written_once_it_is_read() -> None:
-    """Until then Redis hears nothing of it; its reader has all of it, and whoever says it is told that somebody reads."""
+async def test_offered_log_is_written_to_redis_only_once_a_replica_reads_it() -> None:
+    """The reader gets all of it, and the source learns that it is read."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 100
@@ -134,8 +134,8 @@ async def test_offered_log_is_written_once_it_is_read() -> None:
         assert not [name for name in await keys(server) if name.endswith("{n}:now")]
 
 
-async def test_withdrawn_offer_is_not_begun() -> None:
-    """Whoever asks for it hears nothing; how long to wait for that is his affair."""
+async def test_withdrawn_log_offer_is_never_written() -> None:
+    """A replica that asks for the log gets nothing, and decides itself how long to wait."""
     async with two() as (_, one, other):
         source = Counting()
         one.offer("n", number := new_id(), source, lasts=60)
@@ -147,8 +147,8 @@ async def test_withdrawn_offer_is_not_begun() -> None:
         assert source.held == []
 
 
-async def test_reader_that_leaves_an_offer_ends_it() -> None:
-    """At once: nobody goes on for a reader who has gone. As long as another reads it, it is held for that one."""
+async def test_offered_log_stops_when_its_last_reader_leaves() -> None:
+    """The source stops at once, unless another replica still reads the log."""
     async with two() as (server, one, other), logs(server) as (third, _):
         source = Counting()
         source.count = 3
@@ -162,8 +162,8 @@ async def test_reader_that_leaves_an_offer_ends_it() -> None:
         await asyncio.gather(*readings, return_exceptions=True)
 
 
-async def test_a_stream_that_is_lost_is_lost_to_its_readers() -> None:
-    """Though the replica that wrote it lives."""
+async def test_reader_of_a_deleted_redis_stream_gets_replica_lost() -> None:
+    """The replica that wrote it is still alive."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 3
@@ -192,8 +192,8 @@ async def test_log_that_cannot_be_written_does_not_block_others(caplog: pytest.L
         assert await read(other, await found(other)) == list(range(9))
 
 
-async def test_news_while_the_last_is_written_stop_nothing() -> None:
-    """A source may tell of its end more than once: other logs are written on."""
+async def test_repeated_end_of_a_source_does_not_stop_the_log_writer() -> None:
+    """A source may report its end more than once: other logs are still written."""
     async with two() as (_, one, other):
         for number in range(30):
             source = Counting()
@@ -205,8 +205,8 @@ async def test_news_while_the_last_is_written_stop_nothing() -> None:
         assert await read(other, await found(other, "n29")) == list(range(5))
 
 
-async def test_news_of_what_was_given_up_stop_nothing() -> None:
-    """Redis was away for longer than an answer can be found, and one who viewed it leaves late: other logs are written on."""
+async def test_late_news_of_an_abandoned_log_does_not_stop_the_log_writer() -> None:
+    """The log was given up while Redis was away, and a viewer leaves late: other logs are still written."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 5
@@ -225,8 +225,8 @@ async def test_news_of_what_was_given_up_stop_nothing() -> None:
         assert await read(other, await found(other, "next")) == list(range(5))
 
 
-async def test_latest_log_is_found() -> None:
-    """Whoever began it, and in whatever order Redis is told."""
+async def test_latest_log_of_a_name_is_found() -> None:
+    """It is found whichever replica began it, and in whatever order Redis gets the commands."""
     async with two() as (server, one, other):
         first = one.write("n", Counting(), lasts=60, keep=60)
         await found(other)
@@ -246,8 +246,8 @@ async def test_latest_log_is_found() -> None:
 
 
 @pytest.mark.parametrize("what", ["restarted", "paused", "full", "key deleted"])
-async def test_reader_misses_nothing_when_redis_fails(what: str) -> None:
-    """And has nothing twice: what is there tells where to go on."""
+async def test_reader_of_a_shared_log_misses_nothing_over_a_redis_outage(what: str) -> None:
+    """No event is repeated either: the events that it has show where to continue."""
     async with two() as (server, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -274,8 +274,8 @@ async def test_reader_misses_nothing_when_redis_fails(what: str) -> None:
         assert await reading == list(range(3000))
 
 
-async def test_a_replica_that_is_gone_is_lost_once_all_is_read() -> None:
-    """What it had written comes first."""
+async def test_log_of_a_dead_replica_is_read_before_it_is_reported_lost() -> None:
+    """Its reader first gets all events that the replica had written."""
     async with redis_server() as server, logs(server) as (other, _):
         async with logs(server) as (one, _):
             source = Counting()
@@ -290,8 +290,8 @@ async def test_a_replica_that_is_gone_is_lost_once_all_is_read() -> None:
             await reading
 
 
-async def test_replica_whose_sign_of_life_is_late_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is missing at as many looks in a row as it may be, again and again: its log is read on, to its end."""
+async def test_replica_with_late_heartbeats_is_not_counted_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its heartbeat is missing at as many checks in a row as allowed, again and again: its log is still read to the end."""
     async with two() as (_, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -316,8 +316,8 @@ async def test_replica_whose_sign_of_life_is_late_is_not_lost(monkeypatch: pytes
         assert await reading == list(range(source.count))
 
 
-async def test_a_gap_is_no_answer() -> None:
-    """Where its start is gone, or it leaves something out, or is no such log at all: lost, not cut short."""
+async def test_shared_log_with_a_gap_is_reported_lost_not_cut_short() -> None:
+    """Its start is gone, an event is missing, or the key holds no log at all: each is ReplicaLost."""
     async with two() as (server, one, other):
         source = Counting()
         source.count, source.first, source.findable = 30, 9, True
@@ -335,8 +335,8 @@ async def test_a_gap_is_no_answer() -> None:
             await still
 
 
-async def test_a_log_that_is_no_longer_whole_is_not_found_but_read_on() -> None:
-    """Who reads it goes on; Redis keeps a window of it."""
+async def test_shared_log_that_lost_its_start_serves_only_its_present_readers() -> None:
+    """A reader that has begun goes on; a new one does not find the log. Redis keeps a window of it."""
     async with two() as (server, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -358,8 +358,8 @@ async def test_a_log_that_is_no_longer_whole_is_not_found_but_read_on() -> None:
         assert 0 < int(await said(server, "PTTL", key("n", written.id))) <= 10_000
 
 
-async def test_a_reader_is_told_of_and_a_stop_arrives() -> None:
-    """To the source itself, wherever it is."""
+async def test_source_learns_of_a_remote_reader_and_of_its_stop() -> None:
+    """The reader and the stop come from another replica."""
     async with two() as (_, one, other):
         source = Counting()
         one.write("n", source, lasts=60, keep=60)
@@ -372,8 +372,8 @@ async def test_a_reader_is_told_of_and_a_stop_arrives() -> None:
         reading.cancel()
 
 
-async def test_keys_that_another_holds_are_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """What cannot be written is given up, and said once; other logs are written on."""
+async def test_log_whose_redis_key_was_overwritten_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    """It is given up and logged once; other logs are still written."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 5
@@ -392,8 +392,8 @@ async def test_keys_that_another_holds_are_left_alone(caplog: pytest.LogCaptureF
     assert [record.message for record in caplog.records] == ["an answer is not shared: redis refuses it"]
 
 
-async def test_a_user_with_the_rights_that_are_documented_is_enough() -> None:
-    """docs/redis.md says which."""
+async def test_shared_logs_work_with_the_redis_rights_that_are_documented() -> None:
+    """docs/redis.md lists the rights of the Redis user."""
     async with redis_server() as server:
         rights = ("~pointsman:*", "+@read", "+@write", "+@connection", "+@scripting")
         await said(server, "ACL", "SETUSER", "app", "on", ">word", *rights)

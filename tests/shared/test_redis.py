@@ -79,8 +79,10 @@ async def test_absent_redis_costs_no_request_time(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize("how", ["killed", "paused"])
-async def test_waiting_call_is_let_go_when_redis_goes(how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred that ask at once wait for one limit together, those after them for nothing; then it is back by itself."""
+async def test_waiting_commands_fail_after_one_timeout_when_redis_goes(
+    how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred concurrent commands wait for one time limit together, later ones do not wait; Redis is found again by itself."""
     caplog.set_level(logging.INFO, "router.redis")
     async with linked() as (server, redis):
         if how == "killed":
@@ -113,7 +115,7 @@ async def test_waiting_call_is_let_go_when_redis_goes(how: str, caplog: pytest.L
     assert told == [("WARNING", "redis is away: local from now on"), ("INFO", "redis is back: shared from now on")]
 
 
-async def test_a_restart_that_nobody_noticed_is_none(caplog: pytest.LogCaptureFixture) -> None:
+async def test_redis_restart_between_commands_is_not_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     """An idle connection that has ended is made anew."""
     async with linked(timing=PATIENT) as (server, redis):
         await redis.ask("SET", "a", 1)
@@ -123,8 +125,8 @@ async def test_a_restart_that_nobody_noticed_is_none(caplog: pytest.LogCaptureFi
     assert not caplog.records
 
 
-async def test_full_is_away_until_there_is_room() -> None:
-    """A probe is a write, so that one which only reads is not taken for one that is back."""
+async def test_redis_without_memory_is_away_until_there_is_room() -> None:
+    """The probe writes: a Redis that can only be read does not count as back."""
     async with linked(timing=PATIENT) as (server, redis):
         await said(server, "CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(Away):
@@ -136,8 +138,8 @@ async def test_full_is_away_until_there_is_room() -> None:
         await until(lambda: redis.here)
 
 
-async def test_read_only_is_away() -> None:
-    """As after a failover: the one we know has become a replica."""
+async def test_read_only_redis_replica_is_away() -> None:
+    """After a failover the Redis that is connected has become a replica."""
     async with linked(timing=PATIENT) as (server, redis):
         await said(server, "REPLICAOF", "127.0.0.1", str(free_ports(1)[0]))
         with pytest.raises(Away):
@@ -146,8 +148,8 @@ async def test_read_only_is_away() -> None:
         await until(lambda: redis.here)
 
 
-async def test_a_password_is_needed_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """A wrong one is a Redis that is away; the right one is used, on every connection."""
+async def test_redis_with_a_wrong_password_is_away_and_no_password_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """The right password is used on every connection."""
     async with redis_server("--requirepass", "sesame-canary") as server:
         wrong = server.url.replace("redis://", "redis://:mistaken-canary@")
         async with link(wrong, timing=PATIENT) as redis:
@@ -160,8 +162,8 @@ async def test_a_password_is_needed_and_never_shown(caplog: pytest.LogCaptureFix
     assert [vars(record)["fields"] for record in caplog.records if record.name == "router.redis"] == [{"why": "denied"}]
 
 
-async def test_tls_holds_it_to_its_certificate(tmp_path: Path) -> None:
-    """With `rediss://`: one that is signed by nobody is not spoken to, unless it is the one that is named."""
+async def test_redis_over_tls_must_have_a_trusted_certificate(tmp_path: Path) -> None:
+    """With `rediss://` a certificate that no known authority signed is refused, unless it is declared."""
     openssl, port = program("openssl"), free_ports(1)[0]
     key_file, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
     names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
@@ -190,8 +192,8 @@ async def test_cancelled_caller_leaves_no_answer_behind() -> None:
         assert redis.here
 
 
-async def test_a_busy_process_is_no_silent_redis() -> None:
-    """While this process is held up nothing is read: that is not Redis's silence."""
+async def test_busy_router_process_does_not_count_as_redis_silence() -> None:
+    """While this process is held up it reads nothing: that is no silence of Redis."""
     async with linked() as (_, redis):
         for _ in range(5):
             asked = asyncio.create_task(redis.ask("GET", "a"))
@@ -275,7 +277,7 @@ async def test_connection_is_closed_with_its_last_holder() -> None:
 
 
 async def test_waiting_caller_is_released_when_redis_is_closed() -> None:
-    """Also those whose command is on its way."""
+    """Callers whose command is on its way are released, too."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url), timing=PATIENT)
         await redis.back()
@@ -287,7 +289,7 @@ async def test_waiting_caller_is_released_when_redis_is_closed() -> None:
             assert [type(one) for one in await asyncio.gather(*asked, return_exceptions=True)] == [Away] * 3
 
 
-def test_keys_are_ours() -> None:
-    """Each begins with our name; the part that decides its place stands in braces."""
+def test_redis_keys_begin_with_the_routers_prefix() -> None:
+    """The part of a key that decides its cluster slot stands in braces."""
     assert key("abc", "log") == "pointsman:{abc}:log"
     assert key("abc") == "pointsman:{abc}"

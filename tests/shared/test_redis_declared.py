@@ -22,8 +22,8 @@ def declared(workspace: Workspace, redis: str, keep_alive: str = "10s") -> Works
     return workspace.write("routes.yaml", routes(TARGET, more=f"server: {{keep_alive: {keep_alive}, redis: '{redis}'}}\n"))
 
 
-def test_a_package_that_is_missing_is_named(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the place of the key, and what to install; where no Redis is declared nobody misses it."""
+def test_missing_redis_package_is_reported_where_a_redis_is_declared(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The complaint has the place of the key and what to install; without a declared Redis the package is not needed."""
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(ConfigError) as caught:
@@ -34,16 +34,16 @@ def test_a_package_that_is_missing_is_named(workspace: Workspace, monkeypatch: p
     workspace.write("routes.yaml", routes(TARGET)).build()
 
 
-def test_the_address_is_never_shown(workspace: Workspace) -> None:
-    """As a key is not: its password stands in it."""
+def test_redis_address_with_its_password_is_never_shown(workspace: Workspace) -> None:
+    """The address is a secret as a key is: a password stands in it."""
     generation = declared(workspace, "${REDIS_URL}").build(REDIS_URL="redis://:canary@127.0.0.1:1/0")
     assert generation.kept.redis is not None
     assert generation.kept.redis.url == Secret("redis://:canary@127.0.0.1:1/0", "${REDIS_URL}")
     assert "canary" not in repr(generation.server)
 
 
-async def test_the_metrics_say_whether_it_is_there(workspace: Workspace) -> None:
-    """And how often it was not; without one there is nothing to say."""
+async def test_metrics_show_whether_redis_is_there_and_its_outages(workspace: Workspace) -> None:
+    """Without a declared Redis there is no such metric."""
     async with serving(workspace.write("routes.yaml", routes(TARGET)).build()) as client:
         assert b"router_redis" not in (await client.get("/metrics")).body
     async with redis_server() as server, serving(declared(workspace, server.url).build()) as client:
@@ -60,8 +60,8 @@ async def test_the_metrics_say_whether_it_is_there(workspace: Workspace) -> None
         assert b"router_redis_departures_total 1.0" in told
 
 
-async def test_an_edit_elsewhere_hands_it_over_and_another_address_lets_it_go(workspace: Workspace) -> None:
-    """The same connections serve on; those to a Redis that is declared no more are closed."""
+async def test_redis_connections_survive_edits_until_its_address_changes(workspace: Workspace) -> None:
+    """Connections to a Redis that is no longer declared are closed."""
     file = workspace.root / "routes.yaml"
     async with redis_server() as one, redis_server() as other:
         declared(workspace, one.url)

@@ -37,8 +37,8 @@ async def test_stored_value_is_there_for_its_time() -> None:
                 await asyncio.sleep(0.01)
 
 
-async def test_a_redis_that_is_away_or_holds_something_else_is_an_empty_one() -> None:
-    """Neither is an error to whoever asks."""
+async def test_store_reads_as_empty_while_redis_is_away_or_holds_other_data() -> None:
+    """Neither is an error to the caller."""
     async with store() as (held, server):
         await said(server, "RPUSH", "pointsman:{a}:test", "x")
         assert await held.get("a") is None

@@ -99,7 +99,7 @@ def asking(**more: object) -> Ask:
 
 
 async def test_answer_is_replayed_from_the_cache() -> None:
-    """Event for event; nobody is asked, nothing was tried or spent for it, and it says how old it is."""
+    """The answer is replayed event for event with its age; no target is asked, and no attempt or cost is reported."""
     model = Model()
     answer = kept(model)
     first, second = await read(answer), await read(answer)
@@ -115,8 +115,8 @@ async def test_answer_is_replayed_from_the_cache() -> None:
     assert (finish.usage, finish.spent) == (Usage(11, 3), None)
 
 
-async def test_another_question_is_asked() -> None:
-    """As is the same one on a route whose answers are made in another way, and for another caller, unless all share them."""
+async def test_cache_misses_for_another_question_pipeline_or_caller() -> None:
+    """The route's scope may let all callers share an answer."""
     store, model = LocalStore(1_000_000), Model()
     await read(kept(model, store))
     assert how(await read(kept(model, store), ASK.with_messages(Message("user", ("!",))))) == "miss"
@@ -125,8 +125,8 @@ async def test_another_question_is_asked() -> None:
     assert how(await read(kept(model, store))) == "hit"
 
 
-async def test_scope_route_is_for_every_caller() -> None:
-    """What one caller was told is told to the next."""
+async def test_cache_with_scope_route_is_shared_by_all_callers() -> None:
+    """An answer for one caller is a hit for the next."""
     answer = kept(Model(), declared=Cache(ttl=60, scope="route"))
     assert [how(await read(answer, replace(ASK, caller=caller))) for caller in ("one", "two", "")] == ["miss", "hit", "hit"]
 
@@ -156,7 +156,7 @@ NOT_KEPT: dict[str, tuple[Event | RouterError, ...]] = {
 
 @pytest.mark.parametrize("name", NOT_KEPT)
 async def test_incomplete_answer_is_never_replayed(name: str) -> None:
-    """Each is asked anew; what came of it the first time is in nobody's answer."""
+    """Each request is asked anew, and gets nothing of the first answer."""
     model = Model(*NOT_KEPT[name])
     answer = kept(model, last_resort=frozenset({"demo"}))
     if any(isinstance(event, RouterError) for event in NOT_KEPT[name]):
@@ -171,8 +171,8 @@ async def test_incomplete_answer_is_never_replayed(name: str) -> None:
     assert model.asked == 2
 
 
-async def test_tools_may_be_kept() -> None:
-    """Their calls and results are given again with the rest; but not where one failed, or where a call is left to the caller."""
+async def test_answer_with_tool_calls_is_cached_where_the_route_allows_it() -> None:
+    """Calls and results are replayed; an answer with a failed call, or a call for the caller to run, is not cached."""
     declared = Cache(ttl=60, tools="keep")
     answer = kept(Model(*TOOLS), declared=declared)
     assert how(await read(answer)) == "miss"
@@ -186,15 +186,15 @@ async def test_tools_may_be_kept() -> None:
         assert [how(await read(answer)) for _ in range(2)] == ["miss", "miss"]
 
 
-async def test_a_target_that_failed_before_its_first_word_does_no_harm() -> None:
-    """Nor does one that was overtaken: nothing of theirs is in the answer."""
+async def test_answer_is_cached_although_an_earlier_target_failed() -> None:
+    """The other target failed before its first word, or was slower: nothing of it is in the answer."""
     tried = (Attempt("a", "status_429", 0.1), Attempt("b", "abandoned", 0.3), OK)
     answer = kept(Model(*ended(Text("One"), attempts=tried)))
     assert [how(await read(answer)) for _ in range(2)] == ["miss", "hit"]
 
 
-async def test_an_answer_that_is_left_half_way_is_never_given_again() -> None:
-    """Its call is stopped before the leaving returns."""
+async def test_answer_abandoned_by_its_client_is_not_cached() -> None:
+    """Its call is stopped before the close returns."""
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)
@@ -206,8 +206,8 @@ async def test_an_answer_that_is_left_half_way_is_never_given_again() -> None:
     assert model.asked == 2
 
 
-async def test_all_who_ask_at_once_share_one_call() -> None:
-    """Each gets all of it; what was tried and spent for it is told to one of them."""
+async def test_identical_concurrent_requests_share_one_upstream_call() -> None:
+    """Each gets the whole answer; one of them gets the usage and the attempts."""
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)
@@ -225,8 +225,8 @@ async def test_all_who_ask_at_once_share_one_call() -> None:
     assert [end.attempts for end in ends if isinstance(end, Finish) and end.attempts] == [(OK,)]
 
 
-async def test_attempts_are_reported_to_the_last_to_leave() -> None:
-    """Where nobody stays to the end: to one of them, once."""
+async def test_attempts_are_reported_to_the_last_follower_that_leaves() -> None:
+    """No follower stays to the end: one of them gets the attempts, once."""
     model = Model()
     model.hold = asyncio.Event()
     running = Attempt("a", LET_GO, 0.1)
@@ -247,8 +247,8 @@ async def test_attempts_are_reported_to_the_last_to_leave() -> None:
     assert (began.tried, joined.tried) == ([], [[running]])
 
 
-async def test_cost_is_reported_although_the_first_caller_left() -> None:
-    """Somebody pays for every call that comes to its end: to ask, be joined and leave is not free of charge for both."""
+async def test_cost_of_a_shared_call_is_reported_although_its_first_caller_left() -> None:
+    """Every completed call is paid: two callers cannot get an answer free of charge by joining and leaving."""
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)
@@ -265,8 +265,8 @@ async def test_cost_is_reported_although_the_first_caller_left() -> None:
     assert (finish.spent, finish.attempts) == (Usage(11, 3), (OK,))
 
 
-async def test_an_error_is_everybodys() -> None:
-    """Of the same kind, with the attempts told once; the next question is asked again."""
+async def test_error_of_a_shared_call_reaches_all_its_followers() -> None:
+    """Each gets an error of the same kind, one of them with the attempts; the next request asks anew."""
     model = Model(Unanswered(attempts=(Attempt("a", "status_503", 0.1),)))
     answer = kept(model)
     faults = await asyncio.gather(*(read(answer) for _ in range(5)), return_exceptions=True)
@@ -277,8 +277,8 @@ async def test_an_error_is_everybodys() -> None:
     assert how(await read(answer)) == "miss"
 
 
-async def test_callers_do_not_share_a_call() -> None:
-    """Unless the route's scope says so."""
+async def test_requests_of_different_callers_do_not_share_a_call() -> None:
+    """The route's scope may allow it."""
     asked: list[int] = []
     for scope in ("caller", "route"):
         model = Model()
@@ -304,7 +304,7 @@ async def test_request_with_no_cache_asks_anew_and_stores_the_answer() -> None:
 
 
 async def test_request_with_no_store_neither_stores_nor_shares() -> None:
-    """What is kept already may be given to it."""
+    """An answer that is cached already may be a hit for it."""
     model = Model()
     answer = kept(model)
     quiet = asking(store=False)
@@ -316,8 +316,8 @@ async def test_request_with_no_store_neither_stores_nor_shares() -> None:
     assert [how(await read(answer, one)) for one in (quiet, quiet, ASK, quiet)] == ["miss", "miss", "miss", "hit"]
 
 
-async def test_max_age_and_an_edited_ttl_are_held_against_the_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which is counted by the clock of the world: another machine may have made it."""
+async def test_cached_answer_older_than_max_age_or_an_edited_ttl_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The age is measured by the wall clock: another machine may have made the answer."""
     store, now = LocalStore(1_000_000), time.time()
     await read(kept(Model(), store))
     monkeypatch.setattr(time, "time", lambda: now + 30)
@@ -352,8 +352,8 @@ class Shelf:
         self.value = value
 
 
-async def test_unreadable_entry_counts_as_missing() -> None:
-    """Another release's, a stranger's, half an answer: it is asked anew, and what came takes its place."""
+async def test_unreadable_cache_entry_is_a_miss() -> None:
+    """An entry of another release, of a stranger, or half an answer: the request asks anew, and its answer replaces the entry."""
     shelf = Shelf()
 
     async def asked() -> str:
@@ -383,8 +383,8 @@ async def test_unreadable_entry_counts_as_missing() -> None:
         assert await asked() == "hit"
 
 
-async def test_a_slow_store_makes_no_second_call() -> None:
-    """All who wait for it find the one that was begun first."""
+async def test_identical_requests_share_one_call_while_the_store_is_slow() -> None:
+    """All that wait for the store follow the call that was begun first."""
     model = Model()
     answer = kept(model, Shelf())
     answers = await asyncio.gather(*(read(answer) for _ in range(20)))
@@ -392,8 +392,8 @@ async def test_a_slow_store_makes_no_second_call() -> None:
     assert sorted(how(one) for one in answers) == ["miss"] + ["shared"] * 19
 
 
-async def test_an_answer_that_is_too_long_is_not_kept() -> None:
-    """It is given whole all the same; and who asks meanwhile and comes too late for its start asks anew."""
+async def test_answer_over_the_size_limit_is_sent_but_not_cached() -> None:
+    """A concurrent request that comes too late for its start asks anew."""
     pieces = [Text("x" * 10_000)] * 200
     model, shelf = Model(*ended(*pieces)), Shelf()
     answer = kept(model, shelf)
@@ -411,7 +411,7 @@ async def test_an_answer_that_is_too_long_is_not_kept() -> None:
 
 @pytest.mark.parametrize("leave", [lambda: asyncio.timeout(0.01), lambda: asyncio.timeout(0)])
 async def test_cancelled_caller_leaves_no_task_or_call_behind(leave: Callable[[], asyncio.Timeout]) -> None:
-    """Neither a task nor an open call, whenever it comes."""
+    """No task and no open call is left, whenever the cancellation comes."""
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)

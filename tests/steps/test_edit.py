@@ -53,8 +53,8 @@ def test_edit_is_equal_however_the_text_is_cut(case: tuple[str | None, int | Non
     st.none() | st.integers(1, 12),
     st.lists(st.text("ab \n\"`'“”", max_size=5), max_size=8),
 )
-def test_pieces_do_not_matter(strip: str | None, limit: int | None, pieces: list[str]) -> None:
-    """Any text comes out the same, in whatever pieces it came."""
+def test_edited_text_does_not_depend_on_how_it_was_split(strip: str | None, limit: int | None, pieces: list[str]) -> None:
+    """Any text has the same result, in whatever pieces it came."""
     if strip is None and limit is None:
         return
     assert trimmed(strip, limit, pieces) == trimmed(strip, limit, ["".join(pieces)])
@@ -62,13 +62,13 @@ def test_pieces_do_not_matter(strip: str | None, limit: int | None, pieces: list
 
 @pytest.mark.parametrize("strip", STRIPS)
 @pytest.mark.parametrize("pieces", [["a" + "\n" * 8_000 + "b"], ["a", *["\n"] * 8_000, "b"]], ids=["whole", "in pieces"])
-def test_blank_lines_without_end_are_passed_on(strip: str, pieces: list[str]) -> None:
+def test_edit_handles_endless_blank_lines_in_linear_time(strip: str, pieces: list[str]) -> None:
     """A model that loses itself in blank lines does not hold up the others: cubic time here would be minutes."""
     assert trimmed(strip, None, pieces) == "".join(pieces)
 
 
-async def test_events_keep_their_places() -> None:
-    """What was held of one model call's words is said before the next one speaks; nothing empty goes out."""
+async def test_text_held_by_an_edit_is_sent_before_the_next_event() -> None:
+    """Text that is held of one model call precedes the next call's; no empty event is sent."""
     told: list[Event] = [
         Start("a", "m"),
         Text('"'),
@@ -91,7 +91,7 @@ async def test_events_keep_their_places() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"max_chars": 0}])
-def test_an_edit_that_does_nothing_is_refused(options: dict[str, int]) -> None:
-    """It would be a slip."""
+def test_edit_step_without_an_effect_is_refused_at_load(options: dict[str, int]) -> None:
+    """Such a step in a pipeline is taken for a mistake."""
     with pytest.raises(Misfit):
         edit(**options)  # pyright: ignore[reportArgumentType]

@@ -35,13 +35,13 @@ KEPT: dict[str, tuple[list[Message], int, list[Message]]] = {
 
 @pytest.mark.parametrize("what", KEPT)
 def test_history_keeps_the_last_messages_from_a_question_on(what: str) -> None:
-    """The last `keep`, beginning with a question."""
+    """The last `keep` messages stay, beginning with a user's question."""
     messages, keep, expected = KEPT[what]
     assert list(shortened(tuple(messages), keep)) == expected
 
 
-def test_the_front_stays_for_a_fourth_of_what_is_kept() -> None:
-    """A chat that grows: never more than `keep`, and the same first message until ten more have come."""
+def test_first_message_of_a_shortened_history_changes_in_steps() -> None:
+    """Of a growing chat at most `keep` messages stay, with the same first message until ten more have come."""
     chat = tuple(message for turn in range(100) for message in (user(f"q{turn}"), said(f"a{turn}")))
     kept = [shortened(chat[:length], 40, 10) for length in range(1, 200, 2)]
     assert max(map(len, kept)) == 40 - 1  # a chat that ends with a question is odd
@@ -52,8 +52,8 @@ def test_the_front_stays_for_a_fourth_of_what_is_kept() -> None:
 
 
 @pytest.mark.parametrize(("keep", "sent"), [(3, 3), (7, 7), (8, 7), (40, 31)])
-async def test_short_histories_are_cut_one_by_one(keep: int, sent: int) -> None:
-    """From 8 messages on a fourth is dropped at a time."""
+async def test_history_that_keeps_few_messages_is_cut_one_by_one(keep: int, sent: int) -> None:
+    """From a `keep` of 8 messages on, a fourth is dropped at a time."""
     seen: list[Ask] = []
 
     async def answer(ask: Ask) -> Events:
@@ -67,7 +67,7 @@ async def test_short_histories_are_cut_one_by_one(keep: int, sent: int) -> None:
     assert {len(ask.messages) for ask in seen} == set(range(sent, keep + 1))
 
 
-def test_keeping_nothing_is_refused() -> None:
+def test_history_step_that_keeps_no_message_is_refused() -> None:
     """A conversation without a message is no question."""
     with pytest.raises(Misfit):
         history(0)

@@ -25,8 +25,8 @@ def built(workspace: Workspace, schema: str | None, steps: str = "  - output: pe
     return workspace.build()
 
 
-async def test_every_answer_of_the_pipeline_keeps_to_its_schema(workspace: Workspace) -> None:
-    """In every dialect, and over the form that a client asks for."""
+async def test_every_answer_of_a_pipeline_with_output_fits_its_schema(workspace: Workspace) -> None:
+    """This holds in every dialect, and overrides the response format of the client."""
     async with serving(built(workspace, json.dumps(PERSON))) as client:
         line = await client.ask()
         whole = await client.post(
@@ -58,21 +58,21 @@ async def test_every_answer_of_the_pipeline_keeps_to_its_schema(workspace: Works
         ),
     ],
 )
-def test_mistake_is_found_when_it_is_loaded(workspace: Workspace, schema: str | None, steps: str, said: str) -> None:
-    """With the file, the line and the column where it stands."""
+def test_mistake_in_an_output_schema_is_reported_at_load(workspace: Workspace, schema: str | None, steps: str, said: str) -> None:
+    """The complaint has the file, the line and the column."""
     with pytest.raises(ConfigError) as wrong:
         built(workspace, schema, steps)
     assert str(wrong.value).startswith(said)
 
 
-def test_file_that_is_meant_is_named(workspace: Workspace) -> None:
-    """A name that is nearly one of a schema there."""
+def test_missing_schema_file_suggests_a_similar_name(workspace: Workspace) -> None:
+    """The complaint asks "did you mean" with the name of a schema file that exists."""
     workspace.write("pipelines/persons.json", "{}")
     with pytest.raises(ConfigError, match=r"did you mean `persons\.json`\?"):
         built(workspace, None)
 
 
-def test_edit_of_the_schema_is_a_change_of_its_routes(workspace: Workspace) -> None:
+def test_edit_of_an_output_schema_is_reported_as_a_change_of_its_routes(workspace: Workspace) -> None:
     """`router diff` and the log of an edit name the file, and the generation has another name."""
     seen: list[Any] = []
     for schema in (PERSON, {**PERSON, "title": "Person"}):
@@ -83,10 +83,10 @@ def test_edit_of_the_schema_is_a_change_of_its_routes(workspace: Workspace) -> N
     assert "person.json" in " ".join(map(str, sentences(changes(before, after))))
 
 
-def test_check_says_which_target_emulates(
+def test_check_names_targets_that_emulate_structured_output(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that keeps to no schema is named with what stands in for it; `show` says it of each target."""
+    """A model without structured output is named with its substitute; `show` has it for each target."""
     targets = "a: {model: openai/gpt-4o, api_key: k}\nb: {model: deepseek/deepseek-chat, api_key: k}"
     workspace.write("pipelines/chat.yaml", "steps:\n  - output: person.json\n").write("pipelines/person.json", json.dumps(PERSON))
     workspace.write("routes.yaml", routes(targets, route="targets: [a, b]"))
@@ -104,10 +104,10 @@ def test_check_says_which_target_emulates(
     assert "is emulated where a JSON schema is asked for: JSON mode stands in" in shown
 
 
-def test_schema_that_a_provider_has_no_words_for_is_named(
+def test_check_names_targets_that_do_not_support_this_schema(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model that keeps to schemas does not keep to this one: its answers are held back, too."""
+    """The model supports schemas, but not this one: its answers are held back, too."""
     loose = {"type": "object", "properties": {"name": {"type": "string", "minLength": 1}}}
     workspace.write("pipelines/chat.yaml", "steps:\n  - output: person.json\n").write("pipelines/person.json", json.dumps(loose))
     workspace.write("routes.yaml", routes("a: {model: openai/gpt-4o, api_key: k}"))

@@ -8,8 +8,8 @@ from router.events import Events, Finish, Start
 from router.steps.params import params
 
 
-async def test_the_pipeline_stands_over_the_client() -> None:
-    """What the pipeline sets holds; what it leaves open stays the client's; the smaller max_tokens wins."""
+async def test_parameters_of_the_pipeline_override_the_clients() -> None:
+    """Parameters that the pipeline leaves open stay the client's; the smaller max_tokens wins."""
     asked: list[Ask] = []
 
     async def answer(ask: Ask) -> Events:
@@ -23,8 +23,8 @@ async def test_the_pipeline_stands_over_the_client() -> None:
     assert asked[0].params == Params(temperature=0, top_p=0.9, max_tokens=10)
 
 
-def test_over_is_the_upper_one_where_it_is_set() -> None:
-    """Zero is set; None is not."""
+def test_overlaid_parameters_win_where_they_are_set() -> None:
+    """Zero counts as set, None does not."""
     assert Params(temperature=0).over(Params(temperature=1, seed=5)) == Params(temperature=0, seed=5)
     assert Params(max_tokens=5).over(Params()) == Params(max_tokens=5)
     assert Params().over(Params(max_tokens=5)) == Params(max_tokens=5)
@@ -34,8 +34,8 @@ def test_over_is_the_upper_one_where_it_is_set() -> None:
     ("name", "value"),
     [("temperature", 2.1), ("temperature", -0.1), ("top_p", 1.5), ("max_tokens", 0), ("presence_penalty", 3), ("frequency_penalty", -3)],
 )
-def test_a_parameter_out_of_range_cannot_be_made(name: str, value: float) -> None:
-    """And the complaint names it."""
+def test_parameter_out_of_range_is_refused_by_name(name: str, value: float) -> None:
+    """The complaint names the parameter."""
     with pytest.raises(Misfit) as caught:
         Params(**{name: value})  # pyright: ignore[reportArgumentType]
     assert caught.value.field == name

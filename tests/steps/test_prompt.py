@@ -31,12 +31,12 @@ SEEN = {
 
 @pytest.mark.parametrize("template", SEEN)
 def test_template_sees_messages_parameters_and_fields(template: str) -> None:
-    """Messages, parameters and fields."""
+    """A template reads the request's messages, parameters and fields."""
     assert rendered(template, kind="code") == SEEN[template]
 
 
-async def test_the_prompt_comes_first() -> None:
-    """As a system message before the conversation, whose own system messages stay."""
+async def test_rendered_prompt_precedes_the_conversation() -> None:
+    """The prompt is a system message before the conversation, whose own system messages stay."""
     asked: list[Ask] = []
 
     async def answer(ask: Ask) -> Events:
@@ -53,8 +53,8 @@ async def test_the_prompt_comes_first() -> None:
 @pytest.mark.parametrize(
     "template", ["{{ ask.kind }}", "{{ params.kind }}", "{% if ask.kind == 'a' %}{% endif %}", "{% for a in ask.kind %}{% endfor %}"]
 )
-def test_a_field_that_the_request_lacks_is_named_to_its_sender(template: str) -> None:
-    """The caller forgot it; the caller hears which."""
+def test_template_field_missing_in_the_request_is_named_to_the_client(template: str) -> None:
+    """The client left it out: the error names the field."""
     with pytest.raises(BadAsk) as caught:
         rendered(template)
     assert caught.value.public == "This model needs a field that the request lacks: kind"
@@ -69,30 +69,30 @@ USES = [
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_missing_field_is_missing_whatever_is_done_with_it(use: str) -> None:
-    """Every use but `default` and `is defined` tells the caller which one."""
+def test_any_use_of_a_missing_template_field_is_the_same_error(use: str) -> None:
+    """Every use but `default` and `is defined` names the field to the client."""
     with pytest.raises(BadAsk) as caught:
         rendered(use.replace("%s", "ask.kind").replace("%%", "%"))
     assert caught.value.public == "This model needs a field that the request lacks: kind"
 
 
 @pytest.mark.parametrize("template", ["{{ messages[9] }}", "{{ ask['<b>'] }}", "{{ ask['" + "x" * 65 + "'] }}"])
-def test_undefined_variable_is_reported_only_by_its_field_name(template: str) -> None:
-    """A place in a list, or a text of the request's own, is no field's name."""
+def test_undefined_template_variable_is_reported_by_field_name_only(template: str) -> None:
+    """An index of a list, or a text from the request, is no field's name."""
     with pytest.raises(BadAsk) as caught:
         rendered(template)
     assert caught.value.public == BadAsk.sentence
 
 
-def test_a_field_of_another_kind_is_its_senders_doing() -> None:
-    """A 400, not a fault of ours."""
+def test_template_field_of_a_wrong_type_is_a_400() -> None:
+    """The client is at fault, not the server."""
     with pytest.raises(BadAsk):
         rendered("{{ ask.kind + 'x' }}", kind=["code"])
 
 
 @given(st.text())
-def test_text_of_users_is_never_compiled(text: str) -> None:
-    """Braces, tags and all stay as they are."""
+def test_user_text_is_never_compiled_as_a_template(text: str) -> None:
+    """Braces and tags stay as they are."""
     ask = Ask(model="m", messages=(Message("user", ("{{ 7*7 }}{% for %}" + text,)),))
     assert rendered("<{{ messages[0].text }}>", ask) == "<{{ 7*7 }}{% for %}" + text + ">"
 
@@ -139,8 +139,8 @@ ESCAPES = [
 
 
 @pytest.mark.parametrize("template", ESCAPES)
-def test_a_template_reaches_nothing_but_its_question(template: str) -> None:
-    """An escape does not load, or does not render, or renders as nothing."""
+def test_template_cannot_escape_its_sandbox(template: str) -> None:
+    """An attempt does not load, does not render, or renders as nothing."""
     try:
         made = rendered(template)
     except (Misfit, RouterError, jinja2.TemplateError, TypeError, AttributeError, OverflowError):
@@ -165,8 +165,8 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("template", BROKEN)
-def test_a_template_that_is_wrong_is_wrong_at_a_place(template: str) -> None:
-    """Told when it is loaded, with the template's own line."""
+def test_invalid_template_is_reported_at_load_with_its_line(template: str) -> None:
+    """The place is a line of the template itself."""
     with pytest.raises(Misfit) as caught:
         rendered(template)
     assert str(caught.value.place) == f"pipelines/{BROKEN[template]}"

@@ -58,8 +58,8 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...], tup
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_prompt_says(case: str) -> None:
-    """What a model needs is there, what it must not read is not; nothing a user wrote is run."""
+def test_shipped_prompt_contains_what_the_model_needs_and_runs_no_user_text(case: str) -> None:
+    """Each case lists texts that the prompt must contain, and texts that it must not."""
     template, params, ask, there, absent = CASES[case]
     prompt = rendered(template, params, **ask)
     for text in there:
@@ -70,6 +70,6 @@ def test_a_prompt_says(case: str) -> None:
 
 
 @pytest.mark.parametrize("template", ["chat.j2", "title.j2"])
-def test_a_fixed_prompt_takes_nothing_from_the_request(template: str) -> None:
-    """The same for everyone: a provider can cache it, and no field of a request gets into it."""
+def test_fixed_shipped_prompt_contains_nothing_of_the_request(template: str) -> None:
+    """The prompt is the same for every request, so that a provider can cache it."""
     assert rendered(template, {"kind": HOSTILE}, title=HOSTILE, content=HOSTILE) == rendered(template)

@@ -30,7 +30,7 @@ SPOKEN: dict[str, list[Event]] = {
 
 @pytest.mark.parametrize("what", SPOKEN)
 async def test_hidden_reasoning_leaves_the_other_events_in_order(what: str) -> None:
-    """The same events in the same order, without the thoughts."""
+    """The events are the same in the same order, without the reasoning."""
     asked: list[Ask] = []
 
     async def answer(ask: Ask) -> Events:

@@ -54,8 +54,8 @@ def states(ask: Ask) -> list[tuple[ReasoningState, ...]]:
 ROUND: tuple[Event, ...] = (Start("a", "m"), Text("Let me see. "), STATE, CALL, Finish("tool-calls"))
 
 
-async def test_state_goes_back_with_the_results_and_to_nobody_else() -> None:
-    """No ReasoningState leaves the step; the next request has it in the message that called."""
+async def test_reasoning_state_is_restored_with_tool_results_and_never_sent_to_clients() -> None:
+    """No ReasoningState leaves the step; the next request has it in the message with the call."""
     memory, source = Memory(), Source(*ROUND)
     seen = await heard(source, memory, ASKED)
     assert seen == [event for event in ROUND if event is not STATE]
@@ -63,8 +63,8 @@ async def test_state_goes_back_with_the_results_and_to_nobody_else() -> None:
     assert states(source.asked[1]) == [(STATE,)]
 
 
-async def test_state_of_another_caller_is_not_given() -> None:
-    """The same conversation of somebody else."""
+async def test_reasoning_state_of_another_caller_is_not_restored() -> None:
+    """The other caller sends the same conversation."""
     memory, source = Memory(), Source(*ROUND)
     await heard(source, memory, ASKED, caller="one")
     for caller, expected in (("two", ()), ("one", (STATE,))):
@@ -72,8 +72,8 @@ async def test_state_of_another_caller_is_not_given() -> None:
         assert states(source.asked[-1]) == [expected]
 
 
-async def test_each_round_of_a_turn_has_its_own_state_though_ids_repeat() -> None:
-    """Three rounds whose calls are the same, word for word."""
+async def test_each_round_of_a_turn_has_its_own_reasoning_state_though_ids_repeat() -> None:
+    """The calls of the three rounds are the same, word for word."""
     memory = Memory()
     messages: list[Message] = [ASKED]
     for count in range(3):
@@ -102,8 +102,8 @@ OURS: tuple[Event, ...] = (
 )
 
 
-async def test_state_is_found_by_a_client_that_is_shown_the_routes_own_rounds() -> None:
-    """A page sends back the calls that the route ran, as JavaScript writes them: nothing is added to them but the state of each round."""
+async def test_reasoning_state_is_restored_for_a_client_that_saw_the_routes_calls() -> None:
+    """A page sends back the route's calls, as JavaScript writes them: only the state of each round is added."""
     memory, source = Memory(), Source(*OURS)
     await heard(source, memory, ASKED)
     shown = (
@@ -120,8 +120,8 @@ async def test_state_is_found_by_a_client_that_is_shown_the_routes_own_rounds() 
     ]
 
 
-async def test_calls_of_the_route_go_back_for_a_client_that_is_not_shown_them() -> None:
-    """A client of OpenAI's API sees one message with one call: what the route ran before it and beside it is put back, with results."""
+async def test_tool_calls_of_the_route_are_restored_for_a_client_that_saw_none() -> None:
+    """A client of OpenAI's API sees one message with one call: the route's calls before and beside it are restored, with results."""
     memory, source = Memory(), Source(*OURS)
     await heard(source, memory, ASKED)
     brought = (ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)
@@ -155,8 +155,8 @@ async def test_calls_of_the_route_are_kept_over_two_rounds_of_the_client() -> No
     assert [call.call_id for message in source.asked[0].messages for call in message.calls] == ["o1", "o2", "c1", "o3", "c2"]
 
 
-async def test_calls_of_the_route_are_not_given_to_another_caller() -> None:
-    """The same conversation of somebody else brings nothing of it."""
+async def test_tool_calls_of_the_route_are_not_restored_for_another_caller() -> None:
+    """The other caller sends the same conversation, and gets nothing of it."""
     memory = Memory()
     await heard(Source(*OURS), memory, ASKED, caller="one")
     brought = (ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)
@@ -164,8 +164,8 @@ async def test_calls_of_the_route_are_not_given_to_another_caller() -> None:
     assert source.asked[0].messages == brought
 
 
-async def test_state_that_is_kept_stands_over_the_clients_copy() -> None:
-    """Who issued it is known: another target is not sent it as the client's."""
+async def test_stored_reasoning_state_overrides_the_clients_copy() -> None:
+    """Its target is known, so that no other target is sent the state."""
     memory, source = Memory(), Source(*ROUND)
     await heard(source, memory, ASKED)
     copy = ReasoningState("", {"reasoning_content": "Hm."})
@@ -175,8 +175,8 @@ async def test_state_that_is_kept_stands_over_the_clients_copy() -> None:
     assert source.asked[1].holder == "a"
 
 
-async def test_state_of_an_earlier_turn_is_still_there() -> None:
-    """A user's word after it: some providers want all of a conversation's reasoning."""
+async def test_reasoning_state_of_an_earlier_turn_is_restored() -> None:
+    """A user's message follows it: some providers want the reasoning of the whole conversation."""
     memory, source = Memory(), Source(*ROUND)
     await heard(source, memory, ASKED)
     turn = (ASKED, Message("assistant", (Call("c1", "look", {}),)), RESULT, Message("assistant", ("So.",)), Message("user", ("Sure?",)))
@@ -185,8 +185,8 @@ async def test_state_of_an_earlier_turn_is_still_there() -> None:
     assert source.asked[1].holder == ""
 
 
-async def test_question_without_tools_and_calls_passes_by() -> None:
-    """Nothing is looked up and nothing is kept: the answer is the route's own."""
+async def test_request_without_tools_and_calls_skips_reasoning_state() -> None:
+    """Nothing is looked up and nothing is stored for it."""
 
     class Broken:
         async def get(self, *_: Any) -> Any:
@@ -213,8 +213,8 @@ class Shared:
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-async def test_state_belongs_to_one_user_of_a_caller(replicas: int) -> None:
-    """Another user who brings the same conversation, behind the same key, is given none of it; nor is the caller itself, at any replica."""
+async def test_reasoning_state_belongs_to_one_user_of_a_caller(replicas: int) -> None:
+    """Another user with the same conversation and key gets none of it; nor does the caller itself, at any replica."""
     shared, source = cast("Any", Shared()), Source(*ROUND)
     memories = [Memory(shared=shared) for _ in range(replicas)]
     await heard(source, memories[0], ASKED, caller="key:webui", user="ann")

@@ -67,8 +67,8 @@ GREET = '''
 '''
 
 
-async def test_a_round_and_the_rest() -> None:
-    """Call, result, and the model is asked again with both; usage is summed, and told per call; one finish."""
+async def test_model_is_asked_again_with_call_and_result_of_a_tool() -> None:
+    """The usage is summed, and reported for each model call; there is one finish."""
     model = Model([Text("Let me. "), *wish("greet", name="Ann")], DONE)
     seen = await heard(model, box(GREET))
     assert [type(event) for event in seen] == [Start, Text, ToolCall, ToolResult, Start, Text, Finish]
@@ -121,7 +121,7 @@ async def test_a_quick_result_does_not_wait_for_a_slow_one() -> None:
     assert [event.result for event in await heard(model, toolbox) if isinstance(event, ToolResult)] == ["quick", "slow"]
 
 
-async def test_the_step_cap() -> None:
+async def test_tool_loop_ends_after_max_steps_model_calls() -> None:
     """A model that calls for ever is asked max_steps times; its last calls still run; the reason is tool-calls."""
     model = Model(wish("greet", name="Ann"))
     seen = await heard(model, box(GREET), max_steps=2)
@@ -130,8 +130,8 @@ async def test_the_step_cap() -> None:
     assert seen[-1] == Finish("tool-calls", Usage(20, 2))
 
 
-async def test_ids_are_unique_over_the_rounds() -> None:
-    """A provider that counts from c1 each time: pieces, call and result of the second round bear one new id."""
+async def test_tool_call_ids_are_made_unique_over_the_rounds() -> None:
+    """A provider counts from c1 each time: pieces, call and result of the second round have one new id."""
     second: list[Event] = [ToolInput("c1", "greet", "{}"), *wish("greet", name="Bob")]
     seen = await heard(Model(wish("greet", name="Ann"), second, DONE), box(GREET))
     ids = [event.call_id for event in seen if isinstance(event, ToolInput | ToolCall | ToolResult)]
@@ -139,15 +139,15 @@ async def test_ids_are_unique_over_the_rounds() -> None:
     assert ids[2] == ids[3] == ids[4] != "c1"
 
 
-async def test_the_calls_decide_not_the_reason() -> None:
+async def test_tool_loop_follows_the_calls_not_the_finish_reason() -> None:
     """Calls under the reason stop are run; the reason tool-calls without a call ends the answer as stop."""
     seen = await heard(Model([ToolCall("c1", "greet", {"name": "Ann"}), Finish("stop")], [Text("x"), Finish("tool-calls")]), box(GREET))
     assert [type(event) for event in seen] == [Start, ToolCall, ToolResult, Start, Text, Finish]
     assert seen[-1] == Finish("stop")
 
 
-async def test_a_failure_ends_it() -> None:
-    """Calls of a model call that failed are not run."""
+async def test_tool_calls_of_a_failed_model_call_are_not_run() -> None:
+    """The failure ends the answer."""
     seen = await heard(Model([ToolCall("c1", "greet", {"name": "Ann"}), Failure("no_answer", "Sorry.")]), box(GREET))
     assert [type(event) for event in seen] == [Start, ToolCall, Failure]
 
@@ -234,19 +234,19 @@ async def test_failing_tool_becomes_an_error_result_for_the_model(what: str) -> 
     assert model.asked[1].messages[2].results[0].value == sentence
 
 
-async def test_an_unknown_tool_is_told_with_those_there_are() -> None:
+async def test_call_of_an_unknown_tool_returns_the_existing_names_to_the_model() -> None:
     """The model may try again with a name that exists."""
     seen = await heard(Model(wish("weather"), DONE), box(GREET))
     assert seen[2] == ToolResult("c1", "weather", "There is no tool of this name. There is: greet.", is_error=True)
 
 
-async def test_arguments_that_are_no_json_are_told() -> None:
-    """The call goes out with empty arguments, its result says why it was not run."""
+async def test_tool_call_with_invalid_json_is_not_run_and_says_so() -> None:
+    """The call has empty arguments, and its result says why it was not run."""
     seen = await heard(Model([ToolCall("c1", "greet", {}, malformed='{"name'), Finish("tool-calls")], DONE), box(GREET))
     assert seen[2] == ToolResult("c1", "greet", "Invalid arguments: they must be one JSON object.", is_error=True)
 
 
-async def test_a_long_text_is_cut_and_says_so() -> None:
+async def test_long_tool_result_is_cut_with_a_note() -> None:
     """A tool that returns a book gives its beginning."""
     toolbox = box('''
         async def book() -> str:
@@ -258,8 +258,8 @@ async def test_a_long_text_is_cut_and_says_so() -> None:
     assert (len(value) < 270_000, value.endswith("(cut: the result was longer)"), is_error) == (True, True, False)
 
 
-async def test_a_plain_function_runs_in_a_thread() -> None:
-    """The loop turns meanwhile: the tool waits for something that only the loop can do."""
+async def test_synchronous_tool_runs_in_a_thread() -> None:
+    """The event loop turns meanwhile: the tool waits for something that only the loop can do."""
     toolbox = box('''
         import threading
         gate = threading.Event()
@@ -329,8 +329,8 @@ def test_a_file_that_is_no_tool_set_is_refused_at_its_line(what: str) -> None:
     assert "router_tools_test.mine" not in sys.modules
 
 
-async def test_an_interrupt_is_a_mistake_where_nobody_can_interrupt() -> None:
-    """Ctrl-C comes to the main thread alone, and ends it; elsewhere a file has raised it."""
+async def test_keyboard_interrupt_raised_by_a_tool_file_is_a_mistake_off_the_main_thread() -> None:
+    """Ctrl-C reaches the main thread only, and ends it; elsewhere the file has raised it."""
     text = "raise KeyboardInterrupt\n"
     with pytest.raises(Misfit, match="KeyboardInterrupt"):
         await asyncio.to_thread(load, "mine", text, Path("tools/mine.py"), "test")
@@ -338,8 +338,8 @@ async def test_an_interrupt_is_a_mistake_where_nobody_can_interrupt() -> None:
         load("mine", text, Path("tools/mine.py"), "test")
 
 
-def test_a_tools_schema_is_its_signature() -> None:
-    """Names, types, defaults and the docstring's lines."""
+def test_tool_schema_is_made_from_its_signature_and_docstring() -> None:
+    """It has names, types, defaults and the docstring's lines."""
     (spec,) = box('''
         from typing import Literal
 
@@ -365,8 +365,8 @@ def test_a_tools_schema_is_its_signature() -> None:
     }
 
 
-async def test_a_model_that_goes_in_circles_is_stopped() -> None:
-    """It asks for the same and is given the same, three times in a row: it would go on so. The reason is tool-calls."""
+async def test_tool_loop_stops_a_model_that_repeats_the_same_call() -> None:
+    """The call and its result are the same three times in a row. The reason is tool-calls."""
     turns = [[ToolCall(f"c{count}", "greet", {"name": "Ada"}), Finish("tool-calls")] for count in range(9)]
     model = Model(*turns)
     seen = await heard(model, box(GREET), max_steps=9)
@@ -375,8 +375,8 @@ async def test_a_model_that_goes_in_circles_is_stopped() -> None:
     assert seen[-1] == Finish("tool-calls")
 
 
-async def test_a_model_that_asks_again_for_something_else_is_not() -> None:
-    """Another argument, or another result, is no circle: a model may wait for something to change."""
+async def test_tool_loop_continues_while_calls_or_results_differ() -> None:
+    """A model may wait for something to change."""
     names = ["Ada", "Ada", "Bob", "Ada", "Ada"]
     turns = [[ToolCall(f"c{count}", "greet", {"name": name}), Finish("tool-calls")] for count, name in enumerate(names)]
     model = Model(*turns, [Text("Done"), Finish("stop")])
@@ -392,8 +392,8 @@ async def test_a_model_that_asks_again_for_something_else_is_not() -> None:
     assert (await heard(model, counting, max_steps=9))[-1] == Finish("stop")
 
 
-async def test_progress_comes_while_the_tool_runs() -> None:
-    """Each preliminary output is passed on before the tool goes on; the last one yielded is the result."""
+async def test_preliminary_output_of_a_tool_is_sent_while_it_runs() -> None:
+    """Each output is passed on before the tool goes on; the last one yielded is the result."""
     toolbox = box('''
         import asyncio
         _seen = asyncio.Event()
@@ -423,7 +423,7 @@ async def test_progress_comes_while_the_tool_runs() -> None:
     assert model.asked[1].messages[2].results == (Result("c1", "count", "counted"),)
 
 
-async def test_unread_progress_is_replaced_by_the_next() -> None:
+async def test_unread_preliminary_output_is_replaced_by_newer_output() -> None:
     """A tool that reports faster than the client reads fills no memory: the newest report of each call counts."""
     toolbox = box('''
         async def count():
@@ -489,8 +489,8 @@ def brought(*names: str) -> Ask:
     return replace(ASK, tools=tuple(ToolSpec(name, "", {"type": "object"}) for name in names), choice=Choice("required"))
 
 
-async def test_a_tool_of_the_callers_is_left_to_the_caller() -> None:
-    """Its call ends the answer, after a call of ours beside it has run."""
+async def test_call_of_a_client_tool_ends_the_answer() -> None:
+    """The calls of the route's own tools beside it are run first."""
     state = ReasoningState("a=m", {"reasoning_content": "Hm."})
     model = Model([state, ToolCall("c1", "ask_user", {}), ToolCall("c2", "greet", {"name": "Ada"}), Finish("tool-calls")])
     order = Order()
@@ -504,7 +504,7 @@ async def test_a_tool_of_the_callers_is_left_to_the_caller() -> None:
     assert len(model.asked) == 1
 
 
-async def test_a_choice_holds_for_the_first_model_call() -> None:
+async def test_tool_choice_applies_to_the_first_model_call_only() -> None:
     """A model that had to call a tool again after each result would never answer."""
     model = Model(wish("greet", name="Ada"), DONE)
     seen = [event async for event in tools(toolbox=box(GREET), max_steps=5, approvals=Approvals())(model.answer)(brought("ask_user"))]
@@ -512,8 +512,8 @@ async def test_a_choice_holds_for_the_first_model_call() -> None:
     assert [ask.choice.kind for ask in model.asked] == ["required", "auto"]
 
 
-async def test_a_tool_of_ours_stands_over_the_callers() -> None:
-    """Of the same name: the route grants it, and it runs here."""
+async def test_route_tool_overrides_a_client_tool_of_the_same_name() -> None:
+    """The route grants the tool, and it runs here."""
     model = Model(wish("greet", name="Ada"), DONE)
     seen = [event async for event in tools(toolbox=box(GREET), max_steps=5, approvals=Approvals())(model.answer)(brought("greet"))]
     assert [event.is_error for event in seen if isinstance(event, ToolResult)] == [False]

@@ -18,20 +18,20 @@ BRIEFLY = settings(
 
 
 @pytest.mark.parametrize("reader", FUZZERS)
-def test_arbitrary_input_is_read_or_refused(reader: str) -> None:
-    """What each fuzzer says."""
+def test_each_reader_accepts_or_refuses_arbitrary_input_without_an_error(reader: str) -> None:
+    """The fuzzer of each reader states what must hold."""
     BRIEFLY(FUZZERS[reader])()
 
 
 @pytest.mark.parametrize("line", [b"data:\n", b"data: x\n", b"x" * 64, b"data: x"])
-def test_an_event_that_never_ends_is_not_held(line: bytes) -> None:
-    """What is held of it has a bound, in memory rather than in letters."""
+def test_endless_sse_event_is_refused_within_bounded_memory(line: bytes) -> None:
+    """The bound is on memory rather than on characters."""
     assert most_held(line, sse.Oversize, 20_000) < 3 * sse.MAX_EVENT
 
 
 @pytest.mark.parametrize("line", [b"\n", b": ping\n", b"event: x\n", b"\r", b"data: x\n\n"])
-def test_bytes_that_are_no_data_are_not_held(line: bytes) -> None:
-    """However much of it comes: this is three times as much as may be held of it, at least."""
+def test_sse_lines_without_data_take_bounded_memory(line: bytes) -> None:
+    """The stream sends at least three times as much as may be kept of it."""
     assert most_held(line, None, 2_000) < 64 * 1024
 
 

@@ -132,8 +132,8 @@ async def every_kind(client: Client) -> Mapping[str, Said]:
     return {kind: await said(client.base, data) for kind, data in sent.items()}
 
 
-async def test_every_answer_says_that_it_is_not_to_be_kept_or_guessed_at(workspace: Workspace) -> None:
-    """`no-store`, `nosniff`, each once; and none says what serves it."""
+async def test_every_answer_has_no_store_and_nosniff(workspace: Workspace) -> None:
+    """Each header stands once, and no header names the server's software."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         answers = await every_kind(client)
@@ -148,8 +148,8 @@ async def test_every_answer_says_that_it_is_not_to_be_kept_or_guessed_at(workspa
     "origin",
     ["https://chat.example.com", "https://chat.example.com.evil.example", "https://evil.example", "null", "http://chat.example.com", "*"],
 )
-async def test_a_page_may_read_what_its_exact_origin_allows(workspace: Workspace, origin: str) -> None:
-    """Refusals, too. Never `*`, and a cache is told that the answer is for this origin."""
+async def test_cors_headers_allow_exactly_the_declared_origin(workspace: Workspace, origin: str) -> None:
+    """Refusals have them, too. They are never `*`, and caches are told that the answer is for this origin."""
     workspace.write("routes.yaml", routes(HI, more="server: {cors: {origins: [https://chat.example.com]}}\n"))
     allowed = origin == "https://chat.example.com"
     async with serving(workspace.build()) as client:
@@ -208,8 +208,10 @@ OURS = {
 
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("status", [200, 401, 429, 500])
-async def test_a_providers_headers_stay_here(workspace: Workspace, lane: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """The headers of an answer are those on this list, whatever the provider's say, whether it answers or refuses."""
+async def test_headers_of_a_provider_are_not_passed_on(
+    workspace: Workspace, lane: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An answer's headers are those on this list, whatever the provider sends, whether it answers or refuses."""
     named = {name.replace("_", "-"): value for name, value in THEIRS.items()}
     reply = Reply(text("Hi"), headers=named) if status == 200 else error(status, "canary", retry_after="2", **THEIRS)
     async with provider(reply) as fake:
@@ -245,8 +247,8 @@ def test_name_with_a_line_break_is_refused_at_load(workspace: Workspace, name: s
 
 @pytest.mark.parametrize("name", BREAKS, ids=repr)
 @pytest.mark.parametrize("lane", LANES)
-async def test_word_of_a_provider_cannot_break_a_header(workspace: Workspace, lane: str, name: str) -> None:
-    """Its model's name, its ids and its reasons may hold what they like."""
+async def test_text_of_a_provider_cannot_inject_a_header(workspace: Workspace, lane: str, name: str) -> None:
+    """Its model's name, its ids and its reasons may hold any characters."""
     frames = [frame.replace(b'"fake"', json.dumps(name).encode()).replace(b'"c1"', json.dumps(name).encode()) for frame in text("Hi")]
     async with provider(Reply(frames)) as fake:
         workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
@@ -275,8 +277,8 @@ def test_certificates_are_always_checked() -> None:
 
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
-async def test_proxy_of_the_environment_is_not_asked(workspace: Workspace, lane: str) -> None:
-    """A provider is asked at its own address, whatever variables say: its key goes to nobody else."""
+async def test_proxy_variables_of_the_environment_are_ignored(workspace: Workspace, lane: str) -> None:
+    """A provider is asked at its own address, whatever variables say: its key goes to no other host."""
     asked: list[bytes] = []
 
     async def proxied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -294,7 +296,7 @@ async def test_proxy_of_the_environment_is_not_asked(workspace: Workspace, lane:
     assert asked == []
 
 
-def test_the_table_of_promises_is_whole_and_names_tests_that_there_are() -> None:
+def test_table_of_security_md_is_complete_and_names_existing_tests() -> None:
     """docs/security.md has a row for each item, once and in order, and each test that it names exists."""
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]

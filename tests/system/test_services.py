@@ -31,7 +31,7 @@ async def test_redis_for_tests_answers_and_keeps_nothing_over_a_restart() -> Non
         assert await said(server, "GET", "a") == b"$-1\r\n"
 
 
-async def test_paused_it_is_silent_and_then_goes_on() -> None:
+async def test_paused_redis_for_tests_is_silent_until_it_resumes() -> None:
     async with redis_server() as server:
         server.daemon.pause()
         answer = asyncio.create_task(said(server, "PING"))
@@ -41,12 +41,12 @@ async def test_paused_it_is_silent_and_then_goes_on() -> None:
         assert await answer == b"+PONG\r\n"
 
 
-async def test_options_are_redis_own() -> None:
+async def test_redis_for_tests_takes_options_of_redis_itself() -> None:
     async with redis_server("--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
         assert (await said(server, "SET", "a", "x" * 2_000_000)).startswith(b"-OOM")
 
 
-async def test_nothing_stays_after_a_test_that_fails() -> None:
+async def test_redis_for_tests_leaves_no_process_or_file_after_a_failed_test() -> None:
     async def fails() -> None:
         async with redis_server() as server:
             seen.append((server.daemon.pid, server.daemon.log.parent))
@@ -62,7 +62,7 @@ async def test_nothing_stays_after_a_test_that_fails() -> None:
         os.kill(pid, 0)
 
 
-async def test_script_without_permission_names_the_missing_packages_and_succeeds(tmp_path: Path) -> None:
+async def test_service_installer_without_permission_names_missing_packages_and_succeeds(tmp_path: Path) -> None:
     """`make test` goes on: not root, no apt-get, an apt-get without a network."""
     script = str(ROOT / "tests/support/services.sh")
     for name in ("mktemp", "timeout", "tail", "rm", "chmod"):

@@ -222,8 +222,8 @@ def _language_model(heard: Heard, events: list[Event]) -> Heard:
 @pytest.mark.parametrize("wire", WIRES)
 @PATIENT
 @given(answers())
-def test_a_strict_client_hears_what_was_said(wire: str, events: list[Event]) -> None:
-    """The same text, thoughts, calls, results and finish, in a form the oldest client of the dialect takes."""
+def test_strict_reader_of_each_dialect_gets_the_same_answer(wire: str, events: list[Event]) -> None:
+    """Text, reasoning, calls, results and finish are the same, in a form that the oldest client of the dialect reads."""
     order = Order()
     encode = WIRES[wire].encoder(HEADING)
     body = b"".join(encode(order.see(event)) for event in events)
@@ -233,8 +233,8 @@ def test_a_strict_client_hears_what_was_said(wire: str, events: list[Event]) -> 
 
 @PATIENT
 @given(answers())
-def test_each_write_is_whole(events: list[Event]) -> None:
-    """What one event gives ends where a line or a frame does: a client of AI SDK 4 reads nothing else."""
+def test_bytes_of_each_event_end_with_a_complete_frame(events: list[Event]) -> None:
+    """They end where a line or a frame does: a client of AI SDK 4 reads nothing else."""
     for wire, end in (
         ("line", b"\n"),
         ("data-stream", b"\n"),
@@ -253,8 +253,8 @@ def test_each_write_is_whole(events: list[Event]) -> None:
 @pytest.mark.parametrize("wire", WIRES)
 @PATIENT
 @given(st.text(st.characters()).filter(bool))
-def test_any_text_at_all_is_valid_utf8(wire: str, text: str) -> None:
-    """Lone surrogates too, which no provider should send and some do."""
+def test_any_text_is_sent_as_valid_utf8_in_every_dialect(wire: str, text: str) -> None:
+    """Lone surrogates are, too, which no provider should send and some do."""
     encode = WIRES[wire].encoder(HEADING)
     events = [Start("a", "m"), Text(text), Thought(text), ToolCall("c", "t", {"a": text}), ToolResult("c", "t", text), Finish("stop")]
     heard = READERS[wire](b"".join(encode(event) for event in events))

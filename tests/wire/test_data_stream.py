@@ -67,15 +67,15 @@ GOLDEN: dict[str, tuple[list[Event], str]] = {
 
 
 @pytest.mark.parametrize("what", GOLDEN)
-def test_events_to_bytes(what: str) -> None:
+def test_events_become_data_stream_lines_byte_for_byte(what: str) -> None:
     """Each event gives exactly these lines."""
     events, expected = GOLDEN[what]
     encode = data_stream.encoder(HEADING)
     assert b"".join(encode(event) for event in events).decode() == expected
 
 
-def test_a_whole_answer() -> None:
-    """`stream: false`: a message of this SDK; a call without a result is still to be run."""
+def test_data_stream_answer_without_streaming_is_one_message() -> None:
+    """`stream: false`: a message of AI SDK 4; a call without a result is still to be run."""
     events = [
         Start("a", "m"),
         Thought("Hm"),
@@ -114,7 +114,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("status", REFUSED)
-def test_a_refusal(status: int) -> None:
-    """The code is one that chat front ends have a sentence for; ours is the cause."""
+def test_data_stream_error_has_a_code_that_chat_front_ends_know(status: int) -> None:
+    """The router's own code is its cause."""
     made = json.loads(data_stream.refusal(Refusal(status, "our_code", "No.", "r1")))
     assert made == {"code": REFUSED[status], "message": "No.", "cause": "our_code"}

@@ -207,8 +207,8 @@ ALL = [(folder, name) for folder in CASES for name in files(folder) if name not 
 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
-def test_our_bytes_are_the_golden_ones(folder: str, name: str) -> None:
-    """Except for ids and for the request's name in an error."""
+def test_encoded_answers_equal_the_golden_files(folder: str, name: str) -> None:
+    """Ids and the request's name in an error may differ."""
     wire, cases = CASES[folder]
     head = replace(
         HEADING, message_id=message_id(folder, name), min_client=MIN_CLIENT.get(folder, "6.0"), wants_usage=name.endswith("-usage")
@@ -223,22 +223,22 @@ def test_our_bytes_are_the_golden_ones(folder: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("folder", CASES)
-def test_every_golden_file_is_ours_or_has_its_reason(folder: str) -> None:
-    """Nothing is passed over silently, and no reason is given for a file that is none."""
+def test_every_golden_file_is_compared_or_excused(folder: str) -> None:
+    """No file is skipped without a reason, and no reason names a file that does not exist."""
     names = set(files(folder))
     assert set(OTHERWISE[folder]) <= names
     assert names - set(OTHERWISE[folder]) <= set(CASES[folder][1])
 
 
-def test_every_folder_has_its_cases() -> None:
-    """A folder that is added is held against our bytes, too; so is a body."""
+def test_every_golden_folder_and_body_is_compared() -> None:
+    """A folder that is added must have a case, and so must a body."""
     assert {path.name for path in GOLDEN.iterdir()} == set(CASES)
     bodies = {"models", "nonstream", "nonstream-tool", "error-404", "error-429"}
     assert {path.stem for path in GOLDEN.glob("*/*.json") if not path.name.endswith(".request.json")} == bodies
 
 
-async def test_openais_list_of_models(workspace: Workspace) -> None:
-    """The golden objects, but for the time at which this process began, with fields of our own; and one for each alias."""
+async def test_models_page_equals_openais_golden_list(workspace: Workspace) -> None:
+    """The objects are the golden ones but for the start time of this process and fields of the router's own; aliases are listed."""
     golden = json.loads((GOLDEN / "openai-chat/models.json").read_text(encoding="utf-8"))
     first, *others = [model["id"] for model in golden["data"]]
     assert first == "chat-model"
@@ -250,8 +250,8 @@ async def test_openais_list_of_models(workspace: Workspace) -> None:
     assert {**listed, "data": [model for model in shown if model["id"] != "gpt-4"]} == golden
 
 
-def test_openais_bodies() -> None:
-    """A whole answer, one that calls, and errors: the golden objects, without the keys that are its own service's."""
+def test_whole_answers_and_errors_equal_openais_golden_bodies() -> None:
+    """Keys that only OpenAI's own service has are left out."""
     wire = WIRES["openai"]
 
     def golden(name: str) -> dict[str, object]:

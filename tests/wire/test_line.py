@@ -98,7 +98,7 @@ GOLDEN: dict[str, tuple[list[Event], str]] = {
 
 
 @pytest.mark.parametrize("what", GOLDEN)
-def test_events_to_bytes(what: str) -> None:
+def test_events_become_protocol_lines_byte_for_byte(what: str) -> None:
     """Each event gives exactly these lines."""
     events, expected = GOLDEN[what]
     encode = line.encoder(HEADING)
@@ -114,8 +114,8 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(st.one_of(TEXT.map(Text), TEXT.map(Thought)))
-def test_any_text_parses_back(event: Text | Thought) -> None:
-    """One line, one LF at its end, valid UTF-8, the same text."""
+def test_any_text_parses_back_from_its_line(event: Text | Thought) -> None:
+    """The line has one LF at its end, is valid UTF-8, and holds the same text."""
     encoded = line.encoder(HEADING)(event)
     assert encoded.count(b"\n") == 1
     assert encoded.endswith(b"\n")
@@ -123,8 +123,8 @@ def test_any_text_parses_back(event: Text | Thought) -> None:
 
 
 @given(st.text(), TEXT, st.dictionaries(TEXT, JSON, max_size=4), JSON)
-def test_any_call_and_result_parse_back(call_id: str, name: str, arguments: dict[str, Any], result: Any) -> None:
-    """Whatever a model asks with and a tool gives, as the same values."""
+def test_any_tool_call_and_result_parse_back_from_their_lines(call_id: str, name: str, arguments: dict[str, Any], result: Any) -> None:
+    """Any arguments of a model and any output of a tool keep their values."""
     call_id = call_id.encode("utf-8", "ignore").decode()
     encode = line.encoder(HEADING)
     called = json.loads(encode(ToolCall(call_id, name, arguments))[2:])
@@ -141,8 +141,8 @@ def test_any_text_at_all_is_a_line_of_valid_utf8(text: str) -> None:
     json.loads(encoded.decode("utf-8", "strict")[2:])
 
 
-def test_a_whole_answer() -> None:
-    """`stream: false`: the same objects as on the lines; lists stand there only where something is in them."""
+def test_line_answer_without_streaming_has_the_objects_of_the_lines() -> None:
+    """`stream: false`: a list stands there only where something is in it."""
     short = json.loads(line.complete(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])))
     assert short == {"id": "msg-1", "model": "chat-model", "role": "assistant", "content": "Hi", "finishReason": "stop"}
     events = [Start("a", "m"), Thought("Hm"), WEATHER, ToolResult("call_a", "get_weather", 5), Finish("length", Usage(1, 2))]
@@ -160,6 +160,6 @@ def test_a_whole_answer() -> None:
     }
 
 
-def test_a_refusal() -> None:
+def test_line_error_before_the_first_event_is_one_json_object() -> None:
     """An error before the first event is one JSON object."""
     assert line.refusal(Refusal(400, "bad_request", "No.", "r1")) == b'{"type":"error","error":"No.","code":"bad_request","requestId":"r1"}'

@@ -85,14 +85,14 @@ GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
 
 
 @pytest.mark.parametrize("what", GOLDEN)
-def test_events_to_bytes(what: str) -> None:
+def test_events_become_openai_chunks_byte_for_byte(what: str) -> None:
     """Each event gives exactly these frames."""
     events, expected = GOLDEN[what]
     encode = openai.encoder(HEADING)
     assert b"".join(encode(event) for event in events).decode() == "".join(f"data: {data}\n\n" for data in expected)
 
 
-def test_usage_for_those_who_ask() -> None:
+def test_openai_stream_ends_with_usage_if_the_client_asked_for_it() -> None:
     """With include_usage each chunk says null, and one more has no choice but the usage; zeros where no provider counted."""
     head = replace(HEADING, wants_usage=True)
     for usage, last in (
@@ -106,8 +106,8 @@ def test_usage_for_those_who_ask() -> None:
         assert body == "".join(f"data: {frame}\n\n" for frame in frames)
 
 
-def test_a_whole_answer() -> None:
-    """`stream: false`: one completion; `content` is null only beside calls; usage always, zeros where no provider counted."""
+def test_openai_answer_without_streaming_is_one_completion() -> None:
+    """`content` is null only beside calls; usage always, zeros where no provider counted."""
     none = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     common = {"id": "chatcmpl-msg-1", "object": "chat.completion", "created": 1700000000, "model": "openai/gpt-4o", "usage": none}
 
@@ -137,8 +137,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("why", REFUSED)
-def test_a_refusal(why: tuple[int, str]) -> None:
-    """Its type follows the status; the code is theirs where they have one that programs look for."""
+def test_openai_error_type_follows_the_status(why: tuple[int, str]) -> None:
+    """The code is OpenAI's own where it has one that programs look for."""
     kind, parameter, code = REFUSED[why]
     made = json.loads(openai.refusal(Refusal(*why, "No.", "r1")))
     assert made == {"error": {"message": "No.", "type": kind, "param": parameter, "code": code}}

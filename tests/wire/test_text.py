@@ -15,8 +15,8 @@ def test_text_wire_writes_text_alone() -> None:
     assert text.WIRE.keep_alive == b""
 
 
-def test_bodies_are_text_too() -> None:
-    """A whole answer and a refusal."""
+def test_text_wire_sends_whole_answers_and_errors_as_text() -> None:
+    """They have no frames either."""
     assert text.complete(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])) == b"Hi"
     assert text.refusal(Refusal(404, "unknown_model", "No such model.", "r1")) == b"No such model."
     assert text.WIRE.body_type == "text/plain; charset=utf-8"

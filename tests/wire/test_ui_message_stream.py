@@ -125,7 +125,7 @@ GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
 
 
 @pytest.mark.parametrize("what", GOLDEN)
-def test_events_to_bytes(what: str) -> None:
+def test_events_become_ui_message_frames_byte_for_byte(what: str) -> None:
     """Each event gives exactly these frames."""
     events, expected = GOLDEN[what]
     encode = ui_message_stream.encoder(HEADING)
@@ -133,7 +133,7 @@ def test_events_to_bytes(what: str) -> None:
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("stop", "stop"), ("unknown", "other"), ("other", "other"), ("tool-calls", "tool-calls")])
-def test_the_finish_reason_stands_where_the_clients_can_read_it(ours: Any, theirs: str) -> None:
+def test_ui_message_finish_reason_is_placed_for_each_sdk_version(ours: Any, theirs: str) -> None:
     """In the metadata always, as a key of its own only for clients from 6.0 on; `unknown` is a word of AI SDK 4."""
     for level, top in (("5.0", ""), ("6.0", f'"finishReason":"{theirs}",')):
         encode = ui_message_stream.encoder(replace(HEADING, min_client=level))
@@ -174,7 +174,7 @@ def test_data_part_of_a_tool_has_its_name_and_its_call(level: str) -> None:
     assert b"clear" not in ui_message_stream.complete(answered(HEADING, ends))
 
 
-def test_a_whole_answer() -> None:
+def test_ui_message_answer_without_streaming_is_one_uimessage() -> None:
     """`stream: false`: one UIMessage, its parts in the order they came in."""
     events = [
         Start("a", "m"),

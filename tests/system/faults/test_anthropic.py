@@ -8,12 +8,12 @@ from tests.system.faults.running import Table
 
 
 @pytest.mark.parametrize("case", cases("anthropic"))
-def test_fault_comes_to_one_honest_end(table: Table, case: Case) -> None:
-    """In time, as its row has it; nothing unforeseen, nothing truncated, nothing told that is nobody's business."""
+def test_anthropic_fault_ends_in_the_documented_outcome(table: Table, case: Case) -> None:
+    """The outcome is that of its row, in time; no answer is truncated in silence, and no secret is sent to the client."""
     judge(table, case)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_faults_leave_nothing_unforeseen(table: Table, kind: Kind) -> None:
-    """What belongs to no case: no exception in a task, no error in a log, no key and no provider's word in it."""
+def test_anthropic_faults_raise_no_unexpected_error_and_leak_no_secret(table: Table, kind: Kind) -> None:
+    """No task has an exception, and the log has no error, no key and no text of the provider."""
     assert table.run("anthropic", kind).unforeseen == []
