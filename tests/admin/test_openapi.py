@@ -26,7 +26,7 @@ from router.intake.messages import SAID, STATES, UNSAID, messages
 from tests.conftest import ROOT, routes
 from tests.support.services import free_ports
 
-EXAMPLES = int(os.environ.get("POINTSMAN_EXAMPLES", "16"))
+EXAMPLES = int(os.environ.get("POINTSMAN_EXAMPLES", "8"))
 """Requests for each operation; `make fuzz` asks for many more."""
 SCHEMATHESIS: Any = importlib.import_module("schemathesis")
 CONFORMANCE: Any = importlib.import_module("schemathesis.specs.openapi.checks")

@@ -176,7 +176,7 @@ def expected(wire: str, events: list[Event]) -> Heard:
 def _show(heard: Heard, wire: str, event: Source | Produced) -> None:
     """Add what stands beside the text, as far as the dialect has a form for it."""
     match event:
-        case Source(url, title) if url or wire in ("line", "ui-message-stream", "ag-ui", "ai-gateway"):
+        case Source(url, title) if url or wire not in ("data-stream", "openai", "anthropic", "responses"):
             heard.sources.append((url, title or (url if wire in ("openai", "responses") else "")))
         case Produced(media_type, data) if wire != "anthropic" and (media_type.startswith("image/") or wire not in ("openai", "responses")):
             heard.files.append((media_type, data))
