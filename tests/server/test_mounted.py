@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from router.asgi import create_app
 from router.server import Edge
-from tests.conftest import KEYED, OPERATOR, ROOT, Workspace, routes
+from tests.conftest import KEYED, OPERATOR, ROOT, Server, Workspace, routes
 from tests.support.raw import Said, request, said
 from tests.support.services import free_ports
 
@@ -65,7 +65,7 @@ async def below(way: str, file: Path) -> AsyncGenerator[Below, None]:
 @asynccontextmanager
 async def running(app: Any, root: str = "") -> AsyncGenerator[str, None]:
     """The address of an application that uvicorn serves, as it does by itself."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on", root_path=root))
+    server = Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on", root_path=root))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0)
@@ -74,7 +74,7 @@ async def running(app: Any, root: str = "") -> AsyncGenerator[str, None]:
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.ended.set()
         await serving
 
 
