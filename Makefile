@@ -16,8 +16,8 @@ run: .venv/.done        ## serve routes.yaml on HOST:PORT
 
 install: .venv/.done    ## .venv with .venv/bin/router
 
-# Some of what the tests do is to wait for something: five at a time keep two cores busy. JOBS=0 runs them one after the other.
-JOBS ?= 5
+# Some of what the tests do is to wait for something: four at a time keep two cores busy. JOBS=0 runs them one after the other.
+JOBS ?= 4
 test: .venv-dev/.done services clients-if-npm page-types-if-npm linters-if-any docs-if-any image-base-if-any  ## the whole suite
 	.venv-dev/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
