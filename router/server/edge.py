@@ -126,6 +126,34 @@ class Edge:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
+    """The addresses at which answers of earlier requests are followed, stopped and deleted."""
+
+    async def response(request: Request, send: Send) -> None:
+        await chat.response(request, send, request.scope["path_params"]["response"])
+
+    async def cancel(request: Request, send: Send) -> None:
+        await chat.response(request, send, request.scope["path_params"]["response"], cancel=True)
+
+    async def resume(request: Request, send: Send) -> None:
+        await chat.resume(request, send, request.scope["path_params"]["chat"])
+
+    async def stop(request: Request, send: Send) -> None:
+        named: str = request.scope["path_params"]["chat"]
+        if (route := f"{named}/stop") in live.generation.routes:  # an id may hold a slash
+            request.model = route
+            await chat.ask(request, send)
+        else:
+            await chat.stop(request, send, named)
+
+    return [
+        AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, post="cancel_response"),
+        AnswerRoute(f"{RESPONSES}/{{response}}", response, get="response", delete="delete_response"),
+        AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], get="stream_of_chat"),
+        AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], post="stop_chat"),
+    ]
+
+
 def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
     """The chat addresses, in the order in which they are matched."""
 
@@ -141,12 +169,6 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
             await chat.ask(request, send)
 
         return ask_through
-
-    async def response(request: Request, send: Send) -> None:
-        await chat.response(request, send, request.scope["path_params"]["response"])
-
-    async def cancel(request: Request, send: Send) -> None:
-        await chat.response(request, send, request.scope["path_params"]["response"], cancel=True)
 
     async def run_agent(request: Request, send: Send) -> None:
         request.surface = "ag_ui"
@@ -169,17 +191,6 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         request.model = request.scope["path_params"]["route"]
         await chat.ask(request, send)
 
-    async def resume(request: Request, send: Send) -> None:
-        await chat.resume(request, send, request.scope["path_params"]["chat"])
-
-    async def stop(request: Request, send: Send) -> None:
-        named: str = request.scope["path_params"]["chat"]
-        if (route := f"{named}/stop") in live.generation.routes:  # an id may hold a slash
-            request.model = route
-            await chat.ask(request, send)
-        else:
-            await chat.stop(request, send, named)
-
     return [
         AnswerRoute("/api/chat", ask, post="chat", get="stream_of_chat_id"),
         AnswerRoute(f"{OPENAI}chat/completions", through("completions"), post="completions"),
@@ -188,14 +199,11 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         AnswerRoute(MESSAGES, through("messages"), post="messages"),
         AnswerRoute(f"{MESSAGES}/count_tokens", count, post="count_tokens"),
         AnswerRoute(RESPONSES, through("responses"), post="responses"),
-        AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, post="cancel_response"),
-        AnswerRoute(f"{RESPONSES}/{{response}}", response, get="response", delete="delete_response"),
         AnswerRoute(AG_UI, run_agent, post="run_agent"),
         AnswerRoute(f"{AG_UI}/{{route:path}}", run_agent, post="run_agent_with_route"),
         AnswerRoute(f"{GATEWAY}/language-model", language_model, post="language_model"),
         AnswerRoute(f"{GATEWAY}/embedding-model", embedding_model, post="embedding_model"),
-        AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], get="stream_of_chat"),
-        AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], post="stop_chat"),
+        *_answers_found_again(chat, live),
         AnswerRoute("/api/chat/{route:path}", ask_route, post="chat_with_route"),
     ]
 

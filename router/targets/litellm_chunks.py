@@ -52,7 +52,7 @@ class Hearing:
         self._blocks = Blocks(speech) if takes.blocks else None
         self._streams = streams_read
         self.stream: Stream | None = None
-        """None until the provider was asked."""
+        """Stream of LiteLLM that is read; None until the provider was asked."""
         self._foreign: set[int] = set()
 
     def __call__(self, chunk: Any) -> None:

@@ -103,7 +103,7 @@ async def test_admin_pages_are_read_from_this_machine_without_a_key(workspace: W
 
 
 async def test_refused_admin_request_is_logged_and_counted(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """It is a warning with the peer and a reason of a small closed set, and never has what was sent."""
+    """The warning names the peer and a reason of a small closed set, and never what was sent."""
     async with serving(workspace.write("routes.yaml", routes(HI, BOTH, f"server: {{{KEYED}}}\n")).build()) as client:
         await drained(client.base)
         for _ in range(2):

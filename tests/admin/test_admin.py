@@ -36,7 +36,7 @@ PAGES = ["/metrics", "/admin/config", "/admin/targets", "/admin/requests", "/ope
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_admin_pages_without_a_declared_key_answer_on_loopback_alone(workspace: Workspace, path: str) -> None:
-    """They refuse what a proxy passes on, what a web page sends, and any other host name."""
+    """Requests that a proxy passes on, that a web page sends, or that name another host are refused."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert await page(client, path) == 200
@@ -163,7 +163,7 @@ async def test_breaker_opened_by_an_operator_is_probed_by_one_request(workspace:
 
 
 async def test_attempts_of_a_request_are_in_its_header_and_its_record(workspace: Workspace) -> None:
-    """They say what was tried and why it failed or was skipped: in the header as far as known there, and by the request's id."""
+    """Each attempt says which target was asked and why it failed or was skipped: the header has those known by then, the record all."""
     async with provider(error(429, **{"retry-after": "77"})) as limited, provider(Reply(text("fine"))) as good:
         targets = direct_target(limited.base) + litellm_target(good.base, "b")
         workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    breaker: {failures: 1, open: 1h}"))
@@ -186,7 +186,7 @@ async def test_attempts_of_a_request_are_in_its_header_and_its_record(workspace:
 
 
 async def test_answer_continued_by_another_target_is_counted_as_a_rescue(workspace: Workspace) -> None:
-    """One target broke off and another continued the answer."""
+    """The first target breaks off in mid-answer; the second continues from there."""
     targets = "a: {script: [{text: 'The end is '}, {fail: down}]}\nb: {script: [{text: near.}]}"
     workspace.write("routes.yaml", routes(targets, "targets: [a, b]"))
     async with serving(workspace.build()) as client:

@@ -1,4 +1,4 @@
-"""What answers have besides words, in a real browser: calls that wait for a decision, documents, sources, files, prices. Skipped without Chromium."""
+"""Parts of answers besides words, in a real browser: calls that wait for a decision, documents, sources, files, prices. Skipped without Chromium."""
 
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,8 @@ async def test_call_that_is_denied_does_not_run_and_the_model_reads_that(workspa
     assert sorted(results(fake.requests[1])) == ["B-2 is deleted", "The user did not allow this tool to run."]
 
 
-async def test_call_that_nobody_decides_does_not_run_and_the_next_question_is_asked(workspace: Workspace) -> None:
-    """Its card has no buttons any more."""
+async def test_undecided_call_does_not_run_when_the_next_question_is_asked(workspace: Workspace) -> None:
+    """The next question is answered, and the card of the call has no buttons any more."""
     async with (
         provider(ONE, Reply(text("As you like."))) as fake,
         serving(careful(workspace, fake.base).build()) as client,
@@ -174,7 +174,7 @@ async def test_document_is_shown_beside_the_chat_while_it_is_written(workspace: 
 
 
 async def test_document_that_a_later_answer_changes_keeps_its_name(workspace: Workspace) -> None:
-    """Its parts begin with `clear` and have no title; the call's result has it. Both versions stand in the chat."""
+    """The parts of the change begin with `clear` and have no title; the call's result has the title. Both versions stand in the chat."""
     async with serving(quiet(workspace).build()) as client, speaking(client, [[one for one in ESSAY if one], CHANGE]) as tab:
         for count in (1, 2):
             await ask(tab, "Write")
@@ -216,7 +216,7 @@ async def test_sources_and_files_of_an_answer_are_shown_and_load_nothing(workspa
         assert await tab.run("document.querySelector('.answer > button.file').textContent") == "File (text/csv)"
 
 
-async def test_route_names_who_answers_its_tools_and_its_price(workspace: Workspace) -> None:
+async def test_route_list_shows_targets_tools_and_price(workspace: Workspace) -> None:
     """Prices are for a million tokens, as declared; in the list and below it."""
     target = (
         "a: {model: openai/gpt-x, api_key: k, api_base: 'http://127.0.0.1:9/v1', price: {input: 2.5, output: 10}, context_window: 128000}"

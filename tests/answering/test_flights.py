@@ -170,7 +170,7 @@ async def test_call_goes_on_while_another_replica_reads_it(workspace: Workspace)
 
 
 @pytest.mark.parametrize("last", ["one", "other"])
-async def test_the_call_ends_when_nobody_reads_it_anywhere(workspace: Workspace, last: str) -> None:
+async def test_shared_call_ends_when_the_last_replica_stops_reading(workspace: Workspace, last: str) -> None:
     """Whoever is the last to leave: the provider's connection is closed at once, and the lease is free."""
     patient = replace(PATIENT, logs=partial(Logs, hold=600))  # that a reader has left is told, not waited for
     async with (
