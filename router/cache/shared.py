@@ -41,13 +41,13 @@ return {ARGV[1]}
 
 @dataclass(frozen=True, slots=True)
 class PickupTiming:
-    """Seconds in which another replica has to begin the log that it offers.
+    """Seconds that a request waits, again and again, for another replica to begin the log that it offers.
 
-    After `usual` its sign of life is checked, and it is asked again. After `patience` it counts as lost: many logs may be asked for at once.
+    After each wait that replica's sign of life is read, and it is asked again: a process that is late so waits longer. After the last wait
+    the replica counts as lost.
     """
 
-    usual: float = 0.25
-    patience: float = 1.0
+    waits: tuple[float, ...] = (0.25, 0.25, 0.5)
 
 
 class Shared:
@@ -158,14 +158,14 @@ class Elsewhere:
 
     async def _begun(self, log: AsyncGenerator[Batch | LogEnd, None], found: Found) -> None:
         """Wait until the log is begun; ReplicaLost if it is not."""
-        loop = asyncio.get_running_loop()
-        patience = loop.time() + self._shared.pickup.patience
         first = asyncio.create_task(_first(log))
         try:
-            while not (await asyncio.wait([first], timeout=self._shared.pickup.usual))[0]:
-                if loop.time() >= patience or not await self._shared.logs.ask_again(found):
-                    raise ReplicaLost
-            first.result()
+            for wait in self._shared.pickup.waits:
+                if (await asyncio.wait([first], timeout=wait))[0]:
+                    return first.result()
+                if not await self._shared.logs.ask_again(found):
+                    break
+            raise ReplicaLost
         finally:
             first.cancel()
             await asyncio.wait([first])  # it lets the log go before that is closed

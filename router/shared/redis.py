@@ -1,7 +1,7 @@
 """A Redis that may be away: a request waits for it once and shortly, and it comes back by itself.
 
 All commands to Redis go through here. Redis counts as away in two cases:
-- while a command is under way, nothing at all is answered for `RedisTiming.limit` seconds, not even a PING;
+- while a command is under way, nothing at all is answered for `RedisTiming.limit` seconds, not even a PING (longer while Redis is slow);
 - an answer says that Redis cannot be used: full, read-only, loading, no permission.
 
 Waiting commands then end with `Away`, and later ones fail with it at once. A probe in the background writes a key until a write succeeds.
@@ -54,12 +54,18 @@ class RedisTiming:
 
     A process that is always late so gives its loop twenty turns to read an answer before Redis counts as away, however long they take.
     """
+    most: float = 1.0
+    """The longest such silence, once Redis itself has been late."""
     probe: float = 1.0
     """The most that a probe may take. No request waits for it."""
 
     def silence(self, waited: float) -> float:
         """Return the silence that a check counts, so many seconds after the one before."""
         return waited if waited <= 2 * self.tick else self.late
+
+    def after(self, silence: float, limit: float) -> float:
+        """Return the limit after an answer that came so late: it grows with a busy Redis, as TCP's timeout does (RFC 6298), and shrinks again."""
+        return min(max(self.limit, 4 * silence, 0.9 * limit), max(self.limit, self.most))
 
 
 Argument = str | bytes | int
@@ -124,6 +130,7 @@ class Redis(SharedConnection):
         self._listening: set[asyncio.Future[Any]] = set()
         self._quiet = 0.0
         """Seconds of silence that count."""
+        self._limit = timing.limit
         self._look: asyncio.TimerHandle | None = None
         self._back: set[asyncio.Future[None]] = set()
 
@@ -215,7 +222,7 @@ class Redis(SharedConnection):
         """
         await self._present()
         loop = asyncio.get_running_loop()
-        turns = [(command, cast("asyncio.Future[object]", loop.create_future())) for command in commands]
+        turns: list[tuple[Command, asyncio.Future[object]]] = [(command, loop.create_future()) for command in commands]
         self._waiting.extend(turns)
         self._sent()
         return [await future for _, future in turns] if len(turns) == 1 else list(await asyncio.gather(*(one for _, one in turns)))
@@ -228,8 +235,7 @@ class Redis(SharedConnection):
         """Return the next entries of streams, each after the given id: stream, id, fields. Waits `wait` seconds for a first one."""
         await self._present()
         words: Command = ("XREAD", "COUNT", 32, "BLOCK", milliseconds(wait), "STREAMS", *streams, *streams.values())
-        work = cast("Awaitable[Any]", self._client.execute_command(*words))  # pyright: ignore[reportUnknownMemberType]
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(cast("Awaitable[Any]", self._client.execute_command(*words)))  # pyright: ignore[reportUnknownMemberType]
         self._listening.add(task)
         task.add_done_callback(self._listening.discard)
         try:
@@ -313,6 +319,7 @@ class Redis(SharedConnection):
     def _done(self, task: "asyncio.Future[Any]") -> None:
         self._under_way.discard(task)
         if not task.cancelled():
+            self._limit = self._timing.after(self._quiet, self._limit)
             self._quiet = 0.0
             task.exception()  # its caller may have left
 
@@ -332,10 +339,10 @@ class Redis(SharedConnection):
             return
         before = self._quiet
         self._quiet += self._timing.silence(asyncio.get_running_loop().time() - last)
-        if self._quiet >= self._timing.limit:
+        if self._quiet >= self._limit:
             self._leave("timeout")
             return
-        if before < self._timing.limit / 2 <= self._quiet:
+        if before < self._limit / 2 <= self._quiet:
             # The command may be slow, or wait for its connection. A PING shows whether Redis is there.
             nobody: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             nobody.cancel()

@@ -29,7 +29,8 @@ OPEN = (chunk({"content": "Half "}),)
 WHOLE = (*OPEN, *text("an answer"))
 
 
-PATIENT = Ground(redis=RedisTiming(limit=1.0), pickup=PickupTiming(patience=5.0))
+GROWING = (*(2.0**number for number in range(-2, 6)), 240.0)
+PATIENT = Ground(redis=RedisTiming(limit=1.0), pickup=PickupTiming(GROWING))
 """A machine that is busy with other things is neither a Redis nor a replica that has gone."""
 
 
@@ -92,7 +93,7 @@ async def test_a_hundred_at_two_replicas_are_one_call(workspace: Workspace) -> N
 
 async def test_a_replica_that_is_asked_for_many_at_once_is_not_given_up(workspace: Workspace) -> None:
     """That it is late does not say that it has gone: a hundred questions at once are a hundred calls, not two hundred."""
-    often = replace(PATIENT, pickup=PickupTiming(usual=0.01, patience=5.0))
+    often = replace(PATIENT, pickup=PickupTiming((0.01, 0.02, 0.04, 0.08, 0.16, *GROWING)))
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,
@@ -345,7 +346,7 @@ async def test_a_replica_that_ends_is_no_error_for_who_has_heard_nothing(workspa
 @timed
 async def test_a_replica_that_does_not_come_is_not_waited_for(workspace: Workspace) -> None:
     """A lease that nobody stands behind costs the first who finds it a moment, and passes to that one."""
-    often = replace(PATIENT, pickup=PickupTiming(usual=0.2, patience=5.0))
+    often = replace(PATIENT, pickup=PickupTiming((0.2, *GROWING)))
     gate = asyncio.Event()
     async with (
         provider(Reply(text("Hi")), Reply(WHOLE, gate=gate)) as fake,

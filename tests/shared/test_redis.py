@@ -78,6 +78,41 @@ async def test_absent_redis_costs_no_request_time(caplog: pytest.LogCaptureFixtu
     assert [record.message for record in caplog.records if record.name == "router.redis"] == ["redis is away: local from now on"]
 
 
+@pytest.mark.parametrize(
+    ("silences", "limit"),
+    [((0.0, 0.0), 0.05), ((0.03,), 0.12), ((0.04, 0.15), 0.6), ((0.04, 0.15, 0.5), 1.0), ((0.04, 0.15, *[0.0] * 30), 0.05)],
+)
+def test_limit_of_silence_grows_with_a_busy_redis(silences: tuple[float, ...], limit: float) -> None:
+    """An answer late by 30 ms allows the next 120, up to a second; thirty quick ones allow 50 ms again."""
+    found = USUAL.limit
+    for silence in silences:
+        found = USUAL.after(silence, found)
+    assert found == pytest.approx(limit)
+
+
+def test_limit_of_silence_never_falls_below_the_declared_one() -> None:
+    """A limit of two seconds, which is more than the largest that grows, stays."""
+    assert RedisTiming(limit=2.0).after(0.0, 2.0) == 2.0
+
+
+async def test_limit_of_silence_follows_each_answer() -> None:
+    """A timing that allows no silence after the first answer: a Redis that is paused then is away, which an endless limit would not find."""
+
+    class Strict(RedisTiming):
+        def after(self, silence: float, limit: float) -> float:
+            assert (silence, limit) >= (0.0, 0.0)
+            return 0.0
+
+    async with linked(timing=Strict(limit=1e9)) as (server, redis):
+        await redis.ask("GET", "a")
+        server.daemon.pause()
+        try:
+            with pytest.raises(Away):
+                await redis.ask("GET", "a")
+        finally:
+            server.daemon.resume()
+
+
 @pytest.mark.parametrize("how", ["killed", "paused"])
 async def test_waiting_commands_fail_after_one_timeout_when_redis_goes(
     how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

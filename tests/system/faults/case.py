@@ -11,7 +11,7 @@ from tests.conftest import Answered
 from tests.support.upstream import ANSWER, Anthropic, Dialect, Fault, Google, OpenAI, Said, well
 from tests.system.faults.models import model
 
-PATIENT = {"connect": "60s", "first_token": "60s", "idle": "60s", "tool": "60s", "total": "300s"}
+PATIENT = {"connect": "600s", "first_token": "600s", "idle": "600s", "tool": "600s", "total": "1200s"}
 Lane = Literal["openai", "anthropic", "gemini", "litellm"]
 Kind = Literal["text", "tools"]
 Company = Literal["spare", "alone"]
