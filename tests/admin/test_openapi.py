@@ -51,10 +51,10 @@ def served(root: Path, configuration: str) -> Generator[str, None, None]:
     with (root / "output").open("wb") as output:
         process = subprocess.Popen(command, cwd=root, env=environment, stderr=output)
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=240):
                     break
             except OSError:
                 assert process.poll() is None
@@ -85,7 +85,7 @@ def test_every_answer_fits_the_openapi_schema(tmp_path: Path) -> None:
             @given(case=operation.as_strategy())
             @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=SLOW, database=None)
             def ask(case: Any) -> None:
-                case.call_and_validate(checks=CHECKS, timeout=60)
+                case.call_and_validate(checks=CHECKS, timeout=240)
 
             ask()
         assert len(asked) >= 12
@@ -166,7 +166,7 @@ def told(operation: Any, key: str, route: str) -> set[int]:
             if isinstance(place, dict) and name in place:
                 place[name] = route
         with peer() as session:
-            response = case.call(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=60, session=session)
+            response = case.call(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=240, session=session)
         assert response.status_code != 500
         case.validate_response(response, checks=CONFORMS)
         heard.add(response.status_code)
@@ -187,7 +187,7 @@ def begun(base: str, key: str, route: str) -> Generator[None, None, None]:
     """An answer that is being given."""
     body = json.dumps({"model": route, **QUESTION}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/chat", body, headers), timeout=60) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/chat", body, headers), timeout=240) as answer:
         assert answer.readline()
         yield
 
@@ -213,7 +213,7 @@ def test_every_chat_address_has_the_operations_of_the_description(tmp_path: Path
     """An address names an operation that is described, and each description has an address."""
     with (
         served(tmp_path, routes("a: {script: [{text: Hello}]}")) as base,
-        urllib.request.urlopen(f"{base}/openapi.json", timeout=60) as answer,
+        urllib.request.urlopen(f"{base}/openapi.json", timeout=240) as answer,
     ):
         document = json.load(answer)
     found = [one["operationId"] for methods in document["paths"].values() for one in methods.values()]

@@ -33,7 +33,7 @@ async def statuses(routers: list[Process], count: int) -> list[int]:
     return [status for status, _, _ in await asyncio.gather(*asked)]
 
 
-PATIENCE = 60
+PATIENCE = 240
 """Seconds for what takes milliseconds, on a machine that is busy with other things."""
 
 

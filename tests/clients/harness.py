@@ -21,7 +21,7 @@ from typing import Any, Literal, cast
 import pytest
 
 HERE = Path(__file__).parent
-PATIENCE = 90.0
+PATIENCE = 240.0
 """Seconds for one answer of a worker, the first of which waits for Node and a client to load; a worker itself gives up after 15."""
 OLDEST_NODE = 20
 Wire = Literal["data-stream", "ui-message-stream", "openai", "ag-ui", "ai-gateway"]

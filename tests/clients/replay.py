@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Seconds for whatever a client is waited for."""
 Cut = int | Literal["whole", "bytes"]
 """Written at once, byte by byte, or in two with so many bytes in the first."""

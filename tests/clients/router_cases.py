@@ -22,7 +22,7 @@ from tests.clients.replay import Replay, Reply, Request, Stage, ended
 from tests.clients.streams import CALLS, ROLE, STOP, UNICODE, chunks, openai_text
 from tests.conftest import ROOT
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 """Seconds for the router to start; it takes two."""
 
 SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {

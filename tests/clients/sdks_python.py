@@ -58,7 +58,7 @@ def _counted(usage: Any) -> dict[str, int] | None:
 
 
 def _openai(base: str) -> Any:
-    return _package("openai").OpenAI(base_url=f"{base}/v1", api_key="sk-client", timeout=10)
+    return _package("openai").OpenAI(base_url=f"{base}/v1", api_key="sk-client", timeout=240)
 
 
 def _responded(client: Any, asked: dict[str, Any], case: dict[str, Any], saw: Saw) -> Any:
@@ -140,7 +140,7 @@ def _completions_complete(base: str, case: dict[str, Any], saw: Saw) -> None:
 
 
 def _anthropic(base: str) -> Any:
-    return _package("anthropic").Anthropic(base_url=base, api_key="sk-client", timeout=10)
+    return _package("anthropic").Anthropic(base_url=base, api_key="sk-client", timeout=240)
 
 
 def _messaged(client: Any, asked: dict[str, Any], case: dict[str, Any], saw: Saw) -> Any:
@@ -213,7 +213,7 @@ def _agents_parse(base: str, case: dict[str, Any], saw: Saw) -> None:
 async def _ran(base: str, case: dict[str, Any], saw: Saw, more: dict[str, Any]) -> None:
     """An agent, until it has said its last."""
     agents = _package("agents")
-    async with _package("openai").AsyncOpenAI(base_url=f"{base}/v1", api_key="sk-client", timeout=10) as client:
+    async with _package("openai").AsyncOpenAI(base_url=f"{base}/v1", api_key="sk-client", timeout=240) as client:
         model = agents.OpenAIResponsesModel(case["model"], client)
         result = agents.Runner.run_streamed(agents.Agent(name="An agent", model=model, **more), case["ask"])
         async for event in result.stream_events():
@@ -235,7 +235,7 @@ async def _ran(base: str, case: dict[str, Any], saw: Saw, more: dict[str, Any]) 
 
 
 def _langchain(base: str, case: dict[str, Any], **more: Any) -> Any:
-    return _package("langchain_openai").ChatOpenAI(model=case["model"], base_url=f"{base}/v1", api_key="sk-client", timeout=10, **more)
+    return _package("langchain_openai").ChatOpenAI(model=case["model"], base_url=f"{base}/v1", api_key="sk-client", timeout=240, **more)
 
 
 def _langchain_stream(base: str, case: dict[str, Any], saw: Saw) -> None:
@@ -311,7 +311,7 @@ def _langchain_embed(base: str, case: dict[str, Any], saw: Saw) -> None:
 
 def _langchain_completions(base: str, case: dict[str, Any], saw: Saw) -> None:
     """LangChain leaves the connection of a stream that is given up to the garbage collector."""
-    model = _package("langchain_openai").OpenAI(model=case["model"], base_url=f"{base}/v1", api_key="sk-client", timeout=10)
+    model = _package("langchain_openai").OpenAI(model=case["model"], base_url=f"{base}/v1", api_key="sk-client", timeout=240)
     with closing(model.stream(case["ask"])) as stream:
         for text in stream:
             saw["text"] += text
@@ -321,7 +321,7 @@ def _langchain_completions(base: str, case: dict[str, Any], saw: Saw) -> None:
 
 
 def _langchain_completions_complete(base: str, case: dict[str, Any], saw: Saw) -> None:
-    made = _package("langchain_openai").OpenAI(model=case["model"], base_url=f"{base}/v1", api_key="sk-client", timeout=10)
+    made = _package("langchain_openai").OpenAI(model=case["model"], base_url=f"{base}/v1", api_key="sk-client", timeout=240)
     result = made.generate([case["ask"]])
     saw["text"] = result.generations[0][0].text
     usage = result.llm_output["token_usage"]

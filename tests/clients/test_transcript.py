@@ -55,7 +55,7 @@ def read_by_hand(wire: str) -> Callable[[Workers, str], Transcript]:
 
     def read(_: Workers, base: str) -> Transcript:
         body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}).encode()
-        with urllib.request.urlopen(urllib.request.Request(f"{base}/api/chat?protocol={wire}", body), timeout=60) as response:
+        with urllib.request.urlopen(urllib.request.Request(f"{base}/api/chat?protocol={wire}", body), timeout=240) as response:
             heard = READERS[wire](response.read())
         results = {call_id: value for call_id, value, _ in heard.results}
         calls = _called([(name, given, results[one]) for one, name, given in heard.calls])

@@ -19,7 +19,7 @@ def test_script_of_a_shell_names_each_command(shell: str, capsys: pytest.Capture
     assert not [name for name in COMMANDS if name not in script]
     assert "without-env" in script
     if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=script, text=True, timeout=60, check=True)
+        subprocess.run([shell, "-n"], input=script, text=True, timeout=240, check=True)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
@@ -40,7 +40,7 @@ def test_bash_completes_what_is_typed(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["completion", "bash"]) == 0
     script = capsys.readouterr().out
     asked = f'COMP_WORDS=({" ".join(typed)}); COMP_CWORD={len(typed) - 1}; _shtab_router; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    done = subprocess.run(["bash", "-c", f"{script}\n{asked}"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["bash", "-c", f"{script}\n{asked}"], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=True)
     assert [one for one in done.stdout.splitlines() if one.startswith(typed[-1])] == completed
 
 

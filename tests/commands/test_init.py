@@ -41,12 +41,12 @@ def test_commands_that_init_prints_can_be_pasted(path: str, tmp_path: Path) -> N
     """The next one is `router check`; in an environment that is not active it is spelled out."""
     environment = {"PATH": path or "/nowhere", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "router", "init", "my gateway"]
-    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=True).stdout
     check, serve = said.splitlines()[-2:]
     assert check.endswith("router check")
     assert serve == check.removesuffix("check") + "serve"
     assert (" && router check" in check) == bool(path)
-    done = subprocess.run(["/bin/sh", "-c", check], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["/bin/sh", "-c", check], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=True)
     assert "all is well. 1 route," in done.stdout
 
 
@@ -127,7 +127,7 @@ def test_wheel_contains_the_init_templates(tmp_path: Path) -> None:
     build = (
         "import sys; from hatchling.builders.wheel import WheelBuilder; print(next(WheelBuilder(sys.argv[1]).build(directory=sys.argv[2])))"
     )
-    done = subprocess.run([sys.executable, "-c", build, str(ROOT), str(tmp_path)], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", build, str(ROOT), str(tmp_path)], capture_output=True, text=True, timeout=240, check=True)
     with zipfile.ZipFile(done.stdout.strip()) as wheel:
         for kept in NAMES.values():
             assert wheel.read(f"router/commands/workspace/{kept}") == (ROOT / "router/commands/workspace" / kept).read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.conftest import ROOT
 from tests.support.services import Nginx, free_ports, nginx, program, run
 
-PATIENCE = 60
+PATIENCE = 240
 """Seconds for a connection. It takes milliseconds; a stream that is held back would take for ever."""
 DEPLOY = ROOT / "deploy"
 

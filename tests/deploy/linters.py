@@ -49,7 +49,7 @@ def linter(name: str) -> str:
 
 def said(*command: str, given: str = "") -> str:
     """What a command that ends well says."""
-    done = subprocess.run(command, input=given, capture_output=True, text=True, env=EMPTY, timeout=60, check=False)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, env=EMPTY, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -27,7 +27,7 @@ from tests.support.services import program, run
 FOLDER = ROOT / ".image"
 """What image_base.sh has made."""
 NAME = "localhost/pointsman-under-test"
-PATIENCE = 120
+PATIENCE = 240
 """Seconds for what takes a few: a start, an end."""
 MARK = "pm-planted-4b1f0c"
 """Stands in each planted secret, and nowhere else."""

@@ -173,7 +173,7 @@ async def test_question_is_let_go_of_when_its_answer_ends(workspace: Workspace, 
             gc.disable()
             try:
                 await client.post(messages=SHOWN, stream=stream)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(240):
                     while photos():
                         await asyncio.sleep(0.01)
             finally:
@@ -189,7 +189,7 @@ async def held_open(client: Client, photo: str) -> int:
 
 async def asked(fake: Provider, times: int) -> None:
     """Wait until the provider was asked so often; its answers may be held back."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while len(fake.requests) < times:
             await asyncio.sleep(0.01)
 

@@ -26,7 +26,7 @@ from tests.support.services import free_ports
 HI = "a: {script: [{text: Hi}]}"
 ASK = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}).encode()
 WAYS = ("a root path", "a mount", "a mount below a root path")
-STARTS = 60.0
+STARTS = 240.0
 """Seconds in which a server must answer."""
 
 
@@ -231,7 +231,7 @@ def test_import_of_the_application_reads_no_file(tmp_path: Path) -> None:
 
 def _run(code: str, folder: Path, variables: Mapping[str, str]) -> str:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=True)
     return done.stdout.strip()
 
 

@@ -15,7 +15,7 @@ import aiohttp
 from tests.conftest import ROOT
 from tests.support.services import free_ports
 
-STARTS = 120.0
+STARTS = 240.0
 """Seconds in which it must serve."""
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 """Seconds that anything may take."""
 
 

@@ -32,7 +32,7 @@ async def keys(server: RedisServer) -> list[str]:
     return (await said(server, "KEYS", "*")).split()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 240) -> None:
     """Wait until this becomes true."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -19,7 +19,7 @@ from typing import Protocol
 
 import pytest
 
-PATIENCE = 60
+PATIENCE = 240
 """Seconds for what takes milliseconds: a start, an end, a connection."""
 
 

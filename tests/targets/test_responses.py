@@ -43,7 +43,7 @@ async def heard(fake: Provider, ask: Ask = HI) -> list[Event]:
     declared = Declared(model=Name(MODEL), api_base=fake.base, api_key=Secret("sk-test"))
     order, connections = Order(), Connections()
     try:
-        async with asyncio.timeout(10), aclosing(openai.answer("a", declared, 0.5, connections)(ask)) as events:
+        async with asyncio.timeout(240), aclosing(openai.answer("a", declared, 0.5, connections)(ask)) as events:
             return [order.see(one) async for one in events]
     finally:
         await connections.close()

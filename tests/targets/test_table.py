@@ -29,7 +29,7 @@ async def test_declared_fact_overrides_the_table() -> None:
 def test_reading_the_table_does_not_import_the_library() -> None:
     """It takes four seconds, which nobody has who only has direct targets."""
     code = "import sys; from router.targets.table import about; about('a/b'); print('litellm' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
     assert told.stdout.strip() == "False"
 
 
