@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test quick services image litellm faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times profile calls pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
+.PHONY: run install test quick services image litellm faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times next profile calls pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -134,6 +134,9 @@ retry-after: .venv-dev/.done ## does each question that waited as its provider s
 
 times: .venv-dev/.done  ## the tests that take a time which the documentation promises, held to it: wants a machine with room
 	.venv-dev/bin/python -m tests.endurance.times
+
+next: .venv-dev/.done tests/examples/node_modules/.done ## the Next.js example, built by `next build`, in Chromium: wants npm's registry
+	.venv-dev/bin/python -m tests.endurance.next_page
 
 hits: .venv-dev/.done   ## the first byte of an answer that was kept: how soon?
 	.venv-dev/bin/python -m bench.cache

@@ -3,15 +3,20 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 from aiohttp import web
 
 from tests.examples.build import HERE, build_nextjs, build_usechat
+from tests.support.services import PATIENCE
 
 Address = str
+NEXT = "POINTSMAN_NEXT"
+"""The variable that names a folder in which `next build` has run: `next start` then serves the page of `nextjs`."""
 BUILDERS = {"usechat": build_usechat, "nextjs": build_nextjs}
 
 
@@ -20,6 +25,9 @@ async def hosting(example: str, built: Path, port: int, router: Address, key: st
     """The page's own server, in front of the router at `router`. `key`: the router's key that a Next.js server has."""
     if example == "usechat":
         async with _files(built, port, router) as base:
+            yield base
+    elif folder := os.environ.get(NEXT):
+        async with _next(Path(folder), port, router, key) as base:
             yield base
     else:
         async with _handlers(built, router, key) as base:
@@ -48,12 +56,42 @@ async def _files(built: Path, port: int, router: Address) -> AsyncGenerator[Addr
         await runner.cleanup()
 
 
+def _environment(router: Address, key: str) -> dict[str, str]:
+    """What the server of the page of `nextjs` is given."""
+    variables = {"ROUTER_URL": router, "NO_PROXY": "*", "PATH": os.environ.get("PATH", os.defpath), "NEXT_TELEMETRY_DISABLED": "1"}
+    return {**variables, **({"ROUTER_KEY": key} if key else {})}
+
+
+@asynccontextmanager
+async def _next(folder: Path, port: int, router: Address, key: str) -> AsyncGenerator[Address, None]:
+    base = f"http://127.0.0.1:{port}"
+    command = ("node", "node_modules/next/dist/bin/next", "start", "--hostname", "127.0.0.1", "--port", str(port))
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=_environment(router, key), stdout=sys.stderr)
+    try:
+        async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as session:
+            while not await _serves(session, base):
+                assert process.returncode is None
+                await asyncio.sleep(0.05)
+        yield base
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def _serves(session: aiohttp.ClientSession, base: Address) -> bool:
+    try:
+        async with session.get(base) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
 @asynccontextmanager
 async def _handlers(built: Path, router: Address, key: str) -> AsyncGenerator[Address, None]:
-    environment = {"ROUTER_URL": router, "NO_PROXY": "*", **({"ROUTER_KEY": key} if key else {})}
     process = await asyncio.create_subprocess_exec(
         *("node", str(HERE / "next.mjs"), str(built)),
-        env={**environment, "PATH": os.environ.get("PATH", os.defpath)},
+        env=_environment(router, key),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
