@@ -38,6 +38,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "router/admin/guarded.py": {
         "starlette.routing:Route.path_format": "addresses are listed as the documentation has them",
         "starlette.routing:Route.handle(self, scope, receive, send)": "a guard stands before it",
+        "starlette.routing:Route.methods": "read by the guard, and listed as the documentation has them",
     },
     "router/admin/pages.py": {
         "fastapi.applications:FastAPI.openapi(self)": "replaced: the answers' own operations are added to the schema",

@@ -1,4 +1,7 @@
-"""The pages that machines ask every few seconds: health and metrics. They are answered without FastAPI, which is imported for the first other page."""
+"""Health and metrics: the pages that machines ask every few seconds.
+
+They are answered without FastAPI, which is imported for the first reader of another page.
+"""
 
 from collections.abc import Awaitable, Callable
 
