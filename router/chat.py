@@ -24,7 +24,7 @@ ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
 
 def repaired(text: str) -> str:
     """Return the text with its surrogate pairs joined and lone halves replaced by U+FFFD: it can be written as UTF-8."""
-    if not SURROGATE.search(text):
+    if text.isascii() or not SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 

@@ -35,6 +35,11 @@ NEEDS: dict[str, dict[str, str]] = {
         "fastapi_offline/static/swagger-ui.css": "Swagger UI's style is served from here",
         "fastapi_offline/static/favicon.png": "the page's icon is served from here",
     },
+    "router/admin/guarded.py": {
+        "starlette.routing:Route.path_format": "addresses are listed as the documentation has them",
+        "starlette.routing:Route.handle(self, scope, receive, send)": "a guard stands before it",
+        "starlette.routing:Route.methods": "read by the guard, and listed as the documentation has them",
+    },
     "router/admin/pages.py": {
         "fastapi.applications:FastAPI.openapi(self)": "replaced: the answers' own operations are added to the schema",
         "fastapi.applications:FastAPI.openapi_schema": "the finished schema is kept there",
@@ -45,8 +50,6 @@ NEEDS: dict[str, dict[str, str]] = {
         "starlette.routing:Route.app": "replaced: an answer writes to the server without a layer between",
         "starlette.routing:Route.methods": "the HEAD that is added to GET is taken out",
         "starlette.routing:Route.path_regex": "an id may hold a line break",
-        "starlette.routing:Route.path_format": "addresses are listed as the documentation has them",
-        "starlette.routing:Route.handle(self, scope, receive, send)": "a guard stands before it",
     },
     "router/admin/watchdog.py": {"sys:_current_frames": "where the loop stands still"},
     "router/callers/tokens.py": {

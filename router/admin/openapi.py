@@ -10,7 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from router.admin import request_bodies as requests
 from router.admin import response_bodies as responses
-from router.admin.routed import BORNE
+from router.admin.guarded import BORNE
 from router.chat import InducedFault
 from router.config.server import MinClient
 from router.intake.gateway_api import VERSIONS

@@ -11,24 +11,25 @@ from fastapi.responses import PlainTextResponse
 from router import __version__
 from router.access.gate import Gate
 from router.admin import catalogue
-from router.admin import operations as operators
+from router.admin import operator_pages as operators
 from router.admin.docs import docs
+from router.admin.guarded import BORNE, guarded, nothing
 from router.admin.operations import Operations
-from router.admin.routed import BORNE, AnswerRoute, DialectErrors, of_anthropic
+from router.admin.probes import Probes
+from router.admin.routed import AnswerRoute, DialectErrors, of_anthropic
 from router.admin.webpage import webpage
 from router.callers import Caller
 from router.intake.protocol import GATEWAY
 from router.intake.request import Request as Asked
-from router.journal.metrics import CONTENT_TYPE
 
 Pages = FastAPI
 """The application of all pages."""
 
 
-def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute]) -> Pages:
+def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes: Probes) -> Pages:
     """The FastAPI application: the `answers`, for their documentation, and all other pages, each with its guard."""
     refusals = DialectErrors(admin.live)
-    of_callers, of_operators = refusals.guarded(gate.enter_caller), refusals.guarded(gate.enter_operator)
+    of_callers, of_operators = guarded(refusals, gate.enter_caller), guarded(refusals, gate.enter_operator)
     app = FastAPI(
         title="Pointsman",
         version=__version__,
@@ -41,16 +42,16 @@ def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute]) -> Page
     app.router.routes += answers
     for router in (
         _models(admin, APIRouter(route_class=of_callers)),
-        _own(admin, APIRouter(route_class=refusals.guarded(gate.enter_user))),
-        _health(admin),
-        _metrics(admin, APIRouter(route_class=of_operators)),
+        _own(admin, APIRouter(route_class=guarded(refusals, gate.enter_user))),
+        _health(probes),
+        _metrics(probes, APIRouter(route_class=of_operators)),
         operators.pages(admin, of_operators),
-        docs(refusals.guarded(gate.enter_shell)),
-        webpage(refusals.guarded(gate.enter_reader), admin.live),
+        docs(guarded(refusals, gate.enter_shell)),
+        webpage(guarded(refusals, gate.enter_reader), admin.live),
         _documented(app, answers, APIRouter(route_class=of_operators)),
     ):
         app.router.routes += router.routes  # not included: their guards are the routes' own
-    app.router.default = refusals.nothing(gate.enter_caller)
+    app.router.default = nothing(refusals, gate.enter_caller)
     return app
 
 
@@ -122,32 +123,18 @@ def _own(admin: Operations, router: APIRouter) -> APIRouter:
     return router
 
 
-def _health(admin: Operations) -> APIRouter:
+def _health(probes: Probes) -> APIRouter:
     """Return the health pages, which need no key: they show nothing of any caller."""
-    router = APIRouter()
-
-    @router.get("/healthz", tags=["health"])
-    def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        """Health of the process: it runs."""
-        return {"status": "ok"}
-
-    @router.get("/readyz", tags=["health"], responses={503: {"description": "Still warming up, or about to end"}})
-    def readyz(response: Response) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Readiness for new questions: every target answers as quickly as it ever will, and the server is not about to end."""
-        ready = admin.live.ready and not admin.chat.stopping
-        response.status_code = 200 if ready else 503
-        return {"ready": ready, "generation": admin.live.generation.digest}
-
+    router = APIRouter(tags=["health"])
+    router.get("/healthz", response_model=dict[str, str])(probes.healthz)
+    router.get("/readyz", response_model=dict[str, Any], responses={503: {"description": "Still warming up, or about to end"}})(
+        probes.readyz
+    )
     return router
 
 
-def _metrics(admin: Operations, router: APIRouter) -> APIRouter:
-    @router.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)
-    async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Metrics of all workers, in Prometheus text format."""
-        reports = await admin.reports()
-        return Response(await admin.turns.take(lambda: admin.metrics.text(reports), "page"), media_type=CONTENT_TYPE)
-
+def _metrics(probes: Probes, router: APIRouter) -> APIRouter:
+    router.get("/metrics", tags=["admin"], response_class=PlainTextResponse, responses=operators.REFUSED)(probes.metrics)
     return router
 
 

@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 from router import __version__
 from router.commands.paths import is_file
+from router.garbage import uncollected
 
 __all__ = ["COMMANDS", "main", "parser"]
 
@@ -42,7 +43,8 @@ class Commands(Mapping[str, Command]):
         self._modules = modules
 
     def __getitem__(self, name: str) -> Command:
-        return cast("Command", importlib.import_module(f"{__name__}.{self._modules[name]}"))
+        with uncollected():  # what is imported stays
+            return cast("Command", importlib.import_module(f"{__name__}.{self._modules[name]}"))
 
     def __contains__(self, name: object) -> bool:
         return name in self._modules

@@ -40,6 +40,7 @@ from router.config import (
 )
 from router.config.keys import ApiKey
 from router.config.values import Secret
+from router.garbage import uncollected
 from router.generation import Generation, build
 
 if TYPE_CHECKING:
@@ -76,10 +77,11 @@ def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     asked_at = given.host if guest is None else LOCAL  # with a guest, requests from other machines need its key
     generation = build(load(given.routes, asked_at))
-    # Imported here: this takes longer than all other commands run.
-    import uvicorn  # noqa: PLC0415
+    with uncollected():
+        # Imported here: this takes longer than all other commands run.
+        import uvicorn  # noqa: PLC0415
 
-    from router.server import Door, application, steady, to_stderr, warn_undeclared  # noqa: PLC0415
+        from router.server import Door, application, steady, to_stderr, warn_undeclared  # noqa: PLC0415
 
     run_key = made_key(generation)
     _announce(generation, given, run_key, guest)

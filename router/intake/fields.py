@@ -9,7 +9,7 @@ Fields = Mapping[str, Json]
 
 def mapping(value: Json) -> Fields | None:
     """The value, if it is an object."""
-    return value if isinstance(value, Mapping) else None
+    return value if isinstance(value, dict | Mapping) else None  # of a parsed body it is a dict, which is seen in a tenth of the time
 
 
 def listing(value: Json) -> Sequence[Json] | None:

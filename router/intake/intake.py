@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
+from typing import TypeVar
 
 from router.config.server import Server
 from router.errors import RouterError
@@ -13,6 +15,8 @@ from router.intake.output import admit
 from router.intake.question import Asked
 from router.intake.request import Request
 from router.intake.responses_api import KeptResponse
+
+T = TypeVar("T")
 
 
 class Intake:
@@ -34,30 +38,38 @@ class Intake:
         usual: the route that answers where nobody names any
         kept: returns the response of an id, from which a question with these fields goes on; UnknownResponse without one
         """
-        of = self._reading.of
-        data, fields = await self._fields(request, server, held)
-        wire = request.wire = protocol.chosen(request.named, request.path, server.protocol, fields)
-        if request.surface == "responses" and (names := responses_api.referred(fields)):
-            responses = {name: kept(fields, name) for name in names}
-            more = b"".join(one.asked for one in responses.values())
-            fields = await of(data + more, lambda: responses_api.continued(fields, responses))
-        model, surface, bounds, cache = request.model, request.surface, server.request, request.cache
-        wanted = await of(data, lambda: question.asked(fields, model, surface, usual, bounds, wire=wire, cache=cache))
+        bounds = server.request
+
+        def asked(fields: Fields) -> Asked:
+            return question.asked(fields, request.model, request.surface, usual, bounds, wire=request.wire, cache=request.cache)
+
+        def decided(data: bytes, fields: Fields) -> tuple[bytes, Fields, Asked | None]:
+            request.wire = protocol.chosen(request.named, request.path, server.protocol, fields)
+            # One visit to a thread is enough, unless other responses are to be looked up first.
+            return data, fields, None if request.surface == "responses" else asked(fields)
+
+        data, fields, wanted = await self._fields(request, server, held, decided)
+        if wanted is None:
+            if names := responses_api.referred(fields):
+                responses = {name: kept(fields, name) for name in names}
+                more = b"".join(one.asked for one in responses.values())
+                fields = await self._reading.of(data + more, partial(responses_api.continued, fields, responses))
+            wanted = await self._reading.of(data, partial(asked, fields))
         await admit(wanted.ask.output)
         return wanted
 
     async def read_inputs(self, request: Request, server: Server, *, held: AsyncExitStack) -> Wanted:
         """Return the question for embeddings that a request asks."""
-        _, fields = await self._fields(request, server, held)
+        fields = await self._fields(request, server, held, lambda _, fields: fields)
         return (embeddings_api.of_gateway if request.surface == "gateway" else embeddings_api.asked)(fields)
 
-    async def _fields(self, request: Request, server: Server, held: AsyncExitStack) -> tuple[bytes, Fields]:
-        """Return a body, and its fields with those that stand in headers."""
+    async def _fields(self, request: Request, server: Server, held: AsyncExitStack, work: Callable[[bytes, Fields], T]) -> T:
+        """Return what the work makes of a body, and of its fields with those that stand in headers."""
         data, bounds = b"", server.request
         incoming = held.enter_context(self._bodies.incoming(request.receive, request.length, bounds, announced=request.announced))
         try:
             data = await incoming.read()
-            return data, {**await self._reading.of(data, lambda: parsed(data, bounds)), **request.stated}
+            return await self._reading.of(data, lambda: work(data, {**parsed(data, bounds), **request.stated}))
         except RouterError:
             if request.wire is protocol.UNDECIDED:
                 request.wire = protocol.guessed(data[:BEGINNING_BYTES] or await incoming.beginning())

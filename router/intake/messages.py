@@ -90,8 +90,10 @@ def _plain(value: Json) -> Message | None:
     """A message of a speaker and a text alone, as most are; None for all others, and for what is to be refused or left out."""
     if not isinstance(value, dict) or len(value) != 2:
         return None
-    role, content = PLAIN.get(cast("str", value.get("role"))) if isinstance(value.get("role"), str) else None, value.get("content")
-    return Message(role, (repaired(content),)) if role is not None and content and isinstance(content, str) else None
+    said, content = value.get("role"), value.get("content")
+    if not content or not isinstance(content, str) or not isinstance(said, str) or (role := PLAIN.get(said)) is None:
+        return None
+    return Message(role, (repaired(content),))
 
 
 def _with_names(found: Sequence[Message]) -> Iterator[Message]:

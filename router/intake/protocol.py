@@ -23,7 +23,7 @@ AG_UI = "/api/agui"
 """The address of AG-UI; below it stand the routes."""
 GATEWAY = "/v4/ai"
 """The base address of the AI SDK's gateway protocol."""
-OF_AI_SDK_4 = ("parts", "toolInvocations", "experimental_attachments")
+OF_AI_SDK_4 = frozenset({"parts", "toolInvocations", "experimental_attachments"})
 OF_AI_SDK = re.compile(rb'[\s{,]"(?:parts|trigger|toolInvocations|experimental_attachments)"\s*:')
 """A key of the AI SDK's bodies in JSON that is not read to its end. Inside a text a quotation mark follows a backslash."""
 
@@ -89,9 +89,16 @@ def guessed(beginning: bytes) -> Wire:
 
 def spoken(fields: Mapping[str, Json]) -> str:
     """The dialect that a body gives away. Clients that know several forms of a message send only one."""
-    messages = [one for one in map(mapping, listing(conversation(fields)) or ()) if one is not None]
-    if "trigger" in fields or any("parts" in one and one.get("content") is None for one in messages):
+    if "trigger" in fields:
         return "ui-message-stream"
-    if any(one.get("content") is not None and any(key in one for key in OF_AI_SDK_4) for one in messages):
-        return "data-stream"
-    return "line"
+    of_ai_sdk_4 = False
+    for message in listing(conversation(fields)) or ():
+        one = mapping(message)
+        if one is None:
+            continue
+        if one.get("content") is None:
+            if "parts" in one:
+                return "ui-message-stream"
+        elif not of_ai_sdk_4:
+            of_ai_sdk_4 = not OF_AI_SDK_4.isdisjoint(one)
+    return "data-stream" if of_ai_sdk_4 else "line"

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,7 +17,7 @@ from router.access.cors import DeclaredOrigins, RefusedOrigins
 from router.access.gate import Gate
 from router.access.local import bad_host
 from router.admin.operations import Operations
-from router.admin.pages import Pages, pages
+from router.admin.probes import Probes
 from router.admin.routed import Answer, AnswerRoute, DialectErrors
 from router.answering.chat import Chat
 from router.answering.reply import PRIVATE, Headers
@@ -30,6 +31,9 @@ from router.reload import Live
 from router.server.handover import handing_over
 from router.server.head import as_get
 from router.server.shutdown import Shutdown
+
+if TYPE_CHECKING:
+    from router.admin.pages import Pages
 
 POLICY, NOTHING = b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"
 """Content that a page may load: nothing, unless it says what. Also where a browser shows JSON as a page."""
@@ -47,15 +51,18 @@ class Edge:
         self._answers = _answers(admin.chat, self.live)
         self._router = Router(self._answers, redirect_slashes=False, default=self._page)
         self._refusals = DialectErrors(self.live)
+        self._probes = Probes(admin, gate, self._refusals)
         self._shutdown = Shutdown(admin.chat.drain, admin.chat.end)
         self._refused_origins = RefusedOrigins()
         self._cors: tuple[Cors, ASGIApp] = (Cors(), DeclaredOrigins(self._serve, Cors(), self._refused_origins))
         self._started = False
 
     @cached_property
-    def _pages(self) -> Pages:
-        """The application of all other addresses, which takes 10 ms to make: a server does so for its first health check."""
-        return pages(self.admin, self._gate, self._answers)
+    def _pages(self) -> "Pages":
+        """The application of all other addresses. FastAPI and pydantic are imported for it: 0.15 s and 11 MB, for the first reader of a page."""
+        from router.admin.pages import pages  # noqa: PLC0415
+
+        return pages(self.admin, self._gate, self._answers, self._probes)
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
@@ -93,7 +100,12 @@ class Edge:
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope, send = as_get(scope, send)
-        await self._pages(scope, receive, _careful(send))
+        send = _careful(send)
+        if await self._probes.answered(scope, receive, send):
+            return
+        if "_pages" not in vars(self):  # beside the loop: running answers go on
+            await self.admin.turns.take(lambda: self._pages, "pages")
+        await self._pages(scope, receive, send)
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncGenerator[None, None]:

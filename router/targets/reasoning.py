@@ -223,9 +223,11 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
     return True
 
 
-def beside(ask: Ask, issuer: str, returns: Returns) -> Amend:
-    """Return the function that puts reasoning state into the assistant messages of a request on the OpenAI wire."""
+def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
+    """Return the function that puts reasoning state into the assistant messages of a request on the OpenAI wire; None if there is none to put."""
     everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)
+    if ask.text_alone and not (returns.insists and everywhere):
+        return None
 
     def amend(message: Message, made: dict[str, Json]) -> None:
         calls = bool(message.calls)

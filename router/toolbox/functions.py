@@ -4,7 +4,6 @@ A tool's schema is its signature, its description its docstring. `async def` run
 its own (a daemon: if it hangs, neither the answer nor the end of the process waits). An async generator reports its progress.
 """
 
-import dataclasses
 import inspect
 import json
 import logging
@@ -14,24 +13,20 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
-from datetime import date, time, timedelta
-from decimal import Decimal
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
-from uuid import UUID
-
-from pydantic import BaseModel, TypeAdapter
+from typing import TYPE_CHECKING, cast
 
 from router.chat import Json, ToolSpec, repaired
 from router.errors import Misfit, Place, ToolError
 from router.threads import in_thread
 from router.toolbox.approval import Condition, condition_of
 from router.toolbox.docstring import documentation
-from router.toolbox.parameters import Parameters, UnfitParameter, parameters_of, place_of
 from router.toolbox.routes import Routes
+
+if TYPE_CHECKING:
+    from router.toolbox.parameters import Parameters
 
 log = logging.getLogger("router.tools")
 
@@ -47,7 +42,7 @@ class Tool:
     """A function that a model may call. `condition`: says of a call's arguments whether a user has to allow it; None if none needs to."""
 
     spec: ToolSpec
-    parameters: Parameters
+    parameters: "Parameters"
     function: Callable[..., object]
     condition: Condition | None = None
 
@@ -120,6 +115,8 @@ def _public(module: ModuleType) -> Iterable[Callable[..., object]]:
 
 
 def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
+    from router.toolbox.parameters import UnfitParameter, parameters_of, place_of  # noqa: PLC0415 - pydantic: only servers with tools pay for it
+
     name = function.__name__
     place = Place(file, inspect.unwrap(function).__code__.co_firstlineno, 1)
     declared = inspect.signature(function).parameters
@@ -150,6 +147,8 @@ def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
 
 def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
     """Raise Misfit for a tool with a parameter that only the router's own process can fill in."""
+    from router.toolbox.parameters import place_of  # noqa: PLC0415 - see `_tool`
+
     for tool in tools:
         for parameter, kind in tool.parameters.supplied:
             raise Misfit(
@@ -220,11 +219,6 @@ def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
     return f"{FAILED[:-1]}: its result is too large.", True
 
 
-VALUES = BaseModel, date, time, timedelta, Decimal, Enum, UUID
-"""Types that a tool may return besides JSON and dataclasses."""
-ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
-
-
 def _data(part: DataPart) -> Json:
     """Return the data of a part as JSON. Raises ToolError if it is not JSON, or is too large: a text is not cut here, as a result is."""
     held, is_error = as_result({"data": part.data}, is_error=False)
@@ -234,10 +228,10 @@ def _data(part: DataPart) -> Json:
 
 
 def _plain(value: object) -> object:
-    """Return a value that JSON does not have as pydantic writes it. Raises TypeError if a tool may not return it."""
-    if isinstance(value, VALUES) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
-        return ANYTHING.dump_python(value, mode="json")
-    raise TypeError(type(value).__name__)
+    """Return a value that JSON does not have in a form that it has. Raises TypeError if a tool may not return it."""
+    from router.toolbox.values import plain  # noqa: PLC0415 - pydantic: only tools that return such values need it
+
+    return plain(value)
 
 
 def raised_at(error: BaseException) -> str:

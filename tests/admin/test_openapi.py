@@ -221,13 +221,6 @@ def test_every_chat_address_has_the_operations_of_the_description(tmp_path: Path
     assert {*openapi.OPERATIONS} <= {*found}
 
 
-def test_models_of_the_description_are_not_loaded_at_the_start() -> None:
-    """A server whose description nobody reads spends neither the time nor the memory."""
-    program = "import sys, router.server.edge; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert {"router.admin.pages"} == {"router.admin.pages", "router.admin.openapi", "router.admin.request_bodies"} & {*done.stdout.split()}
-
-
 @pytest.mark.parametrize("state", STATES)
 def test_every_tool_state_of_the_openapi_schema_is_accepted(state: str) -> None:
     """No state that the schema describes is refused."""

@@ -1,0 +1,21 @@
+"""Values that a tool may return besides JSON, as pydantic writes them."""
+
+import dataclasses
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, TypeAdapter
+
+VALUES = BaseModel, date, time, timedelta, Decimal, Enum, UUID
+"""Types that a tool may return besides JSON and dataclasses."""
+ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def plain(value: object) -> object:
+    """Return such a value as JSON has it. Raises TypeError if a tool may not return it."""
+    if isinstance(value, VALUES) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+        return ANYTHING.dump_python(value, mode="json")
+    raise TypeError(type(value).__name__)
