@@ -99,7 +99,11 @@ def _budget(budget: JsonObject) -> str:
     if isinstance(used, int | float):
         return f"{budget.get('limit')} {budget.get('most')}{of}: {used:.0%} used"
     each = {"ip": "address", "key": "caller", "user": "end user"}.get(str(per), str(per))
-    return f"{budget.get('limit')} {budget.get('most')}{of}: counted for each {each} by itself"
+    subjects, largest = budget.get("subjects"), budget.get("largest")
+    far = (
+        f"; used by {subjects:,}, the most by one: {largest:.0%}" if isinstance(subjects, int) and isinstance(largest, int | float) else ""
+    )
+    return f"{budget.get('limit')} {budget.get('most')}{of}: counted for each {each} by itself{far}"
 
 
 def _step(step: JsonObject) -> str:

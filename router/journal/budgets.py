@@ -1,15 +1,18 @@
 """Budgets as they stand now: the used share of each limit on tokens or money, for operators.
 
-A limit that counts each end user or each address by itself is listed without a share: its subjects are not known by name.
+A limit that counts each end user or each address by itself is listed with their number and the largest of their shares: its subjects are
+not known by name.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import TypedDict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import TypedDict, TypeVar
 
 from router.config.keys import ApiKey
 from router.config.server import Auth
 from router.generation import Generation
-from router.quotas import Quota
+from router.quotas import Crowd, Quota
+
+Number = TypeVar("Number", int, float)
 
 MAX_BUDGETS = 1000
 """Rows of the list: with a shared Redis each is a question to it."""
@@ -23,7 +26,9 @@ class Budget(TypedDict):
     per: what it counts together, as the limit says
     limit: tokens or spend
     most: as it is written, e.g. 5USD/day
-    used: the used share, from 0 on; None where it counts each user or address by itself
+    used: the used share, from 0 on; None where it counts each user, address or caller by itself
+    subjects: the number of users or addresses that have used some of it; None where it is not known
+    largest: the largest share that one of them has used; None as above
     """
 
     routes: list[str] | None
@@ -32,6 +37,8 @@ class Budget(TypedDict):
     limit: str
     most: str
     used: float | None
+    subjects: int | None
+    largest: float | None
 
 
 async def budgets(generation: Generation) -> list[Budget]:
@@ -41,10 +48,21 @@ async def budgets(generation: Generation) -> list[Budget]:
 
 async def _budgets(generation: Generation) -> AsyncIterator[Budget]:
     found = 0
+    crowds: Mapping[str, Crowd] | None = None
     for routes, caller, quota, subject in _counted(generation):
-        for use in await quota.uses(subject or ""):
-            used = None if subject is None else use.used
-            yield Budget(routes=routes, caller=caller, per=quota.declared.per, limit=use.limit, most=use.most, used=used)
+        if subject is None and crowds is None:
+            crowds = await generation.kept.counts.crowds()
+        for use in await (quota.uses_of_each(crowds or {}) if subject is None else quota.uses(subject)):
+            yield Budget(
+                routes=routes,
+                caller=caller,
+                per=quota.declared.per,
+                limit=use.limit,
+                most=use.most,
+                used=use.used,
+                subjects=use.subjects,
+                largest=use.largest,
+            )
             found += 1
         if found >= MAX_BUDGETS:
             return
@@ -70,11 +88,23 @@ def _counted(generation: Generation) -> Iterator[tuple[list[str] | None, str | N
 
 
 def fullest(reports: Sequence[Sequence[Budget]]) -> list[Budget]:
-    """Return the budgets of several workers as one list: each counts by itself unless they share a Redis, so the largest share counts."""
+    """Return the budgets of several workers as one list: each counts by itself unless they share a Redis, so the largest share counts.
+
+    So does the largest number of users: which of them asked several workers is not known.
+    """
     found: dict[str, Budget] = {}
     for one in (budget for each in reports for budget in each):
         name = repr((one["routes"], one["caller"], one["per"], one["limit"], one["most"]))
         known = found.setdefault(name, one)
-        if (one["used"] or 0.0) > (known["used"] or 0.0):
-            found[name] = one
+        found[name] = {
+            **one,
+            "used": _larger(known["used"], one["used"]),
+            "subjects": _larger(known["subjects"], one["subjects"]),
+            "largest": _larger(known["largest"], one["largest"]),
+        }
     return list(found.values())
+
+
+def _larger(one: Number | None, other: Number | None) -> Number | None:
+    """Return the larger of two numbers, of which one may be missing."""
+    return max((number for number in (one, other) if number is not None), default=None)

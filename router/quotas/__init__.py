@@ -12,6 +12,6 @@ unchanged.
 from router.quotas.local import Local
 from router.quotas.quota import Admission, BudgetUse, Quota
 from router.quotas.redis import RedisCounts
-from router.quotas.store import CountStore, Spent, Taken, Window
+from router.quotas.store import CountStore, Crowd, Spent, Taken, Window
 
-__all__ = ["Admission", "BudgetUse", "CountStore", "Local", "Quota", "RedisCounts", "Spent", "Taken", "Window"]
+__all__ = ["Admission", "BudgetUse", "CountStore", "Crowd", "Local", "Quota", "RedisCounts", "Spent", "Taken", "Window"]

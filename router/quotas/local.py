@@ -4,15 +4,19 @@ The library `limits` could count here too; its store in memory looks through eve
 clock: a flood of addresses would stop the process (decision 70).
 """
 
+import asyncio
+import heapq
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from router.quotas.store import ADDRESS, USER, Spent, Taken, Window
+from router.quotas.store import ADDRESS, FULLEST, USER, Crowd, Spent, Taken, Window, crowd_of
 
 SWEEP = 1024
 """Keys are looked through when so many have come since the last time."""
+SLICE = 1000
+"""Keys that are looked at before others on the loop have their turn: it takes a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,11 @@ class _Counter:
             self.before = self.now if number == self.number + 1 else 0.0
             self.number, self.now = int(number), 0.0
         return self.seconds - gone
+
+    def counts(self, now: float) -> float:
+        """Return the amount that counts at this moment."""
+        turns = self.turn(now)
+        return Window(self.seconds, turns, self.now, self.before).after(0.0)
 
 
 class Local:
@@ -119,8 +128,7 @@ class Local:
         counter = self._counters.pop(key, None)
         if counter is None:
             return 0.0
-        turns = counter.turn(self._clock())
-        return Window(counter.seconds, turns, counter.now, counter.before).after(0.0)
+        return counter.counts(self._clock())
 
     async def enter(self, key: str, most: int) -> bool:
         """Take one of `most` concurrent places, and return whether there was one."""
@@ -136,6 +144,19 @@ class Local:
             self._inside[key] = inside - 1
         else:
             self._inside.pop(key, None)
+
+    async def crowds(self) -> dict[str, Crowd]:
+        """Return the users and addresses that have spent something, by the limit that counts them, in one pass over all counts."""
+        now = self._clock()
+        found: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
+        for place, (key, counter) in enumerate(list(self._counters.items())):
+            if place % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            if (limit := crowd_of(key)) and (amount := counter.counts(now)):
+                found[limit].append((amount, key))
+        return {
+            limit: Crowd(len(spenders), tuple(key for _, key in heapq.nlargest(FULLEST, spenders))) for limit, spenders in found.items()
+        }
 
     def _came(self, key: str, now: float) -> None:
         """Add a key. Keys that no longer matter are swept out now and then.

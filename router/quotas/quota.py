@@ -2,12 +2,13 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from router.config.limits import Limit
 from router.config.rates import Rate, written_rate, written_spend
 from router.errors import TooMany
-from router.quotas.store import ADDRESS, USER, CountStore, Taken
+from router.quotas.store import ADDRESS, USER, CountStore, Crowd, Taken, crowd_of
 from router.usage import Usage
 
 Headers = list[tuple[bytes, bytes]]
@@ -60,11 +61,19 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """The use of a limit on tokens or money. `most`: as it is written, e.g. 5USD/day; `used`: the share of it, from 0 on."""
+    """The use of a limit on tokens or money.
+
+    most: as it is written, e.g. 5USD/day
+    used: the share of it, from 0 on; None where each user, address or caller is counted by itself
+    subjects: the number of users or addresses that have used some of it; None where it is not known
+    largest: the largest share that one of them has used; None as above
+    """
 
     limit: str
     most: str
-    used: float
+    used: float | None = None
+    subjects: int | None = None
+    largest: float | None = None
 
 
 class Quota:
@@ -74,8 +83,9 @@ class Quota:
         self.name = name
         self.declared = declared
         self.store = store
-        self._kind = {"ip": ADDRESS, "user": USER}.get(declared.per, "")
+        kind = {"ip": ADDRESS, "user": USER}.get(declared.per, "")
         self._of = f"{name}\n{declared.spelled}\n"
+        self._prefix = f"{kind}{hashlib.sha256(self._of.encode()).hexdigest()[:16]}-" if kind else ""
 
     def times(self, factor: int) -> "Quota":
         """Return the same limit multiplied by `factor`, counted separately."""
@@ -106,13 +116,27 @@ class Quota:
         ]
         return [BudgetUse(name, BUDGETS[name](rate), share) for name, rate, share in shares]
 
+    async def uses_of_each(self, crowds: Mapping[str, Crowd]) -> list[BudgetUse]:
+        """Return how many users or addresses have used some of each limit on tokens and money, and the largest share of one of them.
+
+        `crowds`: the store's. Callers that are not known by name are not counted.
+        """
+        if not self._prefix:
+            return [BudgetUse(name, BUDGETS[name](rate)) for name, rate in self._budgets]
+        found: list[BudgetUse] = []
+        for name, rate in self._budgets:
+            crowd = crowds.get(crowd_of(f"{self._prefix}:{name}"), Crowd())
+            spent = [(await self.store.spent(key, rate.seconds)).after() for key in crowd.fullest]
+            found.append(BudgetUse(name, BUDGETS[name](rate), None, crowd.count, max(spent, default=0.0) / rate.count))
+        return found
+
     @property
     def _budgets(self) -> list[tuple[str, Rate]]:
         return [(name, rate) for name in BUDGETS if (rate := getattr(self.declared, name)) is not None]
 
     def _key(self, subject: str) -> str:
         """Return a subject's key, which does not hold the subject itself (an address, a name). A limit that is declared otherwise counts anew."""
-        return self._kind + hashlib.sha256((self._of + subject).encode()).hexdigest()[:32]
+        return self._prefix + hashlib.sha256((self._of + subject).encode()).hexdigest()[:32]
 
     async def _enter(self, admission: Admission) -> None:
         """Take a concurrent place and one request, where these are limited."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from router.quotas.local import Local
-from router.quotas.store import Spent, Taken, Window
+from router.quotas.store import Crowd, Spent, Taken, Window, crowd_of
 from router.shared import Away, Redis, Unsent
 from router.shared.redis import key as named
 from router.shared.redis import milliseconds
@@ -132,6 +132,8 @@ class RedisCounts:
         self._spenders: dict[str, float] = {}
         """The keys of these amounts → the seconds of their windows."""
         self._reporting: asyncio.Task[None] | None = None
+        self._seen = Local()
+        """The amounts that users and addresses spent in this process: Redis has no list of them."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """Take one of `most` requests in any `seconds` seconds."""
@@ -211,6 +213,8 @@ class RedisCounts:
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
         """Add tokens or dollars that were spent now."""
+        if crowd_of(key):
+            self._seen.spend(key, amount, seconds)
         self._send(self._spend(key, amount, seconds))
 
     async def _spend(self, key: str, amount: float, seconds: float) -> None:
@@ -226,6 +230,10 @@ class RedisCounts:
         except Away:
             # Redis may have counted it or not: it counts here as well, rather twice for a while than not at all.
             self._local.spend(key, amount, seconds)
+
+    async def crowds(self) -> dict[str, Crowd]:
+        """Return the users and addresses that have spent something in this process, by the limit that counts them."""
+        return await self._seen.crowds()
 
     async def enter(self, key: str, most: int) -> bool:
         """Take one of `most` concurrent places, and return whether there was one.

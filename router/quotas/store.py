@@ -4,6 +4,7 @@
 is away, the report is delayed or lost.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -66,6 +67,33 @@ class Spent:
         return first + (last - first) * (self.after(first) - most) / (self.after(first) - self.after(last))
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The users or addresses that have used some of one limit on tokens or money.
+
+    count: how many they are
+    fullest: the keys of those that used the most, at most FULLEST, the first of them the most
+    """
+
+    count: int = 0
+    fullest: tuple[str, ...] = ()
+
+
+FULLEST = 5
+"""Users of a limit whose share is looked at: with a shared Redis each is a question to it."""
+
+
+def crowd_of(key: str) -> str:
+    """Return the name of a limit that counts each user or address by itself, from the key of one of them; empty if it belongs to none.
+
+    A key is `user:LIMIT-SUBJECT:tokens`, where LIMIT and SUBJECT are hashes. The name is that without the subject.
+    """
+    if not key.startswith((USER, ADDRESS)):
+        return ""
+    head, _, amount = key.rpartition(":")
+    return f"{head.partition('-')[0]}:{amount}"
+
+
 class CountStore(Protocol):
     """The interface of a store of counts by key. A key holds no text of a user."""
 
@@ -91,4 +119,8 @@ class CountStore(Protocol):
 
     def leave(self, key: str) -> None:
         """Free a concurrent place."""
+        ...
+
+    async def crowds(self) -> Mapping[str, Crowd]:
+        """Return the users and addresses that have spent something, by the limit that counts them (`crowd_of`)."""
         ...

@@ -60,8 +60,24 @@ EXTRAS = frozenset(get_args(Extra))
 
 Service tiers: console.groq.com/docs/service-tiers; docs.x.ai/developers/advanced-api-usage/priority-processing;
 docs.fireworks.ai/serverless/priority-and-fast; vercel.com/docs/ai-gateway/capabilities/service-tiers, which ignores them for other models
-than OpenAI's; platform.claude.com/docs/en/api/service-tiers. Cerebras' are a private preview, and so are its predicted outputs: an account
+than OpenAI's; platform.claude.com/docs/en/api/service-tiers; docs.deepinfra.com/chat/overview. Cerebras' are a private preview, and so are its predicted outputs: an account
 without them refuses both (inference-docs.cerebras.ai/capabilities/service-tiers).
+
+Hosts of open models, by what each publishes of its API:
+
+* Together: its OpenAPI document (togethercomputer/openapi), which has no parallel_tool_calls.
+* DeepInfra: docs.deepinfra.com/chat/overview, and its OpenAPI document as tryAGI/DeepInfra has it. It has no logit_bias.
+* Novita: novita.ai/docs/api-reference/model-apis-llm-create-chat-completion, which has no reasoning_effort.
+* Nebius: docs.tokenfactory.nebius.com/api-reference/inference/create-chat-completion, which has neither seed nor reasoning_effort. top_k,
+  min_p and repetition_penalty are not in it, and not sent; nor is service_tier, whose words it does not list.
+* SambaNova: its client (sambanova/sambanova-python) of July 2026. It accepts the penalties for compatibility, and ignores them.
+* DashScope: help.aliyun.com/zh/dashscope/qwen-api-details, which has seed and parallel_tool_calls. top_k is by its older pages;
+  repetition_penalty, of its own API alone, and logit_bias are not confirmed, and not sent.
+* Hyperbolic: docs.hyperbolic.xyz/docs/rest-api, which has logit_bias; top_k by requests that were seen to work. min_p and
+  repetition_penalty are not confirmed, and not sent.
+* Featherless: featherless.ai/docs/completions, which has seed, and neither logit_bias nor reasoning_effort.
+* Perplexity: its client (perplexityai/perplexity-py) of June 2026, which has `stop` as well: an answer is cut there all the same, since it is
+  not known whether all of its models heed it. It has no seed.
 """
 CARRIED = frozenset({"messages.name", "image_url.detail", "function.strict"})
 """Fields of OpenAI's API beside the words of a message and the schema of a tool."""
@@ -85,10 +101,15 @@ PROVIDERS = {
     "cohere_chat": Provider(COHERE, counts=False, key="COHERE_API_KEY"),
     "dashscope": Provider("https://dashscope.aliyuncs.com/compatible-mode/v1", takes=PARALLEL | {"top_k"}, json_mode=True),
     "deepinfra": Provider(
-        "https://api.deepinfra.com/v1/openai", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN, session=CACHE_KEY, json_mode=True
+        "https://api.deepinfra.com/v1/openai",
+        takes=OPEN | TIER,
+        tiers=frozenset({"flex", "priority"}),
+        carries=frozenset({"messages.name", "image_url.detail"}),
+        session=CACHE_KEY,
+        json_mode=True,
     ),
     "deepseek": Provider("https://api.deepseek.com/v1", schemas=False, json_mode=True),
-    "featherless_ai": Provider("https://api.featherless.ai/v1", counts=False, lacks=EFFORT | {"seed"}, takes=OPEN),
+    "featherless_ai": Provider("https://api.featherless.ai/v1", counts=False, lacks=EFFORT, takes=OPEN),
     "fireworks_ai": Provider(
         "https://api.fireworks.ai/inference/v1",
         takes=OPEN | BIAS | TIER | {"prediction"},
@@ -101,7 +122,7 @@ PROVIDERS = {
         "https://api.groq.com/openai/v1", takes=PARALLEL | TIER, tiers=GROQ, carries=frozenset({"messages.name"}), json_mode=True
     ),
     "hosted_vllm": Provider("", keyless=True, takes=EXTRAS, carries=CARRIED, schemas=True, json_mode=True),
-    "hyperbolic": Provider("https://api.hyperbolic.xyz/v1", counts=False, lacks=EFFORT, takes=OPEN | BIAS),
+    "hyperbolic": Provider("https://api.hyperbolic.xyz/v1", counts=False, lacks=EFFORT, takes=BIAS | {"top_k"}),
     "llamafile": Provider("http://127.0.0.1:8080/v1", keyless=True, takes=EXTRAS, carries=CARRIED, schemas=True, json_mode=True),
     "lm_studio": Provider("http://127.0.0.1:1234/v1", keyless=True, takes=BIAS | {"top_k"}, schemas=True, json_mode=False),
     "mistral": Provider(
@@ -114,8 +135,12 @@ PROVIDERS = {
         json_mode=True,
     ),
     "moonshot": Provider("https://api.moonshot.ai/v1", session=CACHE_KEY, json_mode=True),
-    "nebius": Provider("https://api.studio.nebius.ai/v1", lacks=EFFORT, takes=OPEN | BIAS),
-    "novita": Provider("https://api.novita.ai/v3/openai", lacks=EFFORT, takes=OPEN | BIAS),
+    "nebius": Provider(
+        "https://api.studio.nebius.ai/v1", lacks=EFFORT, takes=BIAS, carries=frozenset({"messages.name", "function.strict"})
+    ),
+    "novita": Provider(
+        "https://api.novita.ai/v3/openai", lacks=EFFORT, takes=OPEN | BIAS, carries=frozenset({"messages.name", "function.strict"})
+    ),
     "nscale": Provider("https://inference.api.nscale.com/v1", counts=False, lacks=EFFORT | {"seed"}),
     "nvidia_nim": Provider("https://integrate.api.nvidia.com/v1", counts=False, lacks=EFFORT),
     "ollama_chat": Provider("http://127.0.0.1:11434/v1", path="/v1", keyless=True, schemas=True, json_mode=True),
@@ -130,8 +155,8 @@ PROVIDERS = {
     ),
     "sambanova": Provider(
         "https://api.sambanova.ai/v1",
-        lacks=EFFORT | {"seed", "presence_penalty", "frequency_penalty"},
-        takes=PARALLEL | {"top_k"},
+        lacks=PENALTIES,
+        takes=PARALLEL | BIAS | {"top_k"},
         json_mode=True,
     ),
     "scaleway": Provider("https://api.scaleway.ai/v1", key="SCW_SECRET_KEY", lacks=EFFORT),

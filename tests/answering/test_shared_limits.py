@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from router.callers.keys import hashed, new
+from router.config.limits import Limit
+from router.config.rates import Rate
 from router.config.values import Secret
-from router.quotas import Local, RedisCounts
+from router.events import Usage
+from router.quotas import BudgetUse, Local, Quota, RedisCounts
 from router.shared import Redis
 from tests.conftest import Client, Workspace, direct_target, routes, serving
 from tests.support.process import Process, process
@@ -119,6 +122,24 @@ async def test_time_until_there_is_room_follows_the_clock_of_redis() -> None:
                 pytest.fail("Redis tells no time")
         assert (await counts.spent("s", 3600)).until(4) == pytest.approx(window.turns + 3600 * 0.6, abs=5)
         await redis.close()
+
+
+async def test_largest_share_of_a_user_is_that_of_all_replicas() -> None:
+    """Of the users that this replica answered: what they spent elsewhere counts too."""
+    async with redis_server() as server:
+        redis, others = Redis(Secret(server.url)), Redis(Secret(server.url))
+        one, other = (Quota("a", Limit(tokens=Rate(100, 3600), per="user"), RedisCounts(each, Local())) for each in (redis, others))
+        (await one.admit("alice")).settle(Usage(10, 0), None)
+        (await one.admit("bob")).settle(Usage(20, 0), None)
+        (await other.admit("alice")).settle(Usage(40, 0), None)
+        async with asyncio.timeout(240):
+            while (found := await one.uses_of_each(await one.store.crowds())) != [BudgetUse("tokens", "100/hour", None, 2, 0.5)]:
+                assert found[0].subjects == 2
+                await asyncio.sleep(0.01)
+        (elsewhere,) = await other.uses_of_each(await other.store.crowds())
+        assert (elsewhere.subjects, elsewhere.largest) == (1, 0.5)
+        for each in (redis, others):
+            await each.close()
 
 
 async def test_places_are_taken_again_when_redis_comes_back() -> None:

@@ -26,7 +26,15 @@ async def test_show_says_how_much_of_each_budget_is_used(workspace: Workspace, c
             shown = await budgets_shown(client, capsys)
             assert shown[:2] == ["spend 20USD/day of all callers: 30% used", "tokens 20/day of the caller alice: 140% used"]
             (first, *_) = (await client.get("/admin/budgets")).json["budgets"]
-            known = {"routes": ["chat-model"], "caller": None, "per": "route", "limit": "spend", "most": "20USD/day"}
+            known = {
+                "routes": ["chat-model"],
+                "caller": None,
+                "per": "route",
+                "limit": "spend",
+                "most": "20USD/day",
+                "subjects": None,
+                "largest": None,
+            }
             assert first == {**known, "used": pytest.approx(0.3, abs=0.01)}
 
 
@@ -39,13 +47,19 @@ async def budgets_shown(client: Client, capsys: pytest.CaptureFixture[str]) -> l
 
 
 USERS = keyed("ci", more=", user: {header: x-user}")[1]
+TOKENS = f"server: {{auth: {{jwt: {{issuer: x, audience: y, algorithms: [HS256], secret: '{'q8Zr' * 16}'}}}}}}\n"
 
 
 @pytest.mark.parametrize(
     ("limit", "server", "said"),
     [
-        ("{tokens: 20/day, per: user}", USERS, "tokens 20/day: counted for each end user by itself"),
-        ("{tokens: 20/day, per: ip}", "server: {auth: none, proxies: []}\n", "tokens 20/day: counted for each address by itself"),
+        ("{tokens: 20/day, per: user}", USERS, "tokens 20/day: counted for each end user by itself; used by 0, the most by one: 0%"),
+        (
+            "{tokens: 20/day, per: ip}",
+            "server: {auth: none, proxies: []}\n",
+            "tokens 20/day: counted for each address by itself; used by 0, the most by one: 0%",
+        ),
+        ("{tokens: 20/day, per: key}", TOKENS, "tokens 20/day: counted for each caller by itself"),
         ("{spend: 5USD/hour, per: key}", USERS, "spend 5USD/hour of the caller ci: 0% used"),
         ("{spend: 5USD/hour, requests: 2/day}", "", "spend 5USD/hour of all callers: 0% used"),
     ],
@@ -53,10 +67,30 @@ USERS = keyed("ci", more=", user: {header: x-user}")[1]
 async def test_budget_is_shown_with_its_subject(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], limit: str, server: str, said: str
 ) -> None:
-    """A limit whose subjects have no names here is listed without a share."""
+    """A limit whose subjects have no names here is listed without a share of all."""
     workspace.write("routes.yaml", routes(TWO, f"targets: [cheap, best]\n    limit: {limit}", server))
     async with serving(workspace.build()) as client:
         assert await budgets_shown(client, capsys) == [said]
+
+
+async def test_budget_of_each_user_is_shown_with_their_number_and_the_largest_share(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the limit of a route and of that of a key. Nobody is named."""
+    headers, server = keyed("ci", more=", user: {header: x-user}, limit: {tokens: 70/day, per: user}")
+    async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
+        limited = "targets: [best]\n    limit: {tokens: 20/day, requests: 9/day, per: user}"
+        workspace.write("routes.yaml", routes(priced(best, cheap), limited, server))
+        async with serving(workspace.build()) as client:
+            for user in ("alice", "bob", "bob"):
+                await asked(client, headers["ci"] | {"x-user": user})
+            assert await budgets_shown(client, capsys) == [
+                "tokens 20/day: counted for each end user by itself; used by 2, the most by one: 140%",
+                "tokens 70/day of the caller ci: counted for each end user by itself; used by 2, the most by one: 40%",
+            ]
+            page = await client.get("/admin/budgets")
+            assert [(one["used"], one["subjects"], one["largest"]) for one in page.json["budgets"]] == [(None, 2, 1.4), (None, 2, 0.4)]
+            assert b"alice" not in page.body
 
 
 async def test_limit_of_another_callers_routes_is_not_shown(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,8 +106,12 @@ async def test_limit_of_another_callers_routes_is_not_shown(workspace: Workspace
 def test_share_of_several_workers_is_the_largest() -> None:
     """Each counts by itself, and refuses by its own count."""
 
-    def budget(limit: str, used: float | None) -> Budget:
-        return Budget(routes=["a"], caller=None, per="route", limit=limit, most="5USD/day", used=used)
+    def budget(limit: str, used: float | None, subjects: int | None = None, largest: float | None = None) -> Budget:
+        return Budget(routes=["a"], caller=None, per="route", limit=limit, most="5USD/day", used=used, subjects=subjects, largest=largest)
 
-    reports = [[budget("spend", 0.2), budget("tokens", None)], [budget("spend", 0.7), budget("tokens", None)], [budget("spend", 0.1)]]
-    assert fullest(reports) == [budget("spend", 0.7), budget("tokens", None)]
+    reports = [
+        [budget("spend", 0.2), budget("tokens", None, 7, 0.1)],
+        [budget("spend", 0.7), budget("tokens", None, 3, 0.9)],
+        [budget("spend", 0.1)],
+    ]
+    assert fullest(reports) == [budget("spend", 0.7), budget("tokens", None, 7, 0.9)]

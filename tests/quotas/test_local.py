@@ -10,8 +10,8 @@ from router.config.limits import Limit
 from router.config.rates import Rate
 from router.errors import TooMany
 from router.events import Usage
-from router.quotas import Local, Quota, Spent, Taken, Window
-from router.quotas.local import CountBounds
+from router.quotas import BudgetUse, Local, Quota, Spent, Taken, Window
+from router.quotas.local import SLICE, CountBounds
 
 
 @dataclass
@@ -239,3 +239,23 @@ async def test_oldest_user_is_evicted_beyond_the_bound_of_users(clock: Clock) ->
         with pytest.raises(TooMany):
             await counted.admit(subject)
     await users.admit("key:webui user-0")
+
+
+async def test_users_of_a_limit_are_counted_and_the_fullest_of_them_found(clock: Clock) -> None:
+    """In one pass over all limits, those of the users whose amounts have faded left out; requests alone are no use of a budget."""
+    clock.now = 960.0  # a window of 60 s begins
+    store = Local(clock)
+    each, all_together = Limit(tokens=Rate(100, 60), per="user"), Limit(tokens=Rate(100, 60), per="route")
+    one, other, together = Quota("a", each, store), Quota("b", each, store), Quota("c", all_together, store)
+    for number in range(SLICE + 10):
+        (await one.admit(f"user-{number}")).settle(Usage(number, 0), None)
+    (await other.admit("user-1")).settle(Usage(50, 0), None)
+    (await together.admit("")).settle(Usage(10, 0), None)
+    crowds = await store.crowds()
+    assert len(crowds) == 2
+    (use,) = await one.uses_of_each(crowds)
+    assert use == BudgetUse("tokens", "100/minute", None, SLICE + 9, (SLICE + 9) / 100)
+    assert (await other.uses_of_each(crowds))[0].subjects == 1
+    assert await Quota("c", each, store).uses_of_each(crowds) == [BudgetUse("tokens", "100/minute", None, 0, 0.0)]
+    clock.now += 120
+    assert await store.crowds() == {}

@@ -150,7 +150,7 @@ PRETENDED = """(() => {
     if (path === '/admin/requests') return json({requests: said.map((one, at) => ({...record, request_id: one + at, route: one, target: one, outcome: one, caller: one}))});
     if (path === '/admin/targets' || path.startsWith('/admin/targets/')) return json({targets: said.map((one) => ({name: one, state: 'auto', breaker: 'open', retry_in: 1, busy: 1, learned: [one], refusing: {reason: one}}))});
     if (path === '/admin/hour') return json({slot_seconds: 30, slots: [{at: 1, open: 1, answers: 1, failures: 1, rescues: 1, input_tokens: 1, output_tokens: 1, cost_usd: 1, cache_asked: 1, cache_hits: 1}], targets: Object.fromEntries(said.map((one) => [one, {tries: 1, failure_rate: 1, first_token_p50: 1, first_token_p95: 1, cost_usd: 1}]))});
-    if (path === '/admin/budgets') return json({budgets: said.map((one) => ({routes: null, caller: one, per: one, limit: one, most: one, used: 0.5}))});
+    if (path === '/admin/budgets') return json({budgets: said.map((one) => ({routes: null, caller: one, per: one, limit: one, most: one, used: one === said[0] ? null : 0.5, subjects: one === said[0] ? 2 : null, largest: one === said[0] ? 0.5 : null}))});
     if (path === '/admin/edit') return json({files: true, digest: said[0], live: said[1], previous: said[2], changes: said, complaints: said.map((one) => ({text: one}))});
     if (path === '/admin/drills') return json({drills: said.map((one) => ({name: one, faults: [one], tried: [one], seconds: 1}))});
     if (path === '/admin/reload') return json({detail: said.map((one) => ({file: one, line: 1, column: 1, message: one}))}, 422);

@@ -1,7 +1,7 @@
 """Twenty chats of fifteen turns with tools, in a pool of three providers, at two replicas: their prompts come from the cache, and the log has
 what the providers bill.
 
-One client leaves in mid-answer, one answer is rescued by another provider, and the configuration is edited once on the way.
+One client leaves in mid-answer, one answer is rescued by another provider, one is hedged, and the configuration is edited once on the way.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 import pytest
 
+from router.journal.bill import Totals, summed
 from router.targets.table import entries
 from tests.conftest import AS_OPERATOR, Client, Workspace, parsed_lines, routes, serving
 from tests.support.prompt_caches import Caches, Served, caches
@@ -24,8 +25,10 @@ PROMPT = "You are a weather assistant. " + "Answer in one sentence, and name the
 LONG = "What will it be like tomorrow, and the day after, in the places that we spoke of? " * 12
 """Some 250 tokens: who reads the prompt and the tools from a cache, and not the chat, has not found the chat."""
 MODELS = {"anthropic": "anthropic/claude-sonnet-4-5", "openai": "openai/gpt-4o", "gemini": "gemini/gemini-2.5-flash"}
-CUT, RESCUED = ("chat-3", 5), ("chat-8", 6)
+CUT, RESCUED, HEDGED = ("chat-3", 5), ("chat-8", 6), ("chat-11", 10)
 """A chat and one of its turns."""
+HEDGE = "{after: 3s, at_most: 100%}"
+"""Of the route that one turn asks: a busy machine may well take a second for a call."""
 
 
 SPARE = "  spare: {script: [{text: The weather is fine.}]}\n"
@@ -51,7 +54,8 @@ class Chat:
     async def ask(self, client: Client, turn: int, fake: Caches) -> None:
         """One turn."""
         self.messages.append({"role": "user", "content": f"{self.name} turn {turn}: {LONG} tools {1 + len(self.name) % 3}"})
-        body = {"id": self.name, "messages": self.messages, "model": "chat-model"}
+        model = "hedged" if (self.name, turn) == HEDGED else "chat-model"
+        body = {"id": self.name, "messages": self.messages, "model": model}
         if (self.name, turn) == CUT:
             await self._leave(client, body, fake)
             return
@@ -90,8 +94,9 @@ def written(workspace: Workspace, fake: Caches, idle: str = "15s") -> Workspace:
         for kind, model in MODELS.items()
     )
     route = f"targets: [[{', '.join(MODELS)}]]\n    tools: [weather]\n    timeout: {{idle: {idle}}}"
+    hedged = f"  hedged:\n    pipeline: chat\n    {route}\n    hedge: {HEDGE}\n"
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n  - history: {keep: 60}\n").write("pipelines/chat.j2", PROMPT)
-    return workspace.write("routes.yaml", routes(targets, route))
+    return workspace.write("routes.yaml", routes(targets, route, hedged))
 
 
 async def test_chats_find_their_prompts_cached_and_cost_what_is_billed(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
@@ -99,7 +104,7 @@ async def test_chats_find_their_prompts_cached_and_cost_what_is_billed(workspace
     caplog.set_level(logging.INFO, "router.access")
     chats = [Chat(f"chat-{number}", whole=bool(number % 2)) for number in range(CHATS)]
     async with caches() as fake:
-        fake.faults = {(CUT[0], 2 * CUT[1] + 2): "hold", (RESCUED[0], 2 * RESCUED[1] + 2): "break"}
+        fake.faults = {(CUT[0], 2 * CUT[1] + 2): "hold", (RESCUED[0], 2 * RESCUED[1] + 2): "break", (HEDGED[0], 2 * HEDGED[1] + 2): "late"}
         path = written(workspace, fake).root / "routes.yaml"
         async with serving(workspace.build(), path) as one, serving(workspace.build(), path) as other:
             for replica in (one, other):  # who imports a library meanwhile may wait too long for a connection
@@ -118,29 +123,41 @@ async def test_chats_find_their_prompts_cached_and_cost_what_is_billed(workspace
             async with asyncio.timeout(240):
                 while one.edge.admin.chat.running or other.edge.admin.chat.running:
                     await asyncio.sleep(0.01)
+            spent = summed([cast("Totals", (await replica.get("/admin/spend")).json) for replica in (one, other)])
     assert fake.refused == []
     assert {served.kind for served in fake.served} == set(MODELS)
     eligible = [served for served in fake.served if served.eligible]
     assert len(eligible) > 0.9 * 2 * CHATS * TURNS
     assert sum(served.hit for served in eligible) >= 0.95 * len(eligible)
-    check_the_bill(fake, [cast("Any", record).fields for record in caplog.records if record.name == "router.access"])
+    check_the_bill(fake, [cast("Any", record).fields for record in caplog.records if record.name == "router.access"], spent)
 
 
-def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]]) -> None:
-    """The sums of the log are the providers'. Estimated are the answer that was left and the one that broke off, and no other."""
+def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]], spent: Totals) -> None:
+    """Each answer's cost in the log is its providers' bill. Estimated are the calls that were left, broke off, and lost to a hedge, and no other."""
     answers: dict[tuple[str, int], list[Served]] = {}
     for served in fake.served:
         answers.setdefault((served.chat, served.turn), []).append(served)
-    counted = {key: calls for key, calls in answers.items() if all(call.told for call in calls)}
+    counted = sorted(sum(bill(call) for call in calls if call.told) for calls in answers.values())
+    uncounted = {key: calls for key, calls in answers.items() if not all(call.told for call in calls)}
     assert len(answers) == len(logged) == CHATS * TURNS
-    assert set(answers) - set(counted) == {CUT, RESCUED}
-    told = [one for one in logged if not one["estimated"]]
-    assert len(told) == len(counted)
-    assert sum(one["cost_usd"] for one in told) == pytest.approx(sum(bill(call) for calls in counted.values() for call in calls), abs=1e-6)
-    assert sum(one["cached_tokens"] for one in told) == sum(call.read for calls in counted.values() for call in calls)
-    guessed = sorted(one["estimated_cost_usd"] for one in logged if one["estimated"])
-    untold = sorted(bill(call) for key in (CUT, RESCUED) for call in answers[key] if not call.told)
-    assert guessed == [pytest.approx(one, rel=0.2) for one in untold]
+    assert set(uncounted) == {CUT, RESCUED, HEDGED}
+    estimated = [one for one in logged if one["estimated"]]
+    assert sorted((one["route"], one["outcome"]) for one in estimated) == [
+        ("chat-model", "client_left"),
+        ("chat-model", "stop"),
+        ("hedged", "stop"),
+    ]
+    assert sorted(one["cost_usd"] - (one["estimated_cost_usd"] or 0) for one in logged) == pytest.approx(counted, abs=1e-6)
+    assert sum(one["cached_tokens"] for one in logged if not one["estimated"]) == sum(
+        call.read for key, calls in answers.items() if key not in uncounted for call in calls
+    )
+    guessed = sorted(one["estimated_cost_usd"] for one in estimated)
+    assert guessed == [
+        pytest.approx(one, rel=0.2) for one in sorted(sum(bill(one) for one in calls if not one.told) for calls in uncounted.values())
+    ]
+    for table in (spent["routes"], spent["targets"], spent["callers"]):
+        assert sum(row["estimated_cost_usd"] for row in table.values()) == pytest.approx(sum(guessed), abs=1e-6)
+        assert sum(row["cost_usd"] for row in table.values()) == pytest.approx(sum(one["cost_usd"] for one in logged), abs=1e-6)
 
 
 @pytest.mark.parametrize("fault", ["hold", "break", "late"])
@@ -159,7 +176,7 @@ async def test_uncounted_call_is_estimated_by_the_chat_before_it(
         text = (workspace.root / "routes.yaml").read_text().replace(f"[[{', '.join(MODELS)}]]", f"[{kind}, spare]")
         more = "\n    hedge: {after: 1s, at_most: 100%}" if fault == "late" else ""
         workspace.write(
-            "routes.yaml", text.replace("tools: [weather]", f"tools: [weather]{more}").replace("targets:\n", f"targets:\n{SPARE}", 1)
+            "routes.yaml", text.replace("tools: [weather]", f"tools: [weather]{more}", 1).replace("targets:\n", f"targets:\n{SPARE}", 1)
         )
         async with serving(workspace.build()) as client:
             async with asyncio.timeout(120):

@@ -1,5 +1,6 @@
 """What is known of a model before it is asked: by its name, by the operator's word."""
 
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from router.config.facts import FactsConfig
 from router.config.values import Name
 from router.targets.facts import PENALTIES, SAMPLING, Facts, facts_of
 from router.targets.family import Family, parsed
+from router.targets.providers import PROVIDERS
 from router.targets.table import entries
+from tests.conftest import ROOT
 
 
 def facts(model: str, **declared: Any) -> Facts:
@@ -167,3 +170,42 @@ def test_model_of_bedrocks_is_known_by_its_own_name() -> None:
 def test_models_that_are_sent_a_text_take_no_tools() -> None:
     """Replicate is sent one text, in which LiteLLM leaves the tools out."""
     assert not facts("replicate/meta/meta-llama-3-8b-instruct").tools
+
+
+NAMED_IN_WORDS = {"openai", "azure", "gemini", "openrouter", "hosted_vllm", "llamafile"}
+"""Providers that the page of routes names in words, and servers of one's own."""
+
+
+@pytest.mark.parametrize("row", ["top_k", "min_p, repetition_penalty", "parallel_tool_calls", "logit_bias", "prediction", "service_tier"])
+def test_page_of_routes_names_the_providers_that_take_a_parameter(row: str) -> None:
+    """Each row of its table names those whose requests hold the parameter."""
+    names = row.split(", ")
+    page = (ROOT / "docs" / "routes.md").read_text(encoding="utf-8")
+    (said,) = (
+        line for line in page.splitlines() if line.startswith(f"| {', '.join(f'`{name}`' for name in names)} | ") and "OpenRouter" in line
+    )
+    for name in names:
+        takers = {prefix for prefix, one in PROVIDERS.items() if name in one.takes}
+        assert set(re.findall(r"`(\w+)/`", said)) - NAMED_IN_WORDS == takers - NAMED_IN_WORDS
+
+
+@pytest.mark.parametrize(
+    ("model", "extras", "efforts"),
+    [
+        ("together_ai/x", {"top_k", "min_p", "repetition_penalty", "logit_bias"}, True),
+        ("deepinfra/x", {"top_k", "min_p", "repetition_penalty", "service_tier"}, True),
+        ("novita/x", {"top_k", "min_p", "repetition_penalty", "logit_bias"}, False),
+        ("nebius/x", {"logit_bias"}, False),
+        ("sambanova/x", {"top_k", "parallel_tool_calls", "logit_bias"}, True),
+        ("dashscope/x", {"top_k", "parallel_tool_calls"}, True),
+        ("hyperbolic/x", {"top_k", "logit_bias"}, False),
+        ("featherless_ai/x", {"top_k", "min_p", "repetition_penalty"}, False),
+        ("perplexity/x", {"top_k"}, True),
+    ],
+)
+def test_host_of_open_models_is_sent_what_it_documents(model: str, extras: set[str], efforts: bool) -> None:
+    """What could not be confirmed is not sent, unless the target's own `facts.takes` says so."""
+    made = facts(model)
+    assert made.takes == extras
+    assert ("reasoning_effort" not in made.refuses) == efforts
+    assert facts(model, facts=FactsConfig(takes=("min_p",))).takes == {"min_p"}

@@ -465,8 +465,13 @@ ITS_OWN = {"azure", "cohere", "cohere_chat", "hosted_vllm", "lm_studio", "llamaf
 """Providers for which LiteLLM's list of addresses has none, one on this machine, or one of another API."""
 
 
-LACKS = {"cerebras": frozenset({"reasoning_effort"}), "perplexity": frozenset({"reasoning_effort"})}
-"""What LiteLLM says that a provider lacks, and some of its models take: facts.py says which."""
+LACKS = {
+    "cerebras": frozenset({"reasoning_effort"}),
+    "featherless_ai": frozenset({"seed"}),
+    "perplexity": frozenset({"reasoning_effort"}),
+    "sambanova": frozenset({"reasoning_effort", "seed"}),
+}
+"""What LiteLLM says that a provider lacks, and it takes: its own documents say so (providers.py), or of some models (facts.py)."""
 
 
 @pytest.mark.parametrize("prefix", sorted(set(providers.PROVIDERS) - ITS_OWN))

@@ -383,7 +383,7 @@ async def test_field_unknown_to_a_provider_is_left_out() -> None:
     ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0, seed=1, reasoning_effort="low"))
     async with provider(Reply(text("Hi"))) as fake:
         await heard(declared(fake.base, "zai/glm-4.6"), ask)
-        await heard(declared(fake.base, "deepinfra/x"), ask)
+        await heard(declared(fake.base, "nscale/x"), ask)
     first, second = fake.requests
     assert first["temperature"] == 0
     assert not {"seed", "reasoning_effort"} & {*first, *second}

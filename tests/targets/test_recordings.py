@@ -305,6 +305,13 @@ def counts(usage: Usage) -> dict[str, dict[str, Any]]:
     }
 
 
+def check_dialects(events: list[Event], usage: Usage) -> None:
+    """Assert that each dialect tells this usage of an answer."""
+    for wire, told in counts(usage).items():
+        found = told_by(wire, events)
+        assert {name: value for name, value in found.items() if name not in ("model", "provider") and value is not None} == told, wire
+
+
 def test_every_dialect_that_counts_is_compared() -> None:
     """A plain text has no place for a count."""
     assert {*counts(Usage()), "text"} == set(WIRES)
@@ -331,9 +338,7 @@ def test_usage_of_a_recording_is_told_in_every_dialect(case: str) -> None:
         expected["cached_input"] or 0,
     )
     assert expected["reasoning"] in (None, usage.reasoning_tokens)
-    for wire, told in counts(usage).items():
-        found = told_by(wire, events)
-        assert {name: value for name, value in found.items() if name not in ("model", "provider") and value is not None} == told, wire
+    check_dialects(events, usage)
 
 
 STREAMED = [name for name in ALL if "err-" not in name and "unary" not in name]
@@ -460,14 +465,18 @@ async def check_through(case: str, faults: str) -> None:
             with suppress(TargetDown):  # nothing in it, and no end: a failure here, or one that failover sees
                 assert [type(event) for event in await heard_through(base, case, wire, faults)] == [Start, Finish]
         else:
-            compare(expected, await heard_through(base, case, wire, faults), (path / "response.body").read_text("utf-8", "replace"))
+            events = await heard_through(base, case, wire, faults)
+            compare(expected, events, (path / "response.body").read_text("utf-8", "replace"))
+            begin, end = events[0], events[-1]
+            if isinstance(end, Finish) and end.usage is not None:
+                check_dialects([begin, end], end.usage)  # the count is in these two; the words are compared above
 
 
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", [name for name in OTHERS if name not in WRONG])
 async def test_a_recording_through_litellm_gives_what_it_said(case: str) -> None:
     """As it was recorded; in small pieces (a byte at a time, where that does not take long) with other line ends; compressed, with comments, without
-    the mark of the end, and framed by the end of the connection.
+    the mark of the end, and framed by the end of the connection. Its usage is told in every dialect.
     """
     size = (FOLDERS[case] / "response.body").stat().st_size
     pieces = "chop=1" if size < 4_000 else "chop=r7,seed=3" if size < 20_000 else "chop=r999,seed=3"

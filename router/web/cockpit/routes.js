@@ -14,10 +14,20 @@ export function Routes() {
   return html`<section aria-labelledby="routes"><h2 id="routes">${words.routes}</h2>
     ${Object.entries(live.declared.routes).map(([name, route]) => html`<article class="way" key=${name} aria-label=${name}>
       <h3>${name}${route.aliases.length > 0 && html` <small>${route.aliases.join(", ")}</small>`}</h3>
-      ${budgets.value.filter((one) => one.used !== null && (one.routes === null || one.routes.includes(name))).map((one) => html`<p class="hint">${words.budget(one.most, one.limit, one.caller, one.used ?? 0)}</p>`)}
+      ${budgets.value.filter((one) => one.routes === null || one.routes.includes(name)).map((one) => html`<${Spent} budget=${one} />`)}
       <ol class="pools">${route.targets.map((pool) => html`<li><ul class="pool">${pool.map((entry) => html`<${Card} entry=${entry} />`)}</ul></li>`)}</ol>
     </article>`)}
   </section>`;
+}
+
+/**
+ * How much of a limit on tokens or money is used; where it counts each user or address by itself, by how many, and the most by one of them.
+ *
+ * @param {{budget: import("./state.js").Budget}} props
+ */
+function Spent({ budget: { most, limit, caller, used, subjects, largest } }) {
+  if (used !== null) return html`<p class="hint">${words.budget(most, limit, caller, used)}</p>`;
+  return subjects !== null && html`<p class="hint">${words.budgetOfEach(most, limit, caller, subjects, largest ?? 0)}</p>`;
 }
 
 /** @param {{entry: Entry}} props */

@@ -13,7 +13,7 @@ import { words } from "../core/words.js";
  * @typedef {string | {use?: string, when?: unknown, weight?: number}} Entry
  * @typedef {{targets: Entry[][], tools: unknown[], aliases: string[]}} Route
  * @typedef {{digest: string, skipped: {[name: string]: string}, declared: {routes: {[name: string]: Route}}}} Live
- * @typedef {{routes: string[] | null, caller: string | null, per: string, limit: string, most: string, used: number | null}} Budget
+ * @typedef {{routes: string[] | null, caller: string | null, per: string, limit: string, most: string, used: number | null, subjects: number | null, largest: number | null}} Budget
  * @typedef {{files: boolean, digest: string | null, live: string, previous: string | null, changes: string[], complaints: {text: string}[]}} Edit
  * @typedef {{name: string, faults: string[], tried: string[], seconds: number}} Drilled
  */
