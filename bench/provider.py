@@ -77,9 +77,9 @@ class Provider(asyncio.Protocol):
         """The same, piece by piece."""
         said = voice.said[model]
         match model:
-            case "paced":
+            case "paced" | "steady":
                 self.transport.write(wire.HEAD)
-                self.pace(time.monotonic() + random.random() * wire.INTERVAL, wire.PACED, voice)
+                self.pace(time.monotonic() + random.random() * wire.INTERVAL, wire.MODELS[model], voice)
             case "slow":
                 self.transport.write(wire.HEAD)
                 due = time.monotonic() + random.random() * wire.SLOW_INTERVAL

@@ -8,6 +8,7 @@ The model's name says how the provider answers:
     paced    25 chunks a second for 3 seconds; each bears the time it was sent
     quiet    one chunk, then nothing for 3 seconds, then the end
     slow     a chunk a second, for ten minutes: its streams are closed by the client
+    steady   25 chunks a second for three minutes: its streams are closed by the client
 
 Asked without `stream`, each is one JSON body with the same words.
 """
@@ -19,9 +20,11 @@ INTERVAL = 0.04
 """Seconds between the chunks of a paced answer."""
 SLOW, SLOW_INTERVAL = 600, 1.0
 """Chunks of a slow answer, and the seconds between them."""
+STEADY = 4500
+"""Chunks of a steady answer, paced as the others are."""
 QUIET = 3.0
 """Seconds without a word in a quiet answer."""
-MODELS = {"slow": SLOW, "long": LONG, "short": SHORT, "first": SHORT, "paced": PACED, "quiet": 1}
+MODELS = {"slow": SLOW, "steady": STEADY, "long": LONG, "short": SHORT, "first": SHORT, "paced": PACED, "quiet": 1}
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 _ABOUT = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "gpt-bench"}

@@ -14,6 +14,9 @@ BOUNDS: dict[str, tuple[int, int]] = {
 }
 """Unit of work → the most Python calls and C calls that it may take, with all that is on by default. Lower them with each improvement."""
 
+COUNTED = {"admin/hour.Hour.begin": 1, "admin/hour.Hour.count": 1, "admin/hour.Hour._now": 2, "admin/hour.bucket": 1}
+"""Calls of a whole request that are made for the page at `/`: the last hour is counted whether anybody looks at it or not."""
+
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not there on Windows")
 @pytest.mark.parametrize("unit", BOUNDS)
@@ -28,3 +31,13 @@ def test_unit_of_work_keeps_to_its_calls(unit: str) -> None:
 def test_every_unit_is_bounded() -> None:
     """A new unit of work needs a bound here."""
     assert set(BOUNDS) == set(UNITS)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not there on Windows")
+@pytest.mark.parametrize(("unit", "counted"), [("paced", {}), ("short", COUNTED)])
+def test_page_that_nobody_has_open_takes_no_calls(unit: str, counted: dict[str, int]) -> None:
+    """A chunk takes no call of the operators' pages, a request those that count it, whether the page is served or not."""
+    for server in ("", "  page: off\n"):
+        made = calls_of(unit, server).python
+        operators = {callee for _, callee in made if callee.startswith("admin/") and not callee.startswith("admin/routed.")}
+        assert {one: sum(count for (_, callee), count in made.items() if callee == one) for one in operators} == counted

@@ -96,9 +96,9 @@ class Rig:
         """Ask a question as often, four clients at a time."""
         return self._do(running, "closed", request, clients=4, seconds=0.0, least=count, most=count)
 
-    def standing(self, running: Running, streams: int) -> Found:
-        """Open as many streams of a chunk a second."""
-        return self._do(running, "standing", question("slow"), streams=streams, seconds=WINDOW)
+    def standing(self, running: Running, streams: int, request: bytes = b"", seconds: float = WINDOW) -> Found:
+        """Open as many streams: of a chunk a second, unless a `request` asks for others."""
+        return self._do(running, "standing", request or question("slow"), streams=streams, seconds=seconds)
 
     def cost(self, running: Running, request: bytes, count: int = QUESTIONS) -> float:
         """Return the CPU of a question in microseconds: the median of three runs. A thread that ends in a run takes its time with it."""

@@ -1,0 +1,300 @@
+"""Does the page at `/` cost a router anything that its streams notice, and does it pile anything up while it stays open?
+
+    python -m tests.endurance.page [--only lag memory] [--rounds 5] [--hours 1]
+
+One `router serve` with one worker, and Debian's Chromium, which shares the other core with the load and the provider.
+
+lag      200 streams of 25 chunks a second; in every second round three pages are open: the playground with an answer, the cockpit, and a live
+         log: the cockpit's running requests, one of them unfolded. The loop may be later with them by no more than rounds without them differ.
+memory   an hour of answers, 5 a second, and of the page's looks, one in three seconds, thirty times as fast, with the same pages open. Every
+         minute a chat begins anew and the log unfolds another request. What a page holds after a collection may grow by a tenth from the
+         first third of the hour to the last.
+
+Exit code 1 where one of these is not so.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench import machine, wire
+from bench.capacity.measures import Rig, subject
+from bench.load import Found
+from bench.run import Bench, Running
+from bench.subjects import Place
+from tests.endurance.probed import lateness
+from tests.support.browser import Chromium, Tab
+
+STREAMS = 200
+SECONDS = 12.0
+"""Seconds in which a round is measured: four looks of each page."""
+SETTLING = 0.5
+"""Seconds before the end of a round that are left out: its streams are closed then."""
+FULL = 1000
+"""Answers before all else: the router remembers as many, and shows them to each page."""
+ANSWERS, LOOKS = 18_000, 1200
+"""Answers and looks of an hour."""
+FALLBACK = 0.2
+"""Share of the answers whose first target is down: another one answers."""
+STEPS = 60
+"""Samples of an hour; a chat begins anew with each."""
+WARM = 3
+"""Steps before the first sample: what the browser compiles and caches comes in them."""
+SPEED = 30
+"""Times faster than a clock that the pages' timers run."""
+GROWTH = 0.1
+"""Share by which a page's memory may differ from the first third of an hour to the last."""
+FASTER = f"(() => {{ const real = setTimeout; window.setTimeout = (work, pause, ...more) => real(work, pause / {SPEED}, ...more); }})()"
+PLAYGROUND, COCKPIT, LOG = "playground", "cockpit", "live log"
+SCREENS = (PLAYGROUND, COCKPIT, LOG)
+ROUTES = """
+targets:
+  steady: {{model: openai/steady, api_base: {address}, api_key: sk-bench}}
+  short: {{model: openai/short, api_base: {address}, api_key: sk-bench}}
+  down: {{model: openai/short, api_base: 'http://127.0.0.1:9/v1', api_key: sk-bench}}
+routes:
+  chat-model: {{pipeline: chat, targets: [short]}}
+  steady: {{pipeline: chat, targets: [steady]}}
+  fallback: {{pipeline: chat, targets: [down, short], breaker: {{failures: 1000}}}}
+"""
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round of streams. `watched`: with the pages; lateness of the loop in milliseconds; `cpu`: the router's share of a core."""
+
+    watched: bool
+    p50: float
+    p99: float
+    cpu: float
+    chunks: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a page holds after a collection of garbage: megabytes of JavaScript, nodes of DOM, listeners."""
+
+    heap: float
+    nodes: int
+    listeners: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A quantity without the pages and with them, as medians. `noise`: the range of the rounds without them."""
+
+    without: float
+    watched: float
+    noise: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the pages change it by no more than its noise."""
+        return self.watched - self.without <= self.noise
+
+
+def difference(rounds: Sequence[Round], of: Callable[[Round], float]) -> Difference:
+    """Compare the rounds with the pages to those without."""
+    without, watched = ([of(one) for one in rounds if one.watched is pages] for pages in (False, True))
+    return Difference(statistics.median(without), statistics.median(watched), max(without) - min(without))
+
+
+def growth(values: Sequence[float]) -> float:
+    """Return by which share the last third of an hour is above the first, by their medians."""
+    third = max(1, len(values) // 3)
+    return statistics.median(values[-third:]) / statistics.median(values[:third]) - 1
+
+
+def probed(place: Place, folder: Path) -> Sequence[str]:
+    """Return the command of a router with a probe, and write its configuration."""
+    configured = subject(lambda _: ROUTES.format(address=f"'http://127.0.0.1:{place.upstream}/v1'"))
+    serve = list(configured.command(place))
+    return [sys.executable, "-m", "tests.endurance.probed", str(folder / "lag"), *serve[serve.index("serve") :]]
+
+
+class Watched:
+    """A router, its load, and the pages that look at it."""
+
+    def __init__(self, rig: Rig, running: Running, tabs: dict[str, Tab], lag: Path) -> None:
+        self.rig, self.running, self.tabs, self._lag = rig, running, tabs, lag
+        self.base = f"http://127.0.0.1:{running.place.port}"
+
+    async def answers(self, route: str, count: int) -> None:
+        """Ask for as many answers, four clients at a time."""
+        request = wire.request(f"/api/chat/{route}", {}, {})
+        await asyncio.to_thread(self.rig.asked, self.running, request, count)
+
+    async def show(self) -> None:
+        """Open all pages."""
+        for screen, tab in self.tabs.items():
+            await tab.open("about:blank")
+            await tab.open(f"{self.base}/{'' if screen == PLAYGROUND else '#cockpit'}")
+            if screen == PLAYGROUND:
+                await chat(tab, 1)
+            else:
+                await tab.until("document.querySelector('.requests tbody tr')")
+
+    async def leave(self) -> None:
+        """Leave all pages."""
+        for tab in self.tabs.values():
+            await tab.open("about:blank")
+
+    async def round(self, *, watched: bool) -> Round:
+        """Measure all streams, with the pages or without."""
+        await (self.show() if watched else self.leave())
+        unfolding = asyncio.create_task(self.unfold("running")) if watched else None
+        found = await asyncio.to_thread(self._stream)
+        until = time.monotonic() - SETTLING
+        if unfolding is not None:
+            await unfolding
+        late = lateness(self._lag, until - SECONDS + SETTLING, until)
+        return Round(watched, late[len(late) // 2], late[len(late) * 99 // 100], found.cpu / found.seconds, found.count / found.seconds)
+
+    def _stream(self) -> Found:
+        request = wire.request("/api/chat/steady", {}, {})
+        return self.rig.standing(self.running, STREAMS, request, SECONDS)
+
+    async def unfold(self, kind: str) -> None:
+        """Have the live log list requests of this kind, and unfold the newest."""
+        tab = self.tabs[LOG]
+        await tab.run(
+            f"(() => {{ const one = document.querySelector('#kind'); one.value = '{kind}'; one.dispatchEvent(new Event('change')); }})()"
+        )
+        await tab.click(".requests tr:not(.wide) .link[aria-expanded=false]")
+        await tab.until("document.querySelector('.wide .waterfall')")
+
+    async def looks(self, count: int) -> None:
+        """Wait until each cockpit has looked as often."""
+        await asyncio.gather(*(self._looked(tab, count) for screen, tab in self.tabs.items() if screen != PLAYGROUND))
+
+    async def _looked(self, tab: Tab, count: int) -> None:
+        wanted = sum("admin/requests?" in one for one in tab.asked) + count
+        while sum("admin/requests?" in one for one in tab.asked) < wanted:
+            await asyncio.sleep(0.05)
+        tab.asked.clear()
+
+    async def samples(self) -> dict[str, Sample]:
+        """Return what each page holds."""
+        return {screen: await sample(tab) for screen, tab in self.tabs.items()}
+
+
+async def chat(tab: Tab, count: int) -> None:
+    """Begin a chat in the playground, ask as many questions, and look at how the answers went."""
+    await tab.run("document.querySelector('.tools button')?.click()")
+    for index in range(count):
+        await tab.until("document.querySelector('#route option') && document.querySelector('#send')")
+        await tab.run("document.querySelector('#question').focus()")
+        await tab.type(f"Question {index}")
+        await tab.click("#send")
+        await tab.until(f"document.querySelectorAll('.answer:not(.growing)').length === {index + 1}")
+    await tab.run("document.querySelector('.with-panel') || document.querySelector('#panel').click()")
+
+
+async def sample(tab: Tab) -> Sample:
+    """Return what a page holds once its garbage is collected."""
+    for _ in range(2):  # what the first pass finalises the second one frees
+        await tab.send("HeapProfiler.collectGarbage")
+    heap, counted = await tab.send("Runtime.getHeapUsage"), await tab.send("Memory.getDOMCounters")
+    return Sample(heap["usedSize"] / 1e6, counted["nodes"], counted["jsEventListeners"])
+
+
+@asynccontextmanager
+async def opened(*, faster: bool) -> AsyncGenerator[Watched]:
+    """A router that remembers as many answers as it can, and three tabs. `faster`: the timers of their pages are."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Bench() as bench:
+        rig = Rig(bench)
+
+        def command(place: Place) -> Sequence[str]:
+            return probed(place, Path(folder))
+
+        made = replace(subject(lambda _: ""), command=command)
+        chromium = Chromium()
+        try:
+            with rig.running(made) as running:
+                async with AsyncExitStack() as stack:
+                    tabs = {screen: await stack.enter_async_context(chromium.tab("en")) for screen in SCREENS}
+                    for tab in tabs.values():
+                        await tab.shape(1440, 900)
+                        if faster:
+                            await tab.send("Page.addScriptToEvaluateOnNewDocument", source=FASTER)
+                    watched = Watched(rig, running, tabs, Path(folder, "lag"))
+                    await watched.answers("chat-model", FULL)
+                    yield watched
+        finally:
+            chromium.close()
+
+
+async def lag(rounds: int) -> bool:
+    """Measure the loop with the pages and without, in turn."""
+    async with opened(faster=False) as watched:
+        await watched.round(watched=True)  # the first has what is compiled and cached
+        found: list[Round] = []
+        print(f"{'pages':>6} {'loop p50':>9} {'p99':>7} {'router CPU':>11} {'chunks/s':>9}")
+        for index in range(2 * rounds):
+            one = await watched.round(watched=index % 2 == 1)
+            found.append(one)
+            print(f"{3 * one.watched:>6} {one.p50:>6.2f} ms {one.p99:>4.1f} ms {one.cpu:>9.1%} {one.chunks:>11,.0f}", flush=True)
+        late, cpu = difference(found, lambda one: one.p99), difference(found, lambda one: one.cpu)
+    print(
+        f"p99 of the loop: {late.without:.2f} ms without, {late.watched:.2f} ms with the pages; rounds without differ by {late.noise:.2f} ms"
+    )
+    print(
+        f"CPU of the router: {cpu.without:.1%} of a core without, {cpu.watched:.1%} with the pages; rounds without differ by {cpu.noise:.1%}"
+    )
+    print("held" if late.holds else "MISSED: the pages add more than the noise")
+    return late.holds
+
+
+async def memory(hours: float) -> bool:
+    """Have the pages open for this long, at speed, and look at what they hold."""
+    looks, answers = LOOKS // STEPS, ANSWERS // STEPS
+    found: dict[str, list[Sample]] = {screen: [] for screen in SCREENS}
+    async with opened(faster=True) as watched:
+        await watched.show()
+        print(f"{'minute':>6} {'':12}{'heap':>8} {'nodes':>7} {'listeners':>9}")
+        for step in range(WARM + round(STEPS * hours)):
+            await watched.answers("fallback", round(answers * FALLBACK))
+            await watched.answers("chat-model", answers - round(answers * FALLBACK))
+            await chat(watched.tabs[PLAYGROUND], 2)
+            await watched.looks(looks)
+            await watched.unfold("all")
+            if step < WARM:
+                continue
+            for screen, one in (await watched.samples()).items():
+                found[screen].append(one)
+                if step % 6 == WARM % 6:
+                    print(f"{step - WARM:>6} {screen:12}{one.heap:>5.2f} MB {one.nodes:>7} {one.listeners:>9}", flush=True)
+        router = machine.rss(machine.family(watched.running.process.pid))
+        complaints = [one for tab in watched.tabs.values() for one in tab.complaints]
+    flat = not complaints
+    for screen, samples in found.items():
+        heap, nodes = growth([one.heap for one in samples]), growth([float(one.nodes) for one in samples])
+        most = max(one.nodes for one in samples)
+        flat &= max(heap, nodes) <= GROWTH
+        print(f"{screen}: from the first third to the last heap {heap:+.1%}, nodes {nodes:+.1%}; {most} nodes at most")
+    print(*complaints, f"the router holds {router:.0f} MB", "flat" if flat else "MISSED: not flat", sep="\n" if complaints else "; ")
+    return flat
+
+
+def main() -> int:
+    """Measure what is asked for."""
+    options = argparse.ArgumentParser(
+        "python -m tests.endurance.page", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--only", nargs="+", choices=["lag", "memory"], default=["lag", "memory"])
+    options.add_argument("--rounds", type=int, default=5, help="with the pages, and as many without")
+    options.add_argument("--hours", type=float, default=1.0, help="of traffic, for the memory")
+    chosen = options.parse_args()
+    held = [asyncio.run(lag(chosen.rounds) if one == "lag" else memory(chosen.hours)) for one in chosen.only]
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

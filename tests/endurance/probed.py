@@ -1,0 +1,60 @@
+"""`router serve` with a probe in its event loop, which writes how late its turns are into the file that is named first.
+
+    python -m tests.endurance.probed FILE serve --routes …
+
+The probe is one timer of the loop. uvloop's timers count whole milliseconds.
+"""
+
+import asyncio
+import sys
+import time
+from array import array
+from io import FileIO
+from pathlib import Path
+
+from router.admin.watchdog import Watchdog
+from router.commands import main
+
+PAUSE = 0.005
+"""Seconds between two looks."""
+EACH = 200
+"""Looks that are written at once: a second of them."""
+
+
+class Probe:
+    """A timer of the loop that notes how late it is. `file` gets pairs of doubles: the time (time.monotonic) and the lateness, in seconds."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._rows = array("d")
+        self._due = time.monotonic()
+
+    def look(self) -> None:
+        """Note the lateness of this turn, and come again."""
+        now = time.monotonic()
+        self._rows.extend((now, now - self._due))
+        if len(self._rows) >= 2 * EACH:
+            self._file.write(self._rows.tobytes())
+            del self._rows[:]
+        self._due = now + PAUSE
+        asyncio.get_running_loop().call_later(PAUSE, self.look)
+
+
+def lateness(file: Path, since: float, until: float) -> list[float]:
+    """Return how late the loop was between two times (time.monotonic), in milliseconds, the least first."""
+    data = file.read_bytes()
+    rows = array("d")
+    rows.frombytes(data[: len(data) // 16 * 16])
+    return sorted(late * 1000 for at, late in zip(rows[::2], rows[1::2], strict=True) if since <= at <= until)
+
+
+if __name__ == "__main__":
+    begins = Watchdog.__enter__
+
+    def probed(self: Watchdog) -> Watchdog:
+        """Begin to watch the loop, and to probe it."""
+        Probe(FileIO(sys.argv[1], "w")).look()
+        return begins(self)
+
+    Watchdog.__enter__ = probed
+    sys.exit(main(sys.argv[2:]))
