@@ -1,10 +1,10 @@
 """The one way of a body into the router: a request enters here, and its question comes out."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from router.config.server import Server
-from router.errors import RouterError
+from router.errors import RouterError, TooLarge
 from router.intake import embeddings_api, protocol, question, responses_api
 from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Reading, parsed
 from router.intake.embeddings_api import Wanted
@@ -27,7 +27,7 @@ class Intake:
         self._reading = Reading()
 
     async def read(
-        self, request: Request, server: Server, usual: str, kept: Callable[[Fields, str], KeptResponse], *, held: AsyncExitStack
+        self, request: Request, server: Server, usual: str, kept: Callable[[Fields, str], Awaitable[KeptResponse]], *, held: AsyncExitStack
     ) -> Asked:
         """Return the question that a request asks.
 
@@ -38,8 +38,12 @@ class Intake:
         data, fields = await self._fields(request, server, held)
         wire = request.wire = protocol.chosen(request.named, request.path, server.protocol, fields)
         if request.surface == "responses" and (names := responses_api.referred(fields)):
-            responses = {name: kept(fields, name) for name in names}
+            responses = {name: await kept(fields, name) for name in names}
             more = b"".join(one.asked for one in responses.values())
+            if len(data) + len(more) > server.request.body:
+                raise TooLarge(
+                    f"previous_response_id: the whole conversation has more than {server.request.body} bytes (server.request.body)."
+                )
             fields = await of(data + more, lambda: responses_api.continued(fields, responses))
         model, surface, bounds, cache = request.model, request.surface, server.request, request.cache
         wanted = await of(data, lambda: question.asked(fields, model, surface, usual, bounds, wire=wire, cache=cache))
