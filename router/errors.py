@@ -21,6 +21,7 @@
     │   └─ InvalidOutput 502  └─ OutputCutOff 400
     ├─ Unverifiable 503          the credentials cannot be verified just now
     ├─ Undeleted 503             other replicas may still find what is to be deleted
+    ├─ Unfindable 503            other replicas may have what is looked up, and Redis is away
     ├─ Crowded 503               the limit of concurrent answers is reached
     ├─ Stopping 503              the server ends before the answer does
     ├─ Stopped 409               the client stopped it, before its first word
@@ -458,6 +459,22 @@ class Undeleted(RouterError):
     code = "not_deleted"
     status = 503
     sentence = "The response could not be deleted everywhere. Please try again."
+
+
+class Unfindable(RouterError):
+    """A response that another replica may have, while the Redis that replicas share cannot be asked."""
+
+    code = "response_unavailable"
+    status = 503
+    sentence = (
+        "This response may be another replica's, and cannot be looked up: the store that replicas share (server.redis) does not answer. "
+        "Please try again, or send the items themselves instead of previous_response_id or item_reference."
+    )
+
+    def __init__(self, retry_after: float = 2.0) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+        """Seconds until Redis is probably back."""
 
 
 class InvalidOutput(Unanswered):

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qs
@@ -15,9 +15,9 @@ from starlette.types import Send
 from router.access.gate import Gate
 from router.answering import embeddings
 from router.answering.admissions import Admissions
+from router.answering.kept import LAST_WORDS, KeptAnswers
 from router.answering.prompts import check_choices, in_turn
-from router.answering.recording import Key, Recording, Recordings
-from router.answering.replica import Replicas
+from router.answering.recording import Key, Recording
 from router.answering.reply import Collected, Presence, Reply, Streamed, conclude, deliver
 from router.callers import Caller, from_body, from_headers
 from router.chat import CacheControl, InducedFault, Json
@@ -27,9 +27,7 @@ from router.errors import (
     RouterError,
     Stopping,
     Unauthorized,
-    Undeleted,
     UnknownAddress,
-    UnknownResponse,
     WrongMethod,
 )
 from router.events import Failure
@@ -46,8 +44,6 @@ UNSHARED = CacheControl(max_age=0.0, store=False)
 """Cache wishes of a request whose provider is broken: its answer is for its caller alone."""
 log = logging.getLogger("router.server")
 
-LAST_WORDS = 5.0
-"""Seconds in which a stream that is ended must have written its end."""
 CLIENT_LEFT = 499
 """Status in the log of a request whose client left before it got one (nginx's own number for it)."""
 
@@ -61,8 +57,7 @@ class Chat:
         self._began = tuple(GuardedObserver(observer) for observer in began)
         """Observers that are shown each request when it comes."""
         self._observers = tuple(GuardedObserver(observer) for observer in observers)
-        self._recordings = Recordings()
-        self._replicas = Replicas()
+        self._kept = KeptAnswers()
         self.intake = Intake()
         self._asking: set[asyncio.Task[object]] = set()
         """Tasks of callers that asked, and wait for the answer."""
@@ -83,25 +78,25 @@ class Chat:
 
     async def close(self) -> None:
         """The server ends: every answer that still runs is told so."""
-        await self._recordings.close()
+        await self._kept.fail()
         await self._all_alone()
         await self._all_counted()
-        await self._replicas.end()
-        await self._replicas.close()
+        await self._kept.end()
+        await self._kept.close()
 
     async def drain(self) -> None:
         """The server is about to end: nothing new is taken, and what runs may finish, for as long as is declared."""
         self.stopping = True
         until = time.monotonic() + self._live.generation.server.drain
         log.info("stopping", extra={"fields": {"open": self.running}})
-        while (running := self._asking | self._viewing | self._recordings.tasks) and (left := until - time.monotonic()) > 0:
+        while (running := self._asking | self._viewing | self._kept.recordings.tasks) and (left := until - time.monotonic()) > 0:
             await asyncio.wait(running, timeout=left)
 
     async def end(self) -> None:
         """End the answers that still run: the server ends."""
-        await self._recordings.close()
+        await self._kept.fail()
         await self._all_alone()
-        await self._replicas.end()
+        await self._kept.end()
         if tasks := self._asking | self._viewing:
             for task in tasks:
                 task.cancel()
@@ -188,15 +183,6 @@ class Chat:
             began(entry)
         return entry
 
-    def _record(
-        self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
-    ) -> None:
-        """Run an answer that can be found again, here and at other replicas."""
-        keep = generation.server.resume.keep
-        self._recordings.start(key, recording, delivery, keep)
-        if replica := self._replicas.on(generation.kept.logs):
-            replica.publish(key, recording, total, keep)
-
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
         async with self._asker(self._asking) as held:
@@ -217,7 +203,9 @@ class Chat:
                     reply.limits = await admissions.of_caller()
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
-                    wanted = await self.intake.read(request, server, generation.usual, partial(self._kept, caller), held=held)
+                    wanted = await self.intake.read(
+                        request, server, generation.usual, partial(self._earlier, caller, generation), held=held
+                    )
                     reply.wire = wanted.wire
                     if wanted.prompts:
                         check_choices(wanted.wire)
@@ -246,7 +234,7 @@ class Chat:
                         if (kept_as := _kept_as(wanted, heading)) is not None:
                             recording = Recording(entry, heading, reply.wire, server.resume, wanted.conversation)
                             delivery = deliver(answer, ask, total, entry, recording)
-                            self._record((caller.owner, kept_as), recording, delivery, total, generation)
+                            self._kept.record((caller.owner, kept_as), recording, delivery, total, generation)
                             recording.holds(pins.pop_all())
                             await presence.apart(recording.write_to(sink))
                         else:
@@ -289,12 +277,10 @@ class Chat:
             entry.fault = fault
         return fault
 
-    def _kept(self, caller: Caller, fields: Mapping[str, Json], name: str) -> KeptResponse:
-        """Return the response of this caller from which a question goes on. UnknownResponse where this replica has it not."""
-        found = self._recordings.find((from_body(caller, fields).owner, name))
-        if found is None or found.asked is None or not found.finished:
-            raise UnknownResponse
-        return KeptResponse(found.asked, found.heading, found.since(0)[1])
+    async def _earlier(self, caller: Caller, generation: Generation, fields: Mapping[str, Json], name: str) -> KeptResponse:
+        """Return the response of this caller from which a question with these fields goes on."""
+        key = (from_body(caller, fields).owner, name)
+        return await self._kept.earlier(key, generation, asked=name == fields.get("previous_response_id"))
 
     async def response(self, request: Request, send: Send, name: str, *, cancel: bool = False) -> None:
         """Retrieve, follow, cancel or delete a response that is kept."""
@@ -306,16 +292,14 @@ class Chat:
                 if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
                     raise Crowded
                 key: Key = ((await _known(request, generation, entry, self._gate)).owner, name)
-                recording = await self._found(key, generation)
-                if recording is None or not name.startswith("resp_"):
-                    raise UnknownResponse
+                recording = await self._kept.response(key, generation)
                 entry.route = recording.entry.route
                 reply.resumed = recording.heading.request_id if request.method == "GET" else ""
                 if cancel:
                     entry.outcome = "stop_asked"
-                    await self._cancel(key, recording, generation)
+                    await self._kept.cancel(key, recording, generation)
                 elif request.method == "DELETE":
-                    await self._delete(key, generation)
+                    await self._kept.delete(key, generation)
                     entry.outcome = "deleted"
                     await reply.complete(200, compact({"id": name, "object": "response", "deleted": True}).encode())
                     return
@@ -329,35 +313,6 @@ class Chat:
                     entry.outcome = "resumed"
                 await reply.complete(200, responses.standing(recording.heading, recording.since(0)[1]))
 
-    async def _found(self, key: Key, generation: Generation) -> Recording | None:
-        """The recording of this name, here or at another replica, if all of it is there."""
-        found = self._recordings.find(key)
-        if replica := self._replicas.on(generation.kept.logs):
-            found = await replica.find(key, found, generation.server.resume)
-        return found if found is not None and found.findable else None  # it may have outgrown its bound while Redis was asked
-
-    async def _stop(self, key: Key, generation: Generation) -> None:
-        """Stop an answer, here or at another replica."""
-        replica = self._replicas.on(generation.kept.logs)
-        if replica is None or not await replica.stop(key, self._recordings.find(key)):
-            self._recordings.stop(key)
-
-    async def _cancel(self, key: Key, recording: Recording, generation: Generation) -> None:
-        """Stop an answer, and wait until it has ended."""
-        await self._stop(key, generation)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS):
-                await recording.ended()
-
-    async def _delete(self, key: Key, generation: Generation) -> None:
-        """Forget an answer, here and at the other replicas."""
-        self._recordings.delete(key)
-        if replica := self._replicas.on(generation.kept.logs):
-            try:
-                await replica.delete(key, generation.server.resume.keep + LAST_WORDS)
-            except Away:
-                raise Undeleted from None
-
     async def count(self, request: Request, send: Send) -> None:
         """Estimate the input tokens of a question of Anthropic's API, which is not asked. What the route adds to it is not counted."""
         with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
@@ -368,7 +323,9 @@ class Chat:
                     raise WrongMethod
                 async with Admissions(request, generation, caller, entry) as admissions, AsyncExitStack() as held:
                     reply.limits = await admissions.of_caller()
-                    wanted = await self.intake.read(request, generation.server, generation.usual, partial(self._kept, caller), held=held)
+                    wanted = await self.intake.read(
+                        request, generation.server, generation.usual, partial(self._earlier, caller, generation), held=held
+                    )
                     reply.limits = await admissions.of_route(wanted.ask.model)
                     tokens = estimate(wanted.ask.messages, wanted.ask.tools)
                     entry.outcome = "counted"
@@ -388,7 +345,7 @@ class Chat:
                 if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
                     raise Crowded
                 caller = await _known(request, generation, entry, self._gate)
-                recording = await self._found((caller.owner, wanted), generation)
+                recording = await self._kept.found((caller.owner, wanted), generation)
                 if recording is None:
                     entry.outcome = "nothing_to_resume"
                     await reply.empty(200 if chat is None else 204)
@@ -413,7 +370,7 @@ class Chat:
             async with _exchange(reply, request):
                 request.speaks(generation.server.protocol)
                 caller = await _known(request, generation, entry, self._gate)
-                await self._stop((caller.owner, chat), generation)
+                await self._kept.stop((caller.owner, chat), generation)
                 entry.outcome = "stop_asked"
                 await reply.empty(204)
 

@@ -7,8 +7,8 @@ after its end. Who may find it is who asked: recordings are keyed by the caller 
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 
 from router import relay
 from router.answering.reply import Sink, conclude
@@ -19,6 +19,16 @@ from router.events import Failure, Finish
 from router.journal.entry import Entry
 from router.shared import Batch
 from router.wire import Heading, Wire
+
+POSTING_S = 2.0
+"""The most that the first viewer of a response waits until other replicas can find it. As a rule its model takes longer."""
+
+
+async def _at_most(seconds: float, event: asyncio.Event) -> None:
+    """Wait for an event, for so long at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 class Recording(Broadcast):
@@ -36,6 +46,10 @@ class Recording(Broadcast):
         """The request that it answers, as JSON, for a later one that continues it; None without one, or at another replica."""
         self.log = ""
         """Id among all replicas' recordings, where there are any."""
+        self.posted: asyncio.Event | None = None
+        """Set once other replicas can find it, or Redis is away; None where its first viewer does not wait for that."""
+        self.shared = 0
+        """Events of another replica's answer that were in Redis when it was last looked up."""
         self.head = b""
         """The head of its log: data for other replicas, from before its first event."""
         self._grants = declared.grace
@@ -107,7 +121,8 @@ class Recording(Broadcast):
 
     def batches(self, start: int) -> Sequence[Batch]:
         """Return the events from this one on, as bytes."""
-        return relay.batches(*self.since(start))
+        made = relay.batches(*self.since(start))
+        return [*made[:-1], replace(made[-1], note=self.heading.ending.note)] if made and self.finished else made
 
     def _finish(self) -> None:
         super()._finish()
@@ -129,6 +144,8 @@ class Recording(Broadcast):
         if self._grace is not None:
             self._grace.cancel()
         try:
+            if self.posted is not None:
+                await _at_most(POSTING_S, self.posted)
             while True:
                 at = self._at[viewer]
                 if events := self._events[at - self._first :]:
@@ -156,6 +173,13 @@ class Recording(Broadcast):
             self._viewer_left()
             sink.hush()
         await sink.close()
+
+    async def caught_up(self, seconds: float) -> None:
+        """Wait until an answer of another replica has the events that were in Redis when it was looked up, for so long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._first + len(self._events) < self.shared and not self.over:
+                    await self._more()
 
     async def _outcome(self, task: asyncio.Task[None]) -> None:
         try:

@@ -5,6 +5,7 @@ A recording of another replica is one here, too: what delivers it is the log, an
 
 import hashlib
 import json
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import cast
@@ -17,10 +18,12 @@ from router.config.server import Resume
 from router.errors import RouterError
 from router.events import Failure
 from router.journal.entry import Entry
-from router.shared import Away, Deleted, Found, Logs
+from router.shared import Away, Batch, Deleted, Found, LogEnd, Logs
 from router.wire import WIRES, Heading
 
 VERSION = 1
+LOG_DELAY_S = 10.0
+"""Seconds that a reader here waits for events which another replica has, and has yet to write."""
 SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_client", "asked")
 """Fields of a heading that other replicas are told."""
 
@@ -36,32 +39,38 @@ class Replica:
     def publish(self, key: Key, recording: Recording, lasts: float, keep: float) -> None:
         """Have it found by the others as well, until so many seconds after its end. It takes `lasts` at most."""
         recording.head = _head(recording)
-        written = self.logs.write(_name(key), recording, lasts=lasts + keep, keep=keep)
+        written = self.logs.write(_name(key), recording, lasts=lasts + keep, keep=keep, attachment=recording.asked or b"")
         recording.log, recording.news = written.id, written.news
+        if recording.asked is not None:
+            recording.posted = written.posted
 
     async def find(self, key: Key, own: Recording | None, resume: Resume) -> Recording | None:
-        """The recording of a chat, whoever gave the last answer; `own` is what there is here. Where Redis is away, that."""
+        """The recording of a chat, whoever gave the last answer; `own` is what there is here. Raises Away where Redis is away."""
         try:
             found = await self.logs.find(_name(key))
         except Deleted:
             return None
-        except Away:
-            return own
         if found is None or (own is not None and own.log == found.id):
             return own
         if (echo := self._echoes.get(found.id)) is not None and echo.complete:
+            echo.shared = found.count
             return echo
         try:
             echo = _recorded(found, resume)
         except UnreadableEvents:
             return own
         self._echoes[found.id] = echo
+        echo.shared = found.count
         echo.run(self._echo(found, echo), self._ended)
         return echo
 
     def _ended(self, echo: Recording) -> None:
         if self._echoes.get(echo.log) is echo:
             del self._echoes[echo.log]
+
+    async def asked(self, key: Key, echo: Recording) -> bytes | None:
+        """Return the request that another replica's answer answers, as JSON; None where it is not kept. Raises Away where Redis is away."""
+        return await self.logs.attachment(Found(_name(key), echo.log, ""))
 
     async def stop(self, key: Key, own: Recording | None) -> bool:
         """End the answer of a chat, if it is another replica's. Whether it is."""
@@ -87,7 +96,7 @@ class Replica:
     async def _echo(self, found: Found, echo: Recording) -> None:
         """Deliver what another replica records."""
         try:
-            async with aclosing(self.logs.read(found)) as log, aclosing(relay.events_of(log)) as batches:
+            async with aclosing(_noted(self.logs.read(found), echo.heading)) as log, aclosing(relay.events_of(log)) as batches:
                 async for events in batches:
                     for event in events:
                         echo.put(event)
@@ -105,6 +114,15 @@ class Replica:
             echo.fail()
         for echo in echoes:
             await echo.ended()
+
+
+async def _noted(log: AsyncGenerator[Batch | LogEnd, None], heading: Heading) -> AsyncGenerator[Batch | LogEnd, None]:
+    """Pass the batches of a log on, and note in the heading what they say of the end."""
+    async with aclosing(log):
+        async for batch in log:
+            if isinstance(batch, Batch) and batch.note:
+                heading.ending.take(batch.note)
+            yield batch
 
 
 def _name(key: Key) -> str:

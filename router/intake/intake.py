@@ -1,12 +1,12 @@
 """The one way of a body into the router: a request enters here, and its question comes out."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TypeVar
 
 from router.config.server import Server
-from router.errors import RouterError
+from router.errors import RouterError, TooLarge
 from router.intake import embeddings_api, protocol, question, responses_api
 from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Reading, parsed
 from router.intake.embeddings_api import Wanted
@@ -31,7 +31,7 @@ class Intake:
         self._reading = Reading()
 
     async def read(
-        self, request: Request, server: Server, usual: str, kept: Callable[[Fields, str], KeptResponse], *, held: AsyncExitStack
+        self, request: Request, server: Server, usual: str, kept: Callable[[Fields, str], Awaitable[KeptResponse]], *, held: AsyncExitStack
     ) -> Asked:
         """Return the question that a request asks.
 
@@ -51,8 +51,10 @@ class Intake:
         data, fields, wanted = await self._fields(request, server, held, decided)
         if wanted is None:
             if names := responses_api.referred(fields):
-                responses = {name: kept(fields, name) for name in names}
+                responses = {name: await kept(fields, name) for name in names}
                 more = b"".join(one.asked for one in responses.values())
+                if len(data) + len(more) > bounds.body:
+                    raise TooLarge(f"previous_response_id: the whole conversation has more than {bounds.body} bytes (server.request.body).")
                 fields = await self._reading.of(data + more, partial(responses_api.continued, fields, responses))
             wanted = await self._reading.of(data, partial(asked, fields))
         await admit(wanted.ask.output)

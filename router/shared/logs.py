@@ -2,6 +2,7 @@
 
     pointsman:{<name>}:now          the id of the log last begun under this name, where readers find it by the name
     pointsman:{<name>}:<id>         a stream: 0-1 the head, then n-0 for each batch, where n counts the events written up to its end
+    pointsman:{<name>}:<id>:asked   its attachment: what the answer answers, where a later question may go on from it; complete before the head is there
     pointsman:{<replica>}:alive     there while this replica is
     pointsman:{<replica>}:inbox     a stream: messages of other replicas
 
@@ -58,6 +59,8 @@ MISSED = 2
 """Checks at which a stream may be missing before it is lost."""
 WAITING = 1000
 """Messages that wait in an inbox."""
+ATTACHMENT = "asked"
+"""Last part of the key of a log's attachment."""
 
 POINT = """
 local now = redis.call('GET', KEYS[1])
@@ -78,11 +81,12 @@ class Deleted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events `first` to `after`, counted from 0, as bytes."""
+    """Events `first` to `after`, counted from 0, as bytes. `note`: what the events do not say of the end that is among them."""
 
     first: int
     after: int
     data: bytes
+    note: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,8 @@ class Found:
     id: str
     replica: str
     head: bytes = b""
+    count: int = 0
+    """Events that it held when it was found."""
 
 
 def new_id() -> str:
@@ -146,7 +152,18 @@ def new_id() -> str:
 class WrittenLog:
     """A log that is written here. Its owner calls `news` whenever the source has more, or is over."""
 
-    def __init__(self, logs: "Logs", name: str, number: str, source: EventSource, *, pointer: str, lasts: float, keep: float) -> None:
+    def __init__(
+        self,
+        logs: "Logs",
+        name: str,
+        number: str,
+        source: EventSource,
+        *,
+        pointer: str,
+        lasts: float,
+        keep: float,
+        attachment: bytes = b"",
+    ) -> None:
         self.id = number
         self.name = name
         self.source = source
@@ -156,6 +173,11 @@ class WrittenLog:
         self.over_at: float | None = None
         self.readers: dict[str, float] = {}
         """Replica that reads the log → time until which it does, unless it repeats its message."""
+        self.posted = asyncio.Event()
+        """Set once the log can be found in Redis, or Redis is away or refuses it."""
+        self._attachment = attachment
+        self._attached = 0
+        """Bytes of the attachment that are in Redis."""
         self._lasts = lasts
         self._logs = logs
         self._stream = key(name, self.id)
@@ -183,13 +205,17 @@ class WrittenLog:
         """Write the events that Redis lacks. Raises Away if that is not certain."""
         if self._doubt:
             await self._look_up(redis)
+        if not self._headed and len(self._attachment) - self._attached > ROUND:
+            await self._attach(redis)
+            return
         over = self.source.over  # read before the events: any that come after this are for the next time
         commands = self._opening()
         count, size, more = self._count, 0, False
         for batch in self.source.batches(self._count):
             if more := size > ROUND:
                 break
-            commands.append(self._append(f"{batch.after}-0", "f", batch.first, "e", batch.data))
+            noted = ("z", batch.note) if batch.note else ()
+            commands.append(self._append(f"{batch.after}-0", "f", batch.first, "e", batch.data, *noted))
             count, size = batch.after, size + len(batch.data)
         if over and not more:
             commands += self._closing(count)
@@ -204,13 +230,37 @@ class WrittenLog:
             return
         self._refusals = 0
         self._count, self._headed, self.done = count, True, over and not more
+        self.posted.set()
         if more:
             self.news()
+
+    async def _attach(self, redis: Redis) -> None:
+        """Write one piece of an attachment that is too long to be written at once. Raises Away if that is not certain."""
+        self._doubt = True
+        answers = await redis.ask_all(self._attaching())
+        if any(isinstance(answer, Mismatch) for answer in answers):
+            self._refused()
+            return
+        self._doubt = False
+        self._attached += ROUND
+        self.news()
+
+    def _attaching(self) -> list[Command]:
+        """Return the writes of the next piece of the attachment; none once all of it is in Redis."""
+        piece = self._attachment[self._attached : self._attached + ROUND]
+        if not piece:
+            return []
+        return [("SETRANGE", self._attached_to, self._attached, piece), ("PEXPIRE", self._attached_to, milliseconds(self._lasts))]
+
+    @property
+    def _attached_to(self) -> str:
+        return key(self.name, self.id, ATTACHMENT)
 
     def _opening(self) -> list[Command]:
         if self._headed:
             return []
         made: list[Command] = [
+            *self._attaching(),
             ("XADD", self._stream, "0-1", "h", self.source.head, "r", self._logs.id),
             ("PEXPIRE", self._stream, milliseconds(self._lasts)),
         ]
@@ -232,6 +282,8 @@ class WrittenLog:
         else:
             made += self._unpoint()
             made.append(("PEXPIRE", self._stream, milliseconds(GONE)))
+        if self._attachment:
+            made.append(("PEXPIRE", self._attached_to, milliseconds(self.keep if self.source.findable else GONE)))
         return made
 
     def _point(self, seconds: float) -> Sequence[Command]:
@@ -251,6 +303,7 @@ class WrittenLog:
             found = []
         last, _, kind = found[0][0].decode().partition("-") if found else ("0", "", "")
         self._count, self._headed, self._ended = int(last), bool(found), kind == "2"
+        self._attached = 0
 
     def _refused(self) -> None:
         """Count a refusal: the first two may come from a Redis that lost the log, the third ends the log."""
@@ -259,6 +312,7 @@ class WrittenLog:
             self.news()
             return
         self.done = True
+        self.posted.set()
         log.warning("an answer is not shared: redis refuses it", extra={"fields": {"needs": "Redis 6.2 or newer, and its own keys"}})
 
 
@@ -289,7 +343,7 @@ def _read(after: int, fields: dict[bytes, bytes]) -> Batch | LogEnd:
     if b"h" in fields:
         return Batch(0, 0, b"")
     first, data = fields.get(b"f", b""), fields.get(b"e", b"")
-    return Batch(int(first) if first.isdigit() and len(first) < 12 else after + 1, after, data)
+    return Batch(int(first) if first.isdigit() and len(first) < 12 else after + 1, after, data, fields.get(b"z", b""))
 
 
 def _stopped(task: "asyncio.Task[None]") -> None:
@@ -331,14 +385,15 @@ class Logs:
 
     # Writing.
 
-    def write(self, name: str, source: EventSource, *, lasts: float, keep: float) -> WrittenLog:
+    def write(self, name: str, source: EventSource, *, lasts: float, keep: float, attachment: bytes = b"") -> WrittenLog:
         """Write the source from now on under this name, and replace the log found there before.
 
         lasts: seconds that it can take at most, and be found if this replica is lost
         keep: seconds that it is found after its end
+        attachment: bytes that `attachment` returns at other replicas, kept as long as the log
         """
         self._start()
-        made = WrittenLog(self, name, new_id(), source, pointer=key(name, "now"), lasts=lasts, keep=keep)
+        made = WrittenLog(self, name, new_id(), source, pointer=key(name, "now"), lasts=lasts, keep=keep, attachment=attachment)
         self._begin(made)
         return made
 
@@ -386,6 +441,8 @@ class Logs:
             except Away:
                 self._behind = False
                 self._beat_at = loop.time() + BEAT
+                for one in self._written.values():
+                    one.posted.set()
                 await self._until_back(BEAT)
             self._forget_late()
             # Logs left over have waited a turn already: at a fixed pace a busy replica would fall further behind with each.
@@ -415,6 +472,7 @@ class Logs:
             elif isinstance(end, Exception):  # a log that cannot be written must not keep the others from it
                 log.warning("a log is written no more", extra={"fields": {"error": type(end).__name__}})
                 one.done = True
+                one.posted.set()
                 del self._written[one.id]
             elif isinstance(end, BaseException):
                 raise end
@@ -447,11 +505,21 @@ class Logs:
             return None
         if (found := number.decode("ascii", "replace")) == DELETED:
             raise Deleted
-        entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await self._redis.ask("XRANGE", key(name, found), "0-1", "0-1"))
-        fields = entries[0][1] if entries else {}
+        stream = key(name, found)
+        answers = await self._redis.ask_all([("XRANGE", stream, "0-1", "0-1"), ("XREVRANGE", stream, "+", "-", "COUNT", 1)])
+        if any(isinstance(answer, Mismatch) for answer in answers):
+            raise Mismatch
+        first, last = cast("list[list[tuple[bytes, dict[bytes, bytes]]]]", answers)
+        fields = first[0][1] if first else {}
         if b"h" not in fields or b"r" not in fields:
             return None
-        return Found(name, found, fields[b"r"].decode("ascii", "replace"), fields[b"h"])
+        count = int(last[0][0].partition(b"-")[0]) if last else 0
+        return Found(name, found, fields[b"r"].decode("ascii", "replace"), fields[b"h"], count)
+
+    async def attachment(self, found: Found) -> bytes | None:
+        """Return the attachment of a log; None if it has none, or it is no longer kept. Raises Away if Redis is away."""
+        value = await self._redis.ask("GET", key(found.name, found.id, ATTACHMENT))
+        return value if isinstance(value, bytes) else None
 
     async def read(self, found: Found) -> AsyncGenerator[Batch | LogEnd, None]:
         """Stream all batches of a log from its start, and follow it. A batch may repeat earlier events; none leaves any out.
@@ -503,6 +571,7 @@ class Logs:
         commands: list[Command] = [("SET", key(name, "now"), DELETED, "PX", milliseconds(keep))]
         if found is not None:
             commands.append(("PEXPIRE", key(name, found.id), milliseconds(GONE)))
+            commands.append(("DEL", key(name, found.id, ATTACHMENT)))
         await self._redis.ask_all(commands)
 
     async def _turn(self) -> None:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,6 +21,20 @@ class Ending:
     """Time of the end, in whole seconds since 1970; None before it."""
     stopped: bool = False
     """True if its client stopped the answer."""
+
+    @property
+    def note(self) -> bytes:
+        """Return the end for encoders elsewhere, as JSON."""
+        return json.dumps([self.noted(), self.stopped]).encode()
+
+    def take(self, note: bytes) -> None:
+        """Take over the end that another process noted; nothing where it is not readable."""
+        with suppress(ValueError, RecursionError):
+            match json.loads(note):
+                case [int(at), bool(stopped)]:
+                    self.at, self.stopped = at, stopped
+                case _:
+                    pass
 
     def noted(self) -> int:
         """Return the time of the end: now, unless it is known already."""

@@ -6,6 +6,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.answering.test_replicas import two
 from tests.conftest import Workspace, direct_target, routes, serving
 from tests.support.provider import Reply, calls, chunk, provider, text
 
@@ -91,3 +92,100 @@ async def test_question_goes_on_from_the_previous_response(workspace: Workspace)
     assert sent[2] == sent[1]
     assert [one["content"] for one in sent[3][-2:]] == ["Found", "And?"]
     assert third.previous_response_id == second.id
+
+
+LOOKED = Reply(calls(("t1", "look", "{}")))
+
+
+async def test_question_goes_on_from_a_response_of_another_replica(workspace: Workspace) -> None:
+    """Each turn is asked at another replica, as soon as the one before has ended; the provider is sent the calls, results and texts of all."""
+    long = "x" * 700_000
+    async with (
+        provider(LOOKED, Reply(text("Found")), Reply(text("Bye"))) as fake,
+        two(workspace, direct_target(fake.base)) as (one, other, _),
+        sdk_of(one) as here,
+        sdk_of(other) as there,
+        sdk_of(other, "stranger") as stranger,
+    ):
+        first = await here.responses.create(model="chat-model", input=long, tools=[WEATHER], instructions="Be brief.")
+        result = {"type": "function_call_output", "call_id": "t1", "output": "here"}
+        second = await there.responses.create(model="chat-model", input=[result], previous_response_id=first.id, tools=[WEATHER])
+        reference = {"type": "item_reference", "id": second.output[0].id}
+        with pytest.raises(openai.NotFoundError):
+            await stranger.responses.create(model="chat-model", input="Hi", previous_response_id=first.id)
+        asked = [
+            {"role": "user", "content": long},
+            first.output[0].model_dump(),
+            result,
+            reference,
+            {"role": "user", "content": "And?"},
+        ]
+        await here.responses.create(model="chat-model", input=asked)
+        await here.responses.create(model="chat-model", input="And?", previous_response_id=second.id)
+        assert (await there.responses.retrieve(first.id)).model_dump() == first.model_dump()
+    sent = [one["messages"] for one in fake.requests]
+    assert [one["role"] for one in sent[1]] == ["user", "assistant", "tool"]
+    assert sent[1][0]["content"] == long
+    assert sent[1][1]["tool_calls"][0]["id"] == sent[1][2]["tool_call_id"]
+    assert [one["role"] for one in sent[3]] == ["user", "assistant", "tool", "assistant", "user"]
+    assert sent[2] == sent[3]
+
+
+async def test_history_is_never_lost_silently_while_redis_is_away(workspace: Workspace) -> None:
+    """The replica that made the response goes on from it; another one answers with an error that says why, and the sentence what to do."""
+    async with (
+        provider(Reply(text("Found"))) as fake,
+        two(workspace, direct_target(fake.base)) as (one, other, server),
+        sdk_of(one) as here,
+        sdk_of(other) as there,
+    ):
+        first = await here.responses.create(model="chat-model", input="Hi")
+        await server.daemon.kill()
+        refused: list[Any] = []
+        for asking in (
+            there.responses.create(model="chat-model", input="And?", previous_response_id=first.id),
+            there.responses.retrieve(first.id),
+            there.responses.cancel(first.id),
+        ):
+            with pytest.raises(openai.InternalServerError) as caught:
+                await asking
+            refused.append(caught.value)
+        second = await here.responses.create(model="chat-model", input="And?", previous_response_id=first.id)
+    assert {(one.status_code, one.code) for one in refused} == {(503, "response_unavailable")}
+    assert all(one.response.headers["retry-after"] == "2" and "server.redis" in one.message for one in refused)
+    assert second.output_text == "Found"
+    assert [one["role"] for one in fake.requests[-1]["messages"]] == ["user", "assistant", "user"]
+    assert len(fake.requests) == 2
+
+
+async def test_response_is_cancelled_and_deleted_through_another_replica(workspace: Workspace) -> None:
+    """Its status and the time of its end are the same at both; once deleted, neither has it."""
+    async with (
+        provider(Reply((chunk({"content": "Half"}),), hold=True)) as fake,
+        two(workspace, direct_target(fake.base)) as (one, other, _),
+        sdk_of(one) as here,
+        sdk_of(other) as there,
+    ):
+        stream = await here.responses.create(model="chat-model", input="Hi", stream=True)
+        name = (await anext(stream)).response.id
+        await there.responses.cancel(name)
+        last = [event async for event in stream][-1]
+        found = await there.responses.retrieve(name)
+        assert found.model_dump() == last.response.model_dump() == (await here.responses.retrieve(name)).model_dump()
+        await there.responses.delete(name)
+        for sdk in (here, there):
+            with pytest.raises(openai.NotFoundError):
+                await sdk.responses.retrieve(name)
+    assert (found.status, found.output_text) == ("cancelled", "Half")
+
+
+async def test_chain_longer_than_a_body_may_be_is_refused(workspace: Workspace) -> None:
+    """As the client would be, if it sent all of it: what is kept of an answer is bounded."""
+    more = "server: {request: {body: 4KiB}}\n"
+    async with provider(Reply(text("Hello"))) as fake:
+        workspace.write("routes.yaml", routes(direct_target(fake.base), more=more))
+        async with serving(workspace.build()) as client, sdk_of(client) as sdk:
+            first = await sdk.responses.create(model="chat-model", input="x" * 2500)
+            with pytest.raises(openai.APIStatusError, match=r"server\.request\.body") as refused:
+                await sdk.responses.create(model="chat-model", input="y" * 2500, previous_response_id=first.id)
+    assert refused.value.status_code == 413

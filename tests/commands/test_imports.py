@@ -36,7 +36,9 @@ def imported(*arguments: str, cwd: Path) -> set[str]:
     """Return the modules that a command imports."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", LIST, *arguments]
-    return set(json.loads(subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=True).stdout))
+    return set(
+        json.loads(subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=True).stdout)
+    )
 
 
 def of_others(modules: set[str]) -> set[str]:

@@ -26,7 +26,7 @@ def request(body: bytes, path: str = "/api/chat", **headers: str) -> Request:
     return Request({"type": "http", "method": "POST", "path": path, "headers": sent, "client": ("127.0.0.1", 1)}, receive)
 
 
-def none_kept(fields: Fields, name: str) -> KeptResponse:
+async def none_kept(fields: Fields, name: str) -> KeptResponse:
     """Keep nothing."""
     raise UnknownResponse
 

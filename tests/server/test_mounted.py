@@ -231,7 +231,9 @@ def test_import_of_the_application_reads_no_file(tmp_path: Path) -> None:
 
 def _run(code: str, folder: Path, variables: Mapping[str, str]) -> str:
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=True
+    )
     return done.stdout.strip()
 
 

@@ -94,7 +94,8 @@ def amended(returns: Returns, *states: ReasoningState, index: int = 1) -> dict[s
     """The assistant's message as a request has it."""
     ask = conversation(*states)
     made: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}, {"id": "c2"}]}
-    beside(ask, ISSUER, returns)(ask.messages[index], made)
+    if amend := beside(ask, ISSUER, returns):
+        amend(ask.messages[index], made)
     return made
 
 

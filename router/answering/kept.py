@@ -1,0 +1,148 @@
+"""The answers that can be found again, wherever they were given: in this process, or at another replica that shares its Redis."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+
+from router.answering.recording import Key, Recording, Recordings
+from router.answering.replica import LOG_DELAY_S, Replica, Replicas
+from router.errors import BadAsk, ReplicaLost, RouterError, Undeleted, Unfindable, UnknownResponse
+from router.events import Failure
+from router.generation import Generation
+from router.intake import KeptResponse
+from router.shared import Away
+
+LAST_WORDS = 5.0
+"""Seconds in which a stream that is ended must have written its end."""
+
+
+UNFINISHED = "previous_response_id: this response is still being made. Wait for its end."
+
+
+def _missing(recording: Recording) -> RouterError:
+    """Return the error for another replica's answer whose events do not come: its log has none, is lost, or Redis is away."""
+    match recording.refused:
+        case "":
+            return Unfindable()
+        case ReplicaLost.code:
+            return ReplicaLost()
+        case _:
+            return UnknownResponse()
+
+
+class KeptAnswers:
+    """The recordings of this process, and the way to those of other replicas."""
+
+    def __init__(self) -> None:
+        self.recordings = Recordings()
+        self.replicas = Replicas()
+
+    def _replica(self, generation: Generation) -> Replica | None:
+        return self.replicas.on(generation.kept.logs)
+
+    def record(
+        self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
+    ) -> None:
+        """Run an answer that can be found again, here and at other replicas."""
+        keep = generation.server.resume.keep
+        self.recordings.start(key, recording, delivery, keep)
+        if replica := self._replica(generation):
+            replica.publish(key, recording, total, keep)
+
+    async def found(self, key: Key, generation: Generation) -> Recording | None:
+        """Return the recording of this name, here or at another replica, if all of it is there. While Redis is away, one of this process."""
+        with suppress(Away):
+            return await self._found(key, generation)
+        return self.recordings.find(key)
+
+    async def response(self, key: Key, generation: Generation) -> Recording:
+        """Return a response that is kept. UnknownResponse without one, Unfindable where only another replica could have it and Redis is away.
+
+        One of another replica has the events that are in Redis by now.
+        """
+        if not key[1].startswith("resp_"):
+            raise UnknownResponse
+        try:
+            recording = await self._found(key, generation)
+        except Away:
+            recording = self.recordings.find(key)
+            if recording is None:
+                raise Unfindable from None
+        if recording is None:
+            raise UnknownResponse
+        await recording.caught_up(LOG_DELAY_S)
+        if not recording.findable:
+            raise _missing(recording)
+        return recording
+
+    async def _found(self, key: Key, generation: Generation) -> Recording | None:
+        found = self.recordings.find(key)
+        if replica := self._replica(generation):
+            found = await replica.find(key, found, generation.server.resume)
+        return found if found is not None and found.findable else None  # it may have outgrown its bound while Redis was asked
+
+    async def earlier(self, key: Key, generation: Generation, *, asked: bool) -> KeptResponse:
+        """Return the response from which a question goes on, once it has ended. `asked`: whether the items are wanted that it answers.
+
+        UnknownResponse where it is not kept, Unfindable where Redis is away, BadAsk while it is still being made, ReplicaLost where
+        the replica that made it ended before all of it was shared.
+        """
+        recording = await self.response(key, generation)
+        if not recording.finished and recording.log and recording.asked is None:
+            with suppress(TimeoutError):  # its client has the end of it: the log follows
+                async with asyncio.timeout(LOG_DELAY_S):
+                    await recording.ended()
+        events = recording.since(0)[1]
+        if not recording.finished:
+            raise _missing(recording) if recording.over else BadAsk(UNFINISHED)
+        if isinstance(last := events[-1], Failure) and last.code == ReplicaLost.code:
+            raise ReplicaLost
+        items = await self.items(key, recording, generation) if asked else b"[]"
+        return KeptResponse(items, recording.heading, events)
+
+    async def items(self, key: Key, recording: Recording, generation: Generation) -> bytes:
+        """Return the items that a response answers, as JSON. UnknownResponse where they are not kept, Unfindable where Redis is away."""
+        if recording.asked is not None:
+            return recording.asked
+        try:
+            replica = self._replica(generation)
+            asked = None if replica is None else await replica.asked(key, recording)
+        except Away:
+            raise Unfindable from None
+        if asked is None:
+            raise UnknownResponse
+        return asked
+
+    async def stop(self, key: Key, generation: Generation) -> None:
+        """Stop an answer, here or at another replica."""
+        replica = self._replica(generation)
+        if replica is None or not await replica.stop(key, self.recordings.find(key)):
+            self.recordings.stop(key)
+
+    async def cancel(self, key: Key, recording: Recording, generation: Generation) -> None:
+        """Stop an answer, and wait until it has ended."""
+        await self.stop(key, generation)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await recording.ended()
+
+    async def delete(self, key: Key, generation: Generation) -> None:
+        """Forget an answer, here and at the other replicas. Undeleted where that is not certain."""
+        self.recordings.delete(key)
+        if replica := self._replica(generation):
+            try:
+                await replica.delete(key, generation.server.resume.keep + LAST_WORDS)
+            except Away:
+                raise Undeleted from None
+
+    async def fail(self) -> None:
+        """End every answer that still runs: the server ends."""
+        await self.recordings.close()
+
+    async def end(self) -> None:
+        """End the views of other replicas' answers: the server ends."""
+        await self.replicas.end()
+
+    async def close(self) -> None:
+        """Write the recordings to their end."""
+        await self.replicas.close()
