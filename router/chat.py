@@ -5,12 +5,12 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Literal, Self, TypeAlias, cast
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
 
-from router.bounds import Bounds
-from router.errors import Attempt, Misfit
+from router.attempt import Attempt
+from router.params import Params
 from router.usage import tokens_in_all
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
@@ -242,95 +242,6 @@ class Message:
         states = [part for part in self.parts if isinstance(part, ReasoningState)]
         own = tuple(state for state in states if state.issuer == issuer)
         return own or tuple(state for state in states if not state.issuer)
-
-
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-"""The amount of thinking that a reasoning model may do, in the words of OpenAI's API and Anthropic's."""
-
-
-LIMITS = {
-    "temperature": Bounds(0, 2),
-    "top_p": Bounds(0, 1),
-    "max_tokens": Bounds(1, 10_000_000),
-    "presence_penalty": Bounds(-2, 2),
-    "frequency_penalty": Bounds(-2, 2),
-    "top_k": Bounds(0, 1_000_000),
-    "min_p": Bounds(0, 1),
-    "repetition_penalty": Bounds(above=0, most=2),
-}
-"""Sampling parameter → the range that it may have."""
-BIAS = Bounds(-100, 100)
-"""The range of one entry of `logit_bias`."""
-Tier = Literal["auto", "default", "flex", "priority", "scale", "standard_only", "on_demand", "performance"]
-"""The treatment of a request by its provider: the words of OpenAI, Anthropic and Groq."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Params:
-    """Sampling parameters, by the names of the OpenAI API. What is not set is the provider's to choose.
-
-    temperature: 0 to 2
-    top_p: 0 to 1
-    max_tokens: the most tokens the answer may have
-    stop: texts that end the answer, four at most
-    seed: for providers that can repeat themselves
-    presence_penalty: -2 to 2
-    frequency_penalty: -2 to 2
-    reasoning_effort: how long a reasoning model may think
-    top_k: sample among so many of the likeliest tokens; 0 for all
-    min_p: 0 to 1; leave out tokens that are less likely than this share of the likeliest
-    repetition_penalty: above 0, to 2; 1 for none
-    verbosity: how long an answer is to be
-    service_tier: how its provider is to treat the request
-    prediction: a text that most of the answer is expected to be
-    parallel_tool_calls: false where a model call may make one tool call at most
-    logit_bias: token of the model's own → -100 to 100
-    """
-
-    temperature: Annotated[float, LIMITS["temperature"]] | None = None
-    top_p: Annotated[float, LIMITS["top_p"]] | None = None
-    max_tokens: Annotated[int, LIMITS["max_tokens"]] | None = None
-    stop: tuple[str, ...] | None = None
-    seed: int | None = None
-    presence_penalty: Annotated[float, LIMITS["presence_penalty"]] | None = None
-    frequency_penalty: Annotated[float, LIMITS["frequency_penalty"]] | None = None
-    reasoning_effort: Effort | None = None
-    top_k: Annotated[int, LIMITS["top_k"]] | None = None
-    min_p: Annotated[float, LIMITS["min_p"]] | None = None
-    repetition_penalty: Annotated[float, LIMITS["repetition_penalty"]] | None = None
-    verbosity: Literal["low", "medium", "high"] | None = None
-    service_tier: Tier | None = None
-    prediction: str | None = None
-    parallel_tool_calls: bool | None = None
-    logit_bias: dict[str, Annotated[float, BIAS]] | None = None
-
-    def __post_init__(self) -> None:
-        for name, bounds in LIMITS.items():
-            value = getattr(self, name)
-            if value is not None and not bounds.hold(value):
-                raise Misfit(f"{name} must be {bounds}", name)
-        if self.stop is not None and len(self.stop) > 4:
-            raise Misfit("stop takes four texts at most", "stop")
-        if not all(BIAS.hold(one) for one in (self.logit_bias or {}).values()):
-            raise Misfit(f"logit_bias: each value must be {BIAS}", "logit_bias")
-
-    def over(self, under: Self) -> Self:
-        """Return these parameters on top of others. The smaller max_tokens wins: a caller may ask for less, not for more."""
-        given = self.given
-        if not given:
-            return under
-        chosen = {name: value for name, value in given.items() if name != "max_tokens" or under.max_tokens is None}
-        if self.max_tokens is not None and under.max_tokens is not None:
-            chosen["max_tokens"] = min(self.max_tokens, under.max_tokens)
-        return replace(under, **chosen)
-
-    @property
-    def given(self) -> dict[str, Json]:
-        """The parameters that are set, by name."""
-        return {name: value for name in PARAMETERS if (value := getattr(self, name)) is not None}
-
-
-PARAMETERS = tuple(one.name for one in fields(Params))
 
 
 @dataclass(frozen=True, slots=True)

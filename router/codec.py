@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import assert_never, cast, get_args
 
+from router.attempt import Attempt
 from router.chat import Json, ReasoningState
-from router.errors import Attempt
 from router.events import (
     Approval,
     Cached,

@@ -20,12 +20,13 @@ from functools import cache, partial
 from itertools import chain
 from typing import cast
 
+from router.attempt import Attempt
 from router.chat import Ask, CacheControl, File, Message
 from router.config.declaration import Declaration, TargetConfig
 from router.config.drills import Drill
 from router.config.values import Fault
 from router.embed import Embed, EmbedCall, Embedder, Split, Vector
-from router.errors import Attempt, Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut
+from router.errors import Complaint, ContentFiltered, ContextTooLong, Misfit, Place, RouterError, TargetDown, TargetError, TimedOut
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, Usage
 from router.generation import Carryover, Compiled, Ground, build
 from router.targets import Connections, Learned, Target, facts_of, lane_of, open_target, refusal

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
+from router.attempt import Attempt
 from router.chat import Json, JsonObject, owner
-from router.errors import Attempt
 from router.usage import Usage, tokens_in
 
 R = TypeVar("R")

@@ -11,8 +11,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, ReasoningState
-from router.errors import Attempt
 from router.usage import Meter, Usage
 
 Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.attempt import Attempt
 from router.codec import UnreadableEvents, decode, encode
-from router.errors import Attempt
 from router.events import Event, Text, ToolResult
 
 TEXTS = st.text(st.characters())  # half surrogate pairs too: a tool may return one

@@ -204,7 +204,7 @@ async def test_late_build_changes_nothing_of_the_edits_after_it(workspace: Works
             goes_on.wait(60)
         return declared(snapshot, host)
 
-    monkeypatch.setattr("router.reload.declared", slow)
+    monkeypatch.setattr("router.reload.edits.declared", slow)
     workspace.write("routes.yaml", says("one"))
     async with following(workspace) as (live, reload):
         await until(lambda: reload._tried is not None)
@@ -265,7 +265,7 @@ async def test_settled_edit_is_served(workspace: Workspace, monkeypatch: pytest.
         return found
 
     async with following(workspace) as (live, reload):
-        monkeypatch.setattr("router.reload.read", looked)
+        monkeypatch.setattr("router.reload.reload.read", looked)
         in_place(file, says("two"))
         await until(lambda: reload.failed is not None)
         assert (word(live), reload.swaps) == ("two", 1)
@@ -279,7 +279,7 @@ async def test_a_secret_file_that_is_too_large_is_an_edit_like_any_other(workspa
         tried.append(snapshot)
         return declared(snapshot, host)
 
-    monkeypatch.setattr("router.reload.declared", told)
+    monkeypatch.setattr("router.reload.edits.declared", told)
     workspace.write("key.txt", "sk-one").write("routes.yaml", routes("a: {model: openai/x, api_key: '${file:key.txt}'}"))
     looks = 0
 
@@ -292,7 +292,7 @@ async def test_a_secret_file_that_is_too_large_is_an_edit_like_any_other(workspa
         workspace.write("key.txt", "x" * 1_100_000)
         await until(lambda: reload.failed is not None)
         tried.clear()
-        monkeypatch.setattr("router.reload.read", looked)
+        monkeypatch.setattr("router.reload.reload.read", looked)
         await until(lambda: looks > 5)
         assert not tried
         assert "routes.yaml:2:33: the secret file key.txt is larger than 1 MiB" in str(reload.failed.error if reload.failed else "")
@@ -479,7 +479,7 @@ async def test_neighbouring_file_is_not_watched(workspace: Workspace, monkeypatc
     async with following(workspace, HINTS_ALONE) as (live, _):
         in_place(file, says("two"))
         await until(lambda: word(live) == "two")
-        monkeypatch.setattr("router.reload.read", looked)
+        monkeypatch.setattr("router.reload.reload.read", looked)
         for number in range(20):
             workspace.write("log.txt", f"line {number}").write(f"logs/{number}", "")
             await asyncio.sleep(0.03)  # further apart than what is told of at one time
@@ -572,7 +572,7 @@ async def test_serving_generation_decides_whether_edits_go_live(workspace: Works
         return read(routes)
 
     monkeypatch.setattr("watchfiles.awatch", tells_nothing)
-    monkeypatch.setattr("router.reload.read", looked)
+    monkeypatch.setattr("router.reload.reload.read", looked)
     file = workspace.write("routes.yaml", says_when("one", "off")).root / "routes.yaml"
     async with following(workspace, check=0.3) as (live, reload):
         in_place(file, says_when("two", "on"))
@@ -801,7 +801,7 @@ async def test_an_edit_that_fails_as_nobody_foresaw_is_not_the_last(
     workspace.write("routes.yaml", says("one"))
     async with following(workspace, check=0.1) as (live, _):
         with monkeypatch.context() as for_now:
-            for_now.setattr("router.reload.declared", broken)
+            for_now.setattr("router.reload.edits.declared", broken)
             workspace.write("routes.yaml", says("two"))
             await until(lambda: any(record.__dict__.get("fields", {}).get("error") == "ZeroDivisionError" for record in caplog.records))
         await until(lambda: word(live) == "two")

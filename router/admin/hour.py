@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from router.errors import LET_GO
+from router.attempt import LET_GO
 from router.failover import PASSED_OVER
 from router.journal.entry import Entry, dollars
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from router.admin.hour import summed as summed_hour
 from router.admin.operations import Operations
-from router.config.binding import did_you_mean
+from router.config.meant import did_you_mean
 from router.description import describe
 from router.drill import drilled
 from router.errors import ConfigError

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, NotRequired, Required
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
-from router.chat import Params
 from router.embed import MAX_DIMENSIONS
 from router.intake.embeddings_api import MAX_INPUTS
 from router.intake.messages import STATES, UNSAID
+from router.params import Params
 from router.signature import record_of, schema
 
 PARAMS: Any = schema(record_of(Params))["properties"]

@@ -19,7 +19,8 @@ from router.chat import Ask
 from router.errors import RouterError, Stopping, TimedOut, TooMany
 from router.events import Answer, Event, Failure, FastPath, Finish, Text, Thought, ToolProgress, Words, fast_path
 from router.intake import ClientLeft
-from router.journal.entry import DIGITS, Entry, header
+from router.journal.attempts import header
+from router.journal.entry import DIGITS, Entry
 from router.journal.log import problems
 from router.wire import Heading, Refusal, Wire, answered
 

@@ -6,8 +6,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from router import relay
+from router.attempt import Attempt
 from router.broadcast import Broadcast
-from router.errors import Attempt, ReplicaLost, RouterError, Stopping
+from router.errors import ReplicaLost, RouterError, Stopping
 from router.events import FREE, Cached, Events, Failure, Finish, Start
 from router.shared import Batch
 

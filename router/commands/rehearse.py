@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 
 from router.chat import Json
 from router.config import load
-from router.config.binding import did_you_mean
 from router.config.declaration import Declaration, TargetConfig
+from router.config.meant import did_you_mean
 from router.config.price import Price
 from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build

@@ -25,7 +25,7 @@ from router.chat import Json, JsonObject
 from router.commands import running
 from router.commands.running import Running
 from router.commands.seen import loaded, record, served
-from router.config.binding import did_you_mean
+from router.config.meant import did_you_mean
 from router.description import listing, table, worded
 from router.errors import UnknownModel
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from router.chat import JsonObject, Params
+from router.chat import JsonObject
 from router.config import production
 from router.config.declaration import Route
 from router.config.server import Auth, Server
@@ -15,6 +15,7 @@ from router.config.tool_sets import ToolSetEntry
 from router.description import listing, pipelines_of, table
 from router.errors import Complaint, Place
 from router.generation import Generation
+from router.params import Params
 from router.targets import NEEDS, emulated, fit
 
 WITHOUT = {"chat": "does not answer, users get the lines", "embeddings": "is skipped, clients get the vectors"}

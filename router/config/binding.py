@@ -1,127 +1,18 @@
 """Binding of nodes to shapes: a value, and a complaint for each part that does not fit."""
 
-import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
-from router.config import document, remedies
-from router.config.document import DOUBTFUL, INTEGER, NUMBER, TRUTHS, VARIABLE, Node, is_null
-from router.config.remedies import Advice, example
-from router.config.secrecy import without_secret_queries
-from router.config.values import Name, Secret
-from router.errors import Complaint, Misfit, Place
+from router.config import document
+from router.config.complaints import Complaints
+from router.config.document import TRUTHS, Node, is_null
+from router.config.meant import closest, did_you_mean
+from router.config.remedies import example
+from router.config.scalars import UNFIT, plain_value, scalar_value, truth_meant, wanted
+from router.config.values import Name
+from router.errors import Misfit
 from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Record, Shape, Spelled
-
-LITERAL_SECRET = re.compile(
-    r"""(?i)((?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-)|\d{1,3}(?:ms|s|m|h)?\s*[,}\n]|\d{1,3}(?:ms|s|m|h)?\s*$)[^\s,}].*""",
-)
-"""A secret written out in a file, also in an address or as a default: the line is quoted without it. Times and numbers are not secrets."""
-SECRET_BELOW = re.compile(
-    r"""(?i)(?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*:\s*[|>]?[-+]?\s*(?:#.*)?$"""
-)
-"""A line whose secret stands on the next line: that next line is not quoted at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Complaints:
-    """The mistakes found so far, over every file of a load."""
-
-    texts: Mapping[str, str]
-    """File name → its text: complaints quote the line."""
-    found: list[Complaint] = field(default_factory=list[Complaint])
-    warnings: list[Complaint] = field(default_factory=list[Complaint])
-    """Warnings: not a mistake by itself, but seldom meant."""
-    lacking: list[Complaint] = field(default_factory=list[Complaint])
-    """Variables and secret files that are missing, where that is not a mistake: see `without_environment`."""
-    without_environment: bool = False
-    noted: set[tuple[int, Complaint]] = field(default_factory=set[tuple[int, Complaint]])
-    """All of these, with the number of their list: each is recorded once."""
-    lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    """File name → its lines, once one of them is quoted."""
-    advice: Advice = field(default_factory=lambda: Advice({}))
-
-    def trial(self) -> "Complaints":
-        """Return complaints that record mistakes of their own: whether a shape fits is tried."""
-        return Complaints(self.texts, [], self.warnings, self.lacking, self.without_environment, set(), self.lines, self.advice)
-
-    def add(self, place: Place, message: str) -> None:
-        """Record a mistake, once."""
-        self._note(0, self.found, place, message)
-
-    def warn(self, place: Place, message: str) -> None:
-        """Record a warning, once."""
-        self._note(1, self.warnings, place, message)
-
-    def lack(self, place: Place, message: str) -> None:
-        """Record a variable or secret file that is missing."""
-        if self.without_environment:
-            self._note(2, self.lacking, place, message)
-        else:
-            self._note(0, self.found, place, message)
-
-    def _note(self, number: int, found: list[Complaint], place: Place, message: str) -> None:
-        lines = self._lines_of(place.file)
-        line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
-        before = (lines[index] for index in range(min(place.line - 1, len(lines)) - 1, -1, -1))
-        above = next((one for one in before if not re.match(r"\s*(#|$)", one)), "")
-        line = "" if SECRET_BELOW.search(above) else without_secret_queries(LITERAL_SECRET.sub(r"\1***", line))
-        complaint = Complaint(place, message, line)
-        if (number, complaint) not in self.noted:
-            self.noted.add((number, complaint))
-            found.append(complaint)
-
-    def _lines_of(self, file: str) -> list[str]:
-        if file not in self.lines:
-            self.lines[file] = self.texts.get(file, "").splitlines()
-        return self.lines[file]
-
-    def in_order(self) -> tuple[Complaint, ...]:
-        """Return all mistakes, file by file, from top to bottom."""
-        return self.sorted(self.found)
-
-    def sorted(self, found: Iterable[Complaint]) -> tuple[Complaint, ...]:
-        """Return these complaints, file by file, from top to bottom."""
-        files = list(self.texts)
-        order = {name: index for index, name in enumerate(files)}
-        return tuple(
-            sorted(found, key=lambda one: (order.get(one.place.file, len(files)), one.place.file, one.place.line, one.place.column)),
-        )
-
-
-def _close(word: str, words: Sequence[str], cutoff: float = 0.6) -> str:
-    close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, cutoff)
-    return f"; did you mean `{next(one for one in words if one.lower() == close[0])}`?" if close else ""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?`, else the known words where they are few, else nothing."""
-    words = list(known)
-    if close := _close(word, words):
-        return close
-    return f"; there is {', '.join(f'`{one}`' for one in words)}" if 0 < len(words) <= 12 else ""
-
-
-def file_meant(word: str, known: Sequence[str], ending: str) -> str:
-    """Return the hint for the name of a file, which is written without its folder and its ending."""
-    bare = word.removesuffix(ending).rpartition("/")[2]
-    if bare != word and bare in known:
-        return f"; did you mean `{bare}`, without its folder and `{ending}`?"
-    return did_you_mean(word, known)
-
-
-def step_meant(word: str, known: Iterable[str]) -> str:
-    """Return the hint for a word of a pipeline."""
-    words = list(known)
-    advice = remedies.STEPS.get(word.lower())
-    return _close(word, words, 0.8) or (f"; {advice}" if advice else did_you_mean(word, words))
-
-
-class Unfit:
-    """The value of a node that could not be bound. Its complaint has been recorded."""
-
-
-UNFIT = Unfit()
 
 
 def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -> object:
@@ -132,7 +23,7 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
         return _stand_in(shape) if node.unset else UNFIT  # malformed: complained of already
     match shape:
         case Spelled() | Plain() | OneOf():  # most are
-            return _text(node, shape, complaints, what)
+            return scalar_value(node, shape, complaints, what)
         case Either(options):
             return _either(node, options, complaints, what)
         case Record():
@@ -171,125 +62,6 @@ def _example(shape: Spelled) -> object:
         return shape.read(shape.example)
     except Misfit:  # the example of a secret names a variable
         return UNFIT
-
-
-def _text(node: Node, shape: Plain | OneOf | Spelled, complaints: Complaints, what: str) -> object:
-    if not isinstance(node, document.Scalar):
-        complaints.add(node.place, f"{what} takes {_wanted(shape)}, not a {'list' if isinstance(node, document.Listing) else 'mapping'}")
-        return UNFIT
-    if is_null(node):
-        complaints.add(node.place, f"{what} has no value: {_wanted(shape)} is needed")
-        return UNFIT
-    match shape:
-        case OneOf(values):
-            if node.text in values:
-                return node.text
-            complaints.add(
-                node.place, f"`{node.source}` is not one of {', '.join(values)}{_close(node.text, values) or _switch(node.text, values)}"
-            )
-            return UNFIT
-        case Spelled():
-            return _spelled(node, shape, complaints)
-        case Plain(kind, bounds):
-            value = _scalar(node, kind, complaints, what)
-            if bounds is not None and isinstance(value, int | float) and not bounds.hold(value):
-                complaints.add(node.place, f"{what.strip('`')} must be {bounds}")
-                return UNFIT
-            return value
-
-
-def _switch(word: str, values: Sequence[str]) -> str:
-    """Return the hint where a truth value stands for a word, such as `false` or `yes`."""
-    meant = HINTS.get(("boolean", word.lower()), f"`{word.lower()}`")
-    words = ("none", "off", "hide", "skip") if "`false`" in meant else ("on", "show", "keep") if "`true`" in meant else ()
-    return next((f"; did you mean `{one}`?" for one in words if one in values), "")
-
-
-def _spelled(node: document.Scalar, shape: Spelled, complaints: Complaints) -> object:
-    if node.source == node.text and (name := remedies.variable(node.text) or _bare_variable(node, shape)):
-        complaints.add(
-            node.place, f"this is the text `{node.text.strip()}`, not what the variable holds: write ${{{name}}}{_in_flow(node)}"
-        )
-        return UNFIT
-    if node.plain and node.text[:1] in TYPOGRAPHIC:
-        complaints.add(node.place, f"`{node.text[:1]}` is no quote in YAML, but part of the text: write \" or '")
-        return UNFIT
-    try:
-        value = shape.read(node.text)
-    except ValueError as error:  # urlsplit has objections of its own
-        misfit = error if isinstance(error, Misfit) else Misfit(f"this is no {shape.name} such as {shape.example}")
-        # A message that begins with a backtick quotes the text: what a variable holds is never shown, not a piece of it.
-        quoted = node.source != node.text and misfit.message.startswith("`")
-        mistake = f"what `{node.source}` holds is no {shape.name} such as {shape.example}" if quoted else misfit.message
-        complaints.add(node.place, mistake)
-        return UNFIT
-    if isinstance(value, Name):
-        value.place, value.source = node.place, node.source
-    if isinstance(value, Secret):
-        named = node.source != node.text and ":-" not in node.source  # a default is a key written out
-        return Secret(value.value, node.source if named else value.source, node.place)
-    return value
-
-
-TYPOGRAPHIC = tuple("“”„‘’«»")
-"""Quotes that word processors and web pages make."""
-
-
-def _bare_variable(node: document.Scalar, shape: Spelled) -> str:
-    """Return the name of a variable that stands in place of a secret."""
-    return node.text if shape.kind is Secret and VARIABLE.fullmatch(node.text) else ""
-
-
-def _in_flow(node: document.Scalar) -> str:
-    """Return the remark where a reference may need quotes: a plain scalar may stand between brackets."""
-    return ", in quotes where it stands between brackets" if node.plain else ""
-
-
-def _scalar(node: document.Scalar, kind: str, complaints: Complaints, what: str) -> object:
-    text = node.text
-    resolved = node.source != text  # what a variable holds counts as plain, whatever quotes the reference bore
-    bare = node.plain or resolved
-    match kind:
-        case "string":
-            return text
-        case "boolean" if bare and text in TRUTHS:
-            return TRUTHS[text]
-        case "integer" if bare and INTEGER.fullmatch(text):
-            return int(text)
-        case "number" if bare and NUMBER.fullmatch(text):
-            return float(text)
-        case _:
-            shown = node.source if bare else f"'{node.source}'"
-            complaints.add(node.place, f"{what} takes {WANTED[kind]}, not `{shown}`{HINTS.get((kind, text.lower()), '')}")
-            return UNFIT
-
-
-WANTED = {"string": "a text", "boolean": "true or false", "integer": "a whole number", "number": "a number", "null": "nothing"}
-HINTS = {
-    ("boolean", word): f"; did you mean `{truth}`?"
-    for truth, words in {"true": ("yes", "on", "y", "true", "1"), "false": ("no", "off", "n", "false", "0")}.items()
-    for word in words
-}
-
-
-def _wanted(shape: Shape) -> str:
-    match shape:
-        case OneOf(values):
-            return "one of " + ", ".join(values)
-        case Spelled(name, _, _, shown):
-            return f"a {name}, e.g. {shown}"
-        case Plain(kind):
-            return WANTED[kind]
-        case ListOf(item):
-            return f"a list, e.g. [{item.example if isinstance(item, Spelled) else '…'}]"
-        case Record():
-            return f"a mapping, e.g. {example(shape)}"
-        case MapOf():
-            return f"a mapping of names, e.g. {example(shape)}"
-        case Either(options):
-            return " or ".join(_wanted(option) for option in options if option != Plain("null"))
-        case Anything():
-            return "a value"
 
 
 def _listing(node: Node, item: Shape, complaints: Complaints, what: str) -> object:
@@ -356,7 +128,7 @@ def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Reco
         return f"; did you mean `{word}`, with a space after its colon?"
     if empty:
         return f"; indent it by two spaces more where it belongs to `{empty}`, which has no value"
-    if close := _close(word, known, 0.8):
+    if close := closest(word, known, 0.8):
         return close
     if advice := complaints.advice.of(record, node, replace(key, text=word), entry):
         return f"; {advice}"
@@ -464,16 +236,16 @@ def _is_guessed(node: Node) -> bool:
 def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what: str) -> object:
     meant = [option for option in options if isinstance(node, kinds(option))]
     if not meant:
-        complaints.add(node.place, f"{what} takes {_wanted(Either(options))}{_pooled(node, options)}")
+        complaints.add(node.place, f"{what} takes {wanted(Either(options))}{_pooled(node, options)}")
         return UNFIT
     lists = [option for option in options if isinstance(option, ListOf)]
     if all(isinstance(option, Record) for option in meant) and (hint := _pooled(node, options)) and _better_inside(node, meant, lists):
-        complaints.add(node.place, f"{what} takes {_wanted(Either(tuple(one for one in options if one not in meant)))}{hint}")
+        complaints.add(node.place, f"{what} takes {wanted(Either(tuple(one for one in options if one not in meant)))}{hint}")
         return UNFIT
     if isinstance(node, document.Scalar) and not node.unset and isinstance(only := meant[0], OneOf) and len(meant) == 1:
-        others = [f" or {_wanted(option)}" for option in options if isinstance(option, Record)]
+        others = [f" or {wanted(option)}" for option in options if isinstance(option, Record)]
         if node.text not in only.values and not is_null(node) and others:
-            hint = _close(node.text, only.values) or _switch(node.text, only.values)
+            hint = closest(node.text, only.values) or truth_meant(node.text, only.values)
             complaints.add(node.place, f"`{node.source}` is not one of {', '.join(only.values)}{''.join(others)}{hint}")
             return UNFIT
     for option in meant[:-1]:
@@ -532,25 +304,4 @@ def _anything(node: Node, complaints: Complaints) -> object:
         case document.Table():
             return {key.text: bind(value, Anything(), complaints) for key, value in node.pairs}
         case document.Scalar():
-            return _plain(node, complaints)
-
-
-def _plain(node: document.Scalar, complaints: Complaints) -> object:
-    """Return a scalar of any type as YAML 1.2 reads it, with a complaint where readers differ."""
-    if not node.plain:
-        return node.text
-    if is_null(node):
-        return None
-    if node.text in TRUTHS:
-        return TRUTHS[node.text]
-    if INTEGER.fullmatch(node.text):
-        return int(node.text)
-    if NUMBER.fullmatch(node.text):
-        return float(node.text)
-    if DOUBTFUL.fullmatch(node.text):
-        complaints.add(
-            node.place,
-            f"`{node.source}` means different things to different readers: put it in quotes, or write true, false or a plain number",
-        )
-        return UNFIT
-    return node.text
+            return plain_value(node, complaints)

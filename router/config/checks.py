@@ -4,12 +4,13 @@ import re
 from collections.abc import Collection, Sequence
 
 from router.config import document
-from router.config.binding import Complaints, did_you_mean
+from router.config.complaints import Complaints
 from router.config.declaration import Declaration, RoutesFile
 from router.config.document import Node, Table
 from router.config.drill_file import check_names
 from router.config.entries import KnownCallers, check_entries
 from router.config.kinds import check_kinds
+from router.config.meant import did_you_mean
 from router.config.network import has_literal_password
 from router.config.server import Auth
 from router.config.values import loopback

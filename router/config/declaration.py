@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from router.bounds import Bounds
-from router.chat import Params
 from router.config import document
-from router.config.binding import Complaints
+from router.config.complaints import Complaints
 from router.config.conditions import When
 from router.config.document import Node, Table
 from router.config.drills import Drill
@@ -28,6 +27,7 @@ from router.config.tool_servers import ToolServer
 from router.config.tool_sets import ToolSetEntry
 from router.config.values import ApiBase, Backoff, ByteSize, Key, ModelName, Name, Reference, Seconds, Secret, Share, Span
 from router.errors import Misfit
+from router.params import Params
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from router.config import document
-from router.config.binding import Complaints
+from router.config.complaints import Complaints
 from router.config.document import Node, Table
 from router.config.snapshot import DRILLS
 from router.errors import Place

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.config import document
-from router.config.binding import Complaints, bind, did_you_mean
+from router.config.binding import bind
+from router.config.complaints import Complaints
 from router.config.conditions import When, reachable
 from router.config.document import Node, Table
 from router.config.keys import ApiKey
 from router.config.limits import Limit
+from router.config.meant import did_you_mean
 from router.signature import record_of
 
 WHEN = record_of(When)

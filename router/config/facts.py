@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from router.bounds import Bounds
-from router.chat import Effort
+from router.params import Effort
 
 Hint = Literal["temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop", "reasoning_effort"]
 """Parameters that may be left out: a model that refuses one is asked without it."""

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator
 from dataclasses import replace
 
-from router.config.binding import Complaints
+from router.config.complaints import Complaints
 from router.config.document import Listing, Node, Scalar, Table
 
 CHAT_ONLY = {

@@ -5,14 +5,16 @@ from dataclasses import replace
 from typing import Literal
 
 from router.config import document
-from router.config.binding import Complaints, bind_fields, file_meant, step_meant
+from router.config.binding import bind_fields
 from router.config.checks import check_across
+from router.config.complaints import Complaints
 from router.config.declaration import Declaration, RoutesFile, StepLine
 from router.config.document import Node, Table, UnreadableYaml
 from router.config.drill_file import joined
 from router.config.env_file import EnvFile
 from router.config.environment import ENV_FILE, Environment
 from router.config.inheritance import through, with_defaults, with_optional_targets
+from router.config.meant import file_meant, step_meant
 from router.config.remedies import Advice, Spot, spots
 from router.config.snapshot import DRILLS, Snapshot
 from router.config.values import Name

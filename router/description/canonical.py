@@ -8,8 +8,10 @@ from typing import cast
 
 from router.chat import Json, JsonObject
 from router.config import document
-from router.config.binding import LITERAL_SECRET, UNFIT, Complaints, bind, kinds
+from router.config.binding import bind, kinds
+from router.config.complaints import LITERAL_SECRET, Complaints
 from router.config.document import NUMBER, TRUTHS, Node
+from router.config.scalars import UNFIT
 from router.config.secrecy import secret_in_name
 from router.config.values import Secret
 from router.signature import Anything, Either, ListOf, MapOf, Plain, Record, Shape, Spelled

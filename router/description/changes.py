@@ -143,7 +143,7 @@ def _granted(was: JsonObject, now: JsonObject) -> str:
 def _asked_anew(name: str, before: Description, after: Description) -> bool:
     """Return whether a route now asks one of its old targets under a policy that no route used for it before.
 
-    State of a target is kept per policy: see Kept in router/generation.py.
+    State of a target is kept per policy: see Carryover in router/generation/.
     """
     now = after.routes[name]
     policies = {

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from router.attempt import LET_GO, Attempt
 from router.chat import Ask
-from router.errors import LET_GO, Attempt, FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
+from router.errors import FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.events import Event, Finish, Start, Text, Thought, ToolInput
 from router.failover.breaker import Permit
 from router.failover.candidate import Candidate

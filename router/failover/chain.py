@@ -12,12 +12,11 @@ from typing import Literal
 
 from tenacity import AsyncRetrying, RetryCallState
 
+from router.attempt import LET_GO, Attempt
 from router.chat import Ask
 from router.config.declaration import HedgeConfig as Declared
 from router.config.declaration import Retry, Timeout
 from router.errors import (
-    LET_GO,
-    Attempt,
     Busy,
     ContentFiltered,
     ContextTooLong,

@@ -15,8 +15,9 @@ from functools import partial
 from itertools import chain, count
 from typing import Generic, TypeVar
 
+from router.attempt import LET_GO, Attempt
 from router.embed import Embed, EmbedCall, Embedder, Embeddings, Split
-from router.errors import LET_GO, Attempt, ContentFiltered, TargetDown, TargetError, TargetSilent
+from router.errors import ContentFiltered, TargetDown, TargetError, TargetSilent
 from router.failover.attempt import TAKEN_UP, left_alone, report
 from router.failover.candidate import Candidate, Pool
 from router.failover.chain import PASSED_OVER, ROUNDED, UNHEARD, FailureRules, delay, pause, unanswered

@@ -14,8 +14,9 @@ from router.chat import Choice, File, Json, JsonObject, Message, Part, Reasoning
 from router.errors import BadAsk, TooLarge
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing, mapping
-from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, file, listed_parts, text
+from router.intake.fields import Fields, listing, mapping, text
+from router.intake.files import file
+from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, listed_parts
 
 OF_RUN = ("threadId", "runId", "parentRunId")
 """Fields that name the run; the answer repeats them."""

@@ -14,7 +14,6 @@ from router.chat import (
     AUTO,
     Call,
     Choice,
-    Effort,
     File,
     Json,
     JsonObject,
@@ -29,9 +28,11 @@ from router.chat import (
 )
 from router.errors import BadAsk, TooLarge
 from router.intake.client_tools import refuse_unserved, tool_name, tools
-from router.intake.fields import Fields, listing, mapping
-from router.intake.messages import file, listed_parts, text
+from router.intake.fields import Fields, listing, mapping, text
+from router.intake.files import file
+from router.intake.messages import listed_parts
 from router.intake.output import text_format
+from router.params import Effort
 
 EFFORTS: frozenset[str] = frozenset(get_args(Effort))
 BUDGETS: list[tuple[float, Effort]] = [(2_048, "low"), (10_000, "medium"), (24_000, "high"), (math.inf, "xhigh")]

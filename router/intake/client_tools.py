@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from router.chat import AUTO, Choice, Json, JsonObject, ToolSpec
 from router.errors import BadAsk
-from router.intake.fields import Fields, listing, mapping
-from router.intake.messages import text
+from router.intake.fields import Fields, listing, mapping, text
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_TOOLS = 128

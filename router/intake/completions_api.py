@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from router.chat import Json, JsonObject, Message
 from router.errors import BadAsk
 from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing
-from router.intake.messages import text
+from router.intake.fields import Fields, listing, text
 
 MAX_PROMPTS = 20
 """Prompts of one request: LangChain sends its batches in such pieces."""

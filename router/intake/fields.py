@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from router.chat import Json
+from router.chat import Json, repaired
+from router.errors import BadAsk
 
 Fields = Mapping[str, Json]
 
@@ -15,3 +16,10 @@ def mapping(value: Json) -> Fields | None:
 def listing(value: Json) -> Sequence[Json] | None:
     """The value, if it is a list."""
     return value if isinstance(value, list) else None
+
+
+def text(value: Json, path: str) -> str:
+    """A text, its surrogate pairs whole."""
+    if not isinstance(value, str):
+        raise BadAsk(f"{path}: a text is needed.")
+    return repaired(value)

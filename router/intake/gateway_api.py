@@ -14,8 +14,9 @@ from typing import cast
 from router.chat import AUTO, Call, Choice, File, Json, JsonObject, Message, OutputFormat, Part, Result, ToolSpec, mended
 from router.errors import BadAsk, TooLarge
 from router.intake import client_tools, reasoning
-from router.intake.fields import Fields, listing, mapping
-from router.intake.messages import DENIED, AssistantBlock, file, listed_parts, text
+from router.intake.fields import Fields, listing, mapping, text
+from router.intake.files import file
+from router.intake.messages import DENIED, AssistantBlock, listed_parts
 from router.intake.output import text_format
 
 VERSION = "4"

@@ -9,19 +9,15 @@ A part's kind says how it is read, in one table for each side; what is not said 
 read is refused with its place.
 """
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast, get_args
-from urllib.parse import unquote_to_bytes
+from typing import cast
 
 from router.chat import (
     ESCAPED,
     Call,
-    Detail,
     File,
     Json,
     JsonObject,
@@ -38,7 +34,8 @@ from router.chat import (
 )
 from router.errors import BadAsk, TooLarge
 from router.intake import reasoning
-from router.intake.fields import Fields, listing, mapping
+from router.intake.fields import Fields, listing, mapping, text
+from router.intake.files import audio, document, file, image
 
 MAX_PARTS = 1000
 """Parts of one message."""
@@ -54,7 +51,6 @@ MAX_NAME = 64
 """Characters of a speaker's name."""
 MAX_VALUES = 50_000
 """JSON values in a call's arguments: as a text they are one value of the body."""
-MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,127}", re.IGNORECASE)
 PLAIN: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 """Role of a message in a body → role of ours."""
 DENIED = "The user did not allow this tool to run."
@@ -185,13 +181,6 @@ def _read(fields: Fields, path: str, readers: Mapping[str, Reader]) -> Iterator[
             yield read
 
 
-def text(value: Json, path: str) -> str:
-    """A text, its surrogate pairs whole."""
-    if not isinstance(value, str):
-        raise BadAsk(f"{path}: a text is needed.")
-    return repaired(value)
-
-
 def _text(part: Fields, path: str) -> str:
     return text(part.get("text"), f"{path}.text")
 
@@ -202,77 +191,6 @@ def _refusal(part: Fields, path: str) -> str:
 
 def _unsaid(_: Fields, __: str) -> None:
     """A part that is for the page, not for a model."""
-
-
-DETAILS: tuple[Detail, ...] = get_args(Detail)
-
-
-def _image(part: Fields, path: str) -> Part:
-    """OpenAI's image: its address stands in an object, or (as older clients write it) alone."""
-    image = part.get("image_url")
-    inner = mapping(image)
-    if inner is None:
-        return file(image, None, None, f"{path}.image_url")
-    detail = inner.get("detail")
-    if detail not in (None, "auto", *DETAILS):
-        raise BadAsk(f"{path}.image_url.detail: one of auto, {', '.join(DETAILS)} is needed.")
-    made = file(inner.get("url"), None, None, f"{path}.image_url")
-    return replace(made, detail=detail) if isinstance(made, File) and detail in DETAILS else made
-
-
-AUDIO_FORMAT = re.compile(r"[a-z0-9]{1,16}")
-"""A format of audio. OpenAI takes wav and mp3, other providers more of them."""
-
-
-def audio(part: Fields, path: str) -> Part:
-    """Audio as OpenAI's APIs write it: {input_audio: {data, format}}, in base64."""
-    inner, place = mapping(part.get("input_audio")) or {}, f"{path}.input_audio"
-    data, kind = text(inner.get("data"), f"{place}.data"), text(inner.get("format"), f"{place}.format")
-    if not AUDIO_FORMAT.fullmatch(kind):
-        raise BadAsk(f"{place}.format: the name of a format is needed, as wav or mp3.")
-    return file(f"data:audio/{'mpeg' if kind == 'mp3' else kind};base64,{data}", None, None, f"{place}.data")
-
-
-def _document(part: Fields, path: str) -> Part:
-    """A file: OpenAI's stands in an object of its own, AI SDK 4's is bare base64, AI SDK 5's a URL; `name` is vercel/chatbot's word."""
-    if (inner := mapping(part.get("file"))) is not None:
-        return file(inner.get("file_data"), None, inner.get("filename"), f"{path}.file")
-    if "data" in part and "url" not in part:
-        kind, data = text(part.get("mimeType"), f"{path}.mimeType"), text(part.get("data"), f"{path}.data")
-        return file(f"data:{kind};base64,{data}", kind, part.get("filename"), path)
-    return file(part.get("url"), part.get("mediaType"), part.get("filename") or part.get("name"), path)
-
-
-def file(url: Json, kind: Json, name: Json, path: str) -> Part:
-    """A file as a part: an image, a PDF or audio as it is, a text as its words. BadAsk where it is none of these."""
-    if not isinstance(url, str) or not url.lower().startswith(("data:", "http://", "https://")):
-        raise BadAsk(f"{path}: a data: or http(s): URL is needed.")
-    held = url[:5].lower() == "data:"
-    head, comma, body = url[5:].partition(",") if held else ("", "", "")
-    if held:
-        kind = head.partition(";")[0] or kind
-        if not comma:
-            raise BadAsk(f"{path}: this data: URL holds no data.")
-    kind = kind.lower() if isinstance(kind, str) else "image/*"  # OpenAI's image parts do not say: an image it is
-    if kind not in ("image/*", "audio/*") and not MEDIA_TYPE.fullmatch(kind):
-        raise BadAsk(f"{path}: this is no media type.")
-    called = repaired(name)[:255] if isinstance(name, str) else ""
-    if kind.startswith("text/") and held:
-        return _words(head, body, called, path)
-    if not kind.startswith(("image/", "audio/")) and kind != "application/pdf":
-        read = f"{path}: images, PDF documents, audio and text files are read here"
-        raise BadAsk(f"{read}, not {kind}.", logged=f"{read}.")
-    return File(kind, url, called)
-
-
-def _words(head: str, body: str, name: str, path: str) -> str:
-    """A text file, as a model reads it."""
-    try:
-        data = base64.b64decode(body, validate=True) if head.lower().endswith(";base64") else unquote_to_bytes(body)
-        words = data.decode("utf-8")
-    except (binascii.Error, UnicodeDecodeError):
-        raise BadAsk(f"{path}: this text file is not UTF-8.") from None
-    return f"{name}:\n{words}\n" if name else words
 
 
 def _attachments(value: Json, path: str) -> list[Part]:
@@ -293,8 +211,8 @@ def _bounded(value: Json, most: int, what: str) -> Sequence[Json]:
 
 SAID: dict[str, Reader] = {
     "text": _text,
-    "image_url": _image,
-    "file": _document,
+    "image_url": image,
+    "file": document,
     "input_audio": audio,
     "refusal": _refusal,
     "step-start": _unsaid,

@@ -11,8 +11,7 @@ import re
 
 from router.chat import Json, OutputFormat
 from router.errors import BadAsk, Misfit
-from router.intake.fields import Fields, mapping
-from router.intake.messages import text
+from router.intake.fields import Fields, mapping, text
 from router.output import admitted
 
 UNNAMED = OutputFormat().name

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, cast
 
-from router.chat import AUTO, Ask, CacheControl, Choice, Json, JsonObject, Message, OutputFormat, Params, ToolSpec, repaired
+from router.chat import AUTO, Ask, CacheControl, Choice, Json, JsonObject, Message, OutputFormat, ToolSpec, repaired
 from router.config.server import RequestBounds
 from router.errors import BadAsk, Misfit
 from router.intake import ag_ui_api, anthropic_api, client_tools, completions_api, gateway_api, responses_api
 from router.intake.cache_control import cache_control
 from router.intake.client_tools import refuse_unserved
-from router.intake.fields import listing, mapping
-from router.intake.messages import conversation, messages, text
+from router.intake.fields import listing, mapping, text
+from router.intake.messages import conversation, messages
 from router.intake.output import response_format, text_format
+from router.params import Params
 from router.signature import arguments, record_of
 from router.wire import WIRES, Wire
 

@@ -17,8 +17,9 @@ from router.errors import BadAsk, TooLarge, UnknownResponse
 from router.events import Event
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing, mapping
-from router.intake.messages import MAX_PARTS, audio, called, file, listed_parts, text
+from router.intake.fields import Fields, listing, mapping, text
+from router.intake.files import audio, file
+from router.intake.messages import MAX_PARTS, called, listed_parts
 from router.wire import Heading, compact
 from router.wire.responses import output, response_of
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypedDict
 
-from router.errors import Attempt
+from router.attempt import Attempt
 from router.journal.entry import Entry, dollars
 
 MAX_ROWS = 1000

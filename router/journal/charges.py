@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from router.attempt import Attempt
 from router.config.price import Price
-from router.errors import Attempt
 from router.usage import Usage
 
 

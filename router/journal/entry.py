@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Literal, get_args
 
+from router.attempt import LET_GO, Attempt
 from router.config.price import Price
-from router.errors import LET_GO, Attempt
 from router.events import (
     FREE,
     Cached,
@@ -31,6 +31,7 @@ from router.events import (
     ToolResult,
     Words,
 )
+from router.journal.attempts import tried
 from router.journal.charges import NO_CHARGES, Charges, charges
 from router.usage import Usage
 
@@ -436,37 +437,6 @@ class GuardedObserver:
             self._fails = True
         else:
             self._fails = False
-
-
-def tried(attempt: Attempt) -> dict[str, object]:
-    """Return an attempt for the log, without the fields that are unknown."""
-    made: dict[str, object] = {"target": attempt.target, "outcome": attempt.outcome, "seconds": attempt.seconds}
-    if attempt.route:
-        made["route"] = attempt.route
-    if attempt.first is not None:
-        made["first_token_seconds"] = attempt.first
-    if attempt.wait is not None:
-        made["retry_after_seconds"] = attempt.wait
-    if attempt.omitted:
-        made["omitted"] = list(attempt.omitted)
-    if attempt.output:
-        made["output"] = attempt.output
-    return made
-
-
-def header(attempts: Sequence[Attempt]) -> bytes:
-    """Return the attempts as a structured field (RFC 9651): `"gpt";outcome=status_429;seconds=0.21;wait=2.0, "claude";outcome=ok`.
-
-    `omitted="temperature top_p"` lists parameters of the question that the target was not sent; `output=json_object` says how the form of
-    the answer was emulated.
-    """
-    items: list[str] = []
-    for one in attempts:
-        wait = "" if one.wait is None else f";wait={one.wait:.1f}"
-        omitted = f';omitted="{" ".join(one.omitted)}"' if one.omitted else ""
-        output = f";output={one.output}" if one.output not in ("", "native") else ""
-        items.append(f'"{one.target}";outcome={one.outcome};seconds={one.seconds:.3f}{wait}{omitted}{output}')
-    return ", ".join(items).encode()
 
 
 def rounded(seconds: float | None) -> float | None:

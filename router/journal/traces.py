@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from router.attempt import Attempt
 from router.config.network import tls_context
 from router.config.server import Otel
-from router.errors import Attempt
 from router.journal.entry import Entry
 from router.reload import Live
 from router.usage import Usage

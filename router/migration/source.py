@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from router.config.binding import Complaints
+from router.config.complaints import Complaints
 from router.config.document import UnreadableYaml
 from router.config.foreign import Located, understood
 from router.errors import ConfigError, Place

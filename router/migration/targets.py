@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from router.chat import Params
 from router.config import declare
 from router.config.declaration import TargetConfig
 from router.config.foreign import Located
@@ -19,6 +18,7 @@ from router.migration.models import Deployment
 from router.migration.page import Section, Value
 from router.migration.source import SourceConfig, in_environment
 from router.migration.variables import Variables, written
+from router.params import Params
 from router.signature import arguments, record_of
 from router.targets import Connections, Learned, open_target, table
 from router.targets.options import Api, options_of

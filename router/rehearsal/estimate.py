@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from router.chat import Ask, File, Params
+from router.chat import Ask, File
+from router.params import Params
 from router.rehearsal.questions import QUESTIONS
 from router.targets import Facts, anthropic, gemini
 from router.usage import Usage

@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from router.chat import AUTO, Ask, Call, Choice, File, Json, Message, Params, Result, ToolSpec
+from router.chat import AUTO, Ask, Call, Choice, File, Json, Message, Result, ToolSpec
 from router.failover.rescue import Diverged, Splice
+from router.params import Params
 from router.rehearsal.heard import Heard
 
 LIMIT = 16

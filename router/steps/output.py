@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import cast
 
 from router.chat import Json, JsonObject, OutputFormat
-from router.config.binding import did_you_mean
+from router.config.meant import did_you_mean
 from router.config.values import Reference
 from router.errors import Misfit, Place
 from router.events import Answer, Step

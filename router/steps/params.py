@@ -5,8 +5,8 @@
 
 from dataclasses import replace
 
-from router.chat import Params
 from router.events import Answer, Step
+from router.params import Params
 
 
 def params(values: Params, /) -> Step:

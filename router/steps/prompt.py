@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 
 from router.chat import Ask, Message
-from router.config.binding import did_you_mean
+from router.config.meant import did_you_mean
 from router.config.values import Reference
 from router.errors import BadAsk, Misfit, Place, TooLarge
 from router.events import Answer, Step

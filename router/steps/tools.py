@@ -22,9 +22,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+from router.attempt import Attempt
 from router.cache import Approvals
 from router.chat import AUTO, Ask, Call, Json, Message, Part, ReasoningState, Result
-from router.errors import Attempt, InvalidOutput, Unanswered
+from router.errors import InvalidOutput, Unanswered
 from router.events import (
     Answer,
     Approval,

@@ -17,12 +17,13 @@ from router.targets.connections import Connections
 from router.targets.conversation import user_ends
 from router.targets.demo import Post
 from router.targets.embeddings import batch_of, split_of
-from router.targets.facts import Facts, facts_of
+from router.targets.facts import Facts
 from router.targets.fit import NEEDS, fit
 from router.targets.learned import Learned
 from router.targets.passage import signs_in_past
 from router.targets.providers import rules_of
 from router.targets.refusal import file_lesson
+from router.targets.resolved_facts import facts_of
 from router.targets.structured import emulated
 from router.targets.table import forget_table
 from router.targets.verdict import verdict as refusal

@@ -12,16 +12,17 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from router.chat import AUTO, Ask, Call, File, Json, JsonObject, Message, Params, ReasoningState, Result, issued_by
+from router.chat import AUTO, Ask, Call, File, Json, JsonObject, Message, ReasoningState, Result, issued_by
 from router.config.declaration import TargetConfig
 from router.errors import Misfit, TargetDown
 from router.events import Answer, Events, Start
+from router.params import Params
 from router.targets import http, shown
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.counts import Lasting
-from router.targets.facts import Facts, facts_of
+from router.targets.facts import Facts
 from router.targets.fit import NEEDS, Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
 from router.targets.inband import ErrorData, error_in
@@ -30,6 +31,7 @@ from router.targets.options import options_of
 from router.targets.prompt_cache import CONTROL, is_long, mark_turns, marked
 from router.targets.providers import CLAUDE
 from router.targets.reasoning import BLOCKS, INTERLEAVED, Blocks, blocks, keeps_thinking
+from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import structured
 from router.targets.subset import CLAUDE as CLAUDE_SCHEMAS

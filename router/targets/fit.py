@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self, cast
 
-from router.chat import Ask, Effort, File, Json, Params
+from router.chat import Ask, File, Json
 from router.errors import ParameterMissed, TargetRefused
+from router.params import Effort, Params
 from router.targets.completions import SPEAKER
 from router.targets.facts import EFFORTS, PENALTIES, Facts
 from router.targets.providers import EXTRAS
-from router.targets.speech import UNBOUND, AnswerLimits
+from router.targets.text_filters import UNBOUND, AnswerLimits
 
 HINTS = (
     *("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"),

@@ -18,7 +18,7 @@ from router.targets import http
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
-from router.targets.facts import Facts, facts_of
+from router.targets.facts import Facts
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.gemini_contents import contents
 from router.targets.gemini_reader import GeminiReader
@@ -27,6 +27,7 @@ from router.targets.http import Prepared
 from router.targets.learned import Learned, Pupil
 from router.targets.options import options_of
 from router.targets.providers import rules_of_google
+from router.targets.resolved_facts import facts_of
 from router.targets.structured import FittedQuestion, structured
 from router.targets.subset import GEMINI as GEMINI_SCHEMAS
 

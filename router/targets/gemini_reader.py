@@ -19,7 +19,8 @@ from router.targets import http, shown
 from router.targets.counts import tokens
 from router.targets.gemini_contents import SIGNATURE
 from router.targets.inband import ErrorData, error_in
-from router.targets.speech import MAX_ARGUMENTS, MAX_DEPTH, Speech
+from router.targets.open_call import MAX_DEPTH
+from router.targets.speech import MAX_ARGUMENTS, Speech
 
 UNSPECIFIED = "_UNSPECIFIED"
 """Ending of the reasons that are no reason."""

@@ -24,7 +24,8 @@ from router.targets.facts import Facts
 from router.targets.learned import Pupil
 from router.targets.options import NO_OPTIONS, Api, Options
 from router.targets.proxy import ProxyFailed, answered_itself
-from router.targets.speech import UNBOUND, AnswerLimits, Speech
+from router.targets.speech import Speech
+from router.targets.text_filters import UNBOUND, AnswerLimits
 from router.targets.verdict import verdict
 
 T = TypeVar("T")

@@ -5,16 +5,17 @@ from contextlib import aclosing
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
-from router.chat import Ask, Effort, Params, issued_by
+from router.chat import Ask, issued_by
 from router.config.declaration import TargetConfig
 from router.config.network import DIRECT
 from router.errors import Misfit, ParameterMissed, TargetError, TargetRefused
 from router.events import Answer, Events, Start
+from router.params import Effort, Params
 from router.targets import completions, responses
 from router.targets.anthropic import BUDGETS
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
-from router.targets.facts import Facts, facts_of
+from router.targets.facts import Facts
 from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import NEEDS, check_answerable, fit, uncarried
 from router.targets.learned import Learned, Pupil
@@ -27,8 +28,10 @@ from router.targets.passage import PASSAGE, Passage
 from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
 from router.targets.providers import CACHE_KEY, rules_through_litellm
 from router.targets.reasoning import INTERLEAVED, NOTHING, Returns, beside, is_claude, keeps_thinking, returned_through_litellm
-from router.targets.speech import AnswerLimits, Speech
+from router.targets.resolved_facts import facts_of
+from router.targets.speech import Speech
 from router.targets.structured import structured, subset_of
+from router.targets.text_filters import AnswerLimits
 
 TEXTUAL = frozenset(
     {

@@ -21,7 +21,7 @@ from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
 from router.targets.counts import ChatUsage
-from router.targets.facts import Facts, facts_of
+from router.targets.facts import Facts
 from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
@@ -31,6 +31,7 @@ from router.targets.options import Api, options_of
 from router.targets.prompt_cache import CONTROL, is_long, mark_messages, session_key
 from router.targets.providers import CACHE_KEY, PROVIDERS, Provider, rules_of, variable
 from router.targets.reasoning import NOTHING, TEXTS, Reasoning, Returns, beside, returned
+from router.targets.resolved_facts import facts_of
 from router.targets.speech import Speech
 from router.targets.structured import APART, structured, subset_of
 

@@ -12,10 +12,11 @@ from typing import Literal, cast
 
 import msgspec
 
-from router.chat import Json, JsonObject, Params, deeper
+from router.chat import Json, JsonObject, deeper
 from router.config.declaration import TargetConfig
 from router.config.values import Name
 from router.errors import Misfit, Place
+from router.params import Params
 
 Api = Literal["chat", "responses", "messages", "gemini", "litellm"]
 """The API that a request is written for: OpenAI's chat completions, its Responses API, Anthropic's messages, Gemini's own, LiteLLM."""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from router.chat import Effort, FileSort
+from router.chat import FileSort
+from router.params import Effort
 from router.targets.facts import EFFORTS, PENALTIES, Facts
 from router.targets.subset import OBJECT, SCHEMA
 

@@ -20,7 +20,8 @@ from router.targets import counts, http, shown
 from router.targets.facts import PENALTIES, Facts
 from router.targets.fit import Fitted
 from router.targets.inband import ErrorData, error_in
-from router.targets.speech import AnswerLimits, Speech
+from router.targets.speech import Speech
+from router.targets.text_filters import AnswerLimits
 from router.targets.verdict import inside
 
 LACKS = PENALTIES | {"seed", "stop", "top_k", "min_p", "repetition_penalty", "prediction"}

@@ -4,21 +4,21 @@ Everything that affects how pieces become Text, Thought, ToolInput and ToolCall 
 together leave together: a lane takes the events after each read, and an answer in a hurry costs by the read, not by the word.
 """
 
-import itertools
-import json
 import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, cast
+from dataclasses import dataclass, replace
+from typing import cast
 
 import msgspec
 
-from router.chat import ESCAPED, Json, JsonObject, ReasoningState, crowded, deeper, finite, mended, no_constant, repaired
+from router.chat import JsonObject, ReasoningState, deeper, mended, repaired
 from router.errors import ContentFiltered, TargetDown
-from router.events import CUT_SHORT, Event, Finish, Produced, Reason, Source, Text, Thought, ToolCall, ToolInput
+from router.events import CUT_SHORT, Event, Finish, Produced, Reason, Source, Text, Thought, ToolInput
 from router.targets.counts import tokens
+from router.targets.open_call import EMPTY, MAX_DEPTH, OpenCall, called_by, follows
+from router.targets.text_filters import AnswerLimits, Cutter, Joined, Opening
 from router.usage import Meter, Usage
 
 REASONS: dict[str, Reason] = {
@@ -55,80 +55,12 @@ BROKEN = frozenset({"error", "network_error", "abort", "insufficient_system_reso
 """Finish reasons that mean a failure: the provider's own source broke off (OpenRouter and Mistral, Z.ai, vLLM, DeepSeek)."""
 
 MAX_CALLS = 128
-MAX_DEPTH = 100
-"""Levels of nesting in one call's arguments: JSON that can just be read can no longer be written, not in calls of Python's own."""
-MAX_VALUES = 50_000
-"""JSON values in one call's arguments."""
-MAX_LOOKS = 64
-"""Checks of one call's arguments for being complete, or begun anew: each takes time for all of them."""
 MAX_ARGUMENTS = 1024 * 1024
 """Characters of one call's arguments. A model that writes more is not calling a tool any more."""
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
 """A model's name."""
-
-
-class Joined:
-    """Text whose surrogate pairs are whole: half an emoji waits for its other half, or becomes U+FFFD."""
-
-    def __init__(self) -> None:
-        self.half = ""
-        """Half a pair, which is held back."""
-
-    def feed(self, piece: str) -> str:
-        """Return the part of the text whose pairs are complete; hold back a half at its end."""
-        if not self.half and piece.isascii():
-            return piece
-        piece, self.half = self.half + piece, ""
-        if piece and "\ud800" <= piece[-1] <= "\udbff":
-            piece, self.half = piece[:-1], piece[-1]
-        return repaired(piece)
-
-    def end(self) -> str:
-        """Return U+FFFD if a half is still held, else nothing."""
-        half, self.half = self.half, ""
-        return "\ufffd" if half else ""
-
-
-THINK, THOUGHT = "<think>", "</think>"
-MAX_BLANK = 64
-"""Characters of white space that may stand before `<think>`."""
-
-
-class Opening:
-    """The start of an answer whose model may write its thoughts into it, as `<think>…</think>`.
-
-    It is over after the closing tag, or as soon as there is something else. A closing tag alone is text: which text before it was a
-    thought is not known.
-    """
-
-    def __init__(self) -> None:
-        self.held = ""
-        """Text that may be the beginning of a tag."""
-        self.within = False
-        """True once the opening tag was read."""
-        self.over = False
-
-    def feed(self, piece: str) -> tuple[str, str]:
-        """Return the thought and the text after it, as far as both are certain."""
-        piece, self.held = self.held + piece, ""
-        if not self.within:
-            start = piece.lstrip()
-            self.within = start.startswith(THINK) and len(piece) - len(start) <= MAX_BLANK
-            if not self.within:
-                self.over = not THINK.startswith(start) or len(piece) - len(start) > MAX_BLANK
-                self.held = "" if self.over else piece
-                return "", piece if self.over else ""
-            piece = start.removeprefix(THINK)
-        thought, tag, text = piece.partition(THOUGHT)
-        if tag:
-            self.over = True
-            return thought, text
-        most = len(THOUGHT) - 1
-        kept = next((size for size in range(min(most, len(piece)), 0, -1) if THOUGHT.startswith(piece[-size:])), 0)
-        self.held = piece[len(piece) - kept :]
-        return piece[: len(piece) - kept], ""
 
 
 BYTES_OF_A_TOKEN = 4
@@ -143,51 +75,6 @@ MAX_PRODUCED = 16 * 1024 * 1024
 log = logging.getLogger("router.targets")
 
 
-class Cutter:
-    """A filter that ends an answer where a stop text begins, for a model that takes no `stop`."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(stops)
-        self._held = ""
-        """Text that may be the beginning of a stop text."""
-        self.over = False
-
-    def feed(self, piece: str) -> str:
-        """Return the text that is certain to come before every stop text."""
-        piece, self._held = self._held + piece, ""
-        found = [at for stop in self._stops if (at := piece.find(stop)) >= 0]
-        if found:
-            self.over = True
-            return piece[: min(found)]
-        longest = max(map(len, self._stops)) - 1
-        kept = next(
-            (size for size in range(min(longest, len(piece)), 0, -1) if any(stop.startswith(piece[-size:]) for stop in self._stops)), 0
-        )
-        self._held = piece[len(piece) - kept :]
-        return piece[: len(piece) - kept]
-
-    def end(self) -> str:
-        """Return the text still held: the answer is over without a stop text."""
-        held, self._held = self._held, ""
-        return held
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerLimits:
-    """Limits at which the router ends an answer, because its model takes no such parameter.
-
-    stops: texts that end it
-    tokens: the most that it may have, estimated at four bytes each; None if the request carries the limit
-    """
-
-    stops: tuple[str, ...] = ()
-    tokens: int | None = None
-
-
-UNBOUND = AnswerLimits()
-"""No limits: the provider ends the answer."""
-
-
 @dataclass(frozen=True, slots=True)
 class Marked:
     """Reasoning state, and where it came: after so many characters of text, beside a call, or after so many calls."""
@@ -196,30 +83,6 @@ class Marked:
     at: int
     call: "OpenCall | None"
     calls: int
-
-
-@dataclass(slots=True)
-class OpenCall:
-    """A call whose arguments are still coming."""
-
-    index: int
-    call_id: str
-    name: str
-    theirs: str = ""
-    """The id that the provider gave it."""
-    parts: list[str] = field(default_factory=list[str])
-    size: int = 0
-    unsaid: str = ""
-    """Arguments that are not in an event yet: an empty object may only hold the place of another."""
-    over: bool = False
-    """True once the complete arguments came and are sent again."""
-    looks: int = 0
-    """Times that the arguments were parsed to see if they are complete."""
-
-    @property
-    def written(self) -> str:
-        """The arguments so far."""
-        return "".join(self.parts)
 
 
 class Speech:
@@ -394,7 +257,7 @@ class Speech:
             self._settled(self._opening)
         call_id, name = repaired(call_id), repaired(name)
         known = self._known(index, call_id, name, part)
-        how = "another" if known is None else _follows(known, call_id, name, part)
+        how = "another" if known is None else follows(known, call_id, name, part)
         if how == "repeated":
             return
         pending = self._begun(index, call_id, name) if known is None or how == "another" else known
@@ -429,7 +292,7 @@ class Speech:
         if known is None and call_id and name:
             # The complete call once more, at another index.
             alike = (one for one in self._calls if one.theirs == call_id and one.name == name)
-            known = next((one for one in alike if _follows(one, call_id, name, part) == "repeated"), None)
+            known = next((one for one in alike if follows(one, call_id, name, part) == "repeated"), None)
         return known
 
     def _begun(self, index: int, call_id: str, name: str) -> OpenCall:
@@ -556,7 +419,7 @@ class Speech:
             if pending.unsaid:
                 yield ToolInput(pending.call_id, pending.name, pending.unsaid)
         for pending in calls:
-            made = _called(pending)
+            made = called_by(pending)
             if reason in CUT_SHORT and pending is self._calls[-1] and not pending.written.strip():
                 made = replace(made, malformed="")  # its arguments had not begun
             yield made
@@ -575,70 +438,3 @@ def _size(value: JsonObject) -> int | None:
         return len(msgspec.json.encode(mended(value)))
     except (OverflowError, TypeError, ValueError):
         return None
-
-
-EMPTY = ("{}", "null")
-"""Arguments that hold the place of others, where a gateway has none yet; or there are none."""
-Follows = Literal["on", "again", "instead", "repeated", "another"]
-"""Relation of a piece to the known part of a call.
-
-on: it continues the arguments; again, repeated: the complete arguments once more, piece by piece or in this one piece;
-instead: it replaces an empty object; another: it begins another call.
-"""
-
-
-def _follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
-    if name and known.name and name != known.name:
-        return "another"
-    if not known.parts or not part.lstrip().startswith("{"):
-        return "on"
-    if not known.parts[-1].rstrip().endswith(("}", "null")) or known.looks >= MAX_LOOKS:
-        return "on"
-    known.looks += 1
-    if (held := _arguments(known.written)) is None:
-        return "on"
-    new = _arguments(part)
-    if not held and new != held and (new is None or not name):
-        return "instead"
-    if new == held and (call_id or not name):
-        return "repeated"
-    if name and (new is not None or not call_id):
-        return "another"  # from a server that sends calls whole and tells them apart by nothing
-    return "again"
-
-
-def _called(pending: OpenCall) -> ToolCall:
-    written = repaired(pending.written)
-    # Some models write no arguments as an empty text.
-    value: JsonObject | None = _arguments(written) if written.strip() else {}
-    if value is None:
-        value = _last(pending.parts)
-    if value is None or deeper(cast("object", value), MAX_DEPTH):
-        return ToolCall(pending.call_id, pending.name, {}, written)
-    if ESCAPED.search(written):
-        value = cast("JsonObject", mended(cast("Json", value)))
-    return ToolCall(pending.call_id, pending.name, value)
-
-
-def _arguments(written: str) -> JsonObject | None:
-    """Return the arguments as an object; None if they are not a complete one, or hold too many values."""
-    if crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES):
-        return None
-    try:
-        value: object = json.loads(written, parse_float=finite, parse_constant=no_constant)
-    except (ValueError, RecursionError):
-        return None
-    return {} if value is None else cast("JsonObject", value) if isinstance(value, dict) else None
-
-
-def _last(parts: list[str]) -> JsonObject | None:
-    """Return the arguments of a server that began them anew, once or with every piece; None if they cannot be read.
-
-    The earlier text must be the beginning of the later one, or all of it.
-    """
-    starts = [at for at, part in enumerate(parts) if part.lstrip().startswith("{")]
-    for at in reversed(starts[1:][-MAX_LOOKS:]):
-        if (value := _arguments(rest := "".join(parts[at:]).strip())) is not None:
-            begun = ["".join(parts[one:after]).strip() for one, after in itertools.pairwise(one for one in starts if one <= at)]
-            return value if rest.startswith("".join(parts[:at]).strip()) or all(map(rest.startswith, begun)) else None
-    return None

@@ -12,8 +12,9 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, get_args, get_origin
 
+from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, Message, OutputFormat
-from router.errors import Attempt, RouterError, ToolError
+from router.errors import RouterError, ToolError
 from router.events import Answer, Event, Failure, Finish, Text
 from router.usage import Usage
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from router.attempt import Attempt
 from router.config import load
-from router.errors import Attempt
 from router.generation import build
-from router.journal.entry import header
+from router.journal.attempts import header
 from tests.conftest import AS_OPERATOR, OPERATOR, Client, Workspace, direct_target, litellm_target, routes, serving
 from tests.support.process import process
 from tests.support.provider import Reply, error, provider, text

@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from router.cache import Approvals, LocalStore, Memory
-from router.chat import Ask, Message, Params
+from router.chat import Ask, Message
 from router.config.conditions import When
 from router.config.declaration import Cache, ScriptLine
 from router.config.values import Name
 from router.errors import TargetError
 from router.events import Answer, Event, Events, Finish, Order, Start, Step, Text, Thought, ToolCall, Usage
+from router.params import Params
 from router.steps import FROM_ROUTE, STEPS
 from router.targets.script import FAILURES
 from router.targets.script import answer as scripted

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.cache import key
-from router.chat import Ask, CacheControl, Call, Choice, File, Message, Params, Part, Result, ToolSpec
+from router.chat import Ask, CacheControl, Call, Choice, File, Message, Part, Result, ToolSpec
+from router.params import Params
 
 TEXT = "What is the weather?"
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from router.chat import Params
 from router.config import load
 from router.failover.rescue import WISH
 from router.generation import build
+from router.params import Params
 from router.rehearsal import MAX_CALLS, QUESTIONS, Course, Rehearsed, estimate, facts_line
 from router.targets import Connections, Learned, facts_of, open_target
 from tests.commands.test_commands import router

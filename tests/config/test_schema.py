@@ -5,10 +5,12 @@ from typing import Any, cast
 
 import pytest
 
-from router.config.binding import UNFIT, Complaints, bind
+from router.config.binding import bind
+from router.config.complaints import Complaints
 from router.config.declaration import Defaults, Route, RoutesFile
 from router.config.document import Scalar as Written
 from router.config.document import parse
+from router.config.scalars import UNFIT
 from router.config.schema import routes_schema
 from router.errors import Place
 from router.signature import Either, Field, ListOf, MapOf, Plain, Record, Shape, Spelled, record_of

@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import pytest
 
-from router.chat import Ask, Message, Params, Result
+from router.chat import Ask, Message, Result
 from router.config.declaration import BreakerConfig, Retry, Timeout
 from router.config.values import Span
 from router.drill import VirtualLoop
@@ -31,6 +31,7 @@ from router.errors import (
 from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, ToolCall
 from router.failover import Candidate, FailureRules, failover, new_health
 from router.failover.candidate import RESERVE
+from router.params import Params
 from tests.support.virtual import jumping, now
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.chat import Ask, Call, File, Json, Message, Params, Part, Result
+from router.chat import Ask, Call, File, Json, Message, Part, Result
 from router.config.server import RequestBounds
 from router.errors import BadAsk, TooLarge
 from router.intake.cache_control import cache_control
 from router.intake.messages import DENIED, messages
 from router.intake.question import Asked, asked
+from router.params import Params
 from router.wire import WIRES
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.wire.readers import READERS

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from router.attempt import Attempt
 from router.config import declare, read
 from router.config.price import Price
-from router.errors import Attempt
 from router.generation import Carryover, build
 from router.journal.bill import MAX_ROWS, Bill, summed
 from router.journal.entry import Entry

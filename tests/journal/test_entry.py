@@ -4,8 +4,8 @@ from typing import Any, cast
 
 import pytest
 
+from router.attempt import LET_GO, Attempt
 from router.config.price import Price
-from router.errors import LET_GO, Attempt
 from router.events import Cached, Finish, Start
 from router.journal.entry import Entry
 from router.usage import Meter, Usage

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from router.attempt import LET_GO, Attempt
 from router.cache import LocalStore, Store
 from router.chat import Ask, CacheControl, Message
 from router.config.declaration import Cache
-from router.errors import LET_GO, Attempt, RouterError, TargetDown, Unanswered
+from router.errors import RouterError, TargetDown, Unanswered
 from router.events import Answer, Event, Events, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.steps.cache import cache
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from router.chat import Ask, Message, Params
+from router.chat import Ask, Message
 from router.errors import Misfit
 from router.events import Events, Finish, Start
+from router.params import Params
 from router.steps.params import params
 
 

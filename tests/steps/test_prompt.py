@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.chat import Ask, Json, Message, Params
+from router.chat import Ask, Json, Message
 from router.config.values import Name
 from router.errors import BadAsk, Misfit, RouterError, TooLarge
 from router.events import Events, Finish, Start
+from router.params import Params
 from router.steps.prompt import compile_template, prompt, render, templates_of
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from router.chat import Ask, Call, Choice, File, Json, Message, Params, Result, ToolSpec
+from router.chat import Ask, Call, Choice, File, Json, Message, Result, ToolSpec
 from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
+from router.params import Params
 from router.targets import Connections, anthropic, facts_of
 from tests.support.provider import Reply, error, joined, provider
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.attempt import Attempt
 from router.chat import Ask, Json, Message, Result, ToolSpec
-from router.errors import Attempt
 from router.targets.demo import ALONE, NAMED, Post, lines
 
 TOOLS = ("get_weather", "get_time", "calculate")

@@ -8,9 +8,10 @@ import pytest
 from router.config.declaration import TargetConfig
 from router.config.facts import FactsConfig
 from router.config.values import Name
-from router.targets.facts import PENALTIES, SAMPLING, Facts, facts_of
+from router.targets.facts import PENALTIES, SAMPLING, Facts
 from router.targets.family import Family, parsed
 from router.targets.providers import PROVIDERS
+from router.targets.resolved_facts import facts_of
 from router.targets.table import entries
 from tests.conftest import ROOT
 

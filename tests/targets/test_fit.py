@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from router.chat import Ask, Effort, File, Message, Params, ToolSpec
+from router.chat import Ask, File, Message, ToolSpec
 from router.config.declaration import TargetConfig
 from router.config.values import Name
 from router.errors import ParameterMissed
-from router.targets.facts import PENALTIES, SAMPLING, Facts, facts_of
+from router.params import Effort, Params
+from router.targets.facts import PENALTIES, SAMPLING, Facts
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
-from router.targets.speech import UNBOUND, AnswerLimits
+from router.targets.resolved_facts import facts_of
+from router.targets.text_filters import UNBOUND, AnswerLimits
 
 ALL = SAMPLING | PENALTIES | {"seed", "stop", "reasoning_effort"}
 THINKING = Facts(efforts=("low", "medium", "high"), always_thinks=True)

@@ -9,18 +9,19 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from router.chat import Ask, Call, Choice, File, Message, Params, ReasoningState, Result, ToolSpec, issued_by
+from router.chat import Ask, Call, Choice, File, Message, ReasoningState, Result, ToolSpec, issued_by
 from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import ContentFiltered, Misfit, TargetDown, TargetError, TargetRefused
 from router.events import Event, Finish, Order, Text, Thought, ToolCall, Usage
+from router.params import Params
 from router.targets import Connections, gemini, lane_of, open_target
 from router.targets.conversation import fitted
-from router.targets.facts import facts_of
 from router.targets.fit import fit
 from router.targets.gemini_contents import UNSIGNED, contents
 from router.targets.learned import Learned
 from router.targets.providers import rules_of_google
+from router.targets.resolved_facts import facts_of
 from tests.support import google
 from tests.support.provider import Provider, Reply, frame, joined, provider, running
 from tests.targets.test_conversation import CONVERSATIONS as CONVERSATIONS_OF_ALL_KINDS

@@ -19,11 +19,12 @@ import pytest
 import respx
 from httpx import Response
 
-from router.chat import Ask, Call, Effort, Message, Params, Result, ToolSpec
+from router.chat import Ask, Call, Message, Result, ToolSpec
 from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, RouterError, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
+from router.params import Effort, Params
 from router.targets import litellm, litellm_library, litellm_providers, providers
 from tests.conftest import ROOT
 from tests.support.provider import DONE, Reply, calls, chunk, error, frame, joined, provider, text, usage

@@ -15,11 +15,12 @@ import pytest
 import respx
 from httpx import AsyncClient, Response
 
-from router.chat import Ask, Json, Message, Params, ToolSpec
+from router.chat import Ask, Json, Message, ToolSpec
 from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import TargetRefused
 from router.events import Finish, Start, Text, Usage
+from router.params import Params
 from router.targets import lane_of, litellm, litellm_library
 from tests.support.provider import frame, text
 

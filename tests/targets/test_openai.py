@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from router.chat import Ask, Call, Message, Params, ReasoningState, Result, ToolSpec
+from router.chat import Ask, Call, Message, ReasoningState, Result, ToolSpec
 from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import Misfit, TargetDown, TargetError, TargetSilent
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
+from router.params import Params
 from router.targets import Connections, http, openai
 from tests.support.provider import DONE, Reply, chunk, error, frame, joined, provider, text, usage
 

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.chat import Ask, Json, Message, Params
+from router.chat import Ask, Json, Message
 from router.config import declare, read
 from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.description import changes, describe, sentences
 from router.errors import ConfigError, TargetRefused
 from router.events import Event, Start, Step
+from router.params import Params
 from router.steps import FROM_ROUTE
 from router.targets import Connections, Learned, open_target
 from router.targets.options import Options, merged

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from router.chat import Ask, Call, Choice, File, Message, Params, ReasoningState, Result, ToolSpec, issued_by
+from router.chat import Ask, Call, Choice, File, Message, ReasoningState, Result, ToolSpec, issued_by
 from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import ContentFiltered, ContextTooLong, TargetDown, TargetError, TargetRefused
 from router.events import Event, Finish, Order, Text, Thought, ToolCall, Usage
+from router.params import Params
 from router.targets import Connections, openai
 from tests.support.provider import Provider, Reply, frame, provider
 

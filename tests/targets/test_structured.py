@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from router.chat import Ask, Message, OutputFormat, Params, ToolSpec
+from router.chat import Ask, Message, OutputFormat, ToolSpec
 from router.config.declaration import TargetConfig as Declared
 from router.config.values import Name, Secret
 from router.errors import TargetError
 from router.events import OutputWay
+from router.params import Params
 from router.targets import Connections, open_target
-from router.targets.facts import facts_of
+from router.targets.resolved_facts import facts_of
 from router.targets.structured import instructed, instruction
 from tests.support.provider import Provider, Reply, error, provider, running, text
 

@@ -6,7 +6,8 @@ from email.utils import format_datetime
 import pytest
 
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused
-from router.targets.verdict import inside, limits_reset, retry_after, verdict
+from router.targets.delays import limits_reset, retry_after
+from router.targets.verdict import inside, verdict
 
 VERDICTS: dict[tuple[int, str], tuple[type[TargetError], str]] = {
     (400, ""): (TargetRefused, "status_400"),

@@ -19,7 +19,6 @@ from router.access.address import counted
 from router.callers import Known
 from router.callers.keys import Keys, hashed, new
 from router.callers.tokens import usable
-from router.chat import Params
 from router.config.keys import ApiKey
 from router.config.server import RequestBounds
 from router.config.values import key_set
@@ -28,11 +27,12 @@ from router.intake import body, question
 from router.intake.cache_control import cache_control
 from router.intake.protocol import requested, spoken
 from router.intake.request import Request
+from router.params import Params
 from router.server.door import Door
 from router.targets import anthropic, completions, gemini, openai
-from router.targets.facts import facts_of
 from router.targets.fit import fit
 from router.targets.providers import PROVIDERS as KNOWN
+from router.targets.resolved_facts import facts_of
 from tests.support.fuzzers.providers import PROVIDERS
 from tests.support.fuzzers.strategies import WORDS, Made, Pipe, chopped, deep, dumped, json_of
 

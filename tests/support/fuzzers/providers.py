@@ -15,8 +15,9 @@ from router.errors import TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolResult
 from router.targets import anthropic, gemini_reader, http, openai, sse
 from router.targets.connection import MAX_UNPACKED_BYTES, MAX_UNREAD_BYTES, Connection, Cut
+from router.targets.delays import MAX_WAIT_S
 from router.targets.speech import Speech
-from router.targets.verdict import MAX_WAIT_S, verdict
+from router.targets.verdict import verdict
 from router.wire import WIRES
 from tests.support.fuzzers.strategies import WORDS, Made, Pipe, chopped, deep, dumped, json_of
 from tests.wire.readers import HEADING, READERS

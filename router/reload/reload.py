@@ -1,9 +1,4 @@
-"""Live reload: the generation that answers now, and the way to the next one.
-
-Each request pins the generation it began with, to its end. A swap is one assignment; the old generation is closed when its last
-request ends. `Reload` follows the files: watchfiles hints, their content decides. The files are read as a whole, built off
-the loop and swapped in. An edit that cannot be served changes nothing, and is complained about once.
-"""
+"""The way to the next generation: files are followed, an edit is built beside the loop and swapped in."""
 
 import asyncio
 import contextlib
@@ -11,8 +6,8 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,14 +16,12 @@ from typing import Any, Self
 
 import watchfiles
 
-from router.config import EnvFile, Snapshot, Watched, declared, keep_live, load_live, read, reloads, secrets, watched
+from router.config import EnvFile, Watched, declared, keep_live, load_live, read, reloads, secrets, watched
 from router.config.declaration import Declaration
-from router.config.server import Reloading
-from router.description import changes, describe, sentences
-from router.drill import drilled
 from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
-from router.targets import close_lanes, forget_table
+from router.reload.edits import Built, FailedEdit, FileContents, PendingEdit, edit_built, pending_edit
+from router.reload.live import Live
 from router.threads import in_thread
 
 log = logging.getLogger("router.reload")
@@ -51,102 +44,6 @@ class ReloadTiming:
     """After it an edit is read although the files still change."""
     build: float = 45.0
     """An edit has to be built in it. Some builds import LiteLLM; a file of tools may hang when it is run."""
-
-
-class Live:
-    """The generation that answers, and the number of requests on each."""
-
-    def __init__(self, generation: Generation) -> None:
-        self._now = generation
-        self.since = time.time()
-        """Time at which it began to serve: seconds since 1970."""
-        self._ready = False
-        self._riders: dict[int, int] = {}
-        self._closing: set[asyncio.Task[None]] = set()
-
-    @property
-    def generation(self) -> Generation:
-        """The generation that new requests get."""
-        return self._now
-
-    @property
-    def ready(self) -> bool:
-        """True if the process answers as quickly as it ever will.
-
-        It stays true: after an edit that adds a slow target, requests to the others still get their answers as before.
-        """
-        self._ready = self._ready or self._now.ready
-        return self._ready
-
-    @property
-    def alive(self) -> int:
-        """Generations that are not closed yet: the one that serves, and those with a request left."""
-        return len({*self._riders, id(self._now)}) + len(self._closing)
-
-    @contextmanager
-    def pinned(self) -> Generator[Generation, None, None]:
-        """Return the present generation, kept open until the block ends."""
-        generation = self._now
-        key = id(generation)
-        self._riders[key] = self._riders.get(key, 0) + 1
-        try:
-            yield generation
-        finally:
-            self._riders[key] -= 1
-            if not self._riders[key]:
-                del self._riders[key]
-                if generation is not self._now:
-                    self._let_go(generation)
-
-    def swap(self, generation: Generation) -> None:
-        """Serve this generation from now on."""
-        old, self._now = self._now, generation
-        self.since = time.time()
-        if id(old) not in self._riders:
-            self._let_go(old)
-
-    async def close(self) -> None:
-        """Close everything: the process ends."""
-        await self._now.close()
-        await self._now.kept.connections.close()
-        await asyncio.gather(*self._closing)
-        await close_lanes()
-
-    def _let_go(self, generation: Generation) -> None:
-        task = asyncio.create_task(generation.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-
-@dataclass(frozen=True, slots=True)
-class FileContents:
-    """The content of the files: texts and secrets. The texts are None if they cannot be read, as `complaints` explains."""
-
-    snapshot: Snapshot | None
-    secrets: Mapping[str, str | None]
-    complaints: tuple[Complaint, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FailedEdit:
-    """An edit that cannot be served: its complaints, and the time (seconds since 1970). `digest`: its name, if it could be read."""
-
-    error: ConfigError
-    digest: str | None
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class PendingEdit:
-    """The configuration on disk beside the one that serves.
-
-    changes: a sentence for each effect of serving it
-    complaints: the reasons that it cannot be served, in reading order
-    """
-
-    digest: str | None
-    changes: tuple[str, ...] = ()
-    complaints: tuple[Complaint, ...] = ()
 
 
 def _nobody() -> None:
@@ -345,7 +242,7 @@ class Reload:
     async def pending(self) -> PendingEdit:
         """Return the configuration on disk that is not served: read and declared, neither built nor served."""
         now = self._live.generation
-        return await in_thread(lambda: _pending(self._routes, now, self._host), THREAD)
+        return await in_thread(lambda: pending_edit(self._routes, now, self._host), THREAD)
 
     async def _built(self, content: FileContents) -> Generation | None:
         """Return the generation of this content, built beside the loop; None if it is the one that serves.
@@ -356,7 +253,7 @@ class Reload:
         now = self._live.generation
 
         def made() -> Built:
-            built = _made(content, now, self._host)
+            built = edit_built(content, now, self._host)
             if built.generation is not None and late.is_set():
                 built.generation.discard()
             return built
@@ -394,60 +291,12 @@ class Reload:
             return FileContents(None, known, error.complaints)
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
-    """The outcome of an edit.
-
-    declaration: None if it could not be read as one
-    generation: None if the edit changes nothing, or cannot be served (see `error`)
-    """
-
-    declaration: Declaration | None = None
-    generation: Generation | None = None
-    error: ConfigError | None = None
-
-
-def _made(content: FileContents, now: Generation, host: str) -> Built:
-    """Build the generation of this content. Only secrets are read from files here: the declaration names them."""
-    if content.snapshot is None:
-        return Built(error=ConfigError(content.complaints))
-    declaration: Declaration | None = None
-    try:
-        declaration = declared(content.snapshot, host)
-        if declaration.digest == now.digest and not declaration.complaints.found:
-            return Built(declaration)
-        generation = build(declaration, now.kept)
-        reload = declaration.routes.server.reload
-        if isinstance(reload, Reloading) and reload.drills:
-            failed = [one.complaint(declaration.snapshot.routes) for one in drilled(declaration) if one.faults]
-            if failed:
-                generation.discard()
-                return Built(declaration, error=ConfigError(tuple(failed)))
-    except ConfigError as error:
-        return Built(declaration, error=error)
-    finally:
-        forget_table()
-    return Built(declaration, generation)
-
-
 def _log_env_file(env_file: EnvFile) -> None:
     """Log the names of the variables that come from `.env`, and the faults of that file."""
     if env_file.names:
         log.info("variables come from .env", extra={"fields": {"names": list(env_file.names)}})
     if env_file.warnings:
         log.warning(".env is not as it should be", extra={"fields": {"warnings": [str(one) for one in env_file.warnings]}})
-
-
-def _pending(routes: Path, now: Generation, host: str) -> PendingEdit:
-    """Compare the files on disk with the serving configuration."""
-    try:
-        snapshot = read(routes)
-        after = declared(snapshot, host)
-    except ConfigError as error:
-        return PendingEdit(None, (), error.complaints)
-    found = after.complaints.in_order()
-    said = () if after.digest == now.digest else tuple(sentences(changes(describe(now.declaration), describe(after))))
-    return PendingEdit(after.digest, said, tuple(found))
 
 
 def _seen(looking: asyncio.Task[None]) -> None:

@@ -1,0 +1,50 @@
+"""An attempt at one target, as a request's record, its headers and its events list it."""
+
+from dataclasses import dataclass, field, replace
+
+from router.usage import Meter, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt at one target: the outcome (`ok`, a categorical outcome, or LET_GO), and the seconds that it took.
+
+    first: seconds until the first word; None without one
+    wait: seconds for which the target or its breaker wants no request; None where neither is known
+    began: when it was asked, by the clock of time.monotonic
+    omitted: parameters of the question that this target was not sent, because its model does not take them
+    output: how it was asked for the form of the answer, as `Start.output`; for the log of this process alone
+    model: the provider's name of the model that answered, for the traces of this process alone; empty where it is not known
+    usage: tokens, as the provider counted them for the whole answer; None where it did not
+    estimate: tokens that the provider is taken to charge for and did not count, or not to the end; None where there are none
+    route: the route that a tool of the request asked for; empty for an attempt of the request's own route
+    said: characters of the model call's text that clients had when this attempt broke off, in this process; 0 for all others
+    meter: receives the count of an answer that has ended without it, in this process; None for all others
+    """
+
+    target: str
+    outcome: str
+    seconds: float
+    first: float | None = None
+    wait: float | None = None
+    began: float = 0.0
+    omitted: tuple[str, ...] = ()
+    output: str = field(default="", compare=False)
+    model: str = field(default="", compare=False)
+    usage: Usage | None = None
+    estimate: Usage | None = None
+    route: str = ""
+    said: int = field(default=0, compare=False)
+    meter: Meter | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def settled(self) -> "Attempt":
+        """The attempt with the count that arrived after its end, if one did."""
+        if self.meter is None:
+            return self
+        counted = self.meter.usage if self.meter.final else None
+        return replace(self, usage=counted or self.usage, estimate=None if counted else self.estimate, meter=None)
+
+
+LET_GO = ""
+"""The outcome of an attempt that was still running when its client left or another target won, until the reason is recorded."""

@@ -1,0 +1,84 @@
+"""Complaints: the mistakes of a load, each with its place and its line, secrets left out."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from router.config.remedies import Advice
+from router.config.secrecy import without_secret_queries
+from router.errors import Complaint, Place
+
+LITERAL_SECRET = re.compile(
+    r"""(?i)((?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*[:=：]\s*|://(?=[^\s/]*@))(?!["']?\$\{(?!\w+:-)|\d{1,3}(?:ms|s|m|h)?\s*[,}\n]|\d{1,3}(?:ms|s|m|h)?\s*$)[^\s,}].*""",
+)
+"""A secret written out in a file, also in an address or as a default: the line is quoted without it. Times and numbers are not secrets."""
+SECRET_BELOW = re.compile(
+    r"""(?i)(?:(?<![a-z0-9])keys?|(?<!first_)token|secret|password|authorization|api_?k\w*|cookie|(?<=\w-)(?:auth|bearer|code|credential|jwt|passwd|pwd|sas|sig|signature|subscription))["']?\s*:\s*[|>]?[-+]?\s*(?:#.*)?$"""
+)
+"""A line whose secret stands on the next line: that next line is not quoted at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaints:
+    """The mistakes found so far, over every file of a load."""
+
+    texts: Mapping[str, str]
+    """File name → its text: complaints quote the line."""
+    found: list[Complaint] = field(default_factory=list[Complaint])
+    warnings: list[Complaint] = field(default_factory=list[Complaint])
+    """Warnings: not a mistake by itself, but seldom meant."""
+    lacking: list[Complaint] = field(default_factory=list[Complaint])
+    """Variables and secret files that are missing, where that is not a mistake: see `without_environment`."""
+    without_environment: bool = False
+    noted: set[tuple[int, Complaint]] = field(default_factory=set[tuple[int, Complaint]])
+    """All of these, with the number of their list: each is recorded once."""
+    lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """File name → its lines, once one of them is quoted."""
+    advice: Advice = field(default_factory=lambda: Advice({}))
+
+    def trial(self) -> "Complaints":
+        """Return complaints that record mistakes of their own: whether a shape fits is tried."""
+        return Complaints(self.texts, [], self.warnings, self.lacking, self.without_environment, set(), self.lines, self.advice)
+
+    def add(self, place: Place, message: str) -> None:
+        """Record a mistake, once."""
+        self._note(0, self.found, place, message)
+
+    def warn(self, place: Place, message: str) -> None:
+        """Record a warning, once."""
+        self._note(1, self.warnings, place, message)
+
+    def lack(self, place: Place, message: str) -> None:
+        """Record a variable or secret file that is missing."""
+        if self.without_environment:
+            self._note(2, self.lacking, place, message)
+        else:
+            self._note(0, self.found, place, message)
+
+    def _note(self, number: int, found: list[Complaint], place: Place, message: str) -> None:
+        lines = self._lines_of(place.file)
+        line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
+        before = (lines[index] for index in range(min(place.line - 1, len(lines)) - 1, -1, -1))
+        above = next((one for one in before if not re.match(r"\s*(#|$)", one)), "")
+        line = "" if SECRET_BELOW.search(above) else without_secret_queries(LITERAL_SECRET.sub(r"\1***", line))
+        complaint = Complaint(place, message, line)
+        if (number, complaint) not in self.noted:
+            self.noted.add((number, complaint))
+            found.append(complaint)
+
+    def _lines_of(self, file: str) -> list[str]:
+        if file not in self.lines:
+            self.lines[file] = self.texts.get(file, "").splitlines()
+        return self.lines[file]
+
+    def in_order(self) -> tuple[Complaint, ...]:
+        """Return all mistakes, file by file, from top to bottom."""
+        return self.sorted(self.found)
+
+    def sorted(self, found: Iterable[Complaint]) -> tuple[Complaint, ...]:
+        """Return these complaints, file by file, from top to bottom."""
+        files = list(self.texts)
+        order = {name: index for index, name in enumerate(files)}
+        return tuple(
+            sorted(found, key=lambda one: (order.get(one.place.file, len(files)), one.place.file, one.place.line, one.place.column)),
+        )

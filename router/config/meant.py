@@ -1,0 +1,35 @@
+"""Hints for unknown words: the known words, steps and files closest to them."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from router.config import remedies
+
+
+def closest(word: str, words: Sequence[str], cutoff: float = 0.6) -> str:
+    """Return `; did you mean …?` for the word that is spelled most alike; empty if none is near."""
+    close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, cutoff)
+    return f"; did you mean `{next(one for one in words if one.lower() == close[0])}`?" if close else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean …?`, else the known words where they are few, else nothing."""
+    words = list(known)
+    if close := closest(word, words):
+        return close
+    return f"; there is {', '.join(f'`{one}`' for one in words)}" if 0 < len(words) <= 12 else ""
+
+
+def file_meant(word: str, known: Sequence[str], ending: str) -> str:
+    """Return the hint for the name of a file, which is written without its folder and its ending."""
+    bare = word.removesuffix(ending).rpartition("/")[2]
+    if bare != word and bare in known:
+        return f"; did you mean `{bare}`, without its folder and `{ending}`?"
+    return did_you_mean(word, known)
+
+
+def step_meant(word: str, known: Iterable[str]) -> str:
+    """Return the hint for a word of a pipeline."""
+    words = list(known)
+    advice = remedies.STEPS.get(word.lower())
+    return closest(word, words, 0.8) or (f"; {advice}" if advice else did_you_mean(word, words))

@@ -1,0 +1,75 @@
+"""The pipelines of a generation: steps, bound to their options."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import cast
+
+from router.config.binding import bind, bind_fields, built
+from router.config.declaration import StepLine
+from router.config.document import Scalar
+from router.config.meant import step_meant
+from router.config.scalars import UNFIT
+from router.events import Step
+from router.generation.construction import Construction
+from router.signature import record_of
+from router.steps import STEPS
+from router.steps.prompt import unsteady
+
+
+def pipelines(parts: Construction) -> dict[str, list[Step]]:
+    """Return name → the steps of each pipeline, outermost first."""
+    made = {name: _pipeline(parts, lines) for name, lines in parts.declaration.pipelines.items()}
+    _warn_of_cold_prompts(parts)
+    return made
+
+
+def _pipeline(parts: Construction, lines: Sequence[StepLine]) -> list[Step]:
+    names = [str(line.name) for line in lines]
+    for line in lines if "output" in names else ():
+        if line.name == "edit":
+            parts.complain(line.name.place, "`edit` would change the JSON that `output` promises: leave one of them out")
+    return [step for line in lines if (step := _step(parts, line)) is not None]
+
+
+def _step(parts: Construction, line: StepLine) -> Step | None:
+    function = STEPS.get(line.name)
+    if function is None:
+        parts.complain(line.name.place, f"there is no step `{line.name}`{step_meant(line.name, STEPS)}")
+        return None
+    record = record_of(function)
+    parameters = inspect.signature(function).parameters.values()
+    own = next((one.name for one in parameters if one.kind is one.POSITIONAL_ONLY), None)
+    supplies: dict[str, object] = {"templates": parts.templates}
+    given = {one.name: supplies[one.name] for one in parameters if one.kind is one.KEYWORD_ONLY}
+    record = replace(record, build=partial(_call, function, own, given))
+    complaints = parts.declaration.complaints
+    if own is None:
+        values, fits = bind_fields(line.options, record, complaints, f"`{line.name}`")
+    else:
+        value = bind(line.options, record.fields[0].shape, complaints, f"`{line.name}`")
+        values, fits = {own: value}, value is not UNFIT
+    step = built(line.options, record, values, complaints) if fits else UNFIT
+    return None if step is UNFIT else cast("Step", step)
+
+
+def _call(function: Callable[..., object], own: str | None, given: Mapping[str, object], /, **values: object) -> object:
+    """Call a function with its options and what the generation supplies. The value of its own word goes by position."""
+    first = [values.pop(own)] if own else []
+    return function(*first, **values, **given)
+
+
+def _warn_of_cold_prompts(parts: Construction) -> None:
+    """Warn of templates that make another prompt each time, in routes that have their prompts cached."""
+    asked = {str(route.pipeline) for route in parts.declaration.routes.routes.values() if route.prompt_cache != "off"}
+    lines = [line for name, pipeline in parts.declaration.pipelines.items() if name in asked for line in pipeline]
+    for line in lines:
+        if line.name != "prompt" or not isinstance(line.options, Scalar):
+            continue
+        for place, what in unsteady(line.options.text, parts.templates):
+            parts.warn(
+                place,
+                f"{what} makes another system prompt each time, and no provider finds it in its prompt cache: leave it out, have a tool "
+                "say it, or write `prompt_cache: off` in the routes of this pipeline",
+            )

@@ -1,0 +1,187 @@
+"""Routes, compiled: a failover over the route's targets, inside the steps of its pipeline and those that its keys ask for."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from router.cache import LocalStore, Shared
+from router.chat import Ask
+from router.config.declaration import Cache, Member, Route, named
+from router.config.options import public_headers
+from router.config.values import Name
+from router.embed import Split
+from router.errors import BadAsk, Misfit
+from router.events import Answer, Events, Step
+from router.failover import FailureRules, embedding, failover
+from router.generation.construction import Construction
+from router.generation.pipelines import pipelines
+from router.generation.serving import OTHER_KIND, Compiled
+from router.generation.targets import OpenedTargets
+from router.generation.tools import LoadedTools
+from router.quotas import Quota
+from router.steps import FROM_ROUTE
+from router.targets import Target
+from router.toolbox import AskableRoute, Toolbox
+
+
+class RouteCompiler:
+    """Compiles routes out of the parts that they share, each of which is made once."""
+
+    def __init__(self, parts: Construction) -> None:
+        self._parts = parts
+        self.tools = LoadedTools(parts)
+        self._pipelines = pipelines(parts)
+        self._chance = parts.ground.chance()  # one for all routes: each takes 2.5 KB
+        self.targets = OpenedTargets(parts)
+
+    def compiled(self, name: str, route: Route) -> Compiled | None:
+        """Return a compiled route; None if a part that it needs could not be made (a complaint was added)."""
+        skipped, connect, uncached = self._parts.declaration.skipped, route.timeout.connect, route.prompt_cache == "off"
+        opened = {name: self.targets.open(name, connect, uncached=uncached) for name in route.names if name not in skipped}
+        targets = tuple(target for target in opened.values() if target is not None)
+        if not targets and all(name in skipped for name in route.names):
+            lacks = "; ".join(dict.fromkeys(skipped[name] for name in route.names))
+            self._parts.complain(route.names[0].place, f"`{name}` has no target left, all are optional: {lacks}")
+        if route.kind == "embeddings":
+            return self._embeddings(name, route, targets) if targets else None
+        toolbox = self.tools.box(name, route)
+        self._check_supplied(name, route, toolbox)
+        if not targets or str(route.pipeline) not in self._pipelines:
+            return None
+        posts = self.targets.posts(route)
+        placed = [target if target.at is None else replace(target, answer=target.at(posts[target.name])) for target in targets]
+        rules = FailureRules(route.timeout, route.retry, route.rescue, route.hedge)
+        answer = failover(self.targets.pools(route, placed, posts), rules, self._chance)
+        if any(route.conditions):
+            self._check_images(route, opened)
+        for step in reversed(self._steps(name, route, targets, toolbox)):
+            answer = step(answer)
+        self.tools.askable |= dict.fromkeys((str(name), *map(str, route.aliases)), AskableRoute(answer, toolbox.askers))
+        return self._described(name, route, targets, toolbox, answer)
+
+    def _steps(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox) -> list[Step]:
+        """Return the steps of a route, outermost first."""
+        kept = self._parts.kept
+        steps: list[Step] = [FROM_ROUTE["session"](), FROM_ROUTE["recall"](memory=kept.memory)]
+        if route.reasoning == "hide":
+            steps.append(FROM_ROUTE["reasoning"]())
+        steps += self._pipelines[str(route.pipeline)]
+        if any(route.conditions):
+            steps.append(FROM_ROUTE["when"](conditions=route.conditions))
+        if route.cache is not None:
+            steps.append(self._cache(name, route, targets, route.cache))
+        if toolbox:
+            steps.append(FROM_ROUTE["tools"](toolbox=toolbox, max_steps=route.max_steps, approvals=kept.approvals))
+        if route.max_output is not None:
+            steps.append(FROM_ROUTE["ceiling"](tokens=route.max_output))
+        return steps
+
+    def _described(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, answer: Answer) -> Compiled:
+        """Return a route that answers, with what its parts say of it."""
+        chats, declared, posts = route.kind == "chat", self._parts.targets, self.targets.posts(route)
+        return Compiled(
+            name=str(name),
+            declared=route,
+            answer=answer,
+            targets=tuple(targets),
+            toolbox=toolbox,
+            models={target.name: target.model for target in targets},
+            quota=None if route.limit is None else Quota(f"route:{name}", route.limit, self._parts.kept.counts),
+            steps=tuple(str(line.name) for line in self._parts.declaration.pipelines[str(route.pipeline)]) if chats else (),
+            stand_ins={target.name: post for target in targets if target.lane == "script" and (post := posts[target.name]).models},
+            headers=frozenset(str(header) for one in route.conditions if one for header in one.header or ()),
+            scripted=chats and all(known.script is not None for one in route.names if (known := declared.get(one))),
+        )
+
+    def _embeddings(self, name: str, route: Route, opened: Sequence[Target]) -> Compiled | None:
+        """Return a compiled route of kind embeddings.
+
+        Its scripts are asked only if every model before them is skipped: their vectors are of no use among a model's.
+        """
+        posts = self.targets.posts(route)
+        targets = tuple(target for target in opened if target.lane != "script" or not posts[target.name].asked)
+        splits: dict[str, Split] = {}
+        for target in targets:
+            declared = self._parts.targets[target.name]
+            try:
+                splits[target.name] = self._parts.ground.split(target.name, declared, route.timeout.connect, self._parts.kept.connections)
+            except Misfit as misfit:
+                used = next(one for one in route.names if one == target.name)
+                place = misfit.place or getattr(declared.model, "place", None) or used.place
+                self._parts.complain(place, f"`{name}` is of kind embeddings: {misfit.message}")
+                return None
+        self._warn_of_models(name, route, targets)
+        embed = embedding(self.targets.pools(route, targets, posts), splits, FailureRules(route.timeout, route.retry), self._chance)
+        return replace(self._described(name, route, targets, Toolbox((), route.timeout.tool, []), _no_chat), embed=embed)
+
+    def _cache(self, name: str, route: Route, targets: Sequence[Target], declared: Cache) -> Step:
+        kept = self._parts.kept
+        store = self._parts.before.stores.get(name)
+        if store is None or store.size != declared.size:
+            store = LocalStore(declared.size)
+        kept.stores[name] = store
+        shared = Shared(kept.redis, kept.logs, self._parts.ground.pickup) if kept.redis is not None and kept.logs is not None else None
+        scripts = frozenset(target.name for target in targets if target.lane == "script")
+        last_resort = scripts if len(scripts) < len(targets) else frozenset[str]()
+        made_by = self._made_by(name, route, targets)
+        return FROM_ROUTE["cache"](declared=declared, store=store, shared=shared, made_by=made_by, last_resort=last_resort)
+
+    def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
+        """Return a digest of all that makes the answers of a route: its targets, their order, their tools.
+
+        The pipeline's effect is in the question already. A rotated key, a secret in a header and the network path change nothing.
+        """
+        present = {target.name for target in targets}
+        declared = {one: self._parts.targets[one] for one in route.names if one in present}
+        pools = [[_made(one) for one in pool if named(one) in present] for pool in route.pools]
+        of_no_effect = {"api_key": None, "headers": None, "optional": False, "proxy": None, "ca": None, "prompt_cache": "auto"}
+        asked = [(name, replace(one, batch_size=None, **of_no_effect)) for name, one in declared.items()]
+        headers = [sorted(public_headers(one.headers or {}).items()) for one in declared.values()]
+        tools = [(str(one), self._parts.texts.get(f"tools/{one}.py")) for one in route.tool_sets]
+        servers = [replace(one, token=None, env={}, proxy=None, ca=None) for one in route.tool_servers]
+        return hashlib.sha256(
+            repr((str(name), pools, asked, headers, tools, servers, route.max_steps, route.max_output, route.approved)).encode()
+        ).hexdigest()
+
+    def _check_supplied(self, name: str, route: Route, toolbox: Toolbox) -> None:
+        """Complain of a cache over tools whose results depend on more than the question that the cache sees."""
+        if route.cache is not None and (supplied := toolbox.supplied):
+            tool, kind = next(iter(supplied.items()))
+            self._parts.complain(
+                next((one.place for one in route.tool_sets if one.place), None),
+                f"`{name}` has a `cache`, and its tool `{tool}` takes {kind}: what that says is not in the question that the cache compares. "
+                "Leave out `cache`, or the tool set",
+            )
+
+    def _check_images(self, route: Route, opened: Mapping[Name, Target | None]) -> None:
+        """Complain of a target that is asked only about images, and is known not to read them."""
+        for one in (one for pool in route.pools for one in pool):
+            target = opened.get(named(one))
+            if isinstance(one, Member) and one.when and one.when.has_image and target is not None and target.facts.images is False:
+                self._parts.complain(
+                    one.use.place,
+                    f"`{one.use}` is asked about images alone, and its model is known to read none, so it never is: "
+                    "write another target, or `facts: {images: true}` where that is wrong",
+                )
+
+    def _warn_of_models(self, name: str, route: Route, targets: Sequence[Target]) -> None:
+        """Warn of targets of different models: an index that holds the vectors of both finds nothing."""
+        models = {(self._parts.targets[target.name].base_model or target.model).rpartition("/")[2] for target in targets}
+        if len(models) > 1:
+            self._parts.warn(
+                route.names[0].place,
+                f"the targets of `{name}` are of different models ({', '.join(sorted(models))}), and the vectors of one model mean nothing "
+                "to another: let all targets serve one model, and write `base_model` where a deployment has another name",
+            )
+
+
+def _no_chat(_: Ask) -> Events:
+    """Raise BadAsk: a chat was sent to a route of another kind."""
+    raise BadAsk(OTHER_KIND["embeddings"])
+
+
+def _made(one: Name | Member) -> tuple[object, ...]:
+    """Return the parts of a pool's entry that decide which target makes an answer."""
+    if not isinstance(one, Member):
+        return (str(one), 1.0)
+    return (str(one.use), 1.0 if one.weight is None else one.weight, *([one.when] if one.when else ()))

@@ -1,0 +1,125 @@
+"""A generation that serves: its routes, and what it opened."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from router.callers import ANYBODY, Callers
+from router.config.declaration import Declaration, Route
+from router.config.price import Price
+from router.config.server import Server
+from router.embed import Embedder
+from router.errors import UnknownModel
+from router.events import Answer
+from router.generation.carryover import Carryover
+from router.generation.targets import name_between_replicas
+from router.quotas import Quota
+from router.targets import Post, Target
+from router.toolbox import Toolbox, ToolProcesses, ToolSet
+
+OTHER_KIND = {
+    "chat": "model: this model answers chats and makes no embeddings. Ask it at POST /v1/chat/completions.",
+    "embeddings": "model: this model makes embeddings and answers no chats. Ask it at POST /v1/embeddings.",
+}
+"""Kind of a route → the refusal of a request of another kind."""
+MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A route, ready to answer."""
+
+    name: str
+    declared: Route
+    answer: Answer
+    targets: tuple[Target, ...]
+    toolbox: Toolbox
+    models: Mapping[str, str]
+    """Target → its model's name."""
+    quota: Quota | None
+    steps: tuple[str, ...]
+    """The words of its pipeline, outermost first."""
+    stand_ins: Mapping[str, Post]
+    """Scripts that are asked only after a model, even a skipped one: no model gave an answer of theirs."""
+    headers: frozenset[str] = frozenset()
+    """The headers that its conditions name, in lower case."""
+    embed: Embedder | None = None
+    """The function that answers a question for embeddings; None if the route is of another kind."""
+    scripted: bool = False
+    """True if all targets that it declares are scripts, skipped ones included."""
+
+
+@dataclass(slots=True)
+class Generation:
+    """A configuration that serves. Requests hold it to their end; `close` releases what it opened, except for `kept`."""
+
+    digest: str
+    declaration: Declaration
+    server: Server
+    routes: Mapping[str, Compiled]
+    aliases: Mapping[str, str]
+    skipped: Mapping[str, str]
+    _sets: Sequence[ToolSet | ToolProcesses] = ()
+    kept: Carryover = field(default_factory=Carryover)
+    prices: dict[str, Price] = field(default_factory=dict[str, Price])
+    """Target → its price, if known."""
+    _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+    callers: Callers = ANYBODY
+
+    def route(self, model: str) -> Compiled:
+        """Return the route of this id or alias. Raises UnknownModel without one; the id is never repeated to the client."""
+        if not MODEL_ID.fullmatch(model):
+            raise UnknownModel
+        found = self.routes.get(self.aliases.get(model, model))
+        if found is None:
+            raise UnknownModel
+        return found
+
+    @property
+    def usual(self) -> str:
+        """The route for a chat that names none: the first one that answers chats."""
+        return next((name for name, route in self.routes.items() if route.declared.kind == "chat"), next(iter(self.routes)))
+
+    def start(self) -> None:
+        """Warm up slow targets in the background, while the others serve. Start Redis, hints and tool servers, too."""
+        warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
+        for warm in warmers:
+            self._warming.add(asyncio.create_task(warm()))
+        if self.kept.redis is not None:
+            self.kept.redis.start()
+        if self.kept.hints is not None:
+            self.kept.hints.keep({name_between_replicas(target) for target in self.declaration.routes.targets.values()})
+            self.kept.hints.start()
+        for server in self.kept.tool_servers:
+            server.start()
+
+    @property
+    def ready(self) -> bool:
+        """True if every target answers as quickly as it ever will, and every tool server was reached, or could not be."""
+        if not all(server.tried for server in self.kept.tool_servers):
+            return False
+        return all(task.done() and not task.cancelled() and task.exception() is None for task in self._warming)
+
+    async def close(self) -> None:
+        """Close everything that was opened."""
+        for task in self._warming:
+            task.cancel()
+        await asyncio.gather(*self._warming, return_exceptions=True)
+        self.discard()
+        await asyncio.gather(*(server.close() for server in self.kept.tool_servers))
+        if self.kept.redis is not None:
+            if self.kept.logs is not None and not self.kept.redis.held:
+                await self.kept.logs.close()
+            await self.kept.redis.close()
+            if self.kept.hints is not None and self.kept.redis.closed:
+                await self.kept.hints.close()
+
+    def discard(self) -> None:
+        """Release a generation that was never started."""
+        for tool_set in self._sets:
+            tool_set.close()
+        for server in self.kept.tool_servers:
+            server.release()
+        if self.kept.redis is not None:
+            self.kept.redis.release()

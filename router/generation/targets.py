@@ -1,0 +1,110 @@
+"""The targets of a generation, each opened once for all routes that ask it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+
+from router.config.declaration import Member, Route, TargetConfig, named
+from router.config.price import Price
+from router.config.values import Name
+from router.errors import Misfit
+from router.failover import NO_HINT, Candidate, Hint, Load, Pool, TargetRefusals, new_health
+from router.generation.construction import Construction
+from router.targets import Learned, Post, Target, past_declared_way
+
+
+class OpenedTargets:
+    """The targets that are not skipped; opened again for a route that allows another time for connecting, or no prompt caching."""
+
+    def __init__(self, parts: Construction) -> None:
+        self._parts = parts
+        self._skipped = frozenset(map(str, parts.declaration.skipped))
+        self._opened: dict[tuple[str, float, bool], Target] = {}
+        """(Name, seconds that a connection may take, true if its prompt caching is forced off) → the target."""
+        for name, declared in parts.targets.items():
+            if name not in self._skipped:
+                self.open(name, parts.declaration.routes.defaults.timeout.connect)
+                if why := past_declared_way(declared):  # some requests do not go the declared way
+                    parts.warn(getattr(declared.model, "place", None), f"`{name}`: {why}")
+
+    def prices(self) -> dict[str, Price]:
+        """Return target → its price: as declared, else as in the table."""
+        return {target.name: target.facts.price for target in self._opened.values() if target.facts.price is not None}
+
+    def open(self, name: str, connect: float, *, uncached: bool = False) -> Target | None:
+        """Return a target; None if it is not declared, or could not be opened (a complaint was added)."""
+        declared = self._parts.targets.get(name)
+        if declared is None:
+            return None
+        uncached = uncached and declared.script is None
+        if (name, connect, uncached) not in self._opened:
+            kept, ground = self._parts.kept, self._parts.ground
+            learned = self._parts.known(name, declared, lambda state: state.learned) or Learned()
+            kept.learned[str(name)] = (declared, learned)
+            asked = replace(declared, prompt_cache="off") if uncached else declared
+            try:
+                self._opened[name, connect, uncached] = ground.open(str(name), asked, connect, kept.connections, learned)
+            except Misfit as misfit:
+                self._parts.complain(misfit.place or getattr(declared.model, "place", None), misfit.message)
+                return None
+        return self._opened[name, connect, uncached]
+
+    def posts(self, route: Route) -> dict[str, Post]:
+        """Return the position of each target in a route: the models before it, and which of those are skipped."""
+        posts: dict[str, Post] = {}
+        before: list[str] = []
+        for pool in route.pools:
+            names = [named(one) for one in pool]
+            for name in names:
+                posts.setdefault(str(name), Post(tuple(before), self._skipped.intersection(before)))
+            before += [str(name) for name in names if (one := self._parts.targets.get(name)) is not None and one.script is None]
+        return posts
+
+    def pools(self, route: Route, targets: Sequence[Target], posts: dict[str, Post]) -> list[Pool]:
+        """Return the pools of a route, without targets that are skipped. A place counts all targets, skipped ones included."""
+        candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in targets}
+        pools: list[Pool] = []
+        for first, pool in zip(accumulate((len(pool) for pool in route.pools), initial=0), route.pools, strict=False):
+            if present := [(candidates[named(one)], one, first + at) for at, one in enumerate(pool) if named(one) in candidates]:
+                weighted = any(isinstance(one, Member) and one.shares for _, one, _ in present)
+                weights = tuple(_weight(one) for _, one, _ in present) if weighted else ()
+                found, places = tuple(candidate for candidate, _, _ in present), tuple(place for _, _, place in present)
+                pools.append(Pool(found, weights, route.balance, places, route.affinity))
+        return pools
+
+    def _candidate(self, target: Target, route: Route, post: Post) -> Candidate:
+        parts, name, declared = self._parts, target.name, self._parts.targets[target.name]
+        kept, clock = parts.kept, parts.ground.clock
+        key = (name, route.breaker, route.retry)
+        if key not in kept.health:
+            known, fared = parts.before.health.get(key, (None, None))
+            hint: Hint = NO_HINT if kept.hints is None or declared.script else kept.hints.of(name_between_replicas(declared))
+            if fared is None or known != declared or fared.breaker.hint is not hint:
+                load = parts.known(name, declared, lambda state: state.loads) or Load(clock)
+                refusals = parts.known(name, declared, lambda state: state.refusals) or TargetRefusals(name, clock, kept.turned)
+                fared = new_health(route.breaker, route.retry, load, clock, hint, refusals=refusals)
+            kept.health[key] = (declared, fared)
+            kept.loads[name] = (declared, fared.load)
+            kept.refusals[name] = (declared, fared.refusals)
+        return Candidate(
+            name,
+            target.answer,
+            target.reads,
+            target.prefill,
+            kept.health[key][1],
+            kept.switches,
+            target.ready,
+            takes=target.takes,
+            refused=target.refused,
+            stand_in=declared.script is not None and post.asked,
+        )
+
+
+def name_between_replicas(target: TargetConfig) -> str:
+    """Return the name of a target between replicas: a digest of the model and its address, not of its name in a file."""
+    return hashlib.sha256(repr((target.model, target.api_base, target.api_version)).encode()).hexdigest()
+
+
+def _weight(one: Name | Member) -> float:
+    return (one.weight or 1.0) if isinstance(one, Member) else 1.0

@@ -1,0 +1,12 @@
+"""Live reload: the generation that answers now, and the way to the next one.
+
+Each request pins the generation it began with, to its end. A swap is one assignment; the old generation is closed when its last
+request ends. `Reload` follows the files: watchfiles hints, their content decides. The files are read as a whole, built off
+the loop and swapped in. An edit that cannot be served changes nothing, and is complained about once.
+"""
+
+from router.reload.edits import PendingEdit
+from router.reload.live import Live
+from router.reload.reload import Listeners, Reload, ReloadTiming
+
+__all__ = ["Listeners", "Live", "PendingEdit", "Reload", "ReloadTiming"]

@@ -1,0 +1,93 @@
+"""Edits: the content of the files, what serving it would change, and the generation that it becomes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.config import Snapshot, declared, read
+from router.config.declaration import Declaration
+from router.config.server import Reloading
+from router.description import changes, describe, sentences
+from router.drill import drilled
+from router.errors import Complaint, ConfigError
+from router.generation import Generation, build
+from router.targets import forget_table
+
+
+@dataclass(frozen=True, slots=True)
+class FileContents:
+    """The content of the files: texts and secrets. The texts are None if they cannot be read, as `complaints` explains."""
+
+    snapshot: Snapshot | None
+    secrets: Mapping[str, str | None]
+    complaints: tuple[Complaint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEdit:
+    """An edit that cannot be served: its complaints, and the time (seconds since 1970). `digest`: its name, if it could be read."""
+
+    error: ConfigError
+    digest: str | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEdit:
+    """The configuration on disk beside the one that serves.
+
+    changes: a sentence for each effect of serving it
+    complaints: the reasons that it cannot be served, in reading order
+    """
+
+    digest: str | None
+    changes: tuple[str, ...] = ()
+    complaints: tuple[Complaint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The outcome of an edit.
+
+    declaration: None if it could not be read as one
+    generation: None if the edit changes nothing, or cannot be served (see `error`)
+    """
+
+    declaration: Declaration | None = None
+    generation: Generation | None = None
+    error: ConfigError | None = None
+
+
+def edit_built(content: FileContents, now: Generation, host: str) -> Built:
+    """Build the generation of this content. Only secrets are read from files here: the declaration names them."""
+    if content.snapshot is None:
+        return Built(error=ConfigError(content.complaints))
+    declaration: Declaration | None = None
+    try:
+        declaration = declared(content.snapshot, host)
+        if declaration.digest == now.digest and not declaration.complaints.found:
+            return Built(declaration)
+        generation = build(declaration, now.kept)
+        reload = declaration.routes.server.reload
+        if isinstance(reload, Reloading) and reload.drills:
+            failed = [one.complaint(declaration.snapshot.routes) for one in drilled(declaration) if one.faults]
+            if failed:
+                generation.discard()
+                return Built(declaration, error=ConfigError(tuple(failed)))
+    except ConfigError as error:
+        return Built(declaration, error=error)
+    finally:
+        forget_table()
+    return Built(declaration, generation)
+
+
+def pending_edit(routes: Path, now: Generation, host: str) -> PendingEdit:
+    """Compare the files on disk with the serving configuration."""
+    try:
+        snapshot = read(routes)
+        after = declared(snapshot, host)
+    except ConfigError as error:
+        return PendingEdit(None, (), error.complaints)
+    found = after.complaints.in_order()
+    said = () if after.digest == now.digest else tuple(sentences(changes(describe(now.declaration), describe(after))))
+    return PendingEdit(after.digest, said, tuple(found))

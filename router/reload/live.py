@@ -1,0 +1,74 @@
+"""The generation that answers now, and how many requests each generation still answers."""
+
+import asyncio
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from router.generation import Generation
+from router.targets import close_lanes
+
+
+class Live:
+    """The generation that answers, and the number of requests on each."""
+
+    def __init__(self, generation: Generation) -> None:
+        self._now = generation
+        self.since = time.time()
+        """Time at which it began to serve: seconds since 1970."""
+        self._ready = False
+        self._riders: dict[int, int] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def generation(self) -> Generation:
+        """The generation that new requests get."""
+        return self._now
+
+    @property
+    def ready(self) -> bool:
+        """True if the process answers as quickly as it ever will.
+
+        It stays true: after an edit that adds a slow target, requests to the others still get their answers as before.
+        """
+        self._ready = self._ready or self._now.ready
+        return self._ready
+
+    @property
+    def alive(self) -> int:
+        """Generations that are not closed yet: the one that serves, and those with a request left."""
+        return len({*self._riders, id(self._now)}) + len(self._closing)
+
+    @contextmanager
+    def pinned(self) -> Generator[Generation, None, None]:
+        """Return the present generation, kept open until the block ends."""
+        generation = self._now
+        key = id(generation)
+        self._riders[key] = self._riders.get(key, 0) + 1
+        try:
+            yield generation
+        finally:
+            self._riders[key] -= 1
+            if not self._riders[key]:
+                del self._riders[key]
+                if generation is not self._now:
+                    self._let_go(generation)
+
+    def swap(self, generation: Generation) -> None:
+        """Serve this generation from now on."""
+        old, self._now = self._now, generation
+        self.since = time.time()
+        if id(old) not in self._riders:
+            self._let_go(old)
+
+    async def close(self) -> None:
+        """Close everything: the process ends."""
+        await self._now.close()
+        await self._now.kept.connections.close()
+        await asyncio.gather(*self._closing)
+        await close_lanes()
+
+    def _let_go(self, generation: Generation) -> None:
+        task = asyncio.create_task(generation.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

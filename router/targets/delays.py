@@ -1,0 +1,92 @@
+"""Seconds that a provider asks to wait: in headers, in a body, or until a limit or a quota begins anew."""
+
+import re
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+MAX_WAIT_S = 86_400.0
+"""Seconds. A provider once asked for three days; nobody waits that long, but it says that this target is out."""
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, as the headers say: `retry-after-ms`, or `retry-after` in seconds or as a date. Nonsense is None."""
+    known = {name.lower(): value for name, value in headers.items()}
+    milliseconds = _number(known.get("retry-after-ms"))
+    if milliseconds:
+        return min(milliseconds / 1000, MAX_WAIT_S)
+    stated = known.get("retry-after")
+    seconds = _number(stated)
+    if seconds is None and stated:
+        try:
+            seconds = parsedate_to_datetime(stated).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(seconds, MAX_WAIT_S) if seconds and seconds > 0 else None
+
+
+DELAY = re.compile(r'"retryDelay"\s*:\s*"([^"]{1,40})"')
+DURATION = re.compile(
+    r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,12}(?:\.\d{1,9})?)ms)?", re.ASCII
+)
+SECONDS = (86_400, 3_600, 60, 1, 0.001)
+LIMIT = re.compile(r"(x-ratelimit)-reset-([a-z-]{1,40})|(anthropic-ratelimit)-([a-z-]{1,40})-reset")
+
+
+def limits_reset(headers: Mapping[str, str]) -> float | None:
+    """Seconds until every limit that is used up lets requests through again: as durations (`6m0s`, `20ms`), seconds or dates.
+
+    A limit of which something remains is none that refused; one that does not say what remains may be. None where none is told.
+    """
+    known = {name.lower(): value for name, value in headers.items()}
+    waits: list[float] = []
+    for name, stated in known.items():
+        if (limit := LIMIT.fullmatch(name)) is None:
+            continue
+        openai, what, anthropic, which = limit.groups()
+        remaining = known.get(f"{openai}-remaining-{what}" if openai else f"{anthropic}-{which}-remaining")
+        if not _number(remaining) and (wait := _duration(stated)) is not None:
+            waits.append(wait)
+    return min(max(waits, default=0), MAX_WAIT_S) or None
+
+
+def delay_asked_for(body: str) -> float | None:
+    """Return the seconds that Google asks to wait, which stand in the body alone."""
+    found = DELAY.search(body)
+    wait = _duration(found[1]) if found else None
+    return min(wait, MAX_WAIT_S) if wait else None
+
+
+QUOTA = re.compile(r'"(?:quotaId|quota_limit)"\s*:\s*"[^"]{0,100}?Per(Minute|Day)')
+PACIFIC = 8 * 3600
+"""Seconds by which Google's day begins after that of UTC."""
+
+
+def quota_reset(body: str) -> float | None:
+    """Return the seconds until a quota of Google's begins anew, if it names one and no delay.
+
+    That is a minute, or until midnight on the Pacific coast (https://ai.google.dev/gemini-api/docs/rate-limits).
+    """
+    spans = set(QUOTA.findall(body))
+    if "Day" in spans:
+        return 86_400 - (time.time() - PACIFIC) % 86_400
+    return 60.0 if spans else None
+
+
+def _duration(text: str) -> float | None:
+    """Seconds, of a number of them, of a duration with units, or until a date with its zone. Nonsense and times gone by are None."""
+    if (seconds := _number(text)) is not None:
+        return seconds
+    text = text.strip()
+    if text and (parts := DURATION.fullmatch(text)):
+        return sum(float(part) * each for part, each in zip(parts.groups(), SECONDS, strict=True) if part)
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return max(date.timestamp() - time.time(), 0) if date.tzinfo else None
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text and re.fullmatch(r"\s*\d{1,40}(\.\d{1,9})?\s*", text) else None

@@ -1,0 +1,109 @@
+"""A call whose arguments are still coming: how its pieces belong together, and the call that they make."""
+
+import itertools
+import json
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from router.chat import ESCAPED, Json, JsonObject, crowded, deeper, finite, mended, no_constant, repaired
+from router.events import ToolCall
+
+MAX_DEPTH = 100
+"""Levels of nesting in one call's arguments: JSON that can just be read can no longer be written, not in calls of Python's own."""
+MAX_VALUES = 50_000
+"""JSON values in one call's arguments."""
+MAX_LOOKS = 64
+"""Checks of one call's arguments for being complete, or begun anew: each takes time for all of them."""
+
+
+@dataclass(slots=True)
+class OpenCall:
+    """A call whose arguments are still coming."""
+
+    index: int
+    call_id: str
+    name: str
+    theirs: str = ""
+    """The id that the provider gave it."""
+    parts: list[str] = field(default_factory=list[str])
+    size: int = 0
+    unsaid: str = ""
+    """Arguments that are not in an event yet: an empty object may only hold the place of another."""
+    over: bool = False
+    """True once the complete arguments came and are sent again."""
+    looks: int = 0
+    """Times that the arguments were parsed to see if they are complete."""
+
+    @property
+    def written(self) -> str:
+        """The arguments so far."""
+        return "".join(self.parts)
+
+
+EMPTY = ("{}", "null")
+"""Arguments that hold the place of others, where a gateway has none yet; or there are none."""
+Follows = Literal["on", "again", "instead", "repeated", "another"]
+"""Relation of a piece to the known part of a call.
+
+on: it continues the arguments; again, repeated: the complete arguments once more, piece by piece or in this one piece;
+instead: it replaces an empty object; another: it begins another call.
+"""
+
+
+def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
+    """Return how a piece with this id and name relates to a known call."""
+    if name and known.name and name != known.name:
+        return "another"
+    if not known.parts or not part.lstrip().startswith("{"):
+        return "on"
+    if not known.parts[-1].rstrip().endswith(("}", "null")) or known.looks >= MAX_LOOKS:
+        return "on"
+    known.looks += 1
+    if (held := _arguments(known.written)) is None:
+        return "on"
+    new = _arguments(part)
+    if not held and new != held and (new is None or not name):
+        return "instead"
+    if new == held and (call_id or not name):
+        return "repeated"
+    if name and (new is not None or not call_id):
+        return "another"  # from a server that sends calls whole and tells them apart by nothing
+    return "again"
+
+
+def called_by(pending: OpenCall) -> ToolCall:
+    """Return the call that the pieces make; `malformed` holds arguments that cannot be read."""
+    written = repaired(pending.written)
+    # Some models write no arguments as an empty text.
+    value: JsonObject | None = _arguments(written) if written.strip() else {}
+    if value is None:
+        value = _last(pending.parts)
+    if value is None or deeper(cast("object", value), MAX_DEPTH):
+        return ToolCall(pending.call_id, pending.name, {}, written)
+    if ESCAPED.search(written):
+        value = cast("JsonObject", mended(cast("Json", value)))
+    return ToolCall(pending.call_id, pending.name, value)
+
+
+def _arguments(written: str) -> JsonObject | None:
+    """Return the arguments as an object; None if they are not a complete one, or hold too many values."""
+    if crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES):
+        return None
+    try:
+        value: object = json.loads(written, parse_float=finite, parse_constant=no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return {} if value is None else cast("JsonObject", value) if isinstance(value, dict) else None
+
+
+def _last(parts: list[str]) -> JsonObject | None:
+    """Return the arguments of a server that began them anew, once or with every piece; None if they cannot be read.
+
+    The earlier text must be the beginning of the later one, or all of it.
+    """
+    starts = [at for at, part in enumerate(parts) if part.lstrip().startswith("{")]
+    for at in reversed(starts[1:][-MAX_LOOKS:]):
+        if (value := _arguments(rest := "".join(parts[at:]).strip())) is not None:
+            begun = ["".join(parts[one:after]).strip() for one, after in itertools.pairwise(one for one in starts if one <= at)]
+            return value if rest.startswith("".join(parts[:at]).strip()) or all(map(rest.startswith, begun)) else None
+    return None

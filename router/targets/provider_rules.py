@@ -1,0 +1,282 @@
+"""Rules of providers: facts that the models of one share, and the table lacks."""
+
+from collections.abc import Callable
+
+from router.config.declaration import TargetConfig
+from router.params import Effort
+from router.targets.facts import EFFORTS, GATEWAYS, PENALTIES, SAMPLING, Facts, known_flag, provider_of, with_changes
+from router.targets.family import Family
+from router.targets.providers import CARRIED, EXTRAS, OPEN, TIER, TIERS
+from router.targets.table import ModelRow
+
+Rule = Callable[[Facts, Family, ModelRow, TargetConfig], Facts]
+"""A rule adds facts that a provider's models share and the table lacks."""
+
+
+def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
+    """Return the efforts that the table's flags allow, besides the usual ones."""
+    flags: dict[Effort, object] = {
+        "none": entry.supports_none_reasoning_effort,
+        "minimal": entry.supports_minimal_reasoning_effort,
+        "xhigh": entry.supports_xhigh_reasoning_effort,
+        "max": entry.supports_max_reasoning_effort,
+    }
+    return tuple(one for one in EFFORTS if one in usual or flags.get(one) is True)
+
+
+def unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
+    """Send no effort to a model that is known not to think."""
+    known = made.source != "unknown"
+    return with_changes(made, thinking="none") if known and entry.supports_reasoning is not True else made
+
+
+def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
+    """Apply the rules of OpenAI's models.
+
+    Thinking models take neither sampling parameters nor `stop`, and call the limit max_completion_tokens. From gpt-5.4 on they take
+    tools on chat completions only while they do not think. The gpt-5-chat models do not think.
+
+    Source: openai/openai-openapi#541; BerriAI/litellm#13714 and #34569; OpenAI's guide to reasoning models.
+    """
+    azure = provider_of(declared) == "azure"
+    own = declared.api_base is not None and not azure
+    made = with_changes(made, limit="max_tokens" if own else "max_completion_tokens")
+    words, version = family.words, family.version
+    theirs = words[:1] in (("o",), ("gpt",)) and "oss" not in words and made.source != "unknown"
+    thinks = theirs and "chat" not in words and (words[0] == "o" or version[:1] >= (5,))
+    if not theirs:
+        return _open(made, family, entry, declared)
+    made = with_changes(made, takes=EXTRAS - OPEN - {"verbosity"}, tiers=TIERS, carries=CARRIED, json_mode=True)
+    if not thinks:
+        predicts = version >= (4, 1) or words[:2] == ("gpt", "o") or "4o" in str(declared.model)
+        return with_changes(made, thinking="none", takes=made.takes - (frozenset[str]() if predicts else {"prediction"}))
+    endpoints = entry.supported_endpoints
+    only_responses = entry.mode == "responses" or (isinstance(endpoints, list) and "/v1/chat/completions" not in endpoints)
+    efforts = made.efforts or _levels(entry, "low", "medium", "high")
+    refused = {"stop", *PENALTIES}
+    sampling_while_idle = "none" in efforts
+    return with_changes(
+        made,
+        limit="max_completion_tokens",
+        efforts=efforts,
+        always_thinks="none" not in efforts,
+        refuses=made.refuses | refused | (frozenset[str]() if sampling_while_idle else SAMPLING),
+        refuses_thinking=SAMPLING,
+        takes=frozenset({"verbosity", "service_tier", "parallel_tool_calls"} if words[0] == "gpt" else {"service_tier"}),
+        responses="always" if only_responses else "tools_while_thinking" if words[0] == "gpt" and version >= (5, 4) else "never",
+    )
+
+
+CLAUDE_TAKES = frozenset({"top_k", "service_tier", "parallel_tool_calls"})
+
+
+def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
+    """Apply the rules of Claude.
+
+    Thinking: up to 4.5 with a budget of tokens, from 4.6 on adaptively and by effort. Sampling: from 4.1 on either temperature or top_p,
+    from Opus 4.7 on neither. While it thinks with a budget, it refuses both. It keeps to schemas from 4.1 on, and has no JSON mode.
+    LiteLLM emulates the table's response schema with a tool.
+
+    Source: Anthropic's guides to migration, to adaptive thinking and to effort.
+    """
+    thinks = entry.supports_reasoning is True or made.source == "unknown"
+    adaptive = entry.supports_adaptive_thinking is True
+    efforts = _levels(entry, "low", "medium", "high") if entry.supports_output_config is True else ()
+    return with_changes(
+        made,
+        refuses=made.refuses | PENALTIES | {"seed"},
+        refuses_thinking=SAMPLING | {"top_k"},
+        takes=CLAUDE_TAKES - ({"top_k"} if made.refuses >= SAMPLING else frozenset[str]()),
+        tiers=frozenset({"auto", "standard_only"}),
+        carries=frozenset(),
+        schemas=known_flag(entry.supports_native_structured_output) if family.version >= (4, 1) else False,
+        json_mode=False,
+        warmest=1.0,
+        one_of_sampling=family.version >= (4, 1) or made.source == "unknown",
+        thinking="adaptive" if adaptive else "budget" if thinks else "none",
+        always_thinks=entry.thinking_always_on is True,
+        efforts=tuple(one for one in efforts if one not in ("none", "minimal")),
+        default_effort="" if entry.thinking_always_on is True else "none",
+        prefill=made.prefill or made.source == "unknown",
+    )
+
+
+def _hosting(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
+    """Apply Claude's rules to Claude at another provider: with a thinking budget it refuses a temperature there, too."""
+    if "claude" not in family.words:
+        return (_google if provider_of(declared) == "vertex_ai" else unruled)(made, family, entry, declared)
+    return with_changes(_anthropic(made, family, entry, declared), prefill=made.prefill)
+
+
+def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
+    """Apply the rules of Grok: its thinking models refuse the penalties and `stop`; Grok 4 and 4.20 refuse an effort, too.
+
+    Source: xAI's guide to reasoning models.
+    """
+    if entry.mode == "responses":
+        made = with_changes(made, responses="always")
+    thinks = entry.supports_reasoning is True and "non-reasoning" not in str(declared.model)
+    if not thinks:
+        # From Grok 4 on those that do not think refuse the penalties, too (lobehub/lobehub#13332).
+        return with_changes(made, thinking="none", refuses=made.refuses | (PENALTIES if family.version >= (4,) else frozenset[str]()))
+    refused = PENALTIES | {"stop"}
+    willful = family.version in ((4,), (4, 1), (4, 20)) or "code" in family.words
+    return with_changes(made, refuses=made.refuses | refused | ({"reasoning_effort"} if willful else set()), always_thinks=True)
+
+
+def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
+    """Apply the rules of Kimi.
+
+    From K2.5 on, and in K2 Thinking, temperature, top_p and penalties are fixed. K3 takes an effort, earlier models none.
+
+    Source: Moonshot's API reference; NousResearch/hermes-agent#12566.
+    """
+    kimi = family.words[:1] == ("kimi",)
+    fixed = kimi and (family.version >= (2, 5) or "thinking" in family.words)
+    refused = (SAMPLING | PENALTIES if fixed else frozenset[str]()) | (frozenset[str]() if made.efforts else {"reasoning_effort"})
+    return with_changes(made, refuses=made.refuses | refused, returns="reasoning_content" if fixed else "", insists=fixed)
+
+
+def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
+    """Apply the rules of DeepSeek: it refuses the calls of a turn without their reasoning.
+
+    Prefill works only where the assistant's words are marked, and only at the beta address: the table claims it everywhere.
+
+    Source: DeepSeek's guides to thinking mode and to chat prefix completion; NousResearch/hermes-agent#16388.
+    """
+    return with_changes(made, prefill=False, returns="reasoning_content", insists=family.words[-1:] != ("chat",))
+
+
+def _returning(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
+    """Send reasoning back to GLM and Qwen as `reasoning_content`, and to the providers that serve such models.
+
+    Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
+    """
+    return with_changes(unruled(made, family, entry, declared), returns="reasoning_content")
+
+
+def _parsing(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
+    """Send reasoning back as `reasoning`: Groq and Cerebras refuse the other name (their API references; OpenMinis/OpenMinis#361)."""
+    return with_changes(unruled(made, family, entry, declared), returns="reasoning")
+
+
+def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
+    """Apply the rules of Mistral: a 422 for unknown parameters, and for an effort unless the model takes one.
+
+    Source: mistralai/platform-docs-public#7; Mistral's API reference.
+    """
+    knows = bool(made.efforts) or made.source == "unknown"
+    return made if knows else with_changes(made, refuses=made.refuses | {"reasoning_effort"}, thinking="none")
+
+
+def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
+    """Apply the rules of Google's models.
+
+    Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). Before Gemini 3 it
+    thinks with a budget of tokens, then by level, and refuses calls without their signature. In 2.5 only Flash can be told not to
+    think; Flash-Lite thinks only if it is told to. Gemma 3 takes no tools there.
+
+    Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures;
+    https://ai.google.dev/gemini-api/docs/optimization (service tiers).
+    """
+    made = with_changes(unruled(made, family, entry, declared), carries=frozenset())
+    made = with_changes(made, takes=frozenset({"top_k"} if provider_of(declared) != "openai" else ()))
+    if provider_of(declared) == "gemini":  # at Vertex AI a header says it, which a target declares in `headers`
+        made = with_changes(made, takes=made.takes | TIER, tiers=frozenset({"standard", "flex", "priority"}))
+    if "gemini" not in family.words:
+        made = with_changes(made, schemas=False, json_mode=False)  # `JSON mode is not enabled for models/gemma-3-…`
+        return with_changes(made, tools=made.tools and not ("gemma" in family.words and family.version < (4,)))
+    made = with_changes(made, refuses=made.refuses | PENALTIES, json_mode=True)
+    newest = not family.version  # gemini-flash-latest
+    if newest or family.version >= (3,):
+        thinks = entry.supports_reasoning is True or made.source == "unknown"
+        return with_changes(
+            made, insists=True, thinking="effort" if thinks else "none", always_thinks=thinks, efforts=_gemini_levels(family, entry)
+        )
+    if made.thinking == "none" or family.version < (2, 5):
+        return with_changes(made, thinking="none")
+    efforts: tuple[Effort, ...] = ("minimal", "low", "medium", "high")
+    idle = "lite" in family.words
+    return with_changes(
+        made, thinking="budget", efforts=efforts, always_thinks="pro" in family.words, default_effort="none" if idle else ""
+    )
+
+
+def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
+    """Return the levels of thinking: 3 Pro knows two; `minimal` is Flash-Lite's, and Flash's up to 3.6.
+
+    Source: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/thinking, where the newest Flash begins with `low`.
+    """
+    if "pro" in family.words and family.version == (3,):
+        return ("low", "high")
+    small = "lite" in family.words or (bool(family.version) and family.version[:2] < (3, 7))
+    minimal = "flash" in family.words and small and entry.supports_minimal_reasoning_effort is not False
+    return ("minimal", "low", "medium", "high") if minimal else ("low", "medium", "high")
+
+
+def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
+    """Apply the rules of Cohere's OpenAI-compatible API: the efforts `none` and `high` turn thinking off and on.
+
+    Source: docs.cohere.com/docs/compatibility-api.
+    """
+    thinks = made.source == "unknown" or entry.supports_reasoning is True or "reasoning" in family.words
+    return with_changes(made, thinking="effort", efforts=("none", "high")) if thinks else with_changes(made, thinking="none")
+
+
+def _toolless(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
+    """Send no tools: Sonar takes none (Perplexity's API reference), and for Replicate LiteLLM leaves them out of its text."""
+    return with_changes(made, tools=False)
+
+
+def _ollama(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
+    """Apply Ollama's rules: it refuses efforts other than none, low, medium and high (Ollama's API reference)."""
+    return with_changes(made, efforts=("none", "low", "medium", "high"))
+
+
+def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
+    """Leave a self-hosted server's facts as they are; models that think over several calls get their reasoning back."""
+    if "gemini" in family.words:
+        return _google(made, family, entry, declared)
+    if not RETURNING & set(family.words):
+        return made
+    return with_changes(made, returns="reasoning_content", insists=str(declared.model).startswith(MAKERS))
+
+
+MAKERS = ("openai/deepseek-", "openai/kimi-")
+"""Prefixes of models at their makers' own addresses, which insist."""
+RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
+"""Open models that go on from their own reasoning, whoever serves them."""
+
+
+def _gateway(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
+    """Send everything: a gateway leaves out parameters that the model does not take."""
+    return with_changes(made, refuses=frozenset(), returns="reasoning_details")
+
+
+RULES: dict[str, Rule] = {
+    "openai": _openai,
+    "azure": _openai,
+    "anthropic": _anthropic,
+    "xai": _xai,
+    "gemini": _google,
+    **dict.fromkeys(("azure_ai", "bedrock", "databricks", "vertex_ai"), _hosting),
+    "moonshot": _moonshot,
+    "mistral": _mistral,
+    "perplexity": _toolless,
+    "replicate": _toolless,
+    "deepseek": _deepseek,
+    "zai": _returning,
+    "dashscope": _returning,
+    "fireworks_ai": _returning,
+    "novita": _returning,
+    "volcengine": _returning,
+    "cerebras": _parsing,
+    "cohere": _cohere,
+    "cohere_chat": _cohere,
+    "groq": _parsing,
+    "hosted_vllm": _open,
+    "llamafile": _open,
+    "lm_studio": _open,
+    "ollama_chat": _ollama,
+    **dict.fromkeys(GATEWAYS, _gateway),
+}

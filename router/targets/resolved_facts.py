@@ -1,0 +1,170 @@
+"""The facts of a declared target, for its model.
+
+    facts_of(declared) → Facts
+
+Facts come from LiteLLM's table, then from the rules of its provider for what the table lacks. The operator's declaration overrides both.
+A model missing from the table has the facts of the newest known one of its family and generation. A model of an unknown family is
+sent everything; what it refuses is learned when it does (learned.py).
+"""
+
+from dataclasses import fields
+from typing import Literal, cast
+from urllib.parse import urlsplit
+
+from router.config.declaration import TargetConfig
+from router.params import Effort
+from router.targets.facts import EFFORTS, SAMPLING, Facts, known_flag, provider_of, with_changes
+from router.targets.family import parsed
+from router.targets.provider_rules import RULES, unruled
+from router.targets.providers import CACHE_KEY, CARRIED, CLAUDES, EXTRAS, OPEN, PROVIDERS, Provider
+from router.targets.table import ModelRow, entries, nearest
+
+
+def facts_of(declared: TargetConfig) -> Facts:
+    """Return the facts of a declared target. Blocks for 10 ms when the table is first read."""
+    provider = provider_of(declared)
+    named = declared.base_model or str(declared.model).replace("/responses/", "/", 1)
+    model = named if "/" in named else f"{provider}/{named}"
+    known = entries()
+    found: str | None = next((one for one in _names(model) if one in known), None)
+    source: Literal["itself", "family", "unknown"] = "itself" if found else "family"
+    found = found or next((near for one in _names(model) if (near := nearest(one))), None)
+    entry = known[found] if found else ModelRow()
+    made = _listed(found or "", source if found else "unknown", entry)
+    if source == "family" and found and set(parsed(found).words) != set(parsed(model).words):
+        made = with_changes(made, window=None, max_output=None, price=None)  # another size: it behaves alike, and costs what it costs
+    served = PROVIDERS.get(provider, ELSEWHERE)
+    own = provider == "openai" and declared.api_base is not None
+    if not own:  # behind `openai/` at another address anything may stand
+        schemas = made.schemas if served.schemas is None else served.schemas
+        made = with_changes(
+            made, takes=served.takes, tiers=served.tiers, carries=served.carries, schemas=schemas, json_mode=served.json_mode
+        )
+    if source == "family":  # a newer model may read what its sibling does not
+        made = with_changes(made, images=made.images or None, documents=made.documents or None, audio=made.audio or None)
+    elif source == "itself" and not own and made.audio is None and provider in AUDIO_LISTED:
+        made = with_changes(made, audio=False)
+    if provider in CLAUDES and "claude" in model:
+        made = with_changes(made, audio=False)  # no Claude does
+    made = RULES.get(provider, unruled)(made, parsed(model), entry, declared)
+    theirs = provider in PROVIDERS
+    made = with_changes(
+        made,
+        refuses=made.refuses | served.lacks if theirs else made.refuses,
+        stream_options=served.counts if theirs else made.stream_options,
+        session_key=_session_key(made, declared),
+        marks_from=_marks_from(entry, declared),
+        window=declared.context_window or made.window,
+        price=declared.price or made.price,
+        responses="always" if "/responses/" in str(declared.model) else made.responses,
+    )
+    return _declared(made, declared)
+
+
+AUDIO_LISTED = frozenset({"azure", "gemini", "mistral", "openai", "vertex_ai"})
+"""Providers of which the table names every model that listens to audio: the others of them do not."""
+USUAL_MARKS_FROM = 1024
+"""Tokens from which on a Claude keeps a prompt of which the table does not say; below its own limit a mark does nothing, and is no mistake.
+
+Source: Anthropic's guide to prompt caching.
+"""
+
+
+def _session_key(made: Facts, declared: TargetConfig) -> str:
+    """Return the field or header that names a request's chat to the provider; empty if none is sent.
+
+    OpenAI's field is sent to OpenAI, and to Azure for models known to be OpenAI's. Other servers of this wire, and other models of
+    Azure's, may refuse it (zed-industries/zed#52000).
+    """
+    provider = provider_of(declared)
+    known = PROVIDERS[provider].session if provider in PROVIDERS else ""
+    if declared.prompt_cache == "off":
+        return ""
+    if declared.prompt_cache == "on":
+        return known or (CACHE_KEY if provider in PROVIDERS else "")
+    if provider == "openai" and declared.api_base is not None:
+        host = urlsplit(str(declared.api_base)).hostname or ""
+        return known if host.endswith(".openai.com") else ""
+    return "" if provider == "azure" and parsed(made.model).words[:1] not in (("o",), ("gpt",)) else known
+
+
+def _marks_from(entry: ModelRow, declared: TargetConfig) -> int:
+    """Return the prompt tokens from which marks are worth it: for Claude at any provider and for Anthropic's own address; else 0."""
+    provider, _, name = str(declared.model).partition("/")
+    claude = "claude" in (declared.base_model or name)
+    takes = (provider in CLAUDES and claude) or (provider == "anthropic" and declared.api_base is None)
+    takes = takes or (provider == "openrouter" and name.startswith("anthropic/"))
+    if (
+        declared.prompt_cache == "off"
+        or "cache_control" in (declared.body or {})
+        or not (takes or (provider in CLAUDES and declared.prompt_cache == "on"))
+    ):
+        return 0
+    stated = entry.prompt_cache_min_tokens
+    return int(stated) if isinstance(stated, int | float) else USUAL_MARKS_FROM
+
+
+ELSEWHERE = Provider("", takes=EXTRAS - OPEN, carries=CARRIED)
+"""Providers that LiteLLM alone asks: it knows which of OpenAI's parameters each takes, and says what it leaves out."""
+
+
+def _names(model: str) -> tuple[str, ...]:
+    """Return a model's names in the table.
+
+    Azure deployments are OpenAI's models. A Bedrock name may contain the API that is asked. LiteLLM has two words for Cohere.
+    """
+    provider, _, name = model.partition("/")
+    if provider == "bedrock":
+        return (f"bedrock/{name.removeprefix('converse/').removeprefix('invoke/')}",)
+    other = {"azure": "openai", "cohere": "cohere_chat"}.get(provider)
+    return (model, f"{other}/{name}") if other else (model,)
+
+
+def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: ModelRow) -> Facts:
+    """Return the facts that the table states of a model."""
+    levels = entry.reasoning_effort_levels
+    efforts: tuple[Effort, ...] = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
+    default = entry.default_reasoning_effort
+    effort: Effort | Literal[""] = default if default in EFFORTS else ""
+    return Facts(
+        model=model,
+        source=source,
+        refuses=SAMPLING if entry.supports_sampling_params is False else frozenset[str](),
+        efforts=efforts,
+        default_effort=effort,
+        forced_tools=entry.supports_forced_tool_use is not False,
+        prefill=entry.supports_assistant_prefill is True,
+        images=known_flag(entry.supports_vision),
+        documents=known_flag(entry.supports_pdf_input),
+        audio=known_flag(entry.supports_audio_input),
+        schemas=known_flag(entry.supports_response_schema),
+        window=entry.window,
+        max_output=entry.output,
+        price=entry.price,
+    )
+
+
+def _declared(made: Facts, declared: TargetConfig) -> Facts:
+    """Override facts with the operator's declaration."""
+    stated = declared.facts
+    if stated is None:
+        return made
+    given = {one.name: value for one in fields(stated) if (value := getattr(stated, one.name)) is not None}
+    if "refuses" in given:
+        given |= {
+            "refuses": frozenset(cast("tuple[str, ...]", given["refuses"])),
+            "refuses_thinking": frozenset[str](),
+            "one_of_sampling": False,
+        }
+    if "takes" in given:
+        given["takes"] = frozenset(cast("tuple[str, ...]", given["takes"]))
+    if stated.returns is not None:
+        given["insists"] = True
+    match given.pop("wire", None):
+        case "responses":
+            given["responses"] = "always"
+        case "chat":
+            given["responses"] = "never"
+        case _:
+            pass
+    return with_changes(made, **given)
