@@ -32,12 +32,14 @@ from router.events import (
     ToolResult,
     Usage,
 )
+from router.usage import Tier
 
-VERSION = 4
+VERSION = 5
 REASONS: tuple[str, ...] = get_args(Reason)
 CACHED: tuple[str, ...] = get_args(Cached)
 COUNTS = tuple(one.name for one in fields(Usage))
-"""The numbers of a Usage, in their order."""
+"""The numbers of a Usage, in their order, and its tier."""
+TIER_NAMES: tuple[str, ...] = get_args(Tier)
 
 
 class UnreadableEvents(ValueError):
@@ -200,7 +202,7 @@ def _usage(value: Json) -> Usage | None:
     match value:
         case None:
             return None
-        case [*counts] if len(counts) == len(COUNTS) and all(type(one) is int for one in counts):
-            return Usage(*cast("list[int]", counts))
+        case [*counts, str(tier)] if len(counts) == len(COUNTS) - 1 and all(type(one) is int for one in counts) and tier in TIER_NAMES:
+            return Usage(*cast("list[int]", counts), service_tier=cast("Tier", tier))
         case _:
             raise UnreadableEvents

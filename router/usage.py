@@ -9,7 +9,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Literal, Self
+
+Tier = Literal["", "flex", "priority"]
+"""Service tiers with a price of their own; empty for the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,11 @@ class Usage:
     cache_write_tokens: of those it read, what was written to that cache
     reasoning_tokens: of those it wrote, its reasoning
     cache_write_1h_tokens: of those written to the cache, what is kept for an hour, which some providers charge more for
+    audio_input_tokens: of those it read, audio
+    audio_output_tokens: of those it wrote, audio
+    image_output_tokens: of those it wrote, images
+    searches: searches of the web that the provider made, which it charges for by their number
+    service_tier: the one that served the call, as the provider says, if its price is not the usual one; empty for a sum over several
     """
 
     input_tokens: int = 0
@@ -30,6 +38,11 @@ class Usage:
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     cache_write_1h_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    image_output_tokens: int = 0
+    searches: int = 0
+    service_tier: Tier = ""
 
     def __add__(self, other: Self) -> "Usage":
         return Usage(
@@ -39,6 +52,11 @@ class Usage:
             self.cache_write_tokens + other.cache_write_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
             self.cache_write_1h_tokens + other.cache_write_1h_tokens,
+            self.audio_input_tokens + other.audio_input_tokens,
+            self.audio_output_tokens + other.audio_output_tokens,
+            self.image_output_tokens + other.image_output_tokens,
+            self.searches + other.searches,
+            self.service_tier if self.service_tier == other.service_tier else "",
         )
 
     @property

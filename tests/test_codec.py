@@ -67,7 +67,7 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
     for word in ("thought", "source", "file", "input", "call", "result", "state", "start", "finish", "failure"):
         for count in range(7):
             try:
-                read = decode(json.dumps([4, [word, *[value] * count]]).encode())
+                read = decode(json.dumps([5, [word, *[value] * count]]).encode())
             except UnreadableEvents:
                 continue
             assert decode(encode(read)) == read
@@ -80,10 +80,10 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
         b"[]",
         b"{}",
         b"null",
-        b'[4,["unknown"]]',
-        b"[4,5]",
-        b'[4,["finish","never",null,[],""]]',
-        b'[4,["finish","stop",null,[],"lost"]]',
+        b'[5,["unknown"]]',
+        b"[5,5]",
+        b'[5,["finish","never",null,[],""]]',
+        b'[5,["finish","stop",null,[],"lost"]]',
         b"[" * 9999,
     ],
 )
@@ -101,4 +101,4 @@ def test_half_a_surrogate_pair_is_kept() -> None:
 
 def test_text_is_written_as_it_is() -> None:
     """A character outside of ASCII takes its bytes, not an escape of six."""
-    assert encode([Text("北京")]) == '[4,"北京"]'.encode()
+    assert encode([Text("北京")]) == '[5,"北京"]'.encode()

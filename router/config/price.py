@@ -1,7 +1,7 @@
 """Prices of models: as a target declares them, or as LiteLLM's table has them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from router.bounds import Bounds
@@ -51,16 +51,33 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TieredPrice(Price):
-    """A price with tiers for long prompts.
+    """A price with all that a table says: tiers for long prompts, service tiers, audio, images and searches of the web.
 
     tiers: (tokens, price): with more input tokens than these, all tokens of the call cost this price; the largest first
+    services: service tier → price of a call that it served
+    audio_input: of audio that it reads; unless given, as input. Audio that comes from the cache costs as `cached`: providers do not count it apart
+    audio_output: of audio that it writes; unless given, as output
+    image_output: of images that it writes; unless given, as output
+    search: dollars for one search of the web
     """
 
     tiers: Sequence[tuple[int, Price]] = ()
+    services: Mapping[str, "TieredPrice"] = field(default_factory=dict[str, "TieredPrice"])
+    audio_input: Dollars | None = None
+    audio_output: Dollars | None = None
+    image_output: Dollars | None = None
+    search: Dollars = 0.0
 
     def of(self, usage: Usage) -> float:
         """Return the cost of one model call with this usage, in dollars."""
-        for above, price in self.tiers:
-            if usage.input_tokens > above:
-                return price.of(usage)
-        return Price.of(self, usage)
+        if (served := self.services.get(usage.service_tier)) is not None:
+            return served.of(replace(usage, service_tier=""))
+        price: Price = next((price for above, price in self.tiers if usage.input_tokens > above), self)
+        return Price.of(price, usage) + self._otherwise(price, usage) / MILLION + usage.searches * self.search
+
+    def _otherwise(self, usual: Price, usage: Usage) -> float:
+        """Return what audio and images cost beside the usual price of a token, in millionths of a dollar."""
+        heard = min(usage.audio_input_tokens, usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens)
+        parts = 0.0 if self.audio_input is None else max(0, heard) * (self.audio_input - usual.input)
+        parts += 0.0 if self.audio_output is None else usage.audio_output_tokens * (self.audio_output - usual.output)
+        return parts + (0.0 if self.image_output is None else usage.image_output_tokens * (self.image_output - usual.output))

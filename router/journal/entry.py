@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
+from operator import attrgetter
 from typing import Literal, get_args
 
 from router.attempt import LET_GO, Attempt
@@ -48,6 +49,7 @@ REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
 """The outcome of a request → that of a try which was let go with it; `abandoned` for all others."""
 COUNTS = tuple(one.name for one in fields(Usage))
+_counts_of = attrgetter(*COUNTS)
 ALWAYS = frozenset({"input_tokens", "output_tokens"})
 """Counts of a try that are logged also where they are 0."""
 STRANGE = "other"
@@ -389,7 +391,7 @@ class Entry:
         """Return an attempt for the log, with its usage and cost."""
         made = tried(attempt)
         if (used := attempt.usage or attempt.estimate) is not None:
-            made |= {name: count for name in COUNTS if (count := getattr(used, name)) or name in ALWAYS}
+            made |= {name: count for name, count in zip(COUNTS, _counts_of(used), strict=True) if count or name in ALWAYS}
             if (cost := dollars(self._price(attempt, used))) is not None:
                 made["cost_usd"] = cost
             if attempt.usage is None:

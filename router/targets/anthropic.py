@@ -21,7 +21,7 @@ from router.targets import http, shown
 from router.targets.address import endpoint_of
 from router.targets.connections import Connections
 from router.targets.conversation import fitted
-from router.targets.counts import Lasting
+from router.targets.counts import Apart, Lasting, ServerTools
 from router.targets.facts import Facts
 from router.targets.fit import NEEDS, Fitted, check_answerable, fit, uncarried
 from router.targets.http import Prepared
@@ -92,6 +92,7 @@ class Counted(msgspec.Struct):
     output_tokens: int | None = None
     cache_creation: Lasting | None = None
     output_tokens_details: Details | None = None
+    server_tool_use: ServerTools | None = None
 
     def asked(self) -> int:
         """Return all input tokens, cached ones included."""
@@ -115,6 +116,7 @@ class Counted(msgspec.Struct):
             self.output_tokens or before.output_tokens,
             self.cache_creation or before.cache_creation,
             self.output_tokens_details or before.output_tokens_details,
+            self.server_tool_use or before.server_tool_use,
         )
 
     def tell(self, speech: Speech) -> None:
@@ -126,6 +128,7 @@ class Counted(msgspec.Struct):
             cache_write=self.cache_creation_input_tokens or 0,
             reasoning=(self.output_tokens_details.thinking_tokens if self.output_tokens_details else 0) or 0,
             cache_write_1h=(self.cache_creation.ephemeral_1h_input_tokens if self.cache_creation else 0) or 0,
+            apart=Apart(searches=self.server_tool_use.web_search_requests) if self.server_tool_use else None,
         )
 
 

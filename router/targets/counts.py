@@ -8,13 +8,19 @@
     cache_read_input_tokens, cache_creation_…        gateways to Anthropic, in its words
     completion_tokens_details.reasoning_tokens       all who tell; xAI counts them beside completion_tokens, which its total shows
     reasoning_tokens                                 GitHub Copilot, Perplexity
+    …_tokens_details.audio_tokens, image_tokens      OpenAI, Azure, OpenRouter: they have prices of their own
+    server_tool_use.web_search_requests              OpenRouter, LiteLLM's of Anthropic: each costs by itself
 
 Sources: the API references of those providers, and the recorded streams in the tests.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
+
+from router.usage import Tier, Usage
 
 Number = int | float | None
 MAX_TOKENS = 1_000_000_000
@@ -24,6 +30,37 @@ MAX_TOKENS = 1_000_000_000
 def tokens(count: float | None) -> int:
     """Return a provider's count; 0 if it is not a number of tokens (infinite, negative, absent, above MAX_TOKENS)."""
     return int(count) if count is not None and 0 <= count <= MAX_TOKENS else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Counts of what some providers charge by another price, as in Usage. `tier`: in the provider's own word."""
+
+    audio_input: float | None = 0
+    audio_output: float | None = 0
+    image_output: float | None = 0
+    searches: float | None = 0
+    tier: object = ""
+
+    def over(self, usage: Usage) -> Usage:
+        """Return the usage with these counts, as far as they are known."""
+        return replace(
+            usage,
+            audio_input_tokens=min(tokens(self.audio_input) or usage.audio_input_tokens, usage.input_tokens),
+            audio_output_tokens=min(tokens(self.audio_output) or usage.audio_output_tokens, usage.output_tokens),
+            image_output_tokens=min(tokens(self.image_output) or usage.image_output_tokens, usage.output_tokens),
+            searches=tokens(self.searches) or usage.searches,
+            service_tier=tier_of(self.tier) if self.tier else usage.service_tier,
+        )
+
+
+PRICED_TIERS: Mapping[str, Tier] = {"flex": "flex", "priority": "priority"}
+"""Service tiers that have a price of their own: those of OpenAI, Google, xAI, Groq, Fireworks and DeepInfra have the same names."""
+
+
+def tier_of(word: object) -> Tier:
+    """Return the service tier that a provider names; empty if its price is the usual one."""
+    return PRICED_TIERS.get(word.lower(), "") if isinstance(word, str) else ""
 
 
 class Counter(Protocol):
@@ -38,6 +75,7 @@ class Counter(Protocol):
         cache_write: float = 0,
         reasoning: float = 0,
         cache_write_1h: float = 0,
+        apart: Apart | None = None,
     ) -> None:
         """Take a provider's count."""
         ...
@@ -54,6 +92,7 @@ class Read(msgspec.Struct):
     """The parts of prompt_tokens."""
 
     cached_tokens: Number = None
+    audio_tokens: Number = None
     cache_write_tokens: Number = None
     cache_creation_tokens: Number = None
     cache_creation_input_tokens: Number = None
@@ -65,6 +104,18 @@ class CompletionDetails(msgspec.Struct):
     """The parts of completion_tokens."""
 
     reasoning_tokens: Number = None
+    audio_tokens: Number = None
+    image_tokens: Number = None
+
+
+READ, COMPLETED = Read(), CompletionDetails()
+"""Details of a count that has none."""
+
+
+class ServerTools(msgspec.Struct):
+    """Calls of the provider's own tools, of which it charges for searches by their number."""
+
+    web_search_requests: Number = None
 
 
 class ChatUsage(msgspec.Struct):
@@ -81,6 +132,7 @@ class ChatUsage(msgspec.Struct):
     cache_creation_input_tokens: Number = None
     cache_creation: Lasting | None = None
     reasoning_tokens: Number = None
+    server_tool_use: ServerTools | None = None
 
     @property
     def output(self) -> int:
@@ -94,9 +146,11 @@ class ChatUsage(msgspec.Struct):
         details = self.completion_tokens_details
         return tokens(details.reasoning_tokens if details else None) or tokens(self.reasoning_tokens)
 
-    def tell(self, counter: Counter) -> None:
-        """Tell what was counted."""
-        read = self.prompt_tokens_details or Read()
+    def tell(self, counter: Counter, tier: object = None) -> None:
+        """Tell what was counted. `tier`: the service tier that the answer names."""
+        read, made = self.prompt_tokens_details or READ, self.completion_tokens_details or COMPLETED
+        searches = self.server_tool_use.web_search_requests if self.server_tool_use else None
+        apart = tier or searches or read.audio_tokens or made.audio_tokens or made.image_tokens
         lasting = self.cache_creation or read.cache_creation or read.cache_creation_token_details or Lasting()
         written = read.cache_write_tokens or read.cache_creation_tokens or read.cache_creation_input_tokens
         counter.usage(
@@ -106,6 +160,7 @@ class ChatUsage(msgspec.Struct):
             cache_write=written or self.cache_creation_input_tokens or 0,
             reasoning=self.reasoning,
             cache_write_1h=lasting.ephemeral_1h_input_tokens or 0,
+            apart=Apart(read.audio_tokens, made.audio_tokens, made.image_tokens, searches, tier) if apart else None,
         )
 
 
@@ -117,13 +172,15 @@ class ResponseUsage(msgspec.Struct):
     input_tokens_details: Read | None = None
     output_tokens_details: CompletionDetails | None = None
 
-    def tell(self, counter: Counter) -> None:
-        """Tell what was counted."""
-        read, written = self.input_tokens_details or Read(), self.output_tokens_details or CompletionDetails()
+    def tell(self, counter: Counter, tier: object = None) -> None:
+        """Tell what was counted. `tier`: the service tier that the answer names."""
+        read, written = self.input_tokens_details or READ, self.output_tokens_details or COMPLETED
+        apart = tier or read.audio_tokens or written.audio_tokens or written.image_tokens
         counter.usage(
             self.input_tokens or 0,
             self.output_tokens or 0,
             cached=read.cached_tokens or 0,
             cache_write=read.cache_write_tokens or read.cache_creation_tokens or 0,
             reasoning=written.reasoning_tokens or 0,
+            apart=Apart(read.audio_tokens, written.audio_tokens, written.image_tokens, tier=tier) if apart else None,
         )

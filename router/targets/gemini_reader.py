@@ -9,6 +9,7 @@ Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentRespons
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from router.chat import Json
 from router.errors import TargetDown
 from router.targets import http, shown
-from router.targets.counts import tokens
+from router.targets.counts import Apart, tokens
 from router.targets.gemini_contents import SIGNATURE
 from router.targets.inband import ErrorData, error_in
 from router.targets.open_call import MAX_DEPTH
@@ -89,6 +90,36 @@ class Counted(msgspec.Struct, rename="camel"):
     cached_content_token_count: int | float | None = None
     candidates_token_count: int | float | None = None
     thoughts_token_count: int | float | None = None
+    prompt_tokens_details: msgspec.Raw = msgspec.Raw()
+    candidates_tokens_details: msgspec.Raw = msgspec.Raw()
+    service_tier: Any = None
+
+    @property
+    def apart(self) -> Apart | None:
+        """Return what has a price of its own. Counts come with each piece of an answer: they are read where another kind than text is named."""
+        read, made = bytes(self.prompt_tokens_details), bytes(self.candidates_tokens_details)
+        if not (b"AUDIO" in read or b"AUDIO" in made or b"IMAGE" in made or self.service_tier):
+            return None
+        return Apart(_modality(read, "AUDIO"), _modality(made, "AUDIO"), _modality(made, "IMAGE"), tier=self.service_tier)
+
+
+class Modality(msgspec.Struct, rename="camel"):
+    """The tokens of one kind, such as TEXT, AUDIO or IMAGE."""
+
+    modality: str = ""
+    token_count: int | float | None = None
+
+
+MODALITIES = msgspec.json.Decoder(list[Modality])
+
+
+def _modality(details: bytes, kind: str) -> float:
+    """Return the tokens of a kind in the details of a count; 0 if it is not among them, or they cannot be read."""
+    if kind.encode() not in details:
+        return 0
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return sum(tokens(one.token_count) for one in MODALITIES.decode(details) if one.modality == kind)
+    return 0
 
 
 class Chunk(msgspec.Struct, rename="camel"):
@@ -168,6 +199,7 @@ class GeminiReader:
                 tokens(counted.candidates_token_count) + thought,
                 cached=tokens(counted.cached_content_token_count),
                 reasoning=thought,
+                apart=counted.apart,
             )
         for candidate in chunk.candidates or ():
             if not candidate.index:

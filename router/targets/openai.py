@@ -91,6 +91,7 @@ class Chunk(msgspec.Struct):
     choices: list[ChunkChoice] | None = None
     usage: ChatUsage | None = None
     x_groq: Groq | None = None
+    service_tier: Any = None
     model: Any = None
     error: Any = None
     citations: list[Any] | None = None
@@ -333,7 +334,7 @@ class ChatReader:
         self._cited = chunk.search_results or chunk.citations or self._cited
         counted = chunk.usage or (chunk.x_groq.usage if chunk.x_groq else None)
         if counted is not None and counted.prompt_tokens is not None:
-            counted.tell(speech)
+            counted.tell(speech, chunk.service_tier)
         for choice in chunk.choices or ():
             if choice.index:
                 continue  # another candidate

@@ -58,6 +58,7 @@ class Response(msgspec.Struct):
     status: str | None = None
     output: list[Item] | None = None
     usage: counts.ResponseUsage | None = None
+    service_tier: Any = None
     error: Any = None
     incomplete_details: Incomplete | None = None
 
@@ -295,7 +296,7 @@ class ResponseReader:
         if speech.model is None and response.model:
             speech.called(response.model)
         if response.usage is not None and response.usage.input_tokens is not None:
-            response.usage.tell(speech)
+            response.usage.tell(speech, response.service_tier)
         match status:
             case "completed":
                 speech.finish("stop")

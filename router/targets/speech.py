@@ -16,7 +16,7 @@ import msgspec
 from router.chat import JsonObject, ReasoningState, deeper, mended, repaired
 from router.errors import ContentFiltered, TargetDown
 from router.events import CUT_SHORT, Event, Finish, Produced, Reason, Source, Text, Thought, ToolInput
-from router.targets.counts import tokens
+from router.targets.counts import Apart, tokens
 from router.targets.open_call import EMPTY, MAX_DEPTH, OpenCall, called_by, follows
 from router.targets.text_filters import AnswerLimits, Cutter, Joined, Opening
 from router.usage import Meter, Usage
@@ -377,6 +377,7 @@ class Speech:
         cache_write: float = 0,
         reasoning: float = 0,
         cache_write_1h: float = 0,
+        apart: Apart | None = None,
     ) -> None:
         """Record the provider's usage, in tokens. The last count stands, as some count as they go; a count of zero is ignored.
 
@@ -391,7 +392,20 @@ class Speech:
         elif hit + stored > read:
             read += hit + stored
         written, thought = tokens(output_tokens) or before.output_tokens, tokens(reasoning) or before.reasoning_tokens
-        self.meter.usage = Usage(read, written, hit, stored, min(thought, written), min(lasting, stored))
+        counted = Usage(
+            read,
+            written,
+            hit,
+            stored,
+            min(thought, written),
+            min(lasting, stored),
+            before.audio_input_tokens,
+            before.audio_output_tokens,
+            before.image_output_tokens,
+            before.searches,
+            before.service_tier,
+        )
+        self.meter.usage = counted if apart is None else apart.over(counted)
         self.meter.final = self.finished
 
     def end(self) -> Iterator[Event]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -21,6 +21,8 @@ STRANGE = 2
 """Words in which the names of two models of one family may differ: gpt-7-nova and gpt-6.1-sol."""
 TIERS = (512, 272, 200, 128, 100)
 """Thousands of tokens of input above which the table knows another price; the longest first."""
+SERVICES = ("flex", "priority")
+"""Service tiers of which the table knows the price."""
 TABLE = "model_prices_and_context_window_backup.json"
 
 
@@ -57,6 +59,30 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     input_cost_per_token_above_512k_tokens: Any = None
     output_cost_per_token_above_512k_tokens: Any = None
     cache_read_input_token_cost_above_512k_tokens: Any = None
+    input_cost_per_token_flex: Any = None
+    output_cost_per_token_flex: Any = None
+    cache_read_input_token_cost_flex: Any = None
+    cache_creation_input_token_cost_flex: Any = None
+    input_cost_per_token_above_272k_tokens_flex: Any = None
+    output_cost_per_token_above_272k_tokens_flex: Any = None
+    cache_read_input_token_cost_above_272k_tokens_flex: Any = None
+    cache_creation_input_token_cost_above_272k_tokens_flex: Any = None
+    input_cost_per_token_priority: Any = None
+    output_cost_per_token_priority: Any = None
+    cache_read_input_token_cost_priority: Any = None
+    cache_creation_input_token_cost_priority: Any = None
+    input_cost_per_token_above_200k_tokens_priority: Any = None
+    output_cost_per_token_above_200k_tokens_priority: Any = None
+    cache_read_input_token_cost_above_200k_tokens_priority: Any = None
+    input_cost_per_token_above_272k_tokens_priority: Any = None
+    output_cost_per_token_above_272k_tokens_priority: Any = None
+    cache_read_input_token_cost_above_272k_tokens_priority: Any = None
+    cache_creation_input_token_cost_above_272k_tokens_priority: Any = None
+    input_cost_per_audio_token: Any = None
+    input_cost_per_audio_token_priority: Any = None
+    output_cost_per_audio_token: Any = None
+    output_cost_per_image_token: Any = None
+    search_context_cost_per_query: Any = None
     supported_endpoints: Any = None
     supports_reasoning: Any = None
     supports_adaptive_thinking: Any = None
@@ -101,8 +127,44 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         usual = self._costs("")
         if usual is None:
             return None
-        tiers = [(above * 1000, price) for above in TIERS if (price := self._costs(f"_above_{above}k_tokens", usual)) is not None]
-        return TieredPrice(**asdict(usual), tiers=tuple(tiers)) if tiers else usual
+        more: dict[str, Any] = {
+            "tiers": tuple(self._tiers("", usual)),
+            "services": {service: price for service in SERVICES if (price := self._served(service, usual)) is not None},
+            "search": self._search,
+            **self._otherwise(""),
+        }
+        return TieredPrice(**asdict(usual), **more) if any(more.values()) else usual
+
+    def _tiers(self, service: str, usual: Price) -> Iterator[tuple[int, Price]]:
+        """The prices of long prompts, the longest first. `service`: the end of a service tier's names."""
+        for above in TIERS:
+            if (price := self._costs(f"_above_{above}k_tokens{service}", usual)) is not None:
+                yield above * 1000, price
+
+    def _served(self, service: str, usual: Price) -> TieredPrice | None:
+        """The price of a service tier; None if the table has none. Long prompts of which it does not speak cost as much more as usual."""
+        price = self._costs(f"_{service}")
+        if price is None:
+            return None
+        kept = {name: getattr(usual, name) for name in ("cached", "cache_write", "cache_write_1h") if getattr(price, name) is None}
+        price = replace(price, **kept)
+        stated = dict(self._tiers(f"_{service}", price))
+        share = price.input / usual.input if usual.input else 1.0
+        tiers = [(above, stated.get(above) or _scaled(long, share)) for above, long in self._tiers("", usual)]
+        return TieredPrice(**asdict(price), tiers=tuple(tiers), search=self._search, **self._otherwise(f"_{service}"))
+
+    def _otherwise(self, service: str) -> dict[str, Any]:
+        """The prices of audio and images. Those that a service tier has not are as usual."""
+        names = {"audio_input": "input_cost_per_audio_token", "audio_output": "output_cost_per_audio_token"}
+        names["image_output"] = "output_cost_per_image_token"
+        return {ours: cost if (cost := self._cost(name, service)) is not None else self._cost(name, "") for ours, name in names.items()}
+
+    @property
+    def _search(self) -> float:
+        """Dollars for one search of the web, with a context of medium size."""
+        costs: object = self.search_context_cost_per_query
+        cost: object = cast("dict[str, object]", costs).get("search_context_size_medium") if isinstance(costs, dict) else None
+        return float(cost) if isinstance(cost, int | float) else 0.0
 
     def _costs(self, tier: str, usual: Price | None = None) -> Price | None:
         """The price of one tier, by the end of its names. What the table does not say of a long prompt is as usual."""
@@ -121,6 +183,12 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     def _cost(self, name: str, tier: str) -> float | None:
         cost: object = getattr(self, name + tier, None)
         return round(cost * MILLION, 6) if isinstance(cost, int | float) else None
+
+
+def _scaled(price: Price, share: float) -> Price:
+    """Return a price of which all numbers are multiplied by `share`."""
+    costs: dict[str, Any] = {name: None if cost is None else cost * share for name, cost in asdict(price).items()}
+    return Price(**costs)
 
 
 class _Maker(msgspec.Struct, frozen=True):
