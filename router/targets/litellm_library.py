@@ -384,8 +384,10 @@ async def warm() -> None:
 
 @cache
 def _keep() -> None:
-    """Take what there is out of the garbage collector's sight: it would stand still over LiteLLM's million objects for 0.2 s every few
-    hundred answers. Once for a process: what is garbage by then is never freed, and each reload would add its own.
+    """Hide what there is from the garbage collector, once for a process.
+
+    It would stand still over LiteLLM's million objects for 0.2 s every few hundred answers. What is garbage by then is never freed: each
+    reload would add its own.
     """
     gc.freeze()
 
