@@ -71,16 +71,19 @@ SLOW = frozenset(
         "clients/test_router_streams.py",
         "commands/test_commands.py",
         "commands/test_first_look.py",
+        "commands/test_imports.py",
         "commands/test_init.py",
         "commands/test_installed.py",
         "commands/test_try.py",
         "config/test_arbitrary_text.py",
         "config/test_env_file.py",
         "deploy/test_built_image.py",
+        "deploy/test_compose.py",
         "deploy/test_kubernetes.py",
         "deploy/test_monitoring.py",
         "deploy/test_replicas.py",
         "deploy/test_strangers_through_nginx.py",
+        "deploy/test_supply.py",
         "examples/test_chatbot_in_a_browser.py",
         "examples/test_chatbot_routes.py",
         "examples/test_pages_in_a_browser.py",
@@ -119,6 +122,7 @@ SLOW = frozenset(
         "targets/test_litellm.py",
         "targets/test_recordings.py",
         "test_drill.py",
+        "test_libraries.py",
         "test_reload.py",
         "test_shape.py",
         "toolbox/test_isolated.py",
@@ -139,12 +143,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Keep the garbage collector away from modules and tests: next to nothing of what a collection of tests makes is garbage."""
+    """Keep the garbage collector away from modules and tests: next to nothing of what a collection of tests makes is garbage. Afterwards it
+    comes as seldom as in a router that serves: a seventh of what the tests of a process cost was its own.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000, 10, 3)
         gc.enable()
 
 

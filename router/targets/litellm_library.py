@@ -371,13 +371,24 @@ async def ready() -> None:
 
 
 async def warm() -> None:
-    """Import LiteLLM, and make one mock call, which does the work that it puts off until the first call."""
+    """Import LiteLLM, and make one mock call, which does the work that it puts off until the first call. Later ones find nothing to do."""
     lane = await library()
+    if _keep.cache_info().currsize:
+        return
     messages = [{"role": "user", "content": "."}]
     stream = await lane.acompletion(model="openai/gpt-4o", messages=messages, stream=True, mock_response=".", api_key="none")
     async for _ in stream:
         pass
-    # A million objects that stay: the garbage collector would stand still over them for 0.2 s every few hundred answers.
+    _keep()
+
+
+@cache
+def _keep() -> None:
+    """Hide what there is from the garbage collector, once for a process.
+
+    It would stand still over LiteLLM's million objects for 0.2 s every few hundred answers. What is garbage by then is never freed: each
+    reload would add its own.
+    """
     gc.freeze()
 
 
