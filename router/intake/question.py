@@ -64,6 +64,8 @@ class Asked:
     """Fields of the request that the answer repeats."""
     conversation: bytes | None = None
     """Request that the answer is kept with, so that another question can continue it; None where it is not kept."""
+    background: bool = False
+    """True if the answer is made although its client does not wait for it: it is fetched later."""
     prompts: tuple[Message, ...] = ()
     """Several prompts, each of which is answered in a choice of its own; empty where there is one question."""
 
@@ -119,7 +121,8 @@ def asked(
     wishes = cache(ask.fields)
     if surface == "responses":
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
-        return Asked(ask, stream, wire, wishes, repeated=responses_api.repeated(fields, tools), conversation=kept)
+        background, repeated = responses_api.in_background(fields), responses_api.repeated(fields, tools)
+        return Asked(ask, stream, wire, wishes, repeated=repeated, conversation=kept, background=background)
     if surface == "ag_ui":
         return Asked(ask, stream, wire, wishes, chat_id, repeated=run)
     if surface == "text_completion":
