@@ -139,6 +139,8 @@ def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:
         return responses_api.unsent(fields)
     if surface == "gateway":
         return gateway_api.unsent(fields)
+    if surface == "messages":
+        return anthropic_api.unsent(fields)
     if surface not in ("completions", "text_completion") or ACCOUNT.keys().isdisjoint(fields):
         return ()
     return tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
@@ -255,6 +257,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "functions": ([],),
     "function_call": ("auto", "none"),
     "web_search_options": (),
+    "moderation": (),
     **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"), ()),
 }
 """Fields of OpenAI's API, and of servers that speak it, that change the answer and that we cannot serve → the values that ask for nothing."""

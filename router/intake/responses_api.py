@@ -29,9 +29,10 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "top_logprobs": (0,),
     "truncation": ("disabled",),
     "context_management": ([],),
+    "moderation": (),
 }
 """Fields that change the answer and that we cannot serve → the values that ask for nothing."""
-UNSENT = ("safety_identifier", "prompt_cache_key", "prompt_cache_retention")
+UNSENT = ("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
 """Fields that concern the operator's account at the provider: left out, and shown."""
 READ = frozenset({"input", "instructions", "tools", "tool_choice", "reasoning", "text", "max_output_tokens"})
 """Fields whose content is in the question, and stands in no other place of it."""
