@@ -155,8 +155,8 @@ class UnknownAddress(Refused):
     status = 404
     sentence = "Nothing is served at this address in this way."
 
-    def __init__(self, served: str = "") -> None:
-        super().__init__(f"{self.sentence} Served are: {served}." if served else None)
+    def __init__(self, served: str = "", *, sentence: str = "") -> None:
+        super().__init__(f"{self.sentence} Served are: {served}." if served else sentence or None)
 
 
 class UnknownResponse(Refused):

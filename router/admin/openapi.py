@@ -93,6 +93,13 @@ FOLLOWING = (
 )
 
 
+PAGING = (
+    _query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "Items of a page."),
+    _query("order", {**TEXT, "enum": ["asc", "desc"], "default": "desc"}, "The order of the conversation, or the last item first."),
+    _query("after", TEXT, "The id of the item after which the page begins."),
+)
+
+
 def _specified(kind: str) -> Parameter:
     return _header(f"ai-{kind}-specification-version", {"enum": [*VERSIONS]}, "The version of the protocol.", required=True)
 
@@ -194,6 +201,14 @@ OPERATIONS = {
     "responses": _asking("Ask as clients of OpenAI's Responses API do.", requests.ResponsesRequest, responses.ResponsesAnswer),
     "response": _keeping("Retrieve or follow a response.", responses.KeptResponse, *FOLLOWING, streams=["text/event-stream"]),
     "delete_response": _keeping("Stop and forget a response.", responses.DeletedResponse),
+    "input_items": _keeping("List the items that a response answers.", responses.InputItems, *PAGING),
+    "count_input_tokens": Operation(
+        "Estimate the input tokens of such a question, without asking it.",
+        requests.ResponsesRequest,
+        responses.ResponseInputTokens,
+        parameters=(),
+        words="A token for every four characters, and for each file what an image costs at most.",
+    ),
     "cancel_response": _keeping("Stop a response that is being made.", responses.KeptResponse),
     "run_agent": _asking("Run an agent as clients of AG-UI do.", requests.AgentRun, list[responses.AgentEvent]),
     "run_agent_with_route": _asking("Run an agent: the model that the path names.", requests.AgentRun, list[responses.AgentEvent], ROUTE),

@@ -380,6 +380,7 @@ class ResponsesRequest(TypedDict, total=False):
     tool_choice: Literal["auto", "none", "required"] | _ResponsesChoice
     metadata: Object
     store: ByDefault
+    background: OnWish
     previous_response_id: str | None
     """The response from which it goes on."""
 

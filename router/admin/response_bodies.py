@@ -153,16 +153,33 @@ class _Response(TypedDict):
 
 
 class ResponsesAnswer(_Response):
-    """A response of OpenAI's."""
+    """A response of OpenAI's; `queued` and without its usage where it is made in the background."""
 
-    status: Literal["completed", "incomplete"]
-    usage: _ResponseTokens
+    status: Literal["completed", "incomplete", "queued"]
+    usage: _ResponseTokens | None
 
 
 class _KeptResponseBody(_Response):
     """A response that can be retrieved."""
 
-    status: Literal["in_progress", "completed", "incomplete", "failed", "cancelled"]
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+
+
+class InputItems(TypedDict):
+    """A page of the items that a response answers."""
+
+    object: Literal["list"]
+    data: list[Object]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class ResponseInputTokens(TypedDict):
+    """The tokens of a question of OpenAI's Responses API."""
+
+    object: Literal["response.input_tokens"]
+    input_tokens: int
 
 
 class DeletedResponse(TypedDict):

@@ -13,21 +13,20 @@ from urllib.parse import parse_qs
 from starlette.types import Send
 
 from router.access.gate import Gate
-from router.answering import embeddings
+from router.answering import embeddings, response
 from router.answering.admissions import Admissions
 from router.answering.kept import LAST_WORDS, KeptAnswers
 from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
 from router.answering.reply import Collected, Presence, Reply, Streamed, conclude, deliver
 from router.callers import Caller, from_body, from_headers
-from router.chat import CacheControl, InducedFault, Json
+from router.chat import CacheControl, InducedFault, Json, JsonObject
+from router.config.server import Resume
 from router.errors import (
-    BadAsk,
     Crowded,
     RouterError,
     Stopping,
     Unauthorized,
-    UnknownAddress,
     WrongMethod,
 )
 from router.events import Failure
@@ -232,11 +231,11 @@ class Chat:
                     sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                     async with Presence(request.receive) as presence:
                         if (kept_as := _kept_as(wanted, heading)) is not None:
-                            recording = Recording(entry, heading, reply.wire, server.resume, wanted.conversation)
-                            delivery = deliver(answer, ask, total, entry, recording)
+                            recording = _recording(wanted, heading, reply, server.resume, total)
+                            delivery = deliver(answer, ask, total, entry, recording, background=wanted.background)
                             self._kept.record((caller.owner, kept_as), recording, delivery, total, generation)
                             recording.holds(pins.pop_all())
-                            await presence.apart(recording.write_to(sink))
+                            await presence.apart(_first_view(recording, wanted, reply, sink))
                         else:
                             await presence.apart(deliver(answer, ask, total, entry, sink))
             finally:
@@ -282,39 +281,19 @@ class Chat:
         key = (from_body(caller, fields).owner, name)
         return await self._kept.earlier(key, generation, asked=name == fields.get("previous_response_id"))
 
-    async def response(self, request: Request, send: Send, name: str, *, cancel: bool = False) -> None:
-        """Retrieve, follow, cancel or delete a response that is kept."""
+    async def response(self, request: Request, send: Send, name: str, part: response.Part = "response") -> None:
+        """Retrieve, follow, cancel or delete a response that is kept, or list the items that it answers."""
         with self._among(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.speaks_as_addressed())
             async with _exchange(reply, request, outcome=False):
-                if request.method not in (("POST",) if cancel else ("GET", "DELETE")):
-                    raise UnknownAddress
+                response.check_address(part, request.method, name)
                 if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
                     raise Crowded
                 key: Key = ((await _known(request, generation, entry, self._gate)).owner, name)
-                recording = await self._kept.response(key, generation)
-                entry.route = recording.entry.route
-                reply.resumed = recording.heading.request_id if request.method == "GET" else ""
-                if cancel:
-                    entry.outcome = "stop_asked"
-                    await self._kept.cancel(key, recording, generation)
-                elif request.method == "DELETE":
-                    await self._kept.delete(key, generation)
-                    entry.outcome = "deleted"
-                    await reply.complete(200, compact({"id": name, "object": "response", "deleted": True}).encode())
-                    return
-                elif (after := _after(request)) is not None:
-                    entry.stream, entry.outcome = True, "resumed"
-                    sink = Streamed(reply, replace(recording.heading, after=after), generation.server.keep_alive)
-                    async with Presence(request.receive) as presence:
-                        await presence.apart(recording.write_to(sink))
-                    return
-                else:
-                    entry.outcome = "resumed"
-                await reply.complete(200, responses.standing(recording.heading, recording.since(0)[1]))
+                await response.answer(part, request, reply, key, kept=self._kept, generation=generation, intake=self.intake)
 
     async def count(self, request: Request, send: Send) -> None:
-        """Estimate the input tokens of a question of Anthropic's API, which is not asked. What the route adds to it is not counted."""
+        """Estimate the input tokens of a question, which is not asked. What the route adds to it is not counted."""
         with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.speaks_as_addressed())
             async with _exchange(reply, request):
@@ -329,7 +308,8 @@ class Chat:
                     reply.limits = await admissions.of_route(wanted.ask.model)
                     tokens = estimate(wanted.ask.messages, wanted.ask.tools)
                     entry.outcome = "counted"
-                    await reply.complete(200, compact({"input_tokens": tokens}).encode())
+                    kind: JsonObject = {"object": "response.input_tokens"} if request.surface == "responses" else {}
+                    await reply.complete(200, compact({**kind, "input_tokens": tokens}).encode())
 
     async def resume(self, request: Request, send: Send, chat: str | None) -> None:
         """Write the answer of a chat, from its start and going on.
@@ -387,26 +367,27 @@ def _heading(wanted: Asked, request_id: str, min_client: str) -> Heading:
     )
 
 
+def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:
+    """Return the recording of an answer. One in the background goes on without a viewer for as long as the route may take."""
+    if wanted.background:
+        resume = replace(resume, grace=max(total, resume.grace or 0.0))
+    return Recording(reply.entry, heading, reply.wire, resume, wanted.conversation, background=wanted.background)
+
+
+async def _first_view(recording: Recording, wanted: Asked, reply: Reply, sink: Streamed | Collected) -> None:
+    """Write an answer to the client that asked for it; of one in the background that is not streamed, that it has been taken."""
+    if wanted.background and not wanted.stream:
+        await recording.found_elsewhere()
+        await reply.complete(200, responses.standing(recording.heading, ()))
+    else:
+        await recording.write_to(sink)
+
+
 def _kept_as(wanted: Asked, heading: Heading) -> str | None:
     """The name by which an answer is found again: its chat's, or a response's own; None where it is not kept."""
     if wanted.conversation is not None:
         return response_id(heading)
     return wanted.chat_id if wanted.stream else None
-
-
-def _after(request: Request) -> int | None:
-    """The number of the last event that a client has which follows a response, -1 for none; None where it does not follow it."""
-    query = parse_qs(request.query.decode("latin-1"))
-    stream, after = query.get("stream", ["false"])[0], query.get("starting_after", [""])[0]
-    if stream not in ("true", "false"):
-        raise BadAsk("stream: true or false is needed.")
-    if after and not (after.isascii() and after.isdigit() and len(after) < 10):
-        raise BadAsk("starting_after: the number of an event is needed.")
-    if stream == "false":
-        if after:
-            raise BadAsk("starting_after: this needs stream=true.")
-        return None
-    return int(after) if after else -1
 
 
 async def _known(request: Request, generation: Generation, entry: Entry, gate: Gate) -> Caller:

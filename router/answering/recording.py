@@ -14,7 +14,7 @@ from router import relay
 from router.answering.reply import Sink, conclude
 from router.broadcast import Broadcast
 from router.config.server import Resume
-from router.errors import RouterError, Stopped, Stopping
+from router.errors import RouterError, Stopped, Stopping, TooLarge
 from router.events import Failure, Finish
 from router.journal.entry import Entry
 from router.shared import Batch
@@ -24,19 +24,19 @@ POSTING_S = 2.0
 """The most that the first viewer of a response waits until other replicas can find it. As a rule its model takes longer."""
 
 
-async def _at_most(seconds: float, event: asyncio.Event) -> None:
-    """Wait for an event, for so long at most."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
+TOO_LONG = "The answer is longer than answers are kept here (server.resume.size)."
 
 
 class Recording(Broadcast):
     """An answer, as far as it has come: a sink for its delivery, and the source of its viewers. It waits for its slowest viewer."""
 
-    def __init__(self, entry: Entry, heading: Heading, wire: Wire, declared: Resume, asked: bytes | None = None) -> None:
+    def __init__(
+        self, entry: Entry, heading: Heading, wire: Wire, declared: Resume, asked: bytes | None = None, *, background: bool = False
+    ) -> None:
         super().__init__(declared.size, "wait")
         self.entry = entry
+        self.background = background
+        """True if its client may never view it as it is made: whatever ends it is then an event."""
         self.heading = heading
         self.wire = wire
         """The dialect it was asked for in."""
@@ -94,7 +94,7 @@ class Recording(Broadcast):
                 self.entry.outcome = "client_left"
                 raise
             self.entry.outcome = "stopped" if isinstance(self._last, Finish) else self._last.code
-            if not self.begun:
+            if not self.begun and not self.background:
                 raise
             self.put(self._last)
         finally:
@@ -124,6 +124,11 @@ class Recording(Broadcast):
         made = relay.batches(*self.since(start))
         return [*made[:-1], replace(made[-1], note=self.heading.ending.note)] if made and self.finished else made
 
+    async def _fit(self) -> None:
+        if self.background and not self.finished:
+            raise TooLarge(TOO_LONG)
+        await super()._fit()
+
     def _finish(self) -> None:
         super()._finish()
         self.heading.ending.noted()
@@ -144,8 +149,7 @@ class Recording(Broadcast):
         if self._grace is not None:
             self._grace.cancel()
         try:
-            if self.posted is not None:
-                await _at_most(POSTING_S, self.posted)
+            await self.found_elsewhere()
             while True:
                 at = self._at[viewer]
                 if events := self._events[at - self._first :]:
@@ -173,6 +177,13 @@ class Recording(Broadcast):
             self._viewer_left()
             sink.hush()
         await sink.close()
+
+    async def found_elsewhere(self) -> None:
+        """Wait until other replicas can find a response, for a while at most."""
+        if self.posted is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POSTING_S):
+                    await self.posted.wait()
 
     async def caught_up(self, seconds: float) -> None:
         """Wait until an answer of another replica has the events that were in Redis when it was looked up, for so long at most."""

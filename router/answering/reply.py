@@ -319,11 +319,14 @@ class Collected:
         """Do nothing: a whole answer has no keep-alives."""
 
 
-async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink) -> None:
+async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink, *, background: bool = False) -> None:
     """Run an answer into a sink, and note it.
 
-    Raises what went wrong before the first event; later it becomes a Failure in the sink.
+    Raises what went wrong before the first event; later it becomes a Failure in the sink. `background`: whether it always does, for nobody waits.
     """
+
+    def raises() -> bool:
+        return not sink.begun and not background
 
     def take(event: Event) -> None:
         entry.see(event)
@@ -348,15 +351,15 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
                 if isinstance(event, Text | Thought) and (path := fast_path(events)) is not None:
                     await _pass_on(path, entry, sink)
     except TimeoutError:
-        if not sink.begun:
+        if raises():
             raise TimedOut from None
         fail(Failure(TimedOut.code, TimedOut.sentence))
     except RouterError as error:
-        if not sink.begun:
+        if raises():
             raise
         fail(Failure(error.code, error.public, error.attempts))
     except Exception:
-        if not sink.begun:
+        if raises():
             raise
         problems.exception("an answer failed", extra={"fields": {"request_id": entry.request_id}})
         fail(Failure(RouterError.code, RouterError.sentence))

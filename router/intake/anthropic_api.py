@@ -230,8 +230,25 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "container": (),
     "mcp_servers": ([],),
     "context_management": ({}, {"edits": []}, {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}),
+    "compaction": (),
+    "thread": (),
+    "inference_geo": (),
+    "billing_policy": ({"type": "billing_policy", "bill_to": "self"},),
 }
 """Fields that change the answer and that we cannot serve → the values that ask for nothing: Claude Code sends the last one, which edits nothing."""
+
+
+UNSENT: dict[str, tuple[Json, ...]] = {
+    "metadata": ({},),
+    "speed": ("standard",),
+    **dict.fromkeys(("cache_control", "diagnostics", "fallbacks", "fallback_credit_token"), ()),
+}
+"""Fields that concern the operator's account at the provider, or are hints to it: left out, and shown → the values that ask for nothing."""
+
+
+def unsent(fields: Fields) -> tuple[str, ...]:
+    """Return the fields that no target is sent, of those that ask for something."""
+    return tuple(name for name, harmless in UNSENT.items() if (value := fields.get(name)) is not None and value not in harmless)
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from router.config.server import Server
 from router.errors import RouterError, TooLarge
-from router.intake import embeddings_api, protocol, question, responses_api
-from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Reading, parsed
+from router.intake import embeddings_api, input_items, protocol, question, responses_api
+from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Reading, crowded, parsed
 from router.intake.embeddings_api import Wanted
 from router.intake.fields import Fields
 from router.intake.output import admit
@@ -52,10 +52,12 @@ class Intake:
         if wanted is None:
             if names := responses_api.referred(fields):
                 responses = {name: await kept(fields, name) for name in names}
-                more = b"".join(one.asked for one in responses.values())
-                if len(data) + len(more) > bounds.body:
+                more = b",".join((data, *(one.asked for one in responses.values())))
+                if len(more) > bounds.body:
                     raise TooLarge(f"previous_response_id: the whole conversation has more than {bounds.body} bytes (server.request.body).")
-                fields = await self._reading.of(data + more, partial(responses_api.continued, fields, responses))
+                if crowded(b"[%b]" % more, bounds.values):
+                    raise TooLarge(f"previous_response_id: the whole conversation has more than {bounds.values} values (request.values).")
+                fields = await self._reading.of(more, partial(responses_api.continued, fields, responses))
             wanted = await self._reading.of(data, partial(asked, fields))
         await admit(wanted.ask.output)
         return wanted
@@ -64,6 +66,10 @@ class Intake:
         """Return the question for embeddings that a request asks."""
         fields = await self._fields(request, server, held, lambda _, fields: fields)
         return (embeddings_api.of_gateway if request.surface == "gateway" else embeddings_api.asked)(fields)
+
+    async def input_items(self, asked: bytes, response: str, query: bytes) -> bytes:
+        """Return a page of the items that a response answers. BadAsk names a parameter that cannot be served."""
+        return await self._reading.of(asked, lambda: input_items.page(asked, response, query))
 
     async def _fields(self, request: Request, server: Server, held: AsyncExitStack, work: Callable[[bytes, Fields], T]) -> T:
         """Return what the work makes of a body, and of its fields with those that stand in headers."""

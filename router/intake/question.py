@@ -65,6 +65,8 @@ class Asked:
     """Fields of the request that the answer repeats."""
     conversation: bytes | None = None
     """Request that the answer is kept with, so that another question can continue it; None where it is not kept."""
+    background: bool = False
+    """True if the answer is made although its client does not wait for it: it is fetched later."""
     prompts: tuple[Message, ...] = ()
     """Several prompts, each of which is answered in a choice of its own; empty where there is one question."""
 
@@ -120,7 +122,8 @@ def asked(
     wishes = cache(ask.fields)
     if surface == "responses":
         kept = responses_api.conversation(fields) if responses_api.stored(fields) else None
-        return Asked(ask, stream, wire, wishes, repeated=responses_api.repeated(fields, tools), conversation=kept)
+        background, repeated = responses_api.in_background(fields), responses_api.repeated(fields, tools)
+        return Asked(ask, stream, wire, wishes, repeated=repeated, conversation=kept, background=background)
     if surface == "ag_ui":
         return Asked(ask, stream, wire, wishes, chat_id, repeated=run)
     if surface == "text_completion":
@@ -137,6 +140,8 @@ def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:
         return responses_api.unsent(fields)
     if surface == "gateway":
         return gateway_api.unsent(fields)
+    if surface == "messages":
+        return anthropic_api.unsent(fields)
     if surface not in ("completions", "text_completion") or ACCOUNT.keys().isdisjoint(fields):
         return ()
     return tuple(name for name, harmless in ACCOUNT.items() if (value := fields.get(name)) is not None and value not in harmless)
@@ -253,6 +258,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "functions": ([],),
     "function_call": ("auto", "none"),
     "web_search_options": (),
+    "moderation": (),
     **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"), ()),
 }
 """Fields of OpenAI's API, and of servers that speak it, that change the answer and that we cannot serve → the values that ask for nothing."""

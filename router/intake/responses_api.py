@@ -24,16 +24,16 @@ from router.wire import Heading, compact
 from router.wire.responses import output, response_of
 
 MEANT: dict[str, tuple[Json, ...]] = {
-    "background": (False,),
     "conversation": (),
     "prompt": (),
     "max_tool_calls": (),
     "top_logprobs": (0,),
     "truncation": ("disabled",),
     "context_management": ([],),
+    "moderation": (),
 }
 """Fields that change the answer and that we cannot serve → the values that ask for nothing."""
-UNSENT = ("safety_identifier", "prompt_cache_key", "prompt_cache_retention")
+UNSENT = ("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
 """Fields that concern the operator's account at the provider: left out, and shown."""
 READ = frozenset({"input", "instructions", "tools", "tool_choice", "reasoning", "text", "max_output_tokens"})
 """Fields whose content is in the question, and stands in no other place of it."""
@@ -59,6 +59,16 @@ def stored(fields: Fields) -> bool:
     if not isinstance(store, bool | None):
         raise BadAsk("store: true or false is needed.")
     return store is not False
+
+
+def in_background(fields: Fields) -> bool:
+    """Return whether the response is to be made although nobody waits for it."""
+    background = fields.get("background")
+    if not isinstance(background, bool | None):
+        raise BadAsk("background: true or false is needed.")
+    if background and not stored(fields):
+        raise BadAsk("background: this needs store: true, which is the default: nobody could fetch the response.")
+    return background is True
 
 
 def referred(fields: Fields) -> frozenset[str]:
@@ -332,6 +342,7 @@ def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
     if (metadata := fields.get("metadata")) is not None and mapping(metadata) is None:
         raise BadAsk("metadata: an object is needed.")
     made["store"] = stored(fields)
+    made["background"] = in_background(fields)
     made["tools"] = [_shown(tool) for tool in tools]
     if (choice := fields.get("tool_choice")) is not None:
         made["tool_choice"] = choice

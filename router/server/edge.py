@@ -145,7 +145,14 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
         await chat.response(request, send, request.scope["path_params"]["response"])
 
     async def cancel(request: Request, send: Send) -> None:
-        await chat.response(request, send, request.scope["path_params"]["response"], cancel=True)
+        await chat.response(request, send, request.scope["path_params"]["response"], "cancel")
+
+    async def input_items(request: Request, send: Send) -> None:
+        await chat.response(request, send, request.scope["path_params"]["response"], "input_items")
+
+    async def count(request: Request, send: Send) -> None:
+        request.surface = "responses"
+        await chat.count(request, send)
 
     async def resume(request: Request, send: Send) -> None:
         await chat.resume(request, send, request.scope["path_params"]["chat"])
@@ -159,7 +166,9 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
             await chat.stop(request, send, named)
 
     return [
+        AnswerRoute(f"{RESPONSES}/input_tokens", count, ["POST"], post="count_input_tokens"),
         AnswerRoute(f"{RESPONSES}/{{response}}/cancel", cancel, post="cancel_response"),
+        AnswerRoute(f"{RESPONSES}/{{response}}/input_items", input_items, get="input_items"),
         AnswerRoute(f"{RESPONSES}/{{response}}", response, get="response", delete="delete_response"),
         AnswerRoute("/api/chat/{chat:path}/stream", resume, ["GET"], get="stream_of_chat"),
         AnswerRoute("/api/chat/{chat:path}/stop", stop, ["POST"], post="stop_chat"),

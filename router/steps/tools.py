@@ -80,6 +80,9 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
                 if turn.leaves or waiting:
                     for state in turn.states:  # for the request that brings the caller's results
                         yield state
+                for call in waiting:  # the user decides while the others run
+                    allowed = approvals.request(ask.owner, ask.model, Call(call.call_id, call.name, call.arguments))
+                    yield Approval(call.call_id, call.name, allowed)
                 calls = len(ask.tried)
                 async with aclosing(_run(toolbox, ask, [call for call in turn.own if call not in waiting], asking)) as outputs:
                     async for output in outputs:
@@ -87,9 +90,6 @@ def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
                             turn.results[output.call_id] = output
                         yield output
                 turn.asked(ask.tried[calls:])
-                for call in waiting:
-                    allowed = approvals.request(ask.owner, ask.model, Call(call.call_id, call.name, call.arguments))
-                    yield Approval(call.call_id, call.name, allowed)
                 if turn.leaves or waiting:
                     yield replace(turn.finish(), reason="tool-calls")
                     return

@@ -90,6 +90,7 @@ class _ResponseFrames:
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
         self._model = ""
+        self._background = heading.asked.get("background") is True
         self._number = 0
         self._begun = False
         self._open = ""
@@ -109,7 +110,7 @@ class _ResponseFrames:
     @property
     def standing(self) -> JsonObject:
         """Return the response object so far, with the items that have ended."""
-        return self.response or self._response("in_progress")
+        return self.response or self._response("queued" if self._background and not self._model else "in_progress")
 
     @property
     def output(self) -> Sequence[Json]:
@@ -138,7 +139,7 @@ class _ResponseFrames:
                 return utf8(self._ran(event))
             case Start(model=model):
                 self._model = self._model or model
-                return b""
+                return utf8(self._started()) if self._background else b""
             case ToolProgress() | Approval() | LateResult() | ReasoningState() | Produced():
                 return b""
             case Finish(reason, usage):
@@ -172,6 +173,10 @@ class _ResponseFrames:
             return ""
         self._begun = True
         response = self._response("in_progress")
+        if self._background:
+            queued: JsonObject = {"response": self._response("queued")}
+            before = self._frame("response.created", queued) + self._frame("response.queued", queued)
+            return before + self._frame("response.in_progress", {"response": response})
         return self._frame("response.created", {"response": response}) + self._frame("response.in_progress", {"response": response})
 
     def _added(self, kind: str, prefix: str, item: JsonObject) -> str:

@@ -83,13 +83,13 @@ def prepare(workspace: Workspace, base: str, more: str = NEWER) -> Workspace:
 
 
 async def test_call_runs_after_the_user_has_allowed_it(workspace: Workspace) -> None:
-    """The tool beside it runs at once. The second request brings the approval: the result reaches the page and the model."""
+    """The user is asked before the tool beside it has run. The second request brings the approval: the result reaches the page and the model."""
     async with provider(WISH, Reply(text("Done."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         frames = await page.submit()
         assert [one["type"] for one in frames if "toolCallId" in one and "input" not in one["type"]] == [
-            "tool-output-available",
             "tool-approval-request",
+            "tool-output-available",
         ]
         assert frames[-1]["finishReason"] == "tool-calls"
         assert len(fake.requests) == 1

@@ -179,13 +179,13 @@ async def test_response_is_cancelled_and_deleted_through_another_replica(workspa
     assert (found.status, found.output_text) == ("cancelled", "Half")
 
 
-async def test_chain_longer_than_a_body_may_be_is_refused(workspace: Workspace) -> None:
+@pytest.mark.parametrize(("bound", "given"), [("body: 4KiB", "x" * 2500), ("values: 100", [{"role": "user", "content": "x"}] * 25)])
+async def test_chain_longer_than_a_body_may_be_is_refused(workspace: Workspace, bound: str, given: Any) -> None:
     """As the client would be, if it sent all of it: what is kept of an answer is bounded."""
-    more = "server: {request: {body: 4KiB}}\n"
     async with provider(Reply(text("Hello"))) as fake:
-        workspace.write("routes.yaml", routes(direct_target(fake.base), more=more))
+        workspace.write("routes.yaml", routes(direct_target(fake.base), more=f"server: {{request: {{{bound}}}}}\n"))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:
-            first = await sdk.responses.create(model="chat-model", input="x" * 2500)
-            with pytest.raises(openai.APIStatusError, match=r"server\.request\.body") as refused:
-                await sdk.responses.create(model="chat-model", input="y" * 2500, previous_response_id=first.id)
-    assert refused.value.status_code == 413
+            first = await sdk.responses.create(model="chat-model", input=given)
+            with pytest.raises(openai.APIStatusError, match="the whole conversation") as refused:
+                await sdk.responses.create(model="chat-model", input=given, previous_response_id=first.id)
+    assert (refused.value.status_code, bound.partition(":")[0] in refused.value.message) == (413, True)

@@ -209,7 +209,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "input[0].content[0].file_id: files kept by a provider are not served here; send image_url.",
     ),
     "role": ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role: one of system, developer, user, assistant is needed."),
-    "background": ({"background": True}, "background: this is not served here."),
+    "background": (
+        {"background": True, "store": False},
+        "background: this needs store: true, which is the default: nobody could fetch the response.",
+    ),
     "truncation": ({"truncation": "auto"}, "truncation: this is not served here."),
     "built-in tool": (
         {"tools": [{"type": "web_search"}]},

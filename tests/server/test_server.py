@@ -409,6 +409,8 @@ async def test_models_health_readiness_and_docs_pages_answer(workspace: Workspac
             "/v1/responses",
             "/v1/responses/{response}",
             "/v1/responses/{response}/cancel",
+            "/v1/responses/{response}/input_items",
+            "/v1/responses/input_tokens",
             "/v1/completions",
             "/v1/embeddings",
             "/v1/messages",

@@ -138,7 +138,10 @@ async def test_open_webui_sends_its_output_items_back(workspace: Workspace) -> N
 
 CLAUDE_CODE = {
     "anthropic-version": "2023-06-01",
-    "anthropic-beta": "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27,prompt-caching-scope-2026-01-05",
+    "anthropic-beta": (
+        "claude-code-20250219,oauth-2025-04-20,interleaved-thinking-2025-05-14,thinking-token-count-2026-05-13,context-management-2025-06-27,"
+        "prompt-caching-scope-2026-01-05,mid-conversation-system-2026-04-07,effort-2025-11-24,extended-cache-ttl-2025-04-11"
+    ),
     "anthropic-dangerous-direct-browser-access": "true",
     "x-api-key": "none",
     "x-app": "cli",
@@ -151,8 +154,11 @@ OF_CLAUDE_CODE: dict[str, Any] = {
         {
             "role": "user",
             "content": [{"type": "text", "text": "<system-reminder>…</system-reminder>"}, {"type": "text", "text": "Hello", **CACHED}],
-        }
+        },
+        {"role": "system", "content": [{"type": "text", "text": "Plan mode is on.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
     ],
+    "diagnostics": {"previous_message_id": None},
+    "speed": "fast",
     "system": [
         {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.0; cc_entrypoint=cli;"},
         {"type": "text", "text": "You are Claude Code, Anthropic's official CLI for Claude.", **CACHED},
@@ -181,7 +187,9 @@ OF_CLAUDE_CODE: dict[str, Any] = {
 
 
 async def test_claude_code_runs_its_tool_and_counts_its_tokens(workspace: Workspace) -> None:
-    """Request 2: `/v1/messages` and its count, with `x-api-key`; an edit of the context that keeps everything asks for nothing."""
+    """Request 2: `/v1/messages` and its count, with `x-api-key`; an edit of the context that keeps everything asks for nothing. What its
+    newer releases send is taken, too: system messages within the conversation, `diagnostics`, `speed`.
+    """
     asked = Reply(calls(("toolu_1", "Bash", '{"command":"ls"}')))
     async with provider(asked, HI) as fake, serving(workspace.write("routes.yaml", declared(fake.base)).build()) as client:
         first = frames(await posted(client, "/v1/messages?beta=true", OF_CLAUDE_CODE, CLAUDE_CODE))
@@ -193,6 +201,7 @@ async def test_claude_code_runs_its_tool_and_counts_its_tokens(workspace: Worksp
         counted = {name: OF_CLAUDE_CODE[name] for name in ("model", "messages", "tools")}
         count = await posted(client, "/v1/messages/count_tokens?beta=true", counted, CLAUDE_CODE)
     (begun,) = [one["content_block"] for one in first if one["type"] == "content_block_start"]
+    assert "Plan mode is on." in str(fake.requests[0]["messages"])
     assert (begun["type"], begun["name"], first[-2]["delta"]["stop_reason"]) == ("tool_use", "Bash", "tool_use")
     assert "".join(one["delta"].get("text", "") for one in second if one["type"] == "content_block_delta") == "Hi there."
     assert (count.status, count.json["input_tokens"] > 20) == (200, True)
