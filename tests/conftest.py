@@ -92,6 +92,7 @@ SLOW = frozenset(
         "failover/test_hedge.py",
         "failover/test_refusals.py",
         "handbook/test_contributing.py",
+        "handbook/test_shell_blocks.py",
         "handbook/test_tutorials.py",
         "intake/test_body.py",
         "intake/test_files_asked.py",

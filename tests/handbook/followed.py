@@ -63,6 +63,7 @@ def run(commands: str, folder: Path, **variables: str) -> Path:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, f"{commands}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
