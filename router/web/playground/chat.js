@@ -20,7 +20,7 @@ import { headed, read, since, traced } from "./trace.js";
  * @typedef {{input: number, output: number}} Price US dollars for a million tokens
  * @typedef {{
  *   id: string, aliases?: string[], tools?: string[], reasoning?: string, scripted?: boolean, targets?: string[], name?: string, price?: Price | null,
- *   context_window?: number | null,
+ *   context_window?: number | null, input_modalities?: string[],
  * }} Route
  */
 
