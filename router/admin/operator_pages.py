@@ -69,8 +69,9 @@ def _states(admin: Operations, router: APIRouter) -> None:
 
     @router.get("/config", response_model=dict[str, Any])
     async def config() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The configuration that serves; what is on disk now, where that cannot be served, and why; who runs what. `replica`: the name of this
-        host, where others may share its Redis: what operators' pages show is of its workers alone.
+        """The configuration that serves; what is on disk now, where that cannot be served, and why; who runs what.
+
+        `replica`: the name of this host, where others may share its Redis: what operators' pages show is of its workers alone.
         """
         live, failed = admin.live, admin.reload.failed if admin.reload else None
         reports = await admin.reports()
