@@ -120,6 +120,10 @@ edits: .venv-dev/.done  ## a thousand edits in a minute under 200 live streams: 
 loop: .venv-dev/.done   ## does anything hold up the event loop? the longest wait for /healthz during each thing that once did
 	.venv-dev/bin/python -m tests.endurance.loop
 
+PAGE_LOAD ?=
+page-load: .venv-dev/.done ## the page open on three screens: what the loop of 200 streams notices, what the page holds after an hour; PAGE_LOAD='--only lag' for one
+	.venv-dev/bin/python -m tests.endurance.page $(PAGE_LOAD)
+
 soak: .venv-dev/.done   ## everything at once for ten minutes: does anything pile up? SOAK='--minutes 60' for an hour
 	.venv-dev/bin/python -m tests.endurance.soak $(SOAK)
 
