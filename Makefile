@@ -9,7 +9,7 @@ ROUTES ?= routes.yaml
 # litellm takes 5 s to import with bytecode and 12 s without: compile at install, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run install test quick services image litellm faults check audit sbom format bench aborts edits loop soak hits fuzz redis-faults exact-limits retry-after times next profile calls pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
+.PHONY: run install test quick services image litellm faults check audit sbom format bench aborts edits loop page-load soak hits fuzz redis-faults exact-limits retry-after times next profile calls pages docs docs-if-any dist schema lock pins clean clients clients-if-npm page-types-if-npm linters-if-any vendor picture
 
 run: .venv/.done        ## serve routes.yaml on HOST:PORT
 	.venv/bin/router serve --routes $(ROUTES) --host $(HOST) --port $(PORT)
@@ -119,6 +119,10 @@ edits: .venv-dev/.done  ## a thousand edits in a minute under 200 live streams: 
 
 loop: .venv-dev/.done   ## does anything hold up the event loop? the longest wait for /healthz during each thing that once did
 	.venv-dev/bin/python -m tests.endurance.loop
+
+PAGE_LOAD ?=
+page-load: .venv-dev/.done ## the page open on three screens: what the loop of 200 streams notices, what the page holds after an hour; PAGE_LOAD='--only lag' for one
+	.venv-dev/bin/python -m tests.endurance.page $(PAGE_LOAD)
 
 soak: .venv-dev/.done   ## everything at once for ten minutes: does anything pile up? SOAK='--minutes 60' for an hour
 	.venv-dev/bin/python -m tests.endurance.soak $(SOAK)

@@ -15,6 +15,7 @@ GET  /admin/requests/{id}      how one request went
 """
 
 import logging
+import socket
 import time
 from typing import Annotated, Any
 
@@ -68,7 +69,10 @@ def _states(admin: Operations, router: APIRouter) -> None:
 
     @router.get("/config", response_model=dict[str, Any])
     async def config() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The configuration that serves; what is on disk now, where that cannot be served, and why; who runs what."""
+        """The configuration that serves; what is on disk now, where that cannot be served, and why; who runs what.
+
+        `replica`: the name of this host, where others may share its Redis: what operators' pages show is of its workers alone.
+        """
         live, failed = admin.live, admin.reload.failed if admin.reload else None
         reports = await admin.reports()
         generation, since = live.generation, live.since
@@ -83,6 +87,7 @@ def _states(admin: Operations, router: APIRouter) -> None:
                 "failed": failed
                 and {"digest": failed.digest, "at": failed.at, "errors": [one.as_json() for one in failed.error.complaints]},
                 "workers": [{"pid": one["pid"], "generation": one["generation"], "stopping": one["stopping"]} for one in reports],
+                "replica": None if generation.server.redis is None else socket.gethostname(),
             }
         )
 

@@ -222,7 +222,7 @@ class _Facts(TypedDict):
     name: str
     context_window: int | None
     max_output_tokens: int | None
-    input_modalities: list[Literal["text", "image", "document"]]
+    input_modalities: list[Literal["text", "image", "document", "audio"]]
     price: dict[str, Any] | None
     """US dollars for a million tokens."""
 

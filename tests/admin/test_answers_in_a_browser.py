@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Workspace, direct_target, routes, serving
-from tests.support.page import ANSWERED, ENTER, PNG, SCREENS, ask, fits, focus, opened, speaking
+from tests.examples.chatbot import Talker, Writer, setting
+from tests.support.page import ANSWERED, ENTER, PNG, SCREENS, ask, choose, fits, focus, opened, speaking
 from tests.support.provider import Reply, calls, provider, text
 
 ORDERS = '''
@@ -152,7 +153,7 @@ def quiet(workspace: Workspace) -> Workspace:
 
 
 async def test_document_is_shown_beside_the_chat_while_it_is_written(workspace: Workspace) -> None:
-    """Pieces of a text are put together; code and sheets come whole each time. Nothing of it is sent with the next question."""
+    """Pieces of a text are put together; code and sheets come whole each time. The next question's messages have nothing of it."""
     async with serving(quiet(workspace).build()) as client, speaking(client, [ESSAY, REST]) as tab:
         await ask(tab, "Write")
         await tab.until("document.querySelector('.document h1')?.textContent === 'Rivers'")
@@ -182,6 +183,29 @@ async def test_document_that_a_later_answer_changes_keeps_its_name(workspace: Wo
         await tab.until("document.querySelector('.document .markdown')?.textContent.trim() === 'Changed.'")
         names = await tab.run("[...document.querySelectorAll('.artifact-card strong')].map(one => one.textContent)")
         assert names == ["An essay", "An essay"]
+
+
+async def test_documents_are_changed_and_suggestions_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question brings the documents as they are now: so the tools of vercel/ai-chatbot find the one that they change or read."""
+    async with setting(tmp_path, monkeypatch, Talker(()), Writer(())) as at, opened(at.client) as tab:
+        await choose(tab, "#route", "chat-model")
+        for count, question in enumerate(("text Rain in spring", "change Make it sunny.", "suggest"), 1):
+            await ask(tab, question)
+            await tab.until(ANSWERED.format(count))
+        names = await tab.run("[...document.querySelectorAll('.artifact-card strong')].map(one => one.textContent)")
+        assert names == ["Rain in spring", "Rain in spring"]
+        assert "Changed: Make it sunny." in await tab.run("document.querySelector('.document').textContent")
+        assert "Changed: Make it sunny." in at.writer.requests[-1]["messages"][-1]["content"]
+        shown = "[...document.querySelectorAll('.suggestions li')].map(one => [...one.children].map(each => each.textContent))"
+        assert await tab.run(shown) == [
+            ["A coat.", "Wear a light raincoat.", "A whole sentence says more."],
+            ["It rains", "It pours", "A whole sentence says more."],
+        ]
+        await tab.click("#panel")
+        for width, dark in SCREENS:
+            await tab.shape(width, 900, dark=dark)
+            await fits(tab, width)
+            await tab.picture(tmp_path / f"suggestions-{width}-{dark}.png")
 
 
 async def test_document_opens_on_a_narrow_screen_only_when_it_is_asked_for(workspace: Workspace) -> None:

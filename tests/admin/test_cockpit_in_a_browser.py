@@ -1,6 +1,7 @@
 """The cockpit of the page at `/` in a real browser, and `/docs`. Skipped where Chromium is not installed."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,21 @@ async def test_request_that_runs_is_shown_in_the_cockpit(workspace: Workspace) -
             await tab.until("document.querySelector('.requests .running')")
         await tab.until("!document.querySelector('.requests .running') && document.querySelector('.requests tbody tr')")
         await tab.sees("client_left")
+
+
+async def test_cockpit_names_its_replica_where_others_share_the_redis(workspace: Workspace, tmp_path: Path) -> None:
+    """Requests of other replicas are not in its lists, and it says so; without a Redis there are no others."""
+    alone = "a: {script: [{text: Hi}]}"
+    redis = "server: {redis: 'redis://127.0.0.1:9/0'}\n"
+    async with serving(workspace.write("routes.yaml", routes(alone, more=redis)).build()) as client, opened(client) as tab:
+        await open_cockpit(tab, client)
+        await tab.sees(f"This is replica {socket.gethostname()}")
+        for width, dark in SCREENS:
+            await tab.shape(width, 900, dark=dark)
+            await fits(tab, width)
+            await tab.picture(tmp_path / f"replica-{width}-{dark}.png")
+    async with serving(workspace.write("routes.yaml", routes(alone)).build()) as client:
+        assert (await client.get("/admin/config")).json["replica"] is None
 
 
 async def test_operator_drains_a_target_and_restores_it(workspace: Workspace) -> None:

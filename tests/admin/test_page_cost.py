@@ -3,9 +3,11 @@
 import asyncio
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +19,8 @@ import router
 from router.journal.report import TURN, targets
 from router.threads import Turns
 from tests.conftest import Workspace, serving
+from tests.endurance.page import Round, difference, growth
+from tests.endurance.probed import Probe, lateness
 
 PAGES = (
     "/metrics",
@@ -125,3 +129,33 @@ async def test_operators_pages_are_built_one_at_a_time() -> None:
     go.set()
     await asyncio.gather(*pages)
     assert most == 1
+
+
+@pytest.mark.parametrize(("late", "holds"), [((2.0, 2.5, 2.5, 2.8), True), ((2.0, 4.0, 2.5, 4.4), False)])
+def test_page_load_holds_within_the_noise(late: tuple[float, ...], holds: bool) -> None:
+    """Rounds without the pages differ by half a millisecond: a millisecond more with them is too much only beyond that."""
+    rounds = [Round(watched=index % 2 == 1, p50=1.0, p99=p99, cpu=0.5, chunks=5000) for index, p99 in enumerate(late)]
+    found = difference(rounds, lambda one: one.p99)
+    assert found.noise == 0.5
+    assert found.holds is holds
+
+
+def test_growth_compares_the_last_third_to_the_first() -> None:
+    """A sample that stands out counts for nothing; a slope does."""
+    assert growth([2.0, 2.0, 9.0, 2.0, 2.0, 2.0, 2.0, 2.0, 9.0]) == 0
+    assert growth([2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0]) == 1
+
+
+async def test_probe_notes_how_late_the_loop_is(tmp_path: Path) -> None:
+    """A loop that is held is late by as much; other times are left out."""
+    began = time.monotonic()
+    with FileIO(tmp_path / "lag", "w") as file:
+        probe = Probe(file, pause=0.0, each=2)
+        probe.look()
+        time.sleep(0.05)
+        async with asyncio.timeout(20):
+            while (tmp_path / "lag").stat().st_size < 32:
+                await asyncio.sleep(0)
+        probe.close()
+    assert lateness(tmp_path / "lag", began, time.monotonic())[-1] >= 50
+    assert lateness(tmp_path / "lag", 0, began - 1) == []

@@ -102,6 +102,45 @@ async def test_image_that_is_pasted_reaches_the_provider(workspace: Workspace) -
     assert "What is this?" in sent
 
 
+DROPPED = """(() => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(SIZE)], 'note.wav', {type: 'audio/wav'}));
+  document.querySelector('#question').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));
+})()"""
+ATTACHED = "[...document.querySelectorAll('.attached .file')].map(one => one.textContent)"
+
+
+async def test_audio_reaches_a_model_that_listens_and_no_other(workspace: Workspace, tmp_path: Path) -> None:
+    """A file that is dropped or chosen is sent as it is. Where the route's model does not listen, or the file is too large, the page says so."""
+    async with provider(Reply(text("A bell"))) as fake:
+        facts = "".join(
+            direct_target(fake.base, name).replace("}", f", facts: {{audio: {hears}}}}}") for name, hears in (("a", "true"), ("b", "false"))
+        )
+        workspace.write("routes.yaml", routes(facts, more="  deaf: {pipeline: chat, targets: [b]}\n"))
+        async with serving(workspace.build()) as client, opened(client) as tab:
+            accepted = "document.querySelector('input[type=file]').accept.includes('audio/*')"
+            await choose(tab, "#route", "deaf")
+            assert not await tab.run(accepted)
+            await tab.run(DROPPED.replace("SIZE", "9"))
+            await tab.sees("The model of this route does not listen to audio.")
+            await choose(tab, "#route", "chat-model")
+            await tab.until(accepted)
+            await tab.run(DROPPED.replace("SIZE", "700001"))
+            await tab.sees("This file is too large")
+            assert await tab.run(ATTACHED) == []
+            await tab.run(DROPPED.replace("SIZE", "9"))
+            await tab.until("document.querySelector('.attached .file')")
+            assert await tab.run(ATTACHED) == ["note.wav"]
+            for width, dark in SCREENS:
+                await tab.shape(width, 900, dark=dark)
+                await fits(tab, width)
+                await tab.picture(tmp_path / f"audio-{width}-{dark}.png")
+            await ask(tab, "What is this?")
+            await tab.sees("A bell")
+    (sent,) = fake.requests
+    assert {"type": "input_audio", "input_audio": {"data": "AAAAAAAAAAAA", "format": "wav"}} in sent["messages"][0]["content"]
+
+
 async def test_answer_is_found_again_after_the_page_is_loaded_anew(workspace: Workspace) -> None:
     """The conversation stays in the tab, the answer goes on from its start, and its timeline is that of the request that asked for it."""
     first = [{"text": "The first half. "}, {"pause": "1s"}, {"fail": "down"}]

@@ -190,8 +190,10 @@ async def chat(tab: Tab, count: int) -> None:
     await tab.run("document.querySelector('.tools button')?.click()")
     for index in range(count):
         await tab.until("document.querySelector('#route option') && document.querySelector('#send')")
-        await tab.run("document.querySelector('#question').focus()")
-        await tab.type(f"Question {index}")
+        # Not typed: the browser keeps what was typed into a field, to undo it.
+        await tab.run(
+            f"(() => {{ const one = document.querySelector('#question'); one.value = 'Question {index}'; one.dispatchEvent(new Event('input', {{bubbles: true}})); }})()"
+        )
         await tab.click("#send")
         await tab.until(f"document.querySelectorAll('.answer:not(.growing)').length === {index + 1}")
     await tab.run("document.querySelector('.with-panel') || document.querySelector('#panel').click()")

@@ -16,16 +16,21 @@ from router.admin.watchdog import Watchdog
 from router.commands import main
 
 PAUSE = 0.005
-"""Seconds between two looks."""
+"""Seconds between two looks, by default."""
 EACH = 200
-"""Looks that are written at once: a second of them."""
+"""Looks that are written at once, by default: a second of them."""
 
 
 class Probe:
-    """A timer of the loop that notes how late it is. `file` gets pairs of doubles: the time (time.monotonic) and the lateness, in seconds."""
+    """A timer of the loop that notes how late it is, until it is closed.
 
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
+    `file` gets pairs of doubles: the time (time.monotonic) and the lateness, in seconds. `pause`: seconds between two looks; `each`: looks
+    that are written at once.
+    """
+
+    def __init__(self, file: FileIO, pause: float = PAUSE, each: int = EACH) -> None:
+        self._file, self._pause, self._each = file, pause, each
+        self._timer: asyncio.TimerHandle | None = None
         self._rows = array("d")
         self._due = time.monotonic()
 
@@ -33,11 +38,16 @@ class Probe:
         """Note the lateness of this turn, and come again."""
         now = time.monotonic()
         self._rows.extend((now, now - self._due))
-        if len(self._rows) >= 2 * EACH:
+        if len(self._rows) >= 2 * self._each:
             self._file.write(self._rows.tobytes())
             del self._rows[:]
-        self._due = now + PAUSE
-        asyncio.get_running_loop().call_later(PAUSE, self.look)
+        self._due = now + self._pause
+        self._timer = asyncio.get_running_loop().call_later(self._pause, self.look)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def lateness(file: Path, since: float, until: float) -> list[float]:

@@ -135,6 +135,7 @@ PRETENDED = """(() => {
     ...[['kind', ['text', 'code', 'sheet', one][at % 4]], ['id', one], ['title', one], ['clear', null], [['text', 'code', 'sheet', 'text'][at % 4] + 'Delta', one], ['finish', null]].map(
       ([name, data]) => ({type: 'data-' + name, id: 'd' + at, data})),
     {type: 'data-' + one, id: one, data: one},
+    {type: 'data-suggestion', id: one, data: {documentId: one, originalText: one, suggestedText: one, description: one}},
     {type: 'source-url', sourceId: one, url: one, title: one}, {type: 'source-document', sourceId: one, mediaType: one, title: one, filename: one},
     {type: 'source-url', sourceId: one, url: 'javascript:window.hit=1//' + one}, {type: 'source-url', sourceId: one, url: 'https://elsewhere.example/?' + one},
     {type: 'file', mediaType: one, url: one}, {type: 'file', mediaType: 'image/svg+xml', url: 'data:image/svg+xml,' + encodeURIComponent('<svg xmlns="http://www.w3.org/2000/svg" onload="window.hit=1">' + one)},

@@ -23,6 +23,8 @@ const EVERY_MS = 3000;
 const MAX_REQUESTS = 100;
 
 export const config = signal(/** @type {Live | null} */ (null));
+/** The host that is seen, where others may share its Redis: they are not seen here. */
+export const replica = signal(/** @type {string | null} */ (null));
 export const targets = signal(/** @type {Target[]} */ ([]));
 export const hour = signal(/** @type {Hour | null} */ (null));
 export const budgets = signal(/** @type {Budget[]} */ ([]));
@@ -55,6 +57,7 @@ export async function look() {
     ]);
     batch(() => {
       config.value = known.live;
+      replica.value = known.replica;
       targets.value = stands.targets;
       hour.value = past;
       budgets.value = spent.budgets;
@@ -68,7 +71,7 @@ export async function look() {
       trouble.value = error instanceof Problem ? error.message : words.brokenOff;
       if (!(error instanceof Refused)) return;
       locked.value = true;
-      config.value = hour.value = edit.value = opened.value = null; // with another key, nothing of what the first one showed
+      config.value = replica.value = hour.value = edit.value = opened.value = null; // with another key, nothing of what the first one showed
       targets.value = [];
       budgets.value = [];
       requests.value = [];

@@ -13,7 +13,9 @@
  * }} ToolPart
  * @typedef {{type: "artifact", call: string, id: string, kind: string, title: string, content: string, done: boolean}} ArtifactPart
  *   a document that a tool writes beside the answer; `kind` is `text`, `code`, `sheet`, or one that this page does not know
- * @typedef {TextPart | ThoughtPart | FilePart | SourcePart | StepPart | ToolPart | ArtifactPart} Part
+ * @typedef {{type: "suggestion", document: string, original: string, suggested: string, description: string}} SuggestionPart
+ *   a change of a document that a tool suggests; `document` is its id
+ * @typedef {TextPart | ThoughtPart | FilePart | SourcePart | StepPart | ToolPart | ArtifactPart | SuggestionPart} Part
  * @typedef {{input: number, output: number}} Usage
  * @typedef {{parts: Part[], ended: boolean, reason?: string, usage?: Usage, error?: string}} Draft an answer, as far as it was read
  */
@@ -136,6 +138,8 @@ function uiChunk(chunk, into) {
       return void into.parts.push({ type: "source", url: "", title: chunk.title ?? chunk.filename ?? "" });
     case "file":
       return void into.parts.push({ type: "file", mediaType: chunk.mediaType, url: chunk.url, filename: "" });
+    case "data-suggestion":
+      return suggested(chunk.data, into);
     case "error":
       into.error = chunk.errorText;
       return;
@@ -180,6 +184,17 @@ function artifactChunk({ type, id = "", data }, into) {
 }
 
 /**
+ * A suggestion, in the part of vercel/ai-chatbot.
+ * @param {any} data
+ * @param {Draft} into
+ */
+function suggested(data, into) {
+  const { documentId: document, originalText: original, suggestedText, description = "" } = data ?? {};
+  if (![document, original, suggestedText, description].every((one) => typeof one === "string")) return;
+  into.parts.push({ type: "suggestion", document, original, suggested: suggestedText, description });
+}
+
+/**
  * Name a document after its call's result. A call that changes a document of an earlier answer names it there alone.
  * @param {Draft} into
  * @param {string} call
@@ -187,7 +202,9 @@ function artifactChunk({ type, id = "", data }, into) {
  */
 function entitled(into, call, output) {
   for (const part of into.parts) {
-    if (part.type === "artifact" && part.call === call && !part.title && typeof output?.title === "string") part.title = output.title;
+    if (part.type !== "artifact" || part.call !== call) continue;
+    if (typeof output?.title === "string" && (!part.title || output.id !== part.id)) part.title = output.title;
+    if (typeof output?.id === "string") part.id = output.id;
   }
 }
 

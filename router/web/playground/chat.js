@@ -4,6 +4,7 @@ import { batch, signal } from "../core/dom.js";
 import { adminKey, ask, Missing, Problem } from "../core/api.js";
 import { DIALECTS, draft, reader, uiMessage, waits } from "../core/dialects.js";
 import { words } from "../core/words.js";
+import { documents } from "./suggestions.js";
 import { headed, read, since, traced } from "./trace.js";
 
 /**
@@ -20,7 +21,7 @@ import { headed, read, since, traced } from "./trace.js";
  * @typedef {{input: number, output: number}} Price US dollars for a million tokens
  * @typedef {{
  *   id: string, aliases?: string[], tools?: string[], reasoning?: string, scripted?: boolean, targets?: string[], name?: string, price?: Price | null,
- *   context_window?: number | null,
+ *   context_window?: number | null, input_modalities?: string[],
  * }} Route
  */
 
@@ -229,7 +230,9 @@ export const inspectable = (message) => traces.has(message.id);
 
 /** The body of the next question, as the page would send it now. */
 export function body() {
-  return { id: chat, trigger: "submit-message", model: route.value, messages: messages.value.map(uiMessage).filter((one) => one.parts.length) };
+  const known = documents(messages.value);
+  const more = known.length ? { documents: known } : {};
+  return { id: chat, trigger: "submit-message", model: route.value, messages: messages.value.map(uiMessage).filter((one) => one.parts.length), ...more };
 }
 
 /** Whether the provider of a question to the chosen route may be broken: scripts by everybody, others with the admin key. */

@@ -2,7 +2,7 @@
 
 import { html, Icon, IconButton, signal, useEffect, useRef } from "../core/dom.js";
 import { words } from "../core/words.js";
-import { breakable, fault, FAULTS, live, route, send, stop } from "./chat.js";
+import { breakable, fault, FAULTS, live, route, routes, send, stop } from "./chat.js";
 import { web } from "./sources.js";
 
 /** @typedef {import("../core/dialects.js").FilePart} FilePart */
@@ -15,6 +15,9 @@ const text = signal("");
 const files = signal(/** @type {FilePart[]} */ ([]));
 const refused = signal("");
 
+/** Whether the model of the chosen route is known to listen to audio. */
+const listens = () => routes.value.some((one) => one.id === route.value && one.input_modalities?.includes("audio"));
+
 /**
  * Take files that were chosen, pasted or dropped.
  * @param {Iterable<File>} given
@@ -22,8 +25,9 @@ const refused = signal("");
 export async function attach(given) {
   refused.value = "";
   for (const file of given) {
-    if (!KINDS.includes(file.type)) {
-      refused.value = words.wrongKind;
+    const audio = file.type.startsWith("audio/");
+    if (!(audio ? listens() : KINDS.includes(file.type))) {
+      refused.value = audio ? words.noAudio : words.wrongKind;
       continue;
     }
     const blob = file.size > MAX_BYTES && file.type.startsWith("image/") ? await smaller(file) : file;
@@ -121,9 +125,9 @@ export function Composer() {
         <option value="">${words.no}</option>${FAULTS.map((one) => html`<option value=${one}>${words.faults[one]}</option>`)}
       </select></label>`}
     <div class="field">
-      <input type="file" hidden multiple accept=${KINDS.join(",")} ref=${chooser}
+      <input type="file" hidden multiple accept=${[...KINDS, ...(listens() ? ["audio/*"] : [])].join(",")} ref=${chooser}
         onChange=${() => { void attach([...(chooser.current?.files ?? [])]); if (chooser.current) chooser.current.value = ""; }} />
-      <${IconButton} icon="attach" label=${words.attach} onClick=${() => chooser.current?.click()} />
+      <${IconButton} icon="attach" label=${listens() ? words.attachAudio : words.attach} onClick=${() => chooser.current?.click()} />
       <textarea ref=${field} id="question" rows="1" aria-label=${words.message} placeholder=${words.placeholder} value=${value}
         onInput=${(/** @type {any} */ event) => { text.value = event.currentTarget.value; }} onKeyDown=${pressed} onPaste=${pasted}
         autofocus enterkeyhint="send"></textarea>

@@ -6,6 +6,7 @@ import { words } from "../core/words.js";
 import { again, decide, inspect, inspectable, live, messages, openArtifact, textOf } from "./chat.js";
 import { waits } from "../core/dialects.js";
 import { Sources } from "./sources.js";
+import { Suggestions } from "./suggestions.js";
 import { money } from "../core/record.js";
 import { Attached } from "./composer.js";
 
@@ -74,6 +75,7 @@ function Answer({ message, growing }) {
       if (part.type === "file") return html`<${Attached} key=${index} file=${part} />`;
       return null;
     })}
+    <${Suggestions} parts=${visible} />
     <${Sources} parts=${visible} />
     ${growing && !visible.length && html`<p class="waiting">${words.waiting}</p>`}
     ${note && html`<p class="note">${note}</p>`}
