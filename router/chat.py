@@ -396,7 +396,11 @@ class Ask:
     @property
     def size(self) -> int:
         """Characters of the conversation, without its files."""
-        return sum(len(_text(part)) for message in self.messages for part in message.parts)
+        size = 0
+        for message in self.messages:  # twice for each model call
+            for part in message.parts:
+                size += len(part) if isinstance(part, str) else len(_text(part))
+        return size
 
     @property
     def tokens(self) -> int:

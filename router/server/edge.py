@@ -59,7 +59,7 @@ class Edge:
 
     @cached_property
     def _pages(self) -> "Pages":
-        """The application of all other addresses. FastAPI and pydantic are imported for it: 0.15 s and 11 MB, for the first reader of a page."""
+        """The application of all other addresses. FastAPI and pydantic are imported for it: 0.2 s and 16 MB, for the first reader of a page."""
         from router.admin.pages import pages  # noqa: PLC0415
 
         return pages(self.admin, self._gate, self._answers, self._probes)
