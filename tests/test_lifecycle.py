@@ -99,10 +99,12 @@ def test_holdings_are_let_go_in_reverse_order_even_if_one_raises() -> None:
         raise OSError
 
     withdrawn = partial(called.append, "withdrawn")
-    with pytest.raises(OSError), Holdings() as held:
-        for let_go in (partial(called.append, "first"), withdrawn, failing, partial(called.append, "last")):
-            held.add(let_go)
-        held.withdraw(withdrawn)
+    held = Holdings()
+    for let_go in (partial(called.append, "first"), withdrawn, failing, partial(called.append, "last")):
+        held.add(let_go)
+    held.withdraw(withdrawn)
+    with pytest.raises(OSError, match="^$"):
+        held.close()
     assert called == ["last", "failing", "first"]
     with Holdings() as held:
         held.add(partial(called.append, "handed over"))
