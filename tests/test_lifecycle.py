@@ -103,7 +103,7 @@ def test_holdings_are_let_go_in_reverse_order_even_if_one_raises() -> None:
     for let_go in (partial(called.append, "first"), withdrawn, failing, partial(called.append, "last")):
         held.add(let_go)
     held.withdraw(withdrawn)
-    with pytest.raises(OSError, match="^$"):
+    with pytest.raises(OSError, match=r"^$"):
         held.close()
     assert called == ["last", "failing", "first"]
     with Holdings() as held:
