@@ -1,12 +1,10 @@
 """An attempt at one target, as a request's record, its headers and its events list it."""
 
-from dataclasses import dataclass, field, replace
-
 from router.usage import Meter, Usage
+from router.value import PartlyCompared, replace
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(PartlyCompared, frozen=True):
     """An attempt at one target: the outcome (`ok`, a categorical outcome, or LET_GO), and the seconds that it took.
 
     first: seconds until the first word; None without one
@@ -22,6 +20,7 @@ class Attempt:
     meter: receives the count of an answer that has ended without it, in this process; None for all others
     """
 
+    BESIDE = frozenset({"output", "model", "said", "meter"})
     target: str
     outcome: str
     seconds: float
@@ -29,13 +28,13 @@ class Attempt:
     wait: float | None = None
     began: float = 0.0
     omitted: tuple[str, ...] = ()
-    output: str = field(default="", compare=False)
-    model: str = field(default="", compare=False)
+    output: str = ""
+    model: str = ""
     usage: Usage | None = None
     estimate: Usage | None = None
     route: str = ""
-    said: int = field(default=0, compare=False)
-    meter: Meter | None = field(default=None, compare=False, repr=False)
+    said: int = 0
+    meter: Meter | None = None
 
     @property
     def settled(self) -> "Attempt":

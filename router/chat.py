@@ -5,13 +5,13 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Literal, Self, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
 
 from router.attempt import Attempt
 from router.params import Params
 from router.usage import tokens_in_all
+from router.value import PartlyCompared, Value, field, replace
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 """Any value that JSON can hold."""
@@ -112,8 +112,7 @@ def _text(part: "Part") -> str:
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Value, frozen=True):
     """The model's wish to have a tool run. `approval`: the id under which the user allowed it, if the client says so; not checked yet."""
 
     call_id: str
@@ -122,8 +121,7 @@ class Call:
     approval: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Value, frozen=True):
     """The result of a tool for the call of this id. `files`: the files that the tool showed beside it."""
 
     call_id: str
@@ -148,8 +146,7 @@ AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
 """Subtype of a media type of audio → its format, where that has another name."""
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Value, frozen=True):
     """An image, a document or audio that the user shows to the model.
 
     kind: its media type (`image/*` if only that is known)
@@ -185,8 +182,7 @@ class File:
         return data if head.lower().endswith(";base64") else base64.b64encode(unquote_to_bytes(data)).decode()
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningState:
+class ReasoningState(Value, frozen=True):
     """Opaque state of a model's reasoning, which its provider wants back with the tool results of the same turn.
 
     It is returned to the target that issued it and to no other. It is never sent to a client. It is an event of the answer as well
@@ -214,8 +210,7 @@ Part = str | File | Call | Result | ReasoningState
 """A piece of a message. A plain `str` is text; Files stand in `user` messages, ReasoningStates in `assistant` messages."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Value, frozen=True):
     """A message of the conversation. `tool` messages hold only Results; Calls stand in `assistant` messages. `name`: its participant."""
 
     role: Role
@@ -244,8 +239,7 @@ class Message:
         return own or tuple(state for state in states if not state.issuer)
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
+class ToolSpec(Value, frozen=True):
     """A tool as the model sees it. `parameters`: a JSON schema of type object. `strict`: true if its calls must keep to it exactly."""
 
     name: str
@@ -254,8 +248,7 @@ class ToolSpec:
     strict: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Value, frozen=True):
     """The model's freedom to call tools: as it likes, not at all, at least one, or a named one."""
 
     kind: Literal["auto", "none", "required", "named"] = "auto"
@@ -265,8 +258,7 @@ class Choice:
 AUTO = Choice()
 
 
-@dataclass(frozen=True, slots=True)
-class OutputFormat:
+class OutputFormat(Value, frozen=True):
     """The form that an answer's text must have: JSON alone.
 
     schema: the JSON schema that it must keep to, checked by `router.output`; None allows any JSON object
@@ -279,8 +271,7 @@ class OutputFormat:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheControl:
+class CacheControl(Value, frozen=True):
     """The caller's limits on caching (RFC 9111, of a request).
 
     max_age: seconds; an older answer is not used, and with 0 no cached answer is
@@ -303,8 +294,7 @@ def owner(caller: str, user: str) -> str:
     return f"{escaped} {user}" if user else escaped
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(Value, frozen=True):
     """The facts that the conditions of a route may look at besides the conversation.
 
     caller: the name of the caller's key, or its token's `sub`; empty if unknown
@@ -325,10 +315,10 @@ InducedFault = Literal["cut", "stall", "429", "garbage"]
 """The way in which the provider of one request is made to fail, for tests of failover; see failover/fault.py."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(PartlyCompared, frozen=True, kw_only=True):
     """A question: its route, the conversation, the tools granted, the sampling parameters."""
 
+    BESIDE = frozenset({"circumstances", "tried"})
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
@@ -359,13 +349,13 @@ class Ask:
     unsent: tuple[str, ...] = ()
     """Fields of the body that concern the operator's account at a provider: no target is sent them."""
     cache: CacheControl = ANY_AGE
-    circumstances: Circumstances = field(default=NOWHERE, compare=False, repr=False)
+    circumstances: Circumstances = NOWHERE
     """The facts that the route's conditions look at. No template sees it."""
     held: frozenset[int] | None = None
     """The places of the entries of the route's targets whose condition holds, from 0; None where the route has no conditions."""
     fault: InducedFault | None = None
     """The induced fault of the target that is asked first; None without one. No template sees it."""
-    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]], compare=False, repr=False)
+    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
     """The attempts of each model call so far, for code that ends the answer early and gets no event with them."""
 
     @property

@@ -8,7 +8,6 @@ releases may read the same Redis: what another version wrote is `Unreadable`, an
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import assert_never, cast, get_args
 
 from router.attempt import Attempt
@@ -33,11 +32,12 @@ from router.events import (
     Usage,
 )
 from router.usage import Tier
+from router.value import names
 
 VERSION = 5
 REASONS: tuple[str, ...] = get_args(Reason)
 CACHED: tuple[str, ...] = get_args(Cached)
-COUNTS = tuple(one.name for one in fields(Usage))
+COUNTS = names(Usage)
 """The numbers of a Usage, in their order, and its tier."""
 TIER_NAMES: tuple[str, ...] = get_args(Tier)
 

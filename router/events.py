@@ -8,12 +8,12 @@ result. A LateResult, of a call of an earlier answer, comes right after the firs
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from router.attempt import Attempt
 from router.chat import Ask, Json, JsonObject, ReasoningState
 from router.usage import Meter, Usage
+from router.value import PartlyCompared, Value
 
 Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unknown"]
 OutputWay = Literal["", "native", "json_schema", "json_object", "instruction"]
@@ -35,8 +35,7 @@ FREE: frozenset[Cached] = frozenset({"hit", "shared"})
 """Answers that cost this request nothing: a hit, and a shared answer, which is charged to another request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(PartlyCompared, frozen=True):
     """The start of a model call: the target that answers from here on, and the attempts before it.
     omitted: parameters of the question that this target was not sent, because its model does not take them
     output: how the target was asked for the form of the answer, for failover and the log of this process
@@ -45,6 +44,7 @@ class Start:
     meter: receives this call's counts from here on, for failover alone
     """
 
+    BESIDE = frozenset({"output", "meter"})
     target: str
     model: str
     attempts: tuple[Attempt, ...] = ()
@@ -52,26 +52,23 @@ class Start:
     cache: Cached = ""
     age: float | None = None
     omitted: tuple[str, ...] = ()
-    output: OutputWay = field(default="", compare=False)
-    meter: Meter | None = field(default=None, compare=False, repr=False)
+    output: OutputWay = ""
+    meter: Meter | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Value, frozen=True):
     """A piece of the answer. Never empty, never half a surrogate pair."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Thought:
+class Thought(Value, frozen=True):
     """A piece of the model's reasoning."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Value, frozen=True):
     """A page or a document that the model cites, at this place of its text.
 
     url: an http or https address; empty for a document
@@ -83,16 +80,14 @@ class Source:
     media_type: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Produced:
+class Produced(Value, frozen=True):
     """A file that the model made, such as an image. `data`: its bytes, in base64."""
 
     media_type: str
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolInput:
+class ToolInput(Value, frozen=True):
     """A piece of a call's arguments, while they stream. The complete arguments come in the ToolCall."""
 
     call_id: str
@@ -100,8 +95,7 @@ class ToolInput:
     part: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Value, frozen=True):
     """The model asks for a tool. `malformed` holds its text where that is not a JSON object."""
 
     call_id: str
@@ -110,8 +104,7 @@ class ToolCall:
     malformed: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolProgress:
+class ToolProgress(Value, frozen=True):
     """A preliminary output of a tool that still runs. The next one of the same call replaces it, and so does the result.
 
     part: the name of a data part that the tool has for the page; empty for a preliminary output. A data part replaces nothing
@@ -123,8 +116,7 @@ class ToolProgress:
     part: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(Value, frozen=True):
     """The result of a call."""
 
     call_id: str
@@ -133,8 +125,7 @@ class ToolResult:
     is_error: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Approval:
+class Approval(Value, frozen=True):
     """The user is asked to allow a call, which does not run before. `approval_id`: signed; the client sends it back with the decision."""
 
     call_id: str
@@ -142,34 +133,34 @@ class Approval:
     approval_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class LateResult:
+class LateResult(PartlyCompared, frozen=True):
     """The result of a call of an earlier answer, which the user has allowed by now. `seconds`: the time that the tool took."""
 
+    BESIDE = frozenset({"seconds"})
     call_id: str
     name: str
     arguments: JsonObject
     result: Json
     is_error: bool = False
-    seconds: float = field(default=0.0, compare=False)
+    seconds: float = 0.0
 
 
 CUT_SHORT: frozenset[Reason] = frozenset({"length", "content-filter"})
 """Reasons for which a provider stops in the middle of a call: one whose arguments are `malformed` then was cut off."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(PartlyCompared, frozen=True):
     """The end of a complete answer. `usage`: the sum over its model calls; None where no provider reported it.
     cache: says whether the usage counts for this request: of several that share an answer, the first to reach the end is charged
     model: the provider's name of the model of this call; it has no influence on the answer
     """
 
+    BESIDE = frozenset({"model"})
     reason: Reason
     usage: Usage | None = None
     attempts: tuple[Attempt, ...] = ()
     cache: Cached = ""
-    model: str = field(default="", compare=False)
+    model: str = ""
 
     @property
     def spent(self) -> Usage | None:
@@ -177,8 +168,7 @@ class Finish:
         return None if self.cache in FREE else self.usage
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Value, frozen=True):
     """The end of an answer that broke off after it had begun. `public` is safe to show."""
 
     code: str

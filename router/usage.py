@@ -8,15 +8,15 @@ import asyncio
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Literal, Self
+
+from router.value import Value, replace
 
 Tier = Literal["", "flex", "priority"]
 """Service tiers with a price of their own; empty for the usual one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Value, frozen=True):
     """Tokens, as the provider counted them; every provider's count is brought to this form.
 
     input_tokens: all that the model read, those of the two caches below included

@@ -7,10 +7,10 @@ import pytest
 from bench.calls import UNITS, calls_of
 
 BOUNDS: dict[str, tuple[int, int]] = {
-    "paced": (26, 36),
+    "paced": (25, 36),
     "recorded": (30, 42),
-    "burst": (897, 1132),
-    "short": (888, 760),
+    "burst": (791, 1020),
+    "short": (781, 648),
 }
 """Unit of work → the most Python calls and C calls that it may take, with all that is on by default. Lower them with each improvement."""
 

@@ -2,7 +2,6 @@
 
 import json
 from contextlib import suppress
-from dataclasses import fields
 from typing import Any, cast, get_args
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from router.attempt import Attempt
 from router.codec import UnreadableEvents, decode, encode
 from router.events import Event, Text, ToolResult
+from router.value import names
 
 TEXTS = st.text(st.characters())  # half surrogate pairs too: a tool may return one
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -40,9 +40,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 def built(kind: type[Any]) -> st.SearchStrategy[Any]:
     """Values of this type, every field given: one that is added to it is tried, too."""
     held: dict[str, Any] = {}
-    for one in fields(kind):
-        held[one.name] = FIELDS[one.name] if one.name in FIELDS else st.from_type(cast("type", one.type))
-    return st.builds(kind, **held)
+    for name in names(kind):
+        held[name] = FIELDS[name] if name in FIELDS else st.from_type(cast("type", kind.__annotations__[name]))
+    return st.fixed_dictionaries(held).map(lambda values: kind(**values))
 
 
 EVENTS: st.SearchStrategy[Event] = st.one_of(*(built(kind) for kind in get_args(Event)))

@@ -1,10 +1,11 @@
 """A connection that generations share: who keeps it open, and how soon it is tried again."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
-from router.lifecycle import Backoff, SharedConnection
+from router.lifecycle import Backoff, Holdings, SharedConnection
 
 
 class Counted(SharedConnection):
@@ -87,3 +88,28 @@ async def test_rest_is_never_longer_than_the_pause(monkeypatch: pytest.MonkeyPat
     for _ in range(200):
         await backoff.rest()
     assert 0.75 <= min(rests) < max(rests) <= 1.0
+
+
+def test_holdings_are_let_go_in_reverse_order_even_if_one_raises() -> None:
+    """Each function is called once: here, or by the holder that it was handed over to. One that was withdrawn is not called."""
+    called: list[str] = []
+
+    def failing() -> None:
+        called.append("failing")
+        raise OSError
+
+    withdrawn = partial(called.append, "withdrawn")
+    held = Holdings()
+    for let_go in (partial(called.append, "first"), withdrawn, failing, partial(called.append, "last")):
+        held.add(let_go)
+    held.withdraw(withdrawn)
+    with pytest.raises(OSError, match=r"^$"):
+        held.close()
+    assert called == ["last", "failing", "first"]
+    with Holdings() as held:
+        held.add(partial(called.append, "handed over"))
+        other = held.handed_over()
+    assert "handed over" not in called
+    other.close()
+    other.close()
+    assert called.count("handed over") == 1

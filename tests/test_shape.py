@@ -17,6 +17,7 @@ from router.wire import WIRES
 from tests.conftest import ROOT
 
 FLOORS = {
+    "value": -4,
     "usage": -3,
     "attempt": -2,
     "bounds": -1,
@@ -78,7 +79,7 @@ HOMES = {
     "aiohappyeyeballs": {"targets"},
     "httptools": {"server", "targets"},
     "idna": {"config"},
-    "msgspec": {"targets"},
+    "msgspec": {"targets", "value"},
     "jsonschema": {"output"},
     "referencing": {"output"},
     "regex": {"output"},
@@ -102,7 +103,6 @@ BROAD = {
     "router/toolbox/isolated.py": 2,  # a process whose call or start came to nothing is killed, whatever it was: that is handed on
     "router/toolbox/mcp.py": 1,  # a stream that ends, however it does: that is handed on
     "router/answering/reply.py": 1,  # the edge: an answer that failed in a way nobody foresaw
-    "router/answering/chat.py": 1,  # the edge: a request that did
     "router/journal/entry.py": 1,  # an observer that fails harms neither the request nor the other observers
     "router/answering/ahead.py": 2,  # hands on what is thrown in, whatever it is
 }

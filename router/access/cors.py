@@ -8,7 +8,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Scope
 
 from router.config.origin import origin as well_formed
 from router.config.server import Cors
@@ -86,14 +86,11 @@ class DeclaredOrigins(CORSMiddleware):
         )
         self._refused = refused
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, with CORS headers for declared origins."""
+    def serving(self, scope: Scope) -> ASGIApp:
+        """Return what serves a request: the application, behind the middleware if any origin is declared."""
         if (given := _foreign(scope)) is not None and not self.is_allowed_origin(given):
             self._refused.note(given)
-        if self.allow_origins:
-            await super().__call__(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+        return self if self.allow_origins else self.app
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """Answer a CORS preflight request."""
@@ -105,10 +102,10 @@ class DeclaredOrigins(CORSMiddleware):
 
 def _foreign(scope: Scope) -> str | None:
     """The origin of another site's page that asks; None where none does. Browsers name a page's own origin in a POST, too."""
-    given = next((value for name, value in scope["headers"] if name == b"origin"), None)
-    if given is None:
-        return None
     headers: dict[bytes, bytes] = dict(scope["headers"])
+    if b"origin" not in headers:
+        return None
+    given = next(value for name, value in scope["headers"] if name == b"origin")
     text = given.decode("latin-1")
     if headers.get(b"sec-fetch-site") == b"same-origin" or text.partition("://")[2].encode() == headers.get(b"host", b""):
         return None

@@ -37,8 +37,8 @@ class AnswerRoute(Route):
 
 
 def _plain(answer: Answer) -> ASGIApp:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await answer(Request(scope, receive), send)
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return answer(Request(scope, receive), send)
 
     return app
 

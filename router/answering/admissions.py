@@ -1,8 +1,6 @@
 """The limits that a request is held against, from its headers to its end."""
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from router.access.address import counted
 from router.answering.reply import Headers
@@ -13,6 +11,7 @@ from router.errors import BadAsk, TooMany
 from router.generation import OTHER_KIND, Compiled, Generation
 from router.intake import Request
 from router.journal.entry import Entry
+from router.lifecycle import Holdings
 from router.quotas import Admission, Quota
 
 
@@ -20,10 +19,12 @@ class Admissions:
     """The limits that a request is held against, each as soon as it is known.
 
     The caller's limit is known before the body, and the route's where the path names it: a refused request costs no more than its headers.
-    Places are held until the block ends. Usage is charged when the request's entry is closed, which may be later.
+    Places are held as long as `held`. Usage is charged when the request's entry is closed, which may be later.
     """
 
-    def __init__(self, request: Request, generation: Generation, caller: Caller, entry: Entry, kind: str = "chat") -> None:
+    def __init__(
+        self, request: Request, generation: Generation, caller: Caller, entry: Entry, *, held: Holdings, kind: str = "chat"
+    ) -> None:
         self._request = request
         self._kind = kind
         """The kind of route that answers such a request."""
@@ -35,17 +36,15 @@ class Admissions:
         self._user_known = not caller.user_in_body
         self._later: list[Quota] = []
         """Limits of the end user, until the body names them."""
-
-    async def __aenter__(self) -> Self:
-        self._entry.observers = (self._charge, *self._entry.observers)
-        return self
+        entry.observers = (self._charge, *entry.observers)
+        held.add(self._leave)
 
     def _charge(self, entry: Entry) -> None:
         sums = entry.charges
         for admission in self._held:
             admission.settle(sums.used, sums.cost)
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def _leave(self) -> None:
         for admission in self._held:
             admission.leave()
 

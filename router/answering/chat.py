@@ -1,12 +1,12 @@
 """The chat endpoints: one request in a straight line, and finding or stopping the answer of an earlier one."""
 
 import asyncio
+import dataclasses
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from urllib.parse import parse_qs
 
@@ -15,36 +15,33 @@ from starlette.types import Send
 from router.access.gate import Gate
 from router.answering import embeddings, response
 from router.answering.admissions import Admissions
+from router.answering.exchange import Exchange, ServedTask
 from router.answering.kept import LAST_WORDS, KeptAnswers
 from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
-from router.answering.reply import Collected, Presence, Reply, Streamed, conclude, deliver
+from router.answering.reply import Collected, Presence, Reply, Streamed, deliver
 from router.callers import Caller, from_body, from_headers
 from router.chat import CacheControl, InducedFault, Json, JsonObject
 from router.config.server import Resume
 from router.errors import (
     Crowded,
-    RouterError,
     Stopping,
     Unauthorized,
     WrongMethod,
 )
-from router.events import Failure
 from router.generation import Compiled, Generation
-from router.intake import Asked, ClientLeft, Intake, KeptResponse, Request, estimate, permitted
+from router.intake import Asked, Intake, KeptResponse, Request, estimate, permitted
 from router.journal.entry import Entry, GuardedObserver, Observer
-from router.journal.log import problems
+from router.lifecycle import Holdings
 from router.reload import Live
 from router.shared import Away
+from router.value import replace
 from router.wire import WIRES, Heading, compact, responses
 from router.wire.responses import response_id
 
 UNSHARED = CacheControl(max_age=0.0, store=False)
 """Cache wishes of a request whose provider is broken: its answer is for its caller alone."""
 log = logging.getLogger("router.server")
-
-CLIENT_LEFT = 499
-"""Status in the log of a request whose client left before it got one (nginx's own number for it)."""
 
 
 class Chat:
@@ -102,23 +99,6 @@ class Chat:
             await asyncio.wait(tasks, timeout=LAST_WORDS)
         await self._all_counted()
 
-    @contextmanager
-    def _among(self, those: set[asyncio.Task[object]]) -> Generator[None, None, None]:
-        task = asyncio.current_task()
-        assert task is not None
-        those.add(task)
-        try:
-            yield
-        finally:
-            those.discard(task)
-
-    @asynccontextmanager
-    async def _asker(self, those: set[asyncio.Task[object]]) -> AsyncGenerator[AsyncExitStack, None]:
-        """Count this task among those that wait for an answer, and hold for it what the block enters."""
-        with self._among(those):
-            async with AsyncExitStack() as held:
-                yield held
-
     def _welcome(self, most: int | None) -> None:
         """Stopping where the server ends, Crowded where so many answers are made already: at once, nobody waits in a line."""
         if self.stopping:
@@ -126,15 +106,15 @@ class Chat:
         if most is not None and len(self._asking) + len(self._alone) > most:
             raise Crowded
 
-    def _goes_on(self, recording: Recording, entry: Entry, held: AsyncExitStack) -> None:
+    def _goes_on(self, recording: Recording, entry: Entry, held: Holdings) -> None:
         """Keep what the request held (its place among its limits) until the end of an answer whose client has left, then log it."""
         task = asyncio.create_task(self._ended(recording, entry, held))
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)
 
-    async def _ended(self, recording: Recording, entry: Entry, held: AsyncExitStack) -> None:
+    async def _ended(self, recording: Recording, entry: Entry, held: Holdings) -> None:
         """Wait for the end of an answer whose client has left: log the request, and let go of what it held."""
-        async with held:
+        with held:
             try:
                 await recording.ended()
             finally:
@@ -184,21 +164,21 @@ class Chat:
 
     async def ask(self, request: Request, send: Send) -> None:
         """Answer one question."""
-        async with self._asker(self._asking) as held:
-            pins = held.enter_context(ExitStack())
-            generation = pins.enter_context(self._live.pinned())
+        with ServedTask(self._asking) as held:
+            generation = self._live.enter()
+            held.add(leave := partial(self._live.leave, generation))
             entry = self._entry(request, generation)
             reply = Reply(send, entry, request.wire)
             recording: Recording | None = None
             server = generation.server
             try:
-                async with _exchange(reply, request):
+                async with Exchange(reply, request):
                     request.speaks(server.protocol)
                     self._welcome(server.max_streams)
                     caller = await _known(request, generation, entry, self._gate)
                     if request.method != "POST":
                         raise WrongMethod
-                    admissions = await held.enter_async_context(Admissions(request, generation, caller, entry))
+                    admissions = Admissions(request, generation, caller, entry, held=held)
                     reply.limits = await admissions.of_caller()
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
@@ -234,7 +214,8 @@ class Chat:
                             recording = _recording(wanted, heading, reply, server.resume, total)
                             delivery = deliver(answer, ask, total, entry, recording, background=wanted.background)
                             self._kept.record((caller.owner, kept_as), recording, delivery, total, generation)
-                            recording.holds(pins.pop_all())
+                            recording.holds(leave)
+                            held.withdraw(leave)
                             await presence.apart(_first_view(recording, wanted, reply, sink))
                         else:
                             await presence.apart(deliver(answer, ask, total, entry, sink))
@@ -242,22 +223,23 @@ class Chat:
                 if recording is None or recording.over:
                     self._ends(entry)
                 else:
-                    self._goes_on(recording, entry, held.pop_all())
+                    self._goes_on(recording, entry, held.handed_over())
 
     async def embed(self, request: Request, send: Send) -> None:
         """Answer one question for embeddings, as clients of the OpenAI API or of the AI SDK's gateway ask it."""
-        async with self._asker(self._asking) as held:
-            generation = held.enter_context(self._live.pinned())
+        with ServedTask(self._asking) as held:
+            generation = self._live.enter()
+            held.add(partial(self._live.leave, generation))
             entry = self._entry(request, generation)
             entry.operation = "embeddings"
             reply = Reply(send, entry, request.speaks_as_addressed("openai"))
             try:
-                async with _exchange(reply, request):
+                async with Exchange(reply, request):
                     self._welcome(generation.server.max_streams)
                     caller = await _known(request, generation, entry, self._gate)
                     if request.method != "POST":
                         raise WrongMethod
-                    admissions = await held.enter_async_context(Admissions(request, generation, caller, entry, "embeddings"))
+                    admissions = Admissions(request, generation, caller, entry, held=held, kind="embeddings")
                     reply.limits = await admissions.of_caller()
                     wanted = await self.intake.read_inputs(request, generation.server, held=held)
                     reply.limits = await admissions.of_body(wanted.embed)
@@ -283,9 +265,9 @@ class Chat:
 
     async def response(self, request: Request, send: Send, name: str, part: response.Part = "response") -> None:
         """Retrieve, follow, cancel or delete a response that is kept, or list the items that it answers."""
-        with self._among(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
+        with ServedTask(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.speaks_as_addressed())
-            async with _exchange(reply, request, outcome=False):
+            async with Exchange(reply, request, outcome=False):
                 response.check_address(part, request.method, name)
                 if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
                     raise Crowded
@@ -296,11 +278,12 @@ class Chat:
         """Estimate the input tokens of a question, which is not asked. What the route adds to it is not counted."""
         with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.speaks_as_addressed())
-            async with _exchange(reply, request):
+            async with Exchange(reply, request):
                 caller = await _known(request, generation, entry, self._gate)
                 if request.method != "POST":
                     raise WrongMethod
-                async with Admissions(request, generation, caller, entry) as admissions, AsyncExitStack() as held:
+                with Holdings() as held:
+                    admissions = Admissions(request, generation, caller, entry, held=held)
                     reply.limits = await admissions.of_caller()
                     wanted = await self.intake.read(
                         request, generation.server, generation.usual, partial(self._earlier, caller, generation), held=held
@@ -318,9 +301,9 @@ class Chat:
         an error.
         """
         wanted = chat if chat is not None else parse_qs(request.query.decode("latin-1")).get("chatId", [""])[0]
-        with self._among(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
+        with ServedTask(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.wire)
-            async with _exchange(reply, request, outcome=False):
+            async with Exchange(reply, request, outcome=False):
                 request.speaks(generation.server.protocol)
                 if (most := generation.server.max_streams) is not None and len(self._viewing) > most:
                     raise Crowded
@@ -347,7 +330,7 @@ class Chat:
         """Stop the answer of a chat. 204 whether there was one or not."""
         with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.wire)
-            async with _exchange(reply, request):
+            async with Exchange(reply, request):
                 request.speaks(generation.server.protocol)
                 caller = await _known(request, generation, entry, self._gate)
                 await self._kept.stop((caller.owner, chat), generation)
@@ -370,7 +353,7 @@ def _heading(wanted: Asked, request_id: str, min_client: str) -> Heading:
 def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:
     """Return the recording of an answer. One in the background goes on without a viewer for as long as the route may take."""
     if wanted.background:
-        resume = replace(resume, grace=max(total, resume.grace or 0.0))
+        resume = dataclasses.replace(resume, grace=max(total, resume.grace or 0.0))
     return Recording(reply.entry, heading, reply.wire, resume, wanted.conversation, background=wanted.background)
 
 
@@ -401,36 +384,3 @@ async def _known(request: Request, generation: Generation, entry: Entry, gate: G
     caller = from_headers(caller, request.scope["headers"])
     entry.user, entry.owner = caller.user, caller.owner
     return caller
-
-
-@asynccontextmanager
-async def _exchange(reply: Reply, request: Request, *, outcome: bool = True) -> AsyncGenerator[None, None]:
-    """Tell the client what goes wrong in the block, in the dialect that is known by then. `outcome`: whether its leaving is one."""
-    entry = reply.entry
-    try:
-        try:
-            yield
-        except ClientLeft:
-            raise  # nobody is left to be told
-        except RouterError as error:
-            reply.wire = request.wire
-            await reply.refuse(error)
-        except Exception:
-            # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
-            problems.exception("a request failed", extra={"fields": {"request_id": entry.request_id}})
-            if reply.begun:
-                raise  # the connection is reset: a stream that breaks must not look finished
-            reply.wire = request.wire
-            await reply.refuse(RouterError())
-    except ClientLeft:
-        entry.status = entry.status or CLIENT_LEFT
-        entry.outcome = "client_left" if outcome else entry.outcome
-    except asyncio.CancelledError:
-        # The server ends and will wait no longer: a stream that has begun gets its error and its finish.
-        if (sink := reply.sink) is not None and sink.begun:
-            if conclude(sink, Failure(Stopping.code, Stopping.sentence, entry.attempts)):
-                entry.outcome = Stopping.code
-            await sink.close()
-        elif not reply.begun:
-            reply.wire = request.wire
-            await reply.refuse(Stopping(attempts=entry.attempts))

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 from router.attempt import Attempt
 from router.chat import Ask, Message
 from router.errors import BadAsk, RouterError
 from router.events import Answer, Beside, Events, EventStream, Failure, Finish, Start
+from router.value import replace
 from router.wire import Wire, text_completion
 
 

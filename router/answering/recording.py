@@ -7,7 +7,7 @@ after its end. Who may find it is who asked: recordings are keyed by the caller 
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from router import relay
@@ -76,10 +76,10 @@ class Recording(Broadcast):
 
         self.task.add_done_callback(done)
 
-    def holds(self, pins: ExitStack) -> None:
-        """Close these with the end of the answer: it may outlive its request, and needs its generation for as long."""
+    def holds(self, leave: Callable[[], None]) -> None:
+        """Leave the generation at the end of the answer, which may outlive its request."""
         assert self.task is not None
-        self.task.add_done_callback(lambda _: pins.close())
+        self.task.add_done_callback(lambda _: leave())
 
     async def _run(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
         try:

@@ -1,7 +1,6 @@
 """A response that is kept: retrieved, followed, cancelled, deleted, and its input listed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 from urllib.parse import parse_qs
 
@@ -11,6 +10,7 @@ from router.answering.reply import Presence, Reply, Streamed
 from router.errors import BadAsk, UnknownAddress
 from router.generation import Generation
 from router.intake import Intake, Request
+from router.value import replace
 from router.wire import compact, responses
 
 Part = Literal["response", "cancel", "input_items"]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from router import relay
 from router.attempt import Attempt
@@ -11,6 +11,7 @@ from router.broadcast import Broadcast
 from router.errors import ReplicaLost, RouterError, Stopping
 from router.events import FREE, Cached, Events, Failure, Finish, Start
 from router.shared import Batch
+from router.value import replace
 
 MAX_FLIGHT_BYTES = 1024 * 1024
 """Bytes of one answer that are held while it is made. A longer one is not kept, and can no longer be joined."""

@@ -20,6 +20,7 @@ from router.cache.key import part_of
 from router.chat import Call, Json, Message, ReasoningState, Result, crowded, deeper, finite, no_constant
 from router.codec import packed
 from router.shared import RedisStore
+from router.value import Value
 
 SIZE = 64 * 1024 * 1024
 """Bytes that are kept in this process. Beyond it, the oldest of the caller that has the most there goes first; among that caller's end
@@ -39,8 +40,7 @@ MAX_VALUES = 200_000
 log = logging.getLogger("router.cache")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
+class ModelCall(Value, frozen=True):
     """A model call's parts that clients do not send back: reasoning state, tool calls and results.
 
     states: its reasoning state

@@ -1,17 +1,16 @@
 """The authenticated caller of a request."""
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import Literal
 
 from router.chat import Json, JsonObject, owner
 from router.config.limits import Limit
 from router.config.users import UserSource
 from router.errors import NotAllowed
+from router.value import PartlyCompared, field
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(PartlyCompared, frozen=True):
     """A caller: who asks. It is made before a body is read; what is kept for one caller, or for one of its end users, is kept under its `owner`.
 
     kind: anonymous where nobody has to say who asks
@@ -24,6 +23,7 @@ class Caller:
     claims: what its token claims, proved by the issuer's signature; nothing where it bears none
     """
 
+    BESIDE = frozenset({"claims"})
     kind: Literal["anonymous", "key", "jwt"]
     name: str
     id: str
@@ -31,7 +31,7 @@ class Caller:
     limit: Limit | None = None
     users: UserSource | None = None
     user: str = ""
-    claims: JsonObject = field(default_factory=dict[str, Json], compare=False, repr=False)
+    claims: JsonObject = field(default_factory=dict[str, Json])
 
     @property
     def owner(self) -> str:

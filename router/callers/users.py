@@ -4,11 +4,11 @@ The name is accepted only from callers whose key declares where it stands; from 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from router.callers.caller import Caller
 from router.chat import Json
 from router.errors import BadAsk
+from router.value import replace
 
 MAX_USER = 255
 """Characters of a user's id; OpenID Connect has as many for a `sub`."""

@@ -16,6 +16,7 @@ from router.errors import Complaint, ConfigError, Place
 from router.generation import Generation, build
 from router.rehearsal import Course, Estimate, QuestionOutcome, Rehearsed, estimate, facts_line
 from router.targets import Connections, Learned, Target, close_lanes, facts_of, lane_of, open_target
+from router.value import asdict as counts_of
 
 WORDS = {
     "no_tools": "it takes no tools",
@@ -173,7 +174,7 @@ def _json(name: str, declared: TargetConfig, done: Rehearsed, price: Price | Non
         "questions": [asdict(one) for one in done.asked],
         "calls": done.calls,
         "first_token": done.first_token,
-        "tokens": asdict(done.used),
+        "tokens": counts_of(done.used),
         "price": cost(price),
         "beside": None if beside is None else {"route": beside.route, "target": beside.target, "price": cost(beside.price)},
         "findings": [asdict(one) for one in done.findings],

@@ -1,11 +1,12 @@
 """Prices of models: as a target declares them, or as LiteLLM's table has them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from router.bounds import Bounds
 from router.usage import Usage
+from router.value import replace
 
 MILLION = 1_000_000
 Dollars = Annotated[float, Bounds(0, 1_000_000)]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from router.attempt import LET_GO, Attempt
 from router.chat import Ask
@@ -13,6 +13,7 @@ from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
 from router.failover.watch import Watch
 from router.usage import Meter, Usage, tokens_in
+from router.value import replace
 
 Note = Callable[[Attempt], None]
 """Records how an attempt ended."""

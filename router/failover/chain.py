@@ -7,7 +7,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from tenacity import AsyncRetrying, RetryCallState
@@ -49,6 +49,7 @@ from router.failover.relay import Relay
 from router.failover.rescue import Diverged, Transcript, prefilled, wished
 from router.failover.watch import Watch
 from router.usage import Usage
+from router.value import replace
 
 log = logging.getLogger("router.failover")
 

@@ -5,11 +5,11 @@ than any from the text alone, and tokens from a cache cost a tenth to a half.
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from router.chat import Ask
 from router.failover.breaker import Clock
 from router.usage import Usage
+from router.value import Value
 
 MAX_SESSIONS = 10_000
 """Chats whose last count is known for a target, some 2 MB; beyond it the chat that was asked longest ago goes first."""
@@ -25,8 +25,7 @@ AROUND = 10
 """Tokens around each text, call and result, roughly: the role, the name of a tool, brackets."""
 
 
-@dataclass(frozen=True, slots=True)
-class PromptCount:
+class PromptCount(Value, frozen=True):
     """The token count of one call.
     at: when, by the clock of the breakers
     size: characters of the conversation, as `Ask.size`

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count
 from typing import Generic, TypeVar
@@ -22,6 +22,7 @@ from router.failover.attempt import TAKEN_UP, left_alone, report
 from router.failover.candidate import Candidate, Pool
 from router.failover.chain import PASSED_OVER, ROUNDED, UNHEARD, FailureRules, delay, pause, unanswered
 from router.usage import Usage
+from router.value import replace
 
 R = TypeVar("R")
 OVERLONG = "An input is too long for the model. Please send shorter texts."

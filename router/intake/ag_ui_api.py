@@ -8,7 +8,6 @@ alone. What cannot be served is refused with its place. Source: the schema of AG
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 from router.chat import Choice, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, repaired
 from router.errors import BadAsk, TooLarge
@@ -17,6 +16,7 @@ from router.intake.client_tools import refuse_unserved
 from router.intake.fields import Fields, listing, mapping, text
 from router.intake.files import file
 from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, listed_parts
+from router.value import replace
 
 OF_RUN = ("threadId", "runId", "parentRunId")
 """Fields that name the run; the answer repeats them."""

@@ -6,8 +6,8 @@ last, in whichever thread it runs. What is bounded so is parsed beside the loop 
 
 import asyncio
 import json
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar, cast
 
 from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, separators
@@ -36,15 +36,17 @@ class ClientLeft(Exception):
 
 
 class Incoming:
-    """A body, while it comes in. `held` counts its bytes; `announced`: the client waits for a 100 before it sends it (RFC 9110, 10.1.1)."""
+    """A body, while it comes in; it counts among `bodies` until it is closed.
 
-    def __init__(
-        self, receive: Receive, length: bytes | None, bounds: RequestBounds, held: Callable[[int], None], *, announced: bool = False
-    ) -> None:
+    announced: the client waits for a 100 before it sends it (RFC 9110, 10.1.1)
+    """
+
+    def __init__(self, bodies: "Bodies", receive: Receive, length: bytes | None, bounds: RequestBounds, *, announced: bool = False) -> None:
+        self._bodies = bodies
         self._receive = receive
         self._length = length
         self._bounds = bounds
-        self._held = held
+        self._size = 0
         self._announced = announced
         self._pieces: list[bytes] = []
         self._untouched = True
@@ -64,7 +66,8 @@ class Incoming:
                     size += len(self._pieces[-1])
                     if size > self._bounds.body:
                         raise TooLarge
-                    self._held(len(self._pieces[-1]))
+                    self._bodies.hold(len(self._pieces[-1]), self._bounds)
+                    self._size = size
         except TimeoutError:
             raise BadAsk("The request's body did not come in time.") from None
         data = b"".join(self._pieces)
@@ -80,6 +83,11 @@ class Incoming:
         found = b"".join(self._pieces)[:BEGINNING_BYTES]
         self._pieces.clear()
         return found
+
+    def close(self) -> None:
+        """Count its bytes no longer."""
+        self._bodies.held -= self._size
+        self._size = 0
 
     async def _take(self) -> bool:
         """Take the next piece; return whether more is to come. ClientLeft where the client hung up."""
@@ -99,24 +107,11 @@ class Bodies:
         self.held = 0
         """Bytes."""
 
-    @contextmanager
-    def incoming(
-        self, receive: Receive, length: bytes | None, bounds: RequestBounds, *, announced: bool = False
-    ) -> Generator[Incoming, None, None]:
-        """Yield the body of a request that ends with the block."""
-        own = 0
-
-        def held(size: int) -> None:
-            nonlocal own
-            if self.held + size > max(self._most, bounds.body):
-                raise Crowded
-            self.held += size
-            own += size
-
-        try:
-            yield Incoming(receive, length, bounds, held, announced=announced)
-        finally:
-            self.held -= own
+    def hold(self, size: int, bounds: RequestBounds) -> None:
+        """Count so many bytes more. Crowded where that is too many."""
+        if self.held + size > max(self._most, bounds.body):
+            raise Crowded
+        self.held += size
 
 
 class Reading:

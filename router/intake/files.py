@@ -3,13 +3,13 @@
 import base64
 import binascii
 import re
-from dataclasses import replace
 from typing import get_args
 from urllib.parse import unquote_to_bytes
 
 from router.chat import Detail, File, Json, Part, repaired
 from router.errors import BadAsk
 from router.intake.fields import Fields, mapping, text
+from router.value import replace
 
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,127}", re.IGNORECASE)
 DETAILS: tuple[Detail, ...] = get_args(Detail)

@@ -1,20 +1,20 @@
 """The one way of a body into the router: a request enters here, and its question comes out."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import TypeVar
 
 from router.config.server import Server
 from router.errors import RouterError, TooLarge
 from router.intake import embeddings_api, input_items, protocol, question, responses_api
-from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Reading, crowded, parsed
+from router.intake.body import BEGINNING_BYTES, MAX_HELD_BYTES, Bodies, Incoming, Reading, crowded, parsed
 from router.intake.embeddings_api import Wanted
 from router.intake.fields import Fields
 from router.intake.output import admit
 from router.intake.question import Asked
 from router.intake.request import Request
 from router.intake.responses_api import KeptResponse
+from router.lifecycle import Holdings
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Intake:
         self._reading = Reading()
 
     async def read(
-        self, request: Request, server: Server, usual: str, kept: Callable[[Fields, str], Awaitable[KeptResponse]], *, held: AsyncExitStack
+        self, request: Request, server: Server, usual: str, kept: Callable[[Fields, str], Awaitable[KeptResponse]], *, held: Holdings
     ) -> Asked:
         """Return the question that a request asks.
 
@@ -62,7 +62,7 @@ class Intake:
         await admit(wanted.ask.output)
         return wanted
 
-    async def read_inputs(self, request: Request, server: Server, *, held: AsyncExitStack) -> Wanted:
+    async def read_inputs(self, request: Request, server: Server, *, held: Holdings) -> Wanted:
         """Return the question for embeddings that a request asks."""
         fields = await self._fields(request, server, held, lambda _, fields: fields)
         return (embeddings_api.of_gateway if request.surface == "gateway" else embeddings_api.asked)(fields)
@@ -71,10 +71,11 @@ class Intake:
         """Return a page of the items that a response answers. BadAsk names a parameter that cannot be served."""
         return await self._reading.of(asked, lambda: input_items.page(asked, response, query))
 
-    async def _fields(self, request: Request, server: Server, held: AsyncExitStack, work: Callable[[bytes, Fields], T]) -> T:
+    async def _fields(self, request: Request, server: Server, held: Holdings, work: Callable[[bytes, Fields], T]) -> T:
         """Return what the work makes of a body, and of its fields with those that stand in headers."""
         data, bounds = b"", server.request
-        incoming = held.enter_context(self._bodies.incoming(request.receive, request.length, bounds, announced=request.announced))
+        incoming = Incoming(self._bodies, request.receive, request.length, bounds, announced=request.announced)
+        held.add(incoming.close)
         try:
             data = await incoming.read()
             return await self._reading.of(data, lambda: work(data, {**parsed(data, bounds), **request.stated}))

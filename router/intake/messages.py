@@ -12,7 +12,7 @@ read is refused with its place.
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 from router.chat import (
@@ -36,6 +36,7 @@ from router.errors import BadAsk, TooLarge
 from router.intake import reasoning
 from router.intake.fields import Fields, listing, mapping, text
 from router.intake.files import audio, document, file, image
+from router.value import replace
 
 MAX_PARTS = 1000
 """Parts of one message."""

@@ -5,7 +5,6 @@ Fields we do not know are kept for the templates (`ask.<field>`) and never forwa
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, cast
 
@@ -20,6 +19,7 @@ from router.intake.messages import conversation, messages
 from router.intake.output import response_format, text_format
 from router.params import Params
 from router.signature import arguments, record_of
+from router.value import Value, field
 from router.wire import WIRES, Wire
 
 PARAMS = record_of(Params)
@@ -47,8 +47,7 @@ tokens, OpenAI's responses, AG-UI, or the language models of the AI SDK's gatewa
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Value, frozen=True):
     """A question as a request asks it, and the wanted form of its answer. `ask.model` is as the client wrote it."""
 
     ask: Ask

@@ -9,7 +9,7 @@ Responses API.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast, get_args
 
 from router.chat import Call, Choice, Detail, File, Json, JsonObject, Message, Part, ReasoningState, Result, ToolSpec, mended, repaired
@@ -20,6 +20,7 @@ from router.intake.client_tools import refuse_unserved
 from router.intake.fields import Fields, listing, mapping, text
 from router.intake.files import audio, file
 from router.intake.messages import MAX_PARTS, called, listed_parts
+from router.value import replace
 from router.wire import Heading, compact
 from router.wire.responses import output, response_of
 

@@ -5,15 +5,14 @@ The log line, the metrics, the bill, the limits and the headers all need these s
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from router.attempt import Attempt
 from router.config.price import Price
 from router.usage import Usage
+from router.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class Charges:
+class Charges(Value, frozen=True):
     """Sums over the attempts of a request. Costs are in US dollars, each call at the price of the target that made it.
 
     usage: tokens of the model calls, as their providers counted them; None without a count

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import attrgetter
 from typing import Literal, get_args
@@ -35,6 +35,7 @@ from router.events import (
 from router.journal.attempts import tried
 from router.journal.charges import NO_CHARGES, Charges, charges
 from router.usage import Usage
+from router.value import names, replace
 
 problems = logging.getLogger("router.problems")
 
@@ -48,7 +49,7 @@ REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_
 """Outcomes that are no failure."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
 """The outcome of a request → that of a try which was let go with it; `abandoned` for all others."""
-COUNTS = tuple(one.name for one in fields(Usage))
+COUNTS = names(Usage)
 _counts_of = attrgetter(*COUNTS)
 ALWAYS = frozenset({"input_tokens", "output_tokens"})
 """Counts of a try that are logged also where they are 0."""

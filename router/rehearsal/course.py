@@ -5,10 +5,11 @@ that names no parameter is about that thing. A refusal that names one is learned
 that was learned is a finding. No provider's words are kept: an error is its category.
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal, cast
 
@@ -26,6 +27,7 @@ from router.rehearsal.heard import ACCOUNT, Clock, Heard, hear
 from router.rehearsal.questions import QUESTIONS, SAID, Question, Verdict
 from router.targets import Facts, Target
 from router.targets.providers import variable
+from router.value import replace
 
 DEADLINE = 60.0
 """Seconds for one question, its repetitions included."""
@@ -201,7 +203,7 @@ class Course:
         elif question is questions.CONTINUE:
             ask = prefilled(ask, SAID) if target.prefill else wished(ask, SAID)
         if ask.params.max_tokens is None:
-            ask = replace(ask, params=replace(ask.params, max_tokens=room(target.facts)))
+            ask = replace(ask, params=dataclasses.replace(ask.params, max_tokens=room(target.facts)))
         return ask
 
     async def _refused(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
@@ -234,8 +236,8 @@ class Course:
         """Ask the same question with reasoning beside each call, and return whether it is answered."""
         if target.lane != OPENAI_LANE or target.facts.returns or not self._may_repeat(target):
             return False
-        facts = replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
-        return (await self._heard(self.open(replace(self.declared, facts=facts)), ask)).error is None
+        facts = dataclasses.replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
+        return (await self._heard(self.open(dataclasses.replace(self.declared, facts=facts)), ask)).error is None
 
     def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
         """Return the fault that an answer shows, if any; an answer that was cut short shows only that."""

@@ -6,12 +6,13 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from router.chat import AUTO, Ask, Call, Choice, File, Json, Message, Result, ToolSpec
 from router.failover.rescue import Diverged, Splice
 from router.params import Params
 from router.rehearsal.heard import Heard
+from router.value import replace
 
 LIMIT = 16
 """Tokens of the answer that is to be cut: the fewest that the Responses API takes."""

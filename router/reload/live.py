@@ -39,20 +39,29 @@ class Live:
         """Generations that are not closed yet: the one that serves, and those with a request left."""
         return len({*self._riders, id(self._now)}) + len(self._closing)
 
+    def enter(self) -> Generation:
+        """Return the present generation, kept open until `leave`."""
+        key = id(self._now)
+        self._riders[key] = self._riders.get(key, 0) + 1
+        return self._now
+
+    def leave(self, generation: Generation) -> None:
+        """Let go of a generation that was entered; the last to leave an old one closes it."""
+        key = id(generation)
+        self._riders[key] -= 1
+        if not self._riders[key]:
+            del self._riders[key]
+            if generation is not self._now:
+                self._let_go(generation)
+
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
         """Return the present generation, kept open until the block ends."""
-        generation = self._now
-        key = id(generation)
-        self._riders[key] = self._riders.get(key, 0) + 1
+        generation = self.enter()
         try:
             yield generation
         finally:
-            self._riders[key] -= 1
-            if not self._riders[key]:
-                del self._riders[key]
-                if generation is not self._now:
-                    self._let_go(generation)
+            self.leave(generation)
 
     def swap(self, generation: Generation) -> None:
         """Serve this generation from now on."""

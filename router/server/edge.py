@@ -6,7 +6,7 @@ The chat's routes stand in FastAPI's table too, for /openapi.json, and are serve
 
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -50,11 +50,12 @@ class Edge:
         self._gate = gate
         self._answers = _answers(admin.chat, self.live)
         self._router = Router(self._answers, redirect_slashes=False, default=self._page)
+        self._exact = _exact(self._answers)
         self._refusals = DialectErrors(self.live)
         self._probes = Probes(admin, gate, self._refusals)
         self._shutdown = Shutdown(admin.chat.drain, admin.chat.end)
         self._refused_origins = RefusedOrigins()
-        self._cors: tuple[Cors, ASGIApp] = (Cors(), DeclaredOrigins(self._serve, Cors(), self._refused_origins))
+        self._cors: tuple[Cors, DeclaredOrigins] = (Cors(), DeclaredOrigins(self._serve, Cors(), self._refused_origins))
         self._started = False
 
     @cached_property
@@ -77,18 +78,18 @@ class Edge:
             if bad_host(scope):
                 await self._refusals.send(BadAsk("One Host header is needed, with a host and perhaps a port."), scope, receive, send)
             else:
-                await self._with_cors()(scope, receive, send)
+                await self._with_cors().serving(scope)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    def _with_cors(self) -> ASGIApp:
+    def _with_cors(self) -> DeclaredOrigins:
         """The application behind the live generation's `server.cors`; made anew when that changes."""
         declared = self.live.generation.server.cors
-        if declared != self._cors[0]:
+        if declared is not self._cors[0] and declared != self._cors[0]:
             self._cors = (declared, DeclaredOrigins(self._serve, declared, self._refused_origins))
         return self._cors[1]
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if not self._started:
             self._started = True
             log.error(
@@ -96,7 +97,10 @@ class Edge:
             )
         if self._chat.stopping:  # what it refuses from now on no model has heard
             send = handing_over(scope, send)
-        await self._router(scope, receive, send)
+        if (app := self._exact.get(scope["path"])) is not None and not scope.get("root_path"):
+            scope["path_params"] = {}
+            return app(scope, receive, send)
+        return self._router(scope, receive, send)
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope, send = as_get(scope, send)
@@ -185,9 +189,9 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
             await chat.ask(request, send)
 
     def through(surface: Surface) -> Answer:
-        async def ask_through(request: Request, send: Send) -> None:
+        def ask_through(request: Request, send: Send) -> Awaitable[None]:
             request.surface = surface
-            await chat.ask(request, send)
+            return chat.ask(request, send)
 
         return ask_through
 
@@ -227,6 +231,16 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
         *_answers_found_again(chat, live),
         AnswerRoute("/api/chat/{route:path}", ask_route, post="chat_with_route"),
     ]
+
+
+def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
+    """The chat addresses that are one path each, with their applications: they are found without going through the table of routes."""
+    found: dict[str, ASGIApp] = {}
+    for at, route in enumerate(answers):
+        shadowed = any(other.path_regex.match(route.path) for other in answers[:at])
+        if not (route.param_convertors or route.methods or shadowed):
+            found[route.path] = route.app
+    return found
 
 
 def _careful(send: Send) -> Send:

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from router.broadcast import Broadcast
 from router.cache import MAX_FLIGHT_BYTES, Elsewhere, Flight, Lead, Shared, Store, key
@@ -21,6 +21,7 @@ from router.config.declaration import Cache
 from router.errors import ReplicaLost, Stopping
 from router.events import Answer, Cached, Event, Events, Finish, LateResult, Start, Step, ToolCall, ToolProgress, ToolResult
 from router.shared import Away
+from router.value import replace
 
 AT_FIRST = 16
 """Events of a cached answer that are passed on before the loop yields once: the client sees the beginning of a long answer sooner."""

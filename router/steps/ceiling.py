@@ -4,11 +4,12 @@ The limit is sent to the model. An answer that goes on all the same (a broken se
 once it has more characters than the limit allows: tokens × `WIDEST` + `SLACK`.
 """
 
+import dataclasses
 from contextlib import aclosing
-from dataclasses import replace
 
 from router.chat import Ask
 from router.events import Answer, Events, Finish, Step, Text, Thought, ToolInput
+from router.value import replace
 
 WIDEST = 16
 """Characters of a token at most: hardly any token is longer, most have four."""
@@ -22,7 +23,7 @@ def ceiling(*, tokens: int) -> Step:
     def step(answer: Answer) -> Answer:
         async def capped(ask: Ask) -> Events:
             wanted = ask.params.max_tokens
-            ask = replace(ask, params=replace(ask.params, max_tokens=tokens if wanted is None else min(tokens, wanted)))
+            ask = replace(ask, params=dataclasses.replace(ask.params, max_tokens=tokens if wanted is None else min(tokens, wanted)))
             left = tokens * WIDEST + SLACK
             async with aclosing(answer(ask)) as events:
                 async for event in events:

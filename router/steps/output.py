@@ -7,7 +7,6 @@ Every answer of the pipeline fits the schema, or is an error. The schema stands 
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import cast
 
 from router.chat import Json, JsonObject, OutputFormat
@@ -16,6 +15,7 @@ from router.config.values import Reference
 from router.errors import Misfit, Place
 from router.events import Answer, Step
 from router.output import compiled
+from router.value import replace
 
 
 def output(schema: Reference, /, *, templates: Mapping[str, str]) -> Step:

@@ -3,10 +3,9 @@
 - params: {temperature: 0, max_tokens: 40}
 """
 
-from dataclasses import replace
-
 from router.events import Answer, Step
 from router.params import Params
+from router.value import replace
 
 
 def params(values: Params, /) -> Step:

@@ -13,11 +13,12 @@ and without calls passes it unchanged.
 
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from router.cache import Memory, ModelCall, Recollection, Trail, trail
 from router.chat import Ask, Call, Message, ReasoningState, Result
 from router.events import Answer, Beside, Event, Events, EventStream, Finish, Start, Step, ToolCall, ToolResult
+from router.value import replace
 
 
 def recall(*, memory: Memory) -> Step:

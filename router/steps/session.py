@@ -8,11 +8,11 @@ hash of it (prompt caching).
 
 import hashlib
 import json
-from dataclasses import replace
 
 from router.cache.key import part_of
 from router.chat import Ask, Json
 from router.events import Answer, Step
+from router.value import replace
 
 _dumps = json.JSONEncoder(default=dict).encode  # json.dumps would make an encoder for each question
 

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from router.attempt import Attempt
 from router.cache import Approvals
@@ -47,6 +47,7 @@ from router.events import (
     Words,
 )
 from router.toolbox import Toolbox
+from router.value import replace
 
 
 def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:

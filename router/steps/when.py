@@ -6,11 +6,11 @@ calls, and the target that rescues it, are among the same entries.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from router.chat import Ask
 from router.config.conditions import When
 from router.events import Answer, Step
+from router.value import replace
 
 
 def when(*, conditions: Sequence[When | None]) -> Step:

@@ -13,10 +13,10 @@ import re
 import string
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from operator import is_
 
 from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, ToolSpec
+from router.value import replace
 
 log = logging.getLogger("router.targets")
 

@@ -15,12 +15,13 @@ Sources: the API references of those providers, and the recorded streams in the 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from router.usage import Tier, Usage
+from router.value import replace
 
 Number = int | float | None
 MAX_TOKENS = 1_000_000_000

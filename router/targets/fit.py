@@ -5,7 +5,6 @@ answer's length is said in the model's own word, or the answer is cut there. A p
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from typing import Self, cast
 
 from router.chat import Ask, File, Json
@@ -15,6 +14,7 @@ from router.targets.completions import SPEAKER
 from router.targets.facts import EFFORTS, PENALTIES, Facts
 from router.targets.providers import EXTRAS
 from router.targets.text_filters import UNBOUND, AnswerLimits
+from router.value import Value, field, replace
 
 HINTS = (
     *("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty"),
@@ -38,8 +38,7 @@ USUAL_TIERS = ("default", "standard", "standard_only", "on_demand")
 """Words of providers for the usual tier."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fitted:
+class Fitted(Value, frozen=True):
     """The parameters that one model is sent.
 
     hints: the sampling parameters, by OpenAI's names

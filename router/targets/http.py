@@ -6,7 +6,6 @@ import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import inf
 from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
@@ -27,6 +26,7 @@ from router.targets.proxy import ProxyFailed, answered_itself
 from router.targets.speech import Speech
 from router.targets.text_filters import UNBOUND, AnswerLimits
 from router.targets.verdict import verdict
+from router.value import Value, replace
 
 T = TypeVar("T")
 
@@ -68,8 +68,7 @@ class AnswerReader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Value, frozen=True):
     """A question in the form of one API.
 
     endpoint: address of the request

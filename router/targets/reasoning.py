@@ -13,7 +13,6 @@ guide to thought signatures; Anthropic's guide to extended thinking.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 from router.chat import Ask, Json, JsonObject, Message, ReasoningState
@@ -22,6 +21,7 @@ from router.targets.facts import Facts
 from router.targets.fit import Fitted
 from router.targets.providers import CLAUDES
 from router.targets.speech import MAX_STATE, MAX_STATES, Speech
+from router.value import Value
 
 TEXTS = ("reasoning_content", "reasoning")
 """Fields that hold reasoning as a text."""
@@ -48,8 +48,7 @@ AS_SENT = ("reasoning_content", "reasoning", "reasoning_details")
 OWN = frozenset({"hosted_vllm", "llamafile", "lm_studio", "ollama_chat"})
 
 
-@dataclass(frozen=True, slots=True)
-class Returns:
+class Returns(Value, frozen=True):
     """The reasoning before a model's calls that its provider takes back with the results of those calls.
 
     fields: of an assistant message, the preferred one first; others refuse what they do not know (Mistral: 422)

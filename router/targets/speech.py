@@ -8,7 +8,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import msgspec
@@ -20,6 +20,7 @@ from router.targets.counts import Apart, tokens
 from router.targets.open_call import EMPTY, MAX_DEPTH, OpenCall, called_by, follows
 from router.targets.text_filters import AnswerLimits, Cutter, Joined, Opening
 from router.usage import Meter, Usage
+from router.value import replace
 
 REASONS: dict[str, Reason] = {
     "stop": "stop",

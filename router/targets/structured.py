@@ -6,12 +6,12 @@ says all. What such a target answers is held back and checked by failover.
 """
 
 import json
-from dataclasses import dataclass, replace
 
 from router.chat import Ask, Json, JsonObject, Message, OutputFormat
 from router.events import OutputWay
 from router.targets.facts import Facts
 from router.targets.subset import CLAUDE, GEMINI, GUIDED, OBJECT, OPENAI, SCHEMA, STRICT, Subset, narrowed
+from router.value import Value, replace
 
 SUBSETS = {
     "openai": OPENAI,
@@ -32,8 +32,7 @@ ONLY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FittedQuestion:
+class FittedQuestion(Value, frozen=True):
     """A question as it is put to a target.
 
     ask: the question, with the instruction where it has one

@@ -9,7 +9,7 @@ request's record, and are charged with it. It is closed with the tool's call, ho
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, get_args, get_origin
 
 from router.attempt import Attempt
@@ -17,6 +17,7 @@ from router.chat import Ask, Json, JsonObject, Message, OutputFormat
 from router.errors import RouterError, ToolError
 from router.events import Answer, Event, Failure, Finish, Text
 from router.usage import Usage
+from router.value import replace
 
 MAX_ASKED = 16
 """Answers that one call of a tool may ask for."""

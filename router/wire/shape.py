@@ -4,11 +4,12 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Text, Thought, ToolCall, ToolResult
+from router.value import PartlyCompared, Value, field
 
 Encode = Callable[[Event], bytes]
 
@@ -43,10 +44,10 @@ class Ending:
         return self.at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heading:
+class Heading(PartlyCompared, frozen=True, kw_only=True):
     """The facts about an answer that are known before its first event."""
 
+    BESIDE = frozenset({"ending"})
     request_id: str
     message_id: str
     """A UUID: front ends keep messages in tables with such keys."""
@@ -62,11 +63,10 @@ class Heading:
     """The fields of the request that the answer repeats. Only the dialects `responses`, `text-completion` and `ag-ui` use it."""
     after: int = -1
     """The number of the last event that the client has already. Only the `responses` dialect uses it."""
-    ending: Ending = field(default_factory=Ending, compare=False)
+    ending: Ending = field(default_factory=Ending)
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Value, frozen=True):
     """A complete answer, for clients that do not stream."""
 
     heading: Heading

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import replace
 
 import pytest
 
@@ -19,6 +18,7 @@ from router.steps import FROM_ROUTE, STEPS
 from router.targets.script import FAILURES
 from router.targets.script import answer as scripted
 from router.toolbox import Toolbox
+from router.value import replace
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
 BUILD: dict[str, Callable[[], Step]] = {

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +10,7 @@ from router.cache.approvals import ID, LASTS
 from router.chat import Call
 from router.config.values import Secret
 from router.shared import Redis, RedisStore
+from router.value import replace
 from tests.support.services import redis_server
 
 CALL = Call("c1", "delete_order", {"number": "A-1", "share": 1.0})

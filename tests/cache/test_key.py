@@ -1,7 +1,6 @@
 """The key of a question: the same for the same, another for anything that an answer depends on."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from router.cache import key
 from router.chat import Ask, CacheControl, Call, Choice, File, Message, Part, Result, ToolSpec
 from router.params import Params
+from router.value import replace
 
 TEXT = "What is the weather?"
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}}

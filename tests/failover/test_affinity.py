@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from router.config.declaration import BreakerConfig as Declared
 from router.events import Start
 from router.failover import Candidate, Pool, failover
 from router.failover.load import Pace
+from router.value import replace
 from tests.conftest import Workspace, routes, serving
 from tests.failover.test_pools import POLICY, named
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Literal, cast
 
 import pytest
@@ -32,6 +31,7 @@ from router.events import Answer, Event, Events, Failure, Finish, Order, Start, 
 from router.failover import Candidate, FailureRules, failover, new_health
 from router.failover.candidate import RESERVE
 from router.params import Params
+from router.value import replace
 from tests.support.virtual import jumping, now
 
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))

@@ -8,7 +8,7 @@ import json
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
 
 import pytest
@@ -21,7 +21,7 @@ from router.chat import File, crowded
 from router.config.server import RequestBounds
 from router.errors import Crowded, Refused, TooLarge
 from router.intake import Intake, body, question
-from router.intake.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Bodies, Reading, parsed
+from router.intake.body import ON_LOOP_BYTES, ON_LOOP_VALUES, Bodies, Incoming, Reading, parsed
 from tests.conftest import Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Provider, Reply, error, provider, text
 from tests.support.raw import connected
@@ -220,9 +220,9 @@ async def test_body_of_the_largest_size_is_always_read() -> None:
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"x" * 1000, "more_body": False}
 
-    with bodies.incoming(receive, None, bounds) as one:
+    with closing(Incoming(bodies, receive, None, bounds)) as one:
         assert len(await one.read()) == bodies.held == 1000
-        with bodies.incoming(receive, None, bounds) as other, pytest.raises(Crowded):
+        with closing(Incoming(bodies, receive, None, bounds)) as other, pytest.raises(Crowded):
             await other.read()
         assert bodies.held == 1000
     assert bodies.held == 0

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 import pytest
 
@@ -15,6 +14,7 @@ from router.config.declaration import Cache
 from router.errors import RouterError, TargetDown, Unanswered
 from router.events import Answer, Event, Events, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.steps.cache import cache
+from router.value import replace
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
 OK = Attempt("a", "ok", 0.2, first=0.1)

@@ -1,7 +1,6 @@
 """The outermost step: reasoning state over calls that a client runs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -10,6 +9,7 @@ from router.cache import Memory
 from router.chat import Ask, Call, Message, ReasoningState, Result, ToolSpec
 from router.events import Event, Events, Finish, Start, Text, ToolCall, ToolResult
 from router.steps.recall import recall
+from router.value import replace
 
 THEIRS = ToolSpec("look", "Look.", {"type": "object", "properties": {}})
 ASKED = Message("user", ("Where?",))

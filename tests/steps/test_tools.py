@@ -6,7 +6,6 @@ import textwrap
 import threading
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +17,7 @@ from router.errors import Misfit
 from router.events import Event, Events, Failure, Finish, Order, Start, Text, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
 from router.steps.tools import MAX_HELD, tools
 from router.toolbox import Tool, Toolbox, load
+from router.value import replace
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from router.errors import Misfit, TargetError
 from router.events import Event, Finish, Order, Start, Text, Thought, ToolCall, ToolInput, Usage
 from router.params import Params
 from router.targets import Connections, anthropic, facts_of
+from router.value import replace
 from tests.support.provider import Reply, error, joined, provider
 
 HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))

@@ -1,10 +1,10 @@
 """Conversations as providers take them: each rule, what holds where, and that nothing else is changed."""
 
+import dataclasses
 import itertools
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from router.chat import Ask, Call, File, Message, Part, ReasoningState, Result, 
 from router.targets import conversation as rule
 from router.targets.conversation import BEGUN, BEYOND_TEXT, GO_ON, NOTED, Rule, fitted
 from router.targets.providers import ALL, CLAUDE, MISTRAL, PERPLEXITY, TEMPLATE, rules_of, rules_through_litellm
+from router.value import replace
 from tests.support.provider import Reply, provider, text
 from tests.targets import test_anthropic, test_openai
 
@@ -403,11 +404,11 @@ async def test_provider_of_openais_wire_is_asked_by_its_rules() -> None:
 
 async def test_anthropic_is_asked_by_its_rules() -> None:
     """A picture stands in the result itself, and no stop text is blank."""
-    ask = replace(asked(*LONG), params=replace(asked().params, stop=("\n", "END")))
+    ask = replace(asked(*LONG), params=dataclasses.replace(asked().params, stop=("\n", "END")))
     reply = Reply(test_anthropic.said(test_anthropic.BEGIN, *test_anthropic.block(0, {"type": "text", "text": "Hi"}), *test_anthropic.END))
     async with provider(reply) as fake:
         await test_anthropic.heard(test_anthropic.declared(fake.base), ask)
-        await test_anthropic.heard(test_anthropic.declared(fake.base), replace(ask, params=replace(ask.params, stop=("\n\n",))))
+        await test_anthropic.heard(test_anthropic.declared(fake.base), replace(ask, params=dataclasses.replace(ask.params, stop=("\n\n",))))
     first, second = fake.requests
     assert [message["role"] for message in first["messages"]] == ["user", "assistant", "user", "assistant", "user"]
     given = first["messages"][-1]["content"][0]

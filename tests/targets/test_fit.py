@@ -1,6 +1,5 @@
 """What one model is sent of a question's parameters."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from router.targets.facts import PENALTIES, SAMPLING, Facts
 from router.targets.fit import Fitted, check_answerable, fit, uncarried
 from router.targets.resolved_facts import facts_of
 from router.targets.text_filters import UNBOUND, AnswerLimits
+from router.value import replace
 
 ALL = SAMPLING | PENALTIES | {"seed", "stop", "reasoning_effort"}
 THINKING = Facts(efforts=("low", "medium", "high"), always_thinks=True)

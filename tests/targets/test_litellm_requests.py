@@ -8,7 +8,7 @@ import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from router.errors import TargetRefused
 from router.events import Finish, Start, Text, Usage
 from router.params import Params
 from router.targets import lane_of, litellm, litellm_library
+from router.value import replace
 from tests.support.provider import frame, text
 
 SCHEMA: dict[str, Json] = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}

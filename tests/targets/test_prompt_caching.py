@@ -3,7 +3,6 @@
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +19,7 @@ from router.steps.session import session_of
 from router.targets import anthropic, facts_of
 from router.targets.facts import Facts
 from router.targets.prompt_cache import session_key
+from router.value import replace
 from tests.conftest import Client, Workspace, routes, serving
 from tests.support.prompt_caches import Block, Caches, caches, claude_blocks
 

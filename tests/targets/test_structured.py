@@ -1,7 +1,6 @@
 """How each lane asks for the form of an answer: in its provider's own words, or by instruction."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from router.params import Params
 from router.targets import Connections, open_target
 from router.targets.resolved_facts import facts_of
 from router.targets.structured import instructed, instruction
+from router.value import replace
 from tests.support.provider import Provider, Reply, error, provider, running, text
 
 CLOSED: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}

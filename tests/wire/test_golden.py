@@ -3,13 +3,13 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from router.config.server import RequestBounds
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
 from router.intake.question import asked
+from router.value import replace
 from router.wire import WIRES, Refusal, answered
 from tests.conftest import ROOT, Workspace, routes, serving
 from tests.wire.readers import HEADING

@@ -1,11 +1,11 @@
 """OpenAI's chat.completions, to the byte."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.value import replace
 from router.wire import Refusal, answered, openai
 from tests.wire.readers import HEADING
 

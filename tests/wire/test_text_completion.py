@@ -1,11 +1,11 @@
 """OpenAI's legacy completions, to the byte."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult, Usage
+from router.value import replace
 from router.wire import Refusal, answered, responses, text_completion
 from tests.wire.readers import HEADING
 

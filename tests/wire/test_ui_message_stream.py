@@ -1,12 +1,12 @@
 """AI SDK 5's UI message stream, to the byte."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolProgress, ToolResult, Usage
+from router.value import replace
 from router.wire import answered, ui_message_stream
 from tests.wire.readers import HEADING
 

@@ -1,0 +1,98 @@
+"""The frame of a request: its task counts among those that are served, and the client is sent what goes wrong.
+
+Both are classes. Each request enters them, and a generator of contextlib's costs three times the calls.
+"""
+
+import asyncio
+from types import TracebackType
+
+from router.answering.reply import Reply, conclude
+from router.errors import RouterError, Stopping
+from router.events import Failure
+from router.intake import ClientLeft, Request
+from router.journal.log import problems
+from router.lifecycle import Holdings
+
+CLIENT_LEFT = 499
+"""Status in the log of a request whose client left before it got one (nginx's own number for it)."""
+
+
+class ServedTask:
+    """The block's task, among others that are served, and what the request holds until the block ends."""
+
+    def __init__(self, those: set[asyncio.Task[object]]) -> None:
+        self._those = those
+        self._held = Holdings()
+
+    def __enter__(self) -> Holdings:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._those.add(task)
+        return self._held
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._held.close()
+        finally:
+            self._those.discard(self._task)
+
+
+class Exchange:
+    """Sends the client what goes wrong in the block, in the dialect that is known by then. `outcome`: whether its leaving is one."""
+
+    def __init__(self, reply: Reply, request: Request, *, outcome: bool = True) -> None:
+        self._reply = reply
+        self._request = request
+        self._outcome = outcome
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if error is None:
+            return False
+        try:
+            return await self._handled(error)
+        except ClientLeft:
+            return self._left()
+        except asyncio.CancelledError:
+            return await self._stopped()
+
+    async def _handled(self, error: BaseException) -> bool:
+        """Send an error; return whether that was possible."""
+        reply, request = self._reply, self._request
+        if isinstance(error, ClientLeft):
+            return self._left()
+        if isinstance(error, asyncio.CancelledError):
+            return await self._stopped()
+        if not isinstance(error, Exception):
+            return False
+        if not isinstance(error, RouterError):
+            # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
+            problems.error("a request failed", exc_info=error, extra={"fields": {"request_id": reply.entry.request_id}})
+            if reply.begun:
+                return False  # the connection is reset: a stream that breaks must not look finished
+        reply.wire = request.wire
+        await reply.refuse(error if isinstance(error, RouterError) else RouterError())
+        return True
+
+    def _left(self) -> bool:
+        """Note that the client left: nobody is there to be sent anything."""
+        entry = self._reply.entry
+        entry.status = entry.status or CLIENT_LEFT
+        entry.outcome = "client_left" if self._outcome else entry.outcome
+        return True
+
+    async def _stopped(self) -> bool:
+        """End an answer because the server ends and waits no longer: a stream that has begun gets its error and its finish."""
+        reply = self._reply
+        entry = reply.entry
+        if (sink := reply.sink) is not None and sink.begun:
+            if conclude(sink, Failure(Stopping.code, Stopping.sentence, entry.attempts)):
+                entry.outcome = Stopping.code
+            await sink.close()
+        elif not reply.begun:
+            reply.wire = self._request.wire
+            await reply.refuse(Stopping(attempts=entry.attempts))
+        return True

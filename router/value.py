@@ -1,0 +1,45 @@
+"""Values of the request path: frozen and compared by their fields, as frozen dataclasses are, but made and changed in C.
+
+A frozen dataclass sets each field with a call of its own: 4.6 µs for an Ask, and 3.7 µs for a changed copy. A value takes 0.1 µs.
+Configuration stays dataclasses: it is made once, and its fields are described and checked one by one.
+"""
+
+from typing import ClassVar
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
+
+__all__ = ["PartlyCompared", "Value", "asdict", "field", "names", "replace"]
+
+
+class Value(Struct, frozen=True):
+    """A frozen value. A subclass repeats `frozen=True`, for the type checker."""
+
+
+class PartlyCompared(Value, frozen=True, eq=False):
+    """A value some of whose fields stand beside it: they have no part in its comparison, its hash and its representation.
+
+    BESIDE: the names of these fields
+    """
+
+    BESIDE: ClassVar[frozenset[str]]
+
+    def _compared(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name not in self.BESIDE}
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._compared() == other._compared()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._compared().values()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._compared().items())
+        return f"{type(self).__name__}({shown})"
+
+
+def names(kind: type[Value]) -> tuple[str, ...]:
+    """Return the names of a value's fields, in their order."""
+    return kind.__struct_fields__

@@ -1,0 +1,55 @@
+"""Frozen values: what is compared, shown and copied."""
+
+import math
+
+import pytest
+
+from router.callers import Caller
+from router.chat import Ask, Circumstances
+from router.errors import Attempt
+from router.events import Finish, LateResult, Start
+from router.usage import Meter, Usage
+from router.value import PartlyCompared, names, replace
+from router.wire import Heading
+from router.wire.shape import Ending
+
+ASK = Ask(model="chat-model", messages=())
+START = Start("a", "model-1")
+HEADING = Heading(request_id="1", message_id="2", model="chat-model", created=0)
+PARTLY: list[tuple[PartlyCompared, dict[str, object]]] = [
+    (ASK, {"circumstances": Circumstances("ann"), "tried": [[]]}),
+    (START, {"output": "native", "meter": Meter()}),
+    (Attempt("a", "ok", 1.0), {"output": "native", "model": "model-1", "said": 3, "meter": Meter()}),
+    (Finish("stop"), {"model": "model-1"}),
+    (LateResult("1", "look", {}, None), {"seconds": 2.0}),
+    (HEADING, {"ending": Ending(at=1)}),
+    (Caller("key", "ann", "key:ann"), {"claims": {"email": "ann@example.com"}}),
+]
+
+
+@pytest.mark.parametrize(("value", "beside"), PARTLY, ids=lambda one: type(one).__name__)
+def test_fields_beside_a_value_are_neither_compared_nor_shown(value: PartlyCompared, beside: dict[str, object]) -> None:
+    """Each field in BESIDE may differ between two equal values, and stands in neither representation."""
+    assert beside.keys() == type(value).BESIDE
+    assert set(names(type(value))) >= type(value).BESIDE
+    changed = replace(value, **beside)
+    assert changed == value
+    assert repr(changed) == repr(value)
+    assert all(getattr(changed, name) == given for name, given in beside.items())
+
+
+def test_other_fields_are_compared_and_shown() -> None:
+    """Values of one type differ by each other field, and values of two types always."""
+    assert replace(ASK, model="other") != ASK
+    assert replace(START, age=1.0) != START
+    assert Attempt("a", "model-1", 1.0) != START
+    assert repr(Finish("stop", Usage(1))).startswith("Finish(reason='stop', usage=Usage(input_tokens=1,")
+    assert hash(replace(START, meter=Meter())) == hash(START)
+    assert len({START, replace(START, output="native"), replace(START, target="b")}) == 2
+
+
+def test_value_is_frozen() -> None:
+    """A field of a value cannot be set."""
+    with pytest.raises(AttributeError):
+        ASK.model = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    assert ASK.until == math.inf
