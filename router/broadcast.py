@@ -178,7 +178,7 @@ class Broadcast:
         return len(self._at)
 
     def since(self, number: int) -> tuple[int, list[Event]]:
-        """Return the events from this number on, or from the first that is still here; and the number of the first of them."""
+        """Return (number of the first event returned, events): from this number on, or from the oldest event that is still held."""
         first = max(number, self._first)
         return first, self._events[first - self._first :]
 

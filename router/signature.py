@@ -191,7 +191,7 @@ def _defaults(function: Callable[..., object]) -> dict[str, object]:
 
 
 def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]:
-    """Return a docstring as (description, parameter → its line of the form `name: text`)."""
+    """Return a docstring as (description, parameter → its text): a line `name: text` of a parameter belongs to it, and not to the description."""
     names = set(inspect.signature(function).parameters)
     said: list[str] = []
     docs: dict[str, str] = {}

@@ -84,7 +84,7 @@ def test_verdict_is_that_of_jsonschema(seed: int) -> None:
         ({"$ref": "#here", "$defs": {"a": {"$anchor": "here", "type": "null"}}}, {"null": True, "1": False}),
     ],
 )
-def test_keywords_of_our_own_judge_as_the_standard_says(schema: dict[str, Any], values: dict[str, bool]) -> None:
+def test_reimplemented_json_schema_keywords_judge_as_the_standard_says(schema: dict[str, Any], values: dict[str, bool]) -> None:
     """Those that run regular expressions, follow references or compare items with items are replaced or counted."""
     assert {text: not check(text, OutputFormat(schema)).wrong for text in values} == values
 

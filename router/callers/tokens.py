@@ -34,7 +34,7 @@ MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 
 
 class _Rules(JWSRegistry):
-    """Rules for signatures. Other fields of a header are ignored (RFC 7515), except for those that it calls critical."""
+    """Rules for signatures. Unknown fields of a header are ignored (RFC 7515); a header with `crit` is refused."""
 
     max_header_length = MAX_HEADER_CHARACTERS
     max_payload_length = MAX_TOKEN_CHARACTERS

@@ -1,6 +1,7 @@
 """A running server, as an operator asks it: its admin pages over HTTP.
 
-Its key is sent to loopback or over https only. No redirect is followed, no proxy is used, and nothing is taken from the environment.
+The admin key is sent to loopback or over https; over plain http elsewhere only with --insecure. No redirect is followed, and no proxy of the
+environment is used.
 """
 
 import argparse

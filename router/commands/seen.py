@@ -97,7 +97,7 @@ def _facts(target: JsonObject) -> Sequence[str]:
 
 
 def record(name: str, seen: Seen) -> dict[str, Json]:
-    """Return all data of a route for --json."""
+    """Return all data of a route, as `router show --json` prints it."""
     route = seen.description.routes[name]
     return {
         "route": name,

@@ -89,7 +89,7 @@ def _entries(node: Node | None, condition: Node | None = None) -> Iterator[Route
 
 
 def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complaints) -> None:
-    """Complain of a repeated target whose earlier entries hold wherever this one does."""
+    """Complain of an entry that is never asked: earlier entries of the same target apply to every question for which it does."""
     for number, entry in enumerate(entries):
         earlier = [one for one in entries[:number] if one.name.text == entry.name.text]
         if not earlier or reachable(entry.when, [one.when for one in earlier]):

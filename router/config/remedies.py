@@ -94,7 +94,7 @@ class Spot:
 
 
 def spots(record: Record, path: Path = ()) -> Iterator[tuple[str, Spot]]:
-    """Yield every key below a record, with its place."""
+    """Yield every key of a record, and of the records nested in it, each with the path to it and the shape of its value."""
     for item in record.fields:
         here = (*path, item.name)
         yield item.name, Spot(here, item.shape, record.name)

@@ -136,7 +136,10 @@ class Candidate:
         return next((SKIPPED[sort] for sort in sorted(shows, reverse=True) if self.takes(sort) is False), "")
 
     def doubt(self, shows: Iterable[FileSort]) -> int:
-        """Return how late the target is asked about such files: 0 if it reads them, 1 if that is unknown, 2 for a stand-in script."""
+        """Return the target's rank for files of these sorts: the lowest is asked first.
+
+        0 if it reads them, 1 if that is unknown, 2 for a stand-in script
+        """
         return 2 if self.stand_in else int(any(self.takes(sort) is None for sort in shows))
 
     @property

@@ -97,7 +97,7 @@ class TargetRefusals:
             self._turned(over, refuses=False)
 
     def refused(self, asked: float, error: TargetRefused) -> None:
-        """Record that a question asked at this time was refused. A refusal that an answer has overtaken is ignored."""
+        """Record that a question asked at this time was refused. It is ignored if a question that was asked later is already being answered."""
         if asked < self.answered or error.outcome in OURS or isinstance(error, ContextTooLong | ContentFiltered):
             return
         if isinstance(error, TargetDenied) and error.certain:

@@ -199,7 +199,7 @@ def sampling(fields: Fields) -> dict[str, Json]:
 
 
 def _effort(fields: Fields) -> Effort | None:
-    """Return the effort of the model's thinking: an effort stands over a budget, and both over whether it thinks at all."""
+    """Return the effort of the model's thinking: `none` where thinking is disabled, else the stated effort, else the one that matches the budget."""
     thinking, config = mapping(fields.get("thinking")) or {}, mapping(fields.get("output_config")) or {}
     if thinking.get("type") == "disabled":
         return "none"

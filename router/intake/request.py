@@ -51,7 +51,7 @@ class Request:
 
     @property
     def id(self) -> str:
-        """The caller's own id for it, if it is one; else ours."""
+        """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one."""
         given = self._headers.get(b"x-request-id", b"")
         return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 

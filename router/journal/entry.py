@@ -171,7 +171,10 @@ class Entry:
 
     @property
     def tries(self) -> tuple[Attempt, ...]:
-        """The attempts so far; with the one that answers just now, where it was not sent all that the question asks for, or in other words."""
+        """The attempts so far, with the one that answers now if its question was changed for it.
+
+        Changed: parameters were left out, or the output form was asked for in another way than the provider's own.
+        """
         shown = self.omitted or self.output not in ("", "native")
         if not shown or any(one.target == self.target and (one.omitted or one.output) for one in self.attempts):
             return self.attempts
@@ -226,7 +229,7 @@ class Entry:
                 pass
 
     def hears(self, words: Sequence[Words]) -> None:
-        """Record text pieces that arrived together: their length, and the pause before them."""
+        """Record text pieces that arrived together: their length, and how long they were waited for."""
         if self._rest is not None:
             self.pauses.append(time.monotonic() - self._rest)
         self._rest = self._waited = None

@@ -123,7 +123,7 @@ class Policy:
         return next(found, (None, None))
 
     def _tries(self, params: Mapping[str, Located], group: str) -> "OriginalTries":
-        """Return the number of calls that LiteLLM makes to a group's deployments."""
+        """Return how many calls LiteLLM makes to a group's deployments, retries included, and the values that set this."""
         router, number = self.settings.router, self.settings.source.number
         policies = router.get("model_group_retry_policy")
         policy = (policies.table.get(group) if policies else None) or router.get("retry_policy")

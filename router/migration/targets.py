@@ -314,7 +314,10 @@ def _bare(parts: SplitResult) -> str:
 
 
 def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str], account: Account, prefix: str = "") -> None:
-    """Add a comment for each value without an outcome; values with the same reason share one. `known`: key → the reason."""
+    """Add a comment for each value that was not carried over and is not accounted for; values with the same reason share one.
+
+    Empty values, and those that say what the router does anyway, get none. known: key → the reason
+    """
     reasons: dict[str, list[str]] = {}
     for key, one in said.items():
         if account.settled(one) or one.value in (None, "", (), {}):

@@ -183,7 +183,7 @@ class Feed:
         """True while the next read is all that the generator would wait for."""
 
     def open(self, response: Connection, reader: AnswerReader) -> None:
-        """Begin with the body of a response."""
+        """Set the connection whose body is read from here on, and the reader of its format. Nothing is read yet."""
         self._response, self._reader, self.wait = response, reader, response.arrival
 
     def read(self, piece: bytes) -> list[Event]:

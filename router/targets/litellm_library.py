@@ -226,8 +226,8 @@ def _kept_from_asking(client: Any, httpx: Any) -> None:
 def _mended(transport: Any, httpx: Any) -> None:
     """Patch the transport so that LiteLLM reads responses correctly.
 
-    LiteLLM follows redirects, and takes the conversation along: without a `location` a redirect is an error like any other. After a 422
-    it would ask once more, so a 422 becomes a 400. Its own limits are minutes.
+    LiteLLM follows redirects and sends the conversation along, so `location` is removed, and a redirect is an error. It would repeat a question
+    after a 422, so a 422 becomes a 400. Its own limit for connecting is minutes, so the declared one is set.
     """
     _lead(transport)
     events, complete = _bodies(httpx)

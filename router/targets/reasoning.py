@@ -178,7 +178,7 @@ class Blocks:
         self._open = False
 
     def thinking(self, piece: str = "", signature: str | None = None) -> None:
-        """Add a piece of a block's thought, or its signature."""
+        """Add a piece of thought, or of its signature, to the open block; open one if there is none."""
         self._open = True
         self._thinking.append(piece)
         if signature:

@@ -237,7 +237,7 @@ def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
 
 
 def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
-    """The limit of the answer's length: called otherwise, too large, or not taken at all: then the answer is cut here."""
+    """The lesson about the limit of the answer's length: its other name, a lower maximum, or that it is not taken and the answer is cut here."""
     other = "max_completion_tokens" if sent == "max_tokens" else "max_tokens"
     if other in said and facts.limit == sent:
         return Lesson("max_tokens", other, lambda known: replace(known, limit=other))

@@ -240,7 +240,7 @@ async def test_sources_and_files_of_an_answer_are_shown_and_load_nothing(workspa
         assert await tab.run("document.querySelector('.answer > button.file').textContent") == "File (text/csv)"
 
 
-async def test_route_list_shows_targets_tools_and_price(workspace: Workspace) -> None:
+async def test_chosen_route_shows_its_targets_tools_price_and_context_window(workspace: Workspace) -> None:
     """Prices are for a million tokens, as declared; in the list and below it."""
     target = (
         "a: {model: openai/gpt-x, api_key: k, api_base: 'http://127.0.0.1:9/v1', price: {input: 2.5, output: 10}, context_window: 128000}"

@@ -252,7 +252,7 @@ TWO = Reply(calls(("c1", "pay", '{"amount":5,"to":"Ann"}'), ("c2", "pay", '{"amo
 
 
 @pytest.mark.parametrize("granted", ["till", "{use: till, isolate: process}"])
-async def test_tool_that_asks_itself_waits_for_the_calls_that_it_names(workspace: Workspace, granted: str) -> None:
+async def test_call_waits_for_the_user_only_where_the_tools_own_rule_says_so(workspace: Workspace, granted: str) -> None:
     """The small sum is paid at once. The large one waits for the user, and is paid once; in a process of its own, too."""
     workspace.write("tools/till.py", CAUTIOUS)
     async with provider(TWO, Reply(text("Done."))) as fake:

@@ -440,7 +440,7 @@ async def test_span_of_the_request_names_the_user_and_no_other(workspace: Worksp
     assert there.raw.count(b"ann-canary") == 1
 
 
-def test_made_key_of_a_front_end_says_where_its_users_are_named(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_new_key_is_printed_with_the_header_or_field_that_names_its_users(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """Both in what goes into routes.yaml and in the line of a key file; a header that holds a secret is refused."""
     for option, where in ((("--user-header", USER), ("header", USER)), (("--user-field", "user"), ("field", "user"))):
         assert main(["keys", "new", "webui", *option]) == 0

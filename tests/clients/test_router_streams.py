@@ -139,7 +139,9 @@ def test_an_unknown_model_is_not_found(client: Client, deed: str, workers: Worke
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete", "models"])
-def test_a_stranger_is_told_to_say_who_that_is(client: Client, deed: str, workers: Workers, keyed_router: Running) -> None:
+def test_client_without_a_known_key_gets_401_as_authentication_error(
+    client: Client, deed: str, workers: Workers, keyed_router: Running
+) -> None:
     """An OpenAI client raises AuthenticationError, with the code that OpenAI's own has, whatever it asks for."""
     error = workers.saw(client, keyed_router.base, {"model": "text", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
     assert (error["kind"], error["status"], error["code"]) == ("AuthenticationError", 401, "invalid_api_key")

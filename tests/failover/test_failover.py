@@ -241,7 +241,7 @@ async def test_calls_that_are_whole_are_passed_on_before_the_end() -> None:
         assert isinstance(seen[-1], Finish)
 
 
-async def test_answer_that_its_own_stop_made_empty_is_an_answer() -> None:
+async def test_empty_answer_to_a_question_with_stop_texts_is_no_failure() -> None:
     """The first thing the model said was the stop text; without one, nothing is a failure."""
     stopped = replace(ASK, params=Params(stop=("END",)))
     seen = await heard(chain(Scripted("a", [STOP]), Scripted("b", [Text("Hi"), STOP])), stopped)

@@ -38,7 +38,7 @@ def test_workflow_checks_every_supported_python() -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflow_runs_programs_that_exist(path: Path) -> None:
+def test_github_workflow_runs_make_targets_and_files_that_exist(path: Path) -> None:
     """A target of make, or a file of the repository, that a workflow runs is there."""
     commands = [line for step in steps(path) for line in step.get("run", "").splitlines()]
     assert commands
@@ -68,7 +68,7 @@ def test_public_hook_is_a_command() -> None:
         assert not re.search(hook["files"], "docs/routes.md")
 
 
-def test_own_hook_matches_files_that_exist() -> None:
+def test_pre_commit_hook_of_this_repository_matches_a_file() -> None:
     """Each hook of this repository fits at least one of its files; a pattern that fits none would never run."""
     files = [
         path.relative_to(ROOT).as_posix() for folder in ("docs", "router", "pipelines", "tools") for path in (ROOT / folder).rglob("*")

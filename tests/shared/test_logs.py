@@ -147,7 +147,7 @@ async def test_withdrawn_log_offer_is_never_written() -> None:
         assert source.held == []
 
 
-async def test_offered_log_stops_when_its_last_reader_leaves() -> None:
+async def test_source_of_an_offered_log_is_let_go_when_its_last_reader_leaves() -> None:
     """The source stops at once, unless another replica still reads the log."""
     async with two() as (server, one, other), logs(server) as (third, _):
         source = Counting()

@@ -52,7 +52,7 @@ def test_first_message_of_a_shortened_history_changes_in_steps() -> None:
 
 
 @pytest.mark.parametrize(("keep", "sent"), [(3, 3), (7, 7), (8, 7), (40, 31)])
-async def test_history_that_keeps_few_messages_is_cut_one_by_one(keep: int, sent: int) -> None:
+async def test_history_with_a_keep_below_8_drops_one_message_at_a_time(keep: int, sent: int) -> None:
     """From a `keep` of 8 messages on, a fourth is dropped at a time."""
     seen: list[Ask] = []
 

@@ -117,7 +117,9 @@ async def test_credentials_of_a_role_are_fetched_through_the_proxy_with_the_decl
 
 @pytest.mark.usefixtures("role")
 @pytest.mark.parametrize("variables", [{}, {"SSL_VERIFY": "False"}])
-async def test_credentials_are_not_asked_of_a_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+async def test_role_credentials_are_not_asked_of_a_server_with_an_untrusted_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
     """Whatever the environment says of checking certificates."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

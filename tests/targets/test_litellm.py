@@ -302,7 +302,7 @@ SPOKEN: dict[str, tuple[Reply, list[Event]]] = {
 
 
 @pytest.mark.parametrize("what", SPOKEN)
-async def test_answer_is_what_the_direct_lane_makes_of_it(what: str) -> None:
+async def test_litellm_lane_corrects_what_litellm_reads_otherwise(what: str) -> None:
     """Though LiteLLM reads it otherwise."""
     reply, expected = SPOKEN[what]
     async with provider(reply) as fake:
@@ -566,7 +566,7 @@ def test_model_that_litellm_would_send_to_replicate_is_refused() -> None:
     litellm.answer("a", Declared(model=Name("replicate/meta/llama-3")), 3)
 
 
-async def test_synchronous_client_gets_nothing() -> None:
+async def test_get_by_litellms_synchronous_client_raises_without_connecting() -> None:
     """It would hold up the loop, or one of the few threads of lookups, for as long as a server likes."""
     library: Any = importlib.import_module("litellm")
     templates: Any = importlib.import_module("litellm.litellm_core_utils.prompt_templates.huggingface_template_handler")

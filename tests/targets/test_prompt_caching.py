@@ -164,7 +164,7 @@ def test_a_provider_is_told_which_questions_belong_together_where_it_takes_that(
         ({"model": "openai/gpt-4o"}, 0),
     ],
 )
-def test_prompts_are_marked_where_claude_reads_them(declared: dict[str, Any], tokens: int) -> None:
+def test_cache_marks_begin_at_the_minimum_tokens_of_each_target_that_takes_them(declared: dict[str, Any], tokens: int) -> None:
     """From the minimum of the model on."""
     assert facts_of(target(**declared)).marks_from == tokens
 

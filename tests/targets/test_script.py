@@ -95,7 +95,7 @@ async def heard(*lines: ScriptLine) -> list[Event]:
         return [order.see(event) async for event in events]
 
 
-async def test_lines_are_said_in_order() -> None:
+async def test_scripted_answer_gives_its_lines_in_their_order() -> None:
     """Thoughts, words, calls, and the end they name."""
     seen = await heard(
         ScriptLine(thought="Hm. "),

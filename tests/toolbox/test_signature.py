@@ -62,7 +62,7 @@ SHAPES: list[tuple[object, Shape]] = [
 
 
 @pytest.mark.parametrize(("annotation", "shape"), SHAPES)
-def test_annotation_becomes_its_schema(annotation: object, shape: Shape) -> None:
+def test_annotation_becomes_its_shape(annotation: object, shape: Shape) -> None:
     """Each type that JSON has."""
     assert shape_of(annotation) == shape
 

@@ -332,7 +332,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("how", MISTAKES)
-def test_mistake_about_routes_has_its_place(workspace: Workspace, how: str) -> None:
+def test_tool_that_cannot_get_routes_or_fields_is_a_mistake_with_file_and_line(workspace: Workspace, how: str) -> None:
     """When the configuration is loaded, with what to do."""
     code, tools, complaint = MISTAKES[how]
     write(workspace, "http://127.0.0.1:1", "http://127.0.0.1:1").write("tools/writer.py", code)

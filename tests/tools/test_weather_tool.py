@@ -243,7 +243,7 @@ async def test_the_tool_itself_needs_no_network(weather: ModuleType) -> None:
     assert await weather.get_weather("  Beijing\n") == f"Beijing weather: 25°C, Sunny {LABEL}"
 
 
-async def test_cancelled_weather_call_is_no_sample(weather: ModuleType) -> None:
+async def test_cancelled_weather_call_raises_and_returns_no_made_up_weather(weather: ModuleType) -> None:
     """Cancellation passes through: it is no reason for a sample."""
     async with service(never) as fake:
         with pytest.raises(TimeoutError):
