@@ -52,22 +52,22 @@ class Exchange:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         if error is None:
             return False
-        try:
-            return await self._handled(error)
-        except ClientLeft:
-            return self._left()
-        except asyncio.CancelledError:
-            return await self._stopped()
-
-    async def _handled(self, error: BaseException) -> bool:
-        """Send an error; return whether that was possible."""
-        reply, request = self._reply, self._request
         if isinstance(error, ClientLeft):
             return self._left()
         if isinstance(error, asyncio.CancelledError):
             return await self._stopped()
         if not isinstance(error, Exception):
             return False
+        try:
+            return await self._refused(error)
+        except ClientLeft:
+            return self._left()
+        except asyncio.CancelledError:
+            return await self._stopped()
+
+    async def _refused(self, error: Exception) -> bool:
+        """Send an error; return whether that was possible."""
+        reply, request = self._reply, self._request
         if not isinstance(error, RouterError):
             # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
             problems.error("a request failed", exc_info=error, extra={"fields": {"request_id": reply.entry.request_id}})

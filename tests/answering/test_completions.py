@@ -79,6 +79,7 @@ CHANGES: dict[str, tuple[Any, Any]] = {
     "functions": ([{"name": "get_weather", "parameters": {}}], []),
     "function_call": ({"name": "get_weather"}, "auto"),
     "web_search_options": ({}, None),
+    "moderation": ({"model": "omni-moderation-latest"}, None),
     **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"), ({"type": "object"}, None)),
 }
 
