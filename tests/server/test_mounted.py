@@ -238,12 +238,12 @@ def _run(code: str, folder: Path, variables: Mapping[str, str]) -> str:
 
 
 async def test_mounting_example_of_the_docs_works(workspace: Workspace) -> None:
-    """The example of docs/deploy.md, with another path."""
+    """The first example of docs/python.md, with another path: edits go live in it, too."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
-    [block] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/deploy.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert "/etc/router/routes.yaml" in block
+    block, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert '"routes.yaml"' in block
     shown: dict[str, Any] = {}
-    exec(block.replace("/etc/router/routes.yaml", str(file)), shown)  # noqa: S102 - our own documentation
+    exec(block.replace("routes.yaml", str(file)), shown)  # noqa: S102 - our own documentation
     async with running(shown["app"]) as base:
         assert b"Hi" in (await said(base, request("POST /llm/api/chat", ASK))).rest
         before = shown["pointsman"].live.generation.digest
