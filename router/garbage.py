@@ -4,6 +4,9 @@ import gc
 from collections.abc import Generator
 from contextlib import contextmanager
 
+STEADY = (10_000, 10, 3)
+"""The thresholds of a process that serves: what it had loaded before is frozen, and stays so."""
+
 
 @contextmanager
 def uncollected() -> Generator[None, None, None]:
@@ -18,7 +21,7 @@ def uncollected() -> Generator[None, None, None]:
         yield
     finally:
         if enabled:
-            if not gc.get_freeze_count():  # of a server that serves: see `steady`
+            if gc.get_threshold() != STEADY:  # to count what is frozen would take as long as a pass over it
                 gc.freeze()
                 gc.unfreeze()  # into the oldest generation
             gc.enable()

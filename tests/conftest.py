@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 from router.access.slowdown import Slowdown
 from router.config import declare, read
 from router.config.values import Secret
+from router.garbage import STEADY
 from router.generation import Generation, Ground, build
 from router.server import Door, application
 from router.server.edge import Edge
@@ -152,7 +153,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
-        gc.set_threshold(10_000, 10, 3)
+        gc.set_threshold(*STEADY)
         gc.enable()
 
 

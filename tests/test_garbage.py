@@ -5,17 +5,20 @@ from collections.abc import Generator
 
 import pytest
 
-from router.garbage import uncollected
+from router.garbage import STEADY, uncollected
 
 MADE = 50_000
 
 
 @pytest.fixture(autouse=True)
 def unfrozen() -> Generator[None, None, None]:
-    """Nothing is frozen before the test; afterwards the collector is as it was."""
+    """Nothing is frozen before the test, as in a process that does not serve yet; afterwards the collector is as it was."""
+    before = gc.get_threshold()
     gc.unfreeze()
+    gc.set_threshold(700, 10, 10)
     yield
-    gc.unfreeze()
+    gc.set_threshold(*before)
+    gc.freeze()
 
 
 def young() -> int:
@@ -37,6 +40,7 @@ def test_load_leaves_nothing_young() -> None:
 
 def test_load_of_a_serving_process_leaves_frozen_objects_frozen() -> None:
     gc.freeze()
+    gc.set_threshold(*STEADY)
     frozen = gc.get_freeze_count()
     with uncollected():
         made = [[number] for number in range(MADE)]

@@ -14,6 +14,7 @@ from router.answering.chat import Chat
 from router.callers import Callers
 from router.config import COUNTERS, folder_from_environment, host_from_environment, load_live, routes_from_environment, run_key
 from router.config.values import Secret
+from router.garbage import STEADY
 from router.generation import Generation, build
 from router.journal.bill import Bill
 from router.journal.log import line, to_stderr, turned
@@ -92,4 +93,4 @@ def steady() -> None:
     forget_table()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 3)
+    gc.set_threshold(*STEADY)
