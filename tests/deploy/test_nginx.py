@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -37,6 +38,8 @@ class Upstream:
         """Answer one request of a connection."""
         try:
             self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+            if length := re.search(r"(?i)content-length: (\d+)", self.heads[-1]):
+                await reader.readexactly(int(length[1]))  # to close with a body unread resets the connection, and the answer is lost
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
             writer.write(_chunk(FIRST))
             await writer.drain()
