@@ -35,7 +35,7 @@ def test_every_unit_is_bounded() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not there on Windows")
 @pytest.mark.parametrize(("unit", "counted"), [("paced", {}), ("short", COUNTED)])
-def test_page_that_nobody_has_open_takes_no_calls(unit: str, counted: dict[str, int]) -> None:
+def test_request_calls_nothing_of_a_page_that_nobody_has_open(unit: str, counted: dict[str, int]) -> None:
     """A chunk takes no call of the operators' pages, a request those that count it, whether the page is served or not."""
     for server in ("", "  page: off\n"):
         made = calls_of(unit, server).python

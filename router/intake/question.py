@@ -92,11 +92,7 @@ def asked(
         fields = ag_ui_api.flat(fields)
     elif surface == "gateway":
         version, fields = gateway_api.repeated(fields), gateway_api.flat(fields)
-    stream = fields.get("stream")
-    if stream is None:
-        stream = surface in STREAMING
-    if not isinstance(stream, bool):
-        raise BadAsk("stream: true or false is needed.")
+    stream = _streamed(fields, surface)
     extra = mapping(fields.get("params", {}))
     if extra is None:
         raise BadAsk("params: an object is needed.")
@@ -131,6 +127,15 @@ def asked(
     if surface != "chat":
         return Asked(ask, stream, wire, wishes, wants_usage=_wants_usage(fields), repeated=version)
     return Asked(ask, stream, wire, wishes, chat_id, _continued(conversation(fields)), _wants_usage(fields))
+
+
+def _streamed(fields: Mapping[str, Json], surface: Surface) -> bool:
+    stream = fields.get("stream")
+    if stream is None:
+        return surface in STREAMING
+    if not isinstance(stream, bool):
+        raise BadAsk("stream: true or false is needed.")
+    return stream
 
 
 def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:

@@ -16,14 +16,15 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from dataclasses import dataclass
+from typing import cast
 
 from router.errors import ReplicaLost
-from router.shared.redis import FREE, Away, Command, Mismatch, Redis, key, milliseconds
+from router.shared.follower import Follower, LogEnd, entry
+from router.shared.redis import Away, Command, Mismatch, Redis, key, milliseconds
+from router.shared.written_log import ATTACHMENT, GONE, Batch, EventSource, LogTerms, WrittenLog
 
 log = logging.getLogger("router.redis")
 
@@ -45,12 +46,6 @@ LAST = 0.5
 """Seconds that a replica has for its last writes when it ends."""
 ROOM = 64
 """Batches that wait for their reader; beyond that no more are read."""
-WINDOW = 256
-"""Batches that are kept of a log whose start is dropped: for its present readers."""
-GONE = 10.0
-"""Seconds after which a log that cannot be found is dropped: its present readers come to its end."""
-ROUND = 256 * 1024
-"""Bytes of one log that are written at once."""
 AT_ONCE = 32
 """Logs that are written at once: a Redis that has missed much gets it bit by bit, and requests have their turn in between."""
 SETTLE = 3.0
@@ -59,17 +54,6 @@ MISSED = 2
 """Checks at which a stream may be missing before it is lost."""
 WAITING = 1000
 """Messages that wait in an inbox."""
-ATTACHMENT = "asked"
-"""Last part of the key of a log's attachment."""
-
-POINT = """
-local now = redis.call('GET', KEYS[1])
-if now and now > ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-"""Point the name at the log that was begun last: ids are in the order of time."""
-
 
 DELETED = "~"
 """A value in place of a log's id, sorted after all ids: the name was deleted, and nothing is found under it."""
@@ -77,59 +61,6 @@ DELETED = "~"
 
 class Deleted(Exception):
     """The log under this name was deleted by its caller."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Events `first` to `after`, counted from 0, as bytes. `note`: what the events do not say of the end that is among them."""
-
-    first: int
-    after: int
-    data: bytes
-    note: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class LogEnd:
-    """The end of a log that no event describes, as a code."""
-
-    code: str
-
-
-class EventSource(Protocol):
-    """The interface of the answer that a log is written from."""
-
-    @property
-    def head(self) -> bytes:
-        """Return the data that is known before the first event."""
-        ...
-
-    @property
-    def over(self) -> bool:
-        """True once no more events will come."""
-        ...
-
-    @property
-    def findable(self) -> bool:
-        """Return whether the log is complete, so that new readers may read it from its start."""
-        ...
-
-    @property
-    def ending(self) -> str:
-        """The code of the end, once the source is over and no event describes it; else empty."""
-        ...
-
-    def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from `start` on, in batches."""
-        ...
-
-    def hold(self, seconds: float) -> None:
-        """Keep the answer running for so many seconds, because another replica reads its log."""
-        ...
-
-    def stop(self) -> None:
-        """Stop: the caller wants no more of the answer, or this replica ends."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,203 +78,6 @@ class Found:
 def new_id() -> str:
     """Return a new id of a log: unique, and in the order of time over all replicas, as far as their clocks agree."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
-
-
-class WrittenLog:
-    """A log that is written here. Its owner calls `news` whenever the source has more, or is over."""
-
-    def __init__(
-        self,
-        logs: "Logs",
-        name: str,
-        number: str,
-        source: EventSource,
-        *,
-        pointer: str,
-        lasts: float,
-        keep: float,
-        attachment: bytes = b"",
-    ) -> None:
-        self.id = number
-        self.name = name
-        self.source = source
-        self.keep = keep
-        self.done = False
-        """True once all of it is in Redis, or never will be."""
-        self.over_at: float | None = None
-        self.readers: dict[str, float] = {}
-        """Replica that reads the log → time until which it does, unless it repeats its message."""
-        self.posted = asyncio.Event()
-        """Set once the log can be found in Redis, or Redis is away or refuses it."""
-        self._attachment = attachment
-        self._attached = 0
-        """Bytes of the attachment that are in Redis."""
-        self._lasts = lasts
-        self._logs = logs
-        self._stream = key(name, self.id)
-        self._pointer = pointer
-        """The key that holds the log's id; empty where readers have it from elsewhere."""
-        self._count = 0
-        """Events that are in Redis."""
-        self._headed = False
-        self._pointed = False
-        self._ended = False
-        self._doubt = False
-        """True if the state in Redis has to be looked up."""
-        self._refusals = 0
-
-    def news(self) -> None:
-        """Have the writer fetch what the source has new: more events, or its end."""
-        self._logs.wake(self)
-
-    def doubt(self) -> None:
-        """Note that Redis may have lost the log."""
-        self._doubt = True
-        self.news()
-
-    async def sync(self, redis: Redis) -> None:
-        """Write the events that Redis lacks. Raises Away if that is not certain."""
-        if self._doubt:
-            await self._look_up(redis)
-        if not self._headed and len(self._attachment) - self._attached > ROUND:
-            await self._attach(redis)
-            return
-        over = self.source.over  # read before the events: any that come after this are for the next time
-        commands = self._opening()
-        count, size, more = self._count, 0, False
-        for batch in self.source.batches(self._count):
-            if more := size > ROUND:
-                break
-            noted = ("z", batch.note) if batch.note else ()
-            commands.append(self._append(f"{batch.after}-0", "f", batch.first, "e", batch.data, *noted))
-            count, size = batch.after, size + len(batch.data)
-        if over and not more:
-            commands += self._closing(count)
-        elif self._pointed and not self.source.findable:
-            commands += self._unpoint()
-        self._doubt = True
-        answers = await redis.ask_all(commands)
-        # An append without an answer: its stream is gone.
-        self._doubt = any(answer is None or isinstance(answer, Mismatch) for answer in answers)
-        if self._doubt:
-            self._refused()
-            return
-        self._refusals = 0
-        self._count, self._headed, self.done = count, True, over and not more
-        self.posted.set()
-        if more:
-            self.news()
-
-    async def _attach(self, redis: Redis) -> None:
-        """Write one piece of an attachment that is too long to be written at once. Raises Away if that is not certain."""
-        self._doubt = True
-        answers = await redis.ask_all(self._attaching())
-        if any(isinstance(answer, Mismatch) for answer in answers):
-            self._refused()
-            return
-        self._doubt = False
-        self._attached += ROUND
-        self.news()
-
-    def _attaching(self) -> list[Command]:
-        """Return the writes of the next piece of the attachment; none once all of it is in Redis."""
-        piece = self._attachment[self._attached : self._attached + ROUND]
-        if not piece:
-            return []
-        return [("SETRANGE", self._attached_to, self._attached, piece), ("PEXPIRE", self._attached_to, milliseconds(self._lasts))]
-
-    @property
-    def _attached_to(self) -> str:
-        return key(self.name, self.id, ATTACHMENT)
-
-    def _opening(self) -> list[Command]:
-        if self._headed:
-            return []
-        made: list[Command] = [
-            *self._attaching(),
-            ("XADD", self._stream, "0-1", "h", self.source.head, "r", self._logs.id),
-            ("PEXPIRE", self._stream, milliseconds(self._lasts)),
-        ]
-        if self.source.findable:
-            made += self._point(self._lasts)
-        return made
-
-    def _append(self, number: str, *fields: str | bytes | int) -> Command:
-        bound = () if self.source.findable or self.source.over else ("MAXLEN", "~", WINDOW)
-        return ("XADD", self._stream, "NOMKSTREAM", *bound, number, *fields)
-
-    def _closing(self, count: int) -> list[Command]:
-        made: list[Command] = []
-        if (code := self.source.ending) and not self._ended:
-            made.append(self._append(f"{count}-2", "x", code))
-        if self.source.findable:
-            made += self._point(self.keep)
-            made.append(("PEXPIRE", self._stream, milliseconds(self.keep)))
-        else:
-            made += self._unpoint()
-            made.append(("PEXPIRE", self._stream, milliseconds(GONE)))
-        if self._attachment:
-            made.append(("PEXPIRE", self._attached_to, milliseconds(self.keep if self.source.findable else GONE)))
-        return made
-
-    def _point(self, seconds: float) -> Sequence[Command]:
-        self._pointed = bool(self._pointer)
-        return [("EVAL", POINT, 1, self._pointer, self.id, milliseconds(seconds))] if self._pointer else []
-
-    def _unpoint(self) -> Sequence[Command]:
-        self._pointed = False
-        return [("EVAL", FREE, 1, self._pointer, self.id)] if self._pointer else []
-
-    async def _look_up(self, redis: Redis) -> None:
-        """Read from Redis how far the log is written there."""
-        try:
-            found = cast("list[tuple[bytes, object]]", await redis.ask("XREVRANGE", self._stream, "+", "-", "COUNT", 1))
-        except Mismatch:
-            self._refused()
-            found = []
-        last, _, kind = found[0][0].decode().partition("-") if found else ("0", "", "")
-        self._count, self._headed, self._ended = int(last), bool(found), kind == "2"
-        self._attached = 0
-
-    def _refused(self) -> None:
-        """Count a refusal: the first two may come from a Redis that lost the log, the third ends the log."""
-        self._refusals += 1
-        if self._refusals < 3:
-            self.news()
-            return
-        self.done = True
-        self.posted.set()
-        log.warning("an answer is not shared: redis refuses it", extra={"fields": {"needs": "Redis 6.2 or newer, and its own keys"}})
-
-
-@dataclass(slots=True, eq=False)
-class _Follower:
-    """A reader on this replica of a log of another replica."""
-
-    stream: str
-    replica: str
-    last: tuple[int, int]
-    patience: float
-    """Seconds that the reader waits for a Redis that is away."""
-    waiting: deque[Batch | LogEnd] = field(default_factory=deque[Batch | LogEnd])
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-    doomed: bool = False
-    missed: int = 0
-    """Checks in a row at which its stream was missing."""
-    """`doomed`: the writer is gone, and the events in Redis now are all."""
-    lost: bool = False
-    looked: bool = False
-    """True once Redis has answered what the stream holds, even if it is empty."""
-
-
-def _read(after: int, fields: dict[bytes, bytes]) -> Batch | LogEnd:
-    """Return the content of a stream's entry; an entry without any becomes a batch that leaves something out."""
-    if (code := fields.get(b"x")) is not None:
-        return LogEnd(code.decode("ascii", "replace"))
-    if b"h" in fields:
-        return Batch(0, 0, b"")
-    first, data = fields.get(b"f", b""), fields.get(b"e", b"")
-    return Batch(int(first) if first.isdigit() and len(first) < 12 else after + 1, after, data, fields.get(b"z", b""))
 
 
 def _stopped(task: "asyncio.Task[None]") -> None:
@@ -371,7 +105,7 @@ class Logs:
         self._departures = 0
         self._beat_at = 0.0
         self._settled_at = 0.0
-        self._followers: list[_Follower] = []
+        self._followers: list[Follower] = []
         self._inbox_last = "0-0"
         self._look_at = 0.0
         self._absent: dict[str, int] = {}
@@ -393,7 +127,7 @@ class Logs:
         attachment: bytes that `attachment` returns at other replicas, kept as long as the log
         """
         self._start()
-        made = WrittenLog(self, name, new_id(), source, pointer=key(name, "now"), lasts=lasts, keep=keep, attachment=attachment)
+        made = WrittenLog(self, name, new_id(), source, LogTerms(lasts, keep, key(name, "now"), attachment))
         self._begin(made)
         return made
 
@@ -403,7 +137,7 @@ class Logs:
         lasts: seconds that it can take at most
         """
         self._start()
-        made = self._offered[number] = WrittenLog(self, name, number, source, pointer="", lasts=lasts, keep=GONE)
+        made = self._offered[number] = WrittenLog(self, name, number, source, LogTerms(lasts, GONE))
         return made
 
     def withdraw(self, number: str) -> None:
@@ -490,7 +224,7 @@ class Logs:
         for one in [one for one in self._written.values() if one.source.over]:
             if one.over_at is None:
                 one.over_at = now
-            elif now - one.over_at > one.keep:
+            elif now - one.over_at > one.terms.keep:
                 one.done = True  # later news of it has no effect
                 self._dirty.pop(one, None)
                 del self._written[one.id]
@@ -531,7 +265,7 @@ class Logs:
         """
         self._start()
         offered = not found.head
-        follower = _Follower(key(found.name, found.id), found.replica, (0, 0 if offered else 1), 0.0 if offered else PATIENCE)
+        follower = Follower(key(found.name, found.id), found.replica, (0, 0 if offered else 1), 0.0 if offered else PATIENCE)
         self._followers.append(follower)
         count = 0
         try:
@@ -649,7 +383,7 @@ class Logs:
                 count, _, kind = number.partition("-")
                 if (place := (int(count), int(kind))) > one.last:
                     one.last = place
-                    one.waiting.append(_read(place[0], fields))
+                    one.waiting.append(entry(place[0], fields))
                     one.news.set()
             if one.doomed and one.stream not in found:
                 self._lose(one)
@@ -678,7 +412,7 @@ class Logs:
             if not follower.looked or self._redis.away_for > follower.patience:
                 self._lose(follower)
 
-    def _lose(self, follower: _Follower) -> None:
+    def _lose(self, follower: Follower) -> None:
         follower.lost = True
         follower.news.set()
 

@@ -42,7 +42,7 @@ async def test_background_response_is_polled_to_its_end(workspace: Workspace) ->
 
 
 async def test_background_response_that_fails_says_so_when_it_is_polled(workspace: Workspace) -> None:
-    """It has been taken, so that its error is no status of the first request any more: before the first word, and beyond what is kept."""
+    """The first request was answered already, so an error before the first word, or beyond what is kept, is a status of the response."""
     targets = "a: {script: [{fail: down}]}\nb: {script: [{text: " + "word " * 100 + "}]}"
     more = "  long: {pipeline: chat, targets: [b]}\nserver: {resume: {size: 400B}}\n"
     workspace.write("routes.yaml", routes(targets, more=more))
@@ -58,7 +58,7 @@ async def test_background_response_that_fails_says_so_when_it_is_polled(workspac
 
 
 async def test_background_response_is_followed_and_cancelled(workspace: Workspace) -> None:
-    """Its events are numbered over all clients that leave and come back; the cancel reaches its provider, before the first word, too."""
+    """Events are numbered over all clients that leave and come back; a cancel reaches the provider, before the first word, too."""
     async with provider(HELD, Reply(status=200, hold=True)) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:
@@ -86,7 +86,7 @@ async def test_background_response_is_followed_and_cancelled(workspace: Workspac
 
 
 async def test_background_response_is_polled_and_cancelled_through_another_replica(workspace: Workspace) -> None:
-    """It can be found there as soon as its client has its id."""
+    """The other replica finds it as soon as its client has its id."""
     async with (
         provider(HELD) as fake,
         two(workspace, direct_target(fake.base)) as (one, other, _),
@@ -126,7 +126,7 @@ async def test_input_items_are_listed_in_pages(workspace: Workspace) -> None:
 
 
 async def test_compaction_is_refused_with_its_reason(workspace: Workspace) -> None:
-    """What OpenAI returns there only OpenAI can read."""
+    """Only OpenAI can read what its own endpoint returns."""
     async with (
         serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client,
         sdk_of(client) as sdk,

@@ -159,7 +159,7 @@ async def test_history_is_never_lost_silently_while_redis_is_away(workspace: Wor
 
 
 async def test_response_is_cancelled_and_deleted_through_another_replica(workspace: Workspace) -> None:
-    """Its status and the time of its end are the same at both; once deleted, neither has it."""
+    """Both replicas name the same status and the same time of its end; once it is deleted, neither has it."""
     async with (
         provider(Reply((chunk({"content": "Half"}),), hold=True)) as fake,
         two(workspace, direct_target(fake.base)) as (one, other, _),

@@ -79,7 +79,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a page holds after a collection of garbage: megabytes of JavaScript, nodes of DOM, listeners."""
+    """The memory of a page after a collection of garbage: megabytes of JavaScript, nodes of DOM, listeners."""
 
     heap: float
     nodes: int
@@ -96,7 +96,7 @@ class Difference:
 
     @property
     def holds(self) -> bool:
-        """Whether the pages change it by no more than its noise."""
+        """Return whether the pages change the lag by no more than its noise."""
         return self.watched - self.without <= self.noise
 
 

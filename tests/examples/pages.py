@@ -57,7 +57,7 @@ async def _files(built: Path, port: int, router: Address) -> AsyncGenerator[Addr
 
 
 def _environment(router: Address, key: str) -> dict[str, str]:
-    """What the server of the page of `nextjs` is given."""
+    """Return the environment of the server of the page of `nextjs`."""
     variables = {"ROUTER_URL": router, "NO_PROXY": "*", "PATH": os.environ.get("PATH", os.defpath), "NEXT_TELEMETRY_DISABLED": "1"}
     return {**variables, **({"ROUTER_KEY": key} if key else {})}
 

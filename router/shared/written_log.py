@@ -1,0 +1,252 @@
+"""A log that is written here: what Redis has of it, and what it lacks."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from router.shared.redis import FREE, Command, Mismatch, Redis, key, milliseconds
+
+log = logging.getLogger("router.redis")
+
+WINDOW = 256
+"""Batches that are kept of a log whose start is dropped: for its present readers."""
+GONE = 10.0
+"""Seconds after which a log that cannot be found is dropped: its present readers come to its end."""
+ROUND = 256 * 1024
+"""Bytes of one log that are written at once."""
+ATTACHMENT = "asked"
+"""Last part of the key of a log's attachment."""
+
+POINT = """
+local now = redis.call('GET', KEYS[1])
+if now and now > ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+"""Point the name at the log that was begun last: ids are in the order of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events `first` to `after`, counted from 0, as bytes. `note`: what the events do not say of the end that is among them."""
+
+    first: int
+    after: int
+    data: bytes
+    note: bytes = b""
+
+
+class EventSource(Protocol):
+    """The interface of the answer that a log is written from."""
+
+    @property
+    def head(self) -> bytes:
+        """Return the data that is known before the first event."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """True once no more events will come."""
+        ...
+
+    @property
+    def findable(self) -> bool:
+        """Return whether the log is complete, so that new readers may read it from its start."""
+        ...
+
+    @property
+    def ending(self) -> str:
+        """The code of the end, once the source is over and no event describes it; else empty."""
+        ...
+
+    def batches(self, start: int) -> Sequence[Batch]:
+        """Return the events from `start` on, in batches."""
+        ...
+
+    def hold(self, seconds: float) -> None:
+        """Keep the answer running for so many seconds, because another replica reads its log."""
+        ...
+
+    def stop(self) -> None:
+        """Stop: the caller wants no more of the answer, or this replica ends."""
+        ...
+
+
+class LogWriter(Protocol):
+    """The replica that writes the log."""
+
+    id: str
+
+    def wake(self, written: "WrittenLog") -> None:
+        """Have a log written that has news."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LogTerms:
+    """The place at which a log is found, and its lifetime.
+
+    lasts: seconds that it may take
+    keep: seconds that it can be found after its end
+    pointer: the key that holds its id; empty where readers have it from elsewhere
+    attachment: what the answer answers; empty where no later question may go on from it
+    """
+
+    lasts: float
+    keep: float
+    pointer: str = ""
+    attachment: bytes = b""
+
+
+class WrittenLog:
+    """A log that is written here. Its owner calls `news` whenever the source has more, or is over."""
+
+    def __init__(self, writer: LogWriter, name: str, number: str, source: EventSource, terms: LogTerms) -> None:
+        self.id = number
+        self.name = name
+        self.source = source
+        self.terms = terms
+        self.done = False
+        """True once all of it is in Redis, or never will be."""
+        self.over_at: float | None = None
+        self.readers: dict[str, float] = {}
+        """Replica that reads the log → time until which it does, unless it repeats its message."""
+        self.posted = asyncio.Event()
+        """Set once the log can be found in Redis, or Redis is away or refuses it."""
+        self._attached = 0
+        """Bytes of the attachment that are in Redis."""
+        self._writer = writer
+        self._stream = key(name, self.id)
+        self._count = 0
+        """Events that are in Redis."""
+        self._headed = False
+        self._pointed = False
+        self._ended = False
+        self._doubt = False
+        """True if the state in Redis has to be looked up."""
+        self._refusals = 0
+
+    def news(self) -> None:
+        """Have the writer fetch what the source has new: more events, or its end."""
+        self._writer.wake(self)
+
+    def doubt(self) -> None:
+        """Note that Redis may have lost the log."""
+        self._doubt = True
+        self.news()
+
+    async def sync(self, redis: Redis) -> None:
+        """Write the events that Redis lacks. Raises Away if that is not certain."""
+        if self._doubt:
+            await self._look_up(redis)
+        if not self._headed and len(self.terms.attachment) - self._attached > ROUND:
+            await self._attach(redis)
+            return
+        over = self.source.over  # read before the events: any that come after this are for the next time
+        commands = self._opening()
+        count, size, more = self._count, 0, False
+        for batch in self.source.batches(self._count):
+            if more := size > ROUND:
+                break
+            noted = ("z", batch.note) if batch.note else ()
+            commands.append(self._append(f"{batch.after}-0", "f", batch.first, "e", batch.data, *noted))
+            count, size = batch.after, size + len(batch.data)
+        if over and not more:
+            commands += self._closing(count)
+        elif self._pointed and not self.source.findable:
+            commands += self._unpoint()
+        self._doubt = True
+        answers = await redis.ask_all(commands)
+        # An append without an answer: its stream is gone.
+        self._doubt = any(answer is None or isinstance(answer, Mismatch) for answer in answers)
+        if self._doubt:
+            self._refused()
+            return
+        self._refusals = 0
+        self._count, self._headed, self.done = count, True, over and not more
+        self.posted.set()
+        if more:
+            self.news()
+
+    async def _attach(self, redis: Redis) -> None:
+        """Write one piece of an attachment that is too long to be written at once. Raises Away if that is not certain."""
+        self._doubt = True
+        answers = await redis.ask_all(self._attaching())
+        if any(isinstance(answer, Mismatch) for answer in answers):
+            self._refused()
+            return
+        self._doubt = False
+        self._attached += ROUND
+        self.news()
+
+    def _attaching(self) -> list[Command]:
+        """Return the writes of the next piece of the attachment; none once all of it is in Redis."""
+        piece = self.terms.attachment[self._attached : self._attached + ROUND]
+        if not piece:
+            return []
+        return [("SETRANGE", self._attached_to, self._attached, piece), ("PEXPIRE", self._attached_to, milliseconds(self.terms.lasts))]
+
+    @property
+    def _attached_to(self) -> str:
+        return key(self.name, self.id, ATTACHMENT)
+
+    def _opening(self) -> list[Command]:
+        if self._headed:
+            return []
+        made: list[Command] = [
+            *self._attaching(),
+            ("XADD", self._stream, "0-1", "h", self.source.head, "r", self._writer.id),
+            ("PEXPIRE", self._stream, milliseconds(self.terms.lasts)),
+        ]
+        if self.source.findable:
+            made += self._point(self.terms.lasts)
+        return made
+
+    def _append(self, number: str, *fields: str | bytes | int) -> Command:
+        bound = () if self.source.findable or self.source.over else ("MAXLEN", "~", WINDOW)
+        return ("XADD", self._stream, "NOMKSTREAM", *bound, number, *fields)
+
+    def _closing(self, count: int) -> list[Command]:
+        made: list[Command] = []
+        if (code := self.source.ending) and not self._ended:
+            made.append(self._append(f"{count}-2", "x", code))
+        if self.source.findable:
+            made += self._point(self.terms.keep)
+            made.append(("PEXPIRE", self._stream, milliseconds(self.terms.keep)))
+        else:
+            made += self._unpoint()
+            made.append(("PEXPIRE", self._stream, milliseconds(GONE)))
+        if self.terms.attachment:
+            made.append(("PEXPIRE", self._attached_to, milliseconds(self.terms.keep if self.source.findable else GONE)))
+        return made
+
+    def _point(self, seconds: float) -> Sequence[Command]:
+        self._pointed = bool(self.terms.pointer)
+        return [("EVAL", POINT, 1, self.terms.pointer, self.id, milliseconds(seconds))] if self.terms.pointer else []
+
+    def _unpoint(self) -> Sequence[Command]:
+        self._pointed = False
+        return [("EVAL", FREE, 1, self.terms.pointer, self.id)] if self.terms.pointer else []
+
+    async def _look_up(self, redis: Redis) -> None:
+        """Read from Redis how far the log is written there."""
+        try:
+            found = cast("list[tuple[bytes, object]]", await redis.ask("XREVRANGE", self._stream, "+", "-", "COUNT", 1))
+        except Mismatch:
+            self._refused()
+            found = []
+        last, _, kind = found[0][0].decode().partition("-") if found else ("0", "", "")
+        self._count, self._headed, self._ended = int(last), bool(found), kind == "2"
+        self._attached = 0
+
+    def _refused(self) -> None:
+        """Count a refusal: the first two may come from a Redis that lost the log, the third ends the log."""
+        self._refusals += 1
+        if self._refusals < 3:
+            self.news()
+            return
+        self.done = True
+        self.posted.set()
+        log.warning("an answer is not shared: redis refuses it", extra={"fields": {"needs": "Redis 6.2 or newer, and its own keys"}})
