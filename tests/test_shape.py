@@ -15,6 +15,7 @@ from router import intake
 from router.steps import FROM_ROUTE, STEPS
 from router.wire import WIRES
 from tests.conftest import ROOT
+from tests.support.files import files_below
 
 FLOORS = {
     "value": -4,
@@ -198,9 +199,8 @@ def test_imports_go_down_only_and_packages_stay_at_home() -> None:
 
 def naming(word: str, *folders: str) -> Iterator[tuple[str, ast.Module]]:
     """Yield the modules below these folders whose text has a word: path, and tree."""
-    for path in (path for folder in folders for path in (ROOT / folder).rglob("[a-z_]*.py")):
-        ours = not {".venv", ".peers", "node_modules"} & set(path.parts)
-        if ours and word in (text := path.read_text(encoding="utf-8")):
+    for path in (path for folder in folders for path in files_below(ROOT / folder, ".py")):
+        if word in (text := path.read_text(encoding="utf-8")):
             yield path.relative_to(ROOT).as_posix(), ast.parse(text)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, cast
 
 import pytest
@@ -320,8 +321,6 @@ async def test_caller_id_reaches_pipeline_steps_and_no_provider(workspace: Works
     assert fake.headers[0]["authorization"] == "Bearer sk-own"
 
 
-SIGNER = RSAKey.generate_key(2048, {"kid": "one"})
-ISSUED = json.dumps({"keys": [SIGNER.as_dict(private=False)]})
 BOTH = (
     KEYS
     + """    jwt:
@@ -334,15 +333,21 @@ BOTH = (
 )
 
 
+@cache
+def signer() -> RSAKey:
+    """Return the issuer's key, made at its first use."""
+    return RSAKey.generate_key(2048, {"kid": "one"})
+
+
 def token(**claims: Any) -> str:
-    """A token of the issuer's."""
+    """Return a token that the issuer signed."""
     good = {"iss": "https://login.example.com/", "aud": "pointsman", "sub": "user-1", "exp": int(datetime.now(UTC).timestamp()) + 60}
-    return jwt.encode({"alg": "RS256", "kid": "one"}, {**good, "routes": ["title-model"], **claims}, SIGNER)
+    return jwt.encode({"alg": "RS256", "kid": "one"}, {**good, "routes": ["title-model"], **claims}, signer())
 
 
 async def test_tokens_and_api_keys_are_accepted_side_by_side(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     """A credential that begins like a key is read as a key; a token's claim names the allowed routes, and the log has its `sub`."""
-    workspace.write("jwks.json", ISSUED)
+    workspace.write("jwks.json", json.dumps({"keys": [signer().as_dict(private=False)]}))
     with caplog.at_level(logging.INFO, "router.access"):
         async with guarded(workspace, BOTH) as client:
             assert (await asked(client, token(), model="title-model")).text == "Hi"

@@ -3,6 +3,7 @@
 import base64
 import json
 import warnings
+from functools import cache
 from typing import Any, cast
 
 import pytest
@@ -22,9 +23,19 @@ from router.errors import Misfit, Unauthorized, Unverifiable
 NOW = 1_800_000_000
 ISSUER, AUDIENCE = "https://login.example.com/", "pointsman"
 SECRET = "0123456789abcdef0123456789abcdef"
-RSA = RSAKey.generate_key(2048, {"kid": "one", "use": "sig"}, auto_kid=False)
-OTHER = RSAKey.generate_key(2048, {"kid": "two"})
 GOOD: dict[str, Any] = {"iss": ISSUER, "aud": AUDIENCE, "sub": "user-1", "exp": NOW + 600}
+
+
+@cache
+def rsa() -> RSAKey:
+    """Return the issuer's key, made at its first use."""
+    return RSAKey.generate_key(2048, {"kid": "one", "use": "sig"}, auto_kid=False)
+
+
+@cache
+def other_rsa() -> RSAKey:
+    """Return another key of that kind."""
+    return RSAKey.generate_key(2048, {"kid": "two"})
 
 
 def public(*keys: Key) -> Listed:
@@ -43,8 +54,9 @@ def secret(algorithm: str = "HS256", text: str = SECRET) -> Tokens:
     return Tokens(Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=cast("Any", (algorithm,)), secret=Secret(text)), None, lambda: NOW)
 
 
-def signed(claims: dict[str, Any], key: Key = RSA, algorithm: str = "RS256", **header: Any) -> str:
+def signed(claims: dict[str, Any], key: Key | None = None, algorithm: str = "RS256", **header: Any) -> str:
     """A token."""
+    key = key or rsa()
     rules = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SecurityWarning)
@@ -61,18 +73,18 @@ def segment(value: object) -> str:
 
 async def test_valid_token_identifies_its_caller_by_sub() -> None:
     """The name is its `sub`; the id is derived from issuer and name, and shows neither."""
-    caller = await issuer(RSA).caller(signed(GOOD))
+    caller = await issuer(rsa()).caller(signed(GOOD))
     assert (caller.kind, caller.name, caller.routes) == ("jwt", "user-1", None)
     assert caller.id.startswith("jwt:")
     assert "user-1" not in caller.id
-    other = await issuer(RSA).caller(signed({**GOOD, "sub": "user-2"}))
+    other = await issuer(rsa()).caller(signed({**GOOD, "sub": "user-2"}))
     assert other.id != caller.id
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS256", "ES256", "EdDSA", "Ed25519"])
 async def test_token_is_accepted_with_every_kind_of_signing_key(algorithm: str) -> None:
     """RSA in both paddings, elliptic curves, and Edwards curves."""
-    key = {"E": lambda: ECKey.generate_key("P-256"), "R": lambda: RSA, "P": lambda: RSA}[algorithm[0]]()
+    key = {"E": lambda: ECKey.generate_key("P-256"), "R": rsa, "P": rsa}[algorithm[0]]()
     if algorithm.startswith("Ed"):
         key = OKPKey.generate_key("Ed25519")
     assert (await issuer(key, algorithms=(algorithm,)).caller(signed(GOOD, key, algorithm))).name == "user-1"
@@ -109,19 +121,19 @@ CLAIMS: dict[str, dict[str, Any]] = {
 async def test_token_with_wrong_issuer_audience_or_time_is_refused(case: str) -> None:
     """iss, aud, exp and sub must be there and right; nbf and iat must be past. A clock may be wrong by half a minute."""
     with pytest.raises(Unauthorized):
-        await issuer(RSA).caller(signed(CLAIMS[case]))
+        await issuer(rsa()).caller(signed(CLAIMS[case]))
 
 
 @pytest.mark.parametrize("claims", [{"aud": ["x", AUDIENCE]}, {"exp": NOW - 29}, {"nbf": NOW + 29}, {"iat": NOW - 60}])
 async def test_token_is_accepted_within_leeway_and_for_one_of_several_audiences(claims: dict[str, Any]) -> None:
     """One of several audiences; the leeway."""
-    assert (await issuer(RSA).caller(signed({**GOOD, **claims}))).name == "user-1"
+    assert (await issuer(rsa()).caller(signed({**GOOD, **claims}))).name == "user-1"
 
 
 def forged() -> dict[str, str]:
     """Tokens whose headers say what should be believed."""
     head, payload, mark = signed(GOOD).split(".")
-    pem = RSA.as_pem(private=False)
+    pem = rsa().as_pem(private=False)
     as_secret = OctKey(pem, pem)  # what a verifier that goes by the token's own `alg` would hold it against
     own = RSAKey.generate_key(2048, {"kid": "one"})
     return {
@@ -131,7 +143,7 @@ def forged() -> dict[str, str]:
         "no signature": f"{head}.{payload}.",
         "a header without an algorithm": f"{segment({'kid': 'one'})}.{payload}.{mark}",
         "an algorithm that is a list": f"{segment({'alg': ['RS256'], 'kid': 'one'})}.{payload}.{mark}",
-        "an algorithm that is not declared": signed(GOOD, RSA, "RS512"),
+        "an algorithm that is not declared": signed(GOOD, rsa(), "RS512"),
         "the public key as a secret": signed(GOOD, as_secret, "HS256", kid="one"),
         "another's key under a known id": signed(GOOD, own),
         "a key that it brings along": signed(GOOD, own, jwk=own.as_dict(private=False)),
@@ -140,7 +152,7 @@ def forged() -> dict[str, str]:
         "an id that is a path": signed(GOOD, own, kid="../../../../dev/null"),
         "an id that is a query": signed(GOOD, own, kid="one' UNION SELECT 'key"),
         "an id that is no text": f"{segment({'alg': 'RS256', 'kid': {'$ne': ''}})}.{payload}.{mark}",
-        "an id that nobody knows": signed(GOOD, OTHER),
+        "an id that nobody knows": signed(GOOD, other_rsa()),
         "something critical": f"{segment({'alg': 'RS256', 'kid': 'one', 'crit': ['exp'], 'exp': 1})}.{payload}.{mark}",
         "a payload that is not encoded": f"{segment({'alg': 'RS256', 'kid': 'one', 'b64': False, 'crit': ['b64']})}.{payload}.{mark}",
         "another payload": f"{head}.{segment({**GOOD, 'sub': 'admin'})}.{mark}",
@@ -148,7 +160,7 @@ def forged() -> dict[str, str]:
         "a header that is a text": f"{segment('alg and kid')}.{payload}.{mark}",
         "a header that is a number": f"{segment(5)}.{payload}.{mark}",
         "a deep header": f"{segment(b'[' * 900)}.{payload}.{mark}",
-        "a header that is too long": signed(GOOD, RSA, more="x" * 4000),
+        "a header that is too long": signed(GOOD, rsa(), more="x" * 4000),
         "encrypted": f"{segment({'alg': 'dir', 'enc': 'A128GCM'})}..{payload}.{mark}.{mark}",
         "two tokens": f"{head}.{payload}.{mark}.{head}",
         "nothing": "..",
@@ -162,7 +174,7 @@ FORGED = forged()
 @pytest.mark.parametrize("case", FORGED)
 async def test_a_forged_token_is_refused(case: str) -> None:
     """Nothing in its header can choose the algorithm, the key or the rules. The one beside it is good."""
-    tokens = issuer(RSA)
+    tokens = issuer(rsa())
     with pytest.raises(Unauthorized):
         await tokens.caller(FORGED[case])
     assert (await tokens.caller(signed(GOOD))).name == "user-1"
@@ -172,12 +184,12 @@ async def test_a_key_of_the_wrong_kind_is_not_used() -> None:
     """A token that names an RSA key's id and is signed by a curve, where both algorithms are declared."""
     curve = ECKey.generate_key("P-256", {"kid": "one"})
     with pytest.raises(Unauthorized):
-        await issuer(RSA, algorithms=("RS256", "ES256")).caller(signed(GOOD, curve, "ES256"))
+        await issuer(rsa(), algorithms=("RS256", "ES256")).caller(signed(GOOD, curve, "ES256"))
 
 
 async def test_a_huge_token_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused by its length, before anything is decoded."""
-    tokens = issuer(RSA)
+    tokens = issuer(rsa())
     monkeypatch.setattr("router.callers.tokens.decode", None)
     with pytest.raises(Unauthorized):
         await tokens.caller(signed({**GOOD, "more": "x" * MAX_TOKEN_CHARACTERS}))
@@ -194,14 +206,14 @@ def test_weak_keys_are_refused_when_they_are_declared() -> None:
     symmetric = {"kty": "oct", "k": segment(SECRET.encode()), "kid": "one"}
     assert not usable((*public(weak), symmetric, {"kty": "RSA"}, {"kty": "EC", "crv": "P-256", "x": "!", "y": "!"}, {"kty": "new"}, {}))
     with pytest.raises(Misfit, match="goes with a `secret`"):
-        issuer(RSA, algorithms=("RS256", "HS256"))
+        issuer(rsa(), algorithms=("RS256", "HS256"))
     with pytest.raises(Misfit, match="only HS256"):
         Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=("HS256", "RS256"), secret=Secret(SECRET))
 
 
 async def test_unusable_keys_of_a_jwks_are_skipped() -> None:
     """A set may hold keys of future kinds, and keys for encryption."""
-    listed: Listed = ({"kty": "AKP", "alg": "ML-DSA-44"}, {**public(OTHER)[0], "use": "enc"}, {"kty": "RSA", "n": 5}, *public(RSA))
+    listed: Listed = ({"kty": "AKP", "alg": "ML-DSA-44"}, {**public(other_rsa())[0], "use": "enc"}, {"kty": "RSA", "n": 5}, *public(rsa()))
     declared = Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=("RS256",), jwks=KeySet(keys=listed))
     assert (await Tokens(declared, Fixed(listed), lambda: NOW).caller(signed(GOOD))).name == "user-1"
 
@@ -214,7 +226,7 @@ async def test_token_is_503_while_no_key_of_its_issuer_is_known() -> None:
 
 async def test_unknown_key_is_unverifiable_while_the_issuer_cannot_be_asked() -> None:
     """A token whose key the issuer may have made since is neither good nor bad: 503 with the time until that can be told."""
-    now, says = [1000.0], [public(OTHER)]
+    now, says = [1000.0], [public(other_rsa())]
 
     async def fetch(_: str, most: int) -> bytes:
         if not says:
@@ -237,7 +249,7 @@ async def test_unknown_key_is_unverifiable_while_the_issuer_cannot_be_asked() ->
     with pytest.raises(Unverifiable) as caught:  # the issuer is away
         await tokens.caller(signed(GOOD))
     assert caught.value.retry_after == AGAIN
-    says.append((*kept, *public(RSA)))
+    says.append((*kept, *public(rsa())))
     now[0] += AGAIN
     assert (await tokens.caller(signed(GOOD))).name == "user-1"
 
@@ -257,7 +269,7 @@ CLAIMED: list[tuple[object, set[str]]] = [
 @pytest.mark.parametrize(("claim", "routes"), CLAIMED)
 async def test_routes_claim_limits_the_routes_of_a_token(claim: object, routes: set[str]) -> None:
     """Where a claim is declared, a route that it does not list is forbidden; a token without the claim has none."""
-    tokens = issuer(RSA, routes_claim="https://pointsman/routes")
+    tokens = issuer(rsa(), routes_claim="https://pointsman/routes")
     claims = GOOD if claim is None else {**GOOD, "https://pointsman/routes": claim}
     assert (await tokens.caller(signed(claims))).routes == routes
 
@@ -280,6 +292,6 @@ PART = st.one_of(
 @given(st.tuples(PART, PART, PART).map(".".join))
 async def test_arbitrary_token_is_refused_without_an_error(token: str) -> None:
     """No token made up by chance is taken, and none ends in anything but a refusal."""
-    for tokens in (issuer(RSA), secret()):
+    for tokens in (issuer(rsa()), secret()):
         with pytest.raises(Unauthorized):
             await tokens.caller(token)

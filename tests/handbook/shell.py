@@ -17,15 +17,12 @@ import aiohttp
 from router.commands import main
 from tests.conftest import OPERATOR, ROOT
 from tests.handbook.followed import run
+from tests.support.files import files_below
 from tests.support.process import Process
 from tests.support.services import free_ports
 
-PAGES = sorted(
-    path
-    for folder in (".github", "bench", "deploy", "docs", "examples", "handbook", "tests", "tools")
-    for path in [*ROOT.glob("*.md"), *(ROOT / folder).rglob("*.md")]
-    if not {"node_modules", ".venv"} & set(path.relative_to(ROOT).parts)
-)
+FOLDERS = (".github", "bench", "deploy", "docs", "examples", "handbook", "tests", "tools")
+PAGES = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in files_below(ROOT / folder, ".md"))])
 FENCE = re.compile(
     r"(?:^ *<!-- not run: (?P<reason>[^\n]+) -->\n)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,

@@ -12,6 +12,7 @@ import pytest
 
 from router.errors import ConfigError
 from tests.conftest import LANES, ROOT, Client, Workspace, routes, serving
+from tests.support.files import files_below
 from tests.support.process import process
 from tests.support.provider import Reply, error, provider, text
 from tests.support.raw import Said, request, said
@@ -304,7 +305,7 @@ def test_table_of_security_md_is_complete_and_names_existing_tests() -> None:
     assert len(numbers) >= 61
     known = {
         f"{path.relative_to(ROOT)}::{name}"
-        for path in (ROOT / "tests").rglob("test_*.py")
+        for path in files_below(ROOT / "tests", ".py")
         for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     named = set(re.findall(r"`(tests/[\w/]+\.py::\w+)`", page))
