@@ -12,7 +12,7 @@
 # 30 s in which answers under way may end, and some. What workers share, where there are several, lies in /tmp.
 
 # By digest: a tag may point to something else tomorrow. `make pins` writes the newest one.
-FROM python:3.12.14-slim-trixie@sha256:f77ac9e44ae96ef2c90b8053ea08c31f8be030f824196b0ae4db6d462c84e51f AS build
+FROM python:3.12.14-slim-trixie@sha256:f77ac9e44ae96ef2c90b8053ea08c31f8be030f824196b0ae4db6d462c84e51f AS packages
 
 # Bytecode is written here, once: importing litellm takes 5 s with it and 12 s without. The source's hash is not looked
 # at again at run time, so bytecode stays good whatever a copy does to time stamps.
@@ -23,12 +23,15 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     UV_PYTHON_DOWNLOADS=never
 
 # The build tools live in an environment of their own, which stays behind. Both lists are locked by hash, and both
-# environments are made before the source is copied: an edit to the source does not install them again.
+# environments are made in a stage of their own: an edit to the source does not install them again.
 COPY requirements/build.txt requirements/run.txt /src/requirements/
 RUN python -m venv /opt/build \
  && /opt/build/bin/pip install --require-hashes -r /src/requirements/build.txt \
  && python -m venv --without-pip /opt/router \
  && /opt/build/bin/uv pip install --python /opt/router/bin/python --compile-bytecode --require-hashes -r /src/requirements/run.txt
+
+
+FROM packages AS build
 
 # uv leaves a lock file that everybody may write to: it is of no use in an image.
 WORKDIR /src

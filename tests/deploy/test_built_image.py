@@ -1,11 +1,13 @@
 """The image, built from the Dockerfile and run as its comments say: without a daemon, by buildah and in namespaces of the test's own.
 
 The Dockerfile names its base by a digest that only a registry serves. Here a base of Debian's own packages stands in its place, with
-Debian's Python (see image_base.sh): all other lines of the Dockerfile are executed as they are.
+Debian's Python (see image_base.sh): all other lines of the Dockerfile are executed as they are. Those of its first stage are executed
+once, and again where they or the locks have changed.
 """
 
 import asyncio
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -27,6 +29,8 @@ from tests.support.services import program, run
 FOLDER = ROOT / ".image"
 """What image_base.sh has made."""
 NAME = "localhost/pointsman-under-test"
+PACKAGES = "localhost/pointsman-packages"
+"""The first stage of the Dockerfile: the environments of the locks. Kept for the next run, as Docker keeps it for the next build."""
 PATIENCE = 240
 """Seconds for what takes a few: a start, an end."""
 MARK = "pm-planted-4b1f0c"
@@ -79,9 +83,15 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 
 
 def _built(context: Path) -> Image:
-    recipe = _planted(context)
-    isolated = ("--isolation", "chroot", "--format", "docker", "--pull-never", "--no-cache")
-    _buildah("bud", *isolated, "--volume", f"{FOLDER / 'wheels'}:/wheels:ro", "--file", str(recipe), "--tag", NAME, str(context))
+    first, build, rest = _planted(context).partition("\nFROM packages ")
+    assert build
+    made_of = "".join([first, *(path.read_text(encoding="utf-8") for path in sorted((context / "requirements").iterdir()))])
+    packages = f"{PACKAGES}:{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+    if packages not in _images():
+        for outdated in [name for name in _images() if name.startswith(PACKAGES)]:
+            _buildah("rmi", "--force", outdated)
+        _bud(packages, first, context)
+    _bud(NAME, f"FROM {packages} {rest}", context)
     root = _file_system()
     parts = {
         "in all": root,
@@ -92,18 +102,30 @@ def _built(context: Path) -> Image:
     return Image(root, _buildah("inspect", "--type", "image", NAME), sizes)
 
 
+def _bud(name: str, recipe: str, context: Path) -> None:
+    """Build an image from the text of a Dockerfile."""
+    file = context.parent / f"{context.name}.Dockerfile"
+    file.write_text(recipe)
+    isolated = ("--isolation", "chroot", "--format", "docker", "--pull-never", "--no-cache")
+    _buildah("bud", *isolated, "--volume", f"{FOLDER / 'wheels'}:/wheels:ro", "--file", str(file), "--tag", name, str(context))
+
+
+def _images() -> dict[str, str]:
+    """Return the upmost layer of each image that the storage holds, by its name and tag."""
+    known: list[dict[str, Any]] = json.loads((FOLDER / "store/vfs-images/images.json").read_text(encoding="utf-8"))
+    return {name: one["layer"] for one in known for name in one.get("names", ())}
+
+
 def _file_system() -> Path:
     """Return the folder of the image's upmost layer: this storage keeps each whole, and a container for it would copy half a gigabyte.
 
     Nothing is written there: contained.py mounts it read-only.
     """
-    known: list[dict[str, Any]] = json.loads((FOLDER / "store/vfs-images/images.json").read_text(encoding="utf-8"))
-    (layer,) = (one["layer"] for one in known if f"{NAME}:latest" in one.get("names", ()))
-    return FOLDER / "store/vfs/dir" / layer
+    return FOLDER / "store/vfs/dir" / _images()[f"{NAME}:latest"]
 
 
-def _planted(context: Path) -> Path:
-    """Fill a folder as a checkout is, with a secret wherever an operator may have one. Return the Dockerfile, over the base that is here."""
+def _planted(context: Path) -> str:
+    """Fill a folder as a checkout is, with a secret wherever an operator may have one. Return the Dockerfile's text, over the base that is here."""
     for name in ("pyproject.toml", "README.md", "LICENSE", ".dockerignore", "routes.yaml", "drills.yaml"):
         shutil.copy(ROOT / name, context / name)
     for name in ("requirements", "router", "pipelines", "tools", "deploy"):
@@ -113,9 +135,7 @@ def _planted(context: Path) -> Path:
         (context / name).write_text(f"OPENAI_API_KEY={MARK}\n")
     recipe, bases = re.subn(r"(?m)^FROM python:\S+", "FROM localhost/pointsman-base", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
     assert bases == 2
-    made = context.parent / f"{context.name}.Dockerfile"
-    made.write_text(recipe)
-    return made
+    return recipe
 
 
 def _buildah(*words: str) -> str:
@@ -127,7 +147,7 @@ def _buildah(*words: str) -> str:
 
 
 def _clean() -> None:
-    """Remove what an earlier run has left, and then this one: the base stays."""
+    """Remove what an earlier run has left, and then this one: the base and the packages stay."""
     _buildah("rm", "--all")
     with suppress(AssertionError):  # there is none
         _buildah("rmi", "--force", NAME)
