@@ -67,7 +67,7 @@ The router behind a chat UI: routes.yaml says which model answers for each model
 
 `router --help` lists all commands, `router COMMAND --help` explains one.
 """
-"""What a bare `router` prints."""
+"""The output of a bare `router`."""
 
 COMMANDS = Commands(
     {
