@@ -250,7 +250,11 @@ def test_router_without_a_command_prints_the_first_commands_and_exits_2(capsys: 
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("usage: router ")
-    shown = [shlex.split(line.partition("   ")[0].strip()) for line in printed.err.replace("  router", "router").splitlines() if line.startswith("router ")]
+    shown = [
+        shlex.split(line.partition("   ")[0].strip())
+        for line in printed.err.replace("  router", "router").splitlines()
+        if line.startswith("router ")
+    ]
     assert [words[1] for words in shown] == ["init", "check", "serve", "chat"]
     for words in shown:
         parser().parse_args(words[1:])
