@@ -47,9 +47,13 @@ class Metrics:
 
         self._requests = counter("router_requests", "Requests that ended", "route", "outcome")
         self._seconds = histogram("router_request_seconds", "From a request's arrival to its end", WHOLE, "route")
-        self._first = histogram("router_time_to_first_token_seconds", "From a request's arrival to its first text, thought or file", FIRST, "route")
+        self._first = histogram(
+            "router_time_to_first_token_seconds", "From a request's arrival to its first text, thought or file", FIRST, "route"
+        )
         self._between = histogram("router_time_between_tokens_seconds", "Waits between two pieces of an answer", BETWEEN, "route")
-        self._overhead = histogram("router_overhead_seconds", "What the router adds to the first target's time to first token", OVERHEAD)[()]
+        self._overhead = histogram("router_overhead_seconds", "What the router adds to the first target's time to first token", OVERHEAD)[
+            ()
+        ]
         self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
         self._refusals = counter("router_target_refusals", "Times that a target began to refuse every question", "target", "reason")
         self._scripts = counter("router_script_answers", "Answers of a script that stands behind a model in its route", "route", "target")
