@@ -142,8 +142,7 @@ def errors() -> str:
 # Error codes
 
 {MADE}
-Every code with its HTTP status and the sentence that goes with it where nothing more exact is known. [wire.md](../wire.md#errors) says what
-a client should do about each.
+Every code with its HTTP status and its default sentence, for those who write a client. [wire.md](../wire.md#errors) says when each is sent.
 
 | code | status | sentence | what it is |
 |---|---|---|---|

@@ -56,6 +56,19 @@ class Commands(Mapping[str, Command]):
         return len(self._modules)
 
 
+FIRST_STEPS = """usage: router [-h] [--version] COMMAND ...
+
+The router behind a chat UI: routes.yaml says which model answers for each model id.
+
+  router init gateway                 make a workspace that answers offline, without a key
+  router check                        find every mistake in ./routes.yaml
+  router serve                        serve it on http://127.0.0.1:8000
+  router chat chat-model "Hello"      ask from the terminal
+
+`router --help` lists all commands, `router COMMAND --help` explains one.
+"""
+"""The output of a bare `router`."""
+
 COMMANDS = Commands(
     {
         "serve": "serve",
@@ -96,8 +109,11 @@ exit codes: 0 all is well, 1 the configuration is wrong or it could not be done,
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command, and return its exit code."""
+    """Run one command, and return its exit code. Without a command, print the first commands to try."""
     given = sys.argv[1:] if arguments is None else arguments
+    if not given:
+        sys.stderr.write(FIRST_STEPS)
+        return 2
     options = parser(_loaded(given)).parse_args(given)
     # Imported here: `router --version` has ended before.
     from router.commands.outcome import exit_code  # noqa: PLC0415
@@ -106,11 +122,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _loaded(given: Sequence[str]) -> Collection[str]:
-    """Return the commands whose options this command line needs: its own, or all where it names none or lists them."""
-    first = given[0] if given else ""
+    """Return the commands whose options this command line needs: its own, or all if it names none or lists them."""
+    first = given[0]
     if first in COMMANDS and first != "completion":
         return (first,)
-    return () if first in ("", "--version") else COMMANDS
+    return () if first == "--version" else COMMANDS
 
 
 def parser(loaded: Collection[str] | None = None) -> argparse.ArgumentParser:

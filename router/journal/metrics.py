@@ -45,15 +45,19 @@ class Metrics:
         def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Children[prometheus.Histogram]:
             return Children(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets))
 
-        self._requests = counter("router_requests", "Requests that are over", "route", "outcome")
+        self._requests = counter("router_requests", "Requests that ended", "route", "outcome")
         self._seconds = histogram("router_request_seconds", "From a request's arrival to its end", WHOLE, "route")
-        self._first = histogram("router_time_to_first_token_seconds", "From a request's arrival to its first text", FIRST, "route")
+        self._first = histogram(
+            "router_time_to_first_token_seconds", "From a request's arrival to its first text, thought or file", FIRST, "route"
+        )
         self._between = histogram("router_time_between_tokens_seconds", "Waits between two pieces of an answer", BETWEEN, "route")
-        self._overhead = histogram("router_overhead_seconds", "What the router adds to its target's time to speak", OVERHEAD)[()]
+        self._overhead = histogram("router_overhead_seconds", "What the router adds to the first target's time to first token", OVERHEAD)[
+            ()
+        ]
         self._attempts = counter("router_attempts", "Tries of a target", "target", "outcome")
         self._refusals = counter("router_target_refusals", "Times that a target began to refuse every question", "target", "reason")
         self._scripts = counter("router_script_answers", "Answers of a script that stands behind a model in its route", "route", "target")
-        self._rescues = counter("router_rescues", "Answers that another target went on with", "route")
+        self._rescues = counter("router_rescues", "Times that another target continued an answer", "route")
         self._cache = counter("router_cache", "Answers of routes with a cache, by where they came from", "route", "result")
         self._tokens = counter("router_tokens", "Tokens, as the providers counted", "route", "direction")
         self._parts = counter("router_token_parts", "Of those tokens, as the providers counted", "route", "kind")
@@ -66,7 +70,7 @@ class Metrics:
         self.stalled = counter("router_loop_stalls", "Times that an event loop stood still")[()].inc
         """Counts one, as those below do: for who finds it out."""
         self.reloaded = counter("router_reloads", "Edits that went live")[()].inc
-        self.not_reloaded = counter("router_reload_failures", "Edits that could not")[()].inc
+        self.not_reloaded = counter("router_reload_failures", "Edits that failed")[()].inc
         self.redis_departed = counter(DEPARTURES, "How often a worker found the shared Redis away")[()].inc
 
     def admin_refused(self, reason: str) -> None:

@@ -5,7 +5,7 @@ Key → a sentence. A key that is in no table has no equal here either. `AS_HERE
 
 AS_HERE = frozenset(
     {
-        "drop_params",  # a parameter that a provider does not know is always left out
+        "drop_params",  # a parameter that a model does not take is left out
         "json_logs",
         "turn_off_message_logging",
         "redact_messages_in_exceptions",
@@ -22,7 +22,7 @@ AS_HERE = frozenset(
 
 SWITCHED_OFF = {
     "ssl_verify": "certificates are always verified: with `ssl_verify: false` LiteLLM verifies none",
-    "drop_params": "a parameter that a provider does not know is always left out",
+    "drop_params": "a parameter that a model does not take is left out, but for `logit_bias` and `parallel_tool_calls: false`",
 }
 """Features that LiteLLM has switched off and that are on here."""
 SWITCHES = frozenset({"cache", "disable_cooldowns", "stream", "enable_json_schema_validation"})

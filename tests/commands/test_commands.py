@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from router.commands import main
+from router.commands import main, parser
 from tests.conftest import ROOT, Workspace, litellm_target, routes
 from tests.support.services import free_ports
 
@@ -241,6 +242,22 @@ def test_commands_suggest_init_where_there_is_no_routes_file(command: tuple[str,
     done = router(*command, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "`router init DIR` writes a workspace that answers at once" in done.stderr
+
+
+def test_router_without_a_command_prints_the_first_commands_and_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """A bare `router` prints the usage and the commands of a first run on stderr, each of which the parser accepts, and exits with 2."""
+    assert main([]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("usage: router ")
+    shown = [
+        shlex.split(line.partition("   ")[0].strip())
+        for line in printed.err.replace("  router", "router").splitlines()
+        if line.startswith("router ")
+    ]
+    assert [words[1] for words in shown] == ["init", "check", "serve", "chat"]
+    for words in shown:
+        parser().parse_args(words[1:])
 
 
 def test_check_prints_warnings_and_exits_0(workspace: Workspace) -> None:
