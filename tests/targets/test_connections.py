@@ -352,7 +352,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_tls_certificate_is_checked_for_its_name_and_signer(
     certificate: Path, host: str, trusted: bool, comes_of_it: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A trusted certificate of the right host gives the answer; another host or signer raises TargetDenied `tls` before a request is sent."""
+    """A trusted certificate of the right host gives the answer; another host or signer raises TargetDenied `tls`, without a request."""
     trusting.cache_clear()
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
