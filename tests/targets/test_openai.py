@@ -37,8 +37,8 @@ async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
         await connections.close()
 
 
-async def test_a_question_as_the_provider_gets_it() -> None:
-    """Messages, tools and parameters; the key in its header; nothing else."""
+async def test_openai_request_has_messages_tools_and_parameters() -> None:
+    """A request has the messages, tools and parameters in OpenAI's form, the lower of two `max_tokens`, and the key as a bearer token."""
     spec = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
     conversation = (
         Message("system", ("Be brief.",)),
@@ -308,8 +308,8 @@ async def test_closed_port_raises_target_down() -> None:
     assert down.value.outcome == "connection"
 
 
-async def test_closing_early_closes_the_connection() -> None:
-    """Whoever stops reading closes the provider's stream."""
+async def test_openai_connection_closes_when_the_reader_of_events_stops() -> None:
+    """Closing an answer's event iterator before its end closes the connection to the provider."""
     connections = Connections()
     async with provider(Reply((chunk({"content": "Hi"}),), hold=True)) as fake:
         async with aclosing(openai.answer("a", declared(fake.base), 3, connections)(HI)) as events:
