@@ -21,11 +21,11 @@ from tests.support.egress import ForwardProxy, proxying
 from tests.support.provider import Reply, provider, text
 
 NAMES = ("llama-2-7b-chat", "meta-llama/llama-3.1-8b", "command-r-plus", "claude-3-opus", "no-such-model")
-"""Names for which LiteLLM has tokenizers, templates and tables of its own, or would look for some."""
+"""Model names for which LiteLLM has, or would fetch, its own tokenizers, templates and tables."""
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 reached: set[str] = set()
 ports: set[int] = set()
-"""Those of the servers that are asked."""
+"""Ports of the servers that are targets or proxies of this run."""
 look, connect = socket.getaddrinfo, socket.socket.connect
 
 

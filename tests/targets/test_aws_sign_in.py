@@ -21,7 +21,7 @@ from tests.targets.test_proxy import BEDROCK, Scene, scene
 MODEL = "bedrock/anthropic.claude-3-haiku-20240307-v1:0"
 RUNTIME = "bedrock-runtime.eu-west-1.amazonaws.com"
 SERVICE = ("sts.amazonaws.com", "sts.eu-west-1.amazonaws.com")
-"""Hosts of the service: LiteLLM asks the one who it is, the other for a role."""
+"""Hosts of the token service: LiteLLM asks the first for the caller's identity, the second for a role."""
 IDENTITY = "<GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/router</Arn></GetCallerIdentityResult>"
 ROLE = (
     "<AssumeRoleResult><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"

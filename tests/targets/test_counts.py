@@ -241,7 +241,7 @@ TEXTS = {
     "Japanese": (JAPANESE, (40, 56, 55)),
     "German": (GERMAN, (37, 49, 52)),
 }
-"""Text → its tokens by the tokenizers o200k and cl100k and the one that Anthropic has published."""
+"""Text → its token counts by o200k, cl100k and Anthropic's published tokenizer."""
 
 
 @pytest.mark.parametrize("what", TEXTS)

@@ -174,7 +174,7 @@ def test_replicate_models_take_no_tools() -> None:
 
 
 NAMED_IN_WORDS = {"openai", "azure", "gemini", "openrouter", "hosted_vllm", "llamafile"}
-"""Providers that the page of routes names in words, and servers of one's own."""
+"""Providers that docs/routes.md names in prose instead of a prefix, and self-hosted servers."""
 
 
 @pytest.mark.parametrize("row", ["top_k", "min_p, repetition_penalty", "parallel_tool_calls", "logit_bias", "prediction", "service_tier"])

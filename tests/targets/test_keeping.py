@@ -23,7 +23,7 @@ END = b"0\r\n\r\n"
 HELLO = HEAD + b"5\r\nhello\r\n"
 
 Served = Callable[[int, int, asyncio.StreamWriter], Awaitable[bool]]
-"""Answers a request: the number of its connection, and of the request on it; whether the connection stays."""
+"""Answers a request, given the number of its connection and of the request on it; returns whether the connection stays open."""
 
 
 class Server:

@@ -459,9 +459,9 @@ def test_unknown_or_unsupported_provider_is_refused_at_load(model: str, said: st
 
 
 ELSEWHERE = {"deepseek": "https://api.deepseek.com/beta", "together_ai": "https://api.together.ai/v1"}
-"""Where LiteLLM looks for a provider that we ask at another of its addresses: the beta, and the newer name of the same host."""
+"""Addresses of LiteLLM for providers that the router asks at another address: a beta, and a newer name of the same host."""
 ITS_OWN = {"azure", "cohere", "cohere_chat", "hosted_vllm", "lm_studio", "llamafile", "ollama_chat", "openai", "openrouter"}
-"""Providers for which LiteLLM's list of addresses has none, one on this machine, or one of another API."""
+"""Providers for which LiteLLM has no address, one on this machine, or one of another API."""
 
 
 LACKS = {
@@ -470,7 +470,7 @@ LACKS = {
     "perplexity": frozenset({"reasoning_effort"}),
     "sambanova": frozenset({"reasoning_effort", "seed"}),
 }
-"""What LiteLLM says that a provider lacks, and it takes: its own documents say so (providers.py), or of some models (facts.py)."""
+"""Parameters that LiteLLM says a provider lacks, though it takes them by its own documents (providers.py) or for some models (facts.py)."""
 
 
 @pytest.mark.parametrize("prefix", sorted(set(providers.PROVIDERS) - ITS_OWN))
@@ -521,9 +521,7 @@ ALSO = {
     "watsonx": {"iam.cloud.ibm.com"},
     "watsonx_text": {"iam.cloud.ibm.com"},
 }
-"""Providers of which an address of their own is asked as well, whatever `api_base` says: for a token, for which of their servers has a model,
-or because they have no other address.
-"""
+"""Provider → hosts of its own that are asked beside `api_base`: for a token, to find a model's server, or as its only address."""
 
 
 def test_litellm_request_reaches_no_host_but_its_target() -> None:

@@ -197,7 +197,7 @@ LLAMA = (
     + "".join(f"<|start_header_id|>{role}<|end_header_id|>\n\n{content}<|eot_id|>" for role, content in SAID)
     + "<|start_header_id|>assistant<|end_header_id|>\n\n"
 )
-"""The conversation as Llama 3 reads it: Replicate takes a text."""
+"""The conversation in Llama 3's chat template, because Replicate takes one text."""
 MESSAGE = {
     "id": "msg_1",
     "type": "message",
@@ -235,7 +235,7 @@ RESPONSES = streamed(
     )
 )
 PREDICTION = "https://api.replicate.com/v1/predictions/p1"
-"""Where Replicate's answer is looked for."""
+"""Address at which Replicate's answer is fetched."""
 
 
 @dataclass(frozen=True)
@@ -251,16 +251,16 @@ class Row:
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     beside: Mapping[str, Response] = field(default_factory=dict[str, Response])
     usage: Usage | None = field(default_factory=lambda: Usage(11, 3))
-    """None where it counts nothing, or LiteLLM does not read on to the count."""
+    """Expected usage; None if the provider reports none, or LiteLLM does not read it."""
     tools: bool = True
-    """Whether its models take tools."""
+    """True if the provider's models take tools."""
     newer: Mapping[str, object] | None = None
-    """The body as the newest LiteLLM of the declared range sends it, where it differs and means the same."""
+    """The expected body of the newest supported LiteLLM, if it differs."""
 
 
 NO_PICTURES: list[Json] = []
 PICTURED = [{"role": role, "content": content, "images": NO_PICTURES} for role, content in SAID]
-"""Ollama has the pictures of a message beside its text."""
+"""Messages in Ollama's form, with a list of pictures beside each text."""
 COUNTED = {"stream_options": {"include_usage": True}}
 BEARER = {"authorization": "Bearer sk-x"}
 ROWS: Sequence[Row] = (

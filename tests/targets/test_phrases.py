@@ -21,7 +21,7 @@ def anthropic(message: str, kind: str = "invalid_request_error") -> str:
 
 
 Said = tuple[int, str]
-"""A status and a body."""
+"""Status and body of a refusal."""
 
 TOO_LONG: dict[str, Said] = {
     "OpenAI, chat completions": (

@@ -24,7 +24,7 @@ from tests.conftest import Client, Workspace, routes, serving
 from tests.support.prompt_caches import Block, Caches, caches, claude_blocks
 
 PROMPT = "You are a weather assistant. " + "Answer in one sentence, and name the city. " * 120
-"""About 1,300 tokens: more than Sonnet's minimum."""
+"""A prompt of about 1,300 tokens, above the minimum for caching at Claude Sonnet."""
 TOOL = ToolSpec("get_weather", "The weather.", {"type": "object", "properties": {"location": {"type": "string"}}})
 SONNET = Facts(marks_from=1024)
 BLOCKS = ("text", "tool_use", "tool_result", "image", "document")

@@ -26,7 +26,7 @@ from tests.support.provider import Provider, Reply, frame, text
 
 ASK = Ask(model="m", messages=(Message("user", ("Hi",)),))
 HOST = "model.test"
-"""No resolver knows it: only the proxy does."""
+"""Host name that only the proxy can resolve."""
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ LITELLM = {
     "ollama_chat/x": OLLAMA,
     "bedrock/anthropic.claude-3-haiku-20240307-v1:0": BEDROCK,
 }
-"""Through LiteLLM: by OpenAI's library, by its own clients of httpx, and signed for AWS."""
+"""Models for LiteLLM's different clients (OpenAI's library, httpx, AWS signatures) → the server's answer."""
 LANES = {"openai/x": HELLO, "anthropic/claude-haiku-4-5": CLAUDE, "openai/o3-pro": RESPONDED, "gemini/gemini-2.5-flash": GEMINI}
 
 

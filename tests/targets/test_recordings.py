@@ -343,7 +343,7 @@ def test_usage_of_a_recording_is_reported_on_each_wire(case: str) -> None:
 
 STREAMED = [name for name in ALL if "err-" not in name and "unary" not in name]
 CUTS = 250
-"""Places at which a recording is cut, beside each of the last ones."""
+"""Number of random positions at which a recording is cut, beside each of its last bytes."""
 LAST = 150
 
 
@@ -419,7 +419,7 @@ WRONG = {
         if wire == "responses" and ".err-" not in name
     },
 }
-"""What LiteLLM gets wrong and this lane cannot make right: case → how. Each is held to be wrong still: what heals may be struck out."""
+"""Recordings that LiteLLM misreads and the lane cannot repair → the fault. A test checks that each fault still exists."""
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from router.events import Event, Finish, Text, Thought, ToolCall, ToolInput, Usa
 from router.targets.speech import BROKEN, Speech
 
 Delta = tuple[int, str, str, str]
-"""Index, id, name, a piece of the arguments."""
+"""Index, id, name and a piece of the arguments of a tool call."""
 
 
 def called(*deltas: Delta) -> list[ToolCall]:
