@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection of the direct lanes and its response: one request at a time, with bounded buffers."""
+"""An HTTP/1.1 connection of the direct lanes and its response: one request at a time, with bounded buffers."""
 
 import asyncio
 import ssl

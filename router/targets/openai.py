@@ -38,7 +38,7 @@ from router.targets.structured import APART, structured, subset_of
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
 APIS: Mapping[str, tuple[Api, ...]] = {"never": ("chat",), "always": ("responses",), "tools_while_thinking": ("chat", "responses")}
-"""When the Responses API is needed → the APIs through which a target may be asked."""
+"""Value of `Facts.responses` → the APIs through which the target may be asked."""
 
 
 class Function(msgspec.Struct):

@@ -31,7 +31,7 @@ MAX_CHOICES = 500
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """What a kind of provider takes in a schema, beside types, properties, items, enums, `anyOf` and references.
+    """The parts of a schema that a kind of provider takes, beside types, properties, items, enums, `anyOf` and references.
 
     binds: constraint keywords for numbers, texts and arrays
     optional: true if a property may be missing from `required`

@@ -116,7 +116,7 @@ def test_gemini_tool_without_properties_has_no_parameters() -> None:
         assert parameters(schema) == {}
 
 
-def test_one_of_several_objects_at_the_root_becomes_one_object() -> None:
+def test_alternative_objects_at_the_root_become_one_object() -> None:
     """A root `oneOf` becomes one object with all properties, of which those are required that each alternative requires."""
     one = {"type": "object", "properties": {"kind": {"const": "a"}, "a": {"type": "string"}}, "required": ["kind", "a"]}
     two = {"type": "object", "properties": {"kind": {"const": "b"}, "b": {"type": "string"}}, "required": ["kind"]}
