@@ -201,7 +201,7 @@ def _given_session(litellm: Any) -> None:
     transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
 
     class SharedClient(httpx.AsyncClient):
-        """The client."""
+        """An httpx client whose `aclose` leaves it usable."""
 
         async def aclose(self) -> None:
             await transport.aclose()
@@ -283,7 +283,7 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
     """Return two classes for normalized response bodies: of a stream, and of a complete answer."""
 
     class RetoldStream(httpx.AsyncByteStream):
-        """A normalized stream of events. The end of the body is not waited for: a late count of tokens is read beside the answer."""
+        """A normalized stream of events. Late token counts are read beside the answer, which does not wait for the end of the body."""
 
         def __init__(self, stream: Any, retold: Retold, packed: Unpacker | None) -> None:
             self._stream = stream
@@ -314,7 +314,7 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
                 await self._stream.aclose()
 
     class RetoldAnswer(RetoldStream):
-        """A whole answer in place of a stream, turned into a stream."""
+        """A complete answer in place of a stream, turned into a stream."""
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             body = bytearray()

@@ -116,7 +116,7 @@ def synchronous(httpx: Any) -> Any:
         return made[key]
 
     class Through(httpx.BaseTransport):
-        """The transport."""
+        """A transport that picks the current passage's proxy and TLS context for each request."""
 
         def handle_request(self, request: Any) -> Any:
             passage, proxy = passage_to(request.url.host)

@@ -267,9 +267,10 @@ def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
 
 
 def nearest(model: str) -> str | None:
-    """Return the newest known model of the same family and generation, for a model (provider/name) that the table does not have.
+    """Return the known model that is most like a model (provider/name) that the table does not have; None if there is none alike.
 
-    If none of the same generation is known, the newest generation is used. Among several, the name with the fewest differing words wins.
+    The family must be the same, but for STRANGE words. Preferred, in this order: the same generation, the same version, the newest
+    generation, the fewest differing words, the newest version.
     """
     provider = model.partition("/")[0]
     wanted = parsed(model)
