@@ -213,7 +213,7 @@ def one_system_message_at_the_start(ask: Ask) -> Ask:
 
 
 def one_system_message_and_first(ask: Ask) -> Ask:
-    """Join all system messages into the first message, as the same templates want it (`System message must be at the beginning`)."""
+    """Join all system messages into the first message, because templates say that it must be at the beginning."""
     system = [message for message in ask.messages if message.role == "system"]
     if not system or (len(system) == 1 and ask.messages[0].role == "system"):
         return ask

@@ -89,7 +89,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def note(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
-    """Record a proxy's failure in the passage, and raise it as httpx.ProxyError, after which LiteLLM does not retry."""
+    """Record a proxy's failure, or None, in the passage. Raises httpx.ProxyError for a failure: after that LiteLLM does not retry."""
     passage.failed = failed
     if failed is not None:
         raise httpx.ProxyError(failed.outcome)

@@ -203,7 +203,7 @@ def test_thought_signatures_return_to_their_parts() -> None:
     ]
 
 
-def test_signed_thought_goes_back_as_a_thought() -> None:
+def test_signed_thought_is_sent_back_to_gemini_as_a_thought() -> None:
     """A signed thought goes back with its text, its thought flag and its signature."""
     parts = (signed("s", thought=True, text="Hm."), Call("c1", "look", {}))
     *_, (_, made) = parts_of(turn(Message("user", ("?",)), Message("assistant", parts)))
@@ -373,7 +373,7 @@ def test_effort_becomes_a_gemini_thinking_level_or_budget(model: str, effort: An
     assert (config(model, reasoning_effort=effort).get("thinkingConfig") or None) == thinking
 
 
-def test_parameters_have_googles_names_and_ranges() -> None:
+def test_parameters_are_translated_to_googles_names_and_ranges() -> None:
     """Parameters get Google's names; a seed becomes a positive int32, and empty stop texts and penalties are left out."""
     made = config(
         "gemini/gemini-2.5-flash-lite", temperature=0.5, top_p=0.9, seed=2**40 + 7, stop=("a", ""), presence_penalty=1, max_tokens=9
@@ -548,7 +548,7 @@ async def test_parts_of_googles_own_tools_are_ignored() -> None:
 
 
 async def test_finish_reason_in_each_chunk_does_not_end_the_answer() -> None:
-    """While each chunk bears a finish reason, later ones are read, but not a repeated chunk, nor text of a chunk without a reason."""
+    """If each chunk has a finish reason, all are read; a repeated chunk, and text of a chunk without a reason after that, are ignored."""
     one, two = chunk({"text": "One. "}, reason="STOP"), chunk({"text": "Two."}, reason="MAX_TOKENS")
     assert await said(one, two) == [Text("One. Two."), Finish("length")]
     assert await said(one, one) == [Text("One. "), Finish("stop")]

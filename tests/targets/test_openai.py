@@ -328,7 +328,7 @@ async def test_openai_connection_closes_when_the_reader_of_events_stops() -> Non
         (Declared(model=Name("hosted_vllm/x")), "hosted_vllm/ needs an address: write `api_base: http://host:port/v1`"),
     ],
 )
-async def test_missing_setting_is_reported_at_load(target: Declared, said: str) -> None:
+async def test_missing_key_or_address_is_refused_at_load(target: Declared, said: str) -> None:
     """A target without its provider's key or address raises Misfit with the line to write."""
     with pytest.raises(Misfit) as caught:
         openai.answer("a", target, 3, Connections())

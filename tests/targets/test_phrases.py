@@ -373,7 +373,7 @@ UNCERTAIN = {
 
 
 @pytest.mark.parametrize("who", UNCERTAIN)
-def test_forbidden_without_a_reason_is_not_certain(who: str) -> None:
+def test_403_without_a_reason_gives_an_uncertain_target_denied(who: str) -> None:
     """A 403 that names neither key, account nor model becomes a TargetDenied that is not `certain`."""
     error = verdict("a", *UNCERTAIN[who])
     assert isinstance(error, TargetDenied)

@@ -321,7 +321,7 @@ async def test_claude_through_litellm_gets_cache_marks(workspace: Workspace) -> 
     assert sum(one.eligible for one in fake.served) >= 9
 
 
-async def test_schema_trimmed_for_one_provider_is_intact_for_the_next(workspace: Workspace) -> None:
+async def test_schema_trimmed_for_gemini_is_sent_complete_to_claude_afterwards(workspace: Workspace) -> None:
     """A tool schema that is trimmed for Gemini is sent to Claude in full before and after, through LiteLLM."""
     async with caches() as fake:
         targets = "".join(

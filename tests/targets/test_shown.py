@@ -221,7 +221,7 @@ async def test_number_of_sources_is_bounded() -> None:
     assert sum(isinstance(one, Source) for one in await heard("openai/fake", frames)) == MAX_SOURCES
 
 
-def test_size_of_files_is_bounded() -> None:
+def test_size_of_produced_files_is_bounded() -> None:
     """A file above MAX_FILE characters is dropped, as are files of one model call beyond MAX_PRODUCED characters in all."""
     speech = Speech("a")
     for _ in range(5):
