@@ -88,10 +88,6 @@ class Connections:
         """Return a client for another egress that shares this pool."""
         return Connections(egress, self._pool, linger=self.linger)
 
-    def tls(self, egress: Egress) -> ssl.SSLContext:
-        """Return the cached TLS context of an egress; creating it takes 10 ms."""
-        return trusting(egress.ca)
-
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
         """Return the endpoint of a URL. Raises Misfit if the URL is not an address, or a header cannot be sent."""
         try:
@@ -122,14 +118,14 @@ class Connections:
             raise Misfit("this key cannot be sent: it holds a line break, or a letter that is none in a header", "api_key")
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers_sent.items())
         head = f"{method} {path} HTTP/1.1\r\n{lines}".encode() + LENGTH
-        context = self.tls(self._egress) if tls else None
+        context = trusting(self._egress.ca) if tls else None
         if proxy is None:
             return Endpoint(host, port, context, connect, head, (host, port, context, None))
         tunnel = b""
         if tls:
             lines = "".join(f"{name}: {value}\r\n" for name, value in ({"host": f"{named}:{port}"} | _login(proxy)).items())
             tunnel = f"CONNECT {named}:{port} HTTP/1.1\r\n{lines}\r\n".encode()
-        proxy_tls = self.tls(self._egress) if proxy.tls else None
+        proxy_tls = trusting(self._egress.ca) if proxy.tls else None
         return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
 
     async def ask(self, endpoint: Endpoint, body: bytes) -> Connection:
@@ -192,7 +188,7 @@ def _login(proxy: Proxy) -> dict[str, str]:
 
 @lru_cache(maxsize=MAX_CONTEXTS)
 def trusting(ca: str) -> ssl.SSLContext:
-    """Return the process-wide TLS context that trusts the system's CAs and this CA bundle."""
+    """Return the cached TLS context that trusts the system's CAs and this CA bundle. Creating one takes 10 ms."""
     return tls_context(ca)
 
 

@@ -13,7 +13,7 @@ from router.events import Answer, Events, Start
 from router.params import Effort, Params
 from router.targets import completions, responses
 from router.targets.anthropic import BUDGETS
-from router.targets.connections import Connections
+from router.targets.connections import Connections, trusting
 from router.targets.conversation import fitted
 from router.targets.facts import Facts
 from router.targets.files import FILE_ADDRESS, has_address
@@ -92,7 +92,7 @@ def answer(
     """Return a declared target as an Answer. Raises Misfit if LiteLLM would ask another provider, or cannot use the declaration.
 
     connect: seconds a connection may take; failover has the other timeouts
-    connections: their TLS contexts and background reads are used, but not their connections
+    connections: used for background reads alone
     """
     model = str(declared.model)
     provider, _, called = model.partition("/")
@@ -101,7 +101,7 @@ def answer(
     fixed = _fixed(declared, options)
     facts, learned, connections = facts_of(declared), learned or Learned(), connections or Connections()
     issuer = issued_by(name, model)
-    rules, tls = rules_through_litellm(model), connections.tls(declared.egress)
+    rules, tls = rules_through_litellm(model), trusting(declared.egress.ca)
 
     async def spoken(ask: Ask) -> Events:
         ask = fitted(ask, rules, name)
