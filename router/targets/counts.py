@@ -90,7 +90,7 @@ class Lasting(msgspec.Struct):
 
 
 class Read(msgspec.Struct):
-    """The details of prompt_tokens."""
+    """The details of the input tokens (`prompt_tokens` or `input_tokens`)."""
 
     cached_tokens: Number = None
     audio_tokens: Number = None
@@ -102,7 +102,7 @@ class Read(msgspec.Struct):
 
 
 class CompletionDetails(msgspec.Struct):
-    """The details of completion_tokens."""
+    """The details of the output tokens (`completion_tokens` or `output_tokens`)."""
 
     reasoning_tokens: Number = None
     audio_tokens: Number = None

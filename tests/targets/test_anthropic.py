@@ -311,7 +311,7 @@ async def test_connection_closes_when_the_reader_of_events_stops() -> None:
 
 
 def test_anthropic_target_without_a_key_is_refused_at_load() -> None:
-    """Opening an Anthropic target without `api_key` raises Misfit with the line to write."""
+    """Opening an Anthropic target with neither `api_key` nor `api_base` raises Misfit with the line to write."""
     with pytest.raises(Misfit) as caught:
         anthropic.answer("a", Declared(model=Name("anthropic/claude-haiku-4-5")), 3, Connections())
     assert caught.value.message == "anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`"

@@ -178,7 +178,7 @@ SONNET = Price(input=3, output=15, cached=0.3, cache_write=3.75, cache_write_1h=
     ],
 )
 def test_cost_is_summed_per_kind_of_token(price: Price, usage: Usage, dollars: float) -> None:
-    """A cost sums input, cached, cache-write, output and reasoning tokens; a kind without a price costs what plain input or output does."""
+    """A cost sums the kinds of tokens; a kind without a price has that of its wider kind: input, output, or cache writes for one hour's."""
     assert price.of(usage) == pytest.approx(dollars, rel=1e-12)
 
 
