@@ -1,7 +1,7 @@
-"""Targets: a file and a row for each kind.
+"""Opening of targets: each declared target gets a lane, the module that talks to its kind of server.
 
-A target is an Answer that yields Start, then what its provider says, then Finish; or raises a TargetError, before or
-after its first event. It closes what it opened whenever its events are closed.
+A target's Answer takes a question and yields Start, the events of the answer, then Finish; or raises a TargetError, before or after
+the first event. Closing the events releases what the answer opened.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -50,52 +50,51 @@ __all__ = [
 
 
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
-"""Providers whose models go on from the assistant's last words; `openai/` at another address is mostly such a server. One
-that refuses them is asked in another way."""
+"""Providers whose unknown models are taken to continue an assistant's last words (prefill), as is `openai/` at an `api_base` of its own."""
 UNKNOWN = Facts()
 UNBOUNDED = 1_000_000_000
-"""The window of a script, in tokens: it reads nothing, so nothing is too long for it."""
+"""Context window of a scripted target in tokens, larger than any conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An open target. `lane`: the file that serves it. `warm` makes its first answer as quick as the next, where that takes time."""
+    """A target that can be asked. `lane`: the module that serves it; `warm`: prepares its library ahead of the first question, or None."""
 
     name: str
     lane: str
     model: str
     answer: Answer
     facts: Facts = UNKNOWN
-    """Facts of its model, as far as they are known without asking it."""
+    """Facts about its model that are known without a request."""
     learned: Learned = field(default_factory=Learned)
     ready: Callable[[], Awaitable[None]] | None = None
-    """Waits until it can be asked at all: for a library that is being imported."""
+    """Waits until the target can be asked, while its library is imported; None if no wait is needed."""
     warm: Callable[[], Coroutine[object, object, None]] | None = None
     at: Callable[[Post], Answer] | None = None
-    """The answer at a place in a route; None where the place makes no difference."""
+    """Returns the answer for a place in a route; None if the place makes no difference."""
 
     @property
     def prefill(self) -> bool:
-        """Return whether the target goes on from the assistant's last words, if it is given any."""
+        """Return whether the target continues an assistant's last words (prefill)."""
         return self.learned.over(self.facts).prefill
 
     def takes(self, sort: FileSort) -> bool | None:
-        """Return whether the target reads files of this sort; None if unknown. A script ignores files that it cannot read."""
+        """Return whether the target reads files of this sort; None if unknown. A script takes every sort, and ignores the files."""
         known = self.learned.over(self.facts)
         return True if self.lane == "script" else {"image": known.images, "document": known.documents, "audio": known.audio}[sort]
 
     def refused(self, sort: FileSort) -> None:
-        """Remember that it refused a file of this sort, unless it is known to read them: then that lay in the file, or passes."""
+        """Learn that the target refuses files of this sort, unless it is already known whether it reads them."""
         if self.takes(sort) is None:
             self.learned.keep(self.name, [file_lesson(sort)])
 
     async def reads(self) -> int | None:
-        """Tokens it can read; None where nobody knows."""
+        """Return the target's context window in tokens; None if unknown."""
         return self.facts.window
 
 
 def lane_of(declared: TargetConfig) -> tuple[str, str]:
-    """The lane that serves a target, and why that one."""
+    """Return the name of the lane that serves a target, and the reason in words."""
     if declared.model is None:
         return "script", "a script, offline"
     if openai.serves(declared):
@@ -109,7 +108,11 @@ def lane_of(declared: TargetConfig) -> tuple[str, str]:
 
 
 def open_target(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Target:
-    """The target as declared. `connect`: seconds a connection may take; `learned`: what it taught before. Misfit where no lane serves it."""
+    """Open a declared target. Raises Misfit if no lane can serve it.
+
+    connect: seconds a connection may take
+    learned: lessons from earlier refusals of this target
+    """
     if declared.script is not None:
         label = declared.script if isinstance(declared.script, str) else "lines"
         facts = Facts(window=declared.context_window or UNBOUNDED, prefill=declared.script == "demo")
@@ -146,10 +149,10 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
 
 
 def past_declared_way(declared: TargetConfig) -> str:
-    """Return a sentence about requests for a target that go past its declared proxy and CA; empty if there are none."""
+    """Return a warning about requests for a target that bypass its declared proxy and CA; empty if there are none."""
     return signs_in_past(declared) if lane_of(declared)[0] == "litellm" else ""
 
 
 async def close_lanes() -> None:
-    """Close what the lanes keep open for the whole process: connections outlive a generation, not the server."""
+    """Close the clients of LiteLLM, which all configurations of the process share."""
     await litellm_library.close()

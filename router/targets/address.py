@@ -1,4 +1,4 @@
-"""Addresses of targets: an operator's `api_base` plus the path of an endpoint. RFC 3986: the query comes after the path."""
+"""Request URLs of targets: an operator's `api_base` plus the path of an endpoint, before any query string (RFC 3986)."""
 
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -6,12 +6,12 @@ from router.errors import Misfit
 
 
 def endpoint_of(base: str, path: str, *, within: str = "", query: str = "") -> str:
-    """Return the address of an endpoint. Raises Misfit if the base has a fragment, which no request can carry.
+    """Return the URL of an endpoint. Raises Misfit if `base` is not a URL, or has a fragment, which HTTP does not send.
 
-    base: the API's, or that of the endpoint itself
-    path: the endpoint's below it
-    within: what stands between them, unless the base ends with it
-    query: what the endpoint wants, unless the base says otherwise
+    base: URL of the API, or of the endpoint itself
+    path: path of the endpoint, added unless the base ends with it
+    within: path between the base and `path`, added unless the base ends with it
+    query: parameters to add, except for those that the base sets
     """
     try:
         parts = urlsplit(base)

@@ -1,6 +1,6 @@
-"""Anthropic's own wire, read directly.
+"""The Anthropic lane: requests to the Messages API, and its answers.
 
-A message is a list of blocks: text, thinking, tool_use, and those of tools that Anthropic runs itself, which are passed over.
+An answer is a list of blocks: text, thinking and tool_use. Of tools that Anthropic runs itself, only search results are read.
 """
 
 import base64
@@ -39,16 +39,16 @@ from router.targets.subset import CLAUDE as CLAUDE_SCHEMAS
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 MAX_TOKENS = 8192
-"""Limit for requests that name none: Anthropic insists on a limit."""
+"""Default limit of an answer in tokens: Anthropic requires a limit."""
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
-"""reasoning_effort → tokens to think with."""
+"""reasoning_effort → thinking budget in tokens."""
 
 
 CHOICES: dict[str, Json] = {"none": {"type": "none"}, "required": {"type": "any"}}
 
 
 class Delta(msgspec.Struct):
-    """A piece of a block, or of the message."""
+    """A change to a content block or to the message."""
 
     type: str = ""
     text: str | None = None
@@ -60,7 +60,7 @@ class Delta(msgspec.Struct):
 
 
 class Block(msgspec.Struct):
-    """A block: its beginning in a stream, all of it in a complete message."""
+    """A content block: its start in a stream, or all of it in a complete message."""
 
     type: str = ""
     id: str = ""
@@ -75,15 +75,15 @@ class Block(msgspec.Struct):
 
 
 class Details(msgspec.Struct):
-    """The parts of output_tokens."""
+    """The details of `output_tokens`."""
 
     thinking_tokens: int | None = None
 
 
 class Counted(msgspec.Struct):
-    """Token counts of a message, each cumulative, and possibly missing in a later count.
+    """Token counts of a message so far; a later count may lack some of them.
 
-    Tokens read from or written to the cache are counted beside the input, and belong to it.
+    Tokens read from or written to a prompt cache are not included in `input_tokens`.
     """
 
     input_tokens: int | None = None
@@ -99,7 +99,7 @@ class Counted(msgspec.Struct):
         return (self.input_tokens or 0) + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
 
     def over(self, before: "Counted") -> "Counted":
-        """Return the newest value of each count, this one over `before`.
+        """Return these counts, completed by the earlier counts `before`.
 
         Servers of this wire (relays, vLLM, Z.ai) repeat only some counts, or end with zeros for all. Zeros for the caches beside an equal
         input mean that they are left out; beside another input they are a new count.
@@ -120,7 +120,7 @@ class Counted(msgspec.Struct):
         )
 
     def tell(self, speech: Speech) -> None:
-        """Report the counts to a speech."""
+        """Report the counts to `speech`, cache tokens added to the input."""
         speech.usage(
             self.asked(),
             self.output_tokens or 0,
@@ -133,7 +133,7 @@ class Counted(msgspec.Struct):
 
 
 class Whole(msgspec.Struct):
-    """A message."""
+    """A message: complete, or its start in a stream."""
 
     content: list[Block] | None = None
     stop_reason: str | None = None
@@ -171,10 +171,10 @@ def answer(
     *,
     facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer. Misfit if its key is missing.
+    """Return a declared target as an Answer. Raises Misfit if it has neither a key nor an `api_base`.
 
     connect: seconds a connection may take
-    facts: its own, if they are known already
+    facts: facts of its model, if already known
     """
     if declared.api_key is None and declared.api_base is None:
         raise Misfit("anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`", "model")
@@ -219,7 +219,7 @@ def answer(
 
 
 def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = "") -> tuple[dict[str, Json], tuple[str, ...]]:
-    """Return the question in Anthropic's form, and the omitted parameters. `issuer`: the target whose reasoning state goes back."""
+    """Return the request body for a question, and the omitted parameters. `issuer`: the target whose reasoning states are sent back."""
     thinks = may_think(ask, facts, issuer)
     fitted = fit(facts if thinks else replace(facts, thinking="none", always_thinks=False), params)
     limit = fitted.max_tokens or min(MAX_TOKENS, facts.max_output or MAX_TOKENS)
@@ -252,7 +252,7 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
 def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
     """Return whether the model may think about this question.
 
-    A model that must call a tool may not, nor a model with a budget if the thoughts before its last calls are missing.
+    A model that must call a tool may not, nor a model with a budget if its thoughts before the last tool calls are missing.
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False
@@ -260,7 +260,7 @@ def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
 
 
 def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
-    """Return the fields that make the model think; empty if the question does not say. Thoughts are shown only if asked for."""
+    """Return the fields that turn thinking on or off; empty if neither the question's effort nor the model asks for them."""
     effort = fitted.effort
     if facts.thinking == "adaptive":
         if effort == "none":
@@ -274,9 +274,9 @@ def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
 
 
 def turns(ask: Ask, issuer: str | None = None) -> list[Json]:
-    """Return the conversation as alternating turns: neighbours of one side are joined, results stand on the user's side.
+    """Return the messages with alternating roles: neighbouring turns are joined, and tool results are user turns.
 
-    issuer: the target whose thoughts go back with the calls that followed them; None to send no thoughts
+    issuer: the target whose thoughts are sent back before their calls; None to send none
     """
     made: list[tuple[str, list[Json]]] = []
     for message in ask.messages:
@@ -337,7 +337,7 @@ def _block(part: File | Call | Result) -> Json:
 
 
 def _source(file: File) -> Json:
-    """Return a file's source: its data, or an address that the provider fetches."""
+    """Return a file's source: base64 data, or the URL that the provider fetches."""
     if file.remote:
         return {"type": "url", "url": file.url}
     head, _, data = file.url.partition(",")
@@ -347,22 +347,22 @@ def _source(file: File) -> Json:
 
 
 class MessageReader:
-    """A reader of one message into a speech."""
+    """A reader that feeds one message, streamed or complete, to a Speech."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
         self._speech = speech
         self._own: set[int] = set()
-        """The blocks that are calls for us to run."""
+        """Indexes of the blocks that are tool calls for the router or its client."""
         self._counted = Counted()
         self._thoughts = Blocks(speech)
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the frames of one read, up to one that is the last; return whether more may follow."""
+        """Read the frames of one read, up to the last one of the answer; return whether more may follow."""
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
-        """Read the data of one frame, and return whether more may follow. Unreadable frames are passed over."""
+        """Read the data of one frame; return whether more may follow. Raises TargetError for an error; skips an unreadable frame."""
         frame = http.decoded(data, FRAME)
         odd = frame is None or not frame.type or frame.type.lower().endswith("error") or frame.error is not None
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
@@ -419,7 +419,7 @@ class MessageReader:
             self._speech.finish(complete.stop_reason)
 
     def _begun(self, index: int, block: Block) -> None:
-        """Read a block, or its beginning, which ends the block before it."""
+        """Read a complete block, or the start of one; close the thought before it."""
         speech = self._speech
         self._thoughts.close()
         if block.type == BLOCKS[0]:

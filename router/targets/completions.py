@@ -1,4 +1,4 @@
-"""An Ask as a chat-completions request: the OpenAI API's messages, tools and parameters, which LiteLLM takes too."""
+"""An Ask as a chat-completions request of OpenAI's API: messages, tools and parameters. LiteLLM takes the same form."""
 
 import json
 import re
@@ -7,13 +7,17 @@ from collections.abc import Callable, Container
 from router.chat import Ask, Choice, File, Json, Message, ToolSpec
 
 SPEAKER = re.compile(r"[^\s<|\\/>]{1,64}")
-"""A speaker's name, as OpenAI takes it."""
+"""Pattern of a speaker's name that OpenAI accepts."""
 Amend = Callable[[Message, dict[str, Json]], None]
-"""Adds to an assistant message of the request what its provider wants besides: the reasoning before its calls."""
+"""Adds what a provider wants to an assistant message of the request, such as the reasoning before its calls."""
 
 
 def messages(ask: Ask, amend: Amend | None = None, carries: Container[str] = ()) -> list[dict[str, Json]]:
-    """Return the messages. Each result of a tool message becomes a message of its own. `carries`: fields sent beside the words."""
+    """Return the messages of the request; each tool result becomes a message of its own.
+
+    amend: called with each assistant message and its form in the request
+    carries: optional fields that the provider takes
+    """
     made: list[dict[str, Json]] = []
     for message in ask.messages:
         if message.role == "tool":
@@ -63,7 +67,7 @@ def _part(part: str | File, carries: Container[str]) -> dict[str, Json]:
 
 
 def choice(ask: Ask) -> Json:
-    """Return `tool_choice`; None if it need not be sent."""
+    """Return the request's `tool_choice`; None for auto, which is not sent."""
     match ask.choice:
         case Choice("auto"):
             return None

@@ -1,4 +1,4 @@
-"""A connection of the direct lanes, and the responses that come on it: HTTP/1.1, one request at a time, each of its buffers bounded."""
+"""An HTTP/1.1 connection of the direct lanes and its response: one request at a time, with bounded buffers."""
 
 import asyncio
 import ssl
@@ -13,48 +13,47 @@ from router.targets.proxy import refused
 from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Bytes of a response's status line and headers, with those of every 1xx before it; also of trailers, of a chunk's extension, and of
-all else that gives no body. Counted on arrival: the parser keeps unfinished input, and copies all of it at each read."""
+"""Limit in bytes of a status line and headers, with all 1xx responses before them; also of trailers, a chunk's extension, and other input
+that gives no body. Counted on arrival: the parser keeps unfinished input, and copies all of it at each read."""
 MAX_UNREAD_BYTES = 256 * 1024
-"""Unread bytes of a body from which on the provider has to wait (backpressure)."""
+"""Unread bytes of a body above which reading from the socket pauses (backpressure)."""
 SETTLE = 0.5
-"""Seconds to wait in the background for the end of a body, once the answer is complete: ASGI servers (vLLM, SGLang) send it a moment after
-the last event, and a connection whose end was read serves again.
-"""
+"""Seconds to wait in the background for the end of a body after a complete answer: ASGI servers (vLLM, SGLang) send it a moment after
+the last event, and a connection whose end was read can be reused."""
 MAX_UNPACKED_BYTES = 16 * 1024 * 1024
-"""Bytes that one read of a compressed body may become."""
+"""Bytes to which the unread part of a compressed body may expand."""
 
 
 class Cut(Exception):
-    """A response that broke off, or is no HTTP."""
+    """A response that broke off, or is not HTTP."""
 
 
 class Garbled(Cut):
-    """A body that cannot be unpacked."""
+    """A body that cannot be decompressed."""
 
 
 Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
-"""Requests of one key share connections: host and port, trusted certificates, proxy with its credentials."""
+"""Requests with an equal key share connections: host, port, TLS context (trusted CAs), and proxy with its credentials."""
 
 
 class KeepsConnections(Protocol):
-    """The pool, as a connection knows it."""
+    """The methods of the pool that a connection uses."""
 
     def keep(self, connection: "Connection") -> None:
         """Keep an idle connection for the next request."""
         ...
 
     def settle(self, connection: "Connection") -> None:
-        """Take note of a connection whose answer is just ending."""
+        """Register a connection whose answer is complete but whose body has not ended."""
         ...
 
     def settled(self, connection: "Connection") -> None:
-        """Take note of a connection whose answer has ended."""
+        """Remove a connection whose body has ended, or will not end."""
         ...
 
 
 class Connection(asyncio.Protocol):
-    """A connection, and the response that comes on it."""
+    """An HTTP connection and its current response."""
 
     pool: KeepsConnections
     key: Key
@@ -80,9 +79,9 @@ class Connection(asyncio.Protocol):
         self.fresh = True
         """True during the first request on this connection."""
         self.heard = False
-        """True once a byte came since the request was sent."""
+        """True once a byte of the response arrived."""
         self.settled = self.loop.create_future()
-        """Done when the end of an answer came, or nobody waits for it any more."""
+        """Future that is done once the end of the body arrived, or is no longer waited for."""
         self._settling: asyncio.TimerHandle | None = None
         """Timer that aborts the background wait for the end."""
 
@@ -91,24 +90,24 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
 
     def ask(self, request: bytes) -> None:
-        """Send a request."""
+        """Send a request, and reset the state of the response."""
         self._parser = httptools.HttpResponseParser(self)
         self.fresh = self.status == 0
         self.heard = False
         self.status = 0
         self.headers = {}
         self._loose = 0
-        """Bytes that came since the last of them gave a head or a piece of the body."""
+        """Bytes received since the last headers or piece of the body were complete."""
         self._head = 0
         self._over = self._again = False
         self._unpacker = None
         self._transport.write(request)
 
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
-        """Ask a proxy for a tunnel, and return the transport through it.
+        """Send a CONNECT request to a proxy, and return the transport of the tunnel.
 
-        Raises ProxyFailed if the proxy refuses, OSError or Cut if it does not answer, or sends more than a head;
-        the connection is then closed.
+        Raises ProxyFailed if the proxy refuses; OSError or Cut if it does not answer, or sends data after its headers.
+        The connection is closed after an error.
         """
         with ExitStack() as undo:
             undo.callback(self._transport.abort)
@@ -123,18 +122,18 @@ class Connection(asyncio.Protocol):
 
     @property
     def content_type(self) -> str:
-        """Return the content type of the body, without its parameters."""
+        """Return the content type of the response in lower case, without its parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def answered(self) -> None:
-        """Wait for the status and the headers. Raises OSError or Cut if none come."""
+        """Wait for the status and headers of the response. Raises OSError or Cut if they do not come."""
         while not self.status:
             if self._error is not None:
                 raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
             await self._wait()
 
     async def read(self) -> bytes:
-        """Return the next bytes of the body, once some are here; empty at its end. Raises OSError or Cut if it broke off."""
+        """Wait for bytes of the body, and return them; empty at its end. Raises OSError or Cut if the body broke off."""
         while not self._pieces:
             if self._over:
                 return b""
@@ -144,7 +143,7 @@ class Connection(asyncio.Protocol):
         return self.taken()
 
     def taken(self) -> bytes:
-        """Return the bytes of the body that are here, perhaps none."""
+        """Return the bytes of the body that have arrived, perhaps none, and resume reading from the socket."""
         data = b"".join(self._pieces)
         del self._pieces[:]
         self._waiting = 0
@@ -154,7 +153,7 @@ class Connection(asyncio.Protocol):
         return data
 
     def arrival(self) -> asyncio.Future[None] | None:
-        """Return a future that is done once `read` returns at once; None if it does so now. One is waited for at a time."""
+        """Return a future that is done when bytes, the end or an error arrive; None if one is there. It replaces any earlier future."""
         if self._pieces or self._over or self._error is not None:
             return None
         self._waiter = self.loop.create_future()
@@ -168,14 +167,14 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def release(self) -> None:
-        """Keep the connection for the next request, or close it if this answer is not over."""
+        """Return the connection to the pool if its response is complete and read; otherwise close it."""
         if self._over and self._again and not self._pieces and self._error is None:
             self.pool.keep(self)
         else:
             self._transport.abort()
 
     def settle(self) -> None:
-        """Read the little that follows a complete answer in the background, then keep the connection."""
+        """Read the rest of the body in the background after a complete answer, then return the connection to the pool."""
         self._pieces.clear()
         self._waiting = 0
         if self._over or self._error is not None:
@@ -189,7 +188,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _settle_down(self) -> None:
-        """End the background wait: the end of the answer has come, or will not come."""
+        """End the background read, because the body has ended or will not end."""
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -254,7 +253,7 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _unpack(self, unpacker: Unpacker) -> None:
-        """Add what was found of a packed body, as far as it can be unpacked. What cannot is no end of an answer."""
+        """Decompress the received pieces of the body; fail the response if they are invalid or too large."""
         for packed in self._found:
             try:
                 piece = unpacker.feed(packed)
@@ -271,7 +270,7 @@ class Connection(asyncio.Protocol):
                 self._waiting += len(piece)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Record the end of the connection, which also ends a body of undeclared length."""
+        """Record that the connection closed, which completes a body of undeclared length."""
         if self._error is None:
             if self.status and not self._over and not {"content-length", "transfer-encoding"} & self.headers.keys():
                 self._over = True

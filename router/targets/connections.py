@@ -1,8 +1,8 @@
-"""The connections of the direct lanes: one pool, each connection opened when it is first needed, all closed with their generation.
+"""The HTTP client of the direct lanes, with one connection pool for each configuration.
 
-This HTTP client does only what the APIs of models need: one request at a time on a connection, HTTP/1.1 with or without TLS,
-directly or through a declared proxy. It has no redirects, no cookies, nothing from the environment, and no limit: the router has
-limits. A general client costs more for each request and for each piece of an answer than all the rest of the router does.
+This client does only what the APIs of models need: one request at a time on a connection, HTTP/1.1 with or without TLS,
+directly or through a declared proxy. It has no redirects, no cookies, no proxy from the environment, and no limit of connections.
+A general client costs more for each request and for each piece of an answer than all the rest of the router does.
 """
 
 import asyncio
@@ -27,30 +27,30 @@ log = logging.getLogger("router.targets")
 KEPT = 30.0
 """Seconds that an idle connection is kept for the next request: less than servers keep it."""
 EYEBALLS = 0.25
-"""Seconds after which the next of a host's addresses is tried too: one that swallows packets must not hide one that answers."""
+"""Seconds after which a host's next address is tried in parallel (happy eyeballs), in case the first one does not answer."""
 FETCH = 3.0
 """Seconds that connecting may take for a plain fetch."""
 LINGER_S = 1.0
-"""Seconds in which the end of an answer waits after the finish reason for the count of tokens, all in all."""
+"""Seconds in total to wait for token counts after the finish reason of an answer."""
 CLAIM = 0.02
-"""Seconds that a request waits for a connection whose last answer is just ending: less than a new one takes."""
+"""Seconds that a request waits for a connection whose last body is just ending: less than opening a new one takes."""
 LENGTH = b"content-length: "
 SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json", "user-agent": "pointsman"}
 Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Place]]
 """The result of a DNS lookup."""
 MAX_CONTEXTS = 16
-"""TLS contexts that are kept: one for each CA bundle in use, and a few that edits left behind. One takes 10 ms and half a megabyte."""
+"""TLS contexts in the cache: one for each CA bundle in use, and a few from earlier edits. Each takes 10 ms and half a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The address to which a target's requests are sent.
+    """The server and the request headers of a target's API.
 
     connect: seconds a connection may take, the way through a proxy included
-    head: the request up to its body's length
-    key: the connections that it may share
-    tunnel: the request for a tunnel; empty without a proxy, or if the proxy passes on the request itself
+    head: the request line and headers, up to the number of `content-length`
+    key: requests with an equal key share connections
+    tunnel: the CONNECT request; empty without a proxy, or if the proxy passes on the request itself
     proxy_tls: the context for TLS to the proxy itself
     """
 
@@ -65,18 +65,18 @@ class Endpoint:
 
     @property
     def proxy(self) -> Proxy | None:
-        """Return the proxy on the way."""
+        """Return the proxy on the way; None if there is none."""
         return self.key[3]
 
     def bearing(self, name: str, value: str) -> "Endpoint":
-        """Return this endpoint with one more header. `value`: letters, digits and signs of ASCII."""
+        """Return this endpoint with one more request header. `value`: printable ASCII."""
         return replace(self, head=self.head.removesuffix(LENGTH) + f"{name}: {value}\r\n".encode("ascii") + LENGTH)
 
 
 class Connections:
-    """A client for hosts reached in one way, directly or through a proxy. All ways share a pool.
+    """An HTTP client for one egress (a proxy or none, and the trusted CAs). The clients of all egresses share a pool.
 
-    linger: seconds in which the end of an answer waits for the count of tokens
+    linger: seconds to wait for token counts after the finish reason of an answer
     """
 
     def __init__(self, egress: Egress = DIRECT, pool: "ConnectionPool | None" = None, *, linger: float = LINGER_S) -> None:
@@ -85,12 +85,8 @@ class Connections:
         self._pool = pool or ConnectionPool()
 
     def over(self, egress: Egress) -> "Connections":
-        """Return a client for this way that shares the pool."""
+        """Return a client for another egress that shares this pool."""
         return Connections(egress, self._pool, linger=self.linger)
-
-    def tls(self, egress: Egress) -> ssl.SSLContext:
-        """Return the TLS context of a way. The first takes 10 ms."""
-        return trusting(egress.ca)
 
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
         """Return the endpoint of a URL. Raises Misfit if the URL is not an address, or a header cannot be sent."""
@@ -122,14 +118,14 @@ class Connections:
             raise Misfit("this key cannot be sent: it holds a line break, or a letter that is none in a header", "api_key")
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers_sent.items())
         head = f"{method} {path} HTTP/1.1\r\n{lines}".encode() + LENGTH
-        context = self.tls(self._egress) if tls else None
+        context = trusting(self._egress.ca) if tls else None
         if proxy is None:
             return Endpoint(host, port, context, connect, head, (host, port, context, None))
         tunnel = b""
         if tls:
             lines = "".join(f"{name}: {value}\r\n" for name, value in ({"host": f"{named}:{port}"} | _login(proxy)).items())
             tunnel = f"CONNECT {named}:{port} HTTP/1.1\r\n{lines}\r\n".encode()
-        proxy_tls = self.tls(self._egress) if proxy.tls else None
+        proxy_tls = trusting(self._egress.ca) if proxy.tls else None
         return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
 
     async def ask(self, endpoint: Endpoint, body: bytes) -> Connection:
@@ -178,11 +174,11 @@ class Connections:
             response.release()
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Read the rest of an answer in the background; `then` is called at its end, at the latest when the connections close."""
+        """Read the rest of an answer in the background; call `then` when that is done, or when the connections close."""
         self._pool.behind(work, then)
 
     async def close(self) -> None:
-        """Close every connection that nobody uses; those in use are closed when they are released."""
+        """Close idle connections and stop background reads; a connection in use closes when it is released."""
         await self._pool.close()
 
 
@@ -192,19 +188,19 @@ def _login(proxy: Proxy) -> dict[str, str]:
 
 @lru_cache(maxsize=MAX_CONTEXTS)
 def trusting(ca: str) -> ssl.SSLContext:
-    """Return the process's TLS context that trusts the system's authorities and this CA bundle."""
+    """Return the cached TLS context that trusts the system's CAs and this CA bundle. Creating one takes 10 ms."""
     return tls_context(ca)
 
 
 class ConnectionPool:
-    """Connections that are kept for the next question, and how new ones are made."""
+    """A pool of idle connections, which also opens new ones."""
 
     def __init__(self) -> None:
         self._idle: dict[Key, list[Connection]] = {}
         self._settling: dict[Key, list[Connection]] = {}
-        """Connections whose answers are complete, and whose ends have not come."""
+        """Connections whose answers are complete, and whose bodies have not ended."""
         self._lookups: dict[tuple[str, int], asyncio.Future[Addresses]] = {}
-        """Lookups under way."""
+        """DNS lookups under way."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._behind: set[asyncio.Task[None]] = set()
         """Tasks that read in the background."""
@@ -221,7 +217,7 @@ class ConnectionPool:
         return connection
 
     async def _through(self, endpoint: Endpoint, proxy: Proxy) -> Connection:
-        """Open a connection to a proxy that passes requests on, or a tunnel through it. Raises ProxyFailed if the proxy is to blame."""
+        """Open a connection to a proxy that passes requests on, or a tunnel through it. Raises ProxyFailed if the proxy is at fault."""
         until = asyncio.get_running_loop().time() + endpoint.connect
         try:
             async with asyncio.timeout_at(until):
@@ -238,7 +234,7 @@ class ConnectionPool:
             return await _secured(transport, endpoint)
 
     async def claimed(self, key: Key) -> Connection | None:
-        """Return a connection whose last answer ends within CLAIM seconds; each is waited for by one request."""
+        """Wait at most CLAIM seconds for a connection whose last body is ending; return an idle connection, or None."""
         settling = self._settling.get(key)
         if not settling:
             return None
@@ -246,20 +242,20 @@ class ConnectionPool:
         return self.waiting(key)
 
     def settle(self, connection: Connection) -> None:
-        """Note a connection whose answer has not reached its end yet."""
+        """Register a connection whose body has not ended."""
         if self._closed:
             connection.close()
         else:
             self._settling.setdefault(connection.key, []).append(connection)
 
     def settled(self, connection: Connection) -> None:
-        """Forget a settling connection: the end of its answer has come, or will not come."""
+        """Remove a connection whose body has ended, or will not end."""
         settling = self._settling.get(connection.key, [])
         if connection in settling:
             settling.remove(connection)
 
     def waiting(self, key: Key) -> Connection | None:
-        """Return an idle connection that is still usable."""
+        """Return an idle connection that is still usable; None if there is none."""
         idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
@@ -280,7 +276,7 @@ class ConnectionPool:
         return connection
 
     async def _found(self, host: str, port: int) -> Addresses:
-        """Look up a host. Concurrent lookups of one host share a thread: threads are few, and a hanging one cannot be cancelled."""
+        """Return the addresses of a host. Concurrent lookups of one host share a thread, since a hanging lookup cannot be cancelled."""
         lookup = self._lookups.get((host, port))
         if lookup is None:
             lookup = asyncio.ensure_future(asyncio.get_running_loop().getaddrinfo(host, port, type=1))
@@ -327,7 +323,7 @@ class ConnectionPool:
         task.add_done_callback(done)
 
     async def close(self) -> None:
-        """Close every connection that nobody uses; those in use are closed when they are released."""
+        """Close idle connections and stop background reads; a connection in use closes when it is released."""
         self._closed = True
         for task in self._behind:
             task.cancel()
@@ -343,7 +339,7 @@ class ConnectionPool:
 
 
 async def _answered(connection: Connection) -> None:
-    """Wait for a connection's answer to begin; release the connection on every other way out."""
+    """Wait for the status and headers of a response; release the connection if they do not come."""
     begun = False
     try:
         await connection.answered()
@@ -354,7 +350,7 @@ async def _answered(connection: Connection) -> None:
 
 
 def _blamed(error: OSError | Cut) -> ProxyFailed:
-    """Return the failure of a proxy from the error of connecting through it."""
+    """Return the ProxyFailed for an error of connecting through a proxy."""
     match error:
         case ProxyFailed():
             return error
@@ -367,7 +363,7 @@ def _blamed(error: OSError | Cut) -> ProxyFailed:
 
 
 async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> Connection:
-    """Return a connection to the endpoint itself, over TLS in a tunnel."""
+    """Start TLS to the endpoint inside a tunnel, and return the connection."""
     loop = asyncio.get_running_loop()
     with ExitStack() as undo:
         undo.callback(tunnel.abort)

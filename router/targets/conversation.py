@@ -1,8 +1,8 @@
-"""Rules that make a conversation acceptable to a provider with the smallest change, each a function from an Ask to an Ask.
+"""Rules that change a conversation as little as possible, so that a provider accepts it: functions from an Ask to an Ask.
 
-Providers, and the templates of models, refuse for good what others take: an id of another form, a call without a result, two
-messages of one role in a row. A rule returns the very Ask if nothing is to be done. `providers.py` lists the rules of each provider in
-their order; `fitted` applies them, and logs the changes.
+Providers, and the chat templates of models, refuse what others accept: an id of another form, a call without a result, two
+messages of one role in a row. A rule returns the same Ask object if there is nothing to change. `providers.py` lists the rules of each
+provider in order; `fitted` applies them, and logs the changes.
 
 No provider's documents list all of its rules: each function names its source.
 """
@@ -23,17 +23,17 @@ log = logging.getLogger("router.targets")
 Rule = Callable[[Ask], Ask]
 
 BEGUN = "(start)"
-"""A user's turn before an assistant's first one."""
+"""Text of the user turn inserted before a first assistant turn."""
 GO_ON = "(go on)"
-"""A user's turn after an assistant's last one."""
+"""Text of the user turn added after a last assistant turn."""
 NOTED = "(noted)"
-"""An assistant's turn between a tool's result and a user's."""
+"""Text of the assistant turn inserted between a tool's result and a user turn."""
 APART = "\n\n"
 """Separator of two messages that become one."""
 
 
 def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
-    """Return the question as a target takes it."""
+    """Apply a target's rules to a question, and log those that changed it."""
     changed: list[str] = []
     text_alone = ask.text_alone
     for rule in rules:
@@ -49,7 +49,7 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
 
 
 def _with(ask: Ask, messages: Sequence[Message]) -> Ask:
-    """Return the question with these messages; the very Ask if they are unchanged."""
+    """Return the question with these messages; the same object if they are unchanged."""
     if len(messages) == len(ask.messages) and all(map(is_, messages, ask.messages)):
         return ask
     return ask.with_messages(*messages)
@@ -118,7 +118,7 @@ def _paired(messages: Sequence[Message]) -> bool:
 
 
 def _given(waiting: deque[tuple[int, Result]], at: int, calls: Sequence[int]) -> Result | None:
-    """Return the first result of a call at that place which no later call of this id may claim."""
+    """Remove and return the first result for a call at index `at`; None if it comes after a later call with the same id."""
     end = next((one for one in calls if one > at), None)
     while waiting and waiting[0][0] < at:
         waiting.popleft()
@@ -206,14 +206,14 @@ def nine_letter_ids(ask: Ask) -> Ask:
 def one_system_message_at_the_start(ask: Ask) -> Ask:
     """Join the system messages that begin a conversation into one.
 
-    Qwen's, Gemma's and Mistral's templates take no second (vllm-project/vllm#41114, BerriAI/litellm#26879). For others nothing changes.
+    Qwen's, Gemma's and Mistral's templates take no second (vllm-project/vllm#41114, BerriAI/litellm#26879).
     """
     count = next((at for at, message in enumerate(ask.messages) if message.role != "system"), len(ask.messages))
     return _with(ask, [_joined(ask.messages[:count]), *ask.messages[count:]]) if count > 1 else ask
 
 
 def one_system_message_and_first(ask: Ask) -> Ask:
-    """Join all system messages into the first message: `System message must be at the beginning.` (the same templates)."""
+    """Join all system messages into the first message, because templates say that it must be at the beginning."""
     system = [message for message in ask.messages if message.role == "system"]
     if not system or (len(system) == 1 and ask.messages[0].role == "system"):
         return ask
@@ -232,7 +232,7 @@ def system_is_the_users(ask: Ask) -> Ask:
 
 
 def no_empty_assistant(ask: Ask) -> Ask:
-    """Leave out empty assistant messages, which are failed answers.
+    """Remove assistant messages without content, which come from failed answers.
 
     Mistral: `Assistant message must have either content or tool_calls`.
     """
@@ -240,7 +240,7 @@ def no_empty_assistant(ask: Ask) -> Ask:
 
 
 def roles_alternate(ask: Ask) -> Ask:
-    """Join neighbours of one role, user or assistant, into one message.
+    """Join neighbouring user messages, and neighbouring assistant messages, into one.
 
     `user or tool message(s) should alternate with assistant message(s)` (perplexityai/api-discussion#265,
     danny-avila/LibreChat#3048), and the templates of Gemma, Mistral and Llama 2.
@@ -265,7 +265,7 @@ def assistant_between_tool_and_user(ask: Ask) -> Ask:
 
 
 def user_begins(ask: Ask) -> Ask:
-    """Begin the conversation with a user's turn; lone system text becomes the user's.
+    """Insert a user turn before a first assistant turn; a conversation of system text alone becomes a user turn.
 
     Anthropic: `first message must use the "user" role` (lobehub/lobehub#1601, posit-dev/py-shiny#1530); Qwen's templates: `No user
     query found in messages`.
@@ -309,7 +309,7 @@ def _joined(messages: Sequence[Message]) -> Message:
 
 
 def no_blank_text(ask: Ask) -> Ask:
-    """Leave out blank texts, and white space at the end of an assistant's last words.
+    """Remove blank texts, and white space at the end of a last assistant message.
 
     Anthropic: `text content blocks must contain non-whitespace text`, `final assistant content cannot end with trailing whitespace`
     (langchain-ai/langchain#35071).
@@ -367,7 +367,7 @@ def _without_files(part: Part) -> Part:
 
 
 def schemas_have_properties(ask: Ask) -> Ask:
-    """Make the schema of a tool without parameters an object with `properties`.
+    """Give tool schemas without `type` or `properties` the type `object` and empty `properties`.
 
     OpenAI: `object schema missing properties` (github/copilot-cli#1825, langchain-ai/langchain-mcp-adapters#137).
     """
@@ -387,4 +387,4 @@ def _described(tool: ToolSpec) -> ToolSpec:
 BEYOND_TEXT: frozenset[Rule] = frozenset(
     {calls_have_results, plain_unique_ids, nine_letter_ids, jpeg_by_its_name, pictures_beside_results, assistant_between_tool_and_user}
 )
-"""Rules about calls, results and files: they change nothing of a conversation that is text alone."""
+"""Rules about calls, results and files, which do not change a conversation of text alone."""

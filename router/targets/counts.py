@@ -1,15 +1,15 @@
-"""Token counts of providers of OpenAI's two APIs, brought to one form.
+"""Token counts of OpenAI's two APIs, as different providers report them, normalised to one form.
 
     prompt_tokens_details.cached_tokens              OpenAI, Azure, xAI, Groq, Mistral, Z.ai, Alibaba, OpenRouter and nearly all others
     cached_tokens                                    Moonshot, Together
-    prompt_cache_hit_tokens                          DeepSeek; what missed is not written for a price
+    prompt_cache_hit_tokens                          DeepSeek; a miss costs nothing to write
     prompt_tokens_details.cache_write_tokens         OpenRouter
     prompt_tokens_details.cache_creation_tokens      LiteLLM's proxy; `cache_creation_input_tokens` at Alibaba
-    cache_read_input_tokens, cache_creation_…        gateways to Anthropic, in its words
-    completion_tokens_details.reasoning_tokens       all who tell; xAI counts them beside completion_tokens, which its total shows
+    cache_read_input_tokens, cache_creation_…        gateways to Anthropic, by Anthropic's names
+    completion_tokens_details.reasoning_tokens       all that report it; xAI's are not in completion_tokens, as its total shows
     reasoning_tokens                                 GitHub Copilot, Perplexity
     …_tokens_details.audio_tokens, image_tokens      OpenAI, Azure, OpenRouter: they have prices of their own
-    server_tool_use.web_search_requests              OpenRouter, LiteLLM's of Anthropic: each costs by itself
+    server_tool_use.web_search_requests              OpenRouter, LiteLLM for Anthropic: each search has a price
 
 Sources: the API references of those providers, and the recorded streams in the tests.
 """
@@ -25,7 +25,7 @@ from router.value import replace
 
 Number = int | float | None
 MAX_TOKENS = 1_000_000_000
-"""More than any model reads or writes at once: whoever counts them counts something else."""
+"""Upper bound of a credible token count: more than any model reads or writes in one call."""
 
 
 def tokens(count: float | None) -> int:
@@ -35,7 +35,7 @@ def tokens(count: float | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Apart:
-    """Counts of what some providers charge by another price, as in Usage. `tier`: in the provider's own word."""
+    """Counts with prices of their own: audio, images, searches. `tier`: the service tier in the provider's own word."""
 
     audio_input: float | None = 0
     audio_output: float | None = 0
@@ -44,7 +44,7 @@ class Apart:
     tier: object = ""
 
     def over(self, usage: Usage) -> Usage:
-        """Return the usage with these counts, as far as they are known."""
+        """Return the usage with these counts where they are known."""
         return replace(
             usage,
             audio_input_tokens=min(tokens(self.audio_input) or usage.audio_input_tokens, usage.input_tokens),
@@ -60,12 +60,12 @@ PRICED_TIERS: Mapping[str, Tier] = {"flex": "flex", "priority": "priority"}
 
 
 def tier_of(word: object) -> Tier:
-    """Return the service tier that a provider names; empty if its price is the usual one."""
+    """Return the service tier for a provider's word if it has a price of its own; otherwise an empty text."""
     return PRICED_TIERS.get(word.lower(), "") if isinstance(word, str) else ""
 
 
 class Counter(Protocol):
-    """Takes a provider's count; a Speech is one."""
+    """A receiver of token counts, such as a Speech."""
 
     def usage(
         self,
@@ -78,19 +78,19 @@ class Counter(Protocol):
         cache_write_1h: float = 0,
         apart: Apart | None = None,
     ) -> None:
-        """Take a provider's count."""
+        """Receive a provider's token counts."""
         ...
 
 
 class Lasting(msgspec.Struct):
-    """Tokens written to the cache, by how long they are kept."""
+    """Tokens written to a prompt cache, by how long they are kept."""
 
     ephemeral_5m_input_tokens: Number = None
     ephemeral_1h_input_tokens: Number = None
 
 
 class Read(msgspec.Struct):
-    """The parts of prompt_tokens."""
+    """The details of the input tokens (`prompt_tokens` or `input_tokens`)."""
 
     cached_tokens: Number = None
     audio_tokens: Number = None
@@ -102,7 +102,7 @@ class Read(msgspec.Struct):
 
 
 class CompletionDetails(msgspec.Struct):
-    """The parts of completion_tokens."""
+    """The details of the output tokens (`completion_tokens` or `output_tokens`)."""
 
     reasoning_tokens: Number = None
     audio_tokens: Number = None
@@ -110,17 +110,17 @@ class CompletionDetails(msgspec.Struct):
 
 
 READ, COMPLETED = Read(), CompletionDetails()
-"""Details of a count that has none."""
+"""Empty details, for counts without any."""
 
 
 class ServerTools(msgspec.Struct):
-    """Calls of the provider's own tools, of which it charges for searches by their number."""
+    """Calls of the provider's own tools; a search is charged by number."""
 
     web_search_requests: Number = None
 
 
 class ChatUsage(msgspec.Struct):
-    """Tokens of a chat completion. xAI leaves those of reasoning out of completion_tokens, all others count them in: the total tells."""
+    """Usage of a chat completion. xAI's completion_tokens lack the reasoning, as its total shows; all others include it."""
 
     prompt_tokens: Number = None
     completion_tokens: Number = None
@@ -148,7 +148,7 @@ class ChatUsage(msgspec.Struct):
         return tokens(details.reasoning_tokens if details else None) or tokens(self.reasoning_tokens)
 
     def tell(self, counter: Counter, tier: object = None) -> None:
-        """Tell what was counted. `tier`: the service tier that the answer names."""
+        """Report the counts to a receiver. `tier`: the service tier that the answer names."""
         read, made = self.prompt_tokens_details or READ, self.completion_tokens_details or COMPLETED
         searches = self.server_tool_use.web_search_requests if self.server_tool_use else None
         apart = tier or searches or read.audio_tokens or made.audio_tokens or made.image_tokens
@@ -166,7 +166,7 @@ class ChatUsage(msgspec.Struct):
 
 
 class ResponseUsage(msgspec.Struct):
-    """Tokens of a response. Those of reasoning are among the output."""
+    """Usage of a Responses API answer; the output includes reasoning."""
 
     input_tokens: Number = None
     output_tokens: Number = None
@@ -174,7 +174,7 @@ class ResponseUsage(msgspec.Struct):
     output_tokens_details: CompletionDetails | None = None
 
     def tell(self, counter: Counter, tier: object = None) -> None:
-        """Tell what was counted. `tier`: the service tier that the answer names."""
+        """Report the counts to a receiver. `tier`: the service tier that the answer names."""
         read, written = self.input_tokens_details or READ, self.output_tokens_details or COMPLETED
         apart = tier or read.audio_tokens or written.audio_tokens or written.image_tokens
         counter.usage(

@@ -1,4 +1,4 @@
-"""Seconds that a provider asks to wait: in headers, in a body, or until a limit or a quota begins anew."""
+"""Seconds to wait after a refusal, as a provider states them: Retry-After, resets of rate limits, Google's delays and quotas."""
 
 import re
 import time
@@ -7,11 +7,11 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 MAX_WAIT_S = 86_400.0
-"""Seconds. A provider once asked for three days; nobody waits that long, but it says that this target is out."""
+"""Upper bound of a wait in seconds: longer ones (a provider once asked for three days) count as this."""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, as the headers say: `retry-after-ms`, or `retry-after` in seconds or as a date. Nonsense is None."""
+    """Return the seconds in `retry-after-ms`, or in `retry-after` as a number or a date; None if absent, past or invalid."""
     known = {name.lower(): value for name, value in headers.items()}
     milliseconds = _number(known.get("retry-after-ms"))
     if milliseconds:
@@ -35,9 +35,9 @@ LIMIT = re.compile(r"(x-ratelimit)-reset-([a-z-]{1,40})|(anthropic-ratelimit)-([
 
 
 def limits_reset(headers: Mapping[str, str]) -> float | None:
-    """Seconds until every limit that is used up lets requests through again: as durations (`6m0s`, `20ms`), seconds or dates.
+    """Return the seconds until all exhausted rate limits reset, from durations (`6m0s`, `20ms`), seconds or dates; None if not stated.
 
-    A limit of which something remains is none that refused; one that does not say what remains may be. None where none is told.
+    A limit with something remaining is ignored; one that does not state its remainder counts as exhausted.
     """
     known = {name.lower(): value for name, value in headers.items()}
     waits: list[float] = []
@@ -52,7 +52,7 @@ def limits_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def delay_asked_for(body: str) -> float | None:
-    """Return the seconds that Google asks to wait, which stand in the body alone."""
+    """Return the seconds of `retryDelay` in an error body of Google's; None if absent."""
     found = DELAY.search(body)
     wait = _duration(found[1]) if found else None
     return min(wait, MAX_WAIT_S) if wait else None
@@ -64,7 +64,7 @@ PACIFIC = 8 * 3600
 
 
 def quota_reset(body: str) -> float | None:
-    """Return the seconds until a quota of Google's begins anew, if it names one and no delay.
+    """Return the seconds until an exhausted quota that Google names resets; None if it names none.
 
     That is a minute, or until midnight on the Pacific coast (https://ai.google.dev/gemini-api/docs/rate-limits).
     """
@@ -75,7 +75,7 @@ def quota_reset(body: str) -> float | None:
 
 
 def _duration(text: str) -> float | None:
-    """Seconds, of a number of them, of a duration with units, or until a date with its zone. Nonsense and times gone by are None."""
+    """Return the seconds of a number, of a duration with units, or until a date with its zone (0 if past); None if invalid."""
     if (seconds := _number(text)) is not None:
         return seconds
     text = text.strip()

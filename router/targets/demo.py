@@ -1,7 +1,7 @@
-"""The lines of the demo (`script: demo`), which answers every shipped route without a key or a network.
+"""The lines of the offline demo (`script: demo`), which answers every shipped route without a key or a network.
 
-The demo calls a real tool if the route grants one and the question wants it, and then repeats its result. Its words on the route are
-true: the tools, the models before it, and why none of them answered, in words for the outcomes of their attempts.
+The demo calls a tool if the request lists one that the question needs, and then lists its result. What it states about the route is
+true: its tools, the models before it, and why none of them answered.
 """
 
 import json
@@ -31,7 +31,7 @@ TOOLS = {
     "get_time": "the **time** somewhere",
     "calculate": "a **sum** such as 12 * 7",
 }
-"""Tool that the demo calls → the subject of the questions that want it."""
+"""Tool that the demo can call → the subject of questions that need it."""
 
 WORDS = {
     "status_401": "refused the key",
@@ -59,12 +59,12 @@ WORDS = {
     "skipped_documents": "reads no documents",
     "skipped_audio": "listens to no audio",
 }
-"""Outcome of an attempt → its words; for any other outcome: could not answer."""
+"""Outcome of an attempt → how the demo words it; any other outcome: could not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A script's place in a route. `models`: the models before it; `skipped`: those of them that lack a key or an address."""
+    """A script's place in a route. `models`: the targets before it; `skipped`: those of them that lack a key or an address."""
 
     models: tuple[str, ...] = ()
     skipped: frozenset[str] = frozenset()
@@ -79,7 +79,7 @@ ALONE = Post()
 
 
 def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
-    """Return the demo's lines for this question at this post."""
+    """Return the demo's lines for a question at this place in a route."""
     if ask.output is not None and not _calls(_question(ask)[:READ], _unused(ask)):
         return (ScriptLine(text=_json(ask)),)
     if "title" in ask.model:
@@ -99,14 +99,14 @@ def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
 
 
 def _unused(ask: Ask) -> set[str]:
-    """Return the tools that the demo may call for this question: none once it has called some."""
+    """Return the tools that the demo may call; none once this question has tool results."""
     return set() if any(message.results for message in _since_question(ask.messages)) else {spec.name for spec in ask.tools}
 
 
 def _json(ask: Ask) -> str:
-    """Return JSON of the requested form, in the question's words.
+    """Return JSON for the requested schema, filled with the question's words.
 
-    A property that holds a document gets one, as chat front ends ask for code and sheets.
+    A property named `code` or `csv` gets a document, because chat front ends ask for documents in this way.
     """
     schema = ask.output.schema if ask.output else None
     said = " ".join(_question(ask).split())[:READ] or "Demo"
@@ -139,7 +139,7 @@ def _calls(question: str, granted: set[str]) -> list[ScriptLine]:
 
 
 def _place(question: str, word: re.Pattern[str], otherwise: str) -> str:
-    """Return the place that belongs to a word: `weather in Beijing and the time in Tokyo` has one for each."""
+    """Return the place that belongs to a word (`weather in Beijing and the time in Tokyo` has two), or `otherwise`."""
     spoken = re.search(rf"(?:{word.pattern.removeprefix('(?i)')}){PLACE}", question)
     chinese = [hit for hit in re.finditer(CHINESE_PLACE, question) if word.search(hit[0])]
     anywhere = re.search(PLACE, " " + question)
@@ -155,7 +155,7 @@ def _hello(question: str, ask: Ask, post: Post) -> str:
 
 
 def _tools(ask: Ask) -> str:
-    """Return a sentence on the tools that came with the question."""
+    """Return a sentence on the tools of the request."""
     granted = [spec.name for spec in ask.tools]
     own, others = [name for name in TOOLS if name in granted], [name for name in granted if name not in TOOLS]
     if not granted:
@@ -166,7 +166,7 @@ def _tools(ask: Ask) -> str:
 
 
 def _why_no_model(ask: Ask, post: Post) -> list[str]:
-    """Return the reasons why a script answers this question."""
+    """Return sentences on why the models before the demo did not answer."""
     if not post.models:
         return ["In `routes.yaml` this route asks no model before the demo."]
     outcomes = {attempt.target: attempt.outcome for call in ask.tried[-1:] for attempt in call}
@@ -185,7 +185,7 @@ def _why_no_model(ask: Ask, post: Post) -> list[str]:
 
 
 def _listed(things: Iterable[str], word: str = "and") -> str:
-    """Join things by commas, the last of them after this word; at most NAMED."""
+    """Join at most NAMED texts by commas, the last by `word`; the number of further texts comes last."""
     all_of_them = tuple(things)
     named = all_of_them[:NAMED]
     if more := len(all_of_them) - len(named):

@@ -1,6 +1,6 @@
-"""Embeddings: a target's calls for them, on OpenAI's wire (`POST /embeddings`), and the demo's own.
+"""Embeddings: a target's calls of `POST /embeddings` on OpenAI's wire, and the demo's own vectors.
 
-Floats are asked for, whatever the client wants: not every server knows `encoding_format`, and base64 is made here.
+Vectors are requested as floats, because not every server knows `encoding_format`; the router makes base64 for clients.
 """
 
 import base64
@@ -40,19 +40,20 @@ SERVING = (
 TOKENS = frozenset({"openai", "azure", "hosted_vllm"})
 """Providers that take lists of tokens."""
 BATCH = 512
-"""Inputs of one call: 512 vectors of 4,096 numbers are 46 MB of JSON. OpenAI and Azure take 2,048, Voyage 1,000, Mistral 512."""
+"""Default limit of inputs per call: 512 vectors of 4,096 numbers are 46 MB of JSON.
+OpenAI and Azure take 2,048 inputs, Voyage 1,000, Mistral 512."""
 BATCHES = {"cohere": 96, "cohere_chat": 96, "dashscope": 10, "gemini": 100, "nvidia_nim": 50}
-"""Providers that take fewer. Source: their API references and errors, as of November 2026; nvidia_nim: what NVIDIA's own client sends."""
+"""Lower limits of inputs per call. Source: API references and errors, as of November 2026; nvidia_nim: what NVIDIA's own client sends."""
 BATCH_TOKENS = 300_000
-"""Tokens of all inputs of one call, as OpenAI takes them."""
+"""Default limit of tokens per call, as OpenAI has it."""
 BATCHES_TOKENS = {"mistral": 16_384}
-"""Providers that take fewer."""
+"""Lower limits of tokens per call."""
 TOKENS_BESIDE = 2
 """Tokens that a model puts around each input."""
 MAX_ANSWER = 64 * 1024 * 1024
-"""Bytes of one call's answer."""
+"""Limit of one call's response in bytes."""
 ON_LOOP = 64 * 1024
-"""Bytes of the largest answer that is read on the loop."""
+"""Bytes up to which a response is parsed on the event loop; a larger one is parsed in a thread."""
 
 
 class Item(msgspec.Struct):
@@ -63,14 +64,14 @@ class Item(msgspec.Struct):
 
 
 class Counted(msgspec.Struct):
-    """The tokens of one call."""
+    """The token counts of one call."""
 
     prompt_tokens: int | None = None
     total_tokens: int | None = None
 
 
 class Answer(msgspec.Struct):
-    """The answer of one call."""
+    """The response of one call."""
 
     data: list[Item]
     usage: Counted | None = None
@@ -82,12 +83,15 @@ TEXT = msgspec.json.Decoder(str)
 
 
 def batch_of(model: str, declared: int | None) -> int:
-    """Return how many inputs one call has at most. `model`: provider/model; `declared`: the target's own `batch_size`."""
+    """Return the limit of inputs per call. `model`: provider/model; `declared`: the target's own `batch_size`."""
     return declared or BATCHES.get(model.partition("/")[0], BATCH)
 
 
 def split_of(name: str, declared: TargetConfig, connect: float, connections: Connections) -> Split:
-    """Return a target's calls for embeddings. `connect`: seconds a connection may take. Raises Misfit if the target makes none."""
+    """Return the function that splits an embeddings request into a target's calls. Raises Misfit if the target makes no embeddings.
+
+    connect: seconds a connection may take
+    """
     if declared.script is not None:
         if declared.script != "demo":
             raise Misfit("a script of lines makes no embeddings: `script: demo` does")
@@ -115,7 +119,7 @@ def split_of(name: str, declared: TargetConfig, connect: float, connections: Con
 
 
 def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
-    """Google's OpenAI-compatible address. Source: ai.google.dev/gemini-api/docs/openai."""
+    """Return the URL and headers of Google's OpenAI-compatible API (ai.google.dev/gemini-api/docs/openai). Raises Misfit without a key."""
     base = str(declared.api_base or GEMINI).rstrip("/").removesuffix("/openai")
     within = "/openai" if urlsplit(base).path.endswith(("/v1beta", "/v1")) else "/v1beta/openai"
     if declared.api_key is None:
@@ -124,9 +128,9 @@ def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
 
 
 def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> Iterator[tuple[str | tuple[int, ...], ...]]:
-    """Split the inputs into calls, in order: `most` inputs each, and no more `tokens`. A longer input is a call by itself.
+    """Yield the inputs in order, in batches of at most `most` inputs and `tokens` tokens; a longer input is a batch of its own.
 
-    A text is taken to have as many tokens as bytes in UTF-8: no tokenizer makes more of it.
+    A text counts as one token per byte of UTF-8, which no tokenizer exceeds.
     """
     batch: list[str | tuple[int, ...]] = []
     size = 0
@@ -154,7 +158,7 @@ class _Lane:
         self._turns = Turns()
 
     async def ask(self, embed: Embed, inputs: Sequence[str | tuple[int, ...]]) -> tuple[Sequence[Vector], Usage | None]:
-        """Ask for some inputs. Raises TargetError if the provider does not answer with a vector for each."""
+        """Return the vectors of some inputs, and the usage if reported. Raises TargetError if the response lacks a vector for any input."""
         if not self._tokens and not all(isinstance(one, str) for one in inputs):
             raise ParameterMissed(self._name, "input (lists of tokens)")
         body: dict[str, Json] = {"model": self._model, "input": [one if isinstance(one, str) else list(one) for one in inputs]}
@@ -186,7 +190,7 @@ class _Lane:
 
 
 def _of_dimensions(error: TargetRefused) -> bool:
-    """Return whether a refusal mentions `dimensions` (vLLM: of matryoshka representation)."""
+    """Return whether a refusal is about `dimensions` (vLLM speaks of matryoshka representation)."""
     return isinstance(error.__cause__, http.ErrorText) and re.search(r"(?i)dimension|matryoshka", str(error.__cause__)) is not None
 
 
@@ -199,7 +203,7 @@ def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
 
 
 def _vector(raw: msgspec.Raw) -> Vector:
-    """Return an embedding. Raises ValueError if a number is not finite, or does not fit float32."""
+    """Decode an embedding. Raises ValueError if a number is not finite, or does not fit float32."""
     data: Any = bytes(raw)
     if data.lstrip().startswith(b'"'):
         made = array("f")
@@ -220,11 +224,11 @@ def _vector(raw: msgspec.Raw) -> Vector:
 DEMO_DIMENSIONS = 256
 WORD = re.compile(r"[^\W_\u3040-\u9fff]+|[\u3040-\u9fff]")
 PLACES = 4
-"""Numbers of a vector that one word changes."""
+"""Numbers of a vector that one word changes, at most."""
 
 
 async def _demonstrated(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
-    """Return the demo's vectors, made of hashes of the words: texts with common words are similar, and nothing is understood."""
+    """Return the demo's vectors, made of hashes of words so that texts with common words are similar, and estimated usage."""
     size = embed.dimensions or DEMO_DIMENSIONS
     made: Callable[[], Sequence[Vector]] = partial(_demo, embed.inputs, size)
     return await Turns().take(made, "embeddings"), Usage(tokens_of(embed.inputs))
@@ -235,12 +239,12 @@ def _demo(inputs: Sequence[str | tuple[int, ...]], size: int) -> Sequence[Vector
 
 
 def words_of(text: str) -> Sequence[str]:
-    """Return the words by which the demo knows a text; the text itself where it has none."""
+    """Return the words, or single CJK characters, that the demo hashes; the text itself if it has none."""
     return WORD.findall(text.lower()) or [text]
 
 
 def demo_vector(words: Sequence[str], size: int) -> Vector:
-    """Return the sum of the words' hashes as a vector of length 1. Equal words always make equal vectors."""
+    """Return the sum of the words' hashes as a vector of length 1. Equal words make equal vectors."""
     vector = array("d", bytes(8 * size))
     for word in words:
         digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=4 * PLACES).digest()

@@ -19,32 +19,32 @@ GATEWAYS = frozenset({"openrouter", "vercel_ai_gateway"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The parameters, abilities and costs of one model. None where unknown.
+    """The parameters, abilities and price of one model. None means unknown.
 
-    model: whose facts these are, by the table's name; empty where nothing is known
-    source: how they were found: the model itself, a sibling of the same family, or nobody knows it
-    refuses: parameters that it refuses always
+    model: the model's name in the table from which the facts come; empty if it is not in the table
+    source: where the facts come from: the model itself, a sibling of its family, or no table entry
+    refuses: parameters that it always refuses
     refuses_thinking: parameters that it refuses while it thinks
     warmest: the highest temperature that it takes
-    one_of_sampling: whether it takes either temperature or top_p, and not both
-    limit: what it calls the limit of an answer's length
-    thinking: how it is told to think
-    always_thinks: whether it cannot be told not to
-    efforts: those it takes; empty where that is not known
-    default_effort: the effort of a question that names none
-    returns: the field in which it wants its reasoning back with the calls that followed it; empty where it wants none
-    insists: whether it refuses a call without that
-    recalls: whether it may be sent its reasoning back; False for one question whose conversation was changed since then
-    responses: which questions only the Responses API answers
-    summaries: whether it summarises its reasoning, where it is asked through the Responses API
-    stream_options: whether it takes the wish to count tokens in a stream
-    takes: parameters that not every model knows, and that it takes
-    tiers: the values of `service_tier` that it knows; empty where that is not known
-    carries: what it reads of messages and tools beside their words and schemas
-    session_key: where it is told which questions belong to one chat: a field of the body, or a header; empty where it is not told
-    marks_from: tokens from which on it keeps the beginning of a prompt that is marked (`cache_control`); 0 where it knows no marks
-    schemas: whether its provider keeps its answers to a JSON schema
-    json_mode: whether its provider keeps its answers to JSON, without a schema
+    one_of_sampling: true if it takes temperature or top_p, but not both
+    limit: the name of its parameter for the length of an answer; `none` if it has no such parameter
+    thinking: how thinking is requested
+    always_thinks: true if thinking cannot be turned off
+    efforts: the efforts that it takes; empty if unknown
+    default_effort: its effort if the question names none
+    returns: the field in which it wants its reasoning back beside tool calls; empty if it does not want it
+    insists: true if it refuses a call without that
+    recalls: true if its reasoning may be sent back; False for a retry after the model refused it
+    responses: which questions need the Responses API
+    summaries: true if it summarises its reasoning on request, on the Responses API or at Google
+    stream_options: true if it takes the request to count tokens in a stream
+    takes: optional parameters that it takes
+    tiers: the values of `service_tier` that it takes; empty if unknown
+    carries: optional fields of messages and tools that it takes
+    session_key: the body field or header that takes a key for the chat, for prompt caching; empty if there is none
+    marks_from: tokens from which it caches a prompt marked with `cache_control`; 0 if it takes no marks
+    schemas: true if its provider enforces a JSON schema
+    json_mode: true if its provider enforces JSON without a schema
     """
 
     model: str = ""
@@ -83,7 +83,7 @@ class Facts:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """Return the facts that differ from a model which takes everything, for pages and the command line."""
+        """Return the facts in words, for pages and the command line."""
         refused = sorted(self.refuses) or ["nothing"]
         same = {name: getattr(self, name) for name in SERVED}
         if self == Facts(**same):
@@ -134,14 +134,14 @@ class Facts:
 
 
 SERVED = ("limit", "stream_options", "takes", "tiers", "carries", "session_key", "marks_from", "schemas", "json_mode")
-"""Facts that are known of a provider, whatever its model."""
+"""Facts that depend on the provider alone."""
 NAMES = tuple(one.name for one in fields(Facts))
 """Names of all facts."""
 _values = attrgetter(*NAMES)
 
 
 def with_changes(made: Facts, **changes: Any) -> Facts:
-    """Return the facts with these changes; `dataclasses.replace` takes twice as long, and ten thousand targets are no rare case."""
+    """Return the facts with these changes, in half the time of `dataclasses.replace`: ten thousand targets are possible."""
     return Facts(**{**dict(zip(NAMES, _values(made), strict=True)), **changes})
 
 
@@ -151,5 +151,5 @@ def provider_of(declared: TargetConfig) -> str:
 
 
 def known_flag(value: object) -> bool | None:
-    """Return a flag of the table; None if it states neither."""
+    """Return a boolean from the table; None if the value is not a boolean."""
     return value if isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""A model's name, taken apart: the words of its family, and the numbers of its generation.
+"""Parsing of a model's name into the words of its family and the numbers of its generation.
 
 anthropic/claude-opus-4-7-20260416            words claude opus     version 4 7
 openai/ft:o4-mini-2025-04-16:acme::x1         words o mini          version 4
@@ -12,19 +12,19 @@ DATE = re.compile(r"[-@](?:20\d{2}-?\d{2}-?\d{2}|\d{4})(?=$|[-:@])")
 """A release's date: 20260416, 2026-04-16, or month and day as xAI and OpenAI wrote them (0309)."""
 PART = re.compile(r"[a-z]+|\d+(?:\.\d+)*")
 PLAIN = frozenset({"latest", "preview", "exp", "experimental", "beta", "ft"})
-"""Words that name a release, not a model."""
+"""Words that name a release or a fine-tune, not a model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The words of a name in their order, and the numbers of its version."""
+    """The words of a model's name in order, and the numbers of its version."""
 
     words: tuple[str, ...]
     version: tuple[int, ...]
 
 
 def parsed(model: str) -> Family:
-    """Return the family of a model, named with or without its provider. The last part of a path counts (openrouter/x/claude-…)."""
+    """Return the family of a model, named with or without its provider. Only the last part of a path counts (openrouter/x/claude-…)."""
     name = model.rpartition("/")[2].lower()
     if name.startswith("ft:"):
         name = name.split(":")[1]

@@ -1,7 +1,7 @@
-"""Files at addresses (http and https URLs in messages): which targets are handed them.
+"""Files given by an http(s) URL in a message: which targets may be sent such URLs.
 
-Whoever serves the model fetches such an address. A hosted provider does so from its own network. A model server of one's own (vLLM,
-SGLang) does so from inside ours, where a client could have it read what only machines in there may: server-side request forgery.
+The model's server fetches the URL. A hosted provider does so from its own network. A self-hosted server (vLLM, SGLang) does so from
+the operator's network, where a client could make it read internal addresses: server-side request forgery.
 """
 
 from urllib.parse import urlsplit
@@ -14,16 +14,16 @@ from router.targets import anthropic, gemini
 from router.targets.providers import PROVIDERS
 
 FILE_ADDRESS = "file_address"
-"""The outcome of a target that is not handed the address of a file."""
+"""Outcome of a target that may not be sent the URL of a file."""
 AZURE = (".azure.com", ".azure.us", ".azure.cn")
-"""Domains in which Azure alone gives names."""
+"""Domains whose hosts are all Azure's."""
 BASES = (anthropic.BASE, gemini.BASE, gemini.VERTEX, *(one.base for one in PROVIDERS.values() if not one.keyless))
 HOSTED = frozenset(urlsplit(base).hostname for base in BASES if base)
-"""Hosts of the providers that are known here."""
+"""Hosts of the providers that the router knows."""
 
 
 def fetches(declared: Declared) -> bool:
-    """Return whether a target is handed addresses of files: as `fetch_files` says, else where its address is a known provider's."""
+    """Return whether a target may be sent URLs of files: by `fetch_files`, else by whether its address is a known provider's."""
     if declared.fetch_files is not None:
         return declared.fetch_files
     provider = PROVIDERS.get(str(declared.model).partition("/")[0])
@@ -34,7 +34,7 @@ def fetches(declared: Declared) -> bool:
 
 
 def without_addresses(name: str, answer: Answer) -> Answer:
-    """Return the answer of a target that refuses questions with such an address, before its server is asked."""
+    """Wrap a target's answer so that a question with a file's URL raises TargetRefused before a request is sent."""
 
     def spoken(ask: Ask) -> Events:
         return _refused(name) if has_address(ask) else answer(ask)
@@ -43,7 +43,7 @@ def without_addresses(name: str, answer: Answer) -> Answer:
 
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
-    """Return whether this question holds the address of a file; `sort`: of one of this sort."""
+    """Return whether this question has a file given by URL; `sort`: consider only files of this sort."""
     for message in ask.messages:
         for part in message.parts:
             if isinstance(part, File) and part.remote and sort in (None, part.sort):

@@ -1,7 +1,7 @@
-"""A question's parameters → what one model is sent of them, by its facts.
+"""The parameters that one model is sent for a question, by the model's facts.
 
-A hint that the model refuses is left out and named. `stop` is kept: where the model refuses it, the answer is cut. A limit of the
-answer's length is said in the model's own word, or the answer is cut there. A parameter at its default asks for nothing.
+A sampling parameter that the model refuses is left out and listed as omitted. If it refuses `stop`, the router cuts the answer. A limit
+on length is sent under the model's own name, or the router cuts the answer. A refused parameter at its default is not listed.
 """
 
 from collections.abc import Iterator
@@ -31,23 +31,23 @@ DEFAULTS: dict[str, tuple[Json, ...]] = {
     "verbosity": ("medium",),
     "service_tier": ("auto", "default"),
 }
-"""Values with which a parameter asks for nothing."""
+"""Values at which a parameter has no effect."""
 NEEDS: dict[str, tuple[Json, ...]] = {"parallel_tool_calls": (True,), "logit_bias": ({},)}
-"""Parameters without which an answer is another than was asked for, and their defaults: a target that does not take one is passed over."""
+"""Parameters that may not be left out, and their values without effect: a target that does not take one is skipped."""
 USUAL_TIERS = ("default", "standard", "standard_only", "on_demand")
-"""Words of providers for the usual tier."""
+"""Providers' names for the standard service tier."""
 
 
 class Fitted(Value, frozen=True):
     """The parameters that one model is sent.
 
-    hints: the sampling parameters, by OpenAI's names
-    effort: how long it may think; None where it is not told
+    hints: sampling and other optional parameters, by OpenAI's names
+    effort: the thinking effort; None if none is sent
     thinks: whether it will think, as far as is known
-    max_tokens: the limit of the answer's length, as the question has it
-    stop: texts that end the answer, for the provider
-    cut: texts that end the answer, for us: the model refuses `stop`
-    omitted: hints that it is not sent
+    max_tokens: the limit of the answer's length in tokens, at most the model's maximum
+    stop: texts that end the answer, sent to the provider
+    cut: texts at which the router ends the answer, because the model refuses `stop`
+    omitted: parameters that are left out and listed
     """
 
     hints: dict[str, Json] = field(default_factory=dict[str, Json])
@@ -59,19 +59,19 @@ class Fitted(Value, frozen=True):
     omitted: tuple[str, ...] = ()
 
     def beside(self, ask: Ask) -> Self:
-        """Return the parameters for a question: OpenAI takes no prediction beside tools."""
+        """Return the parameters for a question, without `prediction` if it has tools, beside which OpenAI refuses that."""
         if not ask.tools or "prediction" not in self.hints:
             return self
         hints = {name: value for name, value in self.hints.items() if name != "prediction"}
         return replace(self, hints=hints, omitted=(*self.omitted, "prediction"))
 
     def bounds(self, facts: Facts) -> AnswerLimits:
-        """Return the bounds at which the router ends the answer itself: the model was not sent them."""
+        """Return the limits at which the router ends the answer itself, because the model is not sent them."""
         return AnswerLimits(self.cut, self.max_tokens if facts.limit == "none" else None) if self.cut or facts.limit == "none" else UNBOUND
 
 
 def fit(facts: Facts, params: Params) -> Fitted:
-    """Return the parameters as this model takes them."""
+    """Fit a question's parameters to what a model takes."""
     omitted: list[str] = []
     effort = _effort(facts, params.reasoning_effort, omitted)
     thinks = facts.thinking != "none" and (effort or facts.default_effort) != "none"
@@ -108,12 +108,12 @@ def fit(facts: Facts, params: Params) -> Fitted:
 
 
 def _shortest(wanted: int | None, most: int | None) -> int | None:
-    """Return the limit, at most the tokens that the model can write: some models refuse more."""
+    """Return the wanted limit, at most the model's maximum output, above which some models refuse; None if no limit is wanted."""
     return wanted if wanted is None or most is None else min(wanted, most)
 
 
 def _effort(facts: Facts, wanted: Effort | None, omitted: list[str]) -> Effort | None:
-    """Return the effort that the model takes and is nearest to the wanted one."""
+    """Return the effort of the model that is nearest to the wanted one, or None; add one that is not honoured to `omitted`."""
     if wanted is None:
         return None
     if facts.thinking == "none" or "reasoning_effort" in facts.refuses:
@@ -134,7 +134,7 @@ def _effort(facts: Facts, wanted: Effort | None, omitted: list[str]) -> Effort |
 
 
 def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> None:
-    """Raise TargetRefused if the model does not take the question's tools, or a parameter that would be missed."""
+    """Raise TargetRefused if the model does not take the question's tools, ParameterMissed if it lacks a parameter of NEEDS."""
     if ask.tools and not facts.tools:
         raise TargetRefused(target, "no_tools")
     for name in missed(facts, ask, params):
@@ -142,7 +142,7 @@ def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> Non
 
 
 def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
-    """Yield the parameters of a question that this model does not take, and without which its answer would be another."""
+    """Yield the parameters of NEEDS that a question sets and this model does not take."""
     for name, harmless in NEEDS.items():
         value = getattr(params, name)
         if value is None or value in harmless or name in facts.takes:
@@ -152,7 +152,7 @@ def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
 
 
 def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
-    """Return the question's fields beside its words that this model is not sent, or no target is sent."""
+    """Return the names of the question's optional fields that this model is not sent, and of those that no model is sent."""
     names = [message.name for message in ask.messages if message.name]
     found = {
         "messages.name": bool(names),

@@ -1,7 +1,7 @@
-"""Google's Gemini, read directly: the Gemini API, and Vertex AI where a key is all it takes (express mode).
+"""The Gemini lane: requests to the Gemini API, and to Vertex AI with an API key (express mode).
 
-One question is one `streamGenerateContent`; its fields are those of Google's API reference. gemini_contents.py makes the conversation of
-it, gemini_schema.py what is said of a tool's parameters, gemini_reader.py reads the answer.
+A question is one `streamGenerateContent` request, with the fields of Google's API reference. gemini_contents.py converts the
+conversation, gemini_schema.py the schemas of tools; gemini_reader.py reads the answer.
 
 Source: https://ai.google.dev/api/generate-content; https://cloud.google.com/vertex-ai/generative-ai/docs/start/express-mode.
 """
@@ -36,22 +36,22 @@ VERTEX = "https://aiplatform.googleapis.com/v1/publishers/google"
 PUBLISHER = "/publishers/google"
 METHOD = ":streamGenerateContent"
 VERSION = re.compile(r"/v\d+(?:(?:alpha|beta)\d*)?")
-"""Ending of an API's path."""
+"""Pattern of an API version at the end of a path."""
 MODEL = re.compile(rf"/models/[^/]+?(?:{METHOD})?")
-"""Ending of a model's path."""
+"""Pattern of a model at the end of a path."""
 NAMES = {"top_p": "topP", "top_k": "topK", "presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
-"""Parameters that Google calls otherwise."""
+"""Parameters that Google names differently."""
 BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
-"""reasoning_effort → tokens to think with, for models before Gemini 3: as Google's own OpenAI surface has it
+"""reasoning_effort → thinking budget in tokens, for models before Gemini 3, as in Google's OpenAI-compatible API
 (https://ai.google.dev/gemini-api/docs/openai)."""
 LEVELS = {"none": "minimal", "xhigh": "high", "max": "high"}
-"""reasoning_effort → a level of thinking, where that is called otherwise: a model that nobody knows is asked so."""
+"""reasoning_effort → thinking level, where the name differs. An unknown model is also sent levels."""
 SEEDS = 2**31
-"""A seed is a positive int32."""
+"""Modulus that makes any seed a positive int32."""
 
 
 def serves(declared: TargetConfig) -> bool:
-    """Return whether this lane serves a target. Vertex AI without a key signs in with Google's own libraries, which LiteLLM does."""
+    """Return whether this lane serves a target. Vertex AI without a key needs Google's sign-in, which LiteLLM has."""
     prefix, _, model = str(declared.model).partition("/")
     if declared.via is not None:
         return False
@@ -67,10 +67,10 @@ def answer(
     *,
     facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer. Misfit if its key is missing.
+    """Return a declared target as an Answer. Raises Misfit if it has neither a key nor an `api_base`.
 
     connect: seconds a connection may take
-    facts: its own, if they are known already
+    facts: facts of its model, if already known
     """
     prefix, _, model = str(declared.model).partition("/")
     if declared.api_key is None and declared.api_base is None:
@@ -119,7 +119,7 @@ def answer(
 
 
 def _address(base: str, model: str, *, vertex: bool) -> str:
-    """Return the address of a model: below an `api_base` that ends with a host, a version, a publisher or a model."""
+    """Return the request URL of a model; `base` may end with a host, a version, a publisher or a model."""
     path = urlsplit(base).path.rstrip("/")
     if MODEL.search(path) and path.rpartition("/")[0].endswith("/models"):
         return endpoint_of(base, METHOD, query="alt=sse")
@@ -130,7 +130,7 @@ def _address(base: str, model: str, *, vertex: bool) -> str:
 
 
 def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool = True) -> dict[str, Json]:
-    """Return the question in Google's form. `issuer`: the target whose reasoning state goes back; `ids`: true if calls have ids there."""
+    """Return the request body. `issuer`: the target whose reasoning states are sent back; `ids`: true if calls and results have ids."""
     made: dict[str, Json] = {"contents": contents(ask, issuer, signs=facts.insists, ids=ids)}
     if system := "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text.strip()):
         made["systemInstruction"] = {"parts": [{"text": system}]}
@@ -158,9 +158,9 @@ def _choice(choice: Choice) -> Json:
 
 
 def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
-    """Return the config of sampling, thinking and limits.
+    """Return the `generationConfig` of sampling, thinking and limits.
 
-    Thoughts count in the limit of an answer, as in OpenAI's `max_completion_tokens`; a thinking budget in tokens is added to it.
+    Google counts thoughts in an answer's limit; a thinking budget is therefore added to the client's limit.
     """
     made: dict[str, Json] = {NAMES.get(name, name): value for name, value in fits.hints.items() if name != "service_tier"}
     if isinstance(seed := made.get("seed"), int):
@@ -178,7 +178,7 @@ def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
 
 
 def _output(form: FittedQuestion, *, newer: bool) -> dict[str, Json]:
-    """Return the config for JSON, of a schema or any. Models before 2.5 know the schemas of function declarations alone."""
+    """Return the config for JSON output. Models before 2.5 take a schema only in the form of function declarations."""
     made: dict[str, Json] = {"responseMimeType": "application/json"}
     if form.schema is None:
         return made
@@ -189,7 +189,7 @@ def _output(form: FittedQuestion, *, newer: bool) -> dict[str, Json]:
 
 
 def _thinking(fits: Fitted, facts: Facts) -> dict[str, Json]:
-    """Return the config of thinking: a level from Gemini 3 on, tokens before. Thoughts are always shown: they cost nothing more."""
+    """Return the `thinkingConfig`: a level from Gemini 3 on, a budget before. Thoughts are requested whenever the model thinks."""
     if facts.thinking == "none":
         return {}
     made: dict[str, Json] = {"includeThoughts": True} if fits.thinks and facts.summaries else {}

@@ -1,8 +1,7 @@
-"""A conversation as Gemini reads it: contents whose sides alternate, each a list of parts.
+"""A conversation in Gemini's form: contents with alternating roles, each a list of parts.
 
-A call's signature (`thoughtSignature`) stands beside it, and that of a text beside the text: they are a model call's reasoning state, and
-go back to the target that issued them. From Gemini 3 on the first call of each content needs one; where another model made the call,
-Google's own placeholder stands for it.
+A call or a text may have a signature (`thoughtSignature`) beside it. Signatures are reasoning state, and are sent back to the target
+that issued them. From Gemini 3 on the first call of each content needs one; a call of another model gets Google's placeholder.
 
 Source: https://ai.google.dev/gemini-api/docs/thought-signatures; https://ai.google.dev/api/caching#Content.
 """
@@ -22,11 +21,11 @@ UNSIGNED = "skip_thought_signature_validator"
 
 
 def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = True) -> list[Json]:
-    """Return the conversation without its system messages. Results stand on the user's side, in the order of their calls.
+    """Return the conversation without its system messages. Tool results are user contents, in the order of their calls.
 
-    issuer: the target whose reasoning state goes back
-    signs: true if a call without a signature gets the placeholder
-    ids: true if calls and results bear ids
+    issuer: the target whose reasoning states are sent back
+    signs: true if a content's first call without a signature gets the placeholder
+    ids: true if calls and results have ids
     """
     made: list[tuple[str, list[Json]]] = []
     called: Sequence[Call] = ()
@@ -47,7 +46,7 @@ def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = Tru
 
 
 def _turn(made: list[tuple[str, list[Json]]], role: str, parts: list[Json]) -> None:
-    """Add a turn, or extend the last one: neighbours of one role are joined."""
+    """Add a content, or extend the last one if it has the same role."""
     if parts and made and made[-1][0] == role:
         made[-1][1].extend(parts)
     elif parts:
@@ -55,7 +54,7 @@ def _turn(made: list[tuple[str, list[Json]]], role: str, parts: list[Json]) -> N
 
 
 def _responses(results: Sequence[Result], calls: Sequence[Call], *, ids: bool) -> list[Json]:
-    """Return results in the order of their calls, by which Google tells them apart where they have no ids."""
+    """Return function responses in the order of their calls, by which Google matches them if they have no ids."""
     order = {call.call_id: at for at, call in enumerate(calls)}
     names = {call.call_id: call.name for call in calls}
     made: list[Json] = []
@@ -67,14 +66,14 @@ def _responses(results: Sequence[Result], calls: Sequence[Call], *, ids: bool) -
 
 
 def _response(result: Result) -> Json:
-    """Return a result as an object; other values stand in `error` or `result`, as at Google."""
+    """Return a result as an object, as Google wants it; another value stands under `error` or `result`."""
     if result.is_error:
         return {"error": result.text}
     return result.value if isinstance(result.value, Mapping) else {"result": result.value}
 
 
 def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
-    """Return the model's parts, with its signatures where they stood."""
+    """Return the parts of an assistant message, with signatures at the places where they came."""
     states = message.states(issuer) if message.calls else ()
     signatures = {state.call_id: signed for state in states if state.call_id and (signed := _signature(state.value))}
     marks = [state for state in states if not state.call_id and _signature(state.value)]
@@ -101,7 +100,7 @@ def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Js
 
 
 def _marked(value: JsonObject, text: str) -> Json:
-    """Return a text, or a thought, with its signature."""
+    """Return a part with a signature: the signed thought itself, or this text."""
     if value.get("thought") is True:
         return {"text": value.get("text", ""), "thought": True, SIGNATURE: _signature(value)}
     return {"text": text, SIGNATURE: _signature(value)}
@@ -114,7 +113,7 @@ def _call(call: Call, signature: str | None, *, ids: bool) -> Json:
 
 
 def _signature(value: JsonObject) -> str | None:
-    """Return the signature in a reasoning state: in the form of this API, or as its OpenAI surface has it, which clients send back."""
+    """Return the signature in a reasoning state, in this API's form or in that of Google's OpenAI-compatible API; None if there is none."""
     if isinstance(signed := value.get(SIGNATURE), str):
         return signed
     extra = value.get("extra_content")
@@ -124,7 +123,7 @@ def _signature(value: JsonObject) -> str | None:
 
 
 def _part(part: str | File) -> Json:
-    """Return a part: a text, a file's data, or the address of a file that Google fetches."""
+    """Return a part: a text, a file's data, or the URL of a file that Google fetches."""
     if isinstance(part, str):
         return {"text": part}
     if part.remote:
@@ -136,7 +135,7 @@ def _part(part: str | File) -> Json:
 
 
 def _kind(file: File) -> str | None:
-    """Return the media type of a file at an address; None if neither the client nor the address states it."""
+    """Return the media type of a file given by URL; None if neither the client nor the URL's path tells it."""
     if not file.kind.endswith("/*"):
         return file.kind
     return mimetypes.guess_type(urlsplit(file.url).path)[0]

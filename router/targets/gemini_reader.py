@@ -1,7 +1,7 @@
-"""Gemini's answer, read: a stream of GenerateContentResponses, or one, or a list of them.
+"""Reading of Gemini's answers: a stream of GenerateContentResponses, one of them, or a list.
 
-Each holds a candidate whose content is a list of parts: texts, thoughts, calls. Parts of tools that Google runs itself (code, searches)
-are passed over. A call comes complete, or as pieces of its arguments, each at a path of its own.
+Each has a candidate with parts: texts, thoughts, calls. Parts of tools that Google runs itself (code, searches) are skipped.
+A call comes complete, or as pieces of its arguments, each with a JSONPath.
 
 Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse.
 """
@@ -24,7 +24,7 @@ from router.targets.open_call import MAX_DEPTH
 from router.targets.speech import MAX_ARGUMENTS, Speech
 
 UNSPECIFIED = "_UNSPECIFIED"
-"""Ending of the reasons that are no reason."""
+"""Suffix of finish and block reasons that mean none."""
 STOP = "STOP"
 
 
@@ -83,7 +83,7 @@ class Feedback(msgspec.Struct, rename="camel"):
 
 
 class Counted(msgspec.Struct, rename="camel"):
-    """Token counts: Google's tools are counted beside the prompt, thoughts beside the candidates, cached tokens in the prompt."""
+    """Token counts: tokens of Google's tools are not in the prompt, thoughts not in the candidates, but cached tokens in the prompt."""
 
     prompt_token_count: int | float | None = None
     tool_use_prompt_token_count: int | float | None = None
@@ -96,7 +96,7 @@ class Counted(msgspec.Struct, rename="camel"):
 
     @property
     def apart(self) -> Apart | None:
-        """Return what has a price of its own. Counts come with each piece of an answer: they are read where another kind than text is named."""
+        """Return the counts with prices of their own; None if the details name only text and no service tier."""
         read, made = bytes(self.prompt_tokens_details), bytes(self.candidates_tokens_details)
         if not (b"AUDIO" in read or b"AUDIO" in made or b"IMAGE" in made or self.service_tier):
             return None
@@ -114,7 +114,7 @@ MODALITIES = msgspec.json.Decoder(list[Modality])
 
 
 def _modality(details: bytes, kind: str) -> float:
-    """Return the tokens of a kind in the details of a count; 0 if it is not among them, or they cannot be read."""
+    """Return the tokens of one kind in the details of a count; 0 if it is absent or the details are unreadable."""
     if kind.encode() not in details:
         return 0
     with suppress(msgspec.DecodeError, UnicodeDecodeError):
@@ -137,7 +137,7 @@ CHUNKS = msgspec.json.Decoder(list[Chunk])
 
 
 class GeminiReader:
-    """A reader of one answer into a speech."""
+    """A reader that feeds one answer to a Speech."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
@@ -145,26 +145,26 @@ class GeminiReader:
         self._calls = 0
         """Calls so far."""
         self._open: Partial | None = None
-        """The call whose arguments are still coming."""
+        """The call whose arguments are incomplete."""
         self._signed: set[tuple[str, str, str]] = set()
-        """Signed calls: a repeated one is passed over."""
+        """Signed calls so far: a repeated one is skipped."""
         self._counted = Counted()
-        """The last count."""
+        """The last token counts."""
         self._reason = ""
         self._last = b""
-        """The document that ended the answer."""
+        """The document with the finish reason."""
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the frames of one read, up to one that is the last; return whether more may follow."""
+        """Read the frames of one read, and return True: the stream has no mark of its last frame."""
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
-        """Read the data of one frame, and return whether more may follow. Unreadable frames are passed over."""
+        """Read the data of one frame, and return True. Raises TargetError for an error; skips an unreadable frame."""
         self._hear(data)
         return True
 
     def complete(self, body: bytes) -> None:
-        """Read a body that is not a stream: a response, a list of them (as the API streams without `alt=sse`), an error, or neither."""
+        """Read a body that is not a stream: one response, or a list as without `alt=sse`. Raises TargetError for any other body."""
         if not body.lstrip().startswith(b"["):
             if not self._hear(body):
                 raise TargetDown(self._name, "malformed")
@@ -176,7 +176,7 @@ class GeminiReader:
             self._see(chunk)
 
     def _hear(self, data: bytes) -> bool:
-        """Read a document, and return whether it could be read."""
+        """Read a document unless it repeats the last one; return whether it could be decoded. Raises TargetError for an error."""
         chunk = http.decoded(data, CHUNK)
         odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
@@ -208,7 +208,7 @@ class GeminiReader:
             speech.finish("content_filter")
 
     def _candidate(self, candidate: GeminiCandidate) -> None:
-        """Read the candidate of one response. Some models give a reason with each: the last one counts, and its content is read."""
+        """Read the candidate of one response. If each response has a finish reason, all are read, and the last reason counts."""
         speech = self._speech
         reason = candidate.finish_reason or ""
         if reason.endswith(UNSPECIFIED):
@@ -228,7 +228,7 @@ class GeminiReader:
             speech.finish(reason)
 
     def _ground(self, candidate: GeminiCandidate) -> None:
-        """Add the sources of the answer. What they are cited for stands in bytes of the text, and is left out."""
+        """Add the sources of the answer, without the passages that cite them."""
         for one in (candidate.grounding_metadata.grounding_chunks if candidate.grounding_metadata else None) or ():
             match one:
                 case {"web": {"uri": url, **more}} | {"maps": {"uri": url, **more}}:
@@ -259,7 +259,7 @@ class GeminiReader:
                 speech.state({SIGNATURE: signature})
 
     def _call(self, call: FunctionCall, signature: str | None) -> None:
-        """Read a call, the beginning of a call, or more of the open call, which has no name."""
+        """Read a complete call, the start of a call, or further arguments of the open call, which have no name."""
         if not call.name:
             if self._open is not None:
                 self._open.add(self._name, call.partial_args or ())
@@ -286,7 +286,7 @@ class GeminiReader:
                 self._close(complete=True)
 
     def _close(self, *, complete: bool) -> None:
-        """End the open call. `complete`: true if all of its arguments came; otherwise they are left an unfinished object."""
+        """End the open call. `complete`: true if all of its arguments came; otherwise the call is made malformed by unfinished JSON."""
         if self._open is not None:
             written = json.dumps(self._open.arguments(), ensure_ascii=False)
             self._speech.call(self._calls, "", "", written if complete else written[:-1])
@@ -294,12 +294,12 @@ class GeminiReader:
 
 
 STEP = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
-"""A step of a JSONPath (RFC 9535) that names one value."""
+"""A step of a JSONPath (RFC 9535): a name or an index."""
 VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 
 class Partial:
-    """Arguments of a call, assembled from pieces: a value at a path, or more of a text there."""
+    """A call's arguments, assembled from values at JSONPaths; texts at one path are appended."""
 
     def __init__(self, args: object) -> None:
         self._args = cast("dict[str, Json]", args) if isinstance(args, dict) else {}
@@ -329,13 +329,13 @@ class Partial:
 
 
 def _steps(path: str) -> Iterator[str | int]:
-    """Yield the names and the places of a path."""
+    """Yield the names and indexes of a JSONPath."""
     for name, place, single, double in STEP.findall(path.removeprefix("$")):
         yield int(place) if place else (name or single or double)
 
 
 def _put(root: dict[str, Json], steps: list[str | int], value: Json) -> None:
-    """Put a value at its path. A value at an impossible path is passed over: the arguments then do not fit the tool."""
+    """Put a value at its path; ignore a path that does not fit the values so far."""
     at: Any = root
     for step, after in zip(steps[:MAX_DEPTH], [*steps[1:], None], strict=False):
         new: Any = value if after is None else [] if isinstance(after, int) else {}

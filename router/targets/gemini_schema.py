@@ -1,8 +1,8 @@
-"""A tool's JSON schema in the subset that Gemini's function declarations take.
+"""Conversion of a tool's JSON schema to the subset that Gemini's function declarations take.
 
 Google refuses the whole request for one keyword it does not know (`Unknown name "additionalProperties" … Cannot find field`). What has
-another form there is converted: references are put in place, `const` is an `enum`, `oneOf` an `anyOf`, a list of types a `nullable` type.
-What has none is left out: a model may then write what the tool's own check refuses. The same schema always becomes the same bytes.
+another form there is converted: references are inlined, `const` becomes `enum`, `oneOf` `anyOf`, a list with `null` a `nullable` type.
+Other keywords are dropped: a model may then write arguments that the tool's own check refuses. The same schema gives the same bytes.
 
 Source: https://ai.google.dev/api/caching#Schema; google-gemini/gemini-cli#13326, anomalyco/opencode#12911, NousResearch/hermes-agent#89673.
 """
@@ -18,20 +18,20 @@ KEPT = frozenset(
         *("pattern", "minimum", "maximum", "propertyOrdering"),
     ]
 )
-"""Keywords that mean the same there."""
+"""Keywords with the same meaning in both."""
 FORMATS = {"string": frozenset({"date-time"}), "number": frozenset({"float", "double"}), "integer": frozenset({"int32", "int64"})}
 """Type → the formats that it may have: `only 'enum' and 'date-time' are supported for STRING type`."""
 TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object"})
 ANYTHING: Json = {"type": "object"}
-"""Placeholder for a schema that is not spelled out."""
+"""Placeholder for a schema that is cut off or cannot be resolved."""
 MAX_DEPTH = 24
-"""Levels of a schema that are said."""
+"""Limit of levels in a converted schema."""
 MAX_NODES = 5_000
-"""Schemas within one tool's: references put in place may multiply."""
+"""Limit of subschemas in one tool's converted schema: inlined references may multiply."""
 
 
 def parameters(schema: JsonObject) -> dict[str, Json]:
-    """Return the `parameters` of a function declaration; empty for a tool that takes nothing: an object there has properties."""
+    """Return the `parameters` field of a function declaration; empty for a tool without properties, since Google refuses such an object."""
     made = Converter(schema).converted(schema)
     if "anyOf" in made:
         made = _one(cast("list[dict[str, Json]]", made["anyOf"]))
@@ -46,7 +46,7 @@ class Converter:
         self._nodes = 0
 
     def converted(self, schema: Json, within: tuple[str, ...] = ()) -> dict[str, Json]:
-        """Convert a schema. `within`: the references and the places that it stands in."""
+        """Convert a schema. `within`: the references and levels around it."""
         self._nodes += 1
         found = self._resolved(dict(cast("JsonObject", schema)) if isinstance(schema, Mapping) else {}, within)
         if found is None or len(within) > MAX_DEPTH or self._nodes > MAX_NODES:
@@ -116,7 +116,7 @@ class Converter:
 
 
 def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
-    """Join schemas of which one holds. An `anyOf` stands alone there, so common keywords are repeated in each."""
+    """Join alternative schemas into one `anyOf`, repeating title and description in each: Google takes no other keyword beside `anyOf`."""
     more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
     flat = [one for branch in branches for one in cast("list[dict[str, Json]]", branch.get("anyOf", [branch]))]
     made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in flat]
@@ -142,7 +142,7 @@ def _with_type(choice: Json, types: Sequence[str]) -> Json:
 
 
 def _types(schema: JsonObject) -> list[str]:
-    """Return the types that a schema names, or that its other keywords speak of."""
+    """Return the types that a schema names, or that its other keywords imply."""
     named = schema.get("type")
     found = [one.lower() for one in ([named] if isinstance(named, str) else _list(named)) if isinstance(one, str)]
     known = [one for one in found if one in TYPES or one == "null"]
@@ -173,12 +173,12 @@ def _type_of(value: Json) -> str:
 
 
 def _allowed(schema: JsonObject) -> list[Json]:
-    """Return the values that a schema allows, where it lists them."""
+    """Return the values of `const` or `enum`; empty if there are neither."""
     return [schema["const"]] if "const" in schema else _list(schema.get("enum"))
 
 
 def _values(kind: str, schema: JsonObject) -> dict[str, Json]:
-    """Return the values of a type: an `enum` of texts, the only one there is (`enum: only allowed for STRING type`); others in words."""
+    """Return an `enum` of texts, or a description that lists values of another type, for which Google takes no `enum`."""
     values = [one for one in _allowed(schema) if _type_of(one) == kind or (kind == "number" and _type_of(one) == "integer")]
     if kind == "string":
         texts = [one for one in values if one]
@@ -201,7 +201,7 @@ def _bounds(kind: str, schema: JsonObject) -> dict[str, Json]:
 
 
 def _merged(under: dict[str, Json], over: dict[str, Json]) -> dict[str, Json]:
-    """Merge two schemas that both hold."""
+    """Merge two schemas that must both hold; `over` takes precedence."""
     made = {**under, **over}
     first, second = under.get("properties"), over.get("properties")
     if isinstance(first, Mapping) and isinstance(second, Mapping):

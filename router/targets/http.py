@@ -1,4 +1,4 @@
-"""A question to a provider over HTTP, for the direct lanes: the status judged, the body as frames or as a whole."""
+"""Requests of the direct lanes over HTTP: the status is judged, and the body read as a stream of frames or as one document."""
 
 import asyncio
 import json
@@ -31,56 +31,56 @@ from router.value import Value, replace
 T = TypeVar("T")
 
 MAX_BODY = 64 * 1024
-"""Bytes of an error's body that are read."""
+"""Limit of an error's body in bytes; the rest is not read."""
 EXPLAIN = 1.0
 """Seconds to wait for an error's body."""
 MAX_WHOLE = 16 * 1024 * 1024
-"""Bytes of a whole answer that came without a stream."""
+"""Limit of a complete answer without a stream, in bytes."""
 MAX_VALUES = 100_000
-"""JSON values of one document, an event or a whole answer: more would hold up the loop. Texts count by their commas and brackets."""
+"""Limit of JSON values in one document: parsing more would block the event loop. Commas and brackets within texts are counted too."""
 SMALL = 64 * 1024
-"""Bytes of a document that is too small to hold so many values."""
+"""Bytes up to which a document is parsed without counting its values."""
 LATE = 10.0
-"""Seconds after that in which the count is still read in the background."""
+"""Seconds in which late token counts are read in the background, after the answer has ended without them."""
 MAX_LATE = 1024 * 1024
-"""Bytes that are read for the late count."""
+"""Limit of bytes that are read for late token counts."""
 SETTLE = 0.05
-"""Seconds to wait for the mark of the end when all has been said: a connection whose end was read can be used again."""
+"""Seconds to wait for the stream's end mark once finish reason and token counts came: a connection whose end was read can be reused."""
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
 FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
-"""Beginnings of a stream, whatever its declared content type."""
+"""Beginnings by which a body is recognised as a stream, whatever its content type."""
 BOM = b"\xef\xbb\xbf"
 
 
 class AnswerReader(Protocol):
-    """A lane's reader of one answer: it feeds the speech."""
+    """A lane's reader of one answer, which feeds a Speech."""
 
     def frame(self, data: bytes) -> bool:
-        """Read the data of one frame; return whether more may follow. TargetError if it is the provider's own error."""
+        """Read the data of one frame; return whether more may follow. Raises TargetError for an error of the provider."""
         ...
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the frames of one read, up to one that is the last; return whether more may follow. Raises as `frame` does."""
+        """Read the frames of one read, up to the last one of the answer; return whether more may follow. Raises as `frame` does."""
         ...
 
     def complete(self, body: bytes) -> None:
-        """Read a whole answer: a body under 200 that is not a stream. TargetError if it is an error, or cannot be read."""
+        """Read a body under 200 that is not a stream. Raises TargetError if it is an error, or cannot be read."""
         ...
 
 
 class Prepared(Value, frozen=True):
-    """A question in the form of one API.
+    """A request in the form of one API.
 
-    endpoint: address of the request
-    body: the request, as JSON
-    reader: reads the answer
-    omitted: parameters that are not sent as they were asked for
-    bounds: where the router ends the answer itself
+    endpoint: where the request is sent
+    body: the JSON body, without the target's own fields
+    reader: makes the reader of the answer
+    omitted: parameters of the question that are not sent
+    bounds: limits at which the router ends the answer itself
     api: the API whose form the request has
-    options: further fields of the target's requests; merged in when the request is sent
-    config: the field of the body that holds the parameters, if they do not stand beside the conversation
-    within: names deeper in the body that can be left out if the provider refuses them
-    output: the way in which the form of the answer is asked for
+    options: the target's own fields, merged in when the request is sent
+    config: the field of the body that holds the parameters; empty if they are top-level fields
+    within: names deeper in the body that may be left out if the provider refuses them
+    output: how the form of the answer is requested
     """
 
     endpoint: Endpoint
@@ -96,21 +96,21 @@ class Prepared(Value, frozen=True):
 
     @property
     def sent(self) -> bytes:
-        """The request as it is sent."""
+        """Return the JSON body as it is sent."""
         return msgspec.json.encode(self.options.onto(self.body, self.api))
 
     @property
     def fields(self) -> Collection[str]:
-        """Names of the sent fields, by which a refusal may name them."""
+        """Return the names of the sent fields, by which a refusal may name them."""
         config = self.body.get(self.config)
         return {*self.body, *cast("Mapping[str, Json]", config)} if isinstance(config, Mapping) else self.body.keys()
 
 
 def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
-    """Stream the events of the answer to a question. TargetError if the status is no success, or the connection fails at any time.
+    """Stream the events of an answer. Raises TargetError if the provider refuses or the connection fails.
 
-    `prepare`: makes the request for a model of these facts. If the provider refuses a parameter by its name, it is asked again
-    without it, before anything is yielded.
+    prepare: makes the request for a model with these facts. If the provider refuses a parameter by name, another request without it is
+    sent before the first event.
     """
     feed = Feed(Speech(start.target, issued_by(start.target, start.model)))
     return EventStream(_answered(start, connections, pupil, prepare, feed), feed.fast)
@@ -166,11 +166,11 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
 
 
 class Feed:
-    """A body on its way into a speech: read by the generator of the answer, or on the fast path beside it.
+    """The body of a response on its way into a Speech: read by the answer's generator, or without it on a fast path.
 
-    more: whether more may follow
-    failure: the error that ended the body
-    events: read, and not given by the generator yet
+    more: true if more may follow
+    failure: the error that ended the body; None if there is none
+    events: events that the generator has not yielded yet
     """
 
     def __init__(self, speech: Speech) -> None:
@@ -180,25 +180,25 @@ class Feed:
         self.events = deque[Event]()
         self._frames = sse.Events()
         self._steady = False
-        """True while the next read is all that the generator would wait for."""
+        """True while the generator would only wait for the next read."""
 
     def open(self, response: Connection, reader: AnswerReader) -> None:
-        """Set the connection whose body is read from here on, and the reader of its format. Nothing is read yet."""
+        """Set the response and the reader of its format, without reading."""
         self._response, self._reader, self.wait = response, reader, response.arrival
 
     def read(self, piece: bytes) -> list[Event]:
-        """Read a piece, of which an empty one is the end, and return its events."""
+        """Read a piece of the body, an empty one as its end, and return its events."""
         speech = self.speech
         self.more, self.failure = _fed(self._reader, self._frames, piece, speech)
         self._steady = self.more and self.failure is None and not speech.finished and not speech.cut
         return speech.take()
 
     def fast(self) -> "Feed | None":
-        """Return this, if the generator has given all that was read."""
+        """Return this feed if the generator only waits for the next read; otherwise None."""
         return self if self._steady and not self.events else None
 
     def take(self) -> Sequence[Words] | None:
-        """Return the words of what has come; None at anything else, which is left to the generator."""
+        """Return the text and thoughts that have arrived; None if nothing has, or if the generator must continue."""
         if not self._steady or not (piece := self._response.taken()):
             return None
         try:
@@ -217,7 +217,7 @@ class Feed:
 
 
 async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> tuple[Connection, Prepared]:
-    """Return a response with status 200 and its request. TargetError if the provider refuses, and the refusal teaches nothing."""
+    """Return a response with status 200, and its request. Raises TargetError for a refusal from which nothing can be learned."""
     while True:
         prepared = prepare(pupil.facts)
         response = await connections.answered(prepared.endpoint, prepared.sent)
@@ -234,9 +234,9 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
 
 
 async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, body: bytes, most: int) -> bytes:
-    """Return the body of an answer that is not a stream, `most` bytes at most.
+    """Return the body of a response that is not a stream, at most `most` bytes.
 
-    TargetError if the status is no success, or the connection fails; the body of a refusal is its cause (`Said`).
+    Raises TargetError if the status is not 200 or the connection fails; a refusal has an ErrorText as its cause.
     """
     try:
         response = await connections.answered(endpoint, body)
@@ -257,11 +257,11 @@ async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, 
 
 
 class ErrorText(Exception):
-    """Text of a provider's error: the cause of the TargetError, for the lane alone."""
+    """The text of a provider's error, as the cause of a TargetError within a lane."""
 
 
 async def read_late(read: Callable[[], Awaitable[bytes]], reader: AnswerReader, speech: Speech) -> None:
-    """Read on for the token count of an answer that has ended without it."""
+    """Read the rest of a body for token counts, after the answer has ended without them."""
     frames, size, more = sse.Events(), 0, True
     with suppress(OSError, Cut):
         async with asyncio.timeout(LATE):
@@ -273,7 +273,7 @@ async def read_late(read: Callable[[], Awaitable[bytes]], reader: AnswerReader, 
 
 
 def _let_go(response: Connection, speech: Speech) -> None:
-    """Release the connection of an answer whose count has come, or will not come."""
+    """Close an answer's meter after the late read, and release its connection."""
     speech.meter.close()
     if speech.counted:
         response.settle()
@@ -282,13 +282,13 @@ def _let_go(response: Connection, speech: Speech) -> None:
 
 
 def _with_usage(error: TargetError, speech: Speech) -> TargetError:
-    """Add the answer's usage to an error."""
+    """Return the error with the answer's usage so far."""
     error.used = speech.used
     return error
 
 
 def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech) -> tuple[bool, TargetError | None]:
-    """Read one piece of a body; return whether more may follow, and the error that ended it. Errors after a whole answer are ignored."""
+    """Read one piece; return whether more may follow, and the error that ended the body. An error after the answer is ignored."""
     try:
         return reader.frames(frames.feed(piece) if piece else frames.end()) and piece != b"", None
     except sse.Oversize:
@@ -298,7 +298,7 @@ def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech)
 
 
 async def _explained(response: Connection) -> str:
-    """Return the text of an error's body, read for EXPLAIN seconds at most: status and `Retry-After` are known without it."""
+    """Return the text of an error's body, as far as it arrives within EXPLAIN seconds and about MAX_BODY bytes."""
     explanation = b""
     if response.status >= 400:
         with suppress(OSError, Cut):
@@ -309,7 +309,7 @@ async def _explained(response: Connection) -> str:
 
 
 def _refused(name: str, response: Connection, explanation: str) -> TargetError:
-    """Return the error for a status that is no success. Redirects are refused, not followed."""
+    """Return the TargetError for a status other than 200. Redirects are refused, not followed."""
     if 300 <= response.status < 400:
         return TargetRefused(name, "redirect")
     return verdict(name, response.status, explanation, response.headers)
@@ -318,7 +318,7 @@ def _refused(name: str, response: Connection, explanation: str) -> TargetError:
 class Rest:
     """The part of a body after the finish reason.
 
-    The wait for all of it is short, whatever the provider sends meanwhile. A failure there ends the body without an error.
+    The wait for it is short in total, whatever the provider sends meanwhile. A failed connection there ends the body without an error.
     """
 
     def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech, linger: float = LINGER_S) -> None:
@@ -327,11 +327,11 @@ class Rest:
         self._linger = linger
         self._until = inf
         self.late = False
-        """True if the time was over before the body was."""
+        """True if the time ended before the body did."""
         self._resumed: int = speech.resumed
 
     async def read(self) -> bytes:
-        """Return the next piece; nothing at the end of the body, or when the time is over."""
+        """Return the next piece; empty at the end of the body, after a failure, or when the time is over."""
         now = asyncio.get_running_loop().time()
         if self._speech.resumed != self._resumed:
             self._resumed, self._until = self._speech.resumed, inf
@@ -347,7 +347,7 @@ class Rest:
 
 
 async def _begun(response: Connection) -> bytes:
-    """Return the beginning of a body without a stream's content type: enough to see if it is a stream. Leading white space is dropped."""
+    """Return the start of a body without a stream's content type, long enough to tell if it is a stream. Leading white space is dropped."""
     begun = b""
     while len(begun) < max(map(len, FIELDS)) and (piece := await response.read()):
         begun = (begun + piece).lstrip().removeprefix(BOM).lstrip()
@@ -366,9 +366,9 @@ async def _complete_body(name: str, response: Connection, begun: bytes, most: in
 
 
 def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """Return the used fields of a document; None if it cannot be read, or holds too many values.
+    """Decode the used fields of a JSON document; None if it is invalid or has too many values.
 
-    A field of the wrong type is left out: the others are read.
+    A field with a wrong type is skipped, and the others are read.
     """
     if len(data) > SMALL and separators(data) >= MAX_VALUES:
         return None
@@ -386,7 +386,7 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
 
 
 def _text(data: bytes) -> str:
-    """Return a document as text. Invalid UTF-8 becomes U+FFFD (WHATWG HTML, 9.2.6): a model may sample half a character."""
+    """Decode a document as UTF-8 with invalid bytes as U+FFFD (WHATWG HTML, 9.2.6): a model may sample half a character."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -394,11 +394,11 @@ def _text(data: bytes) -> str:
 
 
 _fields = cache(fields)
-"""`fields`, cached: it looks up types by their names, which takes longer than all the rest of a lenient reading (14 µs)."""
+"""Cached `fields`: the look-up of types by their names takes longer than the rest of a lenient decoding (14 µs)."""
 
 
 def _fitting(value: Any, kind: Any) -> Any:
-    """Return the parts of a value that are of this type, numbers in quotes included. ValidationError if no part is."""
+    """Return the parts of a value that match a type, numbers in quotes included. Raises ValidationError if no part does."""
     for one in get_args(kind) or (kind,):
         if isinstance(value, dict) and isinstance(one, type) and issubclass(one, msgspec.Struct):
             found = {field.name: _kept(value[field.name], field.type) for field in _fields(one) if field.name in value}
@@ -409,7 +409,7 @@ def _fitting(value: Any, kind: Any) -> Any:
 
 
 def _kept(value: Any, kind: Any) -> tuple[Any] | None:
-    """Return the fitting parts of a value in a tuple; None if no part fits."""
+    """Return the matching parts of a value in a one-element tuple; None if no part matches."""
     try:
         return (_fitting(value, kind),)
     except msgspec.ValidationError:
@@ -417,7 +417,7 @@ def _kept(value: Any, kind: Any) -> tuple[Any] | None:
 
 
 def translated(name: str, error: OSError | Cut) -> TargetError:
-    """Return the error of a target for a failed connection."""
+    """Return the TargetError for a failed connection."""
     match error:
         case ProxyFailed():
             return error.of(name)

@@ -1,16 +1,16 @@
-"""An error inside a stream, or in place of an answer, under a 200: whatever its shape.
+"""Errors inside a stream, or in place of an answer, under status 200, in each form that providers use.
 
     {"error": {…}} · {"error": "…"}                  OpenAI, and nearly all others
     [{"error": {…}}]                                 Google, at its OpenAI address
-    event: error                                     server-sent events' own way to say so, whatever the data is
-    error: {…}                                       llama.cpp, as a field of its own
+    event: error                                     the event name of server-sent events, with any data
+    error: {…}                                       llama.cpp, as a field of the event
     {"object": "error", "message", "code"}           vLLM
     {"code", "message", "request_id"}                DashScope
     {"detail": …}                                    servers built with FastAPI
     {"type": "error", …} · {"errors": […]}           Anthropic's form without its `error`; gateways
-    a text that speaks of an error                   proxies
+    a text with the words of an error                proxies
 
-Only what is no chunk is looked at: a chunk's words are the model's.
+Frames that are valid chunks are not examined, because their texts are the model's.
 """
 
 import json
@@ -24,24 +24,24 @@ from router.targets.verdict import inside
 SPOKEN = re.compile(
     rb"\berror\b|\bexception\b|\bfail(ed|ure)\b|\bunavailable\b|\boverloaded\b|\btimed? ?out\b|\bbad gateway\b", re.IGNORECASE
 )
-"""A text in place of a chunk that is an error's, not a sign of life."""
+"""Words by which a text in place of a chunk is an error, not a sign of life."""
 NUMBERED = ("code", "status", "status_code", "error_code", "statusCode", "request_id")
 WORDED = ("message", "msg", "error_msg", "error_message", "errorMessage")
 BARE = frozenset({*NUMBERED, *WORDED, "id"})
 
 
 class ErrorData(bytes):
-    """The data of an event that is called an error."""
+    """The data of an event that is marked as an error."""
 
 
 def error_in(target: str, data: bytes) -> TargetError | None:
-    """The error that a frame is which is no chunk; None where it is something else, such as a sign of life."""
+    """Return the TargetError in a frame that is not a chunk; None if it is not an error."""
     found = fault(data)
     return None if found is None else inside(target, found)
 
 
 def fault(data: bytes) -> object:
-    """Return the error in a frame that is not a chunk, as JSON or as text; None if there is none."""
+    """Return the error in a frame that is not a chunk, as decoded JSON or as text; None if there is none."""
     return _found(data) or (data.decode("utf-8", "replace") if isinstance(data, ErrorData) else None)
 
 
@@ -60,7 +60,7 @@ def _found(data: bytes) -> object:
 
 
 def _said(held: Mapping[str, object]) -> object:
-    """Return the error in an object; None if it is not an error."""
+    """Return the error in an object, or the object itself if it is one; None if it is not an error."""
     error = held.get("error")
     if isinstance(error, dict) and error:
         return cast("object", error)

@@ -1,4 +1,4 @@
-"""Lessons from a target's refusals: its facts, corrected, for every later question."""
+"""Lessons from a target's refusals, which correct the facts about its model for later questions."""
 
 import logging
 import math
@@ -8,26 +8,26 @@ from router.targets.facts import Facts
 from router.targets.refusal import Lesson, blamed, lesson
 
 MAX_LESSONS_PER_QUESTION = 4
-"""Times that a question is asked again of the same target without the refused parameters."""
+"""Retries of one question at a target to leave out refused parameters."""
 MAX_LESSONS = 32
-"""Lessons that are kept of one target: more than a request has parameters."""
+"""Lessons that are kept for one target: more than a request has parameters."""
 FILES = ("images", "documents", "audio")
-"""Subjects of a lesson that are not parameters: questions with them go to other targets."""
+"""Lessons about files, not parameters: a question with such a file goes to other targets."""
 OURS = frozenset({"prompt_cache_key", "cache_control"})
-"""Fields of a request that no question asks for: prompt caching."""
+"""Fields that the router adds for prompt caching, and that no question contains."""
 log = logging.getLogger("router.targets")
 
 
 class Learned:
-    """The lessons of one target. They outlive edits that leave the target unchanged."""
+    """The lessons of one target. They are kept over reloads that leave the target unchanged."""
 
     def __init__(self) -> None:
         self._lessons: dict[str, Lesson] = {}
         self._taught: tuple[Facts, Facts] | None = None
         self._own: set[str] = set()
-        """Fields of the target's own `body` that were refused: each is logged once."""
+        """Refused fields of the target's own `body`: each is logged once."""
         self.repeats_left = math.inf
-        """Times that questions to this target may still be asked again to learn: a rehearsal counts its calls."""
+        """Retries that are still allowed for learning at this target; limited only in a rehearsal."""
 
     def over(self, facts: Facts) -> Facts:
         """Return the facts, corrected by these lessons."""
@@ -42,17 +42,17 @@ class Learned:
 
     @property
     def sentences(self) -> Sequence[str]:
-        """The lessons for pages: `temperature` is left out, `max_tokens:cut` is asked in another way."""
+        """Return the lessons for pages: `temperature` if it is left out, `max_tokens:cut` if it is handled differently."""
         return [str(one) for one in self._lessons.values()]
 
     def own_refused(self, target: str, name: str) -> None:
-        """Log that a field of the target's own `body` was refused. It is sent again: the operator wrote it."""
+        """Log once that a field of the target's own `body` was refused. It is still sent, because the operator declared it."""
         if name not in self._own and len(self._own) < MAX_LESSONS:
             self._own.add(name)
             log.warning("a provider refused a field of the target's own `body`", extra={"fields": {"target": target, "field": name}})
 
     def keep(self, target: str, lessons: Collection[Lesson]) -> None:
-        """Remember lessons that proved true: the question was answered after them."""
+        """Keep lessons for later questions, and log each new one as a warning."""
         for one in lessons:
             if str(one) not in self._lessons and len(self._lessons) < MAX_LESSONS:
                 self._lessons[str(one)] = one
@@ -67,7 +67,7 @@ class Learned:
 
 
 class Pupil:
-    """A question to one target, asked again without the refused parameters."""
+    """A question to one target, with the lessons of its refusals so far."""
 
     def __init__(self, target: str, facts: Facts, learned: Learned) -> None:
         self._target = target
@@ -77,9 +77,10 @@ class Pupil:
         """The facts of the next attempt."""
 
     def refused(self, status: int, body: str, sent: Collection[str], own: Collection[str] = ()) -> bool:
-        """Return whether a refusal taught something, so that the question is worth asking again.
+        """Learn from a refusal; return whether the question is worth a retry.
 
-        sent: the fields of the request that the router wrote; own: those of the target's `body`, of which nothing is learned.
+        sent: the fields of the request that the router wrote
+        own: the fields of the target's own `body`, about which nothing is learned
         """
         if own and (name := blamed(status, body, {*sent, *own})) in own and name not in sent:
             self._learned.own_refused(self._target, str(name))
@@ -98,12 +99,12 @@ class Pupil:
         return True
 
     def answered(self) -> None:
-        """Remember the lasting lessons of this question: the target answers."""
+        """Keep the lasting lessons of this question, because the target accepted it."""
         if self._lessons:
             self._learned.keep(self._target, [one for one in self._lessons if one.lasting])
             self._lessons.clear()
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Parameters of the question that are left out because the target refused them."""
+        """Return the parameters of the question that are not sent as asked because the target refused them."""
         return tuple(dict.fromkeys(one.parameter for one in self._lessons if one.parameter not in OURS))

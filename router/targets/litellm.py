@@ -1,4 +1,4 @@
-"""Every provider that LiteLLM knows, through its library: a question in its form, and the answer as events."""
+"""The LiteLLM lane: a question as the arguments of LiteLLM's call, and its chunks as events."""
 
 from collections.abc import Collection, Mapping
 from contextlib import aclosing
@@ -13,7 +13,7 @@ from router.events import Answer, Events, Start
 from router.params import Effort, Params
 from router.targets import completions, responses
 from router.targets.anthropic import BUDGETS
-from router.targets.connections import Connections
+from router.targets.connections import Connections, trusting
 from router.targets.conversation import fitted
 from router.targets.facts import Facts
 from router.targets.files import FILE_ADDRESS, has_address
@@ -39,11 +39,11 @@ TEXTUAL = frozenset(
         *("text-completion-codestral", "text-completion-inception", "text-completion-openai"),
     }
 )
-"""Providers on whose wires there are no tools, or not for each model. LiteLLM would leave a question's tools out without an error."""
+"""Providers whose models may lack tools on their wire. LiteLLM would drop a question's tools without an error."""
 KEYED = frozenset({"azure", "openai"})
-"""Providers to whom LiteLLM hands on a session key."""
+"""Providers to which LiteLLM forwards a session key."""
 AS_ARGUMENTS = ("anthropic/", "anthropic_text/", "bedrock/")
-"""Providers to whose requests LiteLLM adds arguments that it does not know. For these it sends `extra_body` as a field of that name."""
+"""Prefixes of models for which LiteLLM sends unknown arguments as fields. For these it would send `extra_body` as a field of that name."""
 ITS_OWN = frozenset(
     (
         *("api_key", "api_base", "base_url", "api_version", "timeout", "num_retries", "max_retries", "fallbacks", "headers", "user"),
@@ -60,17 +60,17 @@ ITS_OWN = frozenset(
         ),
     )
 )
-"""Arguments of LiteLLM's call that are no field of a request."""
+"""Arguments of LiteLLM's call that are not request fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """A question in LiteLLM's form.
+    """A question as arguments of LiteLLM's call.
 
-    arguments: of its call
-    omitted: parameters that are not among them
-    bounds: where the router ends the answer itself
-    takes: reasoning that the provider takes back
+    arguments: the keyword arguments
+    omitted: parameters of the question that are not sent
+    bounds: limits at which the router ends the answer itself
+    takes: the reasoning that the provider takes back
     """
 
     arguments: dict[str, object]
@@ -78,21 +78,21 @@ class Arguments:
     bounds: AnswerLimits
     takes: Returns
     within: tuple[str, ...] = ()
-    """Names deeper in the arguments that the call can do without, where the provider refuses them."""
+    """Names deeper in the arguments that may be left out if the provider refuses them."""
 
     @property
     def names(self) -> Collection[str]:
-        """Names of the sent fields, by which a refusal may name them."""
+        """Return the names of the sent fields, by which a refusal may name them."""
         return {*self.arguments, *self.within}
 
 
 def answer(
     name: str, declared: TargetConfig, connect: float, learned: Learned | None = None, connections: Connections | None = None
 ) -> Answer:
-    """Return a declared target as an Answer. Misfit if LiteLLM would ask another provider.
+    """Return a declared target as an Answer. Raises Misfit if LiteLLM would ask another provider, or cannot use the declaration.
 
-    connect: seconds a connection may take; the other deadlines are failover's
-    connections: their TLS contexts are used, but none of their connections
+    connect: seconds a connection may take; failover has the other timeouts
+    connections: used for background reads alone
     """
     model = str(declared.model)
     provider, _, called = model.partition("/")
@@ -101,7 +101,7 @@ def answer(
     fixed = _fixed(declared, options)
     facts, learned, connections = facts_of(declared), learned or Learned(), connections or Connections()
     issuer = issued_by(name, model)
-    rules, tls = rules_through_litellm(model), connections.tls(declared.egress)
+    rules, tls = rules_through_litellm(model), trusting(declared.egress.ca)
 
     async def spoken(ask: Ask) -> Events:
         ask = fitted(ask, rules, name)
@@ -148,14 +148,14 @@ def answer(
 
 
 def _hearing(speech: Speech, form: Arguments) -> Hearing:
-    """Return the reader of the next call's chunks, which knows the streams that are read in this context."""
+    """Return the reader for the next call's chunks; it gets the normalizers of this context's streams."""
     speech.bound(form.bounds)
     STREAMS.set(streams_read := [])
     return Hearing(speech, streams_read, form.takes)
 
 
 def _set_out(passage: Passage, connect: float, connections: Connections) -> Passage:
-    """Send the requests of this context through this passage. `connect`: seconds a connection may take."""
+    """Set the passage, connect timeout and connections for LiteLLM's requests in this context, and return the passage."""
     CONNECT.set(connect)
     SHARED.set(connections)
     PASSAGE.set(passage)
@@ -163,7 +163,7 @@ def _set_out(passage: Passage, connect: float, connections: Connections) -> Pass
 
 
 def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
-    """Raise Misfit if LiteLLM would ask another provider than is declared, or in another way."""
+    """Raise Misfit if LiteLLM would ask another provider than declared, or ignore the declared proxy and CA."""
     if "replicate" in called and provider != "replicate":
         raise Misfit(
             f"LiteLLM sends every model with `replicate` in its name to Replicate, not to {provider}: give it another name", "model"
@@ -173,7 +173,7 @@ def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
 
 
 def _dropped(name: str, lane: Library, form: Arguments) -> tuple[str, ...]:
-    """Return the hints that LiteLLM will not send. ParameterMissed if one is more than a hint."""
+    """Return the parameters that LiteLLM will not send. Raises ParameterMissed if one of them may not be left out."""
     dropped = lane.dropped(str(form.arguments["model"]), form.arguments)
     if missed := [one for one in dropped if one in NEEDS]:
         raise ParameterMissed(name, missed[0])
@@ -181,7 +181,7 @@ def _dropped(name: str, lane: Library, form: Arguments) -> tuple[str, ...]:
 
 
 def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
-    """Return the arguments that every call of a target has."""
+    """Return the arguments that all calls of a target have. Raises Misfit if the target's `body` cannot be sent through LiteLLM."""
     fixed: dict[str, object] = {
         "model": str(declared.model),
         "stream": True,
@@ -251,7 +251,7 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
 
 
 def _usual_effort(facts: Facts) -> Effort | None:
-    """Return the effort of a question that names none.
+    """Return the default effort of a model, for a question without one; None if unknown.
 
     LiteLLM asks through the Responses API only if the call has an effort, and some models take tools only there.
     """

@@ -1,4 +1,4 @@
-"""The body of a response that LiteLLM reads: its pieces, and the rest of it, which is read beside the answer."""
+"""Response bodies that LiteLLM reads: decompression, and the late read of token counts beside the answer."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from router.targets.unpacking import Unpacker, UnreadableBody
 
 
 class RetoldBody:
-    """The unpacked pieces of a response's body."""
+    """The body of a response, read in decompressed pieces."""
 
     def __init__(self, stream: Any, packed: Unpacker | None, heard: Speech, httpx: Any) -> None:
         self._stream = stream
@@ -21,7 +21,7 @@ class RetoldBody:
         self._reading: asyncio.Task[bytes] | None = None
 
     async def read(self) -> bytes:
-        """Return the next piece, nothing at the end of the body. A failure after the finish reason is an end."""
+        """Return the next piece; empty at the end of the body, or after a failure that follows the finish reason."""
         try:
             while piece := await anext(self._pieces, b""):
                 if made := self._packed.feed(piece) if self._packed else piece:
@@ -35,14 +35,14 @@ class RetoldBody:
         return b""
 
     async def beside(self) -> bytes:
-        """Return the next piece. A caller that waits no longer leaves the reading as it is, for the next one."""
+        """Return the next piece. If the caller is cancelled, the read goes on, and the next call returns its piece."""
         self._reading = self._reading or asyncio.create_task(self.read())
         piece = await asyncio.shield(self._reading)
         self._reading = None
         return piece
 
     async def close(self) -> None:
-        """Stop reading, and close the response."""
+        """Cancel a pending read, and close the response."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
@@ -51,7 +51,7 @@ class RetoldBody:
 
 
 async def count_late(body: RetoldBody, retold: Retold) -> None:
-    """Read on for the token count of an answer that has ended without it, and close the response."""
+    """Read the rest of a body for token counts, and close the response."""
     try:
         await read_late(body.beside, retold.reader, retold.heard)
     finally:

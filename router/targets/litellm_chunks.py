@@ -1,4 +1,4 @@
-"""LiteLLM's chunks, read as events of ours: the words, the calls, the reasoning, and the counts that a provider sent."""
+"""Conversion of LiteLLM's chunks into events: text, calls, reasoning, and the token counts that the provider really sent."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -15,13 +15,13 @@ from router.targets.retold import Retold
 from router.targets.speech import BROKEN, REASONS, Speech
 
 THEIRS = ("srvtoolu_", "mcptoolu_")
-"""Prefixes of the ids of calls that Anthropic has made and answered itself."""
+"""Prefixes of the ids of calls to tools that Anthropic runs itself."""
 SIGNATURE = "__thought__"
-"""The mark in an id before the signature that LiteLLM writes there."""
+"""Separator in a call id, after which LiteLLM puts Gemini's signature."""
 
 
 def _gather(delta: Any, thoughts: Blocks) -> None:
-    """Collect the pieces of Claude's thinking blocks from LiteLLM's deltas. Text or a call closes the open block."""
+    """Collect pieces of Claude's thinking blocks from a delta. Text or a call closes the open block."""
     pieces: list[Any] = list(getattr(delta, "thinking_blocks", None) or ())
     for piece in pieces:
         match piece:
@@ -39,10 +39,10 @@ def _gather(delta: Any, thoughts: Blocks) -> None:
 
 
 class Hearing:
-    """A reader of LiteLLM's chunks that feeds the speech.
+    """A reader of LiteLLM's chunks that feeds a Speech.
 
-    Values that LiteLLM makes up are left out: counts that no provider sent, and an end without a finish reason (it may as well have been
-    cut off). Calls of tools that the provider runs itself are left out, too.
+    Values that LiteLLM invents are dropped: token counts that the provider did not send, and an end without a finish reason. Calls of tools
+    that the provider runs itself are dropped, too.
     """
 
     def __init__(self, speech: Speech, streams_read: Sequence[Retold] = (), takes: Returns = NOTHING) -> None:
@@ -52,7 +52,7 @@ class Hearing:
         self._blocks = Blocks(speech) if takes.blocks else None
         self._streams = streams_read
         self.stream: Stream | None = None
-        """Stream of LiteLLM that is read; None until the provider was asked."""
+        """The stream of LiteLLM's call; None until the provider was asked."""
         self._foreign: set[int] = set()
 
     def __call__(self, chunk: Any) -> None:
@@ -80,14 +80,14 @@ class Hearing:
                 self._finish(choice.finish_reason)
 
     def with_usage(self, error: TargetError) -> TargetError:
-        """Add the answer's usage to an error. LiteLLM keeps the counts it has read to itself until the end."""
+        """Return the error with the answer's usage so far, which LiteLLM would report only at the end."""
         if sent := self._sent:
             _count(sent[-1], self.speech, sent)
             error.used = self.speech.used
         return error
 
     def expect_count(self) -> None:
-        """Have the answer's meter wait for the count of tokens, if the stream is still read for it."""
+        """Make the answer's meter wait for late token counts, if the stream is still read for them."""
         late = next((one for one in self._streams if one.late is not None), None)
         if late is None or late.late is None or self.speech.counted or self.speech.cut:
             return
@@ -102,17 +102,17 @@ class Hearing:
 
     @property
     def is_broken(self) -> bool:
-        """True if the provider's own finish reason means a failure."""
+        """Return whether the provider's own finish reason means a failure."""
         return self._own.lower() in BROKEN
 
     @property
     def _own(self) -> str:
-        """The provider's own finish reason; empty if none was heard."""
+        """Return the provider's own finish reason; empty if none came."""
         return next((one.reason for one in reversed(self._streams) if one.reason), "")
 
     @property
     def _sent(self) -> Sequence[Any]:
-        """Counts of tokens that the provider has sent."""
+        """Return the token counts that the provider sent."""
         chunks = self.stream.chunks if self.stream is not None else ()
         return [usage for one in chunks if (usage := getattr(one, "usage", None))]
 
@@ -144,7 +144,7 @@ class Hearing:
 
 
 async def heard(lane: Library, arguments: Mapping[str, object], hear: Hearing) -> Events:
-    """Stream the events of one call. Raises LiteLLM's own errors."""
+    """Stream the events of one call. Raises LiteLLM's own errors, and TargetError for an answer that was cut."""
     hear.stream = stream = await lane.acompletion(**arguments)
     speech = hear.speech
     try:
@@ -163,7 +163,7 @@ async def heard(lane: Library, arguments: Mapping[str, object], hear: Hearing) -
 
 
 def _show(delta: Any, speech: Speech) -> None:
-    """Add the sources and the images of a delta, in OpenAI's form or, where LiteLLM leaves it so, in Anthropic's."""
+    """Add the sources and images of a delta, in OpenAI's form, or in Anthropic's where LiteLLM leaves it unchanged."""
     for one in getattr(delta, "annotations", None) or ():
         speech.source(shown.annotation(one if isinstance(one, dict) else one.model_dump()))
     for one in getattr(delta, "images", None) or ():
@@ -180,9 +180,9 @@ def _show(delta: Any, speech: Speech) -> None:
 
 
 def _count(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
-    """Record LiteLLM's usage, an object of its own in the form of a chat completion's.
+    """Record LiteLLM's usage object, which has the form of a chat completion's usage.
 
-    LiteLLM makes up the reasoning tokens if none of the `sent` counts has them: those are dropped.
+    LiteLLM invents reasoning tokens if none of the `sent` counts has them: those are dropped.
     """
     counted = _plain(usage)
     if not any(_plain(one).get("completion_tokens_details") for one in sent):

@@ -1,4 +1,4 @@
-"""LiteLLM's errors, translated into ours."""
+"""Translation of LiteLLM's errors into TargetErrors."""
 
 from router.errors import ContentFiltered, ContextTooLong, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
 from router.targets.litellm_chunks import Hearing
@@ -7,10 +7,10 @@ from router.targets.verdict import verdict
 
 
 def raised(target: str, provider: str, error: BaseException, hear: Hearing) -> TargetError:
-    """Return the router's error for a failed call.
+    """Return the TargetError for a failed call.
 
-    An end without a finish reason, or with one that means a failure, is a cut stream. LiteLLM raises an error of its own for some of them: for which, depends
-    on its version.
+    An end without a finish reason, or with one that means a failure, is a cut stream. For which of them LiteLLM raises an error of its own
+    depends on its version.
     """
     original = getattr(error, "original_exception", None) or error
     if hear.stream is not None and not hear.speech.finished and (hear.is_broken or "StopAsyncIteration" in _causes(original)):
@@ -22,13 +22,13 @@ def raised(target: str, provider: str, error: BaseException, hear: Hearing) -> T
 
 
 def said(error: BaseException) -> tuple[int, str]:
-    """Return the status and the words of a refusal; status 0 if it has none."""
+    """Return the status and the text of a refusal; status 0 if the error has none."""
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) else 0, str(error)
 
 
 def translated(target: str, error: BaseException) -> TargetError:
-    """Return LiteLLM's error as ours. Its message may hold the provider's body and with it the key: it goes no further."""
+    """Return the TargetError for LiteLLM's error, without its message, which may contain the provider's body and the key."""
     original = getattr(error, "original_exception", None)
     if isinstance(original, BaseException):
         error = original
@@ -54,12 +54,12 @@ def translated(target: str, error: BaseException) -> TargetError:
 
 CERTIFICATE = frozenset({"SSLError", "ClientSSLError"})
 ANSWERED = frozenset({"APIStatusError", "HTTPStatusError"})
-"""Causes of an error that the provider sent. LiteLLM raises the same error for a provider's 408 and 504 as for a limit of its own."""
+"""Class names of errors for which a response came: LiteLLM raises one error class for a provider's 408 or 504 and for its own timeout."""
 CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "OSError"})
 
 
 def _causes(error: BaseException) -> set[str]:
-    """Return the class names of all causes of this error, 8 levels deep."""
+    """Return the class names of an error's causes, up to 8 levels deep."""
     names: set[str] = set()
     cause = error.__cause__ or error.__context__
     for _ in range(8):
@@ -71,5 +71,5 @@ def _causes(error: BaseException) -> set[str]:
 
 
 def _kinds(error: BaseException) -> set[str]:
-    """Return the names of an error's classes: the classes themselves exist only once the library is imported."""
+    """Return the class names of an error: the classes themselves exist only once LiteLLM is imported."""
     return {kind.__name__ for kind in type(error).__mro__}

@@ -1,7 +1,7 @@
-"""LiteLLM itself: imported late, patched once, warmed and closed. No other file imports it.
+"""The LiteLLM library: imported late, patched once, warmed up and closed. No other module imports it.
 
-The import takes seconds and 160 MB: it happens in a thread, when a target first needs it. LiteLLM's own retries,
-fallbacks, caches and callbacks are off: ours are in failover/, configured by routes.yaml.
+The import takes seconds and 160 MB: it runs in a thread when a target first needs it. LiteLLM's own retries, fallbacks, caches and
+callbacks are off: the router's are in failover/, configured by routes.yaml.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ log = logging.getLogger("router.targets")
 
 
 class Stream(Protocol):
-    """A stream of LiteLLM's: chunks of the OpenAI shape, and its notes while reading."""
+    """The stream of a LiteLLM call: chunks in OpenAI's form, and what it records while reading."""
 
     chunks: list[Any]
-    """Chunks of the provider, with its counts of tokens where it sent any."""
+    """The provider's chunks, with its token counts if it sent any."""
     received_finish_reason: str | None
-    """The provider's finish reason; without one LiteLLM makes up a `stop`."""
+    """The provider's finish reason; LiteLLM reports `stop` if there is none."""
     intermittent_finish_reason: str | None
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -54,45 +54,45 @@ class Stream(Protocol):
 
 
 class Completion(Protocol):
-    """`litellm.acompletion`, as we call it."""
+    """The signature of `litellm.acompletion`."""
 
     async def __call__(self, **arguments: object) -> Stream:
-        """Ask the provider."""
+        """Call the provider, and return the stream."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """The parts of LiteLLM that the router uses, once it is imported."""
+    """The parts of LiteLLM that the router uses."""
 
     acompletion: Completion
     prices: dict[str, object]
-    """LiteLLM's list of models. For a model of Ollama's that is not in it LiteLLM asks the server, and blocks the loop."""
+    """LiteLLM's list of models. For an Ollama model that is not in it, LiteLLM asks the server, and blocks the event loop."""
     timeout: Callable[..., object]
-    """`httpx.Timeout`: the only form in which LiteLLM takes a limit for connecting alone."""
+    """`httpx.Timeout`, the only form in which LiteLLM takes a timeout for connecting alone."""
     supported: Callable[..., list[str] | None]
-    """Parameters that a model takes, by LiteLLM's list: it drops the others."""
+    """Returns the parameters that a model takes by LiteLLM's list; LiteLLM drops others."""
     errors: tuple[type[BaseException], ...]
-    """Errors that LiteLLM raises: its own and its clients', and those of Python that its readers let through."""
+    """Exceptions that LiteLLM's calls raise: its own, those of its HTTP clients, and Python's."""
 
     def dropped(self, model: str, arguments: Collection[str]) -> tuple[str, ...]:
-        """Return the question's parameters that LiteLLM will not send to this model."""
+        """Return those of the arguments that LiteLLM will not send to this model."""
         known = self._known(model)
         return tuple(one for one in DROPPED if known is not None and one in arguments and one not in known)
 
     def takes_tools(self, model: str) -> bool:
-        """Return whether LiteLLM passes a question's tools on to this model. Otherwise it leaves them out without an error."""
+        """Return whether LiteLLM sends tools to this model; otherwise it drops them without an error."""
         known = self._known(model)
         return known is None or "tools" in known
 
     def formed(self, facts: Facts, ask: Ask, model: str) -> Facts:
-        """Return the model's facts about output forms through this library, which leaves the form out for some without an error."""
+        """Return the facts as they hold through LiteLLM, without output formats if LiteLLM would drop them for this model."""
         if ask.output is None or ((known := self._known(model)) is not None and "response_format" in known):
             return facts
         return replace(facts, schemas=False, json_mode=False)
 
     def make_known(self, model: str) -> None:
-        """Put a model into LiteLLM's list, unless it is there."""
+        """Add a model to LiteLLM's list, unless it is there."""
         provider = model.partition("/")[0]
         self.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
 
@@ -106,15 +106,15 @@ class Library:
 
 
 PASSED = frozenset({"top_k", "min_p", "repetition_penalty"})
-"""Parameters that OpenAI does not have: LiteLLM passes on whatever it does not know."""
+"""Parameters that OpenAI does not have, and that LiteLLM therefore passes on."""
 DROPPED = (*(one for one in HINTS if one not in PASSED), *NEEDS, "stop", "reasoning_effort", "max_tokens")
-"""Parameters of a question that LiteLLM leaves out where it thinks that the model does not take them."""
+"""Parameters that LiteLLM drops if it thinks that the model does not take them."""
 PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSError)
 
 
 @cache
 def _import() -> Library | None:
-    """Import LiteLLM; None if that fails. A failure is logged once and stays: a half-imported library is not tried again."""
+    """Import LiteLLM; None if that fails. A failure is logged, and the import is not tried again."""
     try:
         return _imported()
     except (ImportError, SyntaxError, *PYTHONS) as error:
@@ -127,7 +127,7 @@ IMPORTING = Lock()
 
 
 def _import_alone() -> Library | None:
-    """Import LiteLLM once, though several targets need it at the same time: its transport is patched once."""
+    """Import LiteLLM under a lock, so that concurrent calls import and patch it once."""
     with IMPORTING:
         return _import()
 
@@ -167,22 +167,21 @@ def _imported() -> Library:
 
 
 CONNECT: ContextVar[float | None] = ContextVar("connect", default=None)
-"""Seconds that a connection may take, for requests of this context: LiteLLM loses its own limit on the way to most providers."""
+"""Connect timeout in seconds for this context's requests: LiteLLM loses its own on the way to most providers."""
 STREAMS: ContextVar[list[Retold] | None] = ContextVar("told", default=None)
-"""Normalizers of the streams that are read in this context: they know the provider's finish reason."""
+"""Normalizers of the streams read in this context, which know the provider's finish reason."""
 SHARED: ContextVar[Connections | None] = ContextVar("shared", default=None)
-"""Connections that read the rest of an answer of this context in the background (see Connections.behind)."""
+"""Connections that run this context's background reads (see Connections.behind)."""
 EVENTS = {"/chat/completions": Retold, ":streamGenerateContent": Google, "/v1/messages": Anthropic}
-"""Endings of the paths whose streams are normalized → the normalizer."""
+"""Path suffix → the normalizer for its streams."""
 STREAMED = re.compile(rb'"stream"\s*:\s*true')
-"""The field that asks for a stream on OpenAI's and Anthropic's wires. Google's wire does so with its path."""
+"""The field that asks for a stream on OpenAI's and Anthropic's wires; on Google's the path does."""
 
 
 def _given_ways(litellm: Any, httpx: Any) -> None:
-    """Make the clients that take the environment's proxies go the declared way.
+    """Make clients that would use the environment's proxies use the declared proxy and CA.
 
-    They are the synchronous one, that of OpenAI's library, which LiteLLM would make itself for some providers, and AWS's, which
-    fetches credentials.
+    They are LiteLLM's synchronous client, the client of OpenAI's library, and the one with which AWS's library fetches credentials.
     """
     litellm.sync_transport = synchronous(httpx)
     litellm.module_level_client.client = litellm.module_level_client.create_client()  # the one there is was made before
@@ -196,13 +195,13 @@ def _given_ways(litellm: Any, httpx: Any) -> None:
 def _given_session(litellm: Any) -> None:
     """Give OpenAI's library one client for the whole process.
 
-    Its own `close` closes the client that it was given, for everybody: this one closes its connections, and opens new ones when asked again.
+    LiteLLM's cleanup closes that client for all users: this one then only closes its connections, and opens new ones when used again.
     """
     httpx: Any = importlib.import_module("httpx")
     transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
 
     class SharedClient(httpx.AsyncClient):
-        """The client."""
+        """An httpx client whose `aclose` leaves it usable."""
 
         async def aclose(self) -> None:
             await transport.aclose()
@@ -211,10 +210,10 @@ def _given_session(litellm: Any) -> None:
 
 
 def _kept_from_asking(client: Any, httpx: Any) -> None:
-    """Make every GET of LiteLLM's synchronous client fail.
+    """Make GET requests of LiteLLM's synchronous client fail at once.
 
-    LiteLLM fetches descriptions of models with it, from a model hub or from the target, and goes on without them. It does so during a
-    question, on the loop or in a thread that all lookups share. A token that some providers need before a question is posted instead.
+    LiteLLM uses them to fetch descriptions of models, from a model hub or the target, and continues without. It does so during a question,
+    on the event loop or in a thread that DNS lookups share. Tokens that some providers need first are requested by POST.
     """
 
     def get(*_: object, **__: object) -> Any:
@@ -224,10 +223,10 @@ def _kept_from_asking(client: Any, httpx: Any) -> None:
 
 
 def _mended(transport: Any, httpx: Any) -> None:
-    """Patch the transport so that LiteLLM reads responses correctly.
+    """Patch LiteLLM's transport: redirects, status 422, connect timeout and event streams.
 
-    LiteLLM follows redirects and sends the conversation along, so `location` is removed, and a redirect is an error. It would repeat a question
-    after a 422, so a 422 becomes a 400. Its own limit for connecting is minutes, so the declared one is set.
+    LiteLLM would follow a redirect with the conversation, so `location` is removed, and a redirect is an error. It would repeat a question
+    after a 422, so a 422 becomes a 400. Its own connect timeout is minutes, so the declared one is set. Streams are normalized.
     """
     _lead(transport)
     events, complete = _bodies(httpx)
@@ -266,7 +265,7 @@ def _mended(transport: Any, httpx: Any) -> None:
 
 
 def _lead(transport: Any) -> None:
-    """Make the transport use the proxy and the certificates of the target that asks: it takes them in no other way."""
+    """Make the transport use the proxy and TLS context of the current question's target."""
 
     async def proxy_of_context(self: Any, request: Any) -> str | None:  # noqa: ARG001 - a method
         _, proxy = passage_to(request.url.host)
@@ -281,10 +280,10 @@ def _lead(transport: Any) -> None:
 
 
 def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
-    """Return the classes of a normalized response's body: a stream of events, and a whole answer."""
+    """Return two classes for normalized response bodies: of a stream, and of a complete answer."""
 
     class RetoldStream(httpx.AsyncByteStream):
-        """A normalized stream of events. The end of the body is not waited for: a late count of tokens is read beside the answer."""
+        """A normalized stream of events. Late token counts are read beside the answer, which does not wait for the end of the body."""
 
         def __init__(self, stream: Any, retold: Retold, packed: Unpacker | None) -> None:
             self._stream = stream
@@ -315,7 +314,7 @@ def _bodies(httpx: Any) -> tuple[type[Any], type[Any]]:
                 await self._stream.aclose()
 
     class RetoldAnswer(RetoldStream):
-        """A whole answer in place of a stream, turned into a stream."""
+        """A complete answer in place of a stream, turned into a stream."""
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             body = bytearray()
@@ -335,7 +334,7 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
-    """Give a response its normalized body. A response of an unknown content encoding is left unchanged."""
+    """Give a response its normalized body; leave one with an unsupported content encoding unchanged."""
     try:
         packed = unpacker(response.headers.get("content-encoding", ""), MAX_UNPACKED_BYTES)
     except UnreadableBody:
@@ -349,7 +348,7 @@ def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
 
 
 async def library() -> Library:
-    """Return LiteLLM, imported off the loop. ImportError if that fails."""
+    """Return LiteLLM, imported in a thread. Raises ImportError if that fails."""
     lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import_alone)
     if lane is None:
         raise ImportError("litellm")
@@ -357,7 +356,7 @@ async def library() -> Library:
 
 
 async def library_for(target: str) -> Library:
-    """Return LiteLLM for a question to this target. TargetDenied if it cannot be imported."""
+    """Return LiteLLM for a question to this target. Raises TargetDenied if it cannot be imported."""
     try:
         return await library()
     except ImportError:
@@ -365,13 +364,13 @@ async def library_for(target: str) -> Library:
 
 
 async def ready() -> None:
-    """Wait until LiteLLM is imported, or the import failed: a question then raises the error."""
+    """Wait until the import of LiteLLM has succeeded or failed."""
     with suppress(ImportError):
         await library()
 
 
 async def warm() -> None:
-    """Import LiteLLM, and make one mock call, which does the work that it puts off until the first call. Later ones find nothing to do."""
+    """Import LiteLLM, and make one mock call so that its lazy set-up is done. Later calls do nothing."""
     lane = await library()
     if _keep.cache_info().currsize:
         return
@@ -384,16 +383,16 @@ async def warm() -> None:
 
 @cache
 def _keep() -> None:
-    """Hide what there is from the garbage collector, once for a process.
+    """Exclude all existing objects from garbage collection, once per process.
 
-    It would stand still over LiteLLM's million objects for 0.2 s every few hundred answers. What is garbage by then is never freed: each
-    reload would add its own.
+    A collection would otherwise stop the process for 0.2 s every few hundred answers, because of LiteLLM's million objects. Garbage that
+    exists at that time is never freed; a repeated freeze would add more at each reload.
     """
     gc.freeze()
 
 
 async def close() -> None:
-    """Close the connections that LiteLLM keeps for the whole process, if it was imported at all."""
+    """Close LiteLLM's process-wide clients, if it was imported."""
     litellm: Any = sys.modules.get("litellm")
     if litellm is None or not hasattr(litellm, "close_litellm_async_clients"):
         return

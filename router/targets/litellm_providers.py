@@ -1,4 +1,4 @@
-"""LiteLLM's providers: their names, and those that are refused. Known without an import of LiteLLM."""
+"""LiteLLM's providers: their names, and those that are refused. Does not import LiteLLM."""
 
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -131,22 +131,22 @@ PROVIDERS = frozenset(
         "zai",
     ],
 )
-"""Providers that answer chats, by LiteLLM's names. A test holds this against the library's own list."""
+"""LiteLLM's names of the providers that answer chats. A test compares them with the library."""
 OWN_CLIENT = "aiohttp_openai"
-"""The provider that LiteLLM asks with a client of its own, which takes no proxy and no CA."""
+"""Provider that LiteLLM asks with a separate client, which takes no proxy and no CA."""
 REFUSED = {
     "cohere": "LiteLLM cannot stream from it: leave `via` out",
     "cohere_chat": "LiteLLM cannot stream from it: leave `via` out",
 }
 GOOGLE = frozenset({"vertex_ai", "vertex_ai_beta"})
-"""Providers that LiteLLM reaches with Google's own libraries, which it does not require."""
+"""Providers for which LiteLLM needs Google's libraries, an optional dependency."""
 
 ASKED = frozenset({"ollama", "ollama_chat"})
-"""Providers of whose models LiteLLM asks the server, unless they are in its list."""
+"""Providers whose server LiteLLM asks about a model that is not in its list."""
 
 
 def check_model(model: str) -> None:
-    """Raise Misfit if the provider is unknown, or is known not to work. Needs no import of litellm."""
+    """Raise Misfit if the provider of a model is unknown, or does not work through LiteLLM. Does not import LiteLLM."""
     provider, _, name = model.partition("/")
     if provider in REFUSED:
         raise Misfit(f"`{provider}/` via LiteLLM is refused: {REFUSED[provider]}", "model")

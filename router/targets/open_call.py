@@ -1,4 +1,4 @@
-"""A call whose arguments are still coming: how its pieces belong together, and the call that they make."""
+"""A tool call whose arguments are incomplete: how its pieces are assembled, and the ToolCall that they become."""
 
 import itertools
 import json
@@ -9,45 +9,46 @@ from router.chat import ESCAPED, Json, JsonObject, crowded, deeper, finite, mend
 from router.events import ToolCall
 
 MAX_DEPTH = 100
-"""Levels of nesting in one call's arguments: JSON that can just be read can no longer be written, not in calls of Python's own."""
+"""Limit of nesting in a call's arguments: Python can read deeper JSON than it can write."""
 MAX_VALUES = 50_000
-"""JSON values in one call's arguments."""
+"""Limit of JSON values in a call's arguments."""
 MAX_LOOKS = 64
-"""Checks of one call's arguments for being complete, or begun anew: each takes time for all of them."""
+"""Limit of parses of a call's arguments to see if they are complete or restarted: each takes time for all of them."""
 
 
 @dataclass(slots=True)
 class OpenCall:
-    """A call whose arguments are still coming."""
+    """A tool call whose arguments are incomplete."""
 
     index: int
     call_id: str
     name: str
     theirs: str = ""
-    """The id that the provider gave it."""
+    """The provider's id of the call."""
     parts: list[str] = field(default_factory=list[str])
     size: int = 0
     unsaid: str = ""
-    """Arguments that are not in an event yet: an empty object may only hold the place of another."""
+    """Arguments that are not in an event yet: an empty object may be a placeholder."""
     over: bool = False
-    """True once the complete arguments came and are sent again."""
+    """True once the arguments were complete and are repeated."""
     looks: int = 0
-    """Times that the arguments were parsed to see if they are complete."""
+    """Parses of the arguments so far."""
 
     @property
     def written(self) -> str:
-        """The arguments so far."""
+        """Return the arguments so far."""
         return "".join(self.parts)
 
 
 EMPTY = ("{}", "null")
-"""Arguments that hold the place of others, where a gateway has none yet; or there are none."""
+"""Arguments that may be a placeholder for others, or mean that there are none."""
 Follows = Literal["on", "again", "instead", "repeated", "another"]
-"""Relation of a piece to the known part of a call.
+"""Relation of a piece to a known call.
 
-on: it continues the arguments; again, repeated: the complete arguments once more, piece by piece or in this one piece;
-instead: it replaces an empty object; another: it begins another call.
-"""
+on: it continues the arguments
+again, repeated: the complete arguments once more, piece by piece or in this one piece
+instead: it replaces an empty object
+another: it begins another call"""
 
 
 def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
@@ -72,7 +73,7 @@ def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
 
 
 def called_by(pending: OpenCall) -> ToolCall:
-    """Return the call that the pieces make; `malformed` holds arguments that cannot be read."""
+    """Return the ToolCall that the pieces become; `malformed` is the text of arguments that are not a valid object."""
     written = repaired(pending.written)
     # Some models write no arguments as an empty text.
     value: JsonObject | None = _arguments(written) if written.strip() else {}
@@ -86,7 +87,7 @@ def called_by(pending: OpenCall) -> ToolCall:
 
 
 def _arguments(written: str) -> JsonObject | None:
-    """Return the arguments as an object; None if they are not a complete one, or hold too many values."""
+    """Parse the arguments as an object, `null` as an empty one; None if they are incomplete, invalid or too large."""
     if crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES):
         return None
     try:
@@ -97,7 +98,7 @@ def _arguments(written: str) -> JsonObject | None:
 
 
 def _last(parts: list[str]) -> JsonObject | None:
-    """Return the arguments of a server that began them anew, once or with every piece; None if they cannot be read.
+    """Return the arguments of a call whose server restarted them, once or with each piece; None if that is not so.
 
     The earlier text must be the beginning of the later one, or all of it.
     """

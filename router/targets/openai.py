@@ -1,7 +1,7 @@
-"""Providers of the OpenAI wire, read directly: forty times cheaper per chunk than through LiteLLM.
+"""The OpenAI lane: providers of the chat-completions wire, at a fortieth of LiteLLM's cost per chunk.
 
-One read of the socket gives whole events; each is decoded to the few fields that are used, and becomes events of ours
-or nothing. A broken frame is passed over; an error or a cut is a TargetError.
+Each event of a stream is decoded to the few fields that are used, and becomes events or nothing. An invalid frame is skipped; an error
+or a cut raises TargetError.
 """
 
 import json
@@ -38,18 +38,18 @@ from router.targets.structured import APART, structured, subset_of
 DONE = b"[DONE]"
 COMPLETIONS = "/chat/completions"
 APIS: Mapping[str, tuple[Api, ...]] = {"never": ("chat",), "always": ("responses",), "tools_while_thinking": ("chat", "responses")}
-"""Questions that the Responses API answers → the APIs that a target is asked through."""
+"""Value of `Facts.responses` → the APIs through which the target may be asked."""
 
 
 class Function(msgspec.Struct):
-    """A piece of a call. Some servers send arguments as an object."""
+    """The name and arguments of a call, or a piece of them. Some servers send the arguments as an object."""
 
     name: str | None = None
     arguments: Any = None
 
 
 class CallPiece(msgspec.Struct):
-    """A tool call, or a piece of one. Some servers number their ids."""
+    """A tool call, or a piece of one. Some servers use numbers as ids."""
 
     index: int | None = None
     id: str | int | None = None
@@ -58,7 +58,7 @@ class CallPiece(msgspec.Struct):
 
 
 class Delta(msgspec.Struct):
-    """The content of a choice: a piece in a stream, all of it in a message. `content` may be a list of parts."""
+    """The content of a choice: a piece in a stream, or all of it in a message. `content` may be a list of parts."""
 
     content: Any = None
     reasoning_content: Any = None
@@ -71,7 +71,7 @@ class Delta(msgspec.Struct):
 
 
 class ChunkChoice(msgspec.Struct):
-    """A candidate. Only the first is read."""
+    """A candidate answer; only the first is read."""
 
     index: int | None = None
     delta: Delta | None = None
@@ -80,13 +80,13 @@ class ChunkChoice(msgspec.Struct):
 
 
 class Groq(msgspec.Struct):
-    """Groq's own field, which holds its count."""
+    """Groq's extra field, which has its token counts."""
 
     usage: ChatUsage | None = None
 
 
 class Chunk(msgspec.Struct):
-    """An event of the stream, or a whole answer. `citations` (addresses), `search_results`: Perplexity's, and xAI's."""
+    """An event of the stream, or a complete answer. `citations` (URLs) and `search_results` are Perplexity's and xAI's."""
 
     choices: list[ChunkChoice] | None = None
     usage: ChatUsage | None = None
@@ -102,7 +102,7 @@ DECODE = msgspec.json.Decoder(Chunk)
 
 
 def serves(declared: TargetConfig) -> bool:
-    """Return whether this lane serves a target: its provider is in the table, and nothing asks for the other lane."""
+    """Return whether this lane serves a target: its provider is in PROVIDERS, and `via` is not set."""
     return declared.via is None and str(declared.model).partition("/")[0] in PROVIDERS
 
 
@@ -115,10 +115,10 @@ def answer(
     *,
     facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer. Misfit if its address or key is missing.
+    """Return a declared target as an Answer. Raises Misfit if its address or key is missing.
 
     connect: seconds a connection may take
-    facts: its own, if they are known already
+    facts: facts of its model, if already known
     """
     prefix, _, model = str(declared.model).partition("/")
     model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
@@ -176,7 +176,10 @@ def answer(
 
 
 def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
-    """Return the address of a provider's endpoint, by its path, and the headers with the key. Misfit if address or key is missing."""
+    """Return the URL of a provider's endpoint, and the header with the key. Raises Misfit if the address or the key is missing.
+
+    path: path of the endpoint, such as /chat/completions
+    """
     prefix, _, model = str(declared.model).partition("/")
     provider = PROVIDERS[prefix]
     url = _azure(declared, model.removeprefix("responses/"), path) if prefix == "azure" else _address(declared, provider, prefix, path)
@@ -194,9 +197,9 @@ def _address(declared: TargetConfig, provider: Provider, prefix: str, path: str)
 
 
 def _responding(url: str, declared: TargetConfig) -> str:
-    """Return the address of the Responses API beside that of chat completions.
+    """Return the URL of the Responses API for a URL of chat completions.
 
-    At Azure it is a part of the newer surface, which has no deployments in its paths.
+    At Azure it is below /openai/v1, whose paths name no deployment.
     """
     path, _, query = url.partition("?")
     if "/openai/deployments/" in path:
@@ -206,11 +209,11 @@ def _responding(url: str, declared: TargetConfig) -> str:
 
 
 AZURE_VERSION = "2024-10-21"
-"""The newest of Azure's dated versions that is no preview; its surface that comes after them, `/openai/v1`, needs none."""
+"""Azure's newest dated API version that is not a preview. Its API below /openai/v1 needs no version."""
 
 
 def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
-    """Return the address of an Azure deployment: its own path, or that of the newer surface, which looks into the body."""
+    """Return the URL of an Azure deployment: below its own path, or below /openai/v1, where the body names the deployment."""
     base = str(declared.api_base or "")
     if not base:
         raise Misfit("azure/ needs an address: write `api_base: https://<resource>.openai.azure.com`", "model")
@@ -224,7 +227,7 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
 
 
 def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
-    """Return the request without its messages."""
+    """Return the request body without its messages."""
     made: dict[str, Json] = {"model": model, "stream": True}
     if facts.stream_options:
         made["stream_options"] = {"include_usage": True}
@@ -245,20 +248,20 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
 
 
 class ChatReader:
-    """A reader of one answer into a speech. `takes`: reasoning that the provider takes back."""
+    """A reader that feeds one answer to a Speech. `takes`: the reasoning that the provider takes back."""
 
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
         self.name = name
         self.speech = speech
         self._reasoning = Reasoning(takes)
         self._cited: Sequence[Any] = ()
-        """Sources of the whole answer."""
+        """Sources of the answer that no annotation carries."""
         speech.states_at_end(self._reasoning.states)
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the frames of one read, up to one that is the last; return whether more may follow.
+        """Read the frames of one read, up to the last one of the answer; return whether more may follow.
 
-        Nearly all frames of nearly all answers hold a piece of text and nothing else: those are read here, without a call for each.
+        Nearly all frames have a piece of text and nothing else: those are read here without a call for each.
         """
         speech, texts = self.speech, list[str]()
         if max(map(len, found), default=0) > http.SMALL:
@@ -301,7 +304,7 @@ class ChatReader:
         return True
 
     def frame(self, data: bytes) -> bool:
-        """Read the data of one frame; return whether more may follow. An unreadable frame is passed over: the answer goes on."""
+        """Read the data of one frame; return whether more may follow. Raises TargetError for an error; skips an unreadable frame."""
         if data == DONE:
             self.speech.done()
             return False
@@ -309,18 +312,18 @@ class ChatReader:
         return True
 
     def complete(self, body: bytes) -> None:
-        """Read a body that is not a stream: a whole answer or an error. TargetError otherwise."""
+        """Read a body that is not a stream. Raises TargetError if it is an error, or cannot be read."""
         if not self._hear(body):
             raise TargetDown(self.name, "malformed")
 
     def _hear(self, data: bytes) -> bool:
-        """Read one document; return whether it could be read."""
+        """Read one document; return whether it could be decoded."""
         chunk = http.decoded(data, DECODE)
         self._judge(data, chunk)
         return chunk is not None
 
     def _judge(self, data: bytes, chunk: Chunk | None) -> None:
-        """Read a decoded document; TargetError if it is an error."""
+        """Read a decoded document. Raises TargetError if it is an error."""
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
             raise error
@@ -348,7 +351,7 @@ class ChatReader:
                 speech.finish(choice.finish_reason)
 
     def _cite(self) -> None:
-        """Add the sources that stand beside the choices, in each chunk or in the last: what they are cited for is not known."""
+        """Add the sources that stand beside the choices; the passages that cite them are unknown."""
         for one in self._cited:
             match one:
                 case {"url": url, **more}:
@@ -358,7 +361,7 @@ class ChatReader:
         self._cited = ()
 
     def _keep(self, said: Delta) -> None:
-        """Keep the reasoning that may have to go back to the provider."""
+        """Keep reasoning that may have to be sent back to the provider."""
         if said.reasoning_details:
             self._reasoning.details(said.reasoning_details)
         if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
@@ -396,7 +399,7 @@ def _called(calls: list[CallPiece], speech: Speech) -> None:
 
 
 def said_in_parts(parts: list[Any], speech: Speech) -> None:
-    """Read content in parts, as Mistral's thinking models send it."""
+    """Add content that is a list of parts, as Mistral's thinking models send it."""
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:

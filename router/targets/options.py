@@ -1,8 +1,8 @@
-"""A target's own `body` and `headers`: what each of its requests has besides.
+"""A target's own `body` and `headers`, which are added to each of its requests.
 
-The body is merged into the request as a JSON Merge Patch (RFC 7396): objects are merged, everything else is replaced, null removes. It
-stands over what the router writes, and so over `params` and over what the question asks for. It cannot hold what the router needs in
-order to ask, to read and to bound an answer: the conversation, tools, the stream, limits of length, sampling parameters that `params` has.
+The body is merged into the request as a JSON Merge Patch (RFC 7396): objects are merged, other values are replaced, null removes. It
+overrides what the router writes, and so `params` and the question. It may not contain what the router needs to ask, to read and to
+limit an answer: the conversation, tools, the stream, length limits, and sampling parameters that `params` has.
 """
 
 import json
@@ -19,9 +19,9 @@ from router.errors import Misfit, Place
 from router.params import Params
 
 Api = Literal["chat", "responses", "messages", "gemini", "litellm"]
-"""The API that a request is written for: OpenAI's chat completions, its Responses API, Anthropic's messages, Gemini's own, LiteLLM."""
+"""The API whose form a request has: OpenAI's chat completions, its Responses API, Anthropic's messages, Gemini's API, LiteLLM's call."""
 MAX_DEPTH = 32
-"""Levels of nesting in a body."""
+"""Limit of nesting in a body."""
 
 SAID = "the question says it, and a pipeline what is said before it"
 READ = "every answer is read as one stream of text"
@@ -94,16 +94,16 @@ OURS: Mapping[Api, Mapping[str, str]] = {
     "gemini": GEMINI,
     "litellm": {**GEMINI, **MESSAGES, **CHAT},
 }
-"""API → the fields of its requests that the router writes, dots between the levels, and what to do instead."""
+"""API → the fields that the router writes itself, with dots between levels, and the advice in the error."""
 PLACES = {"generationConfig.topK": "top_k", "text.verbosity": "verbosity", "serviceTier": "service_tier"}
-"""Field of a body → the question's parameter that stands there under another name."""
+"""Field of a body → the question's parameter of another name that is sent there."""
 JOINED = frozenset({"anthropic-beta"})
-"""Headers that are lists: a target's values are put behind the router's own."""
+"""Headers with a list of values: a target's values are appended to the router's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Further fields and headers of a target's requests. `headers`: by their names in lower case."""
+    """The own fields and headers of a target's requests. `headers`: by name in lower case."""
 
     body: JsonObject = field(default_factory=dict[str, Json])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -116,7 +116,7 @@ class Options:
         return merged(request, _without(self.body, OURS[api])) if self.body else request
 
     def over(self, params: Params) -> tuple[str, ...]:
-        """Return the parameters of a question in whose place the target's own value is sent."""
+        """Return the question's parameters that the target's own `body` overrides."""
         if not self.body:
             return ()
         fixed = {PLACES.get(path, path) for _, path in _paths(self.body)}
@@ -124,11 +124,11 @@ class Options:
 
     @property
     def names(self) -> Collection[str]:
-        """The names by which a refusal may speak of the target's own fields."""
+        """Return the names by which a refusal may refer to the target's own fields."""
         return {part for _, path in _paths(self.body) for part in (path, path.rpartition(".")[2])}
 
     def beside(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """The router's headers and the target's. A header that is a list has the values of both, each once."""
+        """Return the router's headers and the target's. A list header has the values of both without duplicates."""
         made = dict(headers)
         for name, value in self.headers.items():
             made[name] = _joined(made[name], value) if name in JOINED and name in made else value
@@ -139,7 +139,7 @@ NO_OPTIONS = Options()
 
 
 def options_of(declared: TargetConfig, *apis: Api) -> Options:
-    """The options of a declared target that is asked through these APIs. Misfit where they would break its requests."""
+    """Return the options of a declared target that is asked through these APIs. Raises Misfit if they would break its requests."""
     body, headers = declared.body or {}, declared.headers or {}
     if declared.body is not None:
         _check_json(declared.body)
@@ -151,7 +151,7 @@ def options_of(declared: TargetConfig, *apis: Api) -> Options:
 
 
 def merged(request: JsonObject, patch: JsonObject) -> dict[str, Json]:
-    """A request with a JSON Merge Patch (RFC 7396) applied to it. Neither is changed."""
+    """Return a request with a JSON Merge Patch (RFC 7396) applied to it; neither is changed."""
     made = dict(request)
     for name, value in patch.items():
         if value is None:
@@ -165,7 +165,7 @@ def merged(request: JsonObject, patch: JsonObject) -> dict[str, Json]:
 
 
 def _without(body: JsonObject, ours: Mapping[str, str], path: str = "") -> dict[str, Json]:
-    """A body without the fields of these names."""
+    """Return a body without the fields whose dotted paths are in `ours`."""
     made: dict[str, Json] = {}
     for name, value in body.items():
         here = f"{path}{name}"
@@ -179,7 +179,7 @@ def _joined(ours: str, theirs: str) -> str:
 
 
 def _paths(body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """The fields of a body and those one level below, with dots; each with the field that it stands in."""
+    """Yield the dotted paths of a body's fields, two levels deep, each with the top-level field's name."""
     for name, value in body.items():
         yield name, str(name)
         if isinstance(value, Mapping):
@@ -191,12 +191,12 @@ def _place(name: str) -> Place | None:
 
 
 def _plain(body: Mapping[Name, object]) -> JsonObject:
-    """The body as plain JSON, as it is sent."""
+    """Return the body as plain JSON."""
     return msgspec.json.decode(msgspec.json.encode({str(name): value for name, value in body.items()}), type=dict[str, object])  # type: ignore[return-value]
 
 
 def _check_json(body: Mapping[Name, object]) -> None:
-    """Misfit where it cannot be written as JSON that every server reads."""
+    """Raise Misfit if the body is nested too deeply, or cannot be written as JSON."""
     if deeper(dict(body), MAX_DEPTH):
         raise Misfit(f"a body has {MAX_DEPTH} levels of nesting at most", "body")
     for name, value in body.items():

@@ -1,6 +1,6 @@
-"""The declared way out, for the requests of LiteLLM: its clients are made for the whole process, and the target is known where it is asked.
+"""The declared proxy and CA for LiteLLM's requests: its clients serve all targets, so the current one is set in a context variable.
 
-Needs httpx, which is imported with LiteLLM and not before.
+httpx is passed in, because it is imported with LiteLLM and not before.
 """
 
 import re
@@ -17,12 +17,12 @@ from router.config.network import DIRECT, Egress, Proxy, tls_context
 from router.targets.proxy import ProxyFailed, answered_itself, refused
 
 MAX_CLIENTS = 16
-"""Transports that are kept for the few requests that are made synchronously: one for each way in use."""
+"""Limit of cached transports for LiteLLM's few synchronous requests: one per proxy and TLS context."""
 
 
 @dataclass(slots=True)
 class Passage:
-    """The way out of one question. `failed`: the proxy's failure at its last request, if any."""
+    """The proxy and CA for the requests of one question. `failed`: the proxy's failure at the last request; None if there was none."""
 
     egress: Egress
     tls: ssl.SSLContext
@@ -36,11 +36,11 @@ SIGN_IN = {
     "vertex_ai": "Google's library",
     "vertex_ai_beta": "Google's library",
 }
-"""Providers of LiteLLM's whose own library signs in where the target has no key → that library. Those have HTTP clients of their own."""
+"""LiteLLM's providers for which another library signs in if the target has no key → that library, which has its own HTTP client."""
 
 
 def signs_in_past(declared: TargetConfig) -> str:
-    """Return a sentence about a target of LiteLLM's whose sign-in goes past the declared proxy and CA; empty if none does."""
+    """Return a warning if a LiteLLM target's sign-in bypasses the declared proxy and CA; otherwise an empty text."""
     library = SIGN_IN.get(str(declared.model).partition("/")[0])
     if library is None or declared.api_key is not None or declared.egress == DIRECT:
         return ""
@@ -51,17 +51,17 @@ def signs_in_past(declared: TargetConfig) -> str:
 
 
 PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
-"""The way of whoever asks in this context."""
+"""The passage of the current question; None outside of one."""
 
 
 def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
-    """The way of this context, and the proxy on it to a host."""
+    """Return the passage of the current question, and its proxy to a host; None for each that there is not."""
     passage = PASSAGE.get()
     return passage, None if passage is None else passage.egress.proxy_to(host)
 
 
 def blamed(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
-    """Return the proxy's failure behind an error of httpx or aiohttp; None if the error is the provider's."""
+    """Return the proxy's failure behind an error of httpx or aiohttp; None if the proxy is not at fault."""
     for one in _chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
         if "ClientHttpProxyError" in names:
@@ -79,7 +79,7 @@ def blamed(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The innermost first."""
+    """Yield an error and its causes, up to 8, the innermost first."""
     causes: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and len(causes) < 8:
@@ -89,21 +89,21 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def note(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
-    """Note what a proxy did. Raises httpx.ProxyError: LiteLLM asks again after other errors of a connection."""
+    """Record a proxy's failure, or None, in the passage. Raises httpx.ProxyError for a failure: after that LiteLLM does not retry."""
     passage.failed = failed
     if failed is not None:
         raise httpx.ProxyError(failed.outcome)
 
 
 def passed_on(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
-    """Return the failure if a proxy answered a request for an http address in the provider's place; else None."""
+    """Return the failure if the proxy itself answered a request for an http:// URL; otherwise None."""
     if proxy is None or request.url.scheme != "http":
         return None
     return answered_itself(response.status_code, response.headers)
 
 
 def synchronous(httpx: Any) -> Any:
-    """A transport for httpx's synchronous client that goes the way of the context, and takes nothing from the environment."""
+    """Return a transport for httpx's synchronous client that uses the current passage, and nothing from the environment."""
     made: dict[tuple[Proxy | None, ssl.SSLContext | None], Any] = {}
 
     def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:
@@ -116,7 +116,7 @@ def synchronous(httpx: Any) -> Any:
         return made[key]
 
     class Through(httpx.BaseTransport):
-        """The transport."""
+        """A transport that picks the current passage's proxy and TLS context for each request."""
 
         def handle_request(self, request: Any) -> Any:
             passage, proxy = passage_to(request.url.host)
@@ -137,9 +137,9 @@ def synchronous(httpx: Any) -> Any:
 
 
 def led_past_environment(module: Any) -> None:
-    """Make a module of AWS's library take the proxy of the context in place of the environment's.
+    """Patch a module of AWS's library to use the current passage's proxy in place of the environment's.
 
-    Link-local addresses, where it fetches the credentials of a role, are reached directly.
+    Link-local addresses, from which it fetches a role's credentials, are reached directly.
     """
     of_environment = module.get_environ_proxies
 
@@ -154,10 +154,10 @@ def led_past_environment(module: Any) -> None:
 
 
 def led_to_aws(module: Any) -> None:
-    """Make the HTTP session of AWS's library trust the declared authorities, and note what the proxy refuses.
+    """Patch the HTTP session of AWS's library to trust the declared CA, and to record the proxy's refusals.
 
     module: `botocore.httpsession`
-    A request without a passage is not the router's, and keeps the library's own settings. For the router's requests no variable
+    A request outside of a passage is not the router's, and keeps the library's own settings. For the router's requests no variable
     of the environment (AWS_CA_BUNDLE, SSL_VERIFY, …) changes what is trusted, or turns the check off.
     """
     session = module.URLLib3Session
@@ -197,7 +197,7 @@ def led_to_aws(module: Any) -> None:
 
 
 TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
-"""The status of a refused tunnel in the words of Python's `http.client`, through which urllib3 asks for one."""
+"""Pattern of the status in the error of Python's `http.client`, which urllib3 uses, for a refused tunnel."""
 
 
 def _refused_tunnel(error: BaseException) -> ProxyFailed:

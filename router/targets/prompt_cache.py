@@ -1,15 +1,15 @@
-"""Prompt caching: how a provider is asked to keep the beginning of a prompt, which the next question of the chat then reads at a lower price.
+"""Prompt caching: how a provider is asked to cache the beginning of a prompt, which the chat's next question then reads at a lower price.
 
-    session_key(session, secret)     which questions belong together, for providers that route by it: OpenAI, xAI, Fireworks …
-    is_long(ask, tokens)             whether a prompt is long enough for marks
-    MARK, mark_turns, mark_messages  Claude's marks (`cache_control`): on its own wire, and on OpenAI's
+    session_key(session, secret)     groups the questions of a chat, for providers that route by it: OpenAI, xAI, Fireworks …
+    is_long(ask, tokens)             whether a prompt is long enough for cache marks
+    MARK, mark_turns, mark_messages  Claude's cache marks (`cache_control`): on its own wire, and on OpenAI's
 
-Claude keeps what stands before a mark. Of a new question it reads the longest beginning that it kept: at a mark, or at most 20 blocks before
-one. A request may have four marks:
+Claude caches what stands before a mark. For a new question it reads the longest cached prefix that ends at a mark, or at most 20 blocks
+before one. A request may have four marks:
 
-* after the tools, and after the system prompt: these stay where they are;
-* at the last of the user's turns, which the next question reads, and at the one before, where the last request had its own. So the look back
-  over 20 blocks is never needed, however many calls a turn has.
+* after the tools, and after the system prompt: these do not move;
+* on the last user turn, which the next question reads, and on the one before, where the last request had its own. So the 20 blocks of
+  look-back suffice, however many calls a turn has.
 
 Marks are not part of what is compared.
 
@@ -25,27 +25,27 @@ from typing import cast
 from router.chat import Ask, Call, File, Json, ReasoningState, Result
 
 MARK: Json = {"type": "ephemeral"}
-"""Kept for five minutes, and for as long again with each question that reads it."""
+"""Value of a cache mark. The cache lives for five minutes, and for five more after each read."""
 CONTROL = "cache_control"
 KEY_CHARS = 32
 """Characters of a session key: OpenAI takes 64 at most."""
 BYTES_OF_A_TOKEN = 3
-"""Fewer than most have: a mark on a prompt that is too short does nothing, one that lacks costs the full price."""
+"""Estimate on the low side: a mark on a short prompt has no effect, a missing mark costs the full price."""
 FILE_BYTES = 3000
-"""Bytes that a file counts for: an image is about a thousand tokens."""
+"""Bytes counted for a file: an image has about a thousand tokens."""
 
 
 def session_key(session: str, secret: str) -> str:
-    """Return the name of a session for one provider account: an HMAC under a key derived from the target's `api_key`.
+    """Return an opaque key for a session at one provider account: an HMAC under a key derived from the target's `api_key`.
 
-    It reveals neither caller nor chat. Replicas compute the same; another `api_key` gives another name.
+    It reveals neither caller nor chat. All replicas compute the same key; another `api_key` gives another.
     """
     key = hashlib.sha256(f"pointsman session key\n{secret}".encode()).digest()
     return hmac.digest(key, session.encode(), "sha256").hex()[:KEY_CHARS]
 
 
 def is_long(ask: Ask, tokens: int) -> bool:
-    """Return whether tools, system prompt and conversation have about so many tokens. Counting stops as soon as they do."""
+    """Return whether tools, system prompt and conversation have about `tokens` tokens or more."""
     left = tokens * BYTES_OF_A_TOKEN
     for size in _sizes(ask):
         left -= size
@@ -77,14 +77,14 @@ def _bytes(text: str) -> int:
 
 
 def marked(block: Json) -> Json:
-    """A block, or a tool, with a mark on it."""
+    """Return a content block, or a tool, with a cache mark."""
     return {**cast("dict[str, Json]", block), CONTROL: MARK}
 
 
 def moving(roles: Sequence[str]) -> tuple[int, ...]:
-    """Return the indexes of the messages with the two moving marks. `roles`: of all messages.
+    """Return the indexes of the messages with the two moving marks. `roles`: the roles of all messages.
 
-    They are the last message of the user's side, and the last one of that side before an answer of the assistant's.
+    They are the last message of a user or tool, and the last such message before the assistant's last answer.
     """
     theirs = [at for at, role in enumerate(roles) if role not in ("assistant", "system")]
     if not theirs:
@@ -94,7 +94,7 @@ def moving(roles: Sequence[str]) -> tuple[int, ...]:
 
 
 def mark_turns(turns: list[Json]) -> list[Json]:
-    """Turns of Anthropic's wire, the last block of two of them marked. All blocks of the user's side may bear a mark."""
+    """Return Anthropic turns with cache marks on the last block of at most two user turns."""
     made = [cast("dict[str, Json]", turn) for turn in turns]
     for at in moving([str(turn["role"]) for turn in made]):
         content = cast("list[Json]", made[at]["content"])
@@ -103,9 +103,9 @@ def mark_turns(turns: list[Json]) -> list[Json]:
 
 
 def mark_messages(messages: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
-    """Return messages of OpenAI's wire, marked for providers that serve Claude through it.
+    """Return messages of the OpenAI wire with cache marks, for providers that serve Claude on it.
 
-    Marked are the system prompt, which comes after the tools in the cached prompt, and two messages of the user's side.
+    Marks are on the last system message, which follows the tools in the prompt, and on at most two user or tool messages.
     """
     made = list(messages)
     roles = [str(message["role"]) for message in made]

@@ -1,4 +1,4 @@
-"""Rules of providers: facts that the models of one share, and the table lacks."""
+"""Rules of providers: facts that all models of a provider share, and that the table lacks."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from router.targets.providers import CARRIED, EXTRAS, OPEN, TIER, TIERS
 from router.targets.table import ModelRow
 
 Rule = Callable[[Facts, Family, ModelRow, TargetConfig], Facts]
-"""A rule adds facts that a provider's models share and the table lacks."""
+"""Adds to a model's facts what its provider's models share."""
 
 
 def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
-    """Return the efforts that the table's flags allow, besides the usual ones."""
+    """Return the efforts that the table's flags allow, and the usual ones."""
     flags: dict[Effort, object] = {
         "none": entry.supports_none_reasoning_effort,
         "minimal": entry.supports_minimal_reasoning_effort,
@@ -25,7 +25,7 @@ def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
 
 
 def unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
-    """Send no effort to a model that is known not to think."""
+    """Mark a known model without reasoning in the table as one that does not think."""
     known = made.source != "unknown"
     return with_changes(made, thinking="none") if known and entry.supports_reasoning is not True else made
 
@@ -33,8 +33,8 @@ def unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
 def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules of OpenAI's models.
 
-    Thinking models take neither sampling parameters nor `stop`, and call the limit max_completion_tokens. From gpt-5.4 on they take
-    tools on chat completions only while they do not think. The gpt-5-chat models do not think.
+    Thinking models take neither penalties nor `stop`, and no sampling parameters while they think; their limit is max_completion_tokens.
+    From gpt-5.4 on they take tools on chat completions only while they do not think. The gpt-5-chat models do not think.
 
     Source: openai/openai-openapi#541; BerriAI/litellm#13714 and #34569; OpenAI's guide to reasoning models.
     """
@@ -74,8 +74,8 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
     """Apply the rules of Claude.
 
     Thinking: up to 4.5 with a budget of tokens, from 4.6 on adaptively and by effort. Sampling: from 4.1 on either temperature or top_p,
-    from Opus 4.7 on neither. While it thinks with a budget, it refuses both. It keeps to schemas from 4.1 on, and has no JSON mode.
-    LiteLLM emulates the table's response schema with a tool.
+    from Opus 4.7 on neither; with a thinking budget it refuses both. From 4.1 on it enforces schemas; it has no JSON mode.
+    The table's own flag for schemas is not used: it includes models for which LiteLLM emulates them with a tool.
 
     Source: Anthropic's guides to migration, to adaptive thinking and to effort.
     """
@@ -102,7 +102,7 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
 
 
 def _hosting(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Apply Claude's rules to Claude at another provider: with a thinking budget it refuses a temperature there, too."""
+    """Apply Claude's rules to Claude at another provider, and Google's or no rules to other models there."""
     if "claude" not in family.words:
         return (_google if provider_of(declared) == "vertex_ai" else unruled)(made, family, entry, declared)
     return with_changes(_anthropic(made, family, entry, declared), prefill=made.prefill)
@@ -127,7 +127,7 @@ def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -
 def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
     """Apply the rules of Kimi.
 
-    From K2.5 on, and in K2 Thinking, temperature, top_p and penalties are fixed. K3 takes an effort, earlier models none.
+    From K2.5 on, and in K2 Thinking, temperature, top_p and penalties are fixed. Models without listed efforts take no effort.
 
     Source: Moonshot's API reference; NousResearch/hermes-agent#12566.
     """
@@ -138,9 +138,9 @@ def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
 
 def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
-    """Apply the rules of DeepSeek: it refuses the calls of a turn without their reasoning.
+    """Apply the rules of DeepSeek: it refuses a turn's calls without their reasoning.
 
-    Prefill works only where the assistant's words are marked, and only at the beta address: the table claims it everywhere.
+    Prefill works only with marked assistant messages at the beta address, although the table claims it everywhere.
 
     Source: DeepSeek's guides to thinking mode and to chat prefix completion; NousResearch/hermes-agent#16388.
     """
@@ -148,7 +148,7 @@ def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
 
 def _returning(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Send reasoning back to GLM and Qwen as `reasoning_content`, and to the providers that serve such models.
+    """Send reasoning back as `reasoning_content`, to GLM and Qwen and to hosts of such models.
 
     Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
     """
@@ -173,8 +173,8 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
     """Apply the rules of Google's models.
 
     Gemini refuses the penalties: `Penalty is not enabled for models/gemini-…` (PublicAffairs/openai-gemini#63). Before Gemini 3 it
-    thinks with a budget of tokens, then by level, and refuses calls without their signature. In 2.5 only Flash can be told not to
-    think; Flash-Lite thinks only if it is told to. Gemma 3 takes no tools there.
+    thinks with a budget of tokens, then by level, and refuses calls without their signature. In 2.5 thinking can be turned off except in
+    Pro, and is off by default in Flash-Lite. Gemma 3 takes no tools there.
 
     Source: https://ai.google.dev/gemini-api/docs/thinking; https://ai.google.dev/gemini-api/docs/thought-signatures;
     https://ai.google.dev/gemini-api/docs/optimization (service tiers).
@@ -203,7 +203,7 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
 
 
 def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
-    """Return the levels of thinking: 3 Pro knows two; `minimal` is Flash-Lite's, and Flash's up to 3.6.
+    """Return a Gemini model's thinking levels: 3 Pro has two; only Flash-Lite, and Flash up to 3.6, have `minimal`.
 
     Source: https://docs.cloud.google.com/vertex-ai/generative-ai/docs/thinking, where the newest Flash begins with `low`.
     """
@@ -224,7 +224,7 @@ def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Fa
 
 
 def _toolless(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Send no tools: Sonar takes none (Perplexity's API reference), and for Replicate LiteLLM leaves them out of its text."""
+    """Send no tools: Sonar takes none (Perplexity's API reference), and LiteLLM drops them from its text for Replicate."""
     return with_changes(made, tools=False)
 
 
@@ -234,7 +234,7 @@ def _ollama(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
 
 
 def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Leave a self-hosted server's facts as they are; models that think over several calls get their reasoning back."""
+    """Apply rules for a server at the operator's address: Gemini's for Gemini; models of RETURNING get their reasoning back."""
     if "gemini" in family.words:
         return _google(made, family, entry, declared)
     if not RETURNING & set(family.words):
@@ -243,13 +243,13 @@ def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) 
 
 
 MAKERS = ("openai/deepseek-", "openai/kimi-")
-"""Prefixes of models at their makers' own addresses, which insist."""
+"""Prefixes of models at their makers' own addresses, which refuse calls without their reasoning."""
 RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
-"""Open models that go on from their own reasoning, whoever serves them."""
+"""Family words of open models that continue from their own reasoning, at any provider."""
 
 
 def _gateway(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Send everything: a gateway leaves out parameters that the model does not take."""
+    """Send all parameters, because a gateway leaves out those that the model does not take."""
     return with_changes(made, refuses=frozenset(), returns="reasoning_details")
 
 

@@ -1,4 +1,4 @@
-"""Providers whose wire we read directly: LiteLLM's prefix → where they are, and how their dialect differs."""
+"""Providers with the OpenAI wire: LiteLLM's prefix → address and peculiarities; and the conversation rules of all providers."""
 
 import re
 from collections.abc import Mapping
@@ -14,21 +14,21 @@ from router.targets.conversation import Rule
 class Provider:
     """A provider of the OpenAI wire.
 
-    base: its API, with the version in the path; empty where only the operator knows
-    path: put after an `api_base` that lacks it
-    counts: whether it takes stream_options (those that do not count tokens unasked, or refuse the request)
-    keyless: whether it may be asked without a key
-    header: where the key goes; in `authorization` it stands after `Bearer`
-    key: the variable that commonly holds it, where that is not the prefix and `_API_KEY`
-    lacks: parameters it does not know; they are left out
-    names: parameters that it calls otherwise
-    takes: parameters that not every provider knows, and that it does
-    tiers: the values of `service_tier` that it knows
-    carries: what it reads of messages and tools beside their words: see `CARRIED`
-    session: where it is told which questions belong to one chat, so that it asks the machine that holds the chat's prompt cache: a field of
-        the body (CACHE_KEY), or a header; empty where it finds that machine by itself, or refuses fields that it does not know
-    schemas: whether it keeps the answers of all its models to a JSON schema; None where that is the model's
-    json_mode: whether it keeps them to JSON (`response_format: {type: json_object}`); None where that is not known
+    base: URL of its API, with the version; empty if only the operator knows it
+    path: appended to an `api_base` that lacks it
+    counts: true if it is sent stream_options; false if it counts tokens without, or refuses the field
+    keyless: true if it may be asked without a key
+    header: header of the key; in `authorization` the key follows `Bearer`
+    key: usual variable of the key, if that is not the prefix and `_API_KEY`
+    lacks: parameters that it does not take
+    names: parameters that have another name there
+    takes: optional parameters that it takes
+    tiers: the values of `service_tier` that it takes
+    carries: optional fields of messages and tools that it takes: see `CARRIED`
+    session: body field (CACHE_KEY) or header for a key of the chat, by which it finds the machine with the chat's prompt cache; empty if it
+        needs none, or refuses unknown fields
+    schemas: true if it enforces a JSON schema for all of its models; None if that depends on the model
+    json_mode: true if it enforces JSON (`response_format: {type: json_object}`); None if unknown
     """
 
     base: str
@@ -80,7 +80,7 @@ Hosts of open models, by what each publishes of its API:
   not known whether all of its models heed it. It has no seed.
 """
 CARRIED = frozenset({"messages.name", "image_url.detail", "function.strict"})
-"""Fields of OpenAI's API beside the words of a message and the schema of a tool."""
+"""Optional fields of OpenAI's API: beside a message's text, in an image and in a tool."""
 OPEN = frozenset({"top_k", "min_p", "repetition_penalty"})
 """Sampling parameters of the servers of open models (vLLM, SGLang, llama.cpp, TGI)."""
 PARALLEL = frozenset({"parallel_tool_calls"})
@@ -191,9 +191,9 @@ ALL: tuple[Rule, ...] = (
     rule.one_system_message_at_the_start,
     rule.schemas_have_properties,
 )
-"""Rules that hold on every lane of the OpenAI wire."""
+"""Rules for each provider on the OpenAI wire."""
 TEMPLATE: tuple[Rule, ...] = (*ALL, rule.no_empty_assistant, rule.one_system_message_and_first, rule.user_begins, rule.roles_alternate)
-"""Rules of the templates of open models, wherever they are served. An operator's own server may serve any."""
+"""Rules of open models' chat templates. A self-hosted server may serve any of them."""
 PERPLEXITY: tuple[Rule, ...] = (*TEMPLATE, rule.assistant_between_tool_and_user, rule.user_ends)
 MISTRAL: tuple[Rule, ...] = (*PERPLEXITY, rule.nine_letter_ids)
 CLAUDE: tuple[Rule, ...] = (
@@ -204,7 +204,7 @@ CLAUDE: tuple[Rule, ...] = (
     rule.jpeg_by_its_name,
     rule.schemas_have_properties,
 )
-"""Anthropic's rules; its lane makes turns of the remaining messages."""
+"""Rules of the Anthropic lane, which itself joins neighbouring turns."""
 GEMINI: tuple[Rule, ...] = (
     rule.one_system_message_and_first,
     rule.calls_have_results,
@@ -216,13 +216,13 @@ GEMINI: tuple[Rule, ...] = (
     rule.plain_unique_ids,
     rule.jpeg_by_its_name,
 )
-"""Google's rules on its own wire; the lane makes turns of the remaining messages."""
+"""Rules of the Gemini lane, which itself joins neighbouring turns."""
 GEMMA = re.compile(r"(?i)gemma-[123]\b")
-"""Models there that know no system."""
+"""Models at Google that take no system message."""
 CLAUDES = frozenset({"anthropic", "azure_ai", "bedrock", "databricks", "vertex_ai"})
-"""Providers of Claude."""
+"""Providers that serve Claude."""
 OWN = frozenset({"hosted_vllm", "vllm", "llamafile", "lm_studio", "ollama_chat", "ollama", "xinference", "lemonade", "docker_model_runner"})
-"""Servers of one's own, behind which any model's template may stand; and so may `openai/` at another address."""
+"""Self-hosted servers, which may serve any model; `openai/` with an `api_base` counts as one."""
 FAMILIES: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
     (re.compile(r"(?i)mistral|mixtral|codestral|devstral|magistral|pixtral|voxtral|leanstral"), MISTRAL),
     (re.compile(r"(?i)qwen|qwq|gemma|llama-?2"), TEMPLATE),
@@ -230,13 +230,13 @@ FAMILIES: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
     (re.compile(r"(?i)claude"), (*ALL, rule.no_blank_text, rule.user_begins, rule.plain_unique_ids, rule.jpeg_by_its_name)),
     (re.compile(r"(?i)gemini"), (*ALL, rule.jpeg_by_its_name)),
 )
-"""Models by their names, whoever serves them, and what they want on the OpenAI wire."""
+"""Pattern of a model's name → its rules on the OpenAI wire, at any provider; the first match counts."""
 AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL, "perplexity": PERPLEXITY}
-"""Providers that want more of every model."""
+"""Providers whose own rules apply to all of their models."""
 
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
-    """Return how a conversation on the OpenAI wire must be changed for a provider and a model. `own`: true if the operator gave the address."""
+    """Return the conversation rules for a provider and a model on the OpenAI wire. `own`: true if the operator gave the address."""
     if prefix in AT_HOME:
         return AT_HOME[prefix]
     family = next((rules for name, rules in FAMILIES if name.search(model)), None)
@@ -244,17 +244,17 @@ def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
 
 
 def rules_of_google(model: str) -> tuple[Rule, ...]:
-    """Return Google's rules for a conversation on its own wire."""
+    """Return the conversation rules of the Gemini lane for a model."""
     return (rule.system_is_the_users, *GEMINI) if GEMMA.search(model) else GEMINI
 
 
 def rules_through_litellm(model: str) -> tuple[Rule, ...]:
-    """Return the rules of a model (provider/model) that LiteLLM asks; it turns the OpenAI form into the provider's own."""
+    """Return the conversation rules for a model (provider/model) through LiteLLM, which converts OpenAI's form to the provider's."""
     prefix, _, name = model.partition("/")
     return rules_of("mistral" if prefix.endswith("codestral") else prefix, model if prefix == "anthropic" else name, own=False)
 
 
 def variable(prefix: str) -> str:
-    """The variable that commonly holds the key of the provider of this prefix."""
+    """Return the usual name of the environment variable with the key of a provider."""
     provider = PROVIDERS.get(prefix)
     return (provider and provider.key) or f"{prefix.upper().replace('-', '_').removesuffix('_AI')}_API_KEY"

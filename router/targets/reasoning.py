@@ -1,12 +1,12 @@
-"""The reasoning state of a model call: how a lane collects it, and how the next request of the same turn returns it.
+"""Reasoning state of a model call: how a lane collects it, and how the next request of the same turn sends it back.
 
     {"reasoning_content": TEXT}, {"reasoning": TEXT}    the OpenAI wire: beside the calls of an assistant message
-    {"reasoning_details": LIST}                         OpenRouter's: the same place
+    {"reasoning_details": LIST}                         OpenRouter: the same place
     {"extra_content": {"google": …}}                    Gemini on the OpenAI wire: beside one call
     {"provider_specific_fields": {…}}                   Gemini through LiteLLM: beside one call
-    {"type": "thinking", …}                             Claude's: a block of its message, on Anthropic's wire and through LiteLLM
+    {"type": "thinking", …}                             Claude: a block of its message, on Anthropic's wire and through LiteLLM
 
-State goes only to the target that issued it, or, where a client sent it (issuer ""), to any target that takes this form.
+State is sent only to the target that issued it. State that a client sent (issuer "") goes to any target that takes its form.
 
 Source: DeepSeek's guide to thinking mode; Moonshot's guide to thinking models; OpenRouter's guide to preserving reasoning blocks; Google's
 guide to thought signatures; Anthropic's guide to extended thinking.
@@ -24,38 +24,38 @@ from router.targets.speech import MAX_STATE, MAX_STATES, Speech
 from router.value import Value
 
 TEXTS = ("reasoning_content", "reasoning")
-"""Fields that hold reasoning as a text."""
+"""Fields with reasoning as text."""
 BLOCKS = ("thinking", "redacted_thinking")
-"""Types of Claude's blocks that are reasoning."""
+"""Types of Claude's reasoning blocks."""
 INTERLEAVED = "interleaved-thinking-2025-05-14"
-"""The beta with which Claude 4 models that think with a budget think between their calls, too; other models ignore it."""
+"""Beta header with which Claude 4 models with a thinking budget also think between calls; other models ignore it."""
 UNSIGNED: JsonObject = {"google": {"thought_signature": "skip_thought_signature_validator"}}
-"""The text that Gemini accepts in place of the signature of a call that another model made
+"""Placeholder that Gemini accepts for the signature of another model's call
 (https://ai.google.dev/gemini-api/docs/thought-signatures)."""
 
 
 ABSENT = " "
-"""Placeholder for missing reasoning: another target made the call. An empty text counts as none (hermes-agent#17341)."""
+"""Placeholder for the missing reasoning of another target's call. An empty text counts as missing (hermes-agent#17341)."""
 FIELDS = {
     "": (),
     "reasoning_content": ("reasoning_content",),
     "reasoning": ("reasoning",),
     "reasoning_details": ("reasoning_details", "reasoning"),
 }
-"""The field in which a model wants its reasoning back → those that its provider takes, the best first."""
+"""Field in which a model wants its reasoning back → fields that its provider takes, the preferred one first."""
 AS_SENT = ("reasoning_content", "reasoning", "reasoning_details")
-"""Fields that an operator's own server gets back, if it sent them."""
+"""Fields that a self-hosted server gets back if it sent them."""
 OWN = frozenset({"hosted_vllm", "llamafile", "lm_studio", "ollama_chat"})
 
 
 class Returns(Value, frozen=True):
-    """The reasoning before a model's calls that its provider takes back with the results of those calls.
+    """The reasoning that a provider takes back beside the calls that followed it.
 
-    fields: of an assistant message, the preferred one first; others refuse what they do not know (Mistral: 422)
+    fields: fields of an assistant message, the preferred one first; others are not sent, because some providers refuse them
     insists: true if it refuses a call without the first of them
-    everywhere: true if each assistant message has to have it, as soon as there are tools
-    signs: true if the first call of a message has to bear a signature (Gemini)
-    own: true for an unknown server: it gets back its own reasoning only, none that a client sent
+    everywhere: true if each assistant message needs it once there are tools
+    signs: true if a message's first call needs a signature (Gemini)
+    own: true for an unknown server, which gets back its own reasoning and none that a client sent
     blocks: true if it takes Claude's thinking blocks beside the calls (LiteLLM)
     """
 
@@ -71,10 +71,10 @@ NOTHING = Returns()
 
 
 def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
-    """Return the reasoning that a target of the OpenAI wire takes back.
+    """Return the reasoning that a target on the OpenAI wire takes back.
 
     model: provider/model
-    own: true if it is at an address that the operator gave
+    own: true if the operator gave its address
     """
     prefix, _, name = model.partition("/")
     insists = facts.insists and fitted.thinks
@@ -87,7 +87,7 @@ def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
 
 
 def returned_through_litellm(facts: Facts, fitted: Fitted, model: str) -> Returns:
-    """Return the reasoning that a model takes back through LiteLLM, which adds the placeholder for Gemini's signature itself."""
+    """Return the reasoning that a model takes back through LiteLLM, which adds Gemini's placeholder signature itself."""
     if is_claude(model):
         return Returns(blocks=True)
     found = returned(facts, fitted, model, own=False)
@@ -95,12 +95,12 @@ def returned_through_litellm(facts: Facts, fitted: Fitted, model: str) -> Return
 
 
 def is_claude(model: str) -> bool:
-    """Return whether LiteLLM returns this model's thinking in blocks, and wants it back so."""
+    """Return whether a model is Claude at a provider for which LiteLLM handles thinking as blocks."""
     return "claude" in model and model.partition("/")[0] in CLAUDES
 
 
 class Reasoning:
-    """The reasoning of one answer on the OpenAI wire, for the fields that its provider takes back."""
+    """The reasoning of one answer on the OpenAI wire, in the fields that its provider takes back."""
 
     def __init__(self, returns: Returns) -> None:
         self._returns = returns
@@ -110,7 +110,7 @@ class Reasoning:
         self._size = 0
 
     def text(self, name: str, piece: str) -> None:
-        """Add a piece of reasoning. The first field that holds any stands: some servers write the same into two."""
+        """Add a piece of reasoning. Only the first field with any is kept, because some servers send the same text in two."""
         if name in self._returns.fields and self._field in ("", name):
             self._field = name
             self._add(self._pieces, piece, len(piece))
@@ -142,7 +142,7 @@ class Reasoning:
             cast("list[object]", where).append(piece)
 
     def states(self) -> Iterator[JsonObject]:
-        """Return the answer's reasoning in the field in which its provider wants it back; nothing if it is too large to keep."""
+        """Yield the answer's reasoning in the provider's form; nothing if there is none, or if it is too large."""
         if self._size > MAX_STATE or len(self._details) > MAX_STATES:
             return
         if self._details:
@@ -152,7 +152,7 @@ class Reasoning:
 
 
 def _same(known: Mapping[str, Json], piece: Mapping[str, Json]) -> bool:
-    """Return whether a piece of `reasoning_details` continues a known one. Encrypted ones of several calls differ by their id."""
+    """Return whether a piece of `reasoning_details` continues a known one: same type and index, and same id if encrypted."""
     named = [
         name for name in ("type", "index", *(("id",) if "data" in known or "data" in piece else ())) if known.get(name) != piece.get(name)
     ]
@@ -169,7 +169,7 @@ def _merge(known: dict[str, Json], piece: Mapping[str, Json]) -> None:
 
 
 class Blocks:
-    """Assembler of Claude's thinking blocks. Each block becomes reasoning state when it ends."""
+    """Assembler of Claude's thinking blocks; each becomes a reasoning state of the Speech when it ends."""
 
     def __init__(self, speech: Speech) -> None:
         self._speech = speech
@@ -178,7 +178,7 @@ class Blocks:
         self._open = False
 
     def thinking(self, piece: str = "", signature: str | None = None) -> None:
-        """Add a piece of thought, or of its signature, to the open block; open one if there is none."""
+        """Add a piece of thought, or of its signature, to the open block, or to a new one."""
         self._open = True
         self._thinking.append(piece)
         if signature:
@@ -186,16 +186,16 @@ class Blocks:
 
     @property
     def signed(self) -> bool:
-        """True if the open block has its signature, which comes last."""
+        """Return whether the open block has its signature, which comes last."""
         return self._signature is not None
 
     def redacted(self, data: str) -> None:
-        """Add a block that only Anthropic can read."""
+        """Add an encrypted block, after closing the open one."""
         self.close()
         self._speech.state({"type": "redacted_thinking", "data": data})
 
     def close(self) -> None:
-        """End the open block, if any."""
+        """Close the open block, if any, and record it."""
         if self._open:
             block: dict[str, Json] = {"type": "thinking", "thinking": "".join(self._thinking)}
             if self._signature is not None:
@@ -205,12 +205,15 @@ class Blocks:
 
 
 def blocks(message: Message, issuer: str) -> list[ReasoningState]:
-    """Return Claude's blocks among the reasoning state that this target may have back, in their order."""
+    """Return Claude's reasoning blocks in a message that may be sent to this issuer, in order."""
     return [state for state in message.states(issuer) if state.value.get("type") in BLOCKS]
 
 
 def keeps_thinking(ask: Ask, issuer: str) -> bool:
-    """Return whether Claude may think with a budget: it refuses if the last calls of this turn lack the thought before them."""
+    """Return whether Claude may think with a budget: the last calls of this turn, if any, must follow a thought of this issuer.
+
+    A conversation that ends with an assistant's words gives False.
+    """
     if ask.messages[-1].role not in ("user", "tool"):
         return False
     for message in reversed(ask.messages):
@@ -223,7 +226,7 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
-    """Return the function that puts reasoning state into the assistant messages of a request on the OpenAI wire; None if there is none to put."""
+    """Return the function that adds reasoning states to assistant messages on the OpenAI wire; None if it would add nothing."""
     everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)
     if ask.text_alone and not (returns.insists and everywhere):
         return None

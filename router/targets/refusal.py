@@ -1,10 +1,9 @@
-"""A refusal that names a parameter → the lesson in it: what the model is sent instead, from now on.
+"""Lessons from a refusal that names a parameter: what the model is sent instead from then on.
 
     lesson(status, body, sent, facts) → Lesson | None
 
-A provider that answers 400 or 422 mostly says which parameter it did not like: in a field of its own (OpenAI's `param`, the `loc` of
-a validator), or in a sentence. What was not sent is not at fault, and what the user would miss (messages, tools, a schema) is never
-left out.
+A 400 or 422 mostly names the refused parameter: in a field (OpenAI's `param`, the `loc` of a validator), or in a sentence. A field that
+was not sent is not at fault; messages, tools and their schemas are never left out.
 """
 
 import json
@@ -19,37 +18,36 @@ from router.targets.facts import EFFORTS, PENALTIES, Facts
 from router.targets.subset import OBJECT, SCHEMA
 
 QUOTED = 8 * 1024
-"""Characters of a refusal that are looked at."""
+"""Characters of a refusal that are searched."""
 REFUSING = re.compile(
     r"(?i)unsupported|unavailable|not (?:be )?(?:supported|support|permitted|allowed|available|accepted|enabled|recognized|recognised)|extra_forbidden"
     r"|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|only \S+(?: \S+){0,4} (?:is|are) (?:allowed|supported)|cannot (?:both )?be"
     r"|can only be|may not be|must be|supported range|no longer|does not (?:support|accept)|removed|too large|at most|maximum|not compatible|incompatible"
 )
-"""Words of a sentence that refuses a parameter."""
+"""Words by which a sentence refuses a parameter."""
 CONTEXT = re.compile(r"(?i)context (?:length|window|limit|size)|prompt (?:is too long|length)|input (?:length|is too long|tokens)")
-"""Words of a sentence that refuses the length of a question."""
+"""Words by which a sentence refuses the length of a question."""
 BOUND = re.compile(r"(?i)block is bound to a different conversation")
-"""Words of Claude, from Fable 5.1 on: its thinking goes back with the very conversation that it belongs to, or not at all.
+"""Words with which Claude, from Fable 5.1 on, refuses thinking that is sent back with a changed conversation.
 
-Source: https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/fix-bound-to-a-different-conversation.
-"""
+Source: https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/fix-bound-to-a-different-conversation."""
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z_]+)*")
 WARMEST = re.compile(r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? and|up to|<=|\[0(?:\.0)?,) ?(\d(?:\.\d+)?)\b(?! is)")
-"""The highest temperature, where a refusal says it."""
+"""The highest temperature that a refusal allows."""
 RANGE = re.compile(r"\[\s*\d{1,9}\s*,\s*(\d{1,9})\s*\]")
 NUMBER = re.compile(r"\d{1,9}")
 EXCLUSIVE = re.compile(r"(\d{1,9}) \(exclusive\)")
-"""End of a range in Google's words: `from 1 (inclusive) to 65537 (exclusive)`."""
+"""End of a range in Google's form: `from 1 (inclusive) to 65537 (exclusive)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A lesson of one refusal about a model.
+    """A lesson from one refusal about a model.
 
-    parameter: the parameter it refused, by the question's name for it
-    instead: the replacement that is sent, in one word; empty if the parameter is left out
-    applied: the facts of the model → the same with this lesson
-    lasting: whether it holds for later questions, too: a schema may be refused for what stands in it
+    parameter: the refused parameter, by the question's name for it
+    instead: what is sent in its place, in one word; empty if the parameter is left out
+    applied: returns the model's facts with this lesson
+    lasting: true if it holds for later questions; false if this question's schema or thinking was at fault
     """
 
     parameter: str
@@ -79,20 +77,20 @@ NAMES = {
     "text": "verbosity",
     **dict.fromkeys((SCHEMA, OBJECT, "responseMimeType", "responseSchema", "responseJsonSchema"), "response_format"),
 }
-"""A parameter as it was sent → the question's name for it."""
+"""Name of a sent field → the question's name for that parameter."""
 WITHHELD = frozenset(
     (
         *("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "stop"),
         *("top_k", "min_p", "repetition_penalty", "verbosity", "service_tier", "prediction"),
     )
 )
-"""Parameters that are left out where they are refused (`stop` is kept by cutting the answer)."""
+"""Parameters that are left out once refused; for `stop` the router cuts the answer."""
 
 
 def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesson | None:
     """Return the lesson about a parameter that was sent; None if the refusal names none, or none that can be left out.
 
-    sent: the top-level fields of the request, as they were sent.
+    sent: names of the request's fields
     """
     if status not in (400, 422):
         return None
@@ -110,7 +108,7 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
 
 
 def blamed(status: int, body: str, sent: Collection[str]) -> str | None:
-    """The field that a refusal names first; None where it names none that was sent."""
+    """Return the sent field that a refusal names first; None if it names none."""
     if status not in (400, 422):
         return None
     body = body[:QUOTED]
@@ -118,7 +116,7 @@ def blamed(status: int, body: str, sent: Collection[str]) -> str | None:
 
 
 def file_lesson(sort: FileSort) -> Lesson:
-    """Return the lesson of a refused file: no question with a file of its sort is sent there again."""
+    """Return the lesson that a target does not read files of this sort."""
     if sort == "image":
         return Lesson("images", "", lambda known: replace(known, images=False))
     if sort == "audio":
@@ -134,7 +132,7 @@ def _decoded(body: str) -> Any:
 
 
 def _objects(value: Any, depth: int = 6) -> Iterator[dict[str, Any]]:
-    """Every object in a body, from the outside in."""
+    """Yield the objects in a body, outer ones first, up to `depth` levels."""
     if depth and isinstance(value, dict):
         table = cast("dict[str, Any]", value)
         yield table
@@ -146,13 +144,13 @@ def _objects(value: Any, depth: int = 6) -> Iterator[dict[str, Any]]:
 
 
 def _sentence(body: str) -> str:
-    """The sentences of a body; all of it where it is no JSON."""
+    """Return the messages in a JSON body, joined by spaces; the whole body if it has none."""
     words = [one[key] for one in _objects(_decoded(body)) for key in ("message", "msg", "error", "detail") if isinstance(one.get(key), str)]
     return " ".join(words) or body
 
 
 def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
-    """The parameters that the refusal names and that were sent, the likeliest first."""
+    """Yield the sent fields that a refusal names, the likeliest first."""
     known = {_plain(name): name for name in sent}
     placed: list[str] = []
     for one in _objects(_decoded(body)):
@@ -174,33 +172,32 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
 
 
 def _plain(name: str) -> str:
-    """`presencePenalty` and `presence_penalty` are one name."""
+    """Return a field's name without underscores, in lower case, so that `presencePenalty` and `presence_penalty` are equal."""
     return name.replace("_", "").lower()
 
 
 def _pieces(word: str) -> list[str]:
-    """The parts of a name: thinking.type.enabled, reasoning.effort, tools[0].function."""
+    """Return the parts of a dotted or indexed name, each as `_plain` returns it: thinking.type.enabled, tools[0].function."""
     return [_plain(part) for part in re.split(r"[.\[\]]+", word)]
 
 
 FORMS = frozenset({"response_format", "verbosity", "output_config"})
-"""Parameters that hold the form of an answer, among other things. Of OpenAI's `text` that is the verbosity, of Anthropic's
-`output_config` the effort.
-"""
+"""Parameters that set the form of an answer, among other things: OpenAI's `text` (known as verbosity) and Anthropic's `output_config`
+(also the effort)."""
 OF_OUTPUT = re.compile(r"(?i)format|schema|json|grammar|mime")
 OF_ONE_SCHEMA = re.compile(
     r"(?i)(?<!json_)(?<!json )(?<!response)\bschemas?\b|propert|in context=|keyword|grammar|compil|too complex|tool|function"
 )
-"""Words of a refusal that concern this schema or this question, not the model."""
+"""Words of a refusal that concern this question's schema, not the model."""
 
 
 def _is_of_output(name: str, said: str, sent: Collection[str]) -> bool:
-    """Return whether a refusal of this parameter concerns the form of the answer."""
+    """Return whether a refusal of this parameter concerns the requested form of the answer."""
     return bool({SCHEMA, OBJECT}.intersection(sent)) and (name not in ("text", "output_config") or OF_OUTPUT.search(said) is not None)
 
 
 def _output(said: str, sent: Collection[str]) -> Lesson:
-    """The form of an answer is refused: it is asked for in the next way. See structured.py."""
+    """Return the lesson that the requested form of the answer is refused: the next weaker way is used (see structured.py)."""
     lasting = OF_ONE_SCHEMA.search(said) is None
     if SCHEMA in sent:
         return Lesson("response_format", OBJECT, lambda known: replace(known, schemas=False), lasting)
@@ -237,7 +234,7 @@ def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
 
 
 def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
-    """The lesson about the limit of the answer's length: its other name, a lower maximum, or that it is not taken and the answer is cut here."""
+    """Return the lesson about the output limit: its other name, a lower maximum, or that the router has to cut the answer."""
     other = "max_completion_tokens" if sent == "max_tokens" else "max_tokens"
     if other in said and facts.limit == sent:
         return Lesson("max_tokens", other, lambda known: replace(known, limit=other))
@@ -264,7 +261,7 @@ def _effort(said: str, facts: Facts) -> Lesson | None:
 
 
 def _gemini_thinking(said: str, facts: Facts) -> Lesson | None:
-    """Return the lesson of a refusal by Gemini about its thinking.
+    """Return the lesson of Gemini's refusal of a thinking setting.
 
     RooCodeInc/Roo-Code#10700 and #4399, google-gemini/gemini-cli#14025, vercel/ai#8027, pydantic/pydantic-ai#1967.
     """

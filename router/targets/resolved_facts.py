@@ -1,10 +1,10 @@
-"""The facts of a declared target, for its model.
+"""The facts of a declared target's model.
 
     facts_of(declared) → Facts
 
-Facts come from LiteLLM's table, then from the rules of its provider for what the table lacks. The operator's declaration overrides both.
-A model missing from the table has the facts of the newest known one of its family and generation. A model of an unknown family is
-sent everything; what it refuses is learned when it does (learned.py).
+Facts come from LiteLLM's table, then from the rules of the provider for what the table lacks. The operator's declaration overrides both.
+A model missing from the table gets the facts of the newest known one of its family and generation. A model of an unknown family is
+sent all parameters; those that it refuses are learned (learned.py).
 """
 
 from dataclasses import fields
@@ -21,7 +21,7 @@ from router.targets.table import ModelRow, entries, nearest
 
 
 def facts_of(declared: TargetConfig) -> Facts:
-    """Return the facts of a declared target. Blocks for 10 ms when the table is first read."""
+    """Return the facts of a declared target. The first call reads the table, and blocks for 10 ms."""
     provider = provider_of(declared)
     named = declared.base_model or str(declared.model).replace("/responses/", "/", 1)
     model = named if "/" in named else f"{provider}/{named}"
@@ -62,16 +62,15 @@ def facts_of(declared: TargetConfig) -> Facts:
 
 
 AUDIO_LISTED = frozenset({"azure", "gemini", "mistral", "openai", "vertex_ai"})
-"""Providers of which the table names every model that listens to audio: the others of them do not."""
+"""Providers for which the table marks each model that takes audio, so that an unmarked model takes none."""
 USUAL_MARKS_FROM = 1024
-"""Tokens from which on a Claude keeps a prompt of which the table does not say; below its own limit a mark does nothing, and is no mistake.
+"""Minimum of cached tokens for a Claude model for which the table has none; a mark below the model's real minimum has no effect.
 
-Source: Anthropic's guide to prompt caching.
-"""
+Source: Anthropic's guide to prompt caching."""
 
 
 def _session_key(made: Facts, declared: TargetConfig) -> str:
-    """Return the field or header that names a request's chat to the provider; empty if none is sent.
+    """Return the body field or header for the session key; empty if none is sent.
 
     OpenAI's field is sent to OpenAI, and to Azure for models known to be OpenAI's. Other servers of this wire, and other models of
     Azure's, may refuse it (zed-industries/zed#52000).
@@ -89,7 +88,7 @@ def _session_key(made: Facts, declared: TargetConfig) -> str:
 
 
 def _marks_from(entry: ModelRow, declared: TargetConfig) -> int:
-    """Return the prompt tokens from which marks are worth it: for Claude at any provider and for Anthropic's own address; else 0."""
+    """Return the prompt tokens from which cache marks are sent: for Claude, and at Anthropic's own address; 0 to send none."""
     provider, _, name = str(declared.model).partition("/")
     claude = "claude" in (declared.base_model or name)
     takes = (provider in CLAUDES and claude) or (provider == "anthropic" and declared.api_base is None)
@@ -105,13 +104,13 @@ def _marks_from(entry: ModelRow, declared: TargetConfig) -> int:
 
 
 ELSEWHERE = Provider("", takes=EXTRAS - OPEN, carries=CARRIED)
-"""Providers that LiteLLM alone asks: it knows which of OpenAI's parameters each takes, and says what it leaves out."""
+"""Default for providers that only LiteLLM asks: it knows which of OpenAI's parameters each takes, and reports those that it drops."""
 
 
 def _names(model: str) -> tuple[str, ...]:
-    """Return a model's names in the table.
+    """Return the names under which the table may list a model.
 
-    Azure deployments are OpenAI's models. A Bedrock name may contain the API that is asked. LiteLLM has two words for Cohere.
+    Azure deployments are OpenAI's models. A Bedrock name may contain the API that is asked. LiteLLM has two names for Cohere.
     """
     provider, _, name = model.partition("/")
     if provider == "bedrock":
@@ -121,7 +120,7 @@ def _names(model: str) -> tuple[str, ...]:
 
 
 def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: ModelRow) -> Facts:
-    """Return the facts that the table states of a model."""
+    """Return the facts in a model's table entry."""
     levels = entry.reasoning_effort_levels
     efforts: tuple[Effort, ...] = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
     default = entry.default_reasoning_effort

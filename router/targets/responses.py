@@ -1,8 +1,7 @@
-"""OpenAI's Responses API, read directly: some models need it for tools, and others know no other API.
+"""OpenAI's Responses API, which some models need for tools, and others for all questions.
 
-A response is a list of items: messages, reasoning, calls of our tools, and calls of tools that the provider runs itself, which are not
-ours to run and are passed over. Nothing is stored at the provider (`store: false`): reasoning comes back encrypted, and is returned
-with the calls that followed it.
+A response is a list of items: messages, reasoning, tool calls, and calls of tools that the provider runs itself, which are skipped.
+Nothing is stored at the provider (`store: false`): reasoning comes back encrypted, and is sent back with the calls that followed it.
 
 Source: OpenAI's API reference, `POST /v1/responses`.
 """
@@ -25,13 +24,13 @@ from router.targets.text_filters import AnswerLimits
 from router.targets.verdict import inside
 
 LACKS = PENALTIES | {"seed", "stop", "top_k", "min_p", "repetition_penalty", "prediction"}
-"""Parameters that this API does not know, whatever the model: `stop` is kept by cutting the answer."""
+"""Parameters that this API does not take for any model; for `stop` the router cuts the answer."""
 LEAST = 16
-"""Tokens: the lowest limit of an answer that this API takes."""
+"""The lowest output limit that this API takes, in tokens."""
 
 
 class Item(msgspec.Struct):
-    """An item of the output, as far as it is known by now."""
+    """An item of the output, complete or in progress."""
 
     type: str = ""
     id: str = ""
@@ -46,13 +45,13 @@ class Item(msgspec.Struct):
 
 
 class Incomplete(msgspec.Struct):
-    """The reason of a response that ends early: max_output_tokens or content_filter."""
+    """The reason for which a response ended early: max_output_tokens or content_filter."""
 
     reason: str = ""
 
 
 class Response(msgspec.Struct):
-    """A response, whole or in progress."""
+    """A response, complete or in progress."""
 
     model: Any = None
     status: str | None = None
@@ -79,7 +78,7 @@ class Frame(msgspec.Struct):
 
 
 class Body(Response):
-    """A body that is no stream: a response, or an error."""
+    """A body that is not a stream: a response, or an error."""
 
     object: str | None = None
 
@@ -89,17 +88,17 @@ BODY = msgspec.json.Decoder(Body)
 
 
 def needed(ask: Ask, facts: Facts, fitted: Fitted) -> bool:
-    """Return whether a question needs this API: the model knows no other, or takes tools while it thinks only here."""
+    """Return whether a question needs this API: always for some models, and for tools with thinking at others."""
     return facts.responses == "always" or (facts.responses == "tools_while_thinking" and bool(ask.tools) and fitted.thinks)
 
 
 def lacking(facts: Facts) -> Facts:
-    """Return the facts of a model as it is asked through this API."""
+    """Return the facts of a model on this API, which takes fewer parameters."""
     return replace(facts, refuses=facts.refuses | LACKS, takes=facts.takes - {"logit_bias"}, carries=facts.carries - {"messages.name"})
 
 
 def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, form: JsonObject | None = None) -> dict[str, Json]:
-    """Return the question in the form of this API. `form`: its `text.format`."""
+    """Return the request body. `form`: its `text.format`."""
     hints = {name: value for name, value in fitted.hints.items() if name != "verbosity" and (name != "parallel_tool_calls" or ask.tools)}
     made: dict[str, Json] = {"model": model, "stream": True, "store": False, **hints}
     text: dict[str, Json] = {"verbosity": fitted.hints["verbosity"]} if "verbosity" in fitted.hints else {}
@@ -126,13 +125,13 @@ def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, 
 
 
 def bounds(fitted: Fitted, facts: Facts) -> AnswerLimits:
-    """Return the bounds at which the router ends the answer: a stop, and a limit lower than this API takes."""
+    """Return the limits at which the router ends the answer: stop texts, and an output limit that this API does not take."""
     low = fitted.max_tokens is not None and fitted.max_tokens < LEAST
     return AnswerLimits(fitted.cut, fitted.max_tokens if low or facts.limit == "none" else None)
 
 
 def _items(message: Message, issuer: str) -> Iterator[Json]:
-    """Return a message as items. Reasoning stands before its call, or before the text."""
+    """Yield the input items of a message. Reasoning comes before its call, or before the text."""
     if message.role == "tool":
         yield from ({"type": "function_call_output", "call_id": one.call_id, "output": one.text} for one in message.results)
         return
@@ -147,7 +146,7 @@ def _items(message: Message, issuer: str) -> Iterator[Json]:
 
 
 def _is_reasoning(state: ReasoningState) -> bool:
-    """Return whether reasoning state is of this API's form: a client may have sent another."""
+    """Return whether a reasoning state has this API's form: a client may have sent another."""
     return state.value.get("type") == "reasoning"
 
 
@@ -183,25 +182,25 @@ def _choice(choice: Choice) -> Json:
 
 
 class ResponseReader:
-    """A reader of one response into a speech."""
+    """A reader that feeds one response to a Speech."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
         self._speech = speech
         self._own: set[int] = set()
-        """The items that are calls for us to run."""
+        """Indexes of the items that are tool calls for the router or its client."""
         self._written: set[int] = set()
-        """Items whose arguments came."""
+        """Indexes of the items with arguments so far."""
         self._reasoned: list[JsonObject] = []
-        """Reasoning after which no call and no text came yet."""
+        """Reasoning items that no call or text has followed yet."""
         self._summary: tuple[int, int] | None = None
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the frames of one read, up to one that is the last; return whether more may follow."""
+        """Read the frames of one read, up to the last one of the answer; return whether more may follow."""
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
-        """Read the data of one frame; return whether more may follow. An unreadable frame is passed over: the answer goes on."""
+        """Read the data of one frame; return whether more may follow. Raises TargetError for an error; skips an unreadable frame."""
         if data == b"[DONE]":
             return False
         frame = http.decoded(data, FRAME)
@@ -224,7 +223,7 @@ class ResponseReader:
         return True
 
     def complete(self, body: bytes) -> None:
-        """Read a whole response that did not come as a stream."""
+        """Read a complete response that is not a stream. Raises TargetError if it is an error, or cannot be read."""
         complete = http.decoded(body, BODY)
         if complete is None or (complete.output is None and complete.error is None):
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
@@ -271,13 +270,13 @@ class ResponseReader:
             speech.call(index, "", "", item.arguments)
 
     def _state(self, call: int | None) -> None:
-        """Attach the pending reasoning to the item after it: a call, or the text."""
+        """Record the pending reasoning items as states of the call at this index, or of no call (None)."""
         for value in self._reasoned:
             self._speech.state(value, call)
         self._reasoned.clear()
 
     def _spoken(self, item: Item) -> None:
-        """Read the text of an item of a whole response."""
+        """Read the text and thoughts of an item of a complete response."""
         for part in (*(item.summary or ()), *(item.content or ())):
             match part:
                 case {"type": "output_text", "text": str(text)} | {"type": "refusal", "refusal": str(text)} if item.type == "message":
@@ -291,7 +290,7 @@ class ResponseReader:
                     pass
 
     def _response(self, status: str, response: Response) -> bool:
-        """Read the state of the whole response; return whether more may follow."""
+        """Read the response's status and usage; return whether more may follow. Raises TargetError if it failed."""
         speech = self._speech
         if speech.model is None and response.model:
             speech.called(response.model)

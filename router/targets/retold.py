@@ -1,7 +1,7 @@
-"""Normalizers of event streams: they rewrite a stream into the one form that all of LiteLLM's readers read.
+"""Normalizers of event streams: they rewrite a stream to the one form that all of LiteLLM's readers understand.
 
-A comment, another field than `data`, a byte-order mark, an event that is no object: each breaks one reader or another, or costs it
-words. No I/O: `feed` each piece, and pass on the result.
+Comments, other fields than `data`, a byte-order mark, or an event that is not an object break one reader or another, or cost it text.
+No I/O: `feed` each piece, and pass on the result.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ from router.targets.inband import ErrorData, fault
 from router.targets.speech import Speech
 
 APART = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
-"""Characters at which LiteLLM's client ends a line, in the middle of a text."""
+"""Characters within a text at which LiteLLM's client would end a line."""
 
 
 class Retold:
-    """The normalizer of one body on OpenAI's wire, where each event is an object, until the mark of the end."""
+    """The normalizer of a stream on OpenAI's wire, where each event up to the end mark is an object."""
 
     cut = False
-    """True if the body ended too soon, and LiteLLM would not notice."""
+    """True if the body ended too soon without LiteLLM noticing."""
     reason = ""
-    """The provider's own finish reason: LiteLLM has fewer, and makes a `stop` of those it does not know."""
+    """The provider's own finish reason: LiteLLM reports `stop` for those that it does not know."""
 
     def __init__(self) -> None:
         self._frames = sse.Events()
         self.heard = Speech("")
-        """The content of the stream."""
+        """The content of the stream, assembled to learn its end and usage."""
         self.reader = self._read_by(self.heard)
         self.late: asyncio.Future[None] | None = None
-        """Done once the rest of the body was read; None unless it is read beside the answer, for the count of tokens."""
+        """Future that is done once the late read of token counts ended; None if there is no late read."""
         self._failed = False
 
     @staticmethod
@@ -45,12 +45,12 @@ class Retold:
         return openai.ChatReader("", heard)
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the normalized events of a piece. An empty piece is the end of the body."""
+        """Return the normalized events of a piece; an empty piece ends the body."""
         events = self._frames.feed(piece) if piece else self._frames.end()
         return b"".join(map(_event, (retold_data for data in events for retold_data in self._retell(data))))
 
     def _retell(self, data: bytes) -> Iterator[bytes]:
-        """Return the normalized data of an event, after an added end if a server sent no finish reason."""
+        """Yield the normalized data of an event; insert END before an end mark if no finish reason came."""
         if data == openai.DONE and not self.heard.finished and not self._failed:
             self.reader.frame(data)
             self.reason = "unknown"
@@ -59,7 +59,7 @@ class Retold:
             yield retold_data
 
     def complete(self, body: bytes) -> bytes:
-        """Return a body that should have been a stream as a stream; unchanged if it is not an answer."""
+        """Return a complete answer in place of a stream as a stream; return a body that is not an answer unchanged."""
         held = _object(body)
         choices: list[Any] = (held or {}).get("choices") or []
         if held is None or not choices:
@@ -72,7 +72,7 @@ class Retold:
         return self.feed(_event(json.dumps(held).encode()) + _event(openai.DONE)) + self.feed(b"")
 
     def _hear(self, data: bytes) -> bytes | None:
-        """Return the normalized data of an event; None if it is left out."""
+        """Return the normalized data of an event; None if it is dropped."""
         if data == openai.DONE:
             return data
         chunk = http.decoded(data, openai.DECODE)
@@ -92,7 +92,7 @@ class Retold:
         return _plain(data) if _is_odd(chunk) else data
 
     def _listen(self, data: bytes) -> None:
-        """Read an event for its end and its count alone. What is wrong with it, LiteLLM finds itself."""
+        """Read an event only for its finish reason and token counts; errors are left to LiteLLM."""
         if not self._failed:
             try:
                 self.reader.frame(data)
@@ -102,14 +102,14 @@ class Retold:
 
 
 END = b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
-"""The event that is added if a server sends no finish reason, which LiteLLM would take for a cut."""
+"""Event that is inserted if a server sends no finish reason, which LiteLLM would take for a cut."""
 
 
 def _is_odd(chunk: openai.Chunk) -> bool:
-    """Return whether LiteLLM would read a chunk otherwise than the direct lane.
+    """Return whether LiteLLM would read a chunk differently from the direct lane.
 
     LiteLLM reads a second candidate as the first, and xAI's count without its reasoning. It ignores text in parts or in a refusal, and
-    Groq's place for the count.
+    Groq's field for token counts.
     """
     if chunk.x_groq is not None or (chunk.usage is not None and chunk.usage.output != chunk.usage.completion_tokens):
         return True
@@ -119,7 +119,7 @@ def _is_odd(chunk: openai.Chunk) -> bool:
 
 
 def _plain(data: bytes) -> bytes:
-    """Return a chunk in the form that LiteLLM reads."""
+    """Return a chunk rewritten so that LiteLLM reads it correctly."""
     held = _object(data) or {}
     choices: list[Any] = held.get("choices") or []
     held["choices"] = [choice for choice in filter(_is_object, choices) if not choice.get("index")]
@@ -139,7 +139,7 @@ def _plain(data: bytes) -> bytes:
 
 
 def _parts(parts: list[Any]) -> tuple[str, str]:
-    """Return the thought and the text of content in parts, as the direct lane reads them."""
+    """Return the thought and the text of content in parts."""
     speech = Speech("")
     openai.said_in_parts(parts, speech)
     events = speech.take()
@@ -159,7 +159,7 @@ def _is_object(value: object) -> bool:
 
 
 def _error(data: bytes) -> bytes:
-    """Return an error in the one shape that LiteLLM knows."""
+    """Return an error in the one form that LiteLLM recognises."""
     said = fault(data)
     return json.dumps({"error": said if isinstance(said, dict) else {"message": said}}).encode()
 
@@ -173,7 +173,7 @@ def _event(data: bytes) -> bytes:
 
 
 class Anthropic(Retold):
-    """The normalizer of Anthropic's wire: LiteLLM adds up the counts of intermediate calls (`iterations`), and calls a pause a limit."""
+    """The normalizer of Anthropic's wire. It removes `iterations`, whose counts LiteLLM adds up, and records the real stop reason."""
 
     @staticmethod
     def _read_by(heard: Speech) -> http.AnswerReader:
@@ -195,7 +195,7 @@ class Anthropic(Retold):
         return data
 
     def complete(self, body: bytes) -> bytes:
-        """Return a whole message as the events of a stream."""
+        """Return a complete message as the events of a stream; return any other body unchanged."""
         held = _object(body)
         if held is None or not isinstance(content := held.get("content"), list):
             return body
@@ -212,7 +212,7 @@ class Anthropic(Retold):
 
 
 def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the start of a block as a stream would have sent it, and the delta that would have followed."""
+    """Return the start of a complete block as a stream sends it, and the delta with its content (empty if there is none)."""
     match block:
         case {"type": "text", "text": str(text)}:
             return {"type": "text", "text": ""}, {"type": "text_delta", "text": text}
@@ -225,20 +225,20 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class GeminiCandidate(msgspec.Struct, rename="camel"):
-    """A candidate of Google's."""
+    """A candidate of Gemini's answer."""
 
     index: int | None = None
     finish_reason: str | None = None
 
 
 class Blocked(msgspec.Struct, rename="camel"):
-    """Google's reason for blocking the question."""
+    """Google's reason for blocking a prompt."""
 
     block_reason: str | None = None
 
 
 class Chunk(msgspec.Struct, rename="camel"):
-    """An event of Google's stream."""
+    """An event of Gemini's stream."""
 
     candidates: list[GeminiCandidate] | None = None
     prompt_feedback: Blocked | None = None
@@ -248,7 +248,7 @@ GOOGLES = msgspec.json.Decoder(Chunk)
 
 
 class Google(Retold):
-    """The normalizer of Google's wire, which marks no end: LiteLLM makes up a `stop` for every event.
+    """The normalizer of Gemini's wire, which has no end mark, while LiteLLM reports `stop` for each event.
 
     Some models send a finish reason with each event, so a reason does not mean that the stream is over.
     """
@@ -276,5 +276,5 @@ class Google(Retold):
         return data
 
     def complete(self, body: bytes) -> bytes:
-        """Return the body unchanged: this API always streams when asked to."""
+        """Return the body unchanged, because this API streams whenever asked to."""
         return body

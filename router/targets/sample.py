@@ -1,4 +1,4 @@
-"""A value of a JSON schema, for the offline demo: the first that comes to mind. What it cannot say right is an error, as of any target."""
+"""Sample values of a JSON schema, for the offline demo: the first possible value of each part. They may be invalid."""
 
 from collections.abc import Callable, Mapping
 from typing import cast
@@ -10,7 +10,7 @@ MAX_LEVELS = 12
 MAX_ITEMS = 20
 MAX_VALUES = 2_000
 SHALLOW = 4
-"""Levels on which an object has its optional properties, too."""
+"""Depth up to which objects get their optional properties."""
 FORMATS = {
     "date-time": "2026-01-31T12:00:00Z",
     "date": "2026-01-31",
@@ -20,16 +20,16 @@ FORMATS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 Texts = Callable[[str], str]
-"""The name of a property → what is said there."""
+"""Returns the text for a property, by its name."""
 
 
 def sample(schema: JsonObject, texts: Texts) -> Json:
-    """A value of a schema; `texts` says its words."""
+    """Return a value for a schema; `texts` gives its texts. Hostile schemas get small, possibly invalid values."""
     return _Sample(schema, texts).of(schema, "", 0)
 
 
 class _Sample:
-    """A value in the making; bounded, for a schema may refer to itself."""
+    """The construction of one value, bounded because a schema may refer to itself."""
 
     def __init__(self, root: JsonObject, texts: Texts) -> None:
         self._root = root
@@ -37,7 +37,7 @@ class _Sample:
         self._left = MAX_VALUES
 
     def of(self, schema: Json, name: str, level: int) -> Json:
-        """A value of a schema that stands in it. `name`: the property that it is of."""
+        """Return a value for a subschema; None beyond the bounds. `name`: the property that it is for."""
         self._left -= 1
         if not isinstance(schema, Mapping) or level > MAX_LEVELS or self._left < 0:
             return None

@@ -1,4 +1,4 @@
-"""Targets that need no provider: `demo`, which answers every shipped route offline, and lists of lines that say just those.
+"""Targets that need no provider: the offline demo, and scripts, which replay a list of lines.
 
 demo: {script: demo}
 late: {script: [{pause: 2s}, {text: "Here I am."}, {finish: stop}]}
@@ -27,13 +27,13 @@ FAILURES: dict[str, Callable[[str], TargetError]] = {
 }
 PIECE = re.compile(r"\s*\S+\s*|\s+")
 PACE = 0.012
-"""Seconds between two words of the demo: what a quick model does."""
+"""Seconds between two words of the demo, as fast as a quick model."""
 MAX_COUNTED = 64 * 1024
-"""Characters of a message whose words are counted."""
+"""Characters of a message in which words are counted; the rest is extrapolated."""
 
 
 def answer(name: str, script: str | Sequence[ScriptLine], post: Post = ALONE) -> Answer:
-    """The script as an Answer. `post`: where it stands in its route, of which the demo speaks."""
+    """Return a script as an Answer. `post`: its place in a route, which the demo describes."""
     if isinstance(script, str):
         return _spoken(name, f"script/{script}", partial(demo.lines, post=post), PACE)
     lines = tuple(script)
@@ -80,6 +80,6 @@ def _usage(ask: Ask, said: int) -> Usage:
 
 
 def _words(text: str) -> int:
-    """Count the words; of a long text by its beginning, since all of them would hold up the loop."""
+    """Return the number of words, extrapolated from the first MAX_COUNTED characters of a long text."""
     beginning = text[:MAX_COUNTED]
     return len(beginning.split()) * len(text) // max(1, len(beginning))

@@ -1,6 +1,6 @@
-"""Sources that a model cites and files that it makes, as far as a client may have them.
+"""Sources that a model cites and files that it makes, restricted to those that are safe for a client to show.
 
-An address is http or https, and a file is of a kind that a page can show without running it. Anything else is None.
+A source's URL must be http(s), and a file of a type that a browser does not execute. Functions return None for any other.
 """
 
 import binascii
@@ -13,25 +13,25 @@ from urllib.parse import urlsplit
 from router.events import Produced, Source
 
 MAX_URL = 2048
-"""Characters of a source's address."""
+"""Limit of a source's URL in characters; a longer one is dropped."""
 MAX_TITLE = 300
-"""Characters of a source's title; a longer one is cut."""
+"""Limit of a source's title in characters; a longer one is cut."""
 MAX_FILE = 8 * 1024 * 1024
-"""Characters of one file in base64."""
+"""Limit of one file in base64 characters; a larger one is dropped."""
 MEDIA = frozenset(
     {
         *("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"),
         *("audio/wav", "audio/mpeg", "audio/ogg", "video/mp4", "application/pdf"),
     }
 )
-"""Kinds of files that reach a client: none of them holds a script that a browser would run."""
+"""Media types of files that a client gets: a browser runs no script in them."""
 DOCUMENTS = frozenset({"application/pdf", "text/plain"})
 ADDRESS = re.compile(r"https?://[^\s\"'<>\\^`{|}]+", re.IGNORECASE)
 DATA = re.compile(r"data:([a-z0-9.+/-]{1,100});base64,", re.IGNORECASE)
 
 
 def page(url: object, title: object = None) -> Source | None:
-    """Return a page as a source. An address with a user's name in it looks like another one, and is left out."""
+    """Return a web page as a source; None if its URL is unsafe, for example with a user name that makes it look like another host."""
     if not isinstance(url, str) or len(url) > MAX_URL or not url.isprintable() or not ADDRESS.fullmatch(url):
         return None
     try:
@@ -42,13 +42,13 @@ def page(url: object, title: object = None) -> Source | None:
 
 
 def document(title: object, media_type: str = "text/plain") -> Source | None:
-    """Return a document of the conversation, or of the provider's store, as a source. It is known by its title alone."""
+    """Return a document of the conversation, or of the provider's store, as a source with a title and no URL."""
     named = _title(title)
     return Source("", named, media_type) if named and media_type in DOCUMENTS else None
 
 
 def produced(media_type: object, data: object) -> Produced | None:
-    """Return a file whose bytes came in base64."""
+    """Return a file from its base64 data; None if its media type is not in MEDIA, or the data is invalid or too large."""
     if not isinstance(media_type, str) or not isinstance(data, str) or not 0 < len(data) <= MAX_FILE:
         return None
     kind = media_type.lower()
@@ -60,7 +60,7 @@ def produced(media_type: object, data: object) -> Produced | None:
 
 
 def produced_at(url: object) -> Produced | None:
-    """Return a file that came as a data: URL."""
+    """Return a file from its data: URL; None if it is not one, or as `produced` does."""
     if not isinstance(url, str) or (head := DATA.match(url)) is None:
         return None
     return produced(head[1], url[head.end() :])
@@ -74,7 +74,7 @@ def _title(title: object) -> str:
 
 
 def annotation(given: Any) -> Source | None:
-    """Return the source of an annotation of OpenAI's APIs: flat, as the Responses API has it, or below its type, as chat completions have it."""
+    """Return the source of an OpenAI annotation, flat (Responses API) or below its type (chat completions); None if it has none."""
     match given:
         case {"type": "url_citation", "url_citation": {"url": url, **more}} | {"type": "url_citation", "url": url, **more}:
             return page(url, more.get("title"))
@@ -85,7 +85,7 @@ def annotation(given: Any) -> Source | None:
 
 
 def citation(given: Any) -> Source | None:
-    """Return the source of a citation of Anthropic's API."""
+    """Return the source of an Anthropic citation; None if there is none."""
     match given:
         case {"type": "web_search_result_location", "url": url, **more}:
             return page(url, more.get("title"))
@@ -100,7 +100,7 @@ def citation(given: Any) -> Source | None:
 
 
 def searched(block: Any) -> Iterator[Source | None]:
-    """Yield the results of Anthropic's own search of the web, a block of the answer, as sources."""
+    """Yield the results in a block of Anthropic's web search as sources, None for an unsafe one."""
     match block:
         case {"type": "web_search_tool_result", "content": [*found]}:
             for one in found:
@@ -114,7 +114,7 @@ def searched(block: Any) -> Iterator[Source | None]:
 
 
 def image(given: Any) -> Produced | None:
-    """Return the file of an image in a chat completion, as OpenRouter has it."""
+    """Return the file of an image in a chat completion, in OpenRouter's form; None if there is none."""
     match given:
         case {"image_url": {"url": url}} | {"image_url": str(url)}:
             return produced_at(url)

@@ -1,7 +1,7 @@
-"""Deltas of a provider → events, for every lane: however they are chopped, indexed or interleaved.
+"""Assembly of a provider's deltas into events, for every lane, however the deltas are split, indexed or interleaved.
 
-Everything that affects how pieces become Text, Thought, ToolInput and ToolCall lives here. Pieces of one kind that come
-together leave together: a lane takes the events after each read, and an answer in a hurry costs by the read, not by the word.
+All rules by which pieces become Text, Thought, ToolInput and ToolCall are here. Neighbouring pieces of one kind become one event per
+read, because a fast answer's cost is per event.
 """
 
 import logging
@@ -53,32 +53,37 @@ REASONS: dict[str, Reason] = {
 }
 
 BROKEN = frozenset({"error", "network_error", "abort", "insufficient_system_resource"})
-"""Finish reasons that mean a failure: the provider's own source broke off (OpenRouter and Mistral, Z.ai, vLLM, DeepSeek)."""
+"""Finish reasons that report a failure at the provider (OpenRouter and Mistral, Z.ai, vLLM, DeepSeek)."""
 
 MAX_CALLS = 128
 MAX_ARGUMENTS = 1024 * 1024
-"""Characters of one call's arguments. A model that writes more is not calling a tool any more."""
+"""Limit of one call's arguments in characters; more raises TargetDown."""
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
-"""A model's name."""
+"""Pattern of a valid model name."""
 
 
 BYTES_OF_A_TOKEN = 4
 MAX_STATES = 256
-"""Reasoning states of one model call."""
+"""Limit of reasoning states per model call."""
 MAX_STATE = 4 * 1024 * 1024
-"""Bytes of all states together. A provider that sends more, or state that cannot be sent again, gets no state back."""
+"""Limit of all states of a model call in bytes. Beyond it, or if a state cannot be sent back, all states are dropped."""
 MAX_SOURCES = 256
-"""Sources of one model call; more are left out."""
+"""Limit of sources per model call; more are dropped."""
 MAX_PRODUCED = 16 * 1024 * 1024
-"""Characters of all files of one model call, in base64; a file beyond them is left out."""
+"""Limit of all files of a model call in base64 characters; a file beyond it is dropped."""
 log = logging.getLogger("router.targets")
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """Reasoning state, and where it came: after so many characters of text, beside a call, or after so many calls."""
+    """A reasoning state and its position.
+
+    at: characters of text before it
+    call: the call that it belongs to, if known
+    calls: number of calls before it
+    """
 
     value: JsonObject
     at: int
@@ -87,27 +92,27 @@ class Marked:
 
 
 class Speech:
-    """Assembler of one model call's deltas into events: feed each delta, `take` the events, and `end` when the provider is done."""
+    """The assembler of one model call's deltas into events: feed each delta, `take` the events, and `end` the answer."""
 
     def __init__(self, target: str, issuer: str = "") -> None:
         self.target = target
         self._cutter: Cutter | None = None
         self._left: int | None = None
-        """Bytes that the answer may still have; None where its provider counts."""
+        """Bytes that the answer may still have; None if the provider enforces the limit."""
         self.cut = False
-        """True if the router ended the answer: nothing more of it is read."""
+        """True if the router ended the answer: the rest of it is not read."""
         self._issuer = issuer
         self._states: list[Marked] = []
         self._states_size = 0
-        """Bytes of all the state that came, whether it is kept or not."""
+        """Bytes of all states so far, dropped ones included."""
         self._last_states: Callable[[], Iterable[JsonObject]] | None = None
         self._written = 0
-        """Characters of text in the events that were made."""
+        """Characters of text in events so far."""
         self._text = Joined()
         self._thought = Joined()
         self._events: list[Event] = []
         self._run: list[str] = []
-        """Pieces that follow each other, and are all of the kind `_kind`."""
+        """Consecutive pieces of the kind `_kind`."""
         self._kind: type[Text | Thought] = Text
         self._calls: list[OpenCall] = []
         self._ids: dict[tuple[int, str], OpenCall] = {}
@@ -117,24 +122,24 @@ class Speech:
         self._opening: Opening | None = Opening()
         self._sources: set[Source] = set()
         self._produced = 0
-        """Characters of the files so far."""
+        """Base64 characters of files so far."""
         self._left_out = False
-        """True once the log says that a file was left out."""
+        """True once a dropped file was logged."""
         self.said = False
         self.model: str | None = None
-        """The provider's name of the model; empty if it is not a name, None if the provider sent none."""
+        """The model name that the provider reports; empty if it is not a valid name, None if there was none."""
         self.finished = False
-        """True once the provider sent a finish reason: later content does not count."""
+        """True once a finish reason came: later content is ignored."""
         self.resumed: int = 0
-        """Times that a finish reason was taken back."""
+        """Number of finish reasons that were taken back."""
 
     def bound(self, bounds: AnswerLimits) -> None:
-        """End the answer at these bounds."""
+        """Set the limits at which the router ends the answer."""
         self._cutter = Cutter(bounds.stops) if bounds.stops else None
         self._left = None if bounds.tokens is None else bounds.tokens * BYTES_OF_A_TOKEN
 
     def take(self) -> list[Event]:
-        """Return the events of all that was fed since the last call."""
+        """Return the events assembled since the last call."""
         if self._cutter is None and self._left is None and self._kind is Text and not self._events:
             # As nearly always: one text without bounds.
             if not (piece := "".join(self._run)):
@@ -158,7 +163,7 @@ class Speech:
                 self._written += len(piece)
 
     def _bounded(self, piece: str) -> str:
-        """Return the part of a piece that is within the bounds."""
+        """Return the part of a piece that is within the limits; mark the answer as cut if that is not all."""
         if self._cutter is not None and self._kind is Text:
             piece = self._cutter.feed(piece)
             if self._cutter.over:
@@ -185,7 +190,7 @@ class Speech:
         self._run.append(piece)
 
     def text(self, piece: str) -> None:
-        """Add a piece of the answer. Text in `<think>` at its very start is a thought."""
+        """Add a piece of text. Text in `<think>` at the very start of the answer becomes a thought."""
         if self._text.half or not piece.isascii():  # nearly always both halves of all pairs are here
             piece = self._text.feed(piece)
         if piece:
@@ -199,21 +204,21 @@ class Speech:
                 self._extend_run(Text, piece)
 
     def thought(self, piece: str) -> None:
-        """Add a piece of reasoning. A provider that marks reasoning does not write it into the answer as well."""
+        """Add a piece of a thought. After it, `<think>` in the text is not treated as a thought."""
         if piece := self._thought.feed(piece):
             if self._opening is not None:
                 self._settled(self._opening)
             self._extend_run(Thought, piece)
 
     def source(self, found: Source | None) -> None:
-        """Add a source that the text before it is taken from, once in each model call; None for one that no client may have."""
+        """Add a source once per model call; ignore None, which stands for an unsafe one."""
         if found is None or found in self._sources or self.cut or len(self._sources) >= MAX_SOURCES:
             return
         self._sources.add(found)
         self._shown(found)
 
     def file(self, found: Produced | None) -> None:
-        """Add a file that the model made; None for one that no client may have, which the log says."""
+        """Add a file that the model made; None, which stands for an unsafe one, is logged instead."""
         if self.cut:
             return
         if found is None or self._produced + len(found.data) > MAX_PRODUCED:
@@ -242,14 +247,14 @@ class Speech:
             self._extend_run(Text, text)
 
     def _settled(self, opening: Opening) -> None:
-        """End the answer's start, and add the text that it still held."""
+        """End the search for `<think>`, and add the text that it held back."""
         self._opening = None
         if held := opening.held:
             self.said = self.said or not opening.within
             self._extend_run(Thought if opening.within else Text, held)
 
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
-        """Add a piece of a tool call. A new id begins a new call, whatever its index, and so does a new name.
+        """Add a piece of a tool call. A new id, or a new name, starts a new call.
 
         A repeated name continues the call, unless the arguments were complete and others begin. Arguments repeated under their id are
         ignored.
@@ -277,7 +282,7 @@ class Speech:
                 self._input(pending, part)
 
     def _input(self, pending: OpenCall, part: str) -> None:
-        """Emit a piece of a call's arguments, once the name is known and they are more than an empty object."""
+        """Emit a piece of a call's arguments; hold it back if the call has no name yet, or if it may be a placeholder."""
         if not pending.name:
             return
         if len(pending.parts) == 1 and part.strip() in EMPTY:
@@ -288,7 +293,7 @@ class Speech:
         pending.unsaid = ""
 
     def _known(self, index: int, call_id: str, name: str, part: str) -> OpenCall | None:
-        """Return the call that a piece may belong to."""
+        """Return the call that a piece may belong to; None if there is none."""
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
         if known is None and call_id and name:
             # The complete call once more, at another index.
@@ -309,9 +314,9 @@ class Speech:
         return pending
 
     def state(self, value: JsonObject, call: int | None = None) -> None:
-        """Add reasoning state that the provider wants back with the results of the calls, in its own form.
+        """Add reasoning state, in the provider's form, that it wants back with the results of the calls.
 
-        `call`: the index of the call that it stands beside, if any; state that comes between two calls belongs to the second.
+        `call`: index of the call that it belongs to; without it, state between two calls belongs to the second.
         """
         size = _size(value)
         self._states_size += MAX_STATE + 1 if size is None or len(self._states) >= MAX_STATES else size
@@ -323,11 +328,11 @@ class Speech:
         self._states.append(Marked(cast("JsonObject", mended(value)), self._written, beside, len(self._calls)))
 
     def states_at_end(self, states: Callable[[], Iterable[JsonObject]]) -> None:
-        """Set the source of reasoning state that is complete only at the end of the answer."""
+        """Set the function that returns further reasoning states at the end of the answer."""
         self._last_states = states
 
     def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
-        """Return the reasoning state of this model call."""
+        """Yield the reasoning states of this model call, each with its call id and position."""
         for value in self._last_states() if self._last_states is not None else ():
             self.state(value)
         for one in self._states:
@@ -336,37 +341,37 @@ class Speech:
 
     @property
     def used(self) -> Usage | None:
-        """The tokens so far; None if the provider sent no count."""
+        """Return the usage so far; None if the provider sent none."""
         return self.meter.usage
 
     @property
     def counted(self) -> bool:
-        """True once the provider sent its finish reason and its usage: nothing is left to read."""
+        """Return whether both the finish reason and usage have come, so that nothing is left to read."""
         return self.finished and self.meter.usage is not None
 
     @property
     def answered(self) -> bool:
-        """True once the answer is complete: it has a finish reason, and text or calls."""
+        """Return whether the answer is complete: it has a finish reason, and text, files or calls."""
         return self.finished and (self.said or bool(self._calls))
 
     def done(self) -> None:
-        """Record the provider's mark of the end, which is an end even without a reason."""
+        """Record the stream's end mark, as finish reason `unknown` if none came before."""
         self.finish("unknown")
 
     def finish(self, reason: str) -> None:
-        """Record a finish reason. The first one stands."""
+        """Record a finish reason; only the first one counts."""
         self._reason = self._reason or reason
         self.finished = True
         self.meter.final = self.counted
 
     def resume(self) -> None:
-        """Take back the finish reason, for a provider that sends one with each piece."""
+        """Take back the finish reason, for a provider that sends one with each chunk."""
         self._reason = None
         self.finished = self.meter.final = False
         self.resumed += 1
 
     def called(self, model: object) -> None:
-        """Record the provider's name of the model. Any other text, or a name too long, is dropped: a provider's words go nowhere."""
+        """Record the model name that the provider reports; an invalid one becomes empty, so that no other text is passed on."""
         self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
 
     def usage(
@@ -380,10 +385,10 @@ class Speech:
         cache_write_1h: float = 0,
         apart: Apart | None = None,
     ) -> None:
-        """Record the provider's usage, in tokens. The last count stands, as some count as they go; a count of zero is ignored.
+        """Record the provider's usage in tokens. The last count counts, because some servers count as they stream; zero is ignored.
 
-        The caches' share belongs to the input and reasoning to the output: see Usage. A cache share larger than the input was counted
-        beside it, and is added.
+        Cache tokens are part of the input, and reasoning is part of the output (see Usage). Cache tokens that exceed the input were counted
+        apart from it, and are added.
         """
         before = self.meter.usage or Usage()
         read, hit, stored, lasting = map(tokens, (input_tokens, cached, cache_write, cache_write_1h))
@@ -410,7 +415,10 @@ class Speech:
         self.meter.final = self.finished
 
     def end(self) -> Iterator[Event]:
-        """Return the remaining events and the Finish. TargetDown if the provider sent no finish reason, or one that means a failure."""
+        """Yield the remaining events, and Finish. Raises TargetDown `cut` without a finish reason, or with one that reports a failure.
+
+        Raises ContentFiltered if a filter stopped the answer before any text, file or call.
+        """
         if rest := self._thought.end():
             self._extend_run(Thought, rest)
         if rest := self._text.end():
@@ -446,7 +454,7 @@ class Speech:
 
 
 def _size(value: JsonObject) -> int | None:
-    """Bytes of a reasoning state as JSON; None where it cannot be sent to its provider again."""
+    """Return the bytes of a reasoning state as JSON; None if it cannot be sent back to its provider."""
     if deeper(value, MAX_DEPTH):
         return None
     try:

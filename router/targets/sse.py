@@ -1,18 +1,18 @@
-"""Server-sent events, read from bytes: `feed` what came, get the data of each event that is whole.
+"""Reading of server-sent events from bytes: `feed` a piece, and get the data of each complete event.
 
-No I/O, no object per event but its data. By the standard: LF, CRLF or CR end a line, a blank line ends an event, several
-`data:` lines are joined, comments and other fields are passed over, one byte-order mark may stand first. Beyond the standard: lines from
-one that begins with `{` or `[` on are data as they are, for that is how Google says in the middle of a stream what went wrong. The data of an
-event that is named `error`, or of a field `error` (llama.cpp), is Failed.
+No I/O. By the standard: LF, CRLF or CR end a line, a blank line ends an event, `data:` lines of one event are joined, comments and other
+fields are ignored, a leading byte-order mark is skipped. Beyond the standard: a line that begins with `{` or `[`, and the lines after
+it, are data as they stand, because Google sends errors so in mid-stream. The data of an event named `error`, or of a field `error`
+(llama.cpp), is ErrorData.
 """
 
 from router.targets.inband import ErrorData
 
 MAX_EVENT = 10 * 1024 * 1024
-"""Bytes of one event: what is larger is no answer any more."""
+"""Limit of one event in bytes; a larger one raises Oversize."""
 CR = 0x0D
 LINE = 48
-"""Bytes that a line takes beside its own."""
+"""Bytes of memory counted for a line beside its content."""
 
 
 class Oversize(ValueError):
@@ -20,23 +20,23 @@ class Oversize(ValueError):
 
 
 class Events:
-    """The reader of one body."""
+    """The reader of one stream."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
-        """The line that has not ended."""
+        """The incomplete line."""
         self._data: list[bytes] = []
-        """The lines of the event that has not ended."""
+        """The data lines of the incomplete event."""
         self._size = 0
         """Bytes of the lines in `_data`."""
         self._begun = False
         self._bare = False
-        """True while the lines in `_data` bear no field name."""
+        """True while the lines in `_data` have no field name."""
         self._failed = False
         """True if the event is named `error`."""
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Return the data of every event that this piece completes."""
+        """Return the data of each event that this piece completes."""
         if self._rest:
             if self._begun and b"\n" not in piece and b"\r" not in piece and self._rest[-1] != CR:
                 self._rest += piece  # a long line in many pieces is looked through once
@@ -73,7 +73,7 @@ class Events:
         return found
 
     def end(self) -> list[bytes]:
-        """End the body, and return its last event, which needs no blank line."""
+        """End the stream, and return the data of a last event without a blank line."""
         lines = [bytes(self._rest).removesuffix(b"\r"), b""]
         self._rest.clear()
         return self._events(lines)

@@ -1,8 +1,8 @@
-"""Requests for the form of an answer: in the provider's own words if it keeps to them by itself, else by instruction.
+"""Structured output: the form of an answer is requested by a field of the request if the provider enforces it, else by an instruction.
 
-A provider that is known to keep to schemas (`facts: schemas`) is sent the schema, in the subset that it takes; its answer is `native`, and
-is streamed. Otherwise JSON mode (`facts: json_mode`) keeps the answer to JSON, and an instruction says the rest; or the instruction
-says all. What such a target answers is held back and checked by failover.
+A provider that enforces schemas (`facts: schemas`) is sent the schema, in the subset that it takes; its answer is `native`, and
+is streamed. Otherwise JSON mode (`facts: json_mode`) enforces JSON, and an instruction adds the schema; or the instruction
+stands alone. Failover holds back such an answer, and validates it.
 """
 
 import json
@@ -23,9 +23,9 @@ SUBSETS = {
     "anthropic": CLAUDE,
     "gemini": GEMINI,
 }
-"""Provider → the schemas that it takes; all others GUIDED."""
+"""Provider → the subset of JSON schemas that it takes; GUIDED for all others."""
 APART = frozenset({"groq"})
-"""Providers that refuse a form beside tools. Source: Groq's guide to structured outputs."""
+"""Providers that refuse structured output beside tools. Source: Groq's guide to structured outputs."""
 ONLY = {
     True: "Answer with one JSON object alone: no Markdown, no code fence, and no word before or after it.",
     False: "Answer with JSON alone: no Markdown, no code fence, and no word before or after it.",
@@ -33,12 +33,12 @@ ONLY = {
 
 
 class FittedQuestion(Value, frozen=True):
-    """A question as it is put to a target.
+    """A question with its output format in the form for one target.
 
-    ask: the question, with the instruction where it has one
-    way: how it is asked for the form
-    schema: the JSON schema that its provider is sent; None where it is sent none
-    mode: whether it is sent the wish for JSON alone instead
+    ask: the question, with an instruction if needed
+    way: how the format is requested
+    schema: the JSON schema for the request; None if none is sent
+    mode: true if JSON mode is requested
     """
 
     ask: Ask
@@ -48,14 +48,14 @@ class FittedQuestion(Value, frozen=True):
 
     @property
     def chat(self) -> dict[str, Json]:
-        """The field of OpenAI's chat completions; nothing where it is not sent."""
+        """Return the `response_format` field of chat completions; empty if it is not sent."""
         if self.schema is not None:
             return {"response_format": {"type": "json_schema", "json_schema": self._named}}
         return {"response_format": self._object} if self.mode else {}
 
     @property
     def text_format(self) -> dict[str, Json] | None:
-        """The form as OpenAI's Responses API has it; None where it is not sent."""
+        """Return `text.format` of the Responses API; None if it is not sent."""
         return {"type": "json_schema", **self._named} if self.schema is not None else self._object
 
     @property
@@ -70,19 +70,19 @@ class FittedQuestion(Value, frozen=True):
 
     @property
     def sent(self) -> tuple[str, ...]:
-        """The word by which a refusal of what is sent is learned from."""
+        """Return the name under which a refusal of the format is learned; empty if no field is sent."""
         return (SCHEMA,) if self.schema is not None else (OBJECT,) if self.mode else ()
 
 
 def subset_of(provider: str) -> Subset:
-    """The schemas that a provider takes."""
+    """Return the subset of JSON schemas that a provider takes."""
     return SUBSETS.get(provider, GUIDED)
 
 
 def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
-    """Return whether a schema is emulated for a model (provider/model) of these facts.
+    """Return whether a schema has to be emulated for a model (provider/model) with these facts.
 
-    True if its provider keeps to no schema, None if it keeps to others than this.
+    True if its provider enforces no schema, None if the provider enforces schemas but does not take this one.
     """
     if not facts.schemas:
         return True
@@ -90,10 +90,10 @@ def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
 
 
 def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, beside_tools: bool = True) -> FittedQuestion:
-    """The question as a model of these facts is asked it. One without a form is as it was.
+    """Return the question with its output format in the form for a model with these facts; unchanged without an output format.
 
-    loose: whether the provider takes a schema outside of its subset, as a hint
-    beside_tools: whether it takes a form where tools are offered
+    loose: true if the provider takes a schema outside of its subset as a hint
+    beside_tools: true if it takes an output format beside tools
     """
     output = ask.output
     if output is None:
@@ -111,7 +111,7 @@ def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, b
 
 
 def instructed(ask: Ask, output: OutputFormat) -> Ask:
-    """The question with the wish for its form: at the end of the system prompt, else of the user's last message."""
+    """Return the question with the format's instruction, at the end of the system prompt or else of the last user message."""
     words = instruction(output)
     messages = list(ask.messages)
     places = [at for at, one in enumerate(messages) if one.role == "system"][:1] or [
@@ -125,7 +125,7 @@ def instructed(ask: Ask, output: OutputFormat) -> Ask:
 
 
 def instruction(output: OutputFormat) -> str:
-    """The wish for a form, in words."""
+    """Return the instruction to the model that describes an output format."""
     schema = output.schema
     said = [ONLY[schema is None or schema.get("type") == "object"]]
     if output.description:

@@ -1,11 +1,11 @@
-"""A JSON schema in the words that one provider's constrained decoding takes.
+"""Narrowing of a JSON schema to the subset that a provider's constrained decoding takes.
 
-    narrowed(schema, subset)   the schema, or a narrower one: what keeps to it keeps to the client's schema, too. None where the
-                               provider has no words for it
+    narrowed(schema, subset)   the schema, or a narrower one whose values are all valid for the client's schema; None if the
+                               provider cannot enforce it
 
-Providers refuse a schema with a keyword that they do not take, or ignore the keyword. So a schema is either said whole, or it is not
-counted on: nothing that binds is ever left out. What binds nothing (titles, defaults, formats, which are annotations) is left out where
-it is not taken. An object that says nothing of further properties gets `additionalProperties: false`, as OpenAI and Anthropic want it.
+Providers refuse or ignore keywords that they do not take. So a schema is sent with all of its constraints, or not at all. Annotations
+(titles, defaults, formats) are dropped where they are not taken. An object without `additionalProperties` is closed, as OpenAI
+and Anthropic want it.
 
 Source: OpenAI's and Azure's guides to structured outputs, "Supported schemas"; Groq's and Cerebras's of the same name; Anthropic's,
 "JSON Schema limitations"; https://ai.google.dev/gemini-api/docs/structured-output.
@@ -20,23 +20,23 @@ from router.output import referred
 
 SCHEMA = "json_schema"
 OBJECT = "json_object"
-"""The forms of an answer, in OpenAI's words."""
+"""OpenAI's names of output formats: a JSON schema, and any JSON object."""
 NUMBERS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 ITEMS = frozenset({"minItems", "maxItems"})
 MAX_PROPERTIES = 1_000
 MAX_LEVELS = 10
 MAX_CHOICES = 500
-"""Limits of OpenAI's for each; some providers take less."""
+"""OpenAI's limits of properties, levels and enum values; some providers have lower ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """Parts of a schema that one kind of provider takes beside types, properties, items, enums, `anyOf` and references.
+    """The parts of a schema that a kind of provider takes, beside types, properties, items, enums, `anyOf` and references.
 
-    binds: keywords that bind numbers, texts and lists
-    optional: whether a property may be left out of `required`
-    recursive: whether a reference may lead to what it stands in
-    listed: whether `type` may be a list
+    binds: constraint keywords for numbers, texts and arrays
+    optional: true if a property may be missing from `required`
+    recursive: true if a reference may be recursive
+    listed: true if `type` may be a list
     formats: the values of `format` that it takes
     """
 
@@ -50,9 +50,9 @@ class Subset:
 FORMATS = frozenset({"date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 OPENAI = Subset(NUMBERS | ITEMS | {"pattern"}, optional=False, formats=FORMATS)
 STRICT = Subset(optional=False)
-"""Azure, Groq, Cerebras, and gateways with any of them behind."""
+"""Azure, Groq, Cerebras, and gateways that may lead to them."""
 GUIDED = Subset()
-"""Servers that make a grammar of a schema: vLLM, SGLang, llama.cpp, and those who run them."""
+"""Servers that compile a schema to a grammar (vLLM, SGLang, llama.cpp), and their hosts."""
 CLAUDE = Subset(recursive=False, listed=False, formats=FORMATS)
 GEMINI = Subset(ITEMS | {"minimum", "maximum"}, recursive=False, listed=False)
 
@@ -64,7 +64,7 @@ BINDS = frozenset(
         *("minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", *NUMBERS, "oneOf", "anyOf", "enum", "const", "type"),
     )
 )
-"""Keywords that bind; all others are annotations."""
+"""Constraint keywords; all others are annotations."""
 OF_TYPE: dict[str, frozenset[str]] = {
     "object": frozenset({"properties", "required", "additionalProperties"}),
     "array": frozenset({"items"}),
@@ -79,11 +79,11 @@ SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
 
 class Unsayable(Exception):
-    """The provider has no words for this schema."""
+    """The schema has a constraint that the provider cannot enforce."""
 
 
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
-    """The schema as a provider takes it, an object at its root; None where it cannot be said whole."""
+    """Return the schema in a provider's subset, with an object at its root; None if the provider cannot enforce all of it."""
     try:
         return _Narrowing(schema, subset).complete()
     except (Unsayable, RecursionError):
@@ -98,7 +98,7 @@ class _Narrowing:
         self._subset = subset
         self._defined: dict[str, Json] = {}
         self._open: list[str] = []
-        """The references within which it is."""
+        """References that are being narrowed."""
         self._properties = 0
 
     def complete(self) -> dict[str, Json]:
@@ -137,7 +137,7 @@ class _Narrowing:
         return {**said, "format": form} if form in self._subset.formats and schema.get("type") == "string" else said
 
     def _referred(self, reference: str, level: int) -> str:
-        """The reference, to a definition of ours; what it leads to is narrowed once."""
+        """Return a reference to a definition in the result, which is narrowed once."""
         if reference == "#" and self._subset.recursive:
             return "#"
         name = reference.rpartition("/")[2]
@@ -165,7 +165,7 @@ class _Narrowing:
         return [self._one(one, level) for one in listed]
 
     def _typed(self, kind: str, schema: JsonObject, bound: frozenset[str], level: int) -> dict[str, Json]:
-        """A schema of one type."""
+        """Return a schema of one type. Raises Unsayable if a constraint is not taken."""
         binds = BOUND.get(kind, frozenset()) & self._subset.binds & bound
         if bound - {"type"} - OF_TYPE.get(kind, frozenset()) - binds:
             raise Unsayable
@@ -201,7 +201,7 @@ class _Narrowing:
         }
 
     def _values(self, schema: JsonObject, bound: frozenset[str]) -> dict[str, Json]:
-        """A choice of values. A type beside them is theirs, or says less."""
+        """Return a schema of listed values. Raises Unsayable if they do not fit a type beside them, or are not taken."""
         listed = schema["enum"] if "enum" in bound else [schema["const"]]
         if bound - {"enum", "const", "type"} or {"enum", "const"} <= bound or not isinstance(listed, list):
             raise Unsayable
@@ -233,7 +233,7 @@ def _kind(value: Json) -> str:
 
 
 def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:
-    """The types that a schema names; where it names none, the one that its keywords are about."""
+    """Return the types that a schema names, or `object` if it only has properties. Raises Unsayable otherwise."""
     named = schema.get("type")
     found = [named] if isinstance(named, str) else named
     if isinstance(found, list) and found and all(isinstance(one, str) for one in cast("list[Json]", found)):
@@ -244,7 +244,7 @@ def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:
 
 
 def _disjoint(choices: Sequence[Json]) -> bool:
-    """Return whether no value fits two of these schemas: each is an object with another value in the same property."""
+    """Return whether at most one of these schemas can hold: all are objects with distinct constants in one required property."""
     tables = [cast("JsonObject", one) for one in choices if isinstance(one, Mapping)]
     if len(tables) < len(choices):
         return False
@@ -257,7 +257,7 @@ def _disjoint(choices: Sequence[Json]) -> bool:
 
 
 def _mark(schema: JsonObject, name: str) -> str | None:
-    """The one text that a property may have; None where it may have others."""
+    """Return the constant text of a property; None if it has none."""
     properties = schema.get("properties")
     inner = cast("JsonObject", properties).get(name) if isinstance(properties, Mapping) else None
     value = cast("JsonObject", inner).get("const") if isinstance(inner, Mapping) else None

@@ -1,6 +1,6 @@
-"""LiteLLM's table of models, which it ships as data: provider, window, prices, and flags for what a model accepts.
+"""LiteLLM's table of models, read as a file: provider, window, prices, and flags for what a model accepts.
 
-Read once for each load, in 15 ms, without importing LiteLLM. The table names models of OpenAI, Anthropic and Bedrock without their provider.
+The table is read in 15 ms without importing LiteLLM. It names models of OpenAI, Anthropic and Bedrock without their provider.
 """
 
 import importlib.util
@@ -16,18 +16,18 @@ from router.config.price import MILLION, Price, TieredPrice
 from router.targets.family import Family, parsed
 
 PURPOSES = frozenset({"audio", "chat", "codex", "cyber", "deep", "image", "oss", "realtime", "research", "search", "tts", "vision"})
-"""Words of variants that are made for something else, and say nothing of their plain siblings."""
+"""Words for variants with a special purpose, whose facts do not apply to other models of the family."""
 STRANGE = 2
-"""Words in which the names of two models of one family may differ: gpt-7-nova and gpt-6.1-sol."""
+"""Number of words in which the names of two models of one family may differ, as gpt-7-nova and gpt-6.1-sol do."""
 TIERS = (512, 272, 200, 128, 100)
-"""Thousands of tokens of input above which the table knows another price; the longest first."""
+"""Thousands of input tokens above which the table may have another price, in descending order."""
 SERVICES = ("flex", "priority")
-"""Service tiers of which the table knows the price."""
+"""Service tiers for which the table has prices."""
 TABLE = "model_prices_and_context_window_backup.json"
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A model, as the table has it. A flag that is None says nothing: most flags are given only where they differ."""
+    """A model's entry in the table. Most flags are given only for models that differ, so None means not stated."""
 
     litellm_provider: Any = None
     mode: Any = None
@@ -106,24 +106,24 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def provider(self) -> str:
-        """The provider, as a target's model begins: the table tells Bedrock's wires and Vertex's publishers apart."""
+        """Return the provider's prefix in a target's model; the table's finer names for Bedrock and Vertex are mapped to it."""
         named = self.litellm_provider if isinstance(self.litellm_provider, str) else ""
         return named.removesuffix("_converse") if named.startswith("bedrock") else "vertex_ai" if named.startswith("vertex_ai-") else named
 
     @property
     def window(self) -> int | None:
-        """Tokens that the model reads."""
+        """Return the context window in tokens; None if not stated."""
         stated = self.max_input_tokens or self.max_tokens
         return stated if isinstance(stated, int) else None
 
     @property
     def output(self) -> int | None:
-        """Tokens that the model writes at most."""
+        """Return the maximum of output tokens; None if not stated."""
         return self.max_output_tokens if isinstance(self.max_output_tokens, int) else None
 
     @property
     def price(self) -> Price | None:
-        """Dollars for a million tokens; the table has them for one."""
+        """Return the prices in dollars per million tokens; None if not stated."""
         usual = self._costs("")
         if usual is None:
             return None
@@ -136,13 +136,13 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         return TieredPrice(**asdict(usual), **more) if any(more.values()) else usual
 
     def _tiers(self, service: str, usual: Price) -> Iterator[tuple[int, Price]]:
-        """The prices of long prompts, the longest first. `service`: the end of a service tier's names."""
+        """Yield the prices of long prompts, the longest first. `service`: suffix of a service tier's fields."""
         for above in TIERS:
             if (price := self._costs(f"_above_{above}k_tokens{service}", usual)) is not None:
                 yield above * 1000, price
 
     def _served(self, service: str, usual: Price) -> TieredPrice | None:
-        """The price of a service tier; None if the table has none. Long prompts of which it does not speak cost as much more as usual."""
+        """Return the price of a service tier; None if not stated. Unstated prices of long prompts are scaled like the usual ones."""
         price = self._costs(f"_{service}")
         if price is None:
             return None
@@ -154,20 +154,20 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         return TieredPrice(**asdict(price), tiers=tuple(tiers), search=self._search, **self._otherwise(f"_{service}"))
 
     def _otherwise(self, service: str) -> dict[str, Any]:
-        """The prices of audio and images. Those that a service tier has not are as usual."""
+        """Return the prices of audio and images; the usual ones where a service tier has none."""
         names = {"audio_input": "input_cost_per_audio_token", "audio_output": "output_cost_per_audio_token"}
         names["image_output"] = "output_cost_per_image_token"
         return {ours: cost if (cost := self._cost(name, service)) is not None else self._cost(name, "") for ours, name in names.items()}
 
     @property
     def _search(self) -> float:
-        """Dollars for one search of the web, with a context of medium size."""
+        """Return the dollars for one web search with a medium context; 0 if not stated."""
         costs: object = self.search_context_cost_per_query
         cost: object = cast("dict[str, object]", costs).get("search_context_size_medium") if isinstance(costs, dict) else None
         return float(cost) if isinstance(cost, int | float) else 0.0
 
     def _costs(self, tier: str, usual: Price | None = None) -> Price | None:
-        """The price of one tier, by the end of its names. What the table does not say of a long prompt is as usual."""
+        """Return the price with this suffix of field names, completed by `usual`; None if not stated."""
         read, written = self._cost("input_cost_per_token", tier), self._cost("output_cost_per_token", tier)
         if read is None or (written is None and usual is None):
             return None
@@ -186,13 +186,13 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _scaled(price: Price, share: float) -> Price:
-    """Return a price of which all numbers are multiplied by `share`."""
+    """Return a price with all numbers multiplied by `share`."""
     costs: dict[str, Any] = {name: None if cost is None else cost * share for name, cost in asdict(price).items()}
     return Price(**costs)
 
 
 class _Maker(msgspec.Struct, frozen=True):
-    """The fields that are read of every row: the maker and the purpose of the model."""
+    """The fields that are decoded for all rows: provider and mode."""
 
     litellm_provider: Any = None
     mode: Any = None
@@ -201,12 +201,12 @@ class _Maker(msgspec.Struct, frozen=True):
 
 
 class ModelTable(Mapping[str, ModelRow]):
-    """The rows by provider/model, and by the table's own names. Each is decoded when it is looked up: few of thousands are."""
+    """The rows of the table, by provider/model and by the table's own names. A row is decoded when it is looked up."""
 
     def __init__(self, rows: Mapping[str, msgspec.Raw], makers: Mapping[str, _Maker]) -> None:
         self._rows = rows
         self.makers = makers
-        """Name → the maker of the model."""
+        """Name of a model → its provider and mode."""
 
     def __getitem__(self, name: str) -> ModelRow:
         return msgspec.json.decode(self._rows[name], type=ModelRow)
@@ -223,7 +223,7 @@ class ModelTable(Mapping[str, ModelRow]):
 
 @cache
 def entries() -> ModelTable:
-    """provider/model → its entry; also by the table's own name. Empty where LiteLLM is not installed. Blocks when it is first read."""
+    """Return the table; empty if LiteLLM is not installed. The first call reads the file, and blocks."""
     found = importlib.util.find_spec("litellm")
     if found is None or found.origin is None:
         return ModelTable({}, {})
@@ -241,13 +241,13 @@ def entries() -> ModelTable:
 
 
 def forget_table() -> None:
-    """Free the memory of the table, 4 MB: for a process that has built its configuration. The next look reads it again."""
+    """Free the table's memory (4 MB) after a process has built its configuration; the next look-up reads it again."""
     entries.cache_clear()
     families.cache_clear()
 
 
 def about(model: str) -> ModelRow:
-    """Return the table's entry of a model, with its provider or without; an empty entry if it is unknown."""
+    """Return the entry of a model, named with or without its provider; an empty entry if it is unknown."""
     return entries().get(model, UNKNOWN)
 
 
@@ -256,7 +256,7 @@ UNKNOWN = ModelRow()
 
 @cache
 def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
-    """First word of the name → the chat models of a provider that begin with it."""
+    """Return a provider's chat models, by the first word of their names."""
     grouped: dict[str, list[tuple[Family, str]]] = {}
     for name, maker in entries().makers.items():
         if maker.provider == provider and maker.mode in ("chat", "responses") and name.startswith(f"{provider}/"):
@@ -267,9 +267,10 @@ def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
 
 
 def nearest(model: str) -> str | None:
-    """Return the newest known model of the same family and generation, for a model (provider/name) that the table does not know.
+    """Return the known model that is most like a model (provider/name) that the table does not have; None if there is none alike.
 
-    If none of the same generation is known, it is of the newest one. Of several, the one whose name differs in the fewest words.
+    The family must be the same, but for STRANGE words. Preferred, in this order: the same generation, the same version, the newest
+    generation, the fewest differing words, the newest version.
     """
     provider = model.partition("/")[0]
     wanted = parsed(model)

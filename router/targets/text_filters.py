@@ -1,4 +1,4 @@
-"""Filters of the text that a model writes: halves of surrogate pairs, thoughts written into it, and texts that end it."""
+"""Filters of streamed text: split surrogate pairs, `<think>` thoughts, and stop texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from router.chat import repaired
 
 
 class Joined:
-    """Text whose surrogate pairs are whole: half an emoji waits for its other half, or becomes U+FFFD."""
+    """A filter that joins surrogate pairs split between pieces; a lone half becomes U+FFFD."""
 
     def __init__(self) -> None:
         self.half = ""
-        """Half a pair, which is held back."""
+        """The first half of a pair, held back."""
 
     def feed(self, piece: str) -> str:
-        """Return the part of the text whose pairs are complete; hold back a half at its end."""
+        """Return the text without a first half at its end, which is held back."""
         if not self.half and piece.isascii():
             return piece
         piece, self.half = self.half + piece, ""
@@ -23,32 +23,31 @@ class Joined:
         return repaired(piece)
 
     def end(self) -> str:
-        """Return U+FFFD if a half is still held, else nothing."""
+        """Return U+FFFD if a half is still held back, else an empty text."""
         half, self.half = self.half, ""
         return "\ufffd" if half else ""
 
 
 THINK, THOUGHT = "<think>", "</think>"
 MAX_BLANK = 64
-"""Characters of white space that may stand before `<think>`."""
+"""Limit of white space before `<think>`, in characters."""
 
 
 class Opening:
-    """The start of an answer whose model may write its thoughts into it, as `<think>…</think>`.
+    """A filter for the start of an answer, where a model may write its thoughts as `<think>…</think>`.
 
-    It is over after the closing tag, or as soon as there is something else. A closing tag alone is text: which text before it was a
-    thought is not known.
+    It is over after the closing tag, or at any other text. A closing tag alone is text, because it is unknown where that thought began.
     """
 
     def __init__(self) -> None:
         self.held: str = ""
-        """Text that may be the beginning of a tag."""
+        """Text that may be the beginning of a tag, held back."""
         self.within = False
         """True once the opening tag was read."""
         self.over = False
 
     def feed(self, piece: str) -> tuple[str, str]:
-        """Return the thought and the text after it, as far as both are certain."""
+        """Return the thought, and the text after it, as far as both are certain."""
         piece, self.held = self.held + piece, ""
         if not self.within:
             start = piece.lstrip()
@@ -69,16 +68,16 @@ class Opening:
 
 
 class Cutter:
-    """A filter that ends an answer where a stop text begins, for a model that takes no `stop`."""
+    """A filter that cuts an answer before a stop text, for a model that takes no `stop`."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._held: str = ""
-        """Text that may be the beginning of a stop text."""
+        """Text that may be the beginning of a stop text, held back."""
         self.over = False
 
     def feed(self, piece: str) -> str:
-        """Return the text that is certain to come before every stop text."""
+        """Return the text before any stop text; hold back what may be the beginning of one."""
         piece, self._held = self._held + piece, ""
         found = [at for stop in self._stops if (at := piece.find(stop)) >= 0]
         if found:
@@ -92,17 +91,17 @@ class Cutter:
         return piece[: len(piece) - kept]
 
     def end(self) -> str:
-        """Return the text still held: the answer is over without a stop text."""
+        """Return the text still held back, because the answer ended without a stop text."""
         held, self._held = self._held, ""
         return held
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
-    """Limits at which the router ends an answer, because its model takes no such parameter.
+    """Limits at which the router ends an answer, because the model does not take them as parameters.
 
     stops: texts that end it
-    tokens: the most that it may have, estimated at four bytes each; None if the request carries the limit
+    tokens: maximum of tokens, estimated at four bytes each; None if the provider enforces the limit
     """
 
     stops: tuple[str, ...] = ()
@@ -110,4 +109,4 @@ class AnswerLimits:
 
 
 UNBOUND = AnswerLimits()
-"""No limits: the provider ends the answer."""
+"""No limits for the router to enforce."""

@@ -1,25 +1,27 @@
-"""A body's content codings, undone piece by piece. No I/O.
+"""Decompression of a body's content encodings, piece by piece. No I/O.
 
-RFC 9110, 8.4.1: their names are without case, and `identity` is none; 5.6.1: empty elements of a list count for nothing. A name that
-nobody knows (`none`, `utf-8`: a habit of servers that want to switch compression off) is read as the body is, as browsers, curl and
-every client read it.
+RFC 9110, 8.4.1: names are case-insensitive, and `identity` means none; 5.6.1: empty elements of a list are ignored. An unknown name
+(`none`, `utf-8`: sent by servers to switch compression off) leaves the body as it is, as in browsers and curl.
 """
 
 import zlib
 
 PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 UNKNOWN = frozenset({"br", "zstd", "compress", "x-compress"})
-"""Codings that exist and that we cannot undo: nobody asked for them."""
+"""Encodings that are not supported; the router never requests them."""
 EITHER, RAW = 47, -15
-"""zlib's words for gzip or zlib, whichever it is, and for the bare data that some servers call `deflate`."""
+"""Window bits of zlib: for gzip or zlib, detected from the data; and for the bare data that some servers call `deflate`."""
 
 
 class UnreadableBody(ValueError):
-    """The body is packed in a way that cannot be undone here, or is not what it is said to be, or becomes too large."""
+    """A body with an unsupported encoding, with invalid compressed data, or that becomes too large."""
 
 
 def unpacker(encoding: str, most: int) -> "Unpacker | None":
-    """Return the unpacker of a `Content-Encoding`; None if there is nothing to undo. `most`: bytes that one piece may become."""
+    """Return the decompressor for a `Content-Encoding`; None if there is nothing to undo. Raises UnreadableBody if unsupported.
+
+    most: limit in bytes of what one piece may become
+    """
     names = [name for one in encoding.split(",") if (name := one.strip().lower()) in PACKED | UNKNOWN]
     if len(names) > 1 or UNKNOWN.intersection(names):
         raise UnreadableBody
@@ -27,16 +29,16 @@ def unpacker(encoding: str, most: int) -> "Unpacker | None":
 
 
 class Unpacker:
-    """An unpacker of gzip and deflate. A gzip body may be several members, one after the other (RFC 1952, 2.2)."""
+    """A decompressor of gzip and deflate. A gzip body may have several members (RFC 1952, 2.2)."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._inner = zlib.decompressobj(EITHER)
         self._begun: bytes | None = b""
-        """All that came so far; None once something was made of it, or it was begun in the other way."""
+        """All input so far; None once output came, or bare deflate was tried."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the bytes that this piece makes readable."""
+        """Return the decompressed bytes of this piece. Raises UnreadableBody if it is invalid or too large."""
         made: list[bytes] = []
         left = self._most
         while piece:

@@ -1,7 +1,7 @@
-"""Meaning of a provider's refusal: status, headers and body → one of our errors. For every lane.
+"""Classification of a provider's refusal, for every lane: status, headers and body → a TargetError.
 
-Providers disagree on statuses (a wrong key is a 400 at xAI, a conversation too long a plain 400 at most), so the body
-is looked at too, here and nowhere else; what it said goes no further than this file.
+Providers disagree on statuses (a wrong key is a 400 at xAI, a long conversation a plain 400 at most), so the body is
+read too, only here; its text is not passed on.
 """
 
 import json
@@ -29,17 +29,15 @@ Why = Literal[
     "its_content",
     "bad_parameter",
 ]
-"""Reasons of a refusal: this conversation for its length, its content, its images, documents or audio, the account, the key, what the key may do, the model, some
-other thing in this question, something it says about that content, a parameter.
-"""
+"""Reasons of a refusal. `this_question`: something in the question other than the above; `its_content`: content in general, in a 403."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words by which a provider gives the reason of a refusal.
+    """Words by which providers give a reason of a refusal.
 
-    words: a pattern, without regard to case
-    source: the providers that say so, and where that was reported (a GitHub thread, as owner/name#number) or is documented
+    words: a case-insensitive pattern
+    source: providers that use it, and where that was reported (a GitHub thread, as owner/name#number) or is documented
     """
 
     why: Why
@@ -217,7 +215,7 @@ PHRASES = (
         "Anthropic, Moonshot; models' own rules",
     ),
 )
-"""Words of providers, one row for each way to say it. The first row whose words fit decides, within the reasons a status allows."""
+"""Providers' phrases, one row per wording. Reasons are tried in the order of ALLOWED for the status; the first match counts."""
 
 
 @cache
@@ -227,9 +225,9 @@ def _pattern(why: Why) -> re.Pattern[str]:
 
 
 FILES: dict[Why, FileSort] = {"no_images": "image", "no_documents": "document", "no_audio": "audio"}
-"""Reasons that lie in the files of a question, and in the model → the sort of the file."""
+"""Reasons about files that the model does not read → the sort of file."""
 QUESTION: tuple[Why, ...] = ("too_long", "filtered", *FILES)
-"""Reasons that lie in the question, by whatever status they are said."""
+"""Reasons that depend on the question, whatever the status."""
 ALLOWED: dict[int, tuple[Why, ...]] = {
     400: (*QUESTION, "no_credit", "wrong_key", "unknown_model", "bad_parameter"),
     401: ("wrong_key",),
@@ -240,23 +238,22 @@ ALLOWED: dict[int, tuple[Why, ...]] = {
     422: (*QUESTION, "wrong_key", "bad_parameter"),
     429: (),
 }
-"""Status → the reasons that it may stand for. What is not here is the server's own trouble, or the length and the content of what it was
-asked, which some servers say with a 500.
-"""
+"""Status → the reasons that it may have, in order. Any other status is the server's failure, unless it has a reason of QUESTION,
+for which some servers send a 500."""
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 DENIED = frozenset({401, 402, 403, 404, 407})
 QUOTED = 8 * 1024
-"""Characters of a body that are looked at."""
+"""Characters of a refusal's text that are searched."""
 
 
 def reason(status: int, body: str) -> Why | None:
-    """Return the reason of a refusal, by its status and its words; None if it gives none, or in unknown words."""
+    """Return the reason of a refusal by its status and text; None if the text matches no phrase."""
     words = "\n".join(_said(body))[:QUOTED]
     return next((why for why in ALLOWED.get(status, QUESTION) if _pattern(why).search(words)), None)
 
 
 def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str] | None = None) -> TargetError:
-    """Return the error of a refusal with this status. A fault of one question is never a TargetDenied, which opens the breaker."""
+    """Return the TargetError for a refusal. A known fault of the question is not a TargetDenied, which opens the circuit breaker."""
     outcome = f"status_{status}"
     why = reason(status, body)
     page = PAGE.match(body) is not None
@@ -281,7 +278,7 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
 
 
 PAGE = re.compile(r"\s*<")
-"""A body that is a page for people: of a proxy, or a firewall, before the provider."""
+"""Start of an HTML page, from a proxy or firewall in front of the provider."""
 TAG = re.compile(r"<[^>]{0,2000}>")
 SAYING = frozenset(
     [
@@ -290,17 +287,17 @@ SAYING = frozenset(
         *("base_resp", "status_msg", "contentFilter", "flagged_input"),
     ]
 )
-"""Keys under which errors say something of their own. Others repeat what they were asked."""
+"""Keys whose values are the provider's own words. Values of other keys may repeat the request."""
 PAIR = re.compile(r"""['"](\w{1,30})['"]\s{0,8}:\s{0,8}(['"])(.{0,2048}?)(?<!\\)\2""", re.DOTALL)
-"""A key and its text, in a document that cannot be read: cut off, or written as Python writes it."""
+"""A key and its text in a document that is not valid JSON: cut off, or in Python's notation."""
 ECHO = re.compile(r"""(?<!\w)'.{0,2048}?'(?!\w)|(?<!\w)"[^"]{0,2048}"(?!\w)""", re.DOTALL)
-"""Words in quotation marks, which may be the question's. An apostrophe stands within a word, or at its end."""
+"""Words in quotation marks, which may be quoted from the request; an apostrophe within a word is not a quotation mark."""
 NESTED = 6
-"""Levels of an error's body that are looked through."""
+"""Levels of an error's body that are searched."""
 
 
 def _said(body: str) -> Iterator[str]:
-    """Return a body's own words, without those that it quotes from the question, which may be any."""
+    """Yield the provider's own words in a body, without those that may be quoted from the request."""
     begin, end = body.find("{"), body.rfind("}")
     if PAGE.match(body) or begin < 0:
         yield ECHO.sub(" ", TAG.sub(" ", body))
@@ -354,13 +351,12 @@ NAMED = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-"""An error's code or type inside a 200 → the status it would have had before it. Of two, the larger is the more exact: many name
-everything an invalid request.
-"""
+"""An error's code or type inside a 200 → the status that it corresponds to. Of two, the larger counts, because many providers use
+`invalid_request_error` for everything."""
 
 
 def inside(target: str, error: Any) -> TargetError:
-    """Return the error that came inside a 200: by its number, else by its name; without either it counts as a 500."""
+    """Return the TargetError for an error inside a 200: by its number, else by its name, else as a 500."""
     known: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
     stated = [known.get(name) for name in ("code", "status", "status_code", "type")]
     numbers = [int(one) for one in stated if isinstance(one, int) or (isinstance(one, str) and re.fullmatch("[45][0-9]{2}", one))]

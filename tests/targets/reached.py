@@ -1,8 +1,8 @@
-"""Which addresses the LiteLLM lane looks up or connects to, beside a target's own: run as a program, with providers as its words.
+"""A program that prints the addresses which the LiteLLM lane looks up or connects to, beside a target's own; arguments: providers.
 
 Prints a JSON object: provider → hosts. Each provider is asked for models of several names at a server on loopback, by `api_base`. With
-`--proxy` as the first word, that server is known by a name which only a declared proxy can look up, and `asked` in the object lists the
-providers for which the proxy led there. What the environment names as a proxy leads nowhere.
+`--proxy` as the first argument, that server has a host name that only a declared proxy can resolve, and `asked` in the object lists the
+providers whose requests came through that proxy. Proxy variables of the environment point at a closed port.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from tests.support.egress import ForwardProxy, proxying
 from tests.support.provider import Reply, provider, text
 
 NAMES = ("llama-2-7b-chat", "meta-llama/llama-3.1-8b", "command-r-plus", "claude-3-opus", "no-such-model")
-"""Names for which LiteLLM has tokenizers, templates and tables of its own, or would look for some."""
+"""Model names for which LiteLLM has, or would fetch, its own tokenizers, templates and tables."""
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 reached: set[str] = set()
 ports: set[int] = set()
-"""Those of the servers that are asked."""
+"""Ports of the servers that are targets or proxies of this run."""
 look, connect = socket.getaddrinfo, socket.socket.connect
 
 
 def looked(host: Any, *more: Any, **named: Any) -> Any:
-    """Look up loopback; note any other host."""
+    """Resolve addresses of loopback; record any other host and raise `gaierror`."""
     if not str(host).startswith("127."):
         reached.add(str(host))
         raise socket.gaierror(socket.EAI_NONAME, "nothing is looked up here")
@@ -38,7 +38,7 @@ def looked(host: Any, *more: Any, **named: Any) -> Any:
 
 
 def connected(self: socket.socket, address: Any) -> Any:
-    """Connect to the target; note any other address."""
+    """Connect to a port of the test's servers; record any other address and raise OSError."""
     if self.family in (socket.AF_INET, socket.AF_INET6) and address[1] not in ports:
         reached.add(f"{address[0]}:{address[1]}")
         raise OSError(101, "nothing is reached here")
@@ -46,7 +46,7 @@ def connected(self: socket.socket, address: Any) -> Any:
 
 
 async def asked(company: str, base: str, proxy: Secret | None = None) -> list[str]:
-    """The hosts that questions to one provider reach."""
+    """Return the sorted hosts that requests to one provider reach, its target's own left out."""
     reached.clear()
     for name in NAMES:
         declared = TargetConfig(model=Name(f"{company}/{name}"), api_base=base, api_key=Secret("sk-test"), proxy=proxy)
@@ -58,12 +58,12 @@ async def asked(company: str, base: str, proxy: Secret | None = None) -> list[st
 
 
 def port_of(base: str) -> int:
-    """The port of a server's address."""
+    """Return the port in a server's URL."""
     return int(base.rpartition(":")[2].partition("/")[0])
 
 
 async def main() -> None:
-    """Ask each."""
+    """Ask each provider of the command line, and print the result."""
     socket.getaddrinfo, socket.socket.connect = looked, connected  # type: ignore[method-assign]
     await litellm_library.warm()
     found = {"import": sorted(reached)} if reached else {}

@@ -1,4 +1,4 @@
-"""Where a target is asked: whatever an operator writes as its address."""
+"""The request URL of a target, for the forms of `api_base` that an operator may write."""
 
 from typing import Any
 
@@ -41,20 +41,20 @@ ASKED: dict[tuple[str, str], str] = {
 
 
 class Noted(Connections):
-    """Connections that remember which addresses they were told."""
+    """Connections that record the URL of each endpoint."""
 
     def __init__(self) -> None:
         super().__init__()
         self.urls: list[str] = []
 
     def endpoint(self, url: str, *arguments: Any, **more: Any) -> Endpoint:
-        """The address, noted."""
+        """Record the URL, and return the endpoint as usual."""
         self.urls.append(url)
         return super().endpoint(url, *arguments, **more)
 
 
 def url_of(model: str, base: str) -> str:
-    """Where a target with this address would be asked."""
+    """Return the URL that a target of this model and `api_base` would send requests to."""
     connections = Noted()
     lane = anthropic if model.startswith("anthropic/") else openai
     lane.answer("a", TargetConfig(model=Name(model), api_base=base, api_key=Secret("sk-a")), 3, connections)
@@ -62,15 +62,15 @@ def url_of(model: str, base: str) -> str:
 
 
 @pytest.mark.parametrize("given", ASKED, ids=" ".join)
-def test_path_of_an_endpoint_stands_before_the_query(given: tuple[str, str]) -> None:
-    """RFC 3986; an address that is the endpoint's already is not made longer."""
+def test_request_url_gets_the_missing_path_before_its_query(given: tuple[str, str]) -> None:
+    """A request URL is `api_base` plus the part of the endpoint's path that it lacks, inserted before any query string (RFC 3986)."""
     model, base = given
     assert url_of(model, HOST + base) == HOST + ASKED[given]
 
 
 @pytest.mark.parametrize("model", ["openai/m", "anthropic/m", "azure/m"])
-def test_fragment_is_refused_with_its_place(model: str) -> None:
-    """It would never be sent."""
+def test_api_base_with_a_fragment_is_refused(model: str) -> None:
+    """An `api_base` with a `#fragment`, which HTTP never sends, raises Misfit (an invalid target) for the field `api_base`."""
     with pytest.raises(Misfit, match="fragment") as caught:
         url_of(model, f"{HOST}/v1#part")
     assert caught.value.field == "api_base"

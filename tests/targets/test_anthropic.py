@@ -1,4 +1,4 @@
-"""Anthropic's wire, read directly: what it is asked, and what it says."""
+"""The Anthropic lane: the requests that it sends, and the events that it makes of responses."""
 
 import asyncio
 import json
@@ -23,12 +23,12 @@ MODEL = Declared(model=Name("anthropic/claude-haiku-4-5"), api_key=Secret("sk-a"
 
 
 def declared(base: str) -> Declared:
-    """A target at this address."""
+    """Return a Claude target at this address."""
     return Declared(model=Name("anthropic/claude-haiku-4-5"), api_base=base, api_key=Secret("sk-a"))
 
 
 async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
-    """Every event of one answer, their order checked, nothing left open."""
+    """Return all events of one answer, their order checked; close the connections."""
     order, connections = Order(), Connections()
     try:
         async with asyncio.timeout(240), aclosing(anthropic.answer("a", target, 0.5, connections)(ask)) as events:
@@ -38,7 +38,7 @@ async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
 
 
 def said(*frames: dict[str, Any]) -> tuple[bytes, ...]:
-    """Frames of the stream."""
+    """Return these frames as SSE events of Anthropic's stream."""
     return tuple(f"event: {frame['type']}\ndata: {json.dumps(frame)}\n\n".encode() for frame in frames)
 
 
@@ -53,7 +53,7 @@ END: tuple[dict[str, Any], ...] = (
 
 
 def block(index: int, start: dict[str, Any], *deltas: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    """One block: its start, its pieces, its end."""
+    """Return the frames of one content block: its start, its deltas and its stop."""
     pieces = ({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
     return (
         {"type": "content_block_start", "index": index, "content_block": start},
@@ -62,8 +62,11 @@ def block(index: int, start: dict[str, Any], *deltas: dict[str, Any]) -> tuple[d
     )
 
 
-async def test_a_question_as_anthropic_gets_it() -> None:
-    """The prompt apart, turns that alternate, results on the user's side, its own headers, a limit always."""
+async def test_anthropic_request_has_alternating_turns_and_anthropics_headers() -> None:
+    """An Anthropic request has alternating turns, system messages joined in `system`, and `max_tokens` even if the client gave no limit.
+
+    Tool results stand in a user turn. The key goes in `x-api-key`, beside `anthropic-version`; no `authorization` header is sent.
+    """
     spec = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
     conversation = (
         Message("system", ("Be brief.",)),
@@ -111,13 +114,16 @@ async def test_a_question_as_anthropic_gets_it() -> None:
 
 
 def asked(ask: Ask) -> dict[str, Json]:
-    """The request that the model is sent."""
+    """Return the request body that Claude gets for this question."""
     made, _ = anthropic.request(ask, ask.params, facts_of(MODEL), "claude-haiku-4-5")
     return made
 
 
-def test_thinking_is_asked_for_before_the_first_call() -> None:
-    """With a budget on top of the limit, and no sampling parameters; not between calls, whose thoughts are not kept."""
+def test_thinking_is_requested_only_before_the_first_tool_call() -> None:
+    """Effort `low` adds a thinking budget of 1,024 tokens to `max_tokens` and drops the temperature.
+
+    Thinking is not requested after tool calls whose thoughts are missing.
+    """
     thinking = Ask(model="m", messages=HI.messages, params=Params(reasoning_effort="low", temperature=0, max_tokens=100))
     made = asked(thinking)
     assert made["thinking"] == {"type": "enabled", "budget_tokens": 1024}
@@ -126,8 +132,8 @@ def test_thinking_is_asked_for_before_the_first_call() -> None:
     assert "thinking" not in asked(called)
 
 
-async def test_the_model_is_told_as_anthropic_names_it() -> None:
-    """In a stream and in a whole message: a name, or nothing."""
+async def test_finish_names_the_model_that_anthropic_reports() -> None:
+    """Finish carries the model name of the response, streamed or not; a missing name, or one with a space, becomes an empty text."""
     for named, told in (("claude-haiku-4-5-20251001", "claude-haiku-4-5-20251001"), ("two words", ""), (None, "")):
         begin = {"type": "message_start", "message": {"model": named}}
         whole = {"model": named, "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"}
@@ -210,8 +216,8 @@ HEARD: dict[str, tuple[tuple[dict[str, Any], ...], list[Event]]] = {
 
 
 @pytest.mark.parametrize("what", HEARD)
-async def test_a_stream_as_events(what: str) -> None:
-    """Its blocks in their order; only calls that are ours to run."""
+async def test_anthropic_stream_becomes_events(what: str) -> None:
+    """Blocks of a stream become thoughts, text and tool calls, then Finish with usage; tools that Anthropic runs itself are skipped."""
     frames, expected = HEARD[what]
     async with provider(Reply(said(*frames))) as fake:
         seen = await heard(declared(fake.base))
@@ -228,8 +234,11 @@ LATER: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("what", LATER)
-async def test_later_count_does_not_shrink_an_earlier_one(what: str) -> None:
-    """Each field is cumulative and may be missing (api7/aisix#712, envoyproxy/ai-gateway#2290)."""
+async def test_later_usage_count_does_not_lower_an_earlier_one(what: str) -> None:
+    """Counts that `message_delta` omits, or gives as null or all zero, do not lower those of `message_start`.
+
+    Reported as api7/aisix#712 and envoyproxy/ai-gateway#2290.
+    """
     begin = {"type": "message_start", "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 1000, "output_tokens": 1}}}
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": LATER[what]}
     frames = (begin, *block(0, {"type": "text", "text": "Hi"}), end, {"type": "message_stop"})
@@ -241,14 +250,14 @@ async def test_later_count_does_not_shrink_an_earlier_one(what: str) -> None:
 ANSWERED = b'{"content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}'
 
 
-async def test_whole_message_is_read_like_a_stream() -> None:
-    """A whole message is an answer too."""
+async def test_unstreamed_message_gives_the_events_of_a_stream() -> None:
+    """A complete JSON message in place of a stream becomes Start, Text and Finish with its token counts."""
     async with provider(Reply(body=ANSWERED)) as fake:
         assert await heard(declared(fake.base)) == [START, Text("Hi"), Finish("stop", Usage(1, 2))]
 
 
-async def test_an_error_after_the_end_is_none() -> None:
-    """The answer is whole; what goes wrong then is the provider's own affair."""
+async def test_error_frame_after_the_stop_reason_is_ignored() -> None:
+    """An error frame that follows the frame with the stop reason does not change the answer, which ends normally."""
     told = said(BEGIN, *TEXT, END[0], {"type": "error", "error": {"type": "overloaded_error"}})
     async with provider(Reply(told)) as fake:
         seen = await heard(declared(fake.base))
@@ -279,8 +288,8 @@ WRONG: dict[str, tuple[Reply, str, str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-async def test_failure_becomes_an_error_of_the_router(what: str) -> None:
-    """By its type; nothing of what was said is in it."""
+async def test_failure_at_anthropic_raises_the_matching_target_error(what: str) -> None:
+    """An error status or frame, an early refusal, a cut stream or an HTML page raises its TargetError, without the provider's message."""
     reply, kind, outcome = WRONG[what]
     async with provider(reply) as fake:
         with pytest.raises(TargetError) as caught:
@@ -289,8 +298,8 @@ async def test_failure_becomes_an_error_of_the_router(what: str) -> None:
     assert "boom" not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
-async def test_closing_early_closes_the_connection() -> None:
-    """Whoever stops reading closes the stream."""
+async def test_connection_closes_when_the_reader_of_events_stops() -> None:
+    """Closing an answer's event iterator before its end closes the connection to the provider."""
     connections = Connections()
     async with provider(Reply(said(BEGIN, *TEXT), hold=True)) as fake:
         async with aclosing(anthropic.answer("a", declared(fake.base), 3, connections)(HI)) as events:
@@ -301,15 +310,15 @@ async def test_closing_early_closes_the_connection() -> None:
         await connections.close()
 
 
-def test_a_missing_key_is_told_at_load() -> None:
-    """Not on the first question."""
+def test_anthropic_target_without_a_key_is_refused_at_load() -> None:
+    """Opening an Anthropic target with neither `api_key` nor `api_base` raises Misfit with the line to write."""
     with pytest.raises(Misfit) as caught:
         anthropic.answer("a", Declared(model=Name("anthropic/claude-haiku-4-5")), 3, Connections())
     assert caught.value.message == "anthropic/ needs a key: write `api_key: ${ANTHROPIC_API_KEY}`"
 
 
-def test_files_as_the_provider_takes_them() -> None:
-    """An image or a document: in the question, or at an address that the provider fetches itself."""
+def test_files_become_anthropic_image_and_document_blocks() -> None:
+    """A file becomes an image or document block, with base64 data for a data: URL, and with the URL itself for an https address."""
     parts = (
         "look",
         File("image/png", "data:image/png;base64,iVBORw0KGgo="),
@@ -338,16 +347,16 @@ def test_files_as_the_provider_takes_them() -> None:
     ],
     ids=str,
 )
-def test_a_choice_of_tools(choice: Choice, said: dict[str, str] | None) -> None:
-    """In its words; a model that must call a tool does not think, which it may not then."""
+def test_tool_choice_is_translated_for_anthropic(choice: Choice, said: dict[str, str] | None) -> None:
+    """Tool choice auto is not sent; none, required and named become `none`, `any` and `tool`. The last two turn thinking off."""
     ask = replace(HI, tools=(ToolSpec("look", "", {"type": "object"}),), choice=choice, params=Params(reasoning_effort="low"))
     made = asked(ask)
     assert made.get("tool_choice") == said
     assert ("thinking" in made) == (choice.kind in ("auto", "none"))
 
 
-async def test_a_cut_says_what_was_used() -> None:
-    """The provider counts as it goes: what had been told is not lost with the answer."""
+async def test_cut_anthropic_stream_reports_the_usage_so_far() -> None:
+    """A connection that drops in the middle of an answer raises TargetError `cut` with the token counts received so far."""
     frames = said(BEGIN, *block(0, {"type": "text"}, {"type": "text_delta", "text": "Half"})[:2])
     async with provider(Reply(frames, drop=True)) as fake:
         with pytest.raises(TargetError) as caught:

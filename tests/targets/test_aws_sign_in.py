@@ -1,4 +1,4 @@
-"""Credentials of a role, which AWS's own library fetches for LiteLLM: by the way that is declared for the target."""
+"""Sign-in of a Bedrock target with the credentials of an AWS role, which botocore fetches for LiteLLM through the declared proxy and CA."""
 
 import asyncio
 import ssl
@@ -21,7 +21,7 @@ from tests.targets.test_proxy import BEDROCK, Scene, scene
 MODEL = "bedrock/anthropic.claude-3-haiku-20240307-v1:0"
 RUNTIME = "bedrock-runtime.eu-west-1.amazonaws.com"
 SERVICE = ("sts.amazonaws.com", "sts.eu-west-1.amazonaws.com")
-"""Hosts of the service: LiteLLM asks the one who it is, the other for a role."""
+"""Hosts of the token service: LiteLLM asks the first for the caller's identity, the second for a role."""
 IDENTITY = "<GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/router</Arn></GetCallerIdentityResult>"
 ROLE = (
     "<AssumeRoleResult><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
@@ -30,7 +30,7 @@ ROLE = (
 
 
 class TokenService:
-    """AWS's service of temporary credentials. `asked`: the actions that it was asked for."""
+    """A fake of AWS STS, the service of temporary credentials. `asked`: the actions of its requests, in order."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -38,7 +38,7 @@ class TokenService:
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Answer the requests of one connection."""
         self.peers.add(writer.get_extra_info("peername"))
         try:
             while True:
@@ -58,7 +58,7 @@ class TokenService:
 
 @asynccontextmanager
 async def token_service(tls: ssl.SSLContext) -> AsyncGenerator[TokenService, None]:
-    """The service, listening."""
+    """Yield a token service that listens on loopback with TLS."""
     made = TokenService()
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
@@ -70,7 +70,7 @@ async def token_service(tls: ssl.SSLContext) -> AsyncGenerator[TokenService, Non
 
 @pytest.fixture(name="role")
 def _role(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """A role in the environment, where LiteLLM looks for it, another in each test: it keeps the credentials of a role for an hour."""
+    """Set an AWS role in the environment, with another ARN in each test: LiteLLM caches the credentials of a role for an hour."""
     variables = {
         "AWS_ACCESS_KEY_ID": "a",
         "AWS_SECRET_ACCESS_KEY": "b",
@@ -83,7 +83,7 @@ def _role(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
 
 
 def signed(target: TargetConfig) -> TargetConfig:
-    """The same target, which signs its questions with the credentials of a role."""
+    """Return the target as a Bedrock model that signs requests with the role's credentials, without `api_base` or key."""
     return replace(target, model=Name(MODEL), api_base=None, api_key=None)
 
 
@@ -92,10 +92,10 @@ LOGIN = {"login": ("svc router", "p@ss/word"), "shown": "svc%20router:p%40ss%2Fw
 
 @pytest.mark.usefixtures("role")
 @pytest.mark.parametrize("proxy_tls", [False, True])
-async def test_credentials_of_a_role_are_fetched_through_the_proxy_with_the_declared_authority(
+async def test_role_credentials_are_fetched_through_the_declared_proxy_and_ca(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy_tls: bool
 ) -> None:
-    """The environment's proxies and its bundles of certificates decide nothing."""
+    """Requests to STS and Bedrock pass the declared proxy and are checked against the declared CA; those of the environment are ignored."""
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "Another CA")
     (tmp_path / "stranger.pem").write_text(stranger.pem)
     async with (
@@ -117,10 +117,10 @@ async def test_credentials_of_a_role_are_fetched_through_the_proxy_with_the_decl
 
 @pytest.mark.usefixtures("role")
 @pytest.mark.parametrize("variables", [{}, {"SSL_VERIFY": "False"}])
-async def test_role_credentials_are_not_asked_of_a_server_with_an_untrusted_certificate(
+async def test_role_credentials_are_not_requested_if_the_certificate_is_untrusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    """Whatever the environment says of checking certificates."""
+    """A token service whose certificate the declared CA did not sign gets no request, even with SSL_VERIFY=False; the outcome is `tls`."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     authority = Authority(tmp_path)
@@ -140,8 +140,8 @@ FAULTS: dict[str, tuple[Callable[[Scene], None], str]] = {
 
 @pytest.mark.usefixtures("role")
 @pytest.mark.parametrize("case", FAULTS)
-async def test_refusal_of_the_proxy_to_a_sign_in_is_named(tmp_path: Path, case: str) -> None:
-    """The outcome is the one of a question that the proxy refuses."""
+async def test_sign_in_that_the_proxy_refuses_has_a_proxy_outcome(tmp_path: Path, case: str) -> None:
+    """A proxy that answers the sign-in with 407, 403 or 502 gives the outcome `proxy_login`, `proxy_denied` or `proxy_gateway`."""
     breaks, outcome = FAULTS[case]
     async with scene(Authority(tmp_path), reply=Reply(), host=RUNTIME) as one:
         breaks(one)

@@ -1,4 +1,4 @@
-"""Thinking that is bound to a conversation which has changed since: Claude refuses it, and is asked once more without it."""
+"""Retry without thinking blocks after Claude refuses thinking that is bound to another conversation."""
 
 import json
 from contextlib import aclosing
@@ -33,12 +33,12 @@ ASK = Ask(
 
 
 def thoughts(body: dict[str, Any]) -> list[str]:
-    """The thinking in a request."""
+    """Return the texts of the thinking blocks in a request body."""
     return [block["thinking"] for message in body["messages"] for block in message["content"] if block["type"] == "thinking"]
 
 
 async def asked(fake: Provider, via: str | None, learned: Learned) -> tuple[str, tuple[str, ...]]:
-    """The answer's text, and what was left out."""
+    """Ask the target once; return the answer's text, and what Start lists as omitted."""
     config = TargetConfig(model=Name(MODEL), api_base=fake.base.removesuffix("/v1"), api_key=Secret("sk-a"), via=via)  # type: ignore[arg-type]
     connections = Connections()
     try:
@@ -51,8 +51,8 @@ async def asked(fake: Provider, via: str | None, learned: Learned) -> tuple[str,
 
 
 @pytest.mark.parametrize("via", [None, "litellm"])
-async def test_question_is_asked_again_without_bound_thinking(via: str | None) -> None:
-    """By the same target, which is sent the thinking of the next question as ever."""
+async def test_request_is_retried_without_thinking_that_claude_refuses(via: str | None) -> None:
+    """A 400 about bound thinking leads to one retry at the same target without thinking blocks; the next question has them again."""
     learned = Learned()
     async with provider(BOUND, CLAUDE) as fake:
         assert await asked(fake, via, learned) == ("Hello", ("reasoning_state",))
@@ -62,8 +62,8 @@ async def test_question_is_asked_again_without_bound_thinking(via: str | None) -
 
 
 @pytest.mark.parametrize("via", [None, "litellm"])
-async def test_target_that_refuses_without_thinking_too_is_asked_twice(via: str | None) -> None:
-    """The refusal is then that of the question."""
+async def test_second_refusal_without_thinking_is_raised(via: str | None) -> None:
+    """A target that also refuses the retry without thinking raises TargetRefused after two requests."""
     async with provider(BOUND) as fake:
         with pytest.raises(TargetRefused):
             await asked(fake, via, Learned())

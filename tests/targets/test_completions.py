@@ -1,4 +1,4 @@
-"""An Ask in the form of the OpenAI API, which two lanes speak."""
+"""Conversion of an Ask into chat-completions messages, which the OpenAI and LiteLLM lanes share."""
 
 import pytest
 
@@ -11,8 +11,8 @@ from router.targets import completions, litellm
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 
-def test_files_are_parts_of_the_content() -> None:
-    """In their order; a message of text alone stays a text."""
+def test_files_become_content_parts_in_order() -> None:
+    """Files become `image_url` and `file` parts in order between the texts; a message of text alone keeps a string as its content."""
     parts = ("look", File("image/png", PIXEL, "a.png"), File("application/pdf", "data:application/pdf;base64,JVBERg=="), "and say")
     asked = Ask(model="m", messages=(Message("user", ("Hi",)), Message("user", parts)))
     assert completions.messages(asked) == [
@@ -29,8 +29,8 @@ def test_files_are_parts_of_the_content() -> None:
     ]
 
 
-def test_a_tool_round() -> None:
-    """The calls stand beside the text, each result is a message of its own."""
+def test_each_tool_result_becomes_its_own_message() -> None:
+    """Two results of one tool message become two messages after the assistant's; a result that is an object is sent as JSON text."""
     asked = Ask(
         model="m",
         messages=(
@@ -51,13 +51,13 @@ def test_a_tool_round() -> None:
     ],
     ids=str,
 )
-def test_a_choice_of_tools(choice: Choice, said: object) -> None:
-    """Said only where it is not the usual one."""
+def test_tool_choice_is_translated_for_openai(choice: Choice, said: object) -> None:
+    """Tool choice auto is not sent; none and required are sent as texts, a named tool as an object."""
     assert completions.choice(Ask(model="m", messages=(), choice=choice)) == said
 
 
-async def test_litellm_is_given_no_address_to_fetch() -> None:
-    """For some providers it would fetch a file itself, from within the operator's network."""
+async def test_litellm_lane_refuses_a_file_at_an_address() -> None:
+    """A file given by URL raises TargetRefused `file_address` on the LiteLLM lane: LiteLLM might fetch it from the operator's network."""
     answer = litellm.answer("a", Declared(model=Name("gemini/x"), api_key=Secret("sk-test")), 1)
     asked = Ask(model="m", messages=(Message("user", (File("image/png", "http://169.254.169.254/latest"),)),))
     with pytest.raises(TargetRefused) as caught:

@@ -1,4 +1,4 @@
-"""The client of the direct lanes: connections kept and let go, and responses as servers really write them."""
+"""The HTTP client of the direct lanes: reuse and closing of connections, and unusual or broken responses."""
 
 import asyncio
 import gzip
@@ -31,7 +31,7 @@ NOTHING: dict[str, str] = {}
 
 
 class Server:
-    """Answers each request with the next of its responses (the last again and again). `close`: hang up after it."""
+    """A server that answers each request with the next of its responses (the last one repeated). `close`: close the connection after it."""
 
     def __init__(self, responses: Sequence[bytes], *, close: bool) -> None:
         self._responses = list(responses)
@@ -43,7 +43,7 @@ class Server:
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Answer the requests of one connection."""
         self.connections += 1
         self.serving.add(asyncio.current_task())
         try:
@@ -63,7 +63,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(*responses: bytes, close: bool = False) -> AsyncGenerator[tuple[Server, Connections]]:
-    """A server, and connections to it that are closed in the end."""
+    """Yield a server on loopback and a pool of connections; close both at the end."""
     server, connections = Server(responses, close=close), Connections()
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1/chat"
@@ -76,7 +76,7 @@ async def serving(*responses: bytes, close: bool = False) -> AsyncGenerator[tupl
 
 
 async def asked(server: Server, connections: Connections) -> Connection:
-    """A response whose headers are here."""
+    """Send a request, and return its response once the headers are there."""
     async with asyncio.timeout(240):
         response = await connections.ask(connections.endpoint(server.url, NOTHING, 3), b"{}")
         await response.answered()
@@ -84,7 +84,7 @@ async def asked(server: Server, connections: Connections) -> Connection:
 
 
 async def read(response: Connection) -> bytes:
-    """The body, to its end; the connection is released."""
+    """Return the body to its end, and release the connection."""
     pieces: list[bytes] = []
     try:
         async with asyncio.timeout(240):
@@ -105,8 +105,8 @@ RESPONSES = {
 
 
 @pytest.mark.parametrize("how", RESPONSES)
-async def test_a_body_is_whole_and_its_connection_serves_again(how: str) -> None:
-    """However it is framed: the next question takes the same connection."""
+async def test_connection_is_reused_after_a_complete_body(how: str) -> None:
+    """Three requests are answered on one connection, with a content length, chunks, a 1xx before, gzip or odd header spacing."""
     async with serving(RESPONSES[how]) as (server, connections):
         for _ in range(3):
             response = await asked(server, connections)
@@ -116,16 +116,16 @@ async def test_a_body_is_whole_and_its_connection_serves_again(how: str) -> None
     assert server.connections == 1
 
 
-async def test_a_body_without_a_length_ends_with_its_connection() -> None:
-    """As HTTP/1.0 had it."""
+async def test_body_without_a_length_ends_when_the_connection_closes() -> None:
+    """A body without length or chunks is complete when the server closes the connection, and the next request opens a new one."""
     async with serving(OK + b"\r\nhello", close=True) as (server, connections):
         assert await read(await asked(server, connections)) == b"hello"
         assert await read(await asked(server, connections)) == b"hello"
     assert server.connections == 2
 
 
-async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
-    """The server said so."""
+async def test_connection_with_a_close_header_is_not_reused() -> None:
+    """A response with `connection: close` makes the next request open a new connection."""
     async with serving(WHOLE.replace(b"OK\r\n", b"OK\r\nconnection: close\r\n")) as (server, connections):
         for _ in range(2):
             assert await read(await asked(server, connections)) == b"hello"
@@ -141,8 +141,8 @@ CUTS = {
 
 
 @pytest.mark.parametrize("how", CUTS)
-async def test_a_body_that_breaks_off_is_told(how: str) -> None:
-    """Never taken for a whole one."""
+async def test_body_that_breaks_off_raises_cut(how: str) -> None:
+    """A body that ends before its length or its last chunk, or that is not the gzip it claims to be, raises Cut."""
     async with serving(CUTS[how], close=True) as (server, connections):
         with pytest.raises(Cut):
             await read(await asked(server, connections))
@@ -151,8 +151,8 @@ async def test_a_body_that_breaks_off_is_told(how: str) -> None:
 @pytest.mark.parametrize(
     "said", [b"", b"HTTP/1.1 2", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\n" + b"x: %b\r\n" % (b"y" * 1000) * 70]
 )
-async def test_input_that_is_no_response_is_an_error(said: bytes) -> None:
-    """A connection closed before its status, another protocol, headers without end."""
+async def test_input_that_is_not_an_http_response_is_an_error(said: bytes) -> None:
+    """A connection closed before the status, another protocol, or headers above the size limit raise OSError or Cut."""
     async with serving(said, close=True) as (server, connections):
         with pytest.raises((OSError, Cut)):
             await asked(server, connections)
@@ -173,8 +173,8 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("how", ENDLESS)
-async def test_head_without_end_is_cut_off(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After MOST_HEAD bytes that gave no body the connection ends: what is sent on is never read, nor copied by the parser."""
+async def test_endless_headers_are_cut_off_at_their_limit(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status line, headers, 1xx responses, trailers or chunk extensions without end raise Cut soon after MAX_HEAD_BYTES bytes."""
     begin, more = ENDLESS[how]
     taken: list[int] = []
     received = Connection.data_received
@@ -190,8 +190,8 @@ async def test_head_without_end_is_cut_off(how: str, monkeypatch: pytest.MonkeyP
     assert sum(taken) <= MAX_HEAD_BYTES + 2 * 256 * 1024  # a read of asyncio's that begins with body, and one that goes beyond the bound
 
 
-async def test_large_body_is_no_head_without_end() -> None:
-    """Chunks, headers and trailers that are each below the bound may be as many as they like."""
+async def test_many_large_chunks_do_not_exceed_the_header_limit() -> None:
+    """A response is read in full when each of its chunk extensions, headers and trailers is below the limit, though their sum is above."""
     chunk = b"5;note=" + b"y" * 40_000 + b"\r\nhello\r\n"
     head = CHUNKED.replace(b"\r\n\r\n", b"\r\nx: " + b"y" * 40_000 + b"\r\n\r\n")
     said = b"HTTP/1.1 100 Continue\r\n\r\n" + head + chunk * 50 + b"0\r\nx: " + b"y" * 40_000 + b"\r\ncontent-type: no\r\n\r\n"
@@ -202,8 +202,8 @@ async def test_large_body_is_no_head_without_end() -> None:
         response.release()
 
 
-async def test_reader_that_leaves_early_closes_the_connection() -> None:
-    """The provider must not go on writing for nobody."""
+async def test_connection_released_before_the_end_of_its_body_is_closed() -> None:
+    """Releasing a response before the end of its body closes the connection, so that the provider stops writing."""
     async with serving(OK + b"content-length: 9\r\n\r\nhello") as (server, connections):
         response = await asked(server, connections)
         assert await response.read() == b"hello"
@@ -212,8 +212,8 @@ async def test_reader_that_leaves_early_closes_the_connection() -> None:
             await server.left.wait()
 
 
-async def test_a_connection_the_server_has_closed_is_not_used() -> None:
-    """A kept connection may be gone by the time it is wanted."""
+async def test_idle_connection_that_the_server_closed_is_not_reused() -> None:
+    """A kept connection that the server has closed meanwhile is replaced by a new one for the next request."""
     async with serving(WHOLE, close=True) as (server, connections):
         first = await asked(server, connections)
         assert await read(first) == b"hello"
@@ -222,8 +222,8 @@ async def test_a_connection_the_server_has_closed_is_not_used() -> None:
     assert server.connections == 2
 
 
-async def test_a_slow_reader_slows_the_provider() -> None:
-    """Little more than the bound is held for it, and nothing is lost."""
+async def test_slow_reader_applies_backpressure_to_the_provider() -> None:
+    """A reader that does not read holds less than half of a 40-fold buffer's body in memory, and later receives all bytes."""
     size = 40 * MAX_UNREAD_BYTES
     async with serving(OK + b"content-length: %d\r\n\r\n%b" % (size, b"x" * size)) as (server, connections):
         response = await asked(server, connections)
@@ -232,16 +232,16 @@ async def test_a_slow_reader_slows_the_provider() -> None:
         assert len(first) + len(await read(response)) == size
 
 
-async def test_refused_connection_is_an_oserror() -> None:
-    """A port that nobody listens on."""
+async def test_connection_to_a_closed_port_raises_oserror() -> None:
+    """A request to a port on which no server listens raises OSError."""
     async with serving(WHOLE) as (server, connections):
         pass
     with pytest.raises(OSError):
         await asked(server, connections)
 
 
-async def test_a_name_that_is_looked_up_for_ever_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many who ask for it share one lookup, each for its own time; whoever asks elsewhere still finds a thread."""
+async def test_hanging_dns_lookup_does_not_block_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred requests to a host whose DNS lookup hangs share one lookup and time out; a request to another host is answered."""
     release, lookups = threading.Event(), list[str]()
 
     def getaddrinfo(host: str, *args: Any, **more: Any) -> Any:
@@ -264,8 +264,8 @@ async def test_a_name_that_is_looked_up_for_ever_holds_up_nobody_else(monkeypatc
             await connections.ask(connections.endpoint("http://hangs.invalid/", NOTHING, 3), b"{}")
 
 
-async def test_a_server_without_tls_is_a_tls_error() -> None:
-    """It is refused, not read."""
+async def test_https_to_a_server_without_tls_raises_ssl_error() -> None:
+    """An https request to a server that answers in plain HTTP raises SSLError."""
     async with serving(WHOLE) as (server, connections), plain() as port:
         del server
         with pytest.raises(ssl.SSLError):
@@ -274,7 +274,7 @@ async def test_a_server_without_tls_is_a_tls_error() -> None:
 
 @asynccontextmanager
 async def plain() -> AsyncGenerator[int]:
-    """A server that answers whatever it is told, without TLS."""
+    """Yield the port of a server that answers each connection with plain HTTP, without TLS."""
 
     class Answering(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -289,8 +289,8 @@ async def plain() -> AsyncGenerator[int]:
         listener.close()
 
 
-async def test_a_question_as_the_server_gets_it() -> None:
-    """Its address, its headers, its body: each once."""
+async def test_http_request_has_each_header_once() -> None:
+    """A request has a percent-encoded path, the URL's credentials as basic authentication, its body, and each header once."""
     async with serving(WHOLE) as (server, connections):
         url = server.url.replace("127", "u%40x:p@127") + "/é?api-version=1"
         response = await connections.ask(connections.endpoint(url, {"x-key": "k"}, 3), b'{"a":1}')
@@ -316,21 +316,21 @@ async def test_a_question_as_the_server_gets_it() -> None:
         ("http://host/v1", {"authorization": "Bearer ключ"}),
     ],
 )
-def test_unaskable_address_is_a_misfit(url: str, headers: dict[str, str]) -> None:
-    """Told when the configuration is loaded."""
+def test_unusable_url_or_header_is_refused_at_load(url: str, headers: dict[str, str]) -> None:
+    """A URL that is not a valid http(s) address, or a header value that HTTP cannot carry, raises Misfit when the endpoint is made."""
     with pytest.raises(Misfit):
         Connections().endpoint(url, headers, 3)
 
 
 @pytest.mark.parametrize(("url", "host"), [("http://[::1]:8000/v1", "[::1]:8000"), ("https://bücher.example/v1", "xn--bcher-kva.example")])
-def test_hosts_as_they_are_written(url: str, host: str) -> None:
-    """An IPv6 address in its brackets, a name in its ASCII form."""
+def test_host_header_has_ipv6_brackets_and_ascii_names(url: str, host: str) -> None:
+    """The `host` header keeps the brackets and the port of an IPv6 address, and has an international name in its ASCII form."""
     assert f"host: {host}\r\n".encode() in Connections().endpoint(url, NOTHING, 3).head
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for `localhost`, signed by itself, with its key in the same file."""
+    """A self-signed certificate for `localhost`, with its key in the same file."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("there is no openssl to make a certificate with")
@@ -349,10 +349,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [("localhost", True, "Hello"), ("127.0.0.1", True, "tls"), ("localhost", False, "tls")],
     ids=["trusted", "another name", "signed by nobody"],
 )
-async def test_a_certificate_is_held_to_its_name_and_its_signer(
+async def test_tls_certificate_is_checked_for_its_name_and_signer(
     certificate: Path, host: str, trusted: bool, comes_of_it: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over TLS the answer is the same; nothing is said to a server that is not who it should be, nor is it asked again for a while."""
+    """A trusted certificate of the right host gives the answer; another host or signer raises TargetDenied `tls`, without a request."""
     trusting.cache_clear()
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

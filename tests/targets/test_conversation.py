@@ -1,4 +1,4 @@
-"""Conversations as providers take them: each rule, what holds where, and that nothing else is changed."""
+"""Rules that fit a conversation to a provider: each rule, which providers have it, and that valid conversations are not changed."""
 
 import dataclasses
 import itertools
@@ -21,27 +21,27 @@ from tests.targets import test_anthropic, test_openai
 
 
 def system(*parts: Part) -> Message:
-    """An operator's words."""
+    """Return a system message."""
     return Message("system", parts)
 
 
 def user(*parts: Part) -> Message:
-    """A user's turn."""
+    """Return a user message."""
     return Message("user", parts)
 
 
 def assistant(*parts: Part) -> Message:
-    """A model's turn."""
+    """Return an assistant message."""
     return Message("assistant", parts)
 
 
 def tool(*results: Result) -> Message:
-    """What tools gave."""
+    """Return a message of tool results."""
     return Message("tool", results)
 
 
 def asked(*messages: Message) -> Ask:
-    """A question over this conversation."""
+    """Return a question with these messages."""
     return Ask(model="m", messages=messages)
 
 
@@ -198,16 +198,16 @@ CASES: dict[str, tuple[Rule, Sequence[Message], Sequence[Message]]] = {
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_rule_changes_what_a_provider_refuses(what: str) -> None:
-    """And no more than that; what it made it leaves as it is."""
+def test_conversation_rule_repairs_what_a_provider_refuses(what: str) -> None:
+    """Each rule turns a conversation into the expected one, and returns its own result as the same object when applied again."""
     change, before, after = CASES[what]
     made = change(asked(*before))
     assert list(made.messages) == list(after)
     assert change(made) is made
 
 
-def test_ids_for_mistral_are_nine_letters_and_digits() -> None:
-    """The same for the same, in the call and in its result; one that fits already stays."""
+def test_mistral_call_ids_are_nine_letters_or_digits() -> None:
+    """Tool call ids become nine ASCII letters or digits, equal for equal ids in calls and results; an id of that form is kept."""
     messages = [
         user("Hi"),
         assistant(ONE, replace(TWO, call_id=NINE_1)),
@@ -235,8 +235,8 @@ SCHEMAS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", SCHEMAS)
-def test_schema_of_a_tool_has_properties(what: str) -> None:
-    """Also of one that takes nothing."""
+def test_tool_schema_gets_type_object_and_properties(what: str) -> None:
+    """A tool's schema without `type` gets `object`, and one without `properties` an empty object; a second run changes nothing."""
     before, after = SCHEMAS[what]
     made = rule.schemas_have_properties(replace(asked(user("Hi")), tools=(ToolSpec("look", "Looks.", before),)))
     assert made.tools[0].parameters == after
@@ -265,23 +265,23 @@ SETS = {"all": ALL, "template": TEMPLATE, "perplexity": PERPLEXITY, "mistral": M
 
 @pytest.mark.parametrize("ask", FINE, ids=range(len(FINE)))
 @pytest.mark.parametrize("which", SETS)
-def test_conversation_that_is_fine_is_not_touched(which: str, ask: Ask) -> None:
-    """It is the very same Ask, for whichever provider."""
+def test_valid_conversation_is_returned_unchanged(which: str, ask: Ask) -> None:
+    """A conversation that already keeps the rules is returned as the same Ask object, for each set of rules."""
     assert fitted(ask, SETS[which], "a") is ask
 
 
 def called(text: list[str], ids: list[str]) -> Message:
-    """An assistant that says this and calls so often."""
+    """Return an assistant message with these texts, and a call for each id."""
     return assistant(*text, *(Call(one, "look", {}) for one in ids))
 
 
 def answered(ids: list[str], files: tuple[File, ...]) -> Message:
-    """Results for these calls."""
+    """Return a tool message with a result for each id, all with these files."""
     return tool(*(Result(one, "look", "x", files=files) for one in ids))
 
 
 def spoke(parts: list[Part]) -> Message:
-    """A user that says this, or nothing."""
+    """Return a user message of these parts, perhaps none."""
     return user(*parts)
 
 
@@ -301,7 +301,7 @@ CONVERSATIONS = st.lists(
 
 
 def paired(messages: Sequence[Message]) -> bool:
-    """Whether each call is answered at once, and nothing else."""
+    """Return whether each call's result follows at once, and each result has a call."""
     wanted: list[str] = []
     for message in messages:
         if message.role == "tool":
@@ -316,8 +316,8 @@ def paired(messages: Sequence[Message]) -> bool:
 
 
 @given(CONVERSATIONS, st.sampled_from(sorted(SETS)))
-def test_any_conversation_becomes_one_that_is_taken(messages: list[Message], which: str) -> None:
-    """Whatever a client sends: afterwards every rule of the set holds, and applied once more they change nothing."""
+def test_random_conversation_is_fitted_to_the_providers_rules(messages: list[Message], which: str) -> None:
+    """A random conversation has its calls paired and its roles and ids as the provider wants; applying the rules again changes nothing."""
     made = fitted(asked(*messages), SETS[which], "a")
     roles: list[Role] = [message.role for message in made.messages]
     calls = [call.call_id for message in made.messages for call in message.calls]
@@ -341,8 +341,8 @@ def test_any_conversation_becomes_one_that_is_taken(messages: list[Message], whi
     assert fitted(made, SETS[which], "a") is made
 
 
-def test_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Never silently: which rules, for which target."""
+def test_conversation_changes_are_logged_with_target_and_rules(caplog: pytest.LogCaptureFixture) -> None:
+    """A conversation that a rule changed is logged at DEBUG with the target and the names of the rules."""
     with caplog.at_level(logging.DEBUG, "router.targets"):
         fitted(asked(assistant("Hello!"), user("Hi")), TEMPLATE, "local")
     fields: dict[str, object] = getattr(caplog.records[0], "fields", {})
@@ -363,14 +363,14 @@ WHERE: dict[str, tuple[tuple[Rule, ...], tuple[Rule, ...]]] = {
 
 
 @pytest.mark.parametrize("who", WHERE)
-def test_rules_follow_the_provider_and_the_model(who: str) -> None:
-    """A model's template is the same wherever it is served."""
+def test_conversation_rules_are_chosen_by_provider_and_model(who: str) -> None:
+    """The set of rules depends on the provider, on whether the server is the operator's own, and on the model's family at any provider."""
     found, wanted = WHERE[who]
     assert found == wanted
 
 
-def test_claude_keeps_its_rules_elsewhere() -> None:
-    """Behind OpenRouter, Bedrock and others, on the OpenAI wire and through LiteLLM."""
+def test_claude_rules_apply_at_other_providers() -> None:
+    """Claude at OpenRouter, or at Bedrock through LiteLLM, keeps Claude's rules for ids, the first turn, blank text and JPEG names."""
     for rules in (
         rules_of("openrouter", "anthropic/claude-sonnet-5", own=False),
         rules_through_litellm("bedrock/converse/eu.anthropic.claude-x"),
@@ -390,8 +390,8 @@ LONG = (
 )
 
 
-async def test_provider_of_openais_wire_is_asked_by_its_rules() -> None:
-    """The request as it goes out: OpenAI's own, and a model of Mistral's."""
+async def test_openai_wire_request_follows_the_rules_of_its_provider() -> None:
+    """One conversation keeps neighbouring user turns for Groq, while for Mistral roles alternate and end with the user."""
     async with provider(Reply(text("Hi"))) as fake:
         await test_openai.heard(test_openai.declared(fake.base, "groq/gpt-oss"), asked(*LONG))
         await test_openai.heard(test_openai.declared(fake.base, "mistral/mistral-large"), asked(*LONG))
@@ -402,8 +402,8 @@ async def test_provider_of_openais_wire_is_asked_by_its_rules() -> None:
     assert [part["type"] for part in shown] == ["text", "image_url"]
 
 
-async def test_anthropic_is_asked_by_its_rules() -> None:
-    """A picture stands in the result itself, and no stop text is blank."""
+async def test_anthropic_request_keeps_pictures_in_results_and_drops_blank_stops() -> None:
+    """An Anthropic request keeps a picture inside its tool result, and leaves out stop sequences that are only white space."""
     ask = replace(asked(*LONG), params=dataclasses.replace(asked().params, stop=("\n", "END")))
     reply = Reply(test_anthropic.said(test_anthropic.BEGIN, *test_anthropic.block(0, {"type": "text", "text": "Hi"}), *test_anthropic.END))
     async with provider(reply) as fake:
@@ -426,8 +426,8 @@ TEXTS = [
 
 @pytest.mark.parametrize("one", sorted(BEYOND_TEXT, key=lambda found: getattr(found, "__name__", "")))
 @pytest.mark.parametrize("messages", TEXTS, ids=["one", "blank", "system"])
-def test_rules_beyond_text_change_nothing_of_a_conversation_that_is_text_alone(one: Rule, messages: tuple[Message, ...]) -> None:
-    """They are passed over for such a conversation, which is most."""
+def test_rules_for_calls_and_files_do_not_change_plain_text(one: Rule, messages: tuple[Message, ...]) -> None:
+    """Each rule of BEYOND_TEXT returns a conversation of text alone as the same Ask object, so that it may be skipped for such."""
     ask = Ask(model="m", messages=messages)
     assert ask.text_alone
     assert one(ask) is ask

@@ -1,4 +1,4 @@
-"""How each provider counts tokens, brought to one form: input with its caches, output with its reasoning."""
+"""Token counts of providers, normalised to one Usage: input with its caches, output with its reasoning; prices and token estimates."""
 
 import json
 from typing import Any
@@ -86,24 +86,24 @@ CHAT: dict[str, tuple[dict[str, Any], Usage]] = {
 
 
 @pytest.mark.parametrize("who", CHAT)
-def test_counts_of_a_chat_completion_are_brought_to_one_form(who: str) -> None:
-    """On the OpenAI wire, in a frame of its own."""
+def test_chat_completion_usage_is_normalised_for_each_provider(who: str) -> None:
+    """The `usage` of each provider on the OpenAI wire becomes input with cache, and output with reasoning; invalid numbers are ignored."""
     counted, usage = CHAT[who]
     speech = Speech("a")
     openai.ChatReader("a", speech).frame(json.dumps({"choices": [], "usage": counted}).encode())
     assert speech.used == usage
 
 
-def test_counts_of_groq_stand_in_a_place_of_their_own() -> None:
-    """`x_groq.usage`, on the last chunk."""
+def test_groq_usage_is_read_from_x_groq() -> None:
+    """Groq's token counts are read from `x_groq.usage` of a chunk."""
     speech = Speech("a")
     told = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}}
     openai.ChatReader("a", speech).frame(json.dumps({"choices": [], "x_groq": {"usage": told}}).encode())
     assert speech.used == Usage(9, 4, 8)
 
 
-def test_counts_of_a_response_are_brought_to_one_form() -> None:
-    """On the Responses API; OpenRouter and Bedrock count what was written to the cache, too."""
+def test_responses_api_usage_is_normalised() -> None:
+    """The usage of a completed response on the Responses API becomes a Usage with cached, cache-write and reasoning tokens."""
     speech = Speech("a")
     usage = {
         "input_tokens": 366,
@@ -142,8 +142,8 @@ ANTHROPIC: dict[str, tuple[dict[str, Any], dict[str, Any], Usage]] = {
 
 
 @pytest.mark.parametrize("case", ANTHROPIC)
-def test_counts_of_a_message_keep_the_largest_of_the_caches(case: str) -> None:
-    """On Anthropic's wire the caches stand beside the input, and the last count may leave them out."""
+def test_anthropic_cache_tokens_are_added_to_the_input(case: str) -> None:
+    """Anthropic's cache counts are added to the input tokens, and a last count that omits or zeroes the caches does not lower them."""
     begun, ended, usage = ANTHROPIC[case]
     speech = Speech("a")
     reader = anthropic.MessageReader("a", speech)
@@ -177,27 +177,27 @@ SONNET = Price(input=3, output=15, cached=0.3, cache_write=3.75, cache_write_1h=
         "more than all",
     ],
 )
-def test_price_tells_the_kinds_of_tokens_apart(price: Price, usage: Usage, dollars: float) -> None:
-    """What has no price of its own costs what its kind does."""
+def test_cost_is_summed_per_kind_of_token(price: Price, usage: Usage, dollars: float) -> None:
+    """A cost sums the kinds of tokens; a kind without a price has that of its wider kind: input, output, or cache writes for one hour's."""
     assert price.of(usage) == pytest.approx(dollars, rel=1e-12)
 
 
-def test_cache_saves_what_the_same_tokens_would_have_cost_without() -> None:
-    """Less than nothing, where they were only written."""
+def test_cache_saving_is_negative_if_tokens_were_only_written() -> None:
+    """The saving is the input price of the cached tokens minus their own price: positive for reads, negative for writes alone."""
     assert SONNET.saved(Usage(1000, 5, 1000)) == pytest.approx(1000 * 2.7 / 1e6)
     assert SONNET.saved(Usage(1000, 5, 0, 1000)) == pytest.approx(-1000 * 0.75 / 1e6)
 
 
-def test_long_prompt_costs_its_own_price() -> None:
-    """From the first token beyond the bound on, all tokens of the call do."""
+def test_price_tier_applies_to_all_tokens_above_its_bound() -> None:
+    """A prompt of 200,001 tokens pays the long-prompt price for all input and output; one of 200,000 pays the usual price."""
     price = TieredPrice(input=1, output=10, tiers=((200_000, Price(input=2, output=15)),))
     assert price.of(Usage(200_000, 10)) == pytest.approx((200_000 + 100) / 1e6)
     assert price.of(Usage(200_001, 10)) == pytest.approx((400_002 + 150) / 1e6)
 
 
 @pytest.mark.skipif(not entries(), reason="LiteLLM is not installed")
-def test_table_knows_the_prices_of_caches_and_of_long_prompts() -> None:
-    """LiteLLM's names, dollars for one token, become ours for a million."""
+def test_litellm_table_has_prices_of_caches_and_long_prompts() -> None:
+    """Prices per token in LiteLLM's table become dollars per million tokens, with cache prices and tiers for long prompts."""
     sonnet = about("anthropic/claude-sonnet-4-5").price
     assert sonnet is not None
     assert (sonnet.cached, sonnet.cache_write, sonnet.cache_write_1h) == (0.3, 3.75, 6.0)
@@ -241,27 +241,27 @@ TEXTS = {
     "Japanese": (JAPANESE, (40, 56, 55)),
     "German": (GERMAN, (37, 49, 52)),
 }
-"""Text → its tokens by the tokenizers o200k and cl100k and the one that Anthropic has published."""
+"""Text → its token counts by o200k, cl100k and Anthropic's published tokenizer."""
 
 
 @pytest.mark.parametrize("what", TEXTS)
-def test_estimate_is_within_a_fifth_of_what_tokenizers_count(what: str) -> None:
-    """Where they differ among themselves, of one of them, or between them."""
+def test_token_estimate_is_within_20_percent_of_a_tokenizer(what: str) -> None:
+    """The estimate lies between 0.8 × the smallest and 1.2 × the largest of three tokenizers' counts, and within 20 % of one of them."""
     text, counted = TEXTS[what]
     assert 0.8 * min(counted) <= tokens_in(text) <= 1.2 * max(counted)
     assert any(abs(tokens_in(text) - count) <= 0.2 * count for count in counted)
 
 
-def test_estimate_of_a_long_text_is_made_from_samples() -> None:
-    """As many tokens as its pieces have, whatever the order: half of this one is dense."""
+def test_token_estimate_of_a_long_mixed_text_is_within_20_percent() -> None:
+    """The estimate of a long text, half English and half Chinese, is within 20 % of the sum of its parts; an empty text has 0 tokens."""
     text = ENGLISH * 2000 + CHINESE * 5000
     whole = 2000 * tokens_in(ENGLISH) + 5000 * tokens_in(CHINESE)
     assert tokens_in(text) == pytest.approx(whole, rel=0.2)
     assert tokens_in("") == 0
 
 
-def test_estimate_reads_a_bounded_part_of_a_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of messages take no more time than one long text: they are judged by samples, which say about as much."""
+def test_token_estimate_reads_a_bounded_part_of_a_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimate of 900 messages reads at most MAX_READ_IN_ALL characters, and is within 20 % of the sum over all messages."""
     asked = Ask(model="m", messages=tuple(Message("user", ((ENGLISH if number % 3 else CHINESE) * 20,)) for number in range(900)))
     counted = sum(tokens_in(message.text) for message in asked.messages)
     read: list[int] = []

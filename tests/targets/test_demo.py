@@ -1,4 +1,4 @@
-"""The demo: what it says and which tools it asks for, over every kind of question."""
+"""The offline demo: its text, and the tools that it calls for each kind of question."""
 
 import ast
 import csv
@@ -17,18 +17,18 @@ TOOLS = ("get_weather", "get_time", "calculate")
 
 
 def ask(*turns: str | Message, model: str = "chat-model", tools: tuple[str, ...] = TOOLS, **fields: Json) -> Ask:
-    """A conversation; a plain text is a user's turn."""
+    """Return a question; a plain text among the turns becomes a user message."""
     messages = tuple(turn if isinstance(turn, Message) else Message("user", (turn,)) for turn in turns)
     return Ask(model=model, messages=messages, tools=tuple(ToolSpec(name, "", {}) for name in tools), fields=fields)
 
 
 def calls(question: Ask) -> list[tuple[str, dict[str, object]]]:
-    """The tools that the demo asks for."""
+    """Return the name and arguments of each tool call that the demo makes."""
     return [(str(line.call), line.arguments or {}) for line in lines(question) if line.call]
 
 
 def said(question: Ask, post: Post = ALONE) -> str:
-    """The demo's words, its thoughts left out."""
+    """Return the text of the demo's answer, without its thoughts."""
     return "".join(line.text or "" for line in lines(question, post))
 
 
@@ -66,28 +66,28 @@ ASKED: dict[str, list[tuple[str, dict[str, object]]]] = {
 
 
 @pytest.mark.parametrize("question", ASKED)
-def test_demo_asks_for_the_tools_the_question_needs(question: str) -> None:
-    """Each that the question wants, with the place or the sum that belongs to it."""
+def test_demo_calls_the_tools_that_the_question_needs(question: str) -> None:
+    """The demo calls a tool for each weather, time or sum in a question, with its place or expression (Beijing or UTC by default)."""
     assert calls(ask(question)) == ASKED[question]
 
 
-def test_demo_asks_for_granted_tools_alone() -> None:
-    """Of two that the question wants, the one that the route grants; without any it talks."""
+def test_demo_calls_only_tools_of_the_request() -> None:
+    """The demo calls only tools that the request lists, and none if it lists none."""
     assert calls(ask("weather and time in Rome, and 1+1", tools=("get_time",))) == [("get_time", {"place": "Rome"})]
     assert calls(ask("weather and time in Rome, and 1+1", tools=())) == []
 
 
 @pytest.mark.parametrize(("question", "thought"), [("weather in Rome", "A tool can tell. "), ("Hello", "I can say that myself. ")])
-def test_demo_thinks_before_it_speaks(question: str, thought: str) -> None:
-    """One thought, first."""
+def test_demo_answer_starts_with_one_thought(question: str, thought: str) -> None:
+    """The first line of the demo's answer is a thought, and no later line is."""
     first, *rest = lines(ask(question))
     assert first.thought == f"The user wants to know something. {thought}"
     assert rest
     assert not any(line.thought for line in rest)
 
 
-def test_demo_says_what_it_is() -> None:
-    """With the user's own words, on one line and shortened; without, where there are none."""
+def test_demo_quotes_the_users_message() -> None:
+    """The demo quotes the user's message on one line, cut to 200 characters; an empty message is not quoted."""
     assert "You wrote: “Hi you”." in said(ask(" Hi\n\nyou "))
     assert f"You wrote: “{'x' * 200}”." in said(ask("x" * 5_000))
     assert "You wrote" not in said(ask(""))
@@ -105,12 +105,13 @@ def test_demo_says_what_it_is() -> None:
         (tuple(f"t{n}" for n in range(NAMED + 3)), f"A model could call {', '.join(f'`t{n}`' for n in range(NAMED))} and 3 more."),
     ],
 )
-def test_demo_names_the_tools_of_the_question_and_no_others(tools: tuple[str, ...], words: str) -> None:
-    """Those that it calls by what a question asks for, all others by name."""
+def test_demo_names_the_tools_of_the_request(tools: tuple[str, ...], words: str) -> None:
+    """The demo says what to ask for to see its known tools run, and lists other tools by name, at most NAMED of them."""
     assert said(ask("Hello", tools=tools)).split("\n\n")[1] == words
 
 
-def test_demo_says_that_no_model_comes_before_it() -> None:
+def test_demo_says_if_its_route_has_no_model_before_it() -> None:
+    """A demo that is the only target of its route says so, and does not mention keys."""
     assert "In `routes.yaml` this route asks no model before the demo." in said(ask("Hello"))
     assert "key" not in said(ask("Hello"))
 
@@ -133,24 +134,24 @@ def test_demo_says_that_no_model_comes_before_it() -> None:
         ((("elsewhere", "status_401"),), Post(("a", "b")), "`a` and `b` were not asked this time."),
     ],
 )
-def test_demo_says_why_no_model_answered(tried: tuple[tuple[str, str], ...], post: Post, words: str) -> None:
-    """In words for the last outcome of each model before it, of this model call; and that a key is not set only where that is so."""
+def test_demo_explains_why_the_models_before_it_did_not_answer(tried: tuple[tuple[str, str], ...], post: Post, words: str) -> None:
+    """The demo gives the last outcome of each model before it in this model call, and mentions an unset key only where a key is unset."""
     question = ask("Hello")
     question.tried.append([Attempt(name, "status_403", 0.1) for name in post.models])  # of a model call before
     question.tried.append([Attempt(name, outcome, 0.1) for name, outcome in tried])
     assert said(question, post).split("\n\n")[2] == words + "\n"
 
 
-def test_demo_answers_the_last_question() -> None:
-    """What was asked and found before does not count."""
+def test_demo_answers_only_the_last_user_message() -> None:
+    """Tool calls and the quoted text come from the last user message; earlier questions and tool results are ignored."""
     found = Message("tool", (Result("c", "get_weather", "Rome: 20°C"),))
     before = ("weather in Rome", found, Message("assistant", ("20°C",)))
     assert calls(ask(*before, "time in Oslo")) == [("get_time", {"place": "Oslo"})]
     assert "You wrote: “Thanks”." in said(ask(*before, "Thanks"))
 
 
-def test_demo_repeats_the_results_of_its_tools() -> None:
-    """All results since the question, errors too, and no tool is asked for again."""
+def test_demo_lists_the_tool_results_since_the_question() -> None:
+    """After tool results, the demo lists all of them, errors included, and calls no further tool."""
     found = Message("tool", (Result("c1", "get_weather", "Rome: 20°C"), Result("c2", "get_time", {"hour": 9})))
     failed = Message("tool", (Result("c3", "calculate", "The tool failed.", is_error=True),))
     question = ask("weather in Rome, time in Oslo and 1/0", found, failed)
@@ -170,8 +171,8 @@ TITLES = {
 
 
 @pytest.mark.parametrize("question", TITLES)
-def test_demo_makes_titles(question: str) -> None:
-    """Of the first words, without quotes, colons or a full stop; no thoughts, no tools."""
+def test_demo_title_is_made_of_the_first_words(question: str) -> None:
+    """For `title-model` the demo returns at most 7 words and 80 characters of the question, without quotes or colons, or `New chat`."""
     assert [(line.text, line.call) for line in lines(ask(question, model="title-model"))] == [(TITLES[question], None)]
 
 
@@ -189,13 +190,13 @@ HOSTILE = [
 
 
 def artifact(topic: str, kind: Json) -> str:
-    """The demo's document."""
+    """Return the demo's document on this topic; `kind`: text, code or sheet."""
     return said(ask(topic, model="artifact-model", kind=kind))
 
 
 @pytest.mark.parametrize("topic", HOSTILE)
-def test_demo_writes_documents_of_the_kind_asked_for(topic: str) -> None:
-    """Whatever the topic: Markdown with one heading that bears it, Python that runs, CSV of three columns."""
+def test_demo_documents_are_valid_for_hostile_topics(topic: str) -> None:
+    """For any of these topics, text is Markdown headed by the topic, code is Python that assigns it, and sheet is CSV of three columns."""
     told = " ".join(topic.split()) or "Demo"
     text, code, sheet = (artifact(topic, kind) for kind in ("text", "code", "sheet"))
     assert text.startswith(f"# {told}\n\n")
@@ -207,16 +208,16 @@ def test_demo_writes_documents_of_the_kind_asked_for(topic: str) -> None:
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00")))
-def test_any_topic_makes_whole_documents(topic: str) -> None:
-    """As Python and as CSV, and nothing in them is no JSON text."""
+def test_demo_documents_are_valid_for_random_topics(topic: str) -> None:
+    """A random topic gives code that parses as Python, and a sheet of four CSV rows with three columns each."""
     code, sheet = artifact(topic, "code"), artifact(topic, "sheet")
     ast.parse(code)
     assert [len(row) for row in csv.reader(io.StringIO(sheet, newline=""), strict=True)] == [3, 3, 3, 3]
     assert json.loads(json.dumps(code)) == code
 
 
-def test_the_kind_of_a_document() -> None:
-    """From `params` first, then from the request's own field; text where neither says a kind that is one."""
+def test_demo_document_kind_comes_from_params_before_the_request() -> None:
+    """The kind is taken from `params` before the request's own field; an unknown or missing kind gives a text."""
     of_params = Ask(model="artifact-model", messages=(Message("user", ("x",)),), fields={"kind": "code"}, extra={"kind": "sheet"})
     assert said(of_params) == artifact("x", "sheet")
     text = artifact("x", "text")
@@ -225,6 +226,6 @@ def test_the_kind_of_a_document() -> None:
 
 
 @pytest.mark.parametrize("run", [" ", "-", "(", "1 ", "\n"])
-def test_a_long_question_is_answered_at_once(run: str) -> None:
-    """A megabyte of blanks or dashes takes no longer than its beginning: the patterns see no more of it."""
+def test_demo_reads_only_the_start_of_a_megabyte_question(run: str) -> None:
+    """A question with a million blanks, dashes or brackets gives the weather call without slow pattern matching."""
     assert calls(ask("weather " + run * 1_000_000, tools=("get_weather", "calculate")))[:1] == [("get_weather", {"location": "Beijing"})]

@@ -1,4 +1,4 @@
-"""What is known of a model before it is asked: by its name, by the operator's word."""
+"""Facts of a model before its first request: from its name, LiteLLM's table, its provider and the operator's declarations."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 
 def facts(model: str, **declared: Any) -> Facts:
-    """The facts of a target."""
+    """Return the facts of a target of this model."""
     return facts_of(TargetConfig(model=Name(model), **declared))
 
 
@@ -35,8 +35,8 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("model", FAMILIES)
-def test_name_is_taken_apart_into_family_and_generation(model: str) -> None:
-    """Dates, providers, paths and words of releases are no part of either."""
+def test_model_name_is_parsed_into_family_and_generation(model: str) -> None:
+    """A model name is parsed into family words and version numbers; dates, providers, paths and release words are ignored."""
     assert parsed(model) == FAMILIES[model]
 
 
@@ -51,8 +51,8 @@ def test_name_is_taken_apart_into_family_and_generation(model: str) -> None:
         ("openai/ft:gpt-5.6:acme::x1", "openai/gpt-5.6"),
     ],
 )
-def test_unknown_model_has_the_facts_of_its_newest_sibling(unknown: str, sibling: str) -> None:
-    """Of the same family and generation. What it accepts is the sibling's; it says that it was found so."""
+def test_unknown_model_gets_the_facts_of_its_newest_sibling(unknown: str, sibling: str) -> None:
+    """A model that the table lacks gets what the newest model of its family and generation accepts, with the source `family`."""
     assert unknown not in entries()
     made, known = facts(unknown), facts(sibling)
     assert made.source == "family"
@@ -60,23 +60,23 @@ def test_unknown_model_has_the_facts_of_its_newest_sibling(unknown: str, sibling
         assert getattr(made, name) == getattr(known, name), name
 
 
-def test_model_of_another_size_has_no_window_and_no_price() -> None:
-    """It behaves like its sibling, and costs what it costs."""
+def test_unknown_size_of_a_known_family_has_no_window_or_price() -> None:
+    """A model of a known family but an unknown size behaves like its sibling, with no context window, output limit or price."""
     made = facts("openai/gpt-6-nova")
     assert made.source == "family"
     assert made.responses == "tools_while_thinking"
     assert (made.window, made.max_output, made.price) == (None, None, None)
 
 
-def test_model_of_no_known_family_is_sent_everything() -> None:
-    """What it refuses is for it to say."""
+def test_model_of_an_unknown_family_refuses_nothing() -> None:
+    """A model of an unknown family has the source `unknown`, refuses no parameter, and takes `max_tokens` and an effort."""
     made = facts("openai/my-model", api_base="http://127.0.0.1:9/v1")
     assert made.source == "unknown"
     assert (made.refuses, made.limit, made.thinking) == (frozenset(), "max_tokens", "effort")
 
 
-def test_fine_tune_of_a_thinking_model_thinks() -> None:
-    """`ft:o4-mini` takes no temperature, and calls the limit max_completion_tokens; a gpt-5-chat takes both."""
+def test_fine_tune_has_the_facts_of_its_base_model() -> None:
+    """`ft:o4-mini` refuses sampling parameters and `stop` and takes `max_completion_tokens`; `gpt-5-chat` takes a temperature."""
     tuned, chat = facts("openai/ft:o4-mini-2025-04-16:acme::x1"), facts("openai/gpt-5-chat-latest")
     assert tuned.refuses >= SAMPLING | PENALTIES | {"stop"}
     assert tuned.limit == "max_completion_tokens"
@@ -84,8 +84,8 @@ def test_fine_tune_of_a_thinking_model_thinks() -> None:
     assert chat.thinking == "none"
 
 
-def test_base_model_says_what_a_deployment_serves() -> None:
-    """The name of a deployment of Azure's says nothing."""
+def test_base_model_gives_an_azure_deployment_its_facts() -> None:
+    """An Azure deployment with an arbitrary name gets the facts of its `base_model`; without that they are unknown."""
     base = "https://example.openai.azure.com"
     assert facts("azure/prod", api_base=base).source == "unknown"
     named = facts("azure/prod", api_base=base, base_model="openai/gpt-5.6")
@@ -111,8 +111,8 @@ OVERRIDES: dict[str, tuple[FactsConfig, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
-def test_operator_stands_over_the_table(name: str) -> None:
-    """What is declared holds; all else is as it was."""
+def test_declared_facts_override_the_table(name: str) -> None:
+    """Each declared fact replaces the table's, and all other facts stay as they were."""
     told, wanted = OVERRIDES[name]
     made, plain = facts("openai/gpt-5.6", facts=told), facts("openai/gpt-5.6")
     for key, value in wanted.items():
@@ -121,15 +121,15 @@ def test_operator_stands_over_the_table(name: str) -> None:
     assert all(getattr(made, key) == getattr(plain, key) for key in others)
 
 
-def test_responses_in_the_model_is_a_wish_for_that_api() -> None:
-    """As LiteLLM spells it; the facts are those of the model."""
+def test_responses_prefix_in_a_model_selects_the_responses_api() -> None:
+    """`openai/responses/gpt-4o` has the facts of gpt-4o, and is always asked through the Responses API."""
     made = facts("openai/responses/gpt-4o")
     assert made.responses == "always"
     assert made.model.endswith("gpt-4o")
 
 
-def test_grok_of_no_thoughts_refuses_the_penalties_too() -> None:
-    """xAI: `Model grok-4.20-0309-non-reasoning does not support parameter presencePenalty`."""
+def test_non_reasoning_grok_refuses_the_penalties() -> None:
+    """A non-reasoning Grok 4.20 does not think, refuses both penalties, and takes `stop`."""
     made = facts("xai/grok-4.20-0309-non-reasoning")
     assert made.thinking == "none"
     assert made.refuses >= PENALTIES
@@ -138,7 +138,7 @@ def test_grok_of_no_thoughts_refuses_the_penalties_too() -> None:
 
 @pytest.mark.parametrize("model", ["gemini/gemini-3.5-flash", "openai/gemini-3.5-flash"])
 def test_gemini_refuses_the_penalties_on_both_of_its_wires(model: str) -> None:
-    """Google: `Penalty is not enabled for models/…`, which names no parameter."""
+    """Gemini 3.5 refuses both penalties on Google's wire and on the OpenAI wire; its refusal names no parameter to learn from."""
     base = "http://127.0.0.1:9/v1beta/openai" if model.startswith("openai") else None
     assert facts(model, api_base=base).refuses >= PENALTIES
 
@@ -153,8 +153,8 @@ def test_gemini_refuses_the_penalties_on_both_of_its_wires(model: str) -> None:
         "vertex_ai/claude-haiku-4-5",
     ],
 )
-def test_claude_at_another_provider_is_claude(model: str) -> None:
-    """It thinks with a budget, and refuses a temperature while it does. The table names Bedrock's models without their provider."""
+def test_claude_at_another_provider_has_claudes_facts(model: str) -> None:
+    """Claude at Bedrock, Databricks, Azure or Vertex has Anthropic's thinking, refused parameters and window, and a price."""
     made, own = facts(model), facts("anthropic/claude-haiku-4-5")
     assert made.source == "itself"
     assert (made.thinking, made.refuses, made.refuses_thinking) == (own.thinking, own.refuses, own.refuses_thinking)
@@ -162,24 +162,24 @@ def test_claude_at_another_provider_is_claude(model: str) -> None:
     assert made.price is not None
 
 
-def test_model_of_bedrocks_is_known_by_its_own_name() -> None:
-    """Not by the oldest of its family: an inference profile of Opus 4.8 has its window, its price and its way to think."""
+def test_bedrock_inference_profile_has_the_facts_of_its_own_model() -> None:
+    """An EU inference profile of Opus 4.8 thinks adaptively and has a window of a million tokens, unlike older models of its family."""
     made = facts("bedrock/eu.anthropic.claude-opus-4-8")
     assert (made.source, made.thinking, made.window) == ("itself", "adaptive", 1_000_000)
 
 
-def test_models_that_are_sent_a_text_take_no_tools() -> None:
-    """Replicate is sent one text, in which LiteLLM leaves the tools out."""
+def test_replicate_models_take_no_tools() -> None:
+    """A model at Replicate, which LiteLLM sends one text without the tools, is known to take no tools."""
     assert not facts("replicate/meta/meta-llama-3-8b-instruct").tools
 
 
 NAMED_IN_WORDS = {"openai", "azure", "gemini", "openrouter", "hosted_vllm", "llamafile"}
-"""Providers that the page of routes names in words, and servers of one's own."""
+"""Providers that docs/routes.md names in prose instead of a prefix, and self-hosted servers."""
 
 
 @pytest.mark.parametrize("row", ["top_k", "min_p, repetition_penalty", "parallel_tool_calls", "logit_bias", "prediction", "service_tier"])
-def test_page_of_routes_names_the_providers_that_take_a_parameter(row: str) -> None:
-    """Each row of its table names those whose requests hold the parameter."""
+def test_routes_page_lists_the_providers_that_take_each_parameter(row: str) -> None:
+    """Each row of the parameter table in docs/routes.md names the providers to which the router sends that parameter."""
     names = row.split(", ")
     page = (ROOT / "docs" / "routes.md").read_text(encoding="utf-8")
     (said,) = (
@@ -204,8 +204,8 @@ def test_page_of_routes_names_the_providers_that_take_a_parameter(row: str) -> N
         ("perplexity/x", {"top_k"}, True),
     ],
 )
-def test_host_of_open_models_is_sent_what_it_documents(model: str, extras: set[str], efforts: bool) -> None:
-    """What could not be confirmed is not sent, unless the target's own `facts.takes` says so."""
+def test_host_of_open_models_takes_only_its_documented_parameters(model: str, extras: set[str], efforts: bool) -> None:
+    """A host of open models takes the optional parameters that it documents, or those of the target's own `facts.takes`."""
     made = facts(model)
     assert made.takes == extras
     assert ("reasoning_effort" not in made.refuses) == efforts

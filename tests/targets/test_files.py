@@ -1,4 +1,4 @@
-"""Files at addresses: handed to known providers, and to a server of one's own only where its target says so."""
+"""Files given by URL: sent on to known providers, and to a self-hosted server only if its target sets `fetch_files`."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 
 def target(model: str, api_base: str | None = None, fetch_files: bool | None = None) -> Declared:
-    """A declared target."""
+    """Return a declared target."""
     return Declared(model=Name(model), api_base=api_base, api_key=Secret("sk-test"), fetch_files=fetch_files)
 
 
@@ -51,21 +51,21 @@ OWN = [
 
 
 @pytest.mark.parametrize(("model", "api_base"), KNOWN)
-def test_known_provider_is_handed_addresses(model: str, api_base: str | None) -> None:
-    """Unless the target says otherwise."""
+def test_file_urls_are_sent_on_to_a_known_provider(model: str, api_base: str | None) -> None:
+    """A known provider gets URLs of files, unless the target sets `fetch_files: false`."""
     assert fetches(target(model, api_base))
     assert not fetches(target(model, api_base, fetch_files=False))
 
 
 @pytest.mark.parametrize(("model", "api_base"), OWN)
-def test_server_of_ones_own_is_handed_none(model: str, api_base: str | None) -> None:
-    """Unless the target says otherwise: a host's name does not tell where it stands."""
+def test_file_urls_are_not_sent_on_to_a_self_hosted_server(model: str, api_base: str | None) -> None:
+    """A server at another address gets no URL of a file, unless the target sets `fetch_files: true`."""
     assert not fetches(target(model, api_base))
     assert fetches(target(model, api_base, fetch_files=True))
 
 
 def asked(*parts: dict[str, Any]) -> dict[str, Any]:
-    """A question with these parts, in the form of the OpenAI API."""
+    """Return a chat-completions request whose user message has a text and these parts."""
     return {
         "model": "chat-model",
         "messages": [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, *parts]}],
@@ -74,7 +74,7 @@ def asked(*parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def image(url: str) -> dict[str, Any]:
-    """An image."""
+    """Return an image part with this URL."""
     return {"type": "image_url", "image_url": {"url": url}}
 
 
@@ -107,8 +107,8 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize("case", QUESTIONS)
-async def test_question_with_an_address_never_reaches_a_server_of_ones_own(workspace: Workspace, case: str) -> None:
-    """It is refused with what to send instead, and the server is not asked, not even without the file."""
+async def test_request_with_a_file_url_is_refused_for_a_self_hosted_server(workspace: Workspace, case: str) -> None:
+    """A request with a file's URL is refused with 400 `file_address` and the advice to send a data: URL; the server gets no request."""
     path, body = QUESTIONS[case]
     async with provider(Reply(text("Hi"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
@@ -123,8 +123,8 @@ async def test_question_with_an_address_never_reaches_a_server_of_ones_own(works
         assert len(fake.requests) == 1
 
 
-async def test_address_is_handed_on_where_the_target_says_so(workspace: Workspace) -> None:
-    """As it came; a target before it that does not is passed over, and its breaker does not mind."""
+async def test_file_url_goes_to_the_target_that_sets_fetch_files(workspace: Workspace) -> None:
+    """A request with a file's URL skips a target that does not fetch files, ten times without opening its breaker, for one that does."""
     async with provider(Reply(text("Hi"))) as shy, provider(Reply(text("A cat."))) as bold:
         open_to_all = direct_target(bold.base, "b").replace("api_key", "fetch_files: true, api_key")
         workspace.write("routes.yaml", routes(direct_target(shy.base) + open_to_all, "targets: [a, b]"))
@@ -137,14 +137,14 @@ async def test_address_is_handed_on_where_the_target_says_so(workspace: Workspac
         assert METADATA in json.dumps(bold.requests[0])
 
 
-def test_litellm_cannot_be_told_to_hand_addresses_on() -> None:
-    """It would fetch some of them itself."""
+def test_fetch_files_is_refused_for_a_litellm_target() -> None:
+    """`fetch_files: true` on a target of the LiteLLM lane raises Misfit: LiteLLM might fetch the file itself."""
     for declared in (target("bedrock/x", fetch_files=True), Declared(model=Name("openai/x"), via="litellm", fetch_files=True)):
         with pytest.raises(Misfit, match="via LiteLLM no address of a file is handed on"):
             open_target("a", declared, 1, Connections())
 
 
-def test_script_has_no_use_for_fetch_files(workspace: Workspace) -> None:
-    """It reads nothing."""
+def test_fetch_files_is_refused_for_a_scripted_target(workspace: Workspace) -> None:
+    """`fetch_files` on a scripted target is a configuration error."""
     with pytest.raises(ConfigError, match="a scripted target has no use for `fetch_files`"):
         workspace.write("routes.yaml", routes("a: {script: demo, fetch_files: true}")).build()

@@ -1,4 +1,4 @@
-"""What one model is sent of a question's parameters."""
+"""Parameters of a question, fitted to what a model takes: sent, changed, left out and named, or enforced by the router."""
 
 from typing import Any
 
@@ -20,40 +20,40 @@ THINKING = Facts(efforts=("low", "medium", "high"), always_thinks=True)
 
 
 def fitted(facts: Facts, **params: Any) -> Fitted:
-    """The parameters, fitted."""
+    """Return these parameters as fitted to a model with these facts."""
     return fit(facts, Params(**params))
 
 
-def test_model_of_no_facts_is_sent_everything() -> None:
-    """And nothing is omitted."""
+def test_parameters_are_sent_unchanged_to_a_model_without_facts() -> None:
+    """A model of which nothing is known is sent all parameters, and none is listed as omitted."""
     made = fitted(Facts(), temperature=2, top_p=0.5, seed=1, presence_penalty=1, frequency_penalty=-1, stop=("x",), max_tokens=5)
     assert made.hints == {"temperature": 2, "top_p": 0.5, "seed": 1, "presence_penalty": 1, "frequency_penalty": -1}
     assert (made.stop, made.cut, made.max_tokens, made.omitted) == (("x",), (), 5, ())
 
 
-def test_refused_hints_are_left_out_and_named() -> None:
-    """In the order of the parameters."""
+def test_refused_parameters_are_left_out_and_listed_as_omitted() -> None:
+    """Sampling parameters, seed, penalties and effort that a model refuses are not sent, and are listed as omitted."""
     made = fitted(Facts(refuses=ALL), temperature=0, top_p=0.5, seed=0, presence_penalty=1, reasoning_effort="low")
     assert made.hints == {}
     assert set(made.omitted) == {"temperature", "top_p", "seed", "presence_penalty", "reasoning_effort"}
 
 
-def test_refused_hint_at_its_default_is_left_out_without_a_word() -> None:
-    """It asks for what the model does anyway."""
+def test_refused_parameter_at_its_default_is_not_listed_as_omitted() -> None:
+    """A refused parameter at its default value (temperature 1, penalty 0) is not sent, and is not listed as omitted."""
     made = fitted(Facts(refuses=ALL), temperature=1, top_p=1, presence_penalty=0, frequency_penalty=0)
     assert (made.hints, made.omitted) == ({}, ())
 
 
-def test_hints_refused_while_thinking_are_sent_where_it_does_not_think() -> None:
-    """A model that can be told not to think takes a temperature then."""
+def test_temperature_refused_while_thinking_is_sent_with_effort_none() -> None:
+    """A model that refuses a temperature while thinking gets it with effort `none`, its default; with effort `high` it is omitted."""
     facts = Facts(refuses_thinking=SAMPLING, efforts=("none", "low", "high"), default_effort="none")
     assert fitted(facts, temperature=0.5).hints == {"temperature": 0.5}
     assert fitted(facts, temperature=0.5, reasoning_effort="high").omitted == ("temperature",)
     assert fitted(facts, temperature=0.5, reasoning_effort="none").hints == {"temperature": 0.5}
 
 
-def test_temperature_above_the_warmest_is_the_warmest() -> None:
-    """Anthropic's ends at 1; of temperature and top_p it takes one."""
+def test_temperature_is_capped_and_only_one_sampling_parameter_is_sent() -> None:
+    """A temperature above the model's maximum is lowered to it; a model that takes one sampling parameter gets no `top_p` beside it."""
     made = fitted(Facts(warmest=1.0, one_of_sampling=True), temperature=1.8, top_p=0.5)
     assert made.hints == {"temperature": 1.0}
     assert made.omitted == ("top_p",)
@@ -78,15 +78,17 @@ EFFORTS: list[tuple[Facts, Effort, Effort | None, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("facts", "wanted", "sent", "omitted"), EFFORTS)
-def test_effort_is_the_nearest_that_the_model_takes(facts: Facts, wanted: Effort, sent: Effort | None, omitted: tuple[str, ...]) -> None:
-    """Of two as near the lower; a model that always thinks is not told to stop, and that is named."""
+def test_effort_is_the_nearest_level_that_the_model_takes(
+    facts: Facts, wanted: Effort, sent: Effort | None, omitted: tuple[str, ...]
+) -> None:
+    """An effort becomes the nearest level of the model, the lower of two; `none` for a model that always thinks is listed as omitted."""
     made = fitted(facts, reasoning_effort=wanted)
     assert made.effort == sent
     assert made.omitted == omitted
 
 
-def test_refused_stop_is_kept_by_cutting() -> None:
-    """It is neither sent nor omitted."""
+def test_refused_stop_is_enforced_by_cutting_the_answer() -> None:
+    """A stop text that the model refuses is not sent and not listed as omitted: the router ends the answer there."""
     facts = Facts(refuses=frozenset({"stop"}))
     made = fitted(facts, stop=("END",))
     assert (made.stop, made.cut, made.omitted) == ((), ("END",), ())
@@ -94,8 +96,8 @@ def test_refused_stop_is_kept_by_cutting() -> None:
     assert fitted(facts).bounds(facts) is UNBOUND
 
 
-def test_limit_without_a_name_is_enforced_here() -> None:
-    """And a limit above what the model writes is what it writes."""
+def test_token_limit_that_the_model_lacks_is_enforced_by_the_router() -> None:
+    """For a model without a limit parameter the router cuts the answer; a limit above the model's maximum output becomes that maximum."""
     facts = Facts(limit="none", max_output=100)
     assert fitted(facts, max_tokens=500).bounds(facts) == AnswerLimits((), 100)
     assert fitted(facts).bounds(facts) == AnswerLimits((), None)
@@ -103,8 +105,8 @@ def test_limit_without_a_name_is_enforced_here() -> None:
     assert fitted(Facts(max_output=100)).max_tokens is None
 
 
-def test_parameters_that_not_every_model_knows_are_sent_to_those_that_do() -> None:
-    """All others have them named; at their defaults they ask for nothing."""
+def test_optional_parameters_are_sent_only_to_models_that_take_them() -> None:
+    """Parameters such as `top_k` go to models that take them, and are listed as omitted for others, unless at their default."""
     asked: dict[str, Any] = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "verbosity": "low", "prediction": "x"}
     assert fitted(Facts(), **asked).hints == asked
     made = fitted(Facts(takes=frozenset({"top_k"})), **asked)
@@ -118,8 +120,8 @@ def test_parameters_that_not_every_model_knows_are_sent_to_those_that_do() -> No
     ("wanted", "sent"),
     [("auto", "auto"), ("default", "standard_only"), ("standard_only", "standard_only"), ("flex", None), ("priority", None)],
 )
-def test_tier_is_said_in_a_word_that_the_provider_knows(wanted: Any, sent: str | None) -> None:
-    """Anthropic's usual one is called otherwise; one that it does not have is named."""
+def test_service_tier_is_translated_for_anthropic(wanted: Any, sent: str | None) -> None:
+    """Service tier `default` becomes Anthropic's `standard_only`; `flex` and `priority`, which it lacks, are listed as omitted."""
     made = fitted(Facts(tiers=frozenset({"auto", "standard_only"})), service_tier=wanted)
     assert (made.hints.get("service_tier"), made.omitted) == (sent, () if sent else ("service_tier",))
 
@@ -136,8 +138,8 @@ def test_tier_is_said_in_a_word_that_the_provider_knows(wanted: Any, sent: str |
         ("cerebras/gpt-oss-120b", {"priority": None}),
     ],
 )
-def test_tier_is_sent_to_providers_that_have_it(model: str, sent: dict[Any, str | None]) -> None:
-    """In the word of each; one that a provider does not have is named as left out."""
+def test_service_tier_is_sent_to_providers_that_have_it(model: str, sent: dict[Any, str | None]) -> None:
+    """A service tier is sent by the provider's own name for it, and listed as omitted where the provider does not have it."""
     facts = facts_of(TargetConfig(model=Name(model)))
     made = {wanted: fit(facts, Params(service_tier=wanted)) for wanted in sent}
     assert {wanted: one.hints.get("service_tier") for wanted, one in made.items()} == sent
@@ -147,8 +149,8 @@ def test_tier_is_sent_to_providers_that_have_it(model: str, sent: dict[Any, str 
 
 
 @pytest.mark.parametrize("beside", [{"max_tokens": 5}, {"presence_penalty": 0.5}, {"frequency_penalty": -0.5}])
-def test_prediction_is_left_out_beside_what_it_does_not_go_with(beside: dict[str, Any]) -> None:
-    """OpenAI refuses both together, and what it refuses would be learned for every question."""
+def test_prediction_is_omitted_beside_parameters_it_excludes(beside: dict[str, Any]) -> None:
+    """`prediction` is listed as omitted beside a token limit, a penalty other than 0, or tools, with which OpenAI refuses it."""
     assert fitted(Facts(), prediction="x", **beside).omitted == ("prediction",)
     assert fitted(Facts(), prediction="x", presence_penalty=0).hints["prediction"] == "x"
     tool = ToolSpec("t", "", {"type": "object", "properties": {}})
@@ -157,8 +159,8 @@ def test_prediction_is_left_out_beside_what_it_does_not_go_with(beside: dict[str
     assert (made.hints, made.omitted) == ({}, ("prediction",))
 
 
-def test_target_is_passed_over_where_a_parameter_would_be_missed() -> None:
-    """Not where it asks for nothing: one call at a time needs tools."""
+def test_target_that_lacks_a_required_parameter_raises_parameter_missed() -> None:
+    """`parallel_tool_calls: false` beside tools, or a `logit_bias`, raises ParameterMissed for a model that does not take it."""
     tool = ToolSpec("t", "", {"type": "object", "properties": {}})
     plain = Ask(model="m", messages=(Message("user", ("Hi",)),))
     none = Facts(takes=frozenset())
@@ -171,8 +173,8 @@ def test_target_is_passed_over_where_a_parameter_would_be_missed() -> None:
     check_answerable("a", none, replace(plain, tools=(tool,)), Params(parallel_tool_calls=True))
 
 
-def test_detail_beside_the_words_is_named_where_it_is_not_sent() -> None:
-    """A speaker's name that OpenAI would refuse is not sent, either."""
+def test_message_fields_that_are_not_sent_are_listed_as_omitted() -> None:
+    """A speaker's name, an image's `detail` and a tool's `strict` are listed where the provider lacks them, or OpenAI refuses the name."""
     message = Message("user", (File("image/png", "data:image/png;base64,AAAA", detail="low"),), "Ada")
     strict = ToolSpec("t", "", {"type": "object", "properties": {}}, strict=True)
     ask = Ask(model="m", messages=(message,), tools=(strict,), unsent=("metadata",))

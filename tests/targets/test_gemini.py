@@ -1,4 +1,4 @@
-"""Gemini on its own wire: what it is asked, and what its answers become. Rules of Google's API are kept by tests/support/google.py."""
+"""The Gemini lane: its requests, and the events of its answers. tests/support/google.py refuses what Google's API refuses."""
 
 import json
 from collections.abc import Sequence
@@ -33,12 +33,12 @@ ISSUER = issued_by("a", PRO)
 
 
 def target(model: str = PRO, base: str | None = None, key: Secret | None = KEY, via: Any = None) -> Declared:
-    """A target with a key."""
+    """Return a target of this model, by default with a key."""
     return Declared(model=Name(model), api_base=base, api_key=key, via=via)
 
 
 async def heard(declared: Declared, ask: Ask = HI, learned: Learned | None = None) -> list[Event]:
-    """The events of the answer; whoever fails raises."""
+    """Return the events of one answer without Start, neighbouring texts joined; raise if it fails."""
     connections, order = Connections(), Order()
     try:
         async with aclosing(gemini.answer("a", declared, 3, connections, learned)(ask)) as events:
@@ -50,13 +50,13 @@ async def heard(declared: Declared, ask: Ask = HI, learned: Learned | None = Non
 
 
 def chunk(*parts: dict[str, Any], reason: str = "", **more: Any) -> bytes:
-    """One event of the stream."""
+    """Return one event of Gemini's stream with these parts."""
     candidate: dict[str, Any] = {"content": {"role": "model", "parts": list(parts)}, "index": 0}
     return frame({"candidates": [{**candidate, **({"finishReason": reason} if reason else {})}], **more})
 
 
 def call(name: str, **args: Any) -> dict[str, Any]:
-    """A part that calls."""
+    """Return a part that calls a function."""
     return {"functionCall": {"name": name, "args": args}}
 
 
@@ -64,7 +64,7 @@ COUNTS = {"promptTokenCount": 11, "candidatesTokenCount": 2, "totalTokenCount": 
 
 
 async def said(*frames: bytes, ask: Ask = HI, model: str = PRO) -> list[Event]:
-    """What these frames become."""
+    """Return the events that these frames become."""
     async with provider(Reply(frames)) as fake:
         return await heard(target(model, fake.base), ask)
 
@@ -84,20 +84,20 @@ async def said(*frames: bytes, ask: Ask = HI, model: str = PRO) -> list[Event]:
         (target("openai/gemini-2.5-pro"), "openai"),
     ],
 )
-def test_lane_is_chosen_by_model_key_and_via(declared: Declared, lane: str) -> None:
-    """Vertex AI without a key signs in with Google's libraries, which LiteLLM does."""
+def test_gemini_or_litellm_lane_is_chosen_by_model_key_and_via(declared: Declared, lane: str) -> None:
+    """Gemini models with a key use the Gemini lane; `via: litellm`, Vertex AI without a key, and Claude at Vertex use LiteLLM."""
     assert lane_of(declared)[0] == lane
 
 
-def test_target_without_key_and_address_is_refused() -> None:
-    """With the line to write."""
+def test_gemini_target_without_a_key_is_refused_at_load() -> None:
+    """Opening a Gemini target without key and address raises Misfit with the line to write."""
     with pytest.raises(Misfit, match=r"write `api_key: \$\{GEMINI_API_KEY\}`"):
         open_target("a", target(key=None), 1, Connections())
 
 
 @pytest.mark.parametrize("model", [PRO, "vertex_ai/gemini-3.5-flash"])
-def test_target_is_not_asked_to_go_on_from_its_own_words(model: str) -> None:
-    """A request that ends with a model's turn is refused."""
+def test_gemini_target_does_not_take_a_prefill(model: str) -> None:
+    """A Gemini target does not continue an assistant's last words: Google refuses a request that ends with a model's turn."""
     assert not open_target("a", target(model), 1, Connections()).prefill
 
 
@@ -119,8 +119,8 @@ AT = "/models/m:streamGenerateContent?alt=sse"
         ("vertex_ai", "/v1/publishers/google", "/v1/publishers/google/models/gemini-m:streamGenerateContent?alt=sse"),
     ],
 )
-async def test_address_is_completed_as_far_as_it_is_not_given(prefix: str, base: str, path: str) -> None:
-    """A host, a version, a publisher or a model; the key goes in its own header, never into the address."""
+async def test_gemini_url_gets_the_parts_that_api_base_lacks(prefix: str, base: str, path: str) -> None:
+    """The version, publisher, model and method that `api_base` lacks are added; the key is sent in `x-goog-api-key`."""
     async with provider(Reply((chunk({"text": "Hi"}, reason="STOP"),))) as fake:
         model = "gemini-m" if prefix == "vertex_ai" else "m"
         await heard(target(f"{prefix}/{model}", fake.base.removesuffix("/v1") + base))
@@ -129,8 +129,8 @@ async def test_address_is_completed_as_far_as_it_is_not_given(prefix: str, base:
 
 
 @pytest.mark.parametrize("prefix", ["gemini", "vertex_ai"])
-def test_address_is_googles_where_none_is_given(prefix: str) -> None:
-    """The two APIs have their own."""
+def test_gemini_url_defaults_to_googles_two_hosts(prefix: str) -> None:
+    """The request URL is built on Google's address for Gemini, and on another one for Vertex AI."""
     hosts = {"gemini": gemini.BASE, "vertex_ai": gemini.VERTEX}
     address = gemini._address(hosts[prefix], "gemini-m", vertex=prefix == "vertex_ai")
     assert address == f"{hosts[prefix]}/models/gemini-m:streamGenerateContent?alt=sse"
@@ -142,23 +142,23 @@ LOOK = ToolSpec("look", "Look there.", {"type": "object", "properties": {"at": {
 
 
 def signed(signature: str, call_id: str = "", after: int = 0, issuer: str = ISSUER, **more: Any) -> ReasoningState:
-    """A reasoning state of Gemini's."""
+    """Return a reasoning state with a thought signature of Gemini's."""
     return ReasoningState(issuer, {"thoughtSignature": signature, **more}, call_id, after)
 
 
 def turn(*messages: Message, **more: Any) -> Ask:
-    """A question with a tool."""
+    """Return a question with these messages and a tool."""
     return Ask(model="m", messages=messages, tools=(LOOK,), **more)
 
 
 def parts_of(ask: Ask, **more: Any) -> list[Any]:
-    """The contents as role and parts."""
+    """Return the role and the parts of each content of a request."""
     made: Any = contents(ask, ISSUER, **more)
     return [(one["role"], one["parts"]) for one in made]
 
 
-def test_results_stand_in_one_content_in_the_order_of_their_calls() -> None:
-    """Google tells them apart by their place where they have no ids, and by name."""
+def test_gemini_gets_tool_results_in_one_content_in_call_order() -> None:
+    """Results of one round become one user content in the order of their calls, with the calls' names, and ids only if asked for."""
     called = Message("assistant", (Call("c1", "look", {"at": 1}), Call("c2", "see", {})))
     results = Message("tool", (Result("c2", "", "second"),)), Message("tool", (Result("c1", "", {"n": 1}),))
     for ids in (True, False):
@@ -169,21 +169,21 @@ def test_results_stand_in_one_content_in_the_order_of_their_calls() -> None:
         assert [one.get("id") for one in told] == (["c1", "c2"] if ids else [None, None])
 
 
-def test_failed_result_is_an_error_to_the_model() -> None:
-    """By the name that Google gives it."""
+def test_failed_tool_result_is_sent_to_gemini_as_an_error() -> None:
+    """A failed tool result is sent as `{"error": …}` in the function response."""
     called = Message("assistant", (Call("c1", "look", {}),))
     *_, (_, parts) = parts_of(turn(Message("user", ("?",)), called, Message("tool", (Result("c1", "look", "Down.", True),))))
     assert parts[0]["functionResponse"]["response"] == {"error": "Down."}
 
 
-def test_neighbours_of_one_side_are_one_content() -> None:
-    """The sides alternate."""
+def test_neighbouring_turns_become_one_gemini_content() -> None:
+    """Neighbouring messages of one role become one content, so that roles alternate."""
     ask = turn(Message("user", ("a",)), Message("user", ("b",)), Message("assistant", ("c",)), Message("assistant", ("d",)))
     assert parts_of(ask) == [("user", [{"text": "a"}, {"text": "b"}]), ("model", [{"text": "c"}, {"text": "d"}])]
 
 
-def test_signatures_go_back_to_where_they_stood() -> None:
-    """Beside the text they ended, alone before the first call where nothing was said after them, and beside their own call."""
+def test_thought_signatures_return_to_their_parts() -> None:
+    """A signature goes back on the text that it ended or on its own call; the text is split where a signature stood."""
     parts = (
         signed("s0", after=9),
         signed("s1", after=4),
@@ -203,8 +203,8 @@ def test_signatures_go_back_to_where_they_stood() -> None:
     ]
 
 
-def test_signed_thought_goes_back_as_a_thought() -> None:
-    """With its text, as it came."""
+def test_signed_thought_is_sent_back_to_gemini_as_a_thought() -> None:
+    """A signed thought goes back with its text, its thought flag and its signature."""
     parts = (signed("s", thought=True, text="Hm."), Call("c1", "look", {}))
     *_, (_, made) = parts_of(turn(Message("user", ("?",)), Message("assistant", parts)))
     assert made[0] == {"text": "Hm.", "thought": True, "thoughtSignature": "s"}
@@ -221,8 +221,8 @@ def test_signed_thought_goes_back_as_a_thought() -> None:
     ],
     ids=["another target's", "a client's", "a client's, in OpenAI's form", "none", "of another vendor"],
 )
-def test_call_of_another_model_bears_the_placeholder(state: ReasoningState, signature: str) -> None:
-    """From Gemini 3 on; what another target issued is never sent."""
+def test_first_unsigned_call_gets_the_placeholder_signature(state: ReasoningState, signature: str) -> None:
+    """From Gemini 3 on, a turn's first call without a signature of this target or the client gets a placeholder; the others get none."""
     ask = turn(Message("user", ("?",)), Message("assistant", (state, Call("c1", "look", {}), Call("c2", "look", {}))))
     *_, (_, made) = parts_of(ask, signs=True)
     assert [part.get("thoughtSignature") for part in made] == [signature, None]
@@ -242,15 +242,15 @@ FILES = [
 
 
 @pytest.mark.parametrize(("file", "part"), FILES, ids=[f"{file.kind} {file.url[:5]}" for file, _ in FILES])
-async def test_file_is_sent_as_google_takes_it(file: File, part: dict[str, Any]) -> None:
-    """Here as data, elsewhere as an address with its media type where that is known."""
+async def test_file_becomes_inline_data_or_file_uri(file: File, part: dict[str, Any]) -> None:
+    """A data: URL becomes `inlineData`; another URL becomes `fileData`, with its media type where that is known."""
     async with strict() as fake:
         await heard(target(base=fake.base), Ask(model="m", messages=(Message("user", ("See", file)),)))
     assert fake.requests[0]["contents"] == [{"role": "user", "parts": [{"text": "See"}, part]}]
 
 
 class Strict(Provider):
-    """A model that answers, and refuses what Google refuses."""
+    """A model server that answers, or refuses what Google refuses."""
 
     def __init__(self, thinks: str = "level") -> None:
         super().__init__(())
@@ -258,7 +258,7 @@ class Strict(Provider):
         self.refused: list[str] = []
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """An answer, or a refusal."""
+        """Return an answer, or a refusal if the request breaks a rule of Google's."""
         why = google.objection(headers, headers[":path"], body, signs=True, thinks=self.thinks)
         if why is None:
             return Reply((chunk({"text": "Hi"}, reason="STOP", usageMetadata=COUNTS),))
@@ -267,7 +267,7 @@ class Strict(Provider):
 
 
 def strict(thinks: str = "level") -> Any:
-    """Such a model, running."""
+    """Return a running server of that kind."""
     return running(Strict(thinks))
 
 
@@ -302,8 +302,8 @@ CONVERSATIONS: dict[str, tuple[Message, ...]] = {
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
-async def test_any_conversation_becomes_one_that_google_takes(name: str) -> None:
-    """Sides alternate, the user begins and ends, calls have their responses right after them, and each has a signature."""
+async def test_unusual_conversation_is_accepted_by_google(name: str) -> None:
+    """Each conversation is sent so that Google takes it: roles alternate, the user is first and last, and responses follow calls."""
     async with strict() as fake:
         await heard(target(base=fake.base), turn(*CONVERSATIONS[name]))
     assert fake.refused == []
@@ -311,8 +311,8 @@ async def test_any_conversation_becomes_one_that_google_takes(name: str) -> None
 
 
 @given(CONVERSATIONS_OF_ALL_KINDS)
-def test_any_conversation_becomes_a_request_that_google_takes(messages: list[Message]) -> None:
-    """Ids, roles, calls, results and files in any order; and the same request each time."""
+def test_random_conversation_is_accepted_by_google(messages: list[Message]) -> None:
+    """A random conversation becomes a request to which Google has no objection, and the same request each time."""
     facts = facts_of(target())
     ask = fitted(Ask(model="m", messages=tuple(messages), tools=(LOOK,)), rules_of_google("m"), "a")
     made = gemini.request(ask, fit(facts, Params()), facts, ISSUER)
@@ -321,8 +321,8 @@ def test_any_conversation_becomes_a_request_that_google_takes(messages: list[Mes
     assert body == json.loads(msgspec.json.encode(gemini.request(ask, fit(facts, Params()), facts, ISSUER)))
 
 
-async def test_system_text_is_the_users_for_a_model_that_knows_no_system() -> None:
-    """Gemma 3 at Google."""
+async def test_system_text_goes_into_the_user_turn_for_gemma() -> None:
+    """Gemma 3 gets the system prompt as the first part of the user's turn; Gemini gets it as `systemInstruction`."""
     async with strict("none") as fake:
         ask = Ask(model="m", messages=(Message("system", ("Be brief.",)), USER))
         await heard(target("gemini/gemma-3-27b-it", fake.base), ask)
@@ -336,7 +336,7 @@ async def test_system_text_is_the_users_for_a_model_that_knows_no_system() -> No
 
 
 def config(model: str, **params: Any) -> Any:
-    """The generation config of these parameters."""
+    """Return the `generationConfig` that these parameters become."""
     facts = facts_of(target(model))
     return gemini.request(HI, fit(facts, Params(**params)), facts).get("generationConfig", {})
 
@@ -368,13 +368,13 @@ SHOWN = {"includeThoughts": True}
         ("gemini/gemma-3-27b-it", "high", None),
     ],
 )
-def test_effort_is_a_level_or_a_budget(model: str, effort: Any, thinking: Any) -> None:
-    """By the model's generation; what is shown is asked for wherever it thinks."""
+def test_effort_becomes_a_gemini_thinking_level_or_budget(model: str, effort: Any, thinking: Any) -> None:
+    """An effort becomes a `thinkingLevel` for Gemini 3, a `thinkingBudget` for 2.5, and is not sent to models that do not think."""
     assert (config(model, reasoning_effort=effort).get("thinkingConfig") or None) == thinking
 
 
-def test_parameters_have_googles_names_and_ranges() -> None:
-    """A seed is a positive int32; a stop has a text; penalties are left out."""
+def test_parameters_are_translated_to_googles_names_and_ranges() -> None:
+    """Parameters get Google's names; a seed becomes a positive int32, and empty stop texts and penalties are left out."""
     made = config(
         "gemini/gemini-2.5-flash-lite", temperature=0.5, top_p=0.9, seed=2**40 + 7, stop=("a", ""), presence_penalty=1, max_tokens=9
     )
@@ -392,8 +392,8 @@ def test_parameters_have_googles_names_and_ranges() -> None:
         ("gemini/gemini-2.5-flash", {"max_tokens": 500, "reasoning_effort": "none"}, 500),
     ],
 )
-def test_budget_to_think_stands_beside_the_limit(model: str, params: Any, limit: int) -> None:
-    """Thoughts count in Google's limit; of a level nobody knows how many tokens it is."""
+def test_thinking_budget_is_added_to_the_output_limit(model: str, params: Any, limit: int) -> None:
+    """`maxOutputTokens` is the client's limit plus the thinking budget, at most the model's maximum; a thinking level adds nothing."""
     assert config(model, **params)["maxOutputTokens"] == limit
 
 
@@ -406,8 +406,8 @@ CHOICES = [
 
 
 @pytest.mark.parametrize(("choice", "calling"), CHOICES)
-async def test_choice_of_tools_is_a_calling_config(choice: Choice, calling: Any) -> None:
-    """AUTO need not be said."""
+async def test_tool_choice_is_translated_for_gemini(choice: Choice, calling: Any) -> None:
+    """Tool choice auto is not sent; none, required and named become NONE, ANY, and ANY with the allowed function name."""
     async with strict() as fake:
         await heard(target(base=fake.base), turn(USER, choice=choice))
     told = fake.requests[0].get("toolConfig")
@@ -443,8 +443,8 @@ LESSONS: list[tuple[str, str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "words", "params", "lesson"), LESSONS, ids=[lesson for *_, lesson in LESSONS])
-async def test_refusal_of_a_parameter_is_learned(name: str, words: str, params: Any, lesson: str) -> None:
-    """Parameters stand in the generation config: they are known by their names there."""
+async def test_parameter_that_gemini_refuses_is_learned_and_retried(name: str, words: str, params: Any, lesson: str) -> None:
+    """A 400 about a parameter in `generationConfig` is learned, and the same question is sent again in another form."""
     refusal = Reply(status=400, body=json.dumps(google.error(400, words)).encode())
     learned = Learned()
     async with provider(refusal, Reply((chunk({"text": "Hi"}, reason="STOP"),))) as fake:
@@ -457,8 +457,8 @@ async def test_refusal_of_a_parameter_is_learned(name: str, words: str, params: 
 # The answer.
 
 
-async def test_answer_is_told_as_it_comes() -> None:
-    """Thoughts, words, a call with its signature, the model's name and the count of tokens with its parts."""
+async def test_gemini_stream_becomes_events() -> None:
+    """A stream becomes thoughts, text, calls with their signature, and Finish with the model's name and all token counts."""
     counts = {
         "promptTokenCount": 100,
         "cachedContentTokenCount": 64,
@@ -511,33 +511,33 @@ REASONS = {
 
 
 @pytest.mark.parametrize(("reason", "wanted"), REASONS.items())
-async def test_finish_reason_is_one_of_ours(reason: str, wanted: str) -> None:
-    """All that the API names, and those that it does not yet name."""
+async def test_gemini_finish_reason_is_translated(reason: str, wanted: str) -> None:
+    """Each finish reason of the API becomes stop, length, content-filter or other; an unknown one becomes other."""
     assert await said(chunk({"text": "Hi"}), chunk(reason=reason)) == [Text("Hi"), Finish(wanted)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("reason", ["SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "JAILBREAK"])
-async def test_blocked_question_is_a_content_filter(reason: str) -> None:
-    """There is no candidate then."""
+async def test_blocked_gemini_prompt_raises_content_filtered(reason: str) -> None:
+    """A response with a block reason and without a candidate raises ContentFiltered."""
     with pytest.raises(ContentFiltered):
         await said(frame({"promptFeedback": {"blockReason": reason}, "usageMetadata": {"promptTokenCount": 5}}))
 
 
 @pytest.mark.parametrize("reason", ["", "FINISH_REASON_UNSPECIFIED"])
-async def test_stream_without_a_reason_is_cut(reason: str) -> None:
-    """Google marks no other end."""
+async def test_gemini_stream_without_a_finish_reason_is_cut(reason: str) -> None:
+    """A stream that ends without a finish reason, or with the unspecified one, raises TargetDown `cut`."""
     with pytest.raises(TargetDown, match="cut"):
         await said(chunk({"text": "Hi"}, reason=reason))
 
 
-async def test_answers_of_another_candidate_are_not_heard() -> None:
-    """One is asked for."""
+async def test_second_gemini_candidate_is_ignored() -> None:
+    """Parts and finish reason of a candidate with an index other than 0 are ignored."""
     other = {"candidates": [{"content": {"parts": [{"text": "No"}]}, "index": 1, "finishReason": "SAFETY"}]}
     assert await said(frame(other), chunk({"text": "Hi"}, reason="STOP")) == [Text("Hi"), Finish("stop")]
 
 
-async def test_parts_of_googles_own_tools_are_passed_over() -> None:
-    """They are not ours to run."""
+async def test_parts_of_googles_own_tools_are_ignored() -> None:
+    """Parts of code execution or search, which Google runs itself, give no events."""
     parts: Sequence[dict[str, Any]] = [
         {"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "s"},
         {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}},
@@ -547,16 +547,16 @@ async def test_parts_of_googles_own_tools_are_passed_over() -> None:
     assert await said(*map(chunk, parts), chunk(reason="STOP")) == [Text("One."), Finish("stop")]
 
 
-async def test_reason_that_comes_with_each_event_ends_with_the_last() -> None:
-    """As old models do; an event that comes twice is heard once, and words after the end are not heard."""
+async def test_finish_reason_in_each_chunk_does_not_end_the_answer() -> None:
+    """If each chunk has a finish reason, all are read; a repeated chunk, and text of a chunk without a reason after that, are ignored."""
     one, two = chunk({"text": "One. "}, reason="STOP"), chunk({"text": "Two."}, reason="MAX_TOKENS")
     assert await said(one, two) == [Text("One. Two."), Finish("length")]
     assert await said(one, one) == [Text("One. "), Finish("stop")]
     assert await said(one, chunk({"text": "More."}), frame({"usageMetadata": COUNTS})) == [Text("One. "), Finish("stop", Usage(11, 2))]
 
 
-async def test_signed_call_that_comes_again_is_the_same() -> None:
-    """Others are others, though they look alike."""
+async def test_repeated_signed_call_is_one_call() -> None:
+    """A call that is repeated with its signature is one call; equal calls without a signature are separate calls."""
     again = {**call("look", at=1), "thoughtSignature": "s"}
     plain = call("look", at=1)
     events = await said(chunk(again), chunk(again), chunk(plain), chunk(plain, reason="STOP"), ask=turn(USER))
@@ -564,15 +564,15 @@ async def test_signed_call_that_comes_again_is_the_same() -> None:
 
 
 def part(path: str, more: bool = True, **value: Any) -> bytes:
-    """A piece of a call's arguments."""
+    """Return a chunk with one piece of a call's arguments."""
     return chunk({"functionCall": {"partialArgs": [{"jsonPath": path, **value}], "willContinue": more}})
 
 
 BEGUN = chunk({"functionCall": {"name": "look", "willContinue": True}, "thoughtSignature": "s"})
 
 
-async def test_arguments_in_pieces_are_joined() -> None:
-    """Each at its own path: texts grow, other values are there at once."""
+async def test_streamed_gemini_arguments_are_assembled() -> None:
+    """Pieces of arguments are placed at their JSON paths: texts are appended, other values are set, a path out of range is ignored."""
     events = await said(
         BEGUN,
         part("$.text", stringValue="Grüße ", willContinue=True),
@@ -591,8 +591,8 @@ async def test_arguments_in_pieces_are_joined() -> None:
 
 
 @pytest.mark.parametrize(("reason", "wanted"), [("MAX_TOKENS", "length"), ("OTHER", "other")])
-async def test_call_that_breaks_off_is_malformed(reason: str, wanted: str) -> None:
-    """It is never run."""
+async def test_gemini_call_that_breaks_off_is_malformed(reason: str, wanted: str) -> None:
+    """A call whose arguments were not complete at the finish reason becomes a malformed ToolCall, which is not run."""
     events = await said(BEGUN, part("$.at", stringValue="Ro"), chunk(reason=reason), ask=turn(USER))
     (made,) = [event for event in events if isinstance(event, ToolCall)]
     assert made.malformed is not None
@@ -600,8 +600,8 @@ async def test_call_that_breaks_off_is_malformed(reason: str, wanted: str) -> No
     assert events[-1].reason == wanted
 
 
-async def test_arguments_in_pieces_are_bounded() -> None:
-    """More than a call's arguments are is no call."""
+async def test_streamed_gemini_arguments_are_bounded() -> None:
+    """Arguments of 1.2 million characters in pieces raise TargetDown `malformed`."""
     with pytest.raises(TargetDown, match="malformed"):
         await said(BEGUN, *[part("$.at", stringValue="x" * 300_000)] * 4, ask=turn(USER))
 
@@ -618,8 +618,8 @@ WHOLE = [
 
 
 @pytest.mark.parametrize("body", WHOLE, ids=["one response", "a list of them"])
-async def test_answer_that_is_no_stream_is_heard(body: str) -> None:
-    """A gateway that takes no notice of `alt=sse` sends a list."""
+async def test_unstreamed_gemini_answer_is_read(body: str) -> None:
+    """A JSON body, one response or a list of them, gives the same events as a stream."""
     async with provider(Reply(body=body.encode())) as fake:
         assert await heard(target(base=fake.base)) == [Text("Hi"), Finish("stop")]
 
@@ -636,8 +636,8 @@ ERRORS = [
 
 @pytest.mark.parametrize(("error", "kind"), ERRORS, ids=[str(error["error"]["message"])[:20] for error, _ in ERRORS])
 @pytest.mark.parametrize("listed", [False, True], ids=["an object", "in a list"])
-async def test_error_is_one_of_ours_wherever_it_stands(error: dict[str, Any], kind: str, *, listed: bool) -> None:
-    """As a status, as a body under 200, in the middle of a stream, bare or as an event; its words go nowhere."""
+async def test_google_error_raises_its_target_error_in_each_place(error: dict[str, Any], kind: str, *, listed: bool) -> None:
+    """An error raises the same TargetError as a status, as a 200 body, in a stream or as an event, without Google's message."""
     body = json.dumps([error] if listed else error, indent=2).encode()
     status = error["error"]["code"]
     begun = chunk({"text": "Hi"})
@@ -656,7 +656,7 @@ async def test_error_is_one_of_ours_wherever_it_stands(error: dict[str, Any], ki
 
 
 def quota(*details: dict[str, Any]) -> Reply:
-    """A refusal for now."""
+    """Return a 429 with these error details."""
     body = google.error(429, "You exceeded your current quota, please check your plan and billing details.")
     body["error"]["details"] = details
     return Reply(status=429, body=json.dumps(body, indent=2).encode())
@@ -666,7 +666,7 @@ RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "41.
 
 
 def failure(quota_id: str) -> dict[str, Any]:
-    """A quota that is used up."""
+    """Return the detail of an exhausted quota."""
     return {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": quota_id, "quotaValue": "15"}]}
 
 
@@ -681,8 +681,10 @@ def failure(quota_id: str) -> dict[str, Any]:
     ],
     ids=["a delay", "a delay alone", "a minute's quota", "a day's quota", "nothing"],
 )
-async def test_quota_says_how_long_to_wait(details: Sequence[dict[str, Any]], least: float | None, most: float | None) -> None:
-    """The delay that Google names, else the quota's own time."""
+async def test_gemini_quota_error_gives_the_seconds_to_wait(
+    details: Sequence[dict[str, Any]], least: float | None, most: float | None
+) -> None:
+    """A 429 gives the delay that Google names, else 60 s for a quota per minute, the rest of the day for a daily one, else none."""
     async with provider(quota(*details)) as fake:
         with pytest.raises(TargetDown) as caught:
             await heard(target(base=fake.base))
@@ -690,8 +692,8 @@ async def test_quota_says_how_long_to_wait(details: Sequence[dict[str, Any]], le
     assert wait is None if least is None or most is None else wait is not None and least <= wait <= most
 
 
-async def test_model_without_tools_is_not_asked_for_them() -> None:
-    """Gemma 3 at Google takes none."""
+async def test_gemma_with_tools_is_refused_without_a_request() -> None:
+    """A question with tools for Gemma 3 raises TargetRefused `no_tools`, and no request is sent."""
     async with strict() as fake:
         with pytest.raises(TargetRefused, match="no_tools"):
             await heard(target("gemini/gemma-3-27b-it", fake.base), turn(USER))

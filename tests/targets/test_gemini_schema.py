@@ -1,4 +1,4 @@
-"""A tool's schema as Gemini takes it: any schema becomes one that Google does not refuse, and says as much as it can."""
+"""Conversion of a tool's JSON schema for Gemini: each schema becomes one that Google accepts."""
 
 import json
 from typing import Any
@@ -14,13 +14,13 @@ ITEM = {"type": "object", "properties": {"name": {"type": "string"}}, "required"
 
 
 def converted(schema: Any, **root: Any) -> Any:
-    """What a property of this schema becomes."""
+    """Return what a property with this schema becomes."""
     made: Any = parameters({"type": "object", "properties": {"a": schema}, **root})
     return made["parameters"]["properties"]["a"]
 
 
 def objections(made: Any) -> list[tuple[int, str]]:
-    """What Google has against the parameters of a function."""
+    """Return Google's objections to a function's parameters, as (status, message)."""
     declared = {"functionDeclarations": [{"name": "f", "description": "F.", **made}]}
     body = {"contents": [{"role": "user", "parts": [{"text": "?"}]}], "tools": [declared]}
     found = google.objection({"x-goog-api-key": "k"}, "/v1beta/models/m:streamGenerateContent?alt=sse", body)
@@ -94,8 +94,8 @@ CASES: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_schema_is_said_in_googles_words(name: str) -> None:
-    """As much of it as there are words for."""
+def test_json_schema_is_converted_for_gemini(name: str) -> None:
+    """A JSON schema becomes Gemini's form: unsupported keywords go, references are inlined, and Google has no objection."""
     schema, wanted = CASES[name]
     root = {"$defs": {"Item": ITEM}, "definitions": {"Alias": {"$ref": "#/$defs/Item"}}}
     made = converted(schema, **root)
@@ -104,8 +104,8 @@ def test_schema_is_said_in_googles_words(name: str) -> None:
     assert objections({"parameters": {"type": "object", "properties": {"a": made}}}) == []
 
 
-def test_tool_that_takes_nothing_has_no_parameters() -> None:
-    """An object without properties is refused."""
+def test_gemini_tool_without_properties_has_no_parameters() -> None:
+    """A tool whose schema has no properties is sent without `parameters`, since Google refuses an empty object."""
     empty: list[dict[str, Any]] = [
         {},
         {"type": "object"},
@@ -116,8 +116,8 @@ def test_tool_that_takes_nothing_has_no_parameters() -> None:
         assert parameters(schema) == {}
 
 
-def test_parameters_that_are_one_of_several_objects_are_one_object() -> None:
-    """With all of their properties, of which only those are required that each of them requires."""
+def test_alternative_objects_at_the_root_become_one_object() -> None:
+    """A root `oneOf` becomes one object with all properties, of which those are required that each alternative requires."""
     one = {"type": "object", "properties": {"kind": {"const": "a"}, "a": {"type": "string"}}, "required": ["kind", "a"]}
     two = {"type": "object", "properties": {"kind": {"const": "b"}, "b": {"type": "string"}}, "required": ["kind"]}
     made: Any = parameters({"oneOf": [one, two]})
@@ -126,8 +126,8 @@ def test_parameters_that_are_one_of_several_objects_are_one_object() -> None:
     assert made["parameters"]["required"] == ["kind"]
 
 
-def test_schema_that_holds_itself_has_an_end() -> None:
-    """Below its own reference anything goes."""
+def test_recursive_schema_is_cut_for_gemini() -> None:
+    """A schema that refers to itself ends as a plain object at the inner reference."""
     tree: Any = {
         "type": "object",
         "properties": {"name": {"type": "string"}, "inner": {"type": "array", "items": {"$ref": "#/$defs/Tree"}}},
@@ -138,8 +138,8 @@ def test_schema_that_holds_itself_has_an_end() -> None:
     assert converted({"$ref": "#/$defs/A"}, **loop) == {"type": "object"}
 
 
-def test_schema_that_multiplies_has_a_bound() -> None:
-    """Each level refers twice to the next one: that would be a million schemas."""
+def test_converted_gemini_schema_is_bounded_in_size_and_depth() -> None:
+    """References that double at each level stop at MAX_NODES schemas, and nested arrays at MAX_DEPTH levels."""
     levels = {
         f"L{at}": {"type": "object", "properties": {side: {"$ref": f"#/$defs/L{at + 1}"} for side in "ab"}} for at in range(MAX_DEPTH - 4)
     }
@@ -192,8 +192,8 @@ def _within(inner: Any) -> Any:
 @example(
     schema={"anyOf": [{"anyOf": [{"type": "string"}, {"type": "integer"}], "description": "D."}, {"type": ["null", "boolean"]}]}, shared={}
 )
-def test_any_schema_becomes_one_that_google_takes(schema: Any, shared: Any) -> None:
-    """Whatever it is, and twice the same."""
+def test_random_schema_is_accepted_by_google(schema: Any, shared: Any) -> None:
+    """A random schema is converted to one that Google accepts, with the same result each time."""
     root: Any = {"type": "object", "properties": {"x": schema}, "$defs": {"D": shared}}
     made = parameters(root)
     assert objections(made) == []

@@ -1,4 +1,4 @@
-"""Documents of a provider, as far as they may hold up the loop."""
+"""The bound on JSON documents of providers, so that parsing does not block the event loop."""
 
 import json
 
@@ -10,7 +10,7 @@ from router.targets.http import MAX_VALUES
 
 
 def test_document_with_too_many_values_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither decoder is given it: each would hold the interpreter's lock until it is done, the lenient one for seconds."""
+    """A document with more than MAX_VALUES values is not parsed by either decoder; one below the bound is."""
     monkeypatch.setattr(json, "loads", lambda _: pytest.fail("parsed"))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     decoder = msgspec.json.Decoder(dict[str, list[list[int]]])
     for size, found in ((MAX_VALUES // 2 - 2, True), (MAX_VALUES, False)):
@@ -18,8 +18,8 @@ def test_document_with_too_many_values_is_not_parsed(monkeypatch: pytest.MonkeyP
         assert (http.decoded(data, decoder) is not None) is found
 
 
-def test_long_text_is_no_crowd_of_values() -> None:
-    """A megabyte of prose, or of a picture, has far fewer commas and brackets than the bound."""
+def test_long_text_does_not_count_as_many_values() -> None:
+    """A megabyte of prose in one JSON string is parsed, although it contains many commas."""
     said = "Well, then, so be it. " * 45_000
     body = json.dumps({"choices": [{"message": {"content": said}}]}).encode()
     assert http.decoded(body, openai.DECODE) is not None

@@ -1,4 +1,4 @@
-"""Errors inside a stream, or in place of an answer: every shape of them, on both direct lanes and on LiteLLM's."""
+"""Errors inside a stream or in place of an answer: each form, on the direct lanes and on the LiteLLM lane."""
 
 import json
 from collections.abc import Callable
@@ -44,8 +44,8 @@ SHAPES: dict[str, tuple[bytes, type[TargetError], str]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_error_in_a_stream_is_an_error_before_done(shape: str) -> None:
-    """What was said before it is heard; the mark of the end after it makes it no whole answer."""
+async def test_error_in_a_stream_raises_though_done_follows(shape: str) -> None:
+    """An error frame of any form raises its TargetError, although `[DONE]` follows."""
     told, kind, outcome = SHAPES[shape]
     async with provider(Reply((chunk({"content": "Half an "}), told, DONE))) as fake:
         with pytest.raises(TargetError) as caught:
@@ -58,7 +58,7 @@ STOP = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
 
 
 def read(lane: Callable[[str, Speech], http.AnswerReader], body: bytes, size: int) -> list[Event]:
-    """What a lane's reader makes of a body in pieces of that size."""
+    """Return the events that a lane's reader makes of a body fed in pieces of `size` bytes."""
     speech, frames, seen = Speech("a"), sse.Events(), list[Event]()
     reader = lane("a", speech)
     for at in range(0, len(body) + size, size):
@@ -73,8 +73,8 @@ def read(lane: Callable[[str, Speech], http.AnswerReader], body: bytes, size: in
 
 @pytest.mark.parametrize("size", [1, 9, 10_000])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_error_is_the_same_wherever_the_stream_is_cut(shape: str, size: int) -> None:
-    """On Anthropic's lane too, and with other ends of lines."""
+def test_error_in_a_stream_does_not_depend_on_read_boundaries(shape: str, size: int) -> None:
+    """An error in a stream raises the same TargetError for reads of 1, 9 or 10,000 bytes, with LF or CRLF, on three wires."""
     told, kind, outcome = SHAPES[shape]
     half = frame({"type": "response.output_text.delta", "output_index": 0, "delta": "Half"})
     lanes = (
@@ -90,8 +90,8 @@ def test_error_is_the_same_wherever_the_stream_is_cut(shape: str, size: int) -> 
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_error_is_told_to_litellm_in_the_shape_that_it_knows(shape: str) -> None:
-    """It would pass over all others, and take the mark of the end for one."""
+def test_error_frame_is_rewritten_for_litellm(shape: str) -> None:
+    """An error frame of any form is rewritten to an object with `error`, the one form at which LiteLLM raises."""
     told = Retold().feed(chunk({"content": "Half"}) + SHAPES[shape][0] + DONE)
     events = [json.loads(line[6:]) for line in told.split(b"\n\n") if line and b"[DONE]" not in line]
     assert [bool(event.get("error")) for event in events] == [False, True]
@@ -110,8 +110,8 @@ WELL = {
 
 
 @pytest.mark.parametrize("what", WELL)
-async def test_frame_without_an_error_is_passed_over(what: str) -> None:
-    """The answer goes on."""
+async def test_frame_that_is_not_an_error_does_not_end_the_answer(what: str) -> None:
+    """Pings, status frames, comments and frames with a null error between two texts do not interrupt the answer."""
     async with provider(Reply((chunk({"content": "He"}), WELL[what], chunk({"content": "llo"}), chunk({}, "stop"), DONE))) as fake:
         seen = await heard(declared(fake.base))
     assert "".join(event.text for event in seen if isinstance(event, Text)) == "Hello"
@@ -119,8 +119,8 @@ async def test_frame_without_an_error_is_passed_over(what: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [name for name, (told, *_) in SHAPES.items() if told.startswith((b"data: {", b"data: ["))])
-async def test_error_in_place_of_a_whole_answer_is_an_error(shape: str) -> None:
-    """Under a 200, without a stream."""
+async def test_error_as_a_complete_200_body_raises(shape: str) -> None:
+    """An error document as the body of a 200, without a stream, raises its TargetError."""
     told, kind, _ = SHAPES[shape]
     async with provider(Reply(body=told[6:].strip())) as fake:
         with pytest.raises(TargetError) as caught:
@@ -129,15 +129,15 @@ async def test_error_in_place_of_a_whole_answer_is_an_error(shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_error_after_a_whole_answer_comes_too_late(shape: str) -> None:
-    """Its end was told."""
+async def test_error_after_the_finish_reason_is_ignored(shape: str) -> None:
+    """An error frame after the finish reason does not change the answer."""
     async with provider(Reply((chunk({"content": "Hi"}, "stop"), SHAPES[shape][0], DONE))) as fake:
         seen = await heard(declared(fake.base))
     assert [type(event) for event in seen] == [Start, Text, Finish]
 
 
-async def test_byte_that_is_no_utf_8_costs_one_character() -> None:
-    """WHATWG HTML, 9.2.6: the frame is read, and the words beside it are said."""
+async def test_invalid_utf8_byte_becomes_one_replacement_character() -> None:
+    """An invalid byte becomes U+FFFD, and the rest of its frame is read, also in the stream for LiteLLM (WHATWG HTML, 9.2.6)."""
     bad = chunk({"content": "before ? after "}).replace(b"?", b"\xff")
     async with provider(Reply((bad, chunk({"content": "end"}, "stop"), DONE))) as fake:
         seen = await heard(declared(fake.base))

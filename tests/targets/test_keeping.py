@@ -1,4 +1,4 @@
-"""Connections that are kept: the end of an answer that comes late, a server that has closed one, and packed bodies."""
+"""Reuse of connections: bodies that end late, servers that close idle connections, and compressed bodies."""
 
 import asyncio
 import gzip
@@ -23,11 +23,15 @@ END = b"0\r\n\r\n"
 HELLO = HEAD + b"5\r\nhello\r\n"
 
 Served = Callable[[int, int, asyncio.StreamWriter], Awaitable[bool]]
-"""Answers a request: the number of its connection, and of the request on it; whether the connection stays."""
+"""Answers a request, given the number of its connection and of the request on it; returns whether the connection stays open."""
 
 
 class Server:
-    """One that answers as it is told. `asked`: (connection, request) of each; `left`: set when a client has gone."""
+    """A server that answers with a given function.
+
+    asked: (connection, request on it) of each request, from 1
+    left: set when a client has closed its connection
+    """
 
     def __init__(self, serve: Served) -> None:
         self._serve = serve
@@ -37,7 +41,7 @@ class Server:
         self.serving: set[asyncio.Task[object] | None] = set()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Answer the requests of one connection."""
         self.connections += 1
         self.serving.add(asyncio.current_task())
         number, count = self.connections, 0
@@ -57,7 +61,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(serve: Served) -> AsyncGenerator[tuple[Server, Connections, Endpoint]]:
-    """A server, connections to it, and its address."""
+    """Yield a server, a pool of connections to it, and its endpoint."""
     server, connections = Server(serve), Connections()
     listener = await asyncio.start_server(server.accept, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
@@ -71,7 +75,7 @@ async def serving(serve: Served) -> AsyncGenerator[tuple[Server, Connections, En
 
 
 async def read(response: Connection) -> bytes:
-    """The body, to its end; the connection is kept."""
+    """Return the body to its end, and keep the connection."""
     pieces: list[bytes] = []
     while piece := await response.read():
         pieces.append(piece)
@@ -79,8 +83,8 @@ async def read(response: Connection) -> bytes:
     return b"".join(pieces)
 
 
-async def test_connection_whose_end_comes_late_serves_again() -> None:
-    """The answer was whole for its reader before: the rest is read behind its back."""
+async def test_connection_is_reused_when_the_end_of_its_body_comes_late() -> None:
+    """A body whose last chunk comes after its reader stopped is read to its end in the background; three requests share a connection."""
     gate = asyncio.Event()
 
     async def serve(_: int, __: int, writer: asyncio.StreamWriter) -> bool:
@@ -100,8 +104,8 @@ async def test_connection_whose_end_comes_late_serves_again() -> None:
         assert (server.connections, len(server.asked)) == (1, 3)
 
 
-async def test_connection_whose_end_never_comes_is_closed() -> None:
-    """After a while; and so is one that goes on and on."""
+async def test_connection_is_closed_when_its_body_does_not_end() -> None:
+    """A connection whose body does not end after the answer, or goes on with data, is closed."""
 
     async def serve(number: int, _: int, writer: asyncio.StreamWriter) -> bool:
         writer.write(HELLO)
@@ -120,8 +124,8 @@ async def test_connection_whose_end_never_comes_is_closed() -> None:
         assert server.connections == 2
 
 
-async def test_connection_that_still_settles_is_closed_with_the_others() -> None:
-    """Nobody waits for an end when the pool is closed."""
+async def test_pool_closes_a_connection_that_still_waits_for_its_end() -> None:
+    """Closing the pool closes a connection that still waits in the background for the end of its body."""
 
     async def serve(_: int, __: int, writer: asyncio.StreamWriter) -> bool:
         writer.write(HELLO)
@@ -136,8 +140,8 @@ async def test_connection_that_still_settles_is_closed_with_the_others() -> None
         assert not response.usable
 
 
-async def test_kept_connection_that_closes_as_it_is_used_is_no_failure() -> None:
-    """Not one byte of an answer came: the question is asked again, on a new connection."""
+async def test_request_is_resent_if_a_kept_connection_closes_without_a_byte() -> None:
+    """A kept connection that closes before the first byte of the response makes the request go out again on a new connection."""
 
     async def serve(_: int, count: int, writer: asyncio.StreamWriter) -> bool:
         if count == 2:
@@ -155,8 +159,8 @@ ONCE: dict[str, tuple[bytes, int]] = {"a byte came": (b"H", 2), "a status came":
 
 
 @pytest.mark.parametrize("what", ONCE)
-async def test_question_whose_answer_had_begun_is_not_asked_again(what: str) -> None:
-    """It was heard: to ask again might do something twice."""
+async def test_request_is_not_resent_after_the_first_byte_of_a_response(what: str) -> None:
+    """A connection that closes after a first byte of the response raises an error, and the request is not sent again."""
     said, most = ONCE[what]
 
     async def serve(_: int, count: int, writer: asyncio.StreamWriter) -> bool:
@@ -170,8 +174,8 @@ async def test_question_whose_answer_had_begun_is_not_asked_again(what: str) -> 
         assert len(server.asked) == most
 
 
-async def test_question_is_asked_again_once_and_only_on_a_kept_connection() -> None:
-    """A server that closes new connections, too, has failed."""
+async def test_request_is_resent_once_and_only_after_a_kept_connection() -> None:
+    """A request is sent again at most once, and not if a new connection closes: then OSError or Cut is raised."""
 
     async def serve(number: int, count: int, writer: asyncio.StreamWriter) -> bool:
         if (number, count) != (1, 1):
@@ -195,8 +199,8 @@ LANES: dict[str, tuple[bytes, ...]] = {
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_answer_whose_end_comes_later_leaves_its_connection_for_the_next(lane: str) -> None:
-    """Each lane stops reading at the mark of the end, and the body ends in a write of its own."""
+async def test_lane_reuses_a_connection_whose_body_ends_after_the_answer(lane: str) -> None:
+    """The OpenAI and Anthropic lanes finish at the stream's end mark; the body's end comes later, and the connection is used again."""
     gate = asyncio.Event()
 
     async def serve(_: int, __: int, writer: asyncio.StreamWriter) -> bool:
@@ -220,12 +224,12 @@ async def test_answer_whose_end_comes_later_leaves_its_connection_for_the_next(l
 
 
 def packed(encoding: str, body: bytes) -> bytes:
-    """A response with this coding."""
+    """Return a response with this content encoding and body."""
     return b"HTTP/1.1 200 OK\r\ncontent-encoding: %b\r\ncontent-length: %d\r\n\r\n%b" % (encoding.encode(), len(body), body)
 
 
 def raw(body: bytes) -> bytes:
-    """Deflated, without the head that the standard wants."""
+    """Return the body as bare deflate data, without the zlib header that the standard asks for."""
     made = zlib.compressobj(wbits=-15)
     return made.compress(body) + made.flush()
 
@@ -254,7 +258,7 @@ GARBLED = {
 
 
 async def body_of(response: bytes, size: int) -> bytes:
-    """What is read of a response that comes in pieces of that size."""
+    """Return the body that is read of a response sent in pieces of `size` bytes."""
 
     async def serve(_: int, __: int, writer: asyncio.StreamWriter) -> bool:
         for at in range(0, len(response), size):
@@ -268,13 +272,13 @@ async def body_of(response: bytes, size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 @pytest.mark.parametrize("how", READABLE)
-async def test_body_is_read_whatever_its_coding_is_called(how: str, size: int) -> None:
-    """RFC 9110: codings have no case, empty elements count for nothing; and what nobody knows is none."""
+async def test_body_with_a_gzip_deflate_or_unknown_encoding_is_read(how: str, size: int) -> None:
+    """A body is read for gzip and deflate in each spelling, for `identity` and empty lists, and as it is for `none` or a charset."""
     assert await body_of(READABLE[how], size) == b"hello"
 
 
 @pytest.mark.parametrize("how", GARBLED)
-async def test_body_that_cannot_be_unpacked_is_garbled(how: str) -> None:
-    """It is not read as it stands."""
+async def test_body_that_cannot_be_decompressed_raises_garbled(how: str) -> None:
+    """Brotli, zstd, two encodings, invalid gzip or a body that expands too far raises Garbled."""
     with pytest.raises(Garbled):
         await body_of(GARBLED[how], 100_000)

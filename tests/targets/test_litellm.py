@@ -1,4 +1,4 @@
-"""The LiteLLM lane: what it sends, how it hears, and what of its errors goes further."""
+"""The LiteLLM lane: its requests, the events that it makes of responses, and its errors."""
 
 import asyncio
 import gzip
@@ -36,7 +36,7 @@ HI = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 
 @pytest.fixture(autouse=True)
 async def _imported() -> None:  # pyright: ignore[reportUnusedFunction]
-    """The library is imported as the lane does it, without a look at the network."""
+    """Import LiteLLM as the lane does, without network access."""
     await litellm_library.library()
 
 
@@ -50,8 +50,8 @@ def declared(base: str, **more: Any) -> Declared:
     return Declared(model=Name("openai/fake"), api_base=base, api_key=Secret("sk-test"), **more)
 
 
-async def test_a_question_as_the_provider_gets_it() -> None:
-    """Messages, tools and parameters arrive in the OpenAI form; the target's parameters lie under the request's own."""
+async def test_litellm_request_has_the_openai_form() -> None:
+    """A request has OpenAI's messages, tools and parameters, the target's defaults, and the lower of two `max_tokens`."""
     spec = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
     conversation = (
         Message("system", ("Be brief.",)),
@@ -79,8 +79,8 @@ async def test_a_question_as_the_provider_gets_it() -> None:
 
 
 @pytest.mark.parametrize("effort", [None, "high"])
-async def test_tools_of_a_model_that_takes_them_through_the_responses_api_alone(effort: Effort | None) -> None:
-    """LiteLLM goes there only where an effort is said: so its usual one is. Nothing is kept at the provider."""
+async def test_litellm_asks_the_responses_api_if_tools_need_it(effort: Effort | None) -> None:
+    """Tools for a model that takes them only there are sent to /v1/responses, with effort `medium` by default and `store: false`."""
     spec = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
     ask = Ask(model="m", messages=HI.messages, tools=(spec,), params=Params(reasoning_effort=effort))
     usage = {**test_responses.COUNTS, "input_tokens_details": {"cached_tokens": 0}, "total_tokens": 12}
@@ -92,8 +92,8 @@ async def test_tools_of_a_model_that_takes_them_through_the_responses_api_alone(
     assert (sent["reasoning"], sent["store"]) == ({"effort": effort or "medium"}, False)
 
 
-async def test_parameter_that_litellm_drops_is_named() -> None:
-    """It knows no penalties of Mistral's."""
+async def test_parameter_that_litellm_drops_is_listed_as_omitted() -> None:
+    """Penalties, `top_k` and `verbosity`, which LiteLLM does not send to Mistral, are listed as omitted in Start."""
     params = Params(presence_penalty=0.5, frequency_penalty=0.5, top_k=3, verbosity="low")
     async with provider(Reply(text("Hi"))) as fake:
         target = Declared(model=Name("mistral/mistral-small-latest"), api_base=fake.base, api_key=Secret("k"), via="litellm")
@@ -124,15 +124,15 @@ HEARD: dict[str, tuple[tuple[bytes, ...], list[Event]]] = {
 
 
 @pytest.mark.parametrize("what", HEARD)
-async def test_a_stream_as_events(what: str) -> None:
-    """Each stream gives its events, nothing empty, one Finish."""
+async def test_litellm_stream_becomes_events(what: str) -> None:
+    """A stream becomes Start, its thoughts and non-empty texts, and one Finish with usage; an error after the end is ignored."""
     frames, expected = HEARD[what]
     async with provider(Reply(frames)) as fake:
         assert await heard(declared(fake.base)) == expected
 
 
-async def test_a_stream_is_read_through_what_is_odd_in_it() -> None:
-    """What would end it for LiteLLM, or cost it words, never reaches it; it is asked for as it is, not compressed."""
+async def test_malformed_frames_do_not_reach_litellm() -> None:
+    """A byte-order mark, comments, ids and invalid JSON between chunks cost no text; the stream is requested without compression."""
     odd = b"\xef\xbb\xbf: hello\n\n", b"id: 5\n\n", b"data: []\n\n", b'data: {"choices": [{"del\n\n', b": x\n\n"
     frames = [piece for pair in zip(odd, text("Hel", "lo")[:-1], strict=True) for piece in pair]
     async with provider(Reply(frames)) as fake:
@@ -140,8 +140,8 @@ async def test_a_stream_is_read_through_what_is_odd_in_it() -> None:
     assert fake.headers[0]["accept-encoding"] == "identity"
 
 
-async def test_calls_are_put_together() -> None:
-    """Two calls whose arguments come interleaved: their pieces as they stream, then each whole, in order."""
+async def test_interleaved_tool_calls_are_assembled_through_litellm() -> None:
+    """Two calls with interleaved arguments give pieces while they stream, then two complete calls in order."""
     wanted = calls(("c1", "get_weather", '{"location":"北京"}'), ("c2", "get_time", '{"place":"Tokyo"}'))
     async with provider(Reply(wanted)) as fake:
         seen = await heard(declared(fake.base))
@@ -171,8 +171,8 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("what", ERRORS)
-async def test_an_error_is_one_of_ours(what: str) -> None:
-    """Each failure is told by its type; one request was sent, whatever the libraries would like to retry."""
+async def test_failure_through_litellm_raises_the_matching_target_error(what: str) -> None:
+    """An error status, an error frame or a broken connection raises its TargetError after a single request, with the Retry-After."""
     reply, kind, outcome = ERRORS[what]
     async with provider(reply) as fake:
         with pytest.raises(TargetError) as caught:
@@ -184,8 +184,8 @@ async def test_an_error_is_one_of_ours(what: str) -> None:
         assert caught.value.retry_after == 7
 
 
-async def test_a_connection_has_its_limit(tmp_path: Path) -> None:
-    """With every provider, though LiteLLM tells some of them another one: minutes."""
+async def test_connect_timeout_applies_to_each_client_of_litellm(tmp_path: Path) -> None:
+    """A server that accepts no connection raises TargetSilent `timeout_connect` after the target's limit, for five providers."""
     async with upstreams(tmp_path) as there:
         for name in ("openai", "gemini", "anthropic", "mistral", "ollama_chat"):
             target = Declared(model=Name(f"{name}/fake"), api_base=there.addresses["hole"], api_key=Secret("sk-test"))
@@ -195,8 +195,8 @@ async def test_a_connection_has_its_limit(tmp_path: Path) -> None:
             assert caught.value.outcome == "timeout_connect"
 
 
-async def test_refused_connection_is_a_failed_connection() -> None:
-    """A port where nobody listens."""
+async def test_closed_port_raises_target_down_through_litellm() -> None:
+    """A port on which no server listens raises TargetDown with the outcome `connection`."""
     async with provider(Reply()) as fake:
         base = fake.base
     with pytest.raises(TargetDown) as caught:
@@ -204,8 +204,8 @@ async def test_refused_connection_is_a_failed_connection() -> None:
     assert caught.value.outcome == "connection"
 
 
-async def test_a_providers_words_stay_here() -> None:
-    """Nothing the provider said is in the error, nor in what it was raised from."""
+async def test_litellm_error_does_not_contain_the_providers_message() -> None:
+    """An error of the router contains no word of the provider's error message, and hides the exception that it was raised from."""
     async with provider(error(401, "Incorrect API key provided: sk-canary")) as fake:
         with pytest.raises(RouterError) as caught:
             await heard(declared(fake.base))
@@ -216,8 +216,8 @@ async def test_a_providers_words_stay_here() -> None:
 
 
 @pytest.mark.parametrize("drop", [True, False], ids=["broken", "ended"])
-async def test_a_cut_says_what_was_used(drop: bool) -> None:
-    """A provider that counts as it goes: what it had told is not lost with the answer."""
+async def test_cut_litellm_stream_reports_the_usage_so_far(drop: bool) -> None:
+    """A stream that breaks off or ends without a finish reason raises TargetDown with the token counts received so far."""
     counts = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
     async with provider(Reply((chunk({"content": "Half"}, usage=counts),), drop=drop)) as fake:
         with pytest.raises(TargetDown) as caught:
@@ -225,8 +225,8 @@ async def test_a_cut_says_what_was_used(drop: bool) -> None:
     assert caught.value.used == Usage(5, 1)
 
 
-async def test_closing_early_closes_the_connection() -> None:
-    """Whoever stops reading closes the provider's stream."""
+async def test_litellm_connection_closes_when_the_reader_of_events_stops() -> None:
+    """Closing an answer's event iterator before its end closes LiteLLM's connection to the provider."""
     async with provider(Reply((chunk({"content": "Hi"}),), hold=True)) as fake:
         async with aclosing(litellm.answer("a", declared(fake.base), 3)(HI)) as events:
             async for event in events:
@@ -235,23 +235,23 @@ async def test_closing_early_closes_the_connection() -> None:
         await fake.until(lambda: fake.closed == 1)
 
 
-async def test_a_count_that_nobody_sent_is_not_told() -> None:
-    """LiteLLM counts for itself where the provider does not; its guess is no usage."""
+async def test_usage_that_litellm_estimates_is_not_reported() -> None:
+    """Finish has no usage if the provider sent no token counts, although LiteLLM estimates them."""
     async with provider(Reply((chunk({"content": "Hi"}), chunk({}, "stop")))) as fake:
         assert (await heard(declared(fake.base)))[-1] == Finish("stop", None)
 
 
 @pytest.mark.parametrize("frames", [(), (chunk({"content": "Hi"}),)], ids=["none", "cut"])
-async def test_an_end_that_nobody_said_is_none(frames: tuple[bytes, ...]) -> None:
-    """LiteLLM says stop where the provider said nothing: it may as well have been cut off."""
+async def test_stream_without_an_end_is_cut_though_litellm_reports_stop(frames: tuple[bytes, ...]) -> None:
+    """A stream that ends without a finish reason and `[DONE]` raises TargetDown `cut`, although LiteLLM reports `stop`."""
     async with provider(Reply(frames)) as fake:
         with pytest.raises(TargetDown) as caught:
             await heard(declared(fake.base))
     assert caught.value.outcome == "cut"
 
 
-async def test_mark_of_the_end_without_a_reason_is_an_end() -> None:
-    """Some servers never say why; LiteLLM takes that for a failure."""
+async def test_done_without_a_finish_reason_ends_a_litellm_answer() -> None:
+    """A stream that ends with `[DONE]` but gave no finish reason ends with Finish `unknown`."""
     async with provider(Reply((chunk({"content": "Hi"}), DONE))) as fake:
         assert (await heard(declared(fake.base)))[1:] == [Text("Hi"), Finish("unknown", None)]
 
@@ -303,15 +303,15 @@ SPOKEN: dict[str, tuple[Reply, list[Event]]] = {
 
 @pytest.mark.parametrize("what", SPOKEN)
 async def test_litellm_lane_corrects_what_litellm_reads_otherwise(what: str) -> None:
-    """Though LiteLLM reads it otherwise."""
+    """Refusals, second candidates, unknown finish reasons, Groq's counts, cut calls and unstreamed answers give the right events."""
     reply, expected = SPOKEN[what]
     async with provider(reply) as fake:
         seen = await heard(declared(fake.base))
     assert joined(event for event in seen if not isinstance(event, Start | ToolInput)) == expected
 
 
-async def test_packed_stream_that_ends_too_soon_is_cut() -> None:
-    """A server may pack what nobody asked it to: the end that was not said is missed all the same."""
+async def test_gzip_stream_without_a_finish_reason_is_cut_through_litellm() -> None:
+    """An unrequested gzip stream is read, and raises TargetDown `cut` if it ends without a finish reason."""
     packed = gzip.compress(chunk({"content": "Hi"}))
     async with provider(Reply((packed,), headers={"content-encoding": "gzip"})) as fake:
         with pytest.raises(TargetDown) as caught:
@@ -332,8 +332,8 @@ PAUSED = b"".join(
 )
 
 
-async def test_pause_of_anthropics_is_no_limit() -> None:
-    """LiteLLM says length, at which a client would ask for the rest."""
+async def test_anthropic_pause_turn_finishes_as_other_through_litellm() -> None:
+    """Anthropic's stop reason `pause_turn` becomes Finish `other`, although LiteLLM reports `length`."""
     async with provider(Reply((PAUSED,))) as fake:
         seen = await heard(replace(declared(fake.base.removesuffix("/v1")), model=Name("anthropic/claude-x")))
     assert isinstance(seen[-1], Finish)
@@ -341,8 +341,8 @@ async def test_pause_of_anthropics_is_no_limit() -> None:
 
 
 @pytest.mark.parametrize("reason", ["abort", "insufficient_system_resource", "error"])
-async def test_an_end_that_is_an_error_is_none(reason: str) -> None:
-    """LiteLLM says stop where the provider says that it broke off, or raises an error of its own: which of them depends on its version."""
+async def test_finish_reason_of_a_failure_is_cut_through_litellm(reason: str) -> None:
+    """A finish reason that reports a failure, such as `abort`, raises TargetDown `cut`, whatever LiteLLM makes of it."""
     async with provider(Reply((chunk({"content": "Hi"}), chunk({}, reason), DONE))) as fake:
         with pytest.raises(TargetDown) as caught:
             await heard(declared(fake.base))
@@ -355,17 +355,15 @@ OLLAMAS = (
 )
 
 
-async def test_the_mark_of_the_end_is_not_waited_for() -> None:
-    """The reason is told: signs of life, or silence, make no other answer of it."""
+async def test_litellm_answer_ends_without_waiting_for_done() -> None:
+    """An answer ends after its finish reason, although `[DONE]` does not come and the connection stays open or sends comments."""
     for reply in (Reply(text("Hi")[:-1], hold=True), Reply(text("Hi")[:-2], again=b": alive\n\n")):
         async with asyncio.timeout(240), provider(reply) as fake:
             assert [type(event) for event in await heard(declared(fake.base))] == [Start, Text, Finish]
 
 
-async def test_an_ollama_server_is_asked_nothing_but_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LiteLLM would ask it about the model when it logs the answer, on the loop, and block every other answer meanwhile: there is
-    nothing to ask, and nothing is logged.
-    """
+async def test_ollama_gets_a_single_request_through_litellm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Ollama server gets one request per question: LiteLLM does not ask it about the model, and does not log the answer."""
     logged: list[object] = []
 
     async def log(*_: object, **__: object) -> None:
@@ -388,7 +386,7 @@ async def test_an_ollama_server_is_asked_nothing_but_the_question(monkeypatch: p
 
 @pytest.fixture
 async def _on_httpx() -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """LiteLLM over httpx, where respx can see it: its own transport is aiohttp's."""
+    """Let LiteLLM use httpx, which respx can mock, in place of its aiohttp transport."""
     await litellm_library.library()
     library: Any = sys.modules["litellm"]
     library.disable_aiohttp_transport = True
@@ -400,8 +398,8 @@ async def _on_httpx() -> AsyncIterator[None]:  # pyright: ignore[reportUnusedFun
 
 @pytest.mark.usefixtures("_on_httpx")
 @respx.mock
-async def test_anthropic_goes_out_in_its_own_form() -> None:
-    """A target of another provider is translated: system prompt, key header and events are Anthropic's."""
+async def test_litellm_asks_anthropic_in_its_own_form() -> None:
+    """An Anthropic target is asked at /v1/messages with `x-api-key` and its own `max_tokens`; its stream becomes the usual events."""
 
     async def stream() -> AsyncIterator[bytes]:
         for kind, data in (
@@ -425,8 +423,8 @@ async def test_anthropic_goes_out_in_its_own_form() -> None:
     assert b'"max_tokens":99' in request.content.replace(b": ", b":")
 
 
-def test_the_list_of_providers_is_the_librarys_own() -> None:
-    """A provider we accept is one that LiteLLM knows; the usual ones are there."""
+def test_accepted_providers_are_known_to_litellm() -> None:
+    """Each provider that the router accepts is one of LiteLLM's, and the common ones are among them."""
     from litellm.types.utils import LlmProviders  # noqa: PLC0415
 
     known = {provider.value for provider in LlmProviders}
@@ -453,17 +451,17 @@ def test_the_list_of_providers_is_the_librarys_own() -> None:
         ("qqqqqqqq/x", "no provider is named `qqqqqqqq`"),
     ],
 )
-def test_a_provider_that_is_none_is_refused_at_load(model: str, said: str) -> None:
-    """Told before anybody asks it, with the name that was meant."""
+def test_unknown_or_unsupported_provider_is_refused_at_load(model: str, said: str) -> None:
+    """A model with an unknown or unsupported provider raises Misfit, with the likely name or what to write instead where there is one."""
     with pytest.raises(Misfit) as caught:
         litellm_providers.check_model(model)
     assert caught.value.message.startswith(said)
 
 
 ELSEWHERE = {"deepseek": "https://api.deepseek.com/beta", "together_ai": "https://api.together.ai/v1"}
-"""Where LiteLLM looks for a provider that we ask at another of its addresses: the beta, and the newer name of the same host."""
+"""Addresses of LiteLLM for providers that the router asks at another address: a beta, and a newer name of the same host."""
 ITS_OWN = {"azure", "cohere", "cohere_chat", "hosted_vllm", "lm_studio", "llamafile", "ollama_chat", "openai", "openrouter"}
-"""Providers for which LiteLLM's list of addresses has none, one on this machine, or one of another API."""
+"""Providers for which LiteLLM has no address, one on this machine, or one of another API."""
 
 
 LACKS = {
@@ -472,12 +470,12 @@ LACKS = {
     "perplexity": frozenset({"reasoning_effort"}),
     "sambanova": frozenset({"reasoning_effort", "seed"}),
 }
-"""What LiteLLM says that a provider lacks, and it takes: its own documents say so (providers.py), or of some models (facts.py)."""
+"""Parameters that LiteLLM says a provider lacks, though it takes them by its own documents (providers.py) or for some models (facts.py)."""
 
 
 @pytest.mark.parametrize("prefix", sorted(set(providers.PROVIDERS) - ITS_OWN))
-def test_the_table_of_providers_is_the_librarys_own(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address, the variable of the key and what a provider does not know are what LiteLLM says of it."""
+def test_provider_table_agrees_with_litellm(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address, key variable and missing parameters of each direct provider agree with LiteLLM, apart from the listed exceptions."""
     provider = providers.PROVIDERS[prefix]
     library: Any = importlib.import_module("litellm")
     monkeypatch.setenv(provider.key or f"{prefix.upper().removesuffix('_AI')}_API_KEY", "canary")
@@ -491,8 +489,8 @@ def test_the_table_of_providers_is_the_librarys_own(prefix: str, monkeypatch: py
         assert prefix in LACKS or ("stream_options" in known) == provider.counts
 
 
-def test_vertex_is_refused_where_googles_libraries_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At load, with what to write instead; where they are installed it is not."""
+def test_vertex_without_googles_libraries_is_refused_at_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `vertex_ai/` target via LiteLLM raises Misfit with what to write instead, unless `google.auth` is installed."""
     found: dict[str, object] = {}
     monkeypatch.setattr(litellm_providers, "find_spec", found.get)
     with pytest.raises(Misfit, match=r"needs the package google-cloud-aiplatform; with a key, write `gemini/gemini-2.5-pro`"):
@@ -501,15 +499,15 @@ def test_vertex_is_refused_where_googles_libraries_are_missing(monkeypatch: pyte
     litellm_providers.check_model("vertex_ai/gemini-2.5-pro")
 
 
-async def test_litellms_proxy_is_never_imported() -> None:
-    """The library's own gateway stays where it is."""
+async def test_litellm_is_imported_without_its_proxy_server() -> None:
+    """Importing LiteLLM as the lane does leaves `litellm.proxy.proxy_server` unimported."""
     await litellm_library.library()
     assert "litellm" in sys.modules
     assert not [name for name in sys.modules if name.startswith("litellm.proxy.proxy_server")]
 
 
-async def test_the_library_is_made_ready_once() -> None:
-    """What is changed in it is changed once, not for each question."""
+async def test_litellm_library_is_prepared_once() -> None:
+    """Two calls of `library()` return the same object, so that LiteLLM is patched once."""
     assert await litellm_library.library() is await litellm_library.library()
 
 
@@ -523,14 +521,13 @@ ALSO = {
     "watsonx": {"iam.cloud.ibm.com"},
     "watsonx_text": {"iam.cloud.ibm.com"},
 }
-"""Providers of which an address of their own is asked as well, whatever `api_base` says: for a token, for which of their servers has a model,
-or because they have no other address.
-"""
+"""Provider → hosts of its own that are asked beside `api_base`: for a token, to find a model's server, or as its only address."""
 
 
-def test_question_reaches_nothing_but_its_target() -> None:
-    """No tokenizer, template, table of prices or description of a model is fetched, for any provider, whatever its model is called. In a
-    process of its own: what LiteLLM leaves open is not this test's concern.
+def test_litellm_request_reaches_no_host_but_its_target() -> None:
+    """A question to any provider looks up and reaches only the target's host, apart from the addresses listed in ALSO.
+
+    A separate process asks, because LiteLLM leaves connections and threads open.
     """
     companies = sorted(litellm_providers.PROVIDERS - set(litellm_providers.REFUSED))
     command = [sys.executable, "-m", "tests.targets.reached", *companies]
@@ -541,9 +538,10 @@ def test_question_reaches_nothing_but_its_target() -> None:
     assert {company: hosts for company, hosts in beyond.items() if hosts} == {}
 
 
-def test_question_reaches_nothing_past_a_declared_proxy() -> None:
-    """Nor past it to a proxy of the environment: for any provider, with whichever client it is asked. What signs in at AWS asks this machine's
-    own network for the credentials of its role.
+def test_litellm_request_goes_only_through_the_declared_proxy() -> None:
+    """A question to any provider uses the declared proxy, no other connection and no proxy of the environment.
+
+    Exceptions: SageMaker asks the metadata address for a role; a provider with a client of its own is refused beside a proxy.
     """
     companies = sorted(litellm_providers.PROVIDERS - {*litellm_providers.REFUSED, litellm_providers.OWN_CLIENT})
     command = [sys.executable, "-m", "tests.targets.reached", "--proxy", *companies]
@@ -560,14 +558,14 @@ def test_question_reaches_nothing_past_a_declared_proxy() -> None:
 
 
 def test_model_that_litellm_would_send_to_replicate_is_refused() -> None:
-    """It goes by the name alone, wherever the target's address is, and would take the target's key along."""
+    """A model `databricks/replicate/…` raises Misfit, because LiteLLM would send it and its key to Replicate."""
     with pytest.raises(Misfit, match="not to databricks"):
         litellm.answer("a", Declared(model=Name("databricks/replicate/llama-3")), 3)
     litellm.answer("a", Declared(model=Name("replicate/meta/llama-3")), 3)
 
 
-async def test_get_by_litellms_synchronous_client_raises_without_connecting() -> None:
-    """It would hold up the loop, or one of the few threads of lookups, for as long as a server likes."""
+async def test_blocking_get_of_litellm_raises_without_connecting() -> None:
+    """LiteLLM's blocking GETs, which would hold up the event loop, raise ConnectError at once; tokenizer downloads are disabled."""
     library: Any = importlib.import_module("litellm")
     templates: Any = importlib.import_module("litellm.litellm_core_utils.prompt_templates.huggingface_template_handler")
     for asks in (library.module_level_client.get, templates.get_tokenizer_config):
@@ -576,8 +574,8 @@ async def test_get_by_litellms_synchronous_client_raises_without_connecting() ->
     assert library.disable_hf_tokenizer_download is True
 
 
-async def test_library_is_imported_once_for_targets_that_want_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second import would mend its transport twice: every stream would be told again twice, without the reasons of its end."""
+async def test_litellm_is_imported_once_for_concurrent_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two concurrent calls of `library()` import LiteLLM once, so that its transport is patched once."""
     entered: list[int] = []
     both = threading.Barrier(2)
 
@@ -595,8 +593,8 @@ async def test_library_is_imported_once_for_targets_that_want_it_at_once(monkeyp
     assert len(entered) == 1
 
 
-async def test_connections_that_were_closed_for_everybody_are_opened_again() -> None:
-    """LiteLLM's own cleanup closes the one client that its users share, and may be cut short before it is forgotten."""
+async def test_litellm_client_that_was_closed_is_replaced() -> None:
+    """Questions are answered after LiteLLM's shared clients were closed, and after its cleanup was cancelled half-way."""
     async with provider(Reply(text("Hello"))) as fake:
         first = await heard(declared(fake.base), HI)
         library: Any = sys.modules["litellm"]

@@ -1,6 +1,6 @@
-"""What each provider that LiteLLM asks is sent of one and the same question, and that its own form of an answer comes out right.
+"""The request that each provider of the LiteLLM lane gets for one question, and the answer that is read from its own format.
 
-The question has a system prompt, a history, a tool, a temperature, a limit and an effort. A row says what of it the provider gets.
+The question has a system prompt, a history, a tool, a temperature, a limit and an effort. A row holds the expected request.
 """
 
 import json
@@ -41,7 +41,7 @@ SAID = (("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello."), ("user
 
 
 def plain(model: str, **more: object) -> dict[str, object]:
-    """The question on OpenAI's wire."""
+    """Return the question as a chat-completions body."""
     function = {"name": "get_time", "description": "The time.", "parameters": SCHEMA}
     messages = [{"role": role, "content": content} for role, content in SAID]
     made = {"model": model, "messages": messages, "tools": [{"type": "function", "function": function}], "stream": True}
@@ -49,7 +49,7 @@ def plain(model: str, **more: object) -> dict[str, object]:
 
 
 def claude(model: str, **more: object) -> dict[str, object]:
-    """The question on Anthropic's wire, for a model that takes no temperature and thinks adaptively."""
+    """Return the question as an Anthropic body, for a model that takes no temperature and thinks adaptively."""
     messages = [{"role": role, "content": [{"type": "text", "text": content}]} for role, content in SAID[1:]]
     tool = {"type": "custom", "name": "get_time", "description": "The time.", "input_schema": SCHEMA}
     made = {"model": model, "system": [{"type": "text", "text": "Be brief."}], "messages": messages, "tools": [tool], "stream": True}
@@ -58,12 +58,12 @@ def claude(model: str, **more: object) -> dict[str, object]:
 
 
 def thoughtful(body: dict[str, object]) -> dict[str, object]:
-    """The question for a model that thinks with a budget: the limit has room for it, and no temperature is sent."""
+    """Return the body for a model that thinks with a budget: no temperature, and a limit with room for the budget."""
     return without(body, "temperature") | BUDGET | {"max_tokens": 3024}
 
 
 def without(body: Mapping[str, object], *names: str) -> dict[str, object]:
-    """A body that lacks these fields."""
+    """Return the body without these fields."""
     return {name: value for name, value in body.items() if name not in names}
 
 
@@ -71,14 +71,14 @@ BUDGET = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
 
 
 def converse(**more: object) -> dict[str, object]:
-    """The question as Bedrock's Converse API takes it."""
+    """Return the question as a body of Bedrock's Converse API."""
     messages = [{"role": role, "content": [{"text": content}]} for role, content in SAID[1:]]
     tool = {"toolSpec": {"name": "get_time", "description": "The time.", "inputSchema": {"json": SCHEMA}}}
     return {"system": [{"text": "Be brief."}], "messages": messages, "toolConfig": {"tools": [tool]}, **more}
 
 
 def gemini(**generation: object) -> dict[str, object]:
-    """The question as Gemini takes it."""
+    """Return the question as a Gemini body."""
     return {
         "system_instruction": {"parts": [{"text": "Be brief."}]},
         "contents": [{"role": {"assistant": "model"}.get(role, role), "parts": [{"text": content}]} for role, content in SAID[1:]],
@@ -92,7 +92,7 @@ def gemini(**generation: object) -> dict[str, object]:
 
 
 def respond(said: Sequence[tuple[str, str]], **more: object) -> dict[str, object]:
-    """The question as OpenAI's Responses API takes it, with these messages as its input."""
+    """Return the question as a body of OpenAI's Responses API, with these messages as its input."""
     return {
         "model": "gpt-5.6",
         "input": [
@@ -109,12 +109,12 @@ def respond(said: Sequence[tuple[str, str]], **more: object) -> dict[str, object
 
 
 def events(*said: Mapping[str, object]) -> bytes:
-    """Events with names, as Anthropic sends them."""
+    """Return these frames as named SSE events, in Anthropic's form."""
     return b"".join(b"event: " + str(one["type"]).encode() + b"\n" + frame(one) for one in said)
 
 
 def packed(*said: tuple[str, Mapping[str, object]]) -> bytes:
-    """AWS's event stream: lengths, headers, JSON, checksums."""
+    """Return these events in AWS's binary event stream: lengths, headers, JSON and checksums."""
     made = b""
     for kind, value in said:
         headers = b""
@@ -129,7 +129,7 @@ def packed(*said: tuple[str, Mapping[str, object]]) -> bytes:
 
 
 def streamed(body: bytes, kind: str = "text/event-stream") -> Response:
-    """A stream, in one piece."""
+    """Return a 200 response whose streamed body comes in one piece."""
     return Response(200, headers={"content-type": kind}, content=body)
 
 
@@ -197,7 +197,7 @@ LLAMA = (
     + "".join(f"<|start_header_id|>{role}<|end_header_id|>\n\n{content}<|eot_id|>" for role, content in SAID)
     + "<|start_header_id|>assistant<|end_header_id|>\n\n"
 )
-"""The conversation as Llama 3 reads it: Replicate takes a text."""
+"""The conversation in Llama 3's chat template, because Replicate takes one text."""
 MESSAGE = {
     "id": "msg_1",
     "type": "message",
@@ -235,12 +235,12 @@ RESPONSES = streamed(
     )
 )
 PREDICTION = "https://api.replicate.com/v1/predictions/p1"
-"""Where Replicate's answer is looked for."""
+"""Address at which Replicate's answer is fetched."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One provider: how it is declared, what reaches it, and what it answers. `beside`: other addresses that are asked for the answer."""
+    """A provider: its declaration, the expected request, and its answer. `beside`: responses of other addresses needed for the answer."""
 
     model: str
     url: str
@@ -251,16 +251,16 @@ class Row:
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     beside: Mapping[str, Response] = field(default_factory=dict[str, Response])
     usage: Usage | None = field(default_factory=lambda: Usage(11, 3))
-    """None where it counts nothing, or LiteLLM does not read on to the count."""
+    """Expected usage; None if the provider reports none, or LiteLLM does not read it."""
     tools: bool = True
-    """Whether its models take tools."""
+    """True if the provider's models take tools."""
     newer: Mapping[str, object] | None = None
-    """The body as the newest LiteLLM of the declared range sends it, where it differs and means the same."""
+    """The expected body of the newest supported LiteLLM, if it differs."""
 
 
 NO_PICTURES: list[Json] = []
 PICTURED = [{"role": role, "content": content, "images": NO_PICTURES} for role, content in SAID]
-"""Ollama has the pictures of a message beside its text."""
+"""Messages in Ollama's form, with a list of pictures beside each text."""
 COUNTED = {"stream_options": {"include_usage": True}}
 BEARER = {"authorization": "Bearer sk-x"}
 ROWS: Sequence[Row] = (
@@ -437,7 +437,7 @@ ROWS: Sequence[Row] = (
 
 @pytest.fixture(autouse=True)
 async def _on_httpx(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    """LiteLLM over httpx, where respx can see it: its own transport is aiohttp's. Nothing is polled for with a pause."""
+    """Let LiteLLM use httpx, which respx can mock, in place of its aiohttp transport; polls of Replicate do not pause."""
     await litellm_library.library()
     library: Any = sys.modules["litellm"]
     monkeypatch.setattr(library, "module_level_aclient", None)  # it is made when it is first wanted: here, before the transport is another
@@ -449,8 +449,8 @@ async def _on_httpx(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.model)
-async def test_a_provider_is_sent_the_question_in_its_own_form(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Method, address, headers and body are as its row says; its answer is read to the end, with what it counted."""
+async def test_litellm_request_has_the_form_of_its_provider(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address, headers and body of a request are those of its row; the answer gives the text, Finish `stop` and the usage."""
     for name, value in row.variables.items():
         monkeypatch.setenv(name, value)
     declared = Declared(model=Name(row.model), api_key=Secret("sk-x"), **row.declared)  # type: ignore[arg-type]
@@ -472,8 +472,8 @@ async def test_a_provider_is_sent_the_question_in_its_own_form(row: Row, monkeyp
 
 
 @pytest.mark.parametrize("model", ["replicate/meta/meta-llama-3-8b-instruct", "predibase/llama-3-8b", "bedrock/us.deepseek.r1-v1:0"])
-async def test_a_target_through_which_tools_would_be_lost_is_not_asked(model: str) -> None:
-    """LiteLLM leaves tools out where a provider's wire has none, and says nothing. The next target may take them: this one refuses."""
+async def test_tools_that_litellm_would_drop_are_refused(model: str) -> None:
+    """A question with tools raises TargetRefused `no_tools`, without a request, at a provider for which LiteLLM drops tools silently."""
     declared = Declared(model=Name(model), api_key=Secret("sk-x"))
     with respx.mock as mock, pytest.raises(TargetRefused) as caught:
         async with aclosing(litellm.answer("a", declared, 3)(ASK)) as said:

@@ -1,4 +1,4 @@
-"""The direct lane of the OpenAI wire: what it sends, and what it makes of providers that misbehave."""
+"""The OpenAI lane: its requests, and the events and errors that it makes of responses."""
 
 import asyncio
 import json
@@ -23,12 +23,12 @@ NOTHING: dict[str, Any] = {}
 
 
 def declared(base: str, model: str = "openai/fake", **more: Any) -> Declared:
-    """A target at this address."""
+    """Return a target at this address."""
     return Declared(model=Name(model), api_base=base, api_key=Secret("sk-test"), **more)
 
 
 async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
-    """Every event of one answer, their order checked, nothing left open."""
+    """Return all events of one answer, their order checked; close the connections."""
     order, connections = Order(), Connections()
     try:
         async with asyncio.timeout(240), aclosing(openai.answer("a", target, 0.5, connections)(ask)) as events:
@@ -37,8 +37,8 @@ async def heard(target: Declared, ask: Ask = HI) -> list[Event]:
         await connections.close()
 
 
-async def test_a_question_as_the_provider_gets_it() -> None:
-    """Messages, tools and parameters; the key in its header; nothing else."""
+async def test_openai_request_has_messages_tools_and_parameters() -> None:
+    """A request has the messages, tools and parameters in OpenAI's form, the lower of two `max_tokens`, and the key as a bearer token."""
     spec = ToolSpec("get_time", "The time.", {"type": "object", "properties": {}})
     conversation = (
         Message("system", ("Be brief.",)),
@@ -72,8 +72,8 @@ async def test_a_question_as_the_provider_gets_it() -> None:
     ]
 
 
-async def test_models_that_think_are_asked_as_they_want_it() -> None:
-    """OpenAI's take max_completion_tokens and refuse sampling parameters; a pipeline that sets them still works."""
+async def test_thinking_model_gets_max_completion_tokens_and_no_temperature() -> None:
+    """o4-mini gets `max_completion_tokens` and an effort, but no temperature; Mistral gets `max_tokens` and temperature 0."""
     async with provider(Reply(text("Hi"))) as fake:
         ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0, max_tokens=40, reasoning_effort="low"))
         await heard(declared(fake.base, "openai/o4-mini"), ask)
@@ -85,7 +85,7 @@ async def test_models_that_think_are_asked_as_they_want_it() -> None:
 
 
 def whole(message: dict[str, Any], **more: Any) -> Reply:
-    """A body that is no stream."""
+    """Return a complete JSON answer in place of a stream."""
     return Reply(body=json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], **more}).encode())
 
 
@@ -183,16 +183,16 @@ HEARD: dict[str, tuple[Reply, list[Event]]] = {
 
 
 @pytest.mark.parametrize("what", HEARD)
-async def test_stream_is_read_whatever_stands_around_it(what: str) -> None:
-    """The answer is whole, whatever stands around it."""
+async def test_unusual_openai_stream_gives_the_complete_answer(what: str) -> None:
+    """Invalid frames, odd field types, or anything after the finish reason do not change an answer's text, calls and usage."""
     reply, expected = HEARD[what]
     async with provider(reply) as fake:
         seen = await heard(declared(fake.base))
     assert joined(event for event in seen if type(event).__name__ != "ToolInput") == joined(expected)
 
 
-async def test_texts_of_one_read_are_one_event() -> None:
-    """Pieces of text that come together leave together; what is between them keeps its place."""
+async def test_texts_of_one_read_become_one_event() -> None:
+    """Neighbouring texts of one read become one event, as do thoughts; a call between two texts keeps its place."""
     thought = chunk({"reasoning_content": "Hm"}), chunk({"reasoning_content": "."})
     called = chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look", "arguments": '{"at":1}'}}]})
     frames = [*thought, chunk({"content": "Hel"}), chunk({"content": "lo"}), called, chunk({"content": "!"}), chunk({}, "stop"), DONE]
@@ -205,8 +205,8 @@ async def test_texts_of_one_read_are_one_event() -> None:
 
 
 @pytest.mark.parametrize("kind", ["", "application/json", "text/html; charset=utf-8"])
-async def test_a_stream_is_one_whatever_its_type(kind: str) -> None:
-    """Each word is heard when it comes, also where the type is missing or wrong."""
+async def test_stream_with_a_wrong_content_type_is_read_as_it_arrives(kind: str) -> None:
+    """A stream with a missing or wrong content type gives its first text before the rest arrives."""
     gate = asyncio.Event()
     connections = Connections()
     odd = b"\xef\xbb\xbf\n: hello\n\n"
@@ -221,8 +221,8 @@ async def test_a_stream_is_one_whatever_its_type(kind: str) -> None:
             await connections.close()
 
 
-async def test_a_stream_of_another_type_may_come_in_any_pieces() -> None:
-    """A byte at a time, what it is shows when enough is there; a whole answer too."""
+async def test_mislabelled_body_is_recognised_when_it_arrives_byte_by_byte() -> None:
+    """An event stream or a JSON answer, labelled application/json, gives its text when it arrives a byte at a time."""
     body = whole({"content": "Hi"}).body or b""
     for said in (b"".join(text("Hi")), b"  " + body):
         pieces = [said[at : at + 1] for at in range(len(said))]
@@ -230,8 +230,8 @@ async def test_a_stream_of_another_type_may_come_in_any_pieces() -> None:
             assert joined(await heard(declared(fake.base)))[:2] == [START, Text("Hi")]
 
 
-async def test_words_before_an_error_are_heard() -> None:
-    """They came in the same read as it."""
+async def test_text_before_an_error_in_the_same_read_is_yielded() -> None:
+    """Text that arrives in one read with an error frame is yielded before TargetDown is raised."""
     broken = b"".join([chunk({"content": "Hel"}), chunk({"content": "lo"}), frame({"error": {"code": 500}})])
     connections = Connections()
     async with provider(Reply((broken,))) as fake:
@@ -266,8 +266,8 @@ WRONG: dict[str, tuple[Reply, str, str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-async def test_failure_becomes_an_error_of_the_router(what: str) -> None:
-    """By its type; one request was sent; nothing of what was said is in it."""
+async def test_failure_on_the_openai_wire_raises_the_matching_target_error(what: str) -> None:
+    """A failure raises its TargetError after a single request, without the provider's message, and with its Retry-After."""
     reply, kind, outcome = WRONG[what]
     async with provider(reply) as fake:
         with pytest.raises(TargetError) as caught:
@@ -280,8 +280,8 @@ async def test_failure_becomes_an_error_of_the_router(what: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["hold", "drop"])
-async def test_a_refusal_that_never_ends_is_what_its_status_says(how: str) -> None:
-    """Its body hangs, or breaks off: what came of it is looked at, and how long to wait is not lost."""
+async def test_error_status_counts_though_its_body_hangs_or_breaks_off(how: str) -> None:
+    """A 429 whose body hangs or breaks off raises TargetDown `status_429` with its Retry-After."""
     begun = replace(error(429, retry_after="7"), hold=how == "hold", drop=how == "drop")
     begun = replace(begun, headers={**begun.headers, "content-length": "9999"})
     async with provider(begun) as fake:
@@ -290,8 +290,8 @@ async def test_a_refusal_that_never_ends_is_what_its_status_says(how: str) -> No
     assert (caught.value.outcome, caught.value.retry_after) == ("status_429", 7)
 
 
-async def test_an_error_too_deep_to_be_told_is_one_of_ours() -> None:
-    """Somewhere there what can be read can no longer be written: where, depends on who calls whom."""
+async def test_deeply_nested_error_document_raises_target_down() -> None:
+    """An error document of 900 to 999 nested objects raises TargetDown."""
     deep = [b'{"error":' * depth + b"1" + b"}" * depth for depth in range(900, 1_000)]
     async with provider(*(Reply(body=one) for one in deep)) as fake:
         for _ in deep:
@@ -299,8 +299,8 @@ async def test_an_error_too_deep_to_be_told_is_one_of_ours() -> None:
                 await heard(declared(fake.base))
 
 
-async def test_closed_port_is_a_failed_connection() -> None:
-    """A port where nobody listens."""
+async def test_closed_port_raises_target_down() -> None:
+    """A port on which no server listens raises TargetDown with the outcome `connection`."""
     async with provider(Reply()) as fake:
         base = fake.base
     with pytest.raises(TargetDown) as down:
@@ -308,8 +308,8 @@ async def test_closed_port_is_a_failed_connection() -> None:
     assert down.value.outcome == "connection"
 
 
-async def test_closing_early_closes_the_connection() -> None:
-    """Whoever stops reading closes the provider's stream."""
+async def test_openai_connection_closes_when_the_reader_of_events_stops() -> None:
+    """Closing an answer's event iterator before its end closes the connection to the provider."""
     connections = Connections()
     async with provider(Reply((chunk({"content": "Hi"}),), hold=True)) as fake:
         async with aclosing(openai.answer("a", declared(fake.base), 3, connections)(HI)) as events:
@@ -328,15 +328,15 @@ async def test_closing_early_closes_the_connection() -> None:
         (Declared(model=Name("hosted_vllm/x")), "hosted_vllm/ needs an address: write `api_base: http://host:port/v1`"),
     ],
 )
-async def test_missing_setting_is_reported_at_load(target: Declared, said: str) -> None:
-    """Not on the first question."""
+async def test_missing_key_or_address_is_refused_at_load(target: Declared, said: str) -> None:
+    """A target without its provider's key or address raises Misfit with the line to write."""
     with pytest.raises(Misfit) as caught:
         openai.answer("a", target, 3, Connections())
     assert caught.value.message == said
 
 
-async def test_ollama_is_asked_by_its_openai_surface() -> None:
-    """Its address may be given with or without /v1."""
+async def test_ollama_is_asked_on_the_openai_wire() -> None:
+    """An `ollama_chat/` target is asked on the OpenAI wire, whether or not its `api_base` ends with /v1."""
     for cut in ("/v1", ""):
         async with provider(Reply(text("Hi"))) as fake:
             seen = await heard(declared(fake.base.removesuffix(cut), "ollama_chat/llama3.2"))
@@ -344,13 +344,13 @@ async def test_ollama_is_asked_by_its_openai_surface() -> None:
         assert fake.requests[0]["model"] == "llama3.2"
 
 
-def test_a_deadline_while_connecting_is_a_silence() -> None:
-    """The next target is asked, not this one again."""
+def test_connect_timeout_becomes_target_silent() -> None:
+    """A TimeoutError while connecting is translated to TargetSilent."""
     assert isinstance(http.translated("a", TimeoutError()), TargetSilent)
 
 
 def ollamas(call_id: str, name: str, arguments: str) -> bytes:
-    """A call as Ollama sends it: whole, in a chunk of its own, its index 0."""
+    """Return a chunk with a complete call and index 0, as Ollama sends it."""
     function = {"name": name, "arguments": arguments}
     return chunk(
         {"role": "assistant", "content": "", "tool_calls": [{"id": call_id, "index": 0, "type": "function", "function": function}]}
@@ -358,8 +358,8 @@ def ollamas(call_id: str, name: str, arguments: str) -> bytes:
 
 
 @pytest.mark.parametrize("ids", [("call_1", "call_2"), ("call_1", "call_1"), ("", "")])
-async def test_ollamas_calls_side_by_side_are_told_apart(ids: tuple[str, str]) -> None:
-    """They all have the index 0, and of some versions the same id or none; each becomes a call with an id of its own."""
+async def test_parallel_tool_calls_of_ollama_get_distinct_ids(ids: tuple[str, str]) -> None:
+    """Two calls with index 0, and with different, equal or no ids, become two calls with distinct ids."""
     said = (chunk({"role": "assistant", "content": "", "reasoning": "Hm."}), ollamas(ids[0], "get_time", "{}"))
     said += (ollamas(ids[1], "get_weather", '{"city":"北京"}'), chunk({"content": ""}, "tool_calls"), usage(9, 4), DONE)
     async with provider(Reply(said)) as fake:
@@ -371,16 +371,16 @@ async def test_ollamas_calls_side_by_side_are_told_apart(ids: tuple[str, str]) -
     assert seen[-1] == Finish("tool-calls", Usage(9, 4))
 
 
-async def test_ollama_is_asked_to_think_in_words_it_knows() -> None:
-    """It refuses `minimal`."""
+async def test_effort_minimal_becomes_low_for_ollama() -> None:
+    """Effort `minimal`, which Ollama refuses, is sent as `low`."""
     ask = Ask(model="m", messages=HI.messages, params=Params(reasoning_effort="minimal"))
     async with provider(Reply(text("Hi"))) as fake:
         await heard(declared(fake.base, "ollama_chat/qwen3"), ask)
     assert fake.requests[0]["reasoning_effort"] == "low"
 
 
-async def test_field_unknown_to_a_provider_is_left_out() -> None:
-    """Some refuse a request that holds it."""
+async def test_parameter_that_a_provider_refuses_is_left_out() -> None:
+    """Z.ai and Nscale are sent no `seed` and no effort, and Nscale no `stream_options`."""
     ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0, seed=1, reasoning_effort="low"))
     async with provider(Reply(text("Hi"))) as fake:
         await heard(declared(fake.base, "zai/glm-4.6"), ask)
@@ -403,8 +403,8 @@ AZURE = {
 
 
 @pytest.mark.parametrize("what", AZURE)
-async def test_a_deployment_of_azures_is_asked_at_its_address(what: str) -> None:
-    """The path, the version and the key's header are Azure's; the newer surface finds the deployment in the body."""
+async def test_azure_request_has_azures_path_version_and_key_header(what: str) -> None:
+    """An Azure request has the deployment's path with a version, or /openai/v1; the key in `api-key`; the deployment as model."""
     path, version, wanted = AZURE[what]
     async with provider(Reply(text("Hi"))) as fake:
         base = fake.base.removesuffix("/v1") + path
@@ -417,15 +417,15 @@ async def test_a_deployment_of_azures_is_asked_at_its_address(what: str) -> None
 
 
 @pytest.mark.parametrize(("given", "said"), [({"api_base": None}, "needs an address"), ({"api_key": None}, "needs a key")])
-def test_azure_wants_an_address_and_a_key(given: dict[str, Any], said: str) -> None:
-    """Told at load."""
+def test_azure_target_without_address_or_key_is_refused_at_load(given: dict[str, Any], said: str) -> None:
+    """An Azure target without `api_base` or `api_key` raises Misfit."""
     target: dict[str, Any] = {"api_base": "http://127.0.0.1:1", "api_key": Secret("sk-test"), **given}
     with pytest.raises(Misfit, match=said):
         openai.answer("a", Declared(model=Name("azure/my-gpt"), **target), 3, Connections())
 
 
-async def test_azures_filter_on_the_question_is_a_filter() -> None:
-    """A 400 with the code content_filter: no other target of the same kind would say more."""
+async def test_azure_filter_on_the_prompt_raises_content_filtered() -> None:
+    """An Azure 400 with the code `content_filter` raises ContentFiltered."""
     told = {"message": "The response was filtered", "type": None, "param": "prompt", "code": "content_filter", "status": 400}
     body = json.dumps({"error": {**told, "innererror": {"code": "ResponsibleAIPolicyViolation"}}}).encode()
     async with provider(Reply(body=body, status=400)) as fake:
@@ -442,15 +442,15 @@ AZURES = (
 )
 
 
-async def test_azures_filter_on_the_answer_ends_it() -> None:
-    """What was said stands; the reason is content-filter. Its notes about the filter are no part of the answer."""
+async def test_azure_filter_on_the_answer_finishes_it() -> None:
+    """An answer that Azure's filter stops keeps its text and ends with Finish `content-filter`; filter results give no events."""
     async with provider(Reply((*AZURES, chunk({}, "content_filter"), DONE))) as fake:
         seen = await heard(declared(fake.base.removesuffix("/v1"), "azure/my-gpt"))
     assert seen == [Start("a", "azure/my-gpt"), Text("Half"), Finish("content-filter", None)]
 
 
-async def test_azures_filter_as_an_error_in_the_stream_is_a_filter() -> None:
-    """It has a code and no status."""
+async def test_azure_filter_error_in_a_stream_raises_content_filtered() -> None:
+    """An error frame with the code `content_filter` and no status raises ContentFiltered."""
     async with provider(Reply((*AZURES, frame({"error": {"code": "content_filter", "message": "filtered"}})))) as fake:
         with pytest.raises(TargetError) as caught:
             await heard(declared(fake.base.removesuffix("/v1"), "azure/my-gpt"))

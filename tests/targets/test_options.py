@@ -1,4 +1,4 @@
-"""A target's own `body` and `headers`: what they become on each lane, what is refused when the file is loaded, what stays unseen."""
+"""A target's own `body` and `headers`: how each lane sends them, which are refused at load, and where secrets are hidden."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ LANES: dict[str, tuple[str, tuple[bytes, ...]]] = {
 
 
 async def asked(workspace: Workspace, lane: str, options: str, *replies: Reply, ask: Ask = HI, **variables: str) -> Provider:
-    """What the provider of a lane was asked by a target with these options."""
+    """Return the provider of a lane after one question to a target with these options; its requests are recorded."""
     model, frames = LANES[lane]
     connections = Connections()
     async with provider(*(replies or (Reply(frames),))) as fake:
@@ -65,7 +65,7 @@ LEARNED = Learned()
 
 @pytest.mark.parametrize("lane", LANES)
 async def test_body_and_headers_of_a_target_are_in_its_requests(workspace: Workspace, lane: str) -> None:
-    """On every lane, beside all that the router writes; the value of a header may come from the environment."""
+    """`body` fields and `headers` of a target are sent on each lane beside the router's own; a header value may come from a variable."""
     fake = await asked(workspace, lane, f"body: {BODY}, headers: {{X-Team: '${{TEAM}}', x-plain: blue}}", TEAM="the blue one")
     (sent,), (headers,) = fake.requests, fake.headers
     assert {name: sent.get(name) for name in MERGED} == MERGED
@@ -74,15 +74,15 @@ async def test_body_and_headers_of_a_target_are_in_its_requests(workspace: Works
 
 
 @pytest.mark.parametrize("lane", ["anthropic", "litellm to Anthropic"])
-async def test_beta_headers_of_router_and_target_are_one_list(workspace: Workspace, lane: str) -> None:
-    """Anthropic takes several, with commas between them; each is there once."""
+async def test_anthropic_beta_header_joins_values_of_router_and_target(workspace: Workspace, lane: str) -> None:
+    """The router's and the target's `anthropic-beta` values are sent as one comma-separated list without duplicates."""
     fake = await asked(workspace, lane, "headers: {Anthropic-Beta: 'context-1m-2025-08-07, interleaved-thinking-2025-05-14'}")
     betas = [one.strip() for one in fake.headers[0]["anthropic-beta"].split(",")]
     assert sorted(betas) == ["context-1m-2025-08-07", "interleaved-thinking-2025-05-14"]
 
 
-async def test_objects_are_merged_into_those_of_the_router_and_null_removes(workspace: Workspace) -> None:
-    """`reasoning` of the Responses API keeps its effort beside a summary of the target's own."""
+async def test_body_objects_are_merged_and_null_removes_a_field(workspace: Workspace) -> None:
+    """`body: {reasoning: {summary: …}}` keeps the router's effort beside it, and the value null removes the summary."""
     ask = Ask(model="m", messages=HI.messages, params=Params(reasoning_effort="high"))
     fake = await asked(workspace, "responses", "body: {reasoning: {summary: detailed}}", ask=ask)
     assert fake.requests[0]["reasoning"] == {"effort": "high", "summary": "detailed"}
@@ -90,8 +90,8 @@ async def test_objects_are_merged_into_those_of_the_router_and_null_removes(work
     assert fake.requests[0]["reasoning"] == {"effort": "high"}
 
 
-async def test_options_of_gemini_stand_beside_what_the_router_configures(workspace: Workspace) -> None:
-    """`generationConfig` has the question's parameters and the target's own; `safetySettings` are the target's."""
+async def test_gemini_body_options_are_merged_into_the_request(workspace: Workspace) -> None:
+    """`generationConfig` has the question's temperature and the target's `topK`; `safetySettings` are sent as declared."""
     settings = "safetySettings: [{category: HARM_CATEGORY_HARASSMENT, threshold: BLOCK_NONE}]"
     ask = Ask(model="m", messages=HI.messages, params=Params(temperature=0.5, top_k=3))
     fake = await asked(workspace, "gemini", f"body: {{{settings}, generationConfig: {{topK: 40}}}}", ask=ask)
@@ -100,8 +100,8 @@ async def test_options_of_gemini_stand_beside_what_the_router_configures(workspa
     assert {"temperature": 0.5, "topK": 40}.items() <= sent["generationConfig"].items()
 
 
-async def test_parameter_that_a_target_fixes_is_named(workspace: Workspace) -> None:
-    """The question asked for something else."""
+async def test_parameter_overridden_by_the_targets_body_is_listed_as_omitted(workspace: Workspace) -> None:
+    """A service tier in the target's `body` is sent in place of the question's, which is listed as omitted."""
     ask = Ask(model="m", messages=HI.messages, params=Params(service_tier="priority", verbosity="low"))
     model = "openai/gpt-5"
     async with provider(Reply(text("Hi"))) as fake:
@@ -125,7 +125,7 @@ TABLES = st.dictionaries(st.sampled_from("abc"), PATCHES, max_size=3)
 
 
 def patched(target: Json, patch: Json) -> Any:
-    """RFC 7396's own pseudocode."""
+    """Return the target with the patch applied, by the pseudocode of RFC 7396."""
     if not isinstance(patch, dict):
         return patch
     made: dict[str, Any] = dict(target) if isinstance(target, dict) else {}
@@ -138,15 +138,15 @@ def patched(target: Json, patch: Json) -> Any:
 
 
 @given(TABLES, TABLES)
-def test_merging_is_that_of_a_json_merge_patch(request: dict[str, Any], patch: dict[str, Any]) -> None:
-    """As RFC 7396 has it, and neither side is changed."""
+def test_options_are_merged_as_a_json_merge_patch(request: dict[str, Any], patch: dict[str, Any]) -> None:
+    """Merging options into a request gives the result of RFC 7396, and changes neither of the two."""
     before = json.dumps([request, patch])
     assert merged(request, patch) == patched(request, patch)
     assert json.dumps([request, patch]) == before
 
 
-def test_fields_of_another_api_never_touch_what_an_api_needs() -> None:
-    """A target that is asked through two APIs may learn of the second one later: `store` stays false there."""
+def test_body_option_does_not_override_store_or_effort() -> None:
+    """`store: true` in `body` is sent on chat completions but stays false on the Responses API; an effort is sent on neither."""
     options = Options({"store": True, "reasoning": {"effort": "low", "summary": "auto"}})
     assert options.onto({"store": False}, "responses") == {"store": False, "reasoning": {"summary": "auto"}}
     assert options.onto({"model": "m"}, "chat") == {"model": "m", "store": True, "reasoning": {"summary": "auto"}}
@@ -176,8 +176,8 @@ RESERVED: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("model", RESERVED)
-def test_fields_that_the_router_writes_are_refused_where_they_stand(workspace: Workspace, model: str) -> None:
-    """Each with its place and what to do instead, whatever its value: null removes, and would break as much."""
+def test_body_field_that_the_router_writes_is_refused_at_load(workspace: Workspace, model: str) -> None:
+    """A `body` field that the router writes itself is a configuration error at that field's column, whatever its value."""
     for name in RESERVED[model]:
         field = f"{name}: x}}" if "{" in name else f"{name}: null"
         text = routes(f"a: {{model: {model}, api_key: k, body: {{fine: 1, {field}}}}}")
@@ -200,8 +200,8 @@ HEADERS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_headers_that_would_break_or_betray_are_refused(workspace: Workspace, name: str) -> None:
-    """Those of the connection and of the key, those that are none, secrets that are written out; no value is repeated."""
+def test_unsafe_headers_of_a_target_are_refused_at_load(workspace: Workspace, name: str) -> None:
+    """Headers of the connection or the key, invalid names, and written-out secrets are errors; a secret is not repeated."""
     text = routes(f"a:\n  model: openai/gpt-4o\n  api_key: k\n  headers:\n    {name}: sk-HIDDEN")
     with pytest.raises(ConfigError, match=r"routes\.yaml:6") as caught:
         workspace.write("routes.yaml", text).build()
@@ -212,7 +212,7 @@ def test_headers_that_would_break_or_betray_are_refused(workspace: Workspace, na
 
 @pytest.mark.parametrize("value", ['"a\\r\\nx-evil: 1"', '"a\\nb"', "é", '" a"', '"a "', '""', '"a\\tb"', '"a\\x00"', "a" * 9000])
 def test_header_value_that_cannot_be_sent_is_refused(workspace: Workspace, value: str) -> None:
-    """Written out or from the environment; it is not repeated."""
+    """A header value that is empty, too long, padded, or not one line of visible ASCII is an error, also from a variable."""
     with pytest.raises(ConfigError, match="one line of visible ASCII"):
         workspace.write("routes.yaml", routes(f"a: {{model: openai/gpt-4o, api_key: k, headers: {{x-a: {value}}}}}")).build()
     inside = str(json.loads(value)) if value.startswith('"') and "x00" not in value else "é"
@@ -221,21 +221,21 @@ def test_header_value_that_cannot_be_sent_is_refused(workspace: Workspace, value
             workspace.write("routes.yaml", routes("a: {model: openai/gpt-4o, api_key: k, headers: {x-a: '${V}'}}")).build(V=inside)
 
 
-def test_header_twice_in_two_cases_is_refused(workspace: Workspace) -> None:
-    """A header's name has no case."""
+def test_header_given_twice_in_different_case_is_refused(workspace: Workspace) -> None:
+    """Two headers whose names differ only in upper and lower case are a configuration error."""
     with pytest.raises(ConfigError, match="`x-a` is there twice"):
         workspace.write("routes.yaml", routes("a: {model: openai/gpt-4o, api_key: k, headers: {X-A: '1', x-a: '2'}}")).build()
 
 
-def test_script_has_no_use_for_options(workspace: Workspace) -> None:
-    """It asks nobody."""
+def test_body_and_headers_are_refused_for_a_scripted_target(workspace: Workspace) -> None:
+    """`body` or `headers` on a scripted target, which sends no request, is a configuration error."""
     for options in ("body: {a: 1}", "headers: {a: b}"):
         with pytest.raises(ConfigError, match="no use for"):
             workspace.write("routes.yaml", routes(f"a: {{script: demo, {options}}}")).build()
 
 
-def test_null_is_refused_where_litellm_writes_the_request(workspace: Workspace) -> None:
-    """It would be sent, and remove nothing."""
+def test_null_in_body_is_refused_for_a_litellm_target(workspace: Workspace) -> None:
+    """A null in `body` of a LiteLLM target is an error: it would be sent instead of removing a field."""
     with pytest.raises(ConfigError, match="null removes nothing"):
         workspace.write("routes.yaml", routes("a: {model: openai/x, api_key: k, via: litellm, body: {user: null}}")).build()
 
@@ -245,8 +245,8 @@ SECRET = routes(
 )
 
 
-def test_secrets_in_options_are_shown_by_reference_alone(workspace: Workspace) -> None:
-    """In the description, which /admin/config, `router show` and `router diff` print; in the frozen value that logs may repeat."""
+def test_secret_in_options_is_described_only_by_its_reference(workspace: Workspace) -> None:
+    """The description of a configuration shows a secret in `body` or `headers` as `${NAME}`, and omits one that is written out."""
     declaration = declare(read(workspace.write("routes.yaml", SECRET).root / "routes.yaml"), {"SECRET": "sk-HIDDEN"})
     described = json.dumps(describe(declaration).as_json())
     assert "HIDDEN" not in described
@@ -259,8 +259,8 @@ def test_secrets_in_options_are_shown_by_reference_alone(workspace: Workspace) -
     assert "HIDDEN" not in repr(target.headers)
 
 
-def test_change_of_options_is_said_by_diff(workspace: Workspace) -> None:
-    """Each field by its name; of a header, that it changed."""
+def test_diff_reports_changed_options(workspace: Workspace) -> None:
+    """A diff shows a changed `body` field with both values, and a changed header by its name alone."""
 
     def described(options: str) -> Any:
         text = routes(f"a: {{model: openai/gpt-4o, api_key: k, {options}}}")
@@ -275,8 +275,8 @@ def test_change_of_options_is_said_by_diff(workspace: Workspace) -> None:
     assert not changes(before, before)
 
 
-def test_cached_answers_depend_on_options_and_not_on_secrets(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What changes the answer changes the key; a rotated secret does not."""
+def test_cache_key_depends_on_options_and_not_on_secrets(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer cache's key changes with `body` and plain headers, also from variables, but not with a rotated secret header."""
     made: list[str] = []
     cache = FROM_ROUTE["cache"]
 
@@ -326,10 +326,8 @@ REFUSALS: dict[str, tuple[str, Any]] = {
 
 
 @pytest.mark.parametrize("lane", REFUSALS)
-async def test_refused_field_of_a_body_is_named_and_teaches_nothing(
-    workspace: Workspace, lane: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The question fails at this target, once, and the log names the field; the next question is asked in the same way."""
+async def test_refused_body_field_is_logged_once_and_not_learned(workspace: Workspace, lane: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A 400 about a target's own `body` field raises TargetRefused without a retry; the field is logged once, and still sent later."""
     name, error = REFUSALS[lane]
     model, _ = LANES[lane]
     model = model.replace("openai/gpt-6-astra, facts: {wire", "openai/own, facts: {thinking: none, wire")
@@ -350,8 +348,8 @@ async def test_refused_field_of_a_body_is_named_and_teaches_nothing(
     assert len(fake.requests) == 2
 
 
-def test_declared_target_without_options_sends_what_it_sent() -> None:
-    """The request is the very same object: nothing is copied for nothing."""
+def test_request_is_not_copied_for_a_target_without_options() -> None:
+    """A target without `body` sends the very request object that the lane made."""
     request: dict[str, Json] = {"model": "m"}
     assert Options().onto(request, "chat") is request
     assert Declared(model=Name("openai/x"), api_key=Secret("k")).body is None

@@ -1,4 +1,4 @@
-"""What providers say when they refuse: their own words, each with the thread or the document it was taken from."""
+"""Refusals in the words of real providers, each with the thread or document that quotes it, and their meaning."""
 
 import json
 import re
@@ -11,17 +11,17 @@ from router.targets.verdict import PHRASES, Phrase, reason, verdict
 
 
 def openai(message: str, kind: str = "invalid_request_error", code: str | int | None = None) -> str:
-    """An error in the form of OpenAI's API."""
+    """Return an error body in the form of OpenAI's API."""
     return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}}, ensure_ascii=False)
 
 
 def anthropic(message: str, kind: str = "invalid_request_error") -> str:
-    """An error in the form of Anthropic's API."""
+    """Return an error body in the form of Anthropic's API."""
     return json.dumps({"type": "error", "error": {"type": kind, "message": message}})
 
 
 Said = tuple[int, str]
-"""A status and a body."""
+"""Status and body of a refusal."""
 
 TOO_LONG: dict[str, Said] = {
     "OpenAI, chat completions": (
@@ -296,16 +296,16 @@ EACH = [(kind, who, said) for kind, tables in SAID.items() for table in tables f
 
 
 @pytest.mark.parametrize(("kind", "who", "said"), EACH, ids=[who for _, who, _ in EACH])
-def test_words_of_a_provider_are_understood(kind: type[TargetError], who: str, said: Said) -> None:
-    """Each is the error that it means; one that shuts the target for everybody is certain."""
+def test_quoted_refusal_is_classified(kind: type[TargetError], who: str, said: Said) -> None:
+    """Each quoted refusal becomes the TargetError that it means; one that is a TargetDenied is marked `certain`."""
     error = verdict("a", *said)
     assert type(error) is kind, who
     assert not isinstance(error, TargetDenied) or error.certain
 
 
 @pytest.mark.parametrize(("sort", "table"), [("image", NO_IMAGES), ("document", NO_DOCUMENTS), ("audio", NO_AUDIO)])
-def test_refusal_names_the_sort_of_file(sort: str, table: dict[str, Said]) -> None:
-    """It decides where the question goes next, and what is learned."""
+def test_refusal_of_files_has_the_sort_of_file(sort: str, table: dict[str, Said]) -> None:
+    """A refusal of images, documents or audio becomes FileRefused with that sort."""
     for who, said in table.items():
         error = verdict("a", *said)
         assert isinstance(error, FileRefused), who
@@ -325,14 +325,14 @@ def test_refusal_names_the_sort_of_file(sort: str, table: dict[str, Said]) -> No
         "temperature is not supported with this model",
     ],
 )
-def test_refusal_of_one_file_says_nothing_of_others(said: str) -> None:
-    """Its format, its size and its number are its own."""
+def test_refusal_of_one_file_is_not_a_refusal_of_its_sort(said: str) -> None:
+    """A refusal for one file's format, size, number or pages does not become FileRefused."""
     assert not isinstance(verdict("a", 400, openai(said)), FileRefused)
 
 
 @pytest.mark.parametrize("phrase", PHRASES, ids=[phrase.words for phrase in PHRASES])
-def test_every_phrase_is_said_by_somebody(phrase: Phrase) -> None:
-    """A row that no sentence above needs is a guess, and one without a source cannot be checked."""
+def test_each_phrase_has_a_source_and_a_quoted_refusal(phrase: Phrase) -> None:
+    """Each pattern of PHRASES names its source and matches at least one quoted refusal."""
     assert phrase.source
     assert any(re.search(phrase.words, body, re.IGNORECASE) for _, _, (_, body) in EACH)
 
@@ -355,8 +355,8 @@ ECHOES: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("words", ECHOED)
 @pytest.mark.parametrize("how", ECHOES)
-def test_words_of_the_question_decide_nothing(how: str, words: str) -> None:
-    """What a refusal quotes from the question may be anything: it is a plain refusal of this one question."""
+def test_words_quoted_from_the_question_do_not_classify_a_refusal(how: str, words: str) -> None:
+    """A 400 that quotes the question stays a plain TargetRefused, even if the quoted words are those of a known refusal."""
     assert type(verdict("a", 400, ECHOES[how](words))) is TargetRefused
     assert reason(400, ECHOES[how](words)) is None
 
@@ -373,13 +373,13 @@ UNCERTAIN = {
 
 
 @pytest.mark.parametrize("who", UNCERTAIN)
-def test_forbidden_without_a_reason_is_not_certain(who: str) -> None:
-    """A 403 that does not speak of the key, the account or the model may be of this one question."""
+def test_403_without_a_reason_gives_an_uncertain_target_denied(who: str) -> None:
+    """A 403 that names neither key, account nor model becomes a TargetDenied that is not `certain`."""
     error = verdict("a", *UNCERTAIN[who])
     assert isinstance(error, TargetDenied)
     assert not error.certain
 
 
-def test_throttling_is_not_a_length() -> None:
-    """`Too many tokens` of a 429 are those of a minute: it is worth another try."""
+def test_too_many_tokens_in_a_429_is_throttling() -> None:
+    """A 429 with the words `Too many tokens` becomes TargetDown, not ContextTooLong."""
     assert type(verdict("a", 429, json.dumps({"message": "Too many tokens, please wait before trying again."}))) is TargetDown

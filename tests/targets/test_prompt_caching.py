@@ -1,4 +1,4 @@
-"""Prompt caching: what providers are told so that the next question of a chat reads from their cache what this one wrote."""
+"""Prompt caching at providers: cache marks and session keys, with which the next turn of a chat reads the cached prefix."""
 
 import json
 import random
@@ -24,24 +24,24 @@ from tests.conftest import Client, Workspace, routes, serving
 from tests.support.prompt_caches import Block, Caches, caches, claude_blocks
 
 PROMPT = "You are a weather assistant. " + "Answer in one sentence, and name the city. " * 120
-"""About 1,300 tokens: more than Sonnet's minimum."""
+"""A prompt of about 1,300 tokens, above the minimum for caching at Claude Sonnet."""
 TOOL = ToolSpec("get_weather", "The weather.", {"type": "object", "properties": {"location": {"type": "string"}}})
 SONNET = Facts(marks_from=1024)
 BLOCKS = ("text", "tool_use", "tool_result", "image", "document")
 
 
 def user(text: str) -> Message:
-    """A user's turn."""
+    """Return a user message."""
     return Message("user", (text,))
 
 
 def said(text: str) -> Message:
-    """An assistant's turn."""
+    """Return an assistant message."""
     return Message("assistant", (text,))
 
 
 def round_of(calls: int, at: int) -> list[Message]:
-    """A round of so many calls, and their results."""
+    """Return an assistant message with so many calls, and their results; `at` makes the ids unique."""
     names = [f"c{at}_{place}" for place in range(calls)]
     return [
         Message("assistant", tuple(Call(name, "get_weather", {"location": name}) for name in names)),
@@ -50,13 +50,13 @@ def round_of(calls: int, at: int) -> list[Message]:
 
 
 def request(*messages: Message, tools: Sequence[ToolSpec] = (TOOL,), facts: Facts = SONNET) -> dict[str, Json]:
-    """The request on Anthropic's wire."""
+    """Return the request body on Anthropic's wire."""
     ask = Ask(model="m", messages=messages, tools=tuple(tools))
     return anthropic.request(ask, ask.params, facts, "claude-sonnet-4-5", "a")[0]
 
 
 def marks(body: Mapping[str, Json]) -> list[str]:
-    """Where the marks of a request stand."""
+    """Return the places of `cache_control` in a request: `tool 0`, `system 0`, or message.block such as `2.1`."""
     found = [f"tool {at}" for at, one in enumerate(cast("list[Any]", body.get("tools", []))) if "cache_control" in one]
     system = body.get("system")
     found += [
@@ -67,8 +67,8 @@ def marks(body: Mapping[str, Json]) -> list[str]:
     return found
 
 
-def test_marks_stand_after_the_tools_the_prompt_and_the_last_two_turns_of_the_user() -> None:
-    """Four of them: at the end of what is new, and where the request before had its own."""
+def test_cache_marks_stand_after_tools_prompt_and_last_two_user_turns() -> None:
+    """`cache_control` stands on the last tool, the system prompt and the ends of the last two user turns: at most four marks."""
     system = Message("system", (PROMPT,))
     other = replace(TOOL, name="other")
     assert marks(request(system, user("1"), tools=(TOOL, other))) == ["tool 1", "system 0", "0.0"]
@@ -80,8 +80,8 @@ def test_marks_stand_after_the_tools_the_prompt_and_the_last_two_turns_of_the_us
     assert marks(request(system, user("1"), said("one"), user("2"), said("half"))) == ["tool 0", "system 0", "0.0", "2.0"]
 
 
-def test_a_short_prompt_and_a_model_without_marks_get_none() -> None:
-    """The request is as it always was, its system prompt a text."""
+def test_short_prompt_or_model_without_caching_gets_no_cache_marks() -> None:
+    """A prompt below the model's minimum, or a model without cache marks, gets no `cache_control`, and a plain text as system prompt."""
     short = request(Message("system", ("Be brief.",)), user("1"))
     assert marks(short) == []
     assert short["system"] == "Be brief."
@@ -89,8 +89,8 @@ def test_a_short_prompt_and_a_model_without_marks_get_none() -> None:
     assert marks(request(Message("system", (PROMPT,)), user("1"), facts=Facts(marks_from=4096))) == []
 
 
-def test_the_prefix_keeps_its_bytes_from_turn_to_turn() -> None:
-    """Whatever is said, with thoughts, files and failed calls: each prompt of a chat begins with all of the one before, and marks are legal."""
+def test_prompt_of_each_turn_begins_with_the_previous_prompt() -> None:
+    """Each prompt of a random chat begins with the blocks of the previous one, and has one to four marks, one of them on its end."""
     chance = random.Random(7)
     for _ in range(50):
         conversation = [Message("system", (PROMPT,)), user("1")]
@@ -139,8 +139,8 @@ def test_the_prefix_keeps_its_bytes_from_turn_to_turn() -> None:
         *(({"model": f"{name}/m"}, "") for name in ("groq", "cerebras", "nvidia_nim", "volcengine", "deepseek", "zai", "hosted_vllm")),
     ],
 )
-def test_a_provider_is_told_which_questions_belong_together_where_it_takes_that(declared: dict[str, Any], where: str) -> None:
-    """By the field or header that it documents; those that refuse unknown fields get none."""
+def test_session_key_is_sent_where_the_provider_documents_it(declared: dict[str, Any], where: str) -> None:
+    """A session key is sent in the provider's documented field or header, and not to servers that might refuse unknown fields."""
     assert facts_of(target(**declared)).session_key == where
 
 
@@ -164,18 +164,18 @@ def test_a_provider_is_told_which_questions_belong_together_where_it_takes_that(
         ({"model": "openai/gpt-4o"}, 0),
     ],
 )
-def test_cache_marks_begin_at_the_minimum_tokens_of_each_target_that_takes_them(declared: dict[str, Any], tokens: int) -> None:
-    """From the minimum of the model on."""
+def test_cache_marks_start_at_the_models_minimum_of_tokens(declared: dict[str, Any], tokens: int) -> None:
+    """A target gets cache marks from its model's minimum of prompt tokens on; 0 means none, as for other providers or when off."""
     assert facts_of(target(**declared)).marks_from == tokens
 
 
 def target(model: str, api_base: str | None = None, base_model: str | None = None, prompt_cache: Any = "auto") -> TargetConfig:
-    """A declared target."""
+    """Return a declared target."""
     return TargetConfig(model=Name(model), api_key=Secret("sk-a"), api_base=api_base, base_model=base_model, prompt_cache=prompt_cache)
 
 
-def test_a_session_is_the_callers_the_users_and_the_chats() -> None:
-    """The same from turn to turn; another one for another caller, user or chat. Without a chat's id the first question names it."""
+def test_session_depends_on_caller_user_and_chat() -> None:
+    """A session is the same in each turn, and differs by caller, user or chat id; without an id the first question stands for it."""
     first = Ask(model="m", messages=(user("1"),), caller="alice", user="u", chat="c")
     assert session_of(first) == session_of(first.with_messages(user("other"), said("one"), user("2")))
     assert len({session_of(one) for one in (first, replace(first, caller="b"), replace(first, user="v"), replace(first, chat="d"))}) == 4
@@ -186,8 +186,8 @@ def test_a_session_is_the_callers_the_users_and_the_chats() -> None:
     assert session_of(nameless) != session_of(nameless.with_messages(Message("system", ("S",)), user("1")))
 
 
-def test_a_session_key_says_nothing_of_the_chat_and_is_the_same_in_every_replica() -> None:
-    """It fits OpenAI's 64 characters; another account gets another."""
+def test_session_key_is_an_opaque_hash_per_account() -> None:
+    """A session key is equal for equal session and API key, at most 64 letters or digits, and does not contain the session."""
     session = session_of(Ask(model="m", messages=(user("1"),), caller="alice", chat="c"))
     key = session_key(session, "sk-a")
     assert key == session_key(session, "sk-a") != session_key(session, "sk-b")
@@ -204,7 +204,7 @@ KINDS = {"anthropic": CLAUDE, "openai": GPT}
 
 
 async def chat(client: Client, chat_id: str | None, turns: int, question: str = "tools 2") -> list[dict[str, Any]]:
-    """A chat of so many turns, whose page knows the words alone."""
+    """Hold a chat of so many turns, without sending tool rounds back, and return its messages."""
     messages: list[dict[str, Any]] = []
     for turn in range(turns):
         messages.append({"role": "user", "content": f"chat-1 turn {turn}: {question}"})
@@ -215,7 +215,7 @@ async def chat(client: Client, chat_id: str | None, turns: int, question: str = 
 
 
 def written(workspace: Workspace, fake: Caches, kind: str, more: str = "", route: str = "") -> Workspace:
-    """A workspace with one target of this kind, a long prompt and a tool."""
+    """Return a workspace with one target of this kind, a long prompt and a tool."""
     text = routes(KINDS[kind].format(base=fake.base(kind), more=more), f"targets: [a]\n    tools: [weather]{route}")
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n  - history: {keep: 40}\n").write("pipelines/chat.j2", PROMPT)
     return workspace.write("routes.yaml", text)
@@ -224,7 +224,7 @@ def written(workspace: Workspace, fake: Caches, kind: str, more: str = "", route
 @pytest.mark.parametrize("chat_id", ["chat-1", None])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_model_call_of_a_chat_after_the_first_reads_the_cache(workspace: Workspace, kind: str, chat_id: str | None) -> None:
-    """Over tool rounds, also of thirty calls at once: more blocks than Anthropic looks back over."""
+    """Each model call after a chat's first is a cache hit, over tool rounds and thirty calls at once, with or without a chat id."""
     async with caches() as fake, serving(written(workspace, fake, kind).build()) as client:
         await chat(client, chat_id, 4)
         if chat_id:  # without an id this would be another chat: it begins with other words
@@ -235,8 +235,8 @@ async def test_every_model_call_of_a_chat_after_the_first_reads_the_cache(worksp
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_long_chat_is_cut_at_the_front_once_in_several_turns(workspace: Workspace, kind: str) -> None:
-    """Beyond `keep` the front moves every fifth turn: in between each turn reads the whole of the one before."""
+async def test_long_chat_keeps_its_start_for_several_turns(workspace: Workspace, kind: str) -> None:
+    """In a chat longer than `keep`, the first message moves in at most half of the turns, and each turn is a cache hit."""
     async with caches() as fake:
         written(workspace, fake, kind).write("pipelines/chat.j2", PROMPT)
         workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n  - history: {keep: 16}\n")
@@ -252,8 +252,8 @@ async def test_a_long_chat_is_cut_at_the_front_once_in_several_turns(workspace: 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("more", "route"), [(", prompt_cache: off", ""), ("", "\n    prompt_cache: off")], ids=["target", "route"])
-async def test_a_target_or_a_route_turns_it_off(workspace: Workspace, kind: str, more: str, route: str) -> None:
-    """Nothing of it is sent then; another route of the same target is not touched."""
+async def test_prompt_caching_is_turned_off_by_target_or_route(workspace: Workspace, kind: str, more: str, route: str) -> None:
+    """`prompt_cache: off` on a target or a route sends no mark or key; off on a route does not affect another route of the target."""
     more = more if kind == "anthropic" or not more else ", params: {seed: 1}"
     async with caches() as fake:
         written(workspace, fake, kind, more, route)
@@ -269,8 +269,8 @@ async def test_a_target_or_a_route_turns_it_off(workspace: Workspace, kind: str,
 
 
 @pytest.mark.parametrize(("kind", "field"), [("anthropic", "cache_control"), ("openai", "prompt_cache_key")])
-async def test_a_server_that_refuses_it_is_asked_without_it_from_then_on(workspace: Workspace, kind: str, field: str) -> None:
-    """Once more within the same question; the client is not told that a parameter of its own was left out."""
+async def test_refused_cache_field_is_dropped_after_one_retry(workspace: Workspace, kind: str, field: str) -> None:
+    """A refused cache field leads to a retry without it in the same question; later requests lack it, and no omission is reported."""
     async with caches(strict=frozenset({field})) as fake, serving(written(workspace, fake, kind).build()) as client:
         answer = await client.post(messages=[{"role": "user", "content": "chat-1"}], model="chat-model", id="c")
         assert answer.status == 200
@@ -280,8 +280,8 @@ async def test_a_server_that_refuses_it_is_asked_without_it_from_then_on(workspa
     assert field not in json.dumps([one.body for one in fake.served])
 
 
-async def test_replicas_and_workers_ask_the_same_machine(workspace: Workspace) -> None:
-    """Nothing is shared between them, and turns go to each by turns."""
+async def test_two_replicas_send_the_same_session_key(workspace: Workspace) -> None:
+    """Two routers that answer a chat's turns alternately send the same `prompt_cache_key`, and each call is a cache hit."""
     async with caches() as fake:
         written(workspace, fake, "openai")
         async with serving(workspace.build()) as one, serving(workspace.build()) as other:
@@ -295,8 +295,8 @@ async def test_replicas_and_workers_ask_the_same_machine(workspace: Workspace) -
 
 
 @pytest.mark.parametrize(("model", "header"), [("xai/grok-4", "x-grok-conv-id"), ("fireworks_ai/m", "x-session-affinity")])
-async def test_a_header_names_the_session_where_the_provider_wants_one(workspace: Workspace, model: str, header: str) -> None:
-    """The same on each request of the chat, another for another chat, and no field of the body."""
+async def test_session_key_is_sent_as_a_header_to_xai_and_fireworks(workspace: Workspace, model: str, header: str) -> None:
+    """The session key is a header, equal within a chat and different for another chat, and no field of the body."""
     async with caches() as fake:
         workspace.write("routes.yaml", routes(f"a: {{model: {model}, api_base: '{fake.base('openai')}', api_key: sk-a}}"))
         async with serving(workspace.build()) as client:
@@ -307,8 +307,8 @@ async def test_a_header_names_the_session_where_the_provider_wants_one(workspace
     assert "prompt_cache_key" not in json.dumps([one.body for one in fake.served])
 
 
-async def test_claude_is_marked_through_litellm_too(workspace: Workspace) -> None:
-    """What arrives at Anthropic has marks that it takes, and hits."""
+async def test_claude_through_litellm_gets_cache_marks(workspace: Workspace) -> None:
+    """Claude via LiteLLM gets cache marks that Anthropic accepts, and each later call is a cache hit."""
     async with caches() as fake:
         written(workspace, fake, "anthropic", ", via: litellm")
         text = (workspace.root / "routes.yaml").read_text().replace(fake.base("anthropic"), f"{fake.address}/anthropic")
@@ -321,8 +321,8 @@ async def test_claude_is_marked_through_litellm_too(workspace: Workspace) -> Non
     assert sum(one.eligible for one in fake.served) >= 9
 
 
-async def test_schema_trimmed_for_one_provider_is_intact_for_the_next(workspace: Workspace) -> None:
-    """Gemini's schema lacks what Gemini does not know; Claude's is the same before and after."""
+async def test_schema_trimmed_for_gemini_is_sent_complete_to_claude_afterwards(workspace: Workspace) -> None:
+    """A tool schema that is trimmed for Gemini is sent to Claude in full before and after, through LiteLLM."""
     async with caches() as fake:
         targets = "".join(
             f"{kind}: {{model: {model}, api_base: '{fake.base(kind)}', api_key: sk-a, via: litellm}}\n" for kind, model in BOTH
@@ -338,8 +338,8 @@ async def test_schema_trimmed_for_one_provider_is_intact_for_the_next(workspace:
     assert "additionalProperties" not in json.dumps(gemini)
 
 
-async def test_claude_behind_openrouter_is_marked_in_the_parts_of_messages(workspace: Workspace) -> None:
-    """The prompt and two messages of the user's side; results of tools as messages."""
+async def test_claude_behind_openrouter_gets_cache_marks_in_message_parts(workspace: Workspace) -> None:
+    """Claude behind OpenRouter has marks on the system prompt and one or two user or tool messages, with one `x-session-id`."""
     async with caches() as fake:
         written(workspace, fake, "openai")
         text = (workspace.root / "routes.yaml").read_text().replace("openai/gpt-4o", "openrouter/anthropic/claude-sonnet-4.5")
@@ -354,8 +354,8 @@ async def test_claude_behind_openrouter_is_marked_in_the_parts_of_messages(works
         assert one.headers["x-session-id"] == fake.served[0].headers["x-session-id"]
 
 
-def test_a_block_is_what_is_compared() -> None:
-    """A mark is not a part of it: the fake would else find nothing."""
+def test_fake_cache_compares_blocks_without_their_marks() -> None:
+    """The fake provider's block of a marked content has the text of the unmarked one, and `marked=True`."""
     body: dict[str, Any] = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}
     marked: dict[str, Any] = json.loads(json.dumps(body))
     marked["messages"][0]["content"][0]["cache_control"] = {"type": "ephemeral"}
@@ -375,8 +375,8 @@ UNSTEADY = {
 
 
 @pytest.mark.parametrize("template", UNSTEADY)
-def test_check_warns_of_a_prompt_that_is_another_each_time(workspace: Workspace, template: str) -> None:
-    """At its place in the template; not where nothing is cached."""
+def test_check_warns_of_a_prompt_that_changes_with_each_request(workspace: Workspace, template: str) -> None:
+    """A prompt template with the time, a request id, `random` or the newest message is a warning at its line, if caching is on."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n").write("pipelines/part.j2", "{{ ask.date }}")
     workspace.write("pipelines/chat.j2", f"Be brief.\n{template}\n").write("routes.yaml", routes("a: {script: demo}"))
     (warning,) = workspace.build().declaration.complaints.warnings
@@ -387,8 +387,8 @@ def test_check_warns_of_a_prompt_that_is_another_each_time(workspace: Workspace,
     assert workspace.build().declaration.complaints.warnings == []
 
 
-def test_check_does_not_warn_of_what_stays_the_same_in_a_chat(workspace: Workspace) -> None:
-    """Nor of fields whose names merely hold such a word."""
+def test_check_does_not_warn_of_a_prompt_that_is_stable_in_a_chat(workspace: Workspace) -> None:
+    """A time zone, the first message, or fields such as `update` and `candidate` in a prompt template cause no warning."""
     steady = "{{ ask.timezone | default('UTC') }}{{ params.update | default('') }}{{ messages[0].text }}{{ ask.candidate | default('') }}"
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n").write("pipelines/chat.j2", steady)
     assert workspace.write("routes.yaml", routes("a: {script: demo}")).build().declaration.complaints.warnings == []
@@ -426,8 +426,8 @@ EDITS: dict[str, tuple[dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_diff_names_the_routes_whose_caches_an_edit_makes_cold(edit: str) -> None:
-    """And why; a route of scripts has none."""
+def test_diff_names_routes_whose_prompt_caches_become_cold(edit: str) -> None:
+    """A diff names the route, and the reason, if an edit changes the cached prefix or the first target; a route of scripts has none."""
     clock = {
         "tools/clock.py": "def now() -> str:\n    'The time.'\n    return ''\n",
         "tools/weather.py": "def w() -> str:\n    'W.'\n    return ''\n",

@@ -1,4 +1,4 @@
-"""A proxy on the way to a target: what it is asked, what its own answers mean, and what never goes past it."""
+"""Targets behind a forward proxy: tunnels and passed-on requests, the proxy's own refusals, and that no connection bypasses it."""
 
 import asyncio
 import json
@@ -26,17 +26,17 @@ from tests.support.provider import Provider, Reply, frame, text
 
 ASK = Ask(model="m", messages=(Message("user", ("Hi",)),))
 HOST = "model.test"
-"""No resolver knows it: only the proxy does."""
+"""Host name that only the proxy can resolve."""
 
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Whose certificates the model servers bear."""
+    """A CA that signs the certificates of the model servers."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
 class Seen(Provider):
-    """A model server that knows who connected to it."""
+    """A model server that records the addresses of its clients in `peers`."""
 
     def __init__(self, script: list[Reply]) -> None:
         super().__init__(script)
@@ -44,14 +44,14 @@ class Seen(Provider):
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Record the client's address, and answer its requests."""
         self.peers.append(writer.get_extra_info("peername"))
         await super().serve(reader, writer)
 
 
 @asynccontextmanager
 async def model(reply: Reply, tls: ssl.SSLContext | None) -> AsyncGenerator[Seen, None]:
-    """A model server, with TLS or without."""
+    """Yield a model server on loopback, with TLS if a context is given."""
     made = Seen([reply])
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
@@ -110,7 +110,7 @@ OLLAMA = Reply(
 
 
 def _aws(kind: str, value: object) -> bytes:
-    """One message of an event stream of AWS: lengths, headers, payload, each with its checksum."""
+    """Return one message of AWS's event stream: lengths, headers and payload with their checksums."""
     pairs = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
     head = b"".join(bytes([len(n)]) + n.encode() + b"\x07" + struct.pack(">H", len(v)) + v.encode() for n, v in pairs.items())
     payload = json.dumps(value).encode()
@@ -136,13 +136,13 @@ LITELLM = {
     "ollama_chat/x": OLLAMA,
     "bedrock/anthropic.claude-3-haiku-20240307-v1:0": BEDROCK,
 }
-"""Through LiteLLM: by OpenAI's library, by its own clients of httpx, and signed for AWS."""
+"""Models for LiteLLM's different clients (OpenAI's library, httpx, AWS signatures) → the server's answer."""
 LANES = {"openai/x": HELLO, "anthropic/claude-haiku-4-5": CLAUDE, "openai/o3-pro": RESPONDED, "gemini/gemini-2.5-flash": GEMINI}
 
 
 @dataclass
 class Scene:
-    """A model server behind a proxy, and a target that is reached through it."""
+    """A model server, a proxy that reaches it, and a target that uses the proxy."""
 
     proxy: ForwardProxy
     server: Seen
@@ -150,7 +150,7 @@ class Scene:
     connections: Connections
 
     async def said(self, target: TargetConfig | None = None, connect: float = 60) -> str:
-        """The answer's text, or the outcome of a try that brought none."""
+        """Return the answer's text, or the outcome if the target fails; CANARY if the error contains the proxy's words."""
         opened = open_target("a", target or self.target, connect, self.connections)
         try:
             async with asyncio.timeout(240), aclosing(opened.answer(ASK)) as events:
@@ -172,7 +172,7 @@ async def scene(
     fault: Fault | None = None,
     proxy_tls: bool = False,
 ) -> AsyncGenerator[Scene, None]:
-    """The scene. `shown`: the credentials in the proxy's address, as they are written there."""
+    """Yield a running scene. `login`: credentials that the proxy wants; `shown`: those in the target's proxy URL, percent-encoded."""
     connections = Connections()
     tls = authority.server(host.strip("[]")) if scheme == "https" else None
     outer = authority.server("127.0.0.1") if proxy_tls else None
@@ -195,8 +195,8 @@ async def scene(
 
 @pytest.mark.parametrize("model_name", LANES)
 @pytest.mark.parametrize("scheme", ["https", "http"])
-async def test_lane_reaches_its_target_through_the_proxy(authority: Authority, model_name: str, scheme: str) -> None:
-    """By CONNECT for https, by the whole address for http; the credentials go to the proxy alone, and are decoded."""
+async def test_direct_lane_reaches_its_target_through_the_proxy(authority: Authority, model_name: str, scheme: str) -> None:
+    """An https target is reached by CONNECT, an http target by its full URL; only the proxy gets the decoded credentials."""
     login = ("svc router", "p@ss/wörd".replace("ö", "o") + ":#%")
     async with scene(authority, model_name=model_name, scheme=scheme, login=login, shown="svc%20router:p%40ss%2Fword%3A%23%25") as one:
         assert await one.said() == "Hello"
@@ -207,8 +207,8 @@ async def test_lane_reaches_its_target_through_the_proxy(authority: Authority, m
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
-async def test_connection_through_the_proxy_serves_the_next_question(authority: Authority, scheme: str) -> None:
-    """One connection to the proxy, one of its own to the server, two answers."""
+async def test_connection_through_the_proxy_is_reused(authority: Authority, scheme: str) -> None:
+    """Two questions use one connection to the proxy and one from there to the server."""
     async with scene(authority, scheme=scheme) as one:
         assert [await one.said(), await one.said()] == ["Hello", "Hello"]
         assert (one.proxy.connections, len(one.server.peers), len(one.server.requests)) == (1, 1, 2)
@@ -226,8 +226,8 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("status", FAULTS)
-async def test_refusal_of_the_proxy_is_not_taken_for_the_providers(authority: Authority, status: int) -> None:
-    """Its outcome names the proxy; its page is read by nobody; the provider was not asked."""
+async def test_proxy_refusal_has_a_proxy_outcome(authority: Authority, status: int) -> None:
+    """A proxy that answers CONNECT with 407, a 3xx or 4xx, or a 5xx gives `proxy_login`, `proxy_denied` or `proxy_gateway`."""
     async with scene(authority, fault=says(status)) as one:
         assert await one.said() == FAULTS[status]
         assert one.server.requests == []
@@ -244,15 +244,15 @@ SIGNS = {
 
 
 @pytest.mark.parametrize("case", SIGNS)
-async def test_answer_of_a_proxy_that_passes_requests_on_is_told_by_its_signs(authority: Authority, case: str) -> None:
-    """For http the proxy answers in the provider's place: what is not surely the proxy's is the provider's."""
+async def test_http_response_of_the_proxy_is_recognised_by_its_headers(authority: Authority, case: str) -> None:
+    """For an http target, an error with a 407 or a proxy's own headers has a proxy outcome; any other is the provider's."""
     status, headers, outcome = SIGNS[case]
     async with scene(authority, scheme="http", fault=says(status, *headers)) as one:
         assert await one.said() == outcome
 
 
-async def test_407_of_a_provider_in_a_tunnel_is_the_providers(authority: Authority) -> None:
-    """The proxy cannot speak in a tunnel."""
+async def test_407_inside_a_tunnel_is_the_providers_status(authority: Authority) -> None:
+    """A 407 that comes through a CONNECT tunnel gives `status_407`, not `proxy_login`."""
     async with scene(authority, reply=Reply(status=407, body=b"{}")) as one:
         assert await one.said() == "status_407"
 
@@ -284,14 +284,14 @@ BROKEN = {"no end of headers": _endless, "words before TLS": _talkative, "no HTT
 
 
 @pytest.mark.parametrize("case", BROKEN)
-async def test_proxy_that_does_not_speak_http_is_a_connection_that_failed(authority: Authority, case: str) -> None:
-    """What it says is bounded, and nothing of it is taken for TLS."""
+async def test_proxy_that_does_not_speak_http_is_a_failed_connection(authority: Authority, case: str) -> None:
+    """Endless headers, data before TLS, another protocol or a closed connection give the outcome `proxy_connection`."""
     async with scene(authority, fault=BROKEN[case]) as one:
         assert await one.said() == "proxy_connection"
 
 
-async def test_proxy_that_hangs_is_left_within_the_time_to_connect(authority: Authority) -> None:
-    """It takes the question for a tunnel, and says nothing."""
+async def test_proxy_that_hangs_raises_target_silent_after_the_connect_timeout(authority: Authority) -> None:
+    """A proxy that does not answer CONNECT raises TargetSilent `proxy_timeout` after the connect timeout."""
 
     async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -304,16 +304,16 @@ async def test_proxy_that_hangs_is_left_within_the_time_to_connect(authority: Au
         assert (type(caught.value).__name__, caught.value.outcome) == ("TargetSilent", "proxy_timeout")
 
 
-async def test_proxy_that_is_not_there_is_named(authority: Authority) -> None:
-    """Nobody listens at its address: nobody else is asked."""
+async def test_unreachable_proxy_is_a_failed_proxy_connection(authority: Authority) -> None:
+    """A proxy address on which no server listens gives the outcome `proxy_connection`, and the model server is not contacted."""
     async with scene(authority) as one:
         gone = replace(one.target, proxy=Secret("http://127.0.0.1:1"))
         assert await one.said(gone) == "proxy_connection"
         assert one.server.peers == []
 
 
-async def test_ipv6_target_is_asked_for_in_brackets(authority: Authority) -> None:
-    """Its certificate is held against the address without them."""
+async def test_connect_request_has_an_ipv6_target_in_brackets(authority: Authority) -> None:
+    """CONNECT names an IPv6 target in brackets, and its certificate for the bare address is accepted."""
     async with scene(authority, host="[2001:db8::1]") as one:
         assert await one.said() == "Hello"
         assert one.proxy.asked == ["CONNECT [2001:db8::1]:443 HTTP/1.1"]
@@ -324,8 +324,8 @@ LOOPS: dict[str, Callable[[Coroutine[object, object, None]], None]] = {"asyncio"
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("scheme", ["https", "http"])
-def test_proxy_is_spoken_to_over_tls(authority: Authority, loop: str, scheme: str) -> None:
-    """TLS to the proxy, TLS in it to the target; the same authority is trusted for both."""
+def test_https_proxy_carries_tls_and_plain_targets(authority: Authority, loop: str, scheme: str) -> None:
+    """A proxy with TLS serves https and http targets on one connection, under asyncio and uvloop; one CA is trusted for both."""
 
     async def asked() -> None:
         async with scene(authority, scheme=scheme, proxy_tls=True, login=("u", "p"), shown="u:p") as one:
@@ -336,8 +336,8 @@ def test_proxy_is_spoken_to_over_tls(authority: Authority, loop: str, scheme: st
 
 
 @pytest.mark.parametrize("where", ["the target's", "the proxy's"])
-async def test_certificate_that_is_not_trusted_is_refused(authority: Authority, tmp_path: Path, where: str) -> None:
-    """Nothing is said to a server or a proxy that is not who it should be."""
+async def test_untrusted_certificate_of_target_or_proxy_is_refused(authority: Authority, tmp_path: Path, where: str) -> None:
+    """An untrusted target gives `tls`, an untrusted proxy `proxy_tls`; no request, and no credentials, reach the untrusted one."""
     other = Authority(tmp_path)
     async with scene(authority, proxy_tls=where == "the proxy's", login=("u", "p"), shown="u:p") as one:
         stranger = replace(one.target, ca=Certificates(other.pem))
@@ -347,15 +347,15 @@ async def test_certificate_that_is_not_trusted_is_refused(authority: Authority, 
 
 
 async def test_certificate_of_another_host_is_refused_through_the_proxy(authority: Authority) -> None:
-    """The name that is asked for is held against the certificate, not the proxy's."""
+    """A certificate that does not name the target's host gives the outcome `tls` behind a proxy, and no request is sent."""
     async with scene(authority) as one:
         one.proxy.names["other.test:443"] = one.server.port
         assert await one.said(replace(one.target, api_base="https://other.test/v1")) == "tls"
         assert one.server.requests == []
 
 
-async def test_connection_made_under_other_settings_is_not_used(authority: Authority) -> None:
-    """Other credentials, other authorities, another proxy and none at all have connections of their own; the same ones share."""
+async def test_connection_is_not_shared_between_network_settings(authority: Authority) -> None:
+    """Targets with another proxy, other proxy credentials or another CA use connections of their own; equal settings share one."""
     async with scene(authority, login=None) as one, proxying(ForwardProxy(dict(one.proxy.names))) as other:
         assert await one.said() == "Hello"
         for changed in (
@@ -371,16 +371,16 @@ async def test_connection_made_under_other_settings_is_not_used(authority: Autho
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "models.localhost", "LOCALHOST.", "[::ffff:127.0.0.1]"])
-def test_local_address_is_reached_without_the_proxy(host: str) -> None:
-    """A proxy's loopback is another machine's."""
+def test_loopback_address_bypasses_the_proxy(host: str) -> None:
+    """A target on loopback, by name or address, is reached directly; a private address is reached through the proxy."""
     over = Connections().over(Egress(proxy_of("http://proxy.test:3128")))
     here, away = over.endpoint(f"http://{host}:8000/v1", {}, 3), over.endpoint("http://10.0.0.7:8000/v1", {}, 3)
     assert (here.proxy, here.head.startswith(b"POST /v1 ")) == (None, True)
     assert away.head.startswith(b"POST http://10.0.0.7:8000/v1 ")
 
 
-async def test_environment_is_not_asked_for_a_proxy(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither by a target that has a proxy nor by one that has none."""
+async def test_proxy_variables_of_the_environment_are_ignored_by_targets(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxy variables of the environment are used neither by a target with a declared proxy nor by one without."""
     async with scene(authority) as one, proxying(ForwardProxy({})) as trap:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, f"http://{trap.address}")
@@ -390,7 +390,7 @@ async def test_environment_is_not_asked_for_a_proxy(authority: Authority, monkey
 
 
 def through_litellm(target: TargetConfig, model_name: str) -> TargetConfig:
-    """The same target, asked through LiteLLM."""
+    """Return the target with this model, asked through LiteLLM."""
     base = str(target.api_base).removesuffix("/v1") if not model_name.startswith(("openai/", "groq/")) else target.api_base
     return replace(target, model=Name(model_name), via="litellm", api_base=base)
 
@@ -400,7 +400,7 @@ def through_litellm(target: TargetConfig, model_name: str) -> TargetConfig:
 async def test_litellm_reaches_its_target_through_the_proxy(
     authority: Authority, model_name: str, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever client it has for a provider; the environment's proxies see nothing, and no connection goes past the declared one."""
+    """Each client of LiteLLM uses the declared proxy with its credentials, and no other connection or proxy of the environment."""
     for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}.items():
         monkeypatch.setenv(name, value)
     login, shown = ("svc router", "p@ss/word"), "svc%20router:p%40ss%2Fword"
@@ -421,16 +421,16 @@ async def test_litellm_reaches_its_target_through_the_proxy(
 
 @pytest.mark.parametrize("model_name", ["openai/gpt-4o", "anthropic/claude-haiku-4-5"])
 @pytest.mark.parametrize("status", FAULTS)
-async def test_refusal_of_the_proxy_is_told_through_litellm(authority: Authority, model_name: str, status: int) -> None:
-    """The same outcomes as in the direct lanes; the proxy is asked once."""
+async def test_proxy_refusal_through_litellm_has_a_proxy_outcome(authority: Authority, model_name: str, status: int) -> None:
+    """A proxy's refusal gives the same outcome on the LiteLLM lane as on the direct lanes, after one request to the proxy."""
     async with scene(authority, fault=says(status)) as one:
         assert await one.said(through_litellm(one.target, model_name)) == FAULTS[status]
         assert len(one.proxy.asked) == 1
 
 
 @pytest.mark.parametrize("model_name", ["openai/gpt-4o", "anthropic/claude-haiku-4-5"])
-async def test_litellm_is_held_to_the_trust_and_the_time_of_its_target(authority: Authority, tmp_path: Path, model_name: str) -> None:
-    """A login that a passed-on request lacks, a certificate of a stranger, a proxy that is not there, one that hangs."""
+async def test_litellm_respects_ca_and_connect_timeout_behind_a_proxy(authority: Authority, tmp_path: Path, model_name: str) -> None:
+    """LiteLLM's failures get the outcomes `proxy_login`, `tls`, `proxy_connection`, `proxy_timeout` and `proxy_tls`."""
     async with scene(authority, scheme="http", fault=says(407)) as one:
         assert await one.said(through_litellm(one.target, model_name)) == "proxy_login"
     async with scene(authority) as one:

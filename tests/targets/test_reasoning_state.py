@@ -1,4 +1,4 @@
-"""Reasoning state on the lanes: how its pieces are collected, and what a request returns of it."""
+"""Reasoning state (what a provider wants back beside tool calls): how its pieces are collected, and which are sent back."""
 
 import json
 from typing import Any
@@ -17,15 +17,15 @@ ISSUER = issued_by("a", "openai/m")
 
 
 def merged(*pieces: dict[str, Any]) -> Any:
-    """The details that these pieces make."""
+    """Return the `reasoning_details` that these pieces become."""
     reasoning = Reasoning(DETAILS)
     for piece in pieces:
         reasoning.details([piece])
     return [one["reasoning_details"] for one in reasoning.states()]
 
 
-def test_details_of_one_type_and_index_are_joined_in_any_order() -> None:
-    """Texts are joined, other fields stand as they came last; a null says nothing."""
+def test_reasoning_details_of_one_type_and_index_are_joined() -> None:
+    """Pieces with one type and index become one: texts are appended, other fields take the last value that is not null."""
     text, sealed = {"type": "reasoning.text", "index": 0}, {"type": "reasoning.encrypted", "index": 1}
     made = merged(
         {**text, "text": "Hm", "signature": None, "format": "f"},
@@ -36,21 +36,21 @@ def test_details_of_one_type_and_index_are_joined_in_any_order() -> None:
     assert made == [[{**text, "text": "Hm.", "signature": "s", "format": "f"}, {**sealed, "data": "x"}]]
 
 
-def test_sealed_details_of_two_calls_stay_two_at_one_index() -> None:
-    """Gemini's signatures behind OpenRouter: told apart by their id, and never joined."""
+def test_encrypted_reasoning_details_are_kept_apart_by_id() -> None:
+    """Encrypted details at one index stay separate by id; a repeated one is kept once."""
     one, two = ({"type": "reasoning.encrypted", "index": 0, "id": name, "data": name * 3} for name in ("a", "b"))
     assert merged(one, two, one) == [[one, two]]
 
 
-def test_details_without_an_index_are_not_joined() -> None:
-    """Each is whole."""
+def test_reasoning_details_without_an_index_are_not_joined() -> None:
+    """Two details without an index stay two, even if they are equal."""
     one = {"type": "reasoning.text", "text": "Hm."}
     assert merged(one, one) == [[one, one]]
 
 
 @pytest.mark.parametrize("count", [MAX_STATES + 1, 3])
-def test_reasoning_that_is_too_much_is_not_kept_at_all(count: int) -> None:
-    """Half of it would be refused: too many entries, or too many bytes."""
+def test_reasoning_above_its_limit_is_dropped_entirely(count: int) -> None:
+    """Reasoning with too many entries or bytes is dropped as a whole, because a provider would refuse a part of it."""
     size = MAX_STATE // 2 if count == 3 else 1
     assert merged(*({"type": "reasoning.text", "text": "x" * size, "index": index} for index in range(count))) == []
     reasoning = Reasoning(Returns(("reasoning_content",)))
@@ -59,8 +59,8 @@ def test_reasoning_that_is_too_much_is_not_kept_at_all(count: int) -> None:
     assert list(reasoning.states()) == []
 
 
-def test_state_that_cannot_be_sent_again_takes_all_others_with_it() -> None:
-    """One that is nested too deep, or too much together: none comes back."""
+def test_unusable_reasoning_state_drops_all_states_of_the_answer() -> None:
+    """A state that is nested too deep or too large leaves the answer with its call, and without any ReasoningState."""
     for value in ({"a": json.loads("[" * 200 + "]" * 200)}, {"a": "x" * (MAX_STATE + 1)}):
         speech = Speech("t", "t=m")
         speech.state({"a": 1})
@@ -70,8 +70,8 @@ def test_state_that_cannot_be_sent_again_takes_all_others_with_it() -> None:
         assert [type(event) for event in speech.end() if isinstance(event, ReasoningState | ToolCall)] == [ToolCall]
 
 
-def test_state_between_two_calls_belongs_to_the_second() -> None:
-    """And one before all calls to none."""
+def test_reasoning_state_belongs_to_the_call_after_it() -> None:
+    """A state between two calls bears the id of the second; one before the first call bears no id."""
     speech = Speech("t", "t=m")
     speech.state({"n": 1})
     speech.call(0, "c1", "look", "{}")
@@ -83,7 +83,7 @@ def test_state_between_two_calls_belongs_to_the_second() -> None:
 
 
 def conversation(*states: ReasoningState, text: str = "") -> Ask:
-    """A turn with one call of two."""
+    """Return a conversation whose assistant turn has these states and two calls."""
     called = Message("assistant", (*([text] if text else []), *states, Call("c1", "look", {}), Call("c2", "look", {})))
     results = Message("tool", (Result("c1", "look", "x"), Result("c2", "look", "y")))
     spec = ToolSpec("look", "Look.", {"type": "object", "properties": {}})
@@ -91,7 +91,7 @@ def conversation(*states: ReasoningState, text: str = "") -> Ask:
 
 
 def amended(returns: Returns, *states: ReasoningState, index: int = 1) -> dict[str, Any]:
-    """The assistant's message as a request has it."""
+    """Return the assistant's message as a request to the issuer has it."""
     ask = conversation(*states)
     made: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}, {"id": "c2"}]}
     if amend := beside(ask, ISSUER, returns):
@@ -103,15 +103,15 @@ CONTENT = ReasoningState(ISSUER, {"reasoning_content": "Hm."})
 SIGNED = ReasoningState(ISSUER, {"extra_content": {"google": {"thought_signature": "s"}}}, "c2")
 
 
-def test_state_of_another_issuer_is_never_sent() -> None:
-    """Nor is a client's where the state of this message is known to be another's."""
+def test_reasoning_state_of_another_issuer_is_not_sent() -> None:
+    """A state that another target issued is not sent; a target that insists on `reasoning_content` gets a blank in its place."""
     foreign = ReasoningState("b=openai/m", {"reasoning_content": "Foreign."})
     assert amended(Returns(("reasoning_content",)), foreign) == amended(NOTHING)
     assert amended(Returns(("reasoning_content",), insists=True), foreign)["reasoning_content"] == " "
 
 
-def test_signature_stands_beside_its_own_call() -> None:
-    """And where no call has one, what stands for it is beside the first."""
+def test_signature_is_sent_on_its_own_call() -> None:
+    """A thought signature is sent on the call that it belongs to; without one the first call gets a placeholder."""
     first, second = amended(Returns(signs=True), SIGNED)["tool_calls"]
     assert ("extra_content" in first, second["extra_content"]) == (False, {"google": {"thought_signature": "s"}})
     first, second = amended(Returns(signs=True))["tool_calls"]
@@ -123,8 +123,8 @@ SENT: list[Any] = [{"reasoning_content": "Hm."}, {"reasoning_details": [{"text":
 
 
 @pytest.mark.parametrize("value", SENT)
-def test_state_of_a_client_is_not_sent_to_a_server_that_nobody_knows(value: dict[str, Any]) -> None:
-    """It gets back what it sent itself, and nothing else."""
+def test_reasoning_state_of_a_client_is_not_sent_to_an_unknown_server(value: dict[str, Any]) -> None:
+    """A reasoning state that a client sends is not forwarded to a self-hosted server, nor to one that returns no state."""
     sent = ReasoningState("", value, "c1" if "extra_content" in value else "")
     assert amended(Returns(("reasoning_content", "reasoning_details"), own=True), sent) == amended(NOTHING)
     assert amended(NOTHING, sent) == amended(NOTHING)
@@ -146,21 +146,21 @@ BLOCK = ReasoningState(ISSUER, {"type": "thinking", "thinking": "Hm.", "signatur
     ],
     ids=["its own thought", "words before it", "no thought", "another's", "no calls", "calls of an earlier turn", "its own last words"],
 )
-def test_claude_with_a_budget_thinks_only_where_its_last_calls_begin_with_a_thought(ask: Ask, *, may: bool) -> None:
-    """Else it would refuse the request."""
+def test_claude_with_a_budget_thinks_only_if_its_last_turn_begins_with_its_thought(ask: Ask, *, may: bool) -> None:
+    """Thinking with a budget is allowed if this turn has no calls yet, or they follow a thought that this target issued."""
     assert keeps_thinking(ask, ISSUER) is may
 
 
-async def test_answer_that_calls_nothing_has_no_state() -> None:
-    """Nothing has to come back then."""
+async def test_answer_without_calls_has_no_reasoning_state() -> None:
+    """An answer with thoughts but no tool call yields no ReasoningState."""
     frames = chunk({"reasoning_content": "Hm."}), chunk({"content": "Hi"}), chunk({}, "stop"), DONE
     async with provider(Reply(frames)) as fake:
         seen: list[Event] = await heard(declared(fake.base, "deepseek/deepseek-v4-pro"))
     assert not [event for event in seen if isinstance(event, ReasoningState)]
 
 
-async def test_surrogates_in_reasoning_are_joined_before_it_goes_back() -> None:
-    """A request that cannot be written as UTF-8 would be an error of ours."""
+async def test_surrogates_in_a_reasoning_state_are_repaired() -> None:
+    """Surrogate halves in reasoning are joined across chunks, and a lone half becomes U+FFFD."""
     call = chunk({"tool_calls": [{"index": 0, "id": "c1", "function": {"name": "look", "arguments": "{}"}}]})
     thought = chunk({"reasoning_content": "\ud83d"}), chunk({"reasoning_content": "\ude00 \ud83d"})
     async with provider(Reply((*thought, call, chunk({}, "tool_calls"), DONE))) as fake:

@@ -1,4 +1,4 @@
-"""Real streams of real providers, whole and mangled, through the lane that would serve them.
+"""Recorded streams of real providers, complete and mangled, read by the lane of their wire.
 
 The recordings and the server that replays them stand beside the project; without them these tests are skipped.
 """
@@ -51,7 +51,7 @@ pytestmark = [
 
 
 def cases(wire: str) -> list[Path]:
-    """The folders of one wire's recordings."""
+    """Return the folders of one wire's recordings."""
     found = sorted(RECORDINGS.glob("*/*/meta.json")) if RECORDINGS.exists() else []
     return [path.parent for path in found if json.loads(path.read_text(encoding="utf-8"))["wire"] == wire]
 
@@ -65,14 +65,14 @@ LANES = {"openai": openai.answer, "responses": openai.answer, "anthropic": anthr
 
 
 def lane_of(case: str) -> str:
-    """The lane that would serve a recording."""
+    """Return the name of the lane that reads a recording."""
     wires = {"anthropic": ANTHROPIC, "responses": RESPONSES, "gemini": GEMINI}
     return next((lane for lane, known in wires.items() if case in known), "openai")
 
 
 @cache
 def replay() -> Any:
-    """The replaying server's module."""
+    """Return the module of the replaying server."""
     spec = importlib.util.spec_from_file_location("replay", SHARED / "replay.py")
     assert spec is not None
     assert spec.loader is not None
@@ -83,13 +83,13 @@ def replay() -> Any:
 
 @cache
 def library() -> Any:
-    """Every recording, loaded once."""
+    """Return all recordings, loaded once."""
     return replay().Replay([RECORDINGS])
 
 
 @asynccontextmanager
 async def replaying() -> AsyncGenerator[str, None]:
-    """The server; its address."""
+    """Yield the base URL of a server that replays the recordings."""
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -107,7 +107,7 @@ async def replaying() -> AsyncGenerator[str, None]:
 
 
 async def heard(base: str, case: str, faults: str = "", lane: str = "openai") -> list[Event]:
-    """The events of one recording; whoever fails raises."""
+    """Return the events of one recording on a direct lane, mangled by `faults`; raise if it fails."""
     prefixes = {"responses": "openai/responses", "gemini": "vertex_ai" if case.startswith("vertex.") else "gemini"}
     prefix = "azure" if case.startswith("azure.") and lane == "openai" else prefixes.get(lane, lane)
     base = base.removesuffix("/v1") if prefix in ("azure", "gemini") else base
@@ -135,7 +135,7 @@ ERRORS: dict[str, type[TargetError]] = {
 
 
 def compare(expected: dict[str, Any], seen: list[Event], body: str) -> None:
-    """The events say what the recording is expected to."""
+    """Assert that the events have the recording's expected text, thoughts, calls, finish reason and usage."""
     text = "".join(event.text for event in seen if isinstance(event, Text))
     if expected["text"] or '"refusal":"' not in body.replace(": ", ":"):
         assert text == expected["text"]
@@ -161,8 +161,8 @@ MANGLED = ["", "chop=1", "chop=r7,seed=3", "crlf=1", "comment=1", "gzip=1", "nod
 
 
 @pytest.mark.parametrize("case", ALL)
-async def test_a_recording_gives_what_it_said(case: str) -> None:
-    """Whole, a byte at a time, with other line ends, comments, compression, and without the end's mark."""
+async def test_recording_gives_its_expected_events_or_error(case: str) -> None:
+    """A recording gives its expected events, or error, as it is, in small reads, with CRLF, comments or gzip, and without `[DONE]`."""
     path = ALL[case]
     lane = lane_of(case)
     expected = json.loads((path / "expected.json").read_text(encoding="utf-8"))
@@ -192,14 +192,14 @@ async def test_a_recording_gives_what_it_said(case: str) -> None:
 
 
 def frames(pieces: Iterator[bytes]) -> list[bytes]:
-    """What the reader makes of a body in pieces."""
+    """Return the SSE frames that are read from a body in pieces."""
     reader = sse.Events()
     return [frame for piece in pieces for frame in reader.feed(piece)] + reader.end()
 
 
 @pytest.mark.parametrize("case", [name for name in ALL if "err-" not in name and "unary" not in name])
-def test_the_reader_does_not_mind_where_a_body_is_cut(case: str) -> None:
-    """Cut in two at every byte (of the first 1,200, and at 100 others), with LF and with CRLF: the same events."""
+def test_sse_frames_do_not_depend_on_read_boundaries(case: str) -> None:
+    """A recording cut in two at any of many places, or read byte by byte, with LF or CRLF, gives the same frames."""
     body = (ALL[case] / "response.body").read_bytes()
     whole = frames(iter([body]))
     assert whole
@@ -214,7 +214,7 @@ def test_the_reader_does_not_mind_where_a_body_is_cut(case: str) -> None:
 
 
 def events_of(case: str, pieces: list[bytes]) -> list[Event]:
-    """What the reader of a lane makes of a body in pieces; TargetError where it does not take it for a whole answer."""
+    """Return the events of a recording's body in pieces; raise TargetError if it is not a complete answer."""
     speech, frames = Speech("a"), sse.Events()
     readers = {
         "openai": openai.ChatReader,
@@ -235,7 +235,7 @@ def events_of(case: str, pieces: list[bytes]) -> list[Event]:
 
 
 def gist(events: list[Event]) -> tuple[object, ...]:
-    """What an answer comes to: ids that were made up are nobody's, nor where a text was cut."""
+    """Return an answer's text, thoughts, calls, finish reason and usage, without call ids and the boundaries of texts."""
     said = tuple("".join(event.text for event in events if isinstance(event, kind)) for kind in (Text, Thought))
     calls = [(event.name, event.arguments, event.malformed) for event in events if isinstance(event, ToolCall)]
     end = events[-1]
@@ -244,7 +244,7 @@ def gist(events: list[Event]) -> tuple[object, ...]:
 
 
 def told_by(wire: str, events: list[Event]) -> dict[str, Any]:
-    """The usage that a client of this dialect is told, by the dialect's own names."""
+    """Return the usage that a client of this wire gets with these events."""
     heading = Heading(request_id="req_1", message_id="m", model="chat-model", created=1, wants_usage=True)
     encode = WIRES[wire].encoder(heading)
     lines = b"".join(map(encode, events)).decode().splitlines()
@@ -259,7 +259,7 @@ def told_by(wire: str, events: list[Event]) -> dict[str, Any]:
 
 
 def counts(usage: Usage) -> dict[str, dict[str, Any]]:
-    """Dialect → what it tells of a usage, by its own names. In `line` and `data-stream` there are none for the caches and reasoning."""
+    """Return the expected usage of each wire, with its own names. `line` and `data-stream` have none for caches and reasoning."""
     read, written, hit, stored, thought = (
         usage.input_tokens,
         usage.output_tokens,
@@ -306,20 +306,20 @@ def counts(usage: Usage) -> dict[str, dict[str, Any]]:
 
 
 def check_dialects(events: list[Event], usage: Usage) -> None:
-    """Assert that each dialect tells this usage of an answer."""
+    """Assert that each wire reports this usage with these events."""
     for wire, told in counts(usage).items():
         found = told_by(wire, events)
         assert {name: value for name, value in found.items() if name not in ("model", "provider") and value is not None} == told, wire
 
 
-def test_every_dialect_that_counts_is_compared() -> None:
-    """A plain text has no place for a count."""
+def test_usage_is_compared_on_each_wire_but_text() -> None:
+    """The comparison of usage covers each wire except plain text, which has no field for it."""
     assert {*counts(Usage()), "text"} == set(WIRES)
 
 
 @pytest.mark.parametrize("case", [name for name in ALL if "err-" not in name and "unary" not in name])
-def test_usage_of_a_recording_is_told_in_every_dialect(case: str) -> None:
-    """What the provider counted: the caches' share and reasoning, too, where the dialect has names for them."""
+def test_usage_of_a_recording_is_reported_on_each_wire(case: str) -> None:
+    """A recording's usage, with cached and reasoning tokens, is reported on each wire that has fields for it."""
     path = ALL[case]
     expected = json.loads((path / "expected.json").read_text(encoding="utf-8"))["usage_normalised"]
     try:
@@ -343,19 +343,19 @@ def test_usage_of_a_recording_is_told_in_every_dialect(case: str) -> None:
 
 STREAMED = [name for name in ALL if "err-" not in name and "unary" not in name]
 CUTS = 250
-"""Places at which a recording is cut, beside each of the last ones."""
+"""Number of random positions at which a recording is cut, beside each of its last bytes."""
 LAST = 150
 
 
 def places(body: bytes) -> list[int]:
-    """Where a body is cut: at every byte of its end, and at so many of the others."""
+    """Return positions at which a body is cut: each byte of its end, and CUTS others."""
     begin = max(1, len(body) - LAST)
     return [*random.Random(2).sample(range(1, begin), min(CUTS, begin - 1)), *range(begin, len(body))]
 
 
 @pytest.mark.parametrize("case", STREAMED)
-def test_an_answer_does_not_mind_where_it_is_cut_in_two(case: str) -> None:
-    """The same words, calls, end and count, or the same error."""
+def test_answer_does_not_depend_on_read_boundaries(case: str) -> None:
+    """A recording read in two pieces gives the same text, calls, finish reason and usage, or the same error, at each boundary."""
     body = (ALL[case] / "response.body").read_bytes()
 
     def told(pieces: list[bytes]) -> object:
@@ -370,15 +370,13 @@ def test_an_answer_does_not_mind_where_it_is_cut_in_two(case: str) -> None:
 
 
 def gives_a_reason_with_each_event(case: str) -> bool:
-    """As Gemini 1.0 did: nobody can tell the end of such an answer from its middle."""
+    """Return whether a recording has several finish reasons, as Gemini 1.0 gave: its end cannot be recognised."""
     return case in GEMINI and (GEMINI[case] / "response.body").read_bytes().count(b'"finishReason"') > 1
 
 
 @pytest.mark.parametrize("case", [case for case in STREAMED if not gives_a_reason_with_each_event(case)])
-def test_an_answer_that_is_cut_short_is_never_taken_for_a_whole_one(case: str) -> None:
-    """It is an error, or all of its words and calls are there: only the count may be missing. What is never there is the beginning of
-    an answer with a good end.
-    """
+def test_truncated_recording_is_not_read_as_complete(case: str) -> None:
+    """A truncated recording raises TargetError, or has the complete text, calls and finish reason; only its usage may differ."""
     body = (ALL[case] / "response.body").read_bytes()
     try:
         *whole, reason, _ = gist(events_of(case, [body]))
@@ -421,18 +419,18 @@ WRONG = {
         if wire == "responses" and ".err-" not in name
     },
 }
-"""What LiteLLM gets wrong and this lane cannot make right: case → how. Each is held to be wrong still: what heals may be struck out."""
+"""Recordings that LiteLLM misreads and the lane cannot repair → the fault. A test checks that each fault still exists."""
 
 
 @pytest.fixture
 async def _library(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    """LiteLLM with a region for AWS."""
+    """Import LiteLLM, with a region for AWS in the environment."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     await litellm_library.library()
 
 
 async def heard_through(base: str, case: str, wire: str, faults: str = "") -> list[Event]:
-    """The events of one recording as LiteLLM reads it; whoever fails raises."""
+    """Return the events of one recording as LiteLLM reads it, mangled by `faults`; raise if it fails."""
     model, address = THROUGH[wire]
     place = {"case": f"{case}{'@' if faults else ''}{faults}", "root": base.removesuffix("/v1")}
     declared = Declared(model=Name(model.format(**place)), api_base=address.format(**place), api_key=Secret("sk-test"))
@@ -444,7 +442,7 @@ async def heard_through(base: str, case: str, wire: str, faults: str = "") -> li
 
 
 async def check_through(case: str, faults: str) -> None:
-    """One recording gives what it said, or the error it is."""
+    """Assert that one recording through LiteLLM gives its expected events or error."""
     path, wire = FOLDERS[case], OTHERS[case]
     expected = json.loads((path / "expected.json").read_text(encoding="utf-8"))
     error = expected["error"]
@@ -474,9 +472,10 @@ async def check_through(case: str, faults: str) -> None:
 
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", [name for name in OTHERS if name not in WRONG])
-async def test_a_recording_through_litellm_gives_what_it_said(case: str) -> None:
-    """As it was recorded; in small pieces (a byte at a time, where that does not take long) with other line ends; compressed, with comments, without
-    the mark of the end, and framed by the end of the connection. Its usage is told in every dialect.
+async def test_recording_through_litellm_gives_its_expected_events_or_error(case: str) -> None:
+    """A recording through LiteLLM gives its expected events, or error, and its usage on each wire.
+
+    It is replayed as it is; in small pieces with CRLF; and compressed, with comments, without `[DONE]` or framing.
     """
     size = (FOLDERS[case] / "response.body").stat().st_size
     pieces = "chop=1" if size < 4_000 else "chop=r7,seed=3" if size < 20_000 else "chop=r999,seed=3"
@@ -486,22 +485,22 @@ async def test_a_recording_through_litellm_gives_what_it_said(case: str) -> None
 
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", WRONG)
-async def test_known_fault_of_litellm_is_still_there(case: str) -> None:
-    """If this fails, LiteLLM has learnt it: strike the case out of the table, and what refuses it out of the lane."""
+async def test_known_fault_of_litellm_still_exists(case: str) -> None:
+    """A recording that LiteLLM is known to misread still fails; if this test fails, delete the case from WRONG."""
     with pytest.raises((AssertionError, TargetError)):
         await check_through(case, "")
 
 
 @pytest.mark.parametrize("wire", ["cohere", "responses"])
-def test_a_wire_that_litellm_cannot_read_is_refused_at_load(wire: str) -> None:
-    """With what to write instead."""
+def test_wire_that_litellm_misreads_is_refused_at_load(wire: str) -> None:
+    """Cohere and the Responses API via LiteLLM raise Misfit with what to write instead."""
     with pytest.raises(Misfit, match=r"is refused: .*(`?openai/|leave `via` out)"):
         litellm_providers.check_model(THROUGH[wire][0].format(case="command-r"))
 
 
 @pytest.mark.usefixtures("_library")
-async def test_a_gemini_stream_that_was_cut_cleanly_is_cut_through_litellm() -> None:
-    """LiteLLM's reader writes a `stop` on every chunk: that is not believed where Google gave no reason at all."""
+async def test_truncated_gemini_stream_is_cut_through_litellm() -> None:
+    """A Gemini stream that ends early, cleanly or by a reset, raises TargetDown, although LiteLLM reports `stop` on each chunk."""
     case = "gemini.streaming-code-execution-unicode-output"
     async with replaying() as base:
         for how in ("clean", "rst"):
@@ -521,8 +520,8 @@ IN_BAND = {
 
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", IN_BAND)
-async def test_an_error_inside_a_stream_through_litellm_is_one_of_ours(case: str) -> None:
-    """Its kind is the original's, whatever LiteLLM wraps it in."""
+async def test_error_inside_a_stream_through_litellm_raises_its_target_error(case: str) -> None:
+    """An error in the middle of a Gemini, Bedrock or Ollama stream raises the TargetError of its status."""
     status, kind = IN_BAND[case]
     async with replaying() as base:
         with pytest.raises(TargetError) as caught:
@@ -532,8 +531,8 @@ async def test_an_error_inside_a_stream_through_litellm_is_one_of_ours(case: str
 
 @pytest.mark.usefixtures("_library")
 @pytest.mark.parametrize("case", ["bedrock.converse-stream", "ollama.ollama-streaming-chat-legacy"])
-async def test_a_stream_that_ends_too_soon_is_cut_through_litellm(case: str) -> None:
-    """These providers say why they end; where one did not, LiteLLM's own `stop` is not believed."""
+async def test_truncated_bedrock_or_ollama_stream_is_cut_through_litellm(case: str) -> None:
+    """A Bedrock or Ollama stream that ends early raises TargetDown, although LiteLLM reports `stop`."""
     async with replaying() as base:
         with pytest.raises(TargetDown):
             await heard_through(base, case, OTHERS[case], "cut=0.7,how=clean")

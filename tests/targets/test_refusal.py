@@ -1,4 +1,4 @@
-"""What the sentences of real providers teach, and what they do not. The sentences are as public threads quote them."""
+"""Lessons that the refusals of real providers teach about their parameters, quoted from public threads."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ CLAUDE = (*SENT, "thinking", "output_config", "stop_sequences")
 
 @dataclass(frozen=True)
 class Case:
-    """One refusal, and its lesson in one word; None where it has none."""
+    """A refusal, and its expected lesson as text; None if it teaches nothing. `sent`: the fields of the refused request."""
 
     body: Any
     lesson: str | None
@@ -28,23 +28,23 @@ class Case:
 
 
 def openai(message: str, param: str | None = None) -> Any:
-    """OpenAI's shape."""
+    """Return an error body in OpenAI's form."""
     return {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": "unsupported_parameter"}}
 
 
 def claude(message: str) -> Any:
-    """Anthropic's shape."""
+    """Return an error body in Anthropic's form."""
     return {"type": "error", "error": {"type": "invalid_request_error", "message": message}}
 
 
 def mistral(*place: str) -> Any:
-    """The shape of Mistral's validator."""
+    """Return a validation error in Mistral's form, for the field at this path."""
     told = {"type": "extra_forbidden", "loc": ["body", *place], "msg": "Extra inputs are not permitted", "input": 0.0}
     return {"object": "error", "message": {"detail": [told]}, "type": "invalid_request_error", "param": None, "code": None}
 
 
 def google(message: str) -> Any:
-    """Google's shape, behind its OpenAI wire."""
+    """Return an error body in the form of Google's OpenAI API."""
     return [{"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}]
 
 
@@ -178,8 +178,8 @@ CASES: Mapping[str, Case] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_refusal_teaches_what_its_sentence_says(name: str) -> None:
-    """The parameter that was refused and was sent, or nothing."""
+def test_refusal_of_a_parameter_gives_its_lesson(name: str) -> None:
+    """A refusal gives a lesson about the parameter that it names and that was sent, such as `max_tokens:at_most_8192`, or none."""
     case = CASES[name]
     body = case.body if isinstance(case.body, str) else json.dumps(case.body)
     found = lesson(case.status, body, case.sent, case.facts)
@@ -187,8 +187,8 @@ def test_refusal_teaches_what_its_sentence_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.lesson])
-def test_lesson_changes_the_facts_so_that_it_is_not_taught_twice(name: str) -> None:
-    """With the lesson applied the same refusal teaches nothing, or something else."""
+def test_lesson_changes_the_facts_of_its_model(name: str) -> None:
+    """Applying a lesson changes the facts about the model."""
     case = CASES[name]
     body = case.body if isinstance(case.body, str) else json.dumps(case.body)
     found = lesson(case.status, body, case.sent, case.facts)

@@ -1,4 +1,4 @@
-"""OpenAI's Responses API: the form of a question, and what its streams and bodies mean."""
+"""OpenAI's Responses API: the requests to it, and the events of its streams and bodies."""
 
 import asyncio
 import json
@@ -25,22 +25,22 @@ COUNTS = {"input_tokens": 7, "output_tokens": 5, "output_tokens_details": {"reas
 
 
 def event(kind: str, **more: Any) -> bytes:
-    """One event of the stream."""
+    """Return one event of the stream."""
     return f"event: response.{kind}\n".encode() + frame({"type": f"response.{kind}", **more})
 
 
 def over(status: str = "completed", **more: Any) -> bytes:
-    """The last one."""
+    """Return the last event of the stream."""
     return event(status, response={"model": "gpt-6-astra", "status": status, "usage": COUNTS, **more})
 
 
 def word(text: str) -> bytes:
-    """A piece of text."""
+    """Return an event with a piece of text."""
     return event("output_text.delta", output_index=0, delta=text)
 
 
 async def heard(fake: Provider, ask: Ask = HI) -> list[Event]:
-    """Every event of one answer, in order; neighbouring texts are one."""
+    """Return all events of one answer, their order checked."""
     declared = Declared(model=Name(MODEL), api_base=fake.base, api_key=Secret("sk-test"))
     order, connections = Order(), Connections()
     try:
@@ -51,7 +51,7 @@ async def heard(fake: Provider, ask: Ask = HI) -> list[Event]:
 
 
 async def answered(*frames: bytes, ask: Ask = HI) -> list[Event]:
-    """The events of a stream, without its Start."""
+    """Return the events of a stream, without its Start."""
     async with provider(Reply(frames)) as fake:
         events = await heard(fake, ask)
     assert fake.headers[0][":path"] == "/v1/responses"
@@ -59,12 +59,12 @@ async def answered(*frames: bytes, ask: Ask = HI) -> list[Event]:
 
 
 def said(events: list[Event]) -> str:
-    """The words."""
+    """Return the text of the events."""
     return "".join(one.text for one in events if isinstance(one, Text))
 
 
-async def test_question_has_the_form_of_this_api() -> None:
-    """Items in their order, files in their parts, reasoning before its call; nothing is stored, and no foreign parameter sent."""
+async def test_responses_request_has_items_in_order_and_stores_nothing() -> None:
+    """A request has messages, files, reasoning, calls and results as input items, `store: false`, and no parameter that the API lacks."""
     conversation = (
         Message("system", ("Be brief.",)),
         Message(
@@ -106,8 +106,8 @@ async def test_question_has_the_form_of_this_api() -> None:
     ]
 
 
-async def test_reasoning_of_another_form_is_not_sent() -> None:
-    """Neither another target's, nor what a client kept of another API."""
+async def test_reasoning_of_another_target_or_api_is_not_sent_to_responses() -> None:
+    """A reasoning state of another target, or one from a client of another API, is left out of the input items."""
     states = (ReasoningState("b=other", ITEM), ReasoningState("", {"reasoning_content": "Hm."}))
     conversation = (
         Message("user", ("Time?",)),
@@ -119,8 +119,8 @@ async def test_reasoning_of_another_form_is_not_sent() -> None:
     assert [one.get("type", one.get("role")) for one in fake.requests[0]["input"]] == ["user", "function_call", "function_call_output"]
 
 
-async def test_stream_becomes_events() -> None:
-    """Summaries are thoughts, two of them apart; then text, the usage and the finish."""
+async def test_responses_stream_becomes_events() -> None:
+    """Reasoning summaries become thoughts with a blank line between two; then come the text, and Finish with usage and model."""
     events = await answered(
         event("created", response={"model": "gpt-6-astra", "status": "in_progress"}),
         event("reasoning_summary_text.delta", output_index=0, summary_index=0, delta="Hm."),
@@ -134,8 +134,8 @@ async def test_stream_becomes_events() -> None:
     assert events[-1] == Finish("stop", Usage(7, 5, reasoning_tokens=2), model="gpt-6-astra")
 
 
-async def test_calls_bear_the_reasoning_before_them() -> None:
-    """Arguments in pieces or whole; a tool that the provider runs itself is none of ours."""
+async def test_responses_call_bears_the_reasoning_before_it() -> None:
+    """A reasoning item belongs to the call after it; arguments come in pieces or complete; calls of the provider's tools are ignored."""
     call = {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "get_time"}
     whole = {"type": "function_call", "id": "fc_2", "call_id": "c2", "name": "get_time", "arguments": '{"place": "Lima"}'}
     events = await answered(
@@ -158,16 +158,16 @@ async def test_calls_bear_the_reasoning_before_them() -> None:
 
 
 @pytest.mark.parametrize(("reason", "finish"), [("max_output_tokens", "length"), ("content_filter", "content-filter"), ("", "length")])
-async def test_incomplete_answer_says_why(reason: str, finish: str) -> None:
-    """The words so far stand."""
+async def test_incomplete_response_becomes_its_finish_reason(reason: str, finish: str) -> None:
+    """An incomplete response keeps its text, and ends with Finish `length` or `content-filter` by its reason."""
     events = await answered(word("Half"), over("incomplete", incomplete_details={"reason": reason}))
     assert said(events) == "Half"
     assert isinstance(events[-1], Finish)
     assert events[-1].reason == finish
 
 
-async def test_refusal_is_the_models_own_words() -> None:
-    """The user sees them."""
+async def test_refusal_on_the_responses_api_is_text() -> None:
+    """The words with which a model refuses become the answer's text."""
     events = await answered(event("refusal.delta", output_index=0, delta="I will not."), over())
     assert said(events) == "I will not."
 
@@ -187,21 +187,21 @@ FAILED: dict[str, tuple[bytes, type[TargetError]]] = {
 
 
 @pytest.mark.parametrize("name", FAILED)
-async def test_failure_in_the_stream_is_an_error(name: str) -> None:
-    """Whatever came before it."""
+async def test_failure_in_a_responses_stream_raises_its_target_error(name: str) -> None:
+    """A failed response, an error event or a stream that ends early raises its TargetError, although text came before."""
     last, kind = FAILED[name]
     with pytest.raises(kind):
         await answered(word("Half"), last)
 
 
-async def test_filtered_before_the_first_word_is_a_refusal() -> None:
-    """Another target may answer."""
+async def test_response_filtered_before_any_text_raises_content_filtered() -> None:
+    """An incomplete response with the reason `content_filter` and no text raises ContentFiltered."""
     with pytest.raises(ContentFiltered):
         await answered(over("incomplete", incomplete_details={"reason": "content_filter"}))
 
 
-async def test_status_that_refuses_is_judged_like_any_other() -> None:
-    """A 400 that names nothing refuses the question."""
+async def test_400_of_the_responses_api_raises_target_refused() -> None:
+    """A 400 that names no parameter raises TargetRefused after one request."""
     body = json.dumps({"error": {"message": "No.", "type": "invalid_request_error", "param": None, "code": None}}).encode()
     async with provider(Reply(status=400, body=body)) as fake:
         with pytest.raises(TargetRefused):
@@ -209,8 +209,8 @@ async def test_status_that_refuses_is_judged_like_any_other() -> None:
         assert len(fake.requests) == 1
 
 
-async def test_whole_body_is_an_answer_too() -> None:
-    """From a gateway that does not stream."""
+async def test_unstreamed_response_is_read() -> None:
+    """A complete JSON response in place of a stream becomes thoughts, text and Finish with usage."""
     output: list[dict[str, Any]] = [
         {**ITEM, "summary": [{"type": "summary_text", "text": "Hm."}]},
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Noon."}]},
@@ -223,8 +223,8 @@ async def test_whole_body_is_an_answer_too() -> None:
     assert events[-1] == Finish("stop", Usage(7, 5, reasoning_tokens=2), model="gpt-6-astra")
 
 
-async def test_stop_and_a_low_limit_are_kept_by_cutting() -> None:
-    """It knows no `stop`, and no limit below sixteen tokens."""
+async def test_stop_and_low_limit_are_enforced_by_the_router_on_responses() -> None:
+    """The router cuts the answer at a stop text, and at a limit below the API's minimum of 16 tokens, estimated at 4 bytes each."""
     cut = await answered(word("One END"), word(" two"), over(), ask=Ask(model="m", messages=HI.messages, params=Params(stop=("END",))))
     assert said(cut) == "One "
     assert isinstance(cut[-1], Finish)

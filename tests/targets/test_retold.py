@@ -1,4 +1,4 @@
-"""Streams told again for LiteLLM: what is left of them."""
+"""Rewriting of provider streams before LiteLLM reads them."""
 
 import json
 
@@ -26,8 +26,8 @@ TOLD: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("what", TOLD)
-def test_retold_stream_has_each_event_on_one_line(what: str) -> None:
-    """Each event that is an object, on one line; the same however the body is cut."""
+def test_rewritten_stream_has_each_event_on_one_line(what: str) -> None:
+    """A rewritten stream has each JSON object on one `data:` line, without comments, other fields or anything after the answer's end."""
     body, told = TOLD[what]
     for size in (1, 7, len(body)):
         retold = Retold()
@@ -35,8 +35,8 @@ def test_retold_stream_has_each_event_on_one_line(what: str) -> None:
         assert b"".join([*(retold.feed(piece) for piece in pieces), retold.feed(b"")]) == told
 
 
-def test_retold_stream_knows_its_end_and_usage() -> None:
-    """And the count: who reads it need not wait for more."""
+def test_rewritten_stream_records_finish_and_usage() -> None:
+    """The rewriter records that the finish reason, and then the token counts, have come."""
     retold = Retold()
     retold.feed(HI)
     assert not retold.heard.finished
@@ -45,7 +45,7 @@ def test_retold_stream_knows_its_end_and_usage() -> None:
 
 
 def googles(text: str, **more: object) -> bytes:
-    """A chunk of Google's."""
+    """Return a chunk of Gemini's stream."""
     return frame({"candidates": [{"content": {"parts": [{"text": text}]}, **more}]})
 
 
@@ -61,16 +61,16 @@ ENDS: dict[str, tuple[bytes, bool]] = {
 
 
 @pytest.mark.parametrize("what", ENDS)
-def test_a_stream_of_googles_without_a_reason_is_cut(what: str) -> None:
-    """LiteLLM says stop, whatever was said."""
+def test_rewritten_gemini_stream_without_a_finish_reason_is_cut(what: str) -> None:
+    """A Gemini stream passes unchanged, and is marked as cut if it has neither a finish reason nor a block reason."""
     body, cut = ENDS[what]
     retold = Google()
     assert retold.feed(body) + retold.feed(b"") == body
     assert retold.cut is cut
 
 
-def test_googles_error_is_told_though_it_is_no_event() -> None:
-    """It comes as a bare document, over several lines."""
+def test_bare_google_error_is_rewritten_as_an_event() -> None:
+    """An error of Google's that comes as a bare JSON document over several lines becomes one SSE event."""
     document = error(503).body or b""
     retold = Google()
     told = retold.feed(googles("Hi") + json.dumps(json.loads(document), indent=1).encode()) + retold.feed(b"")

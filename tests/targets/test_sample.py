@@ -1,4 +1,4 @@
-"""Values of schemas, as the offline demo gives them."""
+"""Sample values of JSON schemas, which the offline demo returns."""
 
 import json
 import random
@@ -12,13 +12,13 @@ from tests.support.schemas import schema_of
 
 
 def words(name: str) -> str:
-    """A text for a property."""
+    """Return a text for a property."""
     return f"about {name}"
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_sample_keeps_to_its_schema(seed: int) -> None:
-    """Of schemas as clients write them."""
+def test_sample_is_valid_for_its_schema(seed: int) -> None:
+    """A sample of a random schema, as clients write them, is valid for it."""
     schema = schema_of(random.Random(seed))
     jsonschema.validate(sample(schema, words), schema)
 
@@ -32,6 +32,6 @@ def test_sample_keeps_to_its_schema(seed: int) -> None:
         {"type": "string", "minLength": 10**9},
     ],
 )
-def test_sample_of_a_hostile_schema_is_small(schema: dict[str, Any]) -> None:
-    """A schema that refers to itself, or wants very much, gets little; whether that is right, is checked after."""
+def test_sample_of_a_hostile_schema_is_bounded(schema: dict[str, Any]) -> None:
+    """A sample of a schema that refers to itself, or asks for a billion items, is below 100,000 characters, and may be invalid."""
     assert len(json.dumps(sample(schema, words))) < 100_000

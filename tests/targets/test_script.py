@@ -1,4 +1,4 @@
-"""Scripted targets: the demo that answers offline, and lists of lines."""
+"""Scripted targets: the offline demo, and lists of lines."""
 
 import ast
 import csv
@@ -21,7 +21,7 @@ TOOLS = tuple(ToolSpec(name, "", {}) for name in ("get_weather", "get_time", "ca
 
 
 def ask(text: str, model: str = "chat-model", **fields: Json) -> Ask:
-    """A question with every tool granted."""
+    """Return a question with three tools."""
     return Ask(model=model, messages=(Message("user", (text,)),), tools=TOOLS, fields=fields)
 
 
@@ -40,20 +40,20 @@ CALLS: dict[str, list[tuple[str, str]]] = {
 
 
 @pytest.mark.parametrize("text", CALLS)
-def test_script_demo_asks_for_a_granted_tool(text: str) -> None:
-    """A real tool where the question wants one, with what it names."""
+def test_script_demo_calls_the_tool_with_the_named_argument(text: str) -> None:
+    """The demo calls the tools that a question needs, with the place or expression that it names."""
     wanted = [(line.call, next(iter((line.arguments or {}).values()))) for line in demo.lines(ask(text)) if line.call]
     assert wanted == CALLS[text]
 
 
-def test_the_demo_asks_for_no_tool_that_is_not_granted() -> None:
-    """Without tools it only talks."""
+def test_script_demo_calls_no_tool_without_tools() -> None:
+    """The demo makes no tool call for a request without tools."""
     bare = Ask(model="chat-model", messages=(Message("user", ("weather in Rome",)),))
     assert not [line for line in demo.lines(bare) if line.call]
 
 
-def test_the_demo_tells_what_its_tools_found() -> None:
-    """After results it names each; it does not ask again."""
+def test_script_demo_lists_tool_results() -> None:
+    """After tool results the demo's only line lists each of them."""
     results = Message("tool", (Result("c1", "get_weather", "Beijing: 25°C"), Result("c2", "get_time", {"hour": 9})))
     told = demo.lines(ask("weather?").with_messages(*ask("weather?").messages, results))
     assert [line.text for line in told] == ['Here is what I found:\n\n- Beijing: 25°C\n- {"hour":9}\n']
@@ -68,8 +68,8 @@ TITLES = {
 
 
 @pytest.mark.parametrize("text", TITLES)
-def test_the_demo_makes_titles(text: str) -> None:
-    """Short, without quotes or colons."""
+def test_script_demo_makes_short_titles(text: str) -> None:
+    """For `title-model` the demo returns a short title without quotes or colons, or `New chat`."""
     (line,) = demo.lines(ask(text, "title-model"))
     assert line.text == TITLES[text]
 
@@ -77,8 +77,8 @@ def test_the_demo_makes_titles(text: str) -> None:
 HOSTILE = 'A "quoted", {braced} \\ topic\nwith lines'
 
 
-def test_the_demo_makes_artifacts() -> None:
-    """Each kind is what it says it is, whatever the topic."""
+def test_script_demo_makes_valid_documents() -> None:
+    """Text has a heading, code parses as Python and a sheet is CSV of three columns for a hostile topic; an unknown kind gives text."""
     text, code, sheet = (demo.lines(ask(HOSTILE, "artifact-model", kind=kind))[0].text or "" for kind in ("text", "code", "sheet"))
     assert text.startswith("# ")
     ast.parse(code)
@@ -89,14 +89,14 @@ def test_the_demo_makes_artifacts() -> None:
 
 
 async def heard(*lines: ScriptLine) -> list[Event]:
-    """What a list of lines says."""
+    """Return the events of a script with these lines."""
     order = Order()
     async with aclosing(script.answer("a", lines)(ask("Hi"))) as events:
         return [order.see(event) async for event in events]
 
 
-async def test_scripted_answer_gives_its_lines_in_their_order() -> None:
-    """Thoughts, words, calls, and the end they name."""
+async def test_scripted_answer_gives_its_lines_in_order() -> None:
+    """A script's lines become thoughts, one event per word of text, and calls in order; then Finish with the reason of its last line."""
     seen = await heard(
         ScriptLine(thought="Hm. "),
         ScriptLine(text="One two"),
@@ -120,23 +120,23 @@ FAILS: dict[str, type[TargetError]] = {
 
 
 @pytest.mark.parametrize("how", FAILS)
-async def test_a_script_can_fail_in_every_way(how: str) -> None:
-    """So that a configuration can be tried out against each."""
+async def test_script_line_fails_with_its_target_error(how: str) -> None:
+    """A line with `fail` raises the TargetError of its name."""
     with pytest.raises(TargetError) as caught:
         await heard(ScriptLine(fail=how))  # pyright: ignore[reportArgumentType]
     assert type(caught.value) is FAILS[how]
 
 
 @pytest.mark.parametrize("line", [{}, {"text": "a", "thought": "b"}, {"text": "a", "arguments": {}}, {"text": ""}])
-def test_a_line_does_one_thing(line: dict[str, object]) -> None:
-    """Not none, not two."""
+def test_script_line_with_no_or_two_actions_is_refused(line: dict[str, object]) -> None:
+    """A line with no action, an empty text, two actions, or arguments without a call raises Misfit."""
     with pytest.raises(Misfit):
         ScriptLine(**line)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("model", ["openai/fake", "anthropic/fake"])
-async def test_a_tool_that_a_script_asked_for_is_told_to_a_provider(model: str, workspace: Workspace) -> None:
-    """A provider that was down comes back between two rounds: it is sent what the script began."""
+async def test_tool_call_of_a_script_is_sent_to_the_provider_after_it(model: str, workspace: Workspace) -> None:
+    """A provider that recovers after a script began a tool round is sent the script's call, and completes the answer."""
     async with provider(error(503), Reply(said("Sunny."))) as one:
         base = one.base if model.startswith("openai/") else one.base.removesuffix("/v1")
         targets = f"a: {{model: {model}, api_base: '{base}', api_key: sk-test}}\nb: {{script: demo}}"

@@ -1,4 +1,4 @@
-"""Sources and files of models: what each lane reads of them, and what of it a client may have."""
+"""Sources and files in a model's answer: what each lane reads, and which of them a client gets."""
 
 import base64
 import json
@@ -55,27 +55,27 @@ SHOWN: list[Event] = [Text("Rome."), PAGE, OTHER, IMAGE]
 
 
 @pytest.mark.parametrize("via", [None, "litellm"])
-async def test_chat_completion_has_annotations_and_images(via: Any) -> None:
-    """OpenAI's form of citations, and OpenRouter's of images, in either lane; a repeated citation is one source."""
+async def test_openai_annotations_and_images_become_sources_and_files(via: Any) -> None:
+    """Citations in OpenAI's form become sources, a repeated one only once; images in OpenRouter's form become files, on both lanes."""
     assert await heard("openai/fake", OPENAI, via=via) == SHOWN
 
 
-async def test_whole_chat_completion_has_them_too() -> None:
-    """A body that is no stream."""
+async def test_unstreamed_openai_answer_has_sources_and_files() -> None:
+    """Citations and images of a complete JSON answer become the source and the file."""
     message = {"role": "assistant", "content": "Rome.", "annotations": [CITED], "images": [DRAWN]}
     body = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
     assert await heard("openai/fake", body=json.dumps(body).encode()) == [Text("Rome."), PAGE, IMAGE]
 
 
-async def test_annotation_of_another_form_is_passed_over() -> None:
-    """The text goes on, whatever stands beside it."""
+async def test_malformed_openai_annotations_and_images_are_ignored() -> None:
+    """Annotations and images of another form are ignored, and the text and a valid citation are yielded."""
     odd: list[Any] = [{"type": "unknown"}, 5, None, [], {"type": "url_citation"}, {"type": "url_citation", "url_citation": []}, CITED]
     frames = (chunk({"content": "Rome.", "annotations": odd, "images": [5, {}, {"image_url": 5}]}), *text("")[-3:])
     assert await heard("openai/fake", frames) == [Text("Rome."), PAGE]
 
 
-async def test_citations_beside_the_choices_come_after_the_text() -> None:
-    """Perplexity repeats its results in each chunk, and xAI has addresses alone."""
+async def test_citations_of_perplexity_and_xai_follow_the_text() -> None:
+    """Perplexity's repeated search results and xAI's bare URLs become sources after the text; a `javascript:` URL is dropped."""
     results = [{"url": PAGE.url, "title": PAGE.title, "date": "2026-01-01"}]
     perplexity = (chunk({"content": "Ro"}, search_results=results), chunk({"content": "me."}, "stop", search_results=results), DONE)
     xai = (chunk({"content": "Rome."}), chunk({}, "stop", citations=[OTHER.url, "javascript:alert(1)"]), DONE)
@@ -84,7 +84,7 @@ async def test_citations_beside_the_choices_come_after_the_text() -> None:
 
 
 def of_anthropic(*events: dict[str, Any]) -> tuple[bytes, ...]:
-    """Return a stream of Anthropic's."""
+    """Return a stream of Anthropic's with these events in its middle."""
     begin: dict[str, Any] = {"type": "message_start", "message": {"usage": {"input_tokens": 1}}}
     end = [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}}, {"type": "message_stop"}]
     return tuple(map(frame, [begin, *events, *end]))
@@ -109,26 +109,26 @@ MESSAGE = of_anthropic(
 DOCUMENT = Source("", "A letter", "application/pdf")
 
 
-async def test_message_has_citations_and_results_of_a_search() -> None:
-    """Anthropic's citations of pages and documents, and what its search found."""
+async def test_anthropic_citations_and_search_results_become_sources() -> None:
+    """Anthropic's search results, and citations of pages and documents, become sources in stream order."""
     assert await heard("anthropic/claude-sonnet-4-5", MESSAGE) == [OTHER, PAGE, Text("Rome."), DOCUMENT]
 
 
-async def test_litellm_hands_them_over_in_anthropics_form() -> None:
-    """Sources come with the chunk that has them; how LiteLLM orders them is its own affair."""
+async def test_anthropic_sources_arrive_through_litellm() -> None:
+    """Sources and text of an Anthropic stream arrive through LiteLLM, in whichever order."""
     found = await heard("anthropic/claude-sonnet-4-5", MESSAGE, via="litellm")
     assert {one for one in found if isinstance(one, Source)} == {OTHER, PAGE, DOCUMENT}
     assert "".join(one.text for one in found if isinstance(one, Text)) == "Rome."
 
 
-async def test_whole_message_has_them_too() -> None:
-    """A body that is no stream."""
+async def test_unstreamed_anthropic_message_has_sources() -> None:
+    """Search results and citations of a complete JSON message become sources."""
     body = {"type": "message", "content": [FOUND, {"type": "text", "text": "Rome.", "citations": [LOCATED]}], "stop_reason": "end_turn"}
     assert await heard("anthropic/claude-sonnet-4-5", body=json.dumps(body).encode()) == [OTHER, Text("Rome."), PAGE]
 
 
-async def test_gemini_has_grounding_and_files() -> None:
-    """A file is an image that it drew; a draft of one among its thoughts is not."""
+async def test_gemini_grounding_and_images_become_sources_and_files() -> None:
+    """Gemini's grounding becomes sources, and its image a file; a draft image among the thoughts is dropped."""
     grounding = {"groundingChunks": [{"web": {"uri": PAGE.url, "title": PAGE.title}}, {"retrievedContext": {"title": "notes.txt"}}, 7]}
     drawn = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
     frames = (
@@ -138,15 +138,15 @@ async def test_gemini_has_grounding_and_files() -> None:
     assert await heard("gemini/gemini-3.1-flash-image", frames) == [Text("Rome."), IMAGE, PAGE, Source("", "notes.txt", "text/plain")]
 
 
-async def test_image_alone_is_an_answer() -> None:
-    """A model that draws need not say anything."""
+async def test_answer_of_an_image_alone_is_complete() -> None:
+    """A Gemini answer with an image and no text is yielded without an error."""
     drawn = {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
     frames = (frame({"candidates": [{"content": {"parts": [drawn]}, "finishReason": "STOP"}]}),)
     assert await heard("gemini/gemini-3.1-flash-image", frames) == [IMAGE]
 
 
-async def test_response_has_annotations_and_images() -> None:
-    """The Responses API: an annotation has its event, an image is an item."""
+async def test_responses_annotations_and_images_become_sources_and_files() -> None:
+    """URL and file citations, and generated images, of the Responses API become sources and files, streamed or not."""
     place = {"item_id": "m", "output_index": 0, "content_index": 0}
     cited = {"type": "url_citation", "url": PAGE.url, "title": PAGE.title, "start_index": 0, "end_index": 4}
     filed = {"type": "file_citation", "file_id": "file-1", "filename": "notes.pdf", "index": 3}
@@ -178,14 +178,14 @@ async def test_response_has_annotations_and_images() -> None:
         *(f"https://a.org/{'x' * shown.MAX_URL}", 5, None, ["https://a.org"]),
     ],
 )
-def test_address_that_no_page_should_open_is_no_source(url: Any) -> None:
-    """Only http and https, without a user's name, without what hides the rest of it."""
+def test_unsafe_source_url_is_dropped(url: Any) -> None:
+    """A source URL is dropped unless it is http(s) with a host, without user name, hidden characters, blanks or excessive length."""
     assert shown.page(url) is None
 
 
 @given(st.text() | st.integers() | st.none())
-def test_title_is_one_line_of_visible_characters(title: Any) -> None:
-    """Whatever the provider calls it."""
+def test_source_title_is_one_bounded_printable_line(title: Any) -> None:
+    """A source's title becomes printable text of at most MAX_TITLE characters, whatever value the provider sends."""
     made = shown.page("https://a.org/1", title)
     assert made is not None
     assert len(made.title) <= shown.MAX_TITLE
@@ -199,13 +199,13 @@ def test_title_is_one_line_of_visible_characters(title: Any) -> None:
         *(("image/png", ""), ("image/png", "not base64!"), ("image/png", "AAA"), ("image/png", 5)),
     ],
 )
-def test_file_that_no_page_should_show_is_left_out(media_type: Any, data: Any) -> None:
-    """A file that a browser would run, and what is no file."""
+def test_unsafe_or_invalid_file_is_dropped(media_type: Any, data: Any) -> None:
+    """A file that a browser might run (HTML, SVG, script), has no media type, or is not base64 is dropped."""
     assert shown.produced(media_type, data) is None
 
 
-async def test_file_that_is_left_out_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The text goes on. The provider's words are not in the log."""
+async def test_dropped_file_is_logged_once_per_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """Two dropped images of one answer are logged once as `file_left_out` with the target; the text is yielded."""
     wrong = {"type": "image_url", "image_url": {"url": "data:text/html;base64,AAAA"}}
     frames = (chunk({"content": "Rome.", "images": [wrong, wrong]}), *text("")[-3:])
     with caplog.at_level(logging.WARNING):
@@ -215,14 +215,14 @@ async def test_file_that_is_left_out_is_logged_once(caplog: pytest.LogCaptureFix
 
 
 async def test_number_of_sources_is_bounded() -> None:
-    """A model that cites more has the rest left out."""
+    """An answer with more than MAX_SOURCES citations yields MAX_SOURCES sources."""
     cited: Callable[[int], Any] = lambda number: {"type": "url_citation", "url_citation": {"url": f"https://a.org/{number}"}}  # noqa: E731
     frames = (chunk({"content": "Rome.", "annotations": [cited(number) for number in range(MAX_SOURCES + 9)]}), *text("")[-3:])
     assert sum(isinstance(one, Source) for one in await heard("openai/fake", frames)) == MAX_SOURCES
 
 
-def test_size_of_files_is_bounded() -> None:
-    """Of one file, and of all files of a model call."""
+def test_size_of_produced_files_is_bounded() -> None:
+    """A file above MAX_FILE characters is dropped, as are files of one model call beyond MAX_PRODUCED characters in all."""
     speech = Speech("a")
     for _ in range(5):
         speech.file(shown.produced("image/png", "A" * MAX_FILE))

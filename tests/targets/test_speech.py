@@ -1,4 +1,4 @@
-"""Deltas to events: however a provider chops, indexes or repeats them."""
+"""Assembly of deltas into events, however a provider splits, numbers or repeats them."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from router.events import Event, Finish, Text, Thought, ToolCall, ToolInput, Usa
 from router.targets.speech import BROKEN, Speech
 
 Delta = tuple[int, str, str, str]
-"""Index, id, name, a piece of the arguments."""
+"""Index, id, name and a piece of the arguments of a tool call."""
 
 
 def called(*deltas: Delta) -> list[ToolCall]:
-    """The calls that these deltas make."""
+    """Return the tool calls that these deltas make."""
     speech = Speech("a")
     for delta in deltas:
         speech.call(*delta)
@@ -132,8 +132,8 @@ ALIKE: dict[str, tuple[list[Delta], list[tuple[str, dict[str, object]]]]] = {
 
 
 @pytest.mark.parametrize("how", ALIKE)
-def test_calls_that_are_whole_are_told_apart(how: str) -> None:
-    """Though they have the same index and the same id, or none: each gets an id of its own."""
+def test_complete_calls_with_one_index_get_distinct_ids(how: str) -> None:
+    """Two complete calls with one index, and the same id or none, become two calls with distinct ids."""
     deltas, expected = ALIKE[how]
     made = called(*deltas)
     assert [(call.name, call.arguments) for call in made] == expected
@@ -141,8 +141,8 @@ def test_calls_that_are_whole_are_told_apart(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", CALLS)
-def test_calls_are_put_together(how: str) -> None:
-    """Each call once, its arguments whole, in the order of their indexes."""
+def test_call_deltas_are_assembled_into_complete_calls(how: str) -> None:
+    """Deltas become each call once, with complete arguments, in the order of their indexes; invalid arguments make it malformed."""
     deltas, expected = CALLS[how]
     assert called(*deltas) == expected
 
@@ -156,8 +156,8 @@ CUT: dict[str, list[Delta]] = {
 
 @pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "content_filter"])
 @pytest.mark.parametrize("where", CUT)
-def test_call_that_is_cut_at_the_limit_is_malformed(where: str, reason: str) -> None:
-    """Also one whose arguments had not begun; the answer ends with the limit, whatever was called."""
+def test_call_cut_by_limit_or_filter_is_malformed(where: str, reason: str) -> None:
+    """A call that is incomplete, or has no arguments yet, when a limit or filter ends the answer is malformed."""
     speech = Speech("a")
     speech.text("Hm.")
     for delta in CUT[where]:
@@ -169,8 +169,8 @@ def test_call_that_is_cut_at_the_limit_is_malformed(where: str, reason: str) -> 
     assert end.reason == ("content-filter" if reason == "content_filter" else "length")
 
 
-def test_call_that_is_whole_at_the_limit_is_made() -> None:
-    """The limit came after it."""
+def test_complete_call_before_the_limit_is_kept() -> None:
+    """A complete call is yielded, although the answer then ends with Finish `length`."""
     speech = Speech("a")
     speech.call(0, "c1", "weather", '{"city":"北京"}')
     speech.finish("length")
@@ -178,8 +178,8 @@ def test_call_that_is_whole_at_the_limit_is_made() -> None:
 
 
 @pytest.mark.parametrize("held", [(0, "", "", '{"q":'), None])
-def test_empty_arguments_are_told_once_nothing_else_comes(held: Delta | None) -> None:
-    """A client that shows arguments while they stream never sees the empty object before the real ones."""
+def test_empty_arguments_are_held_back_until_the_call_ends(held: Delta | None) -> None:
+    """The piece `{}` is not yielded while other arguments may follow: they replace it, else it comes at the end."""
     speech = Speech("a")
     speech.call(0, "c1", "time", "{}")
     assert speech.take() == []
@@ -190,8 +190,8 @@ def test_empty_arguments_are_told_once_nothing_else_comes(held: Delta | None) ->
     assert told == ([held[3]] if held else ["{}"])
 
 
-def test_ids_are_made_where_there_are_none_and_are_never_twice() -> None:
-    """A call without an id gets one; of two calls with one id the second gets its own."""
+def test_missing_or_repeated_call_id_is_replaced() -> None:
+    """A call without an id gets a new one, and so does the second of two calls with one id."""
     one, two = called((0, "", "weather", "{}"), (1, "", "time", "{}"))
     assert one.call_id.startswith("call_")
     assert one.call_id != two.call_id
@@ -200,16 +200,16 @@ def test_ids_are_made_where_there_are_none_and_are_never_twice() -> None:
     assert two.call_id.startswith("call_")
 
 
-def test_another_name_without_an_id_is_another_call() -> None:
-    """Some servers give every call index 0 and no id; the name, repeated in every piece, tells them apart."""
+def test_new_name_without_an_id_starts_a_new_call() -> None:
+    """Pieces with index 0 and no id belong to one call while their name is the same; another name starts a new call."""
     pieces = [(0, "", "weather", '{"city":'), (0, "", "weather", '"北京"}'), (0, "", "time", ""), (0, "", "", "{}")]
     made = called(*pieces)
     assert [(one.name, one.arguments) for one in made] == [("weather", {"city": "北京"}), ("time", {})]
     assert len({one.call_id for one in made}) == 2
 
 
-def test_endless_arguments_or_calls_are_malformed() -> None:
-    """Arguments, and the number of calls, have a bound."""
+def test_oversized_arguments_and_too_many_calls_are_refused() -> None:
+    """Two million characters of arguments or 200 calls raise TargetDown; arguments with too many values make the call malformed."""
     with pytest.raises(TargetDown):
         called((0, "c1", "weather", "x" * 2_000_000))
     crowd = '{"a":[' + "[]," * 60_000 + "1]}"
@@ -219,13 +219,13 @@ def test_endless_arguments_or_calls_are_malformed() -> None:
 
 
 def texts(events: Iterator[Event]) -> str:
-    """What was said."""
+    """Return the text and thoughts of the events."""
     return "".join(event.text for event in events if isinstance(event, Text | Thought))
 
 
 @given(st.text(st.characters()), st.data())
-def test_text_is_whole_however_it_is_cut(text: str, data: st.DataObject) -> None:
-    """Cut between the halves of an emoji too; no piece is empty, none holds a lone half."""
+def test_text_split_anywhere_is_assembled_without_lone_surrogates(text: str, data: st.DataObject) -> None:
+    """Text split at random places, also inside a surrogate pair, is complete; no event is empty or has half a pair."""
     units = text.encode("utf-16-le", "surrogatepass")
     cuts = sorted(data.draw(st.lists(st.integers(0, len(units) // 2), max_size=6)))
     edges = [0, *cuts, len(units) // 2]
@@ -258,7 +258,7 @@ ENDS = {
 
 @pytest.mark.parametrize("reason", ENDS)
 def test_finish_reason_is_translated(reason: str) -> None:
-    """Providers' reasons in our words; an unknown one is `other`."""
+    """The first finish reason counts, in the router's words or as `other`, with the last usage."""
     speech = Speech("a")
     speech.text("Hi")
     speech.finish(reason)
@@ -269,7 +269,7 @@ def test_finish_reason_is_translated(reason: str) -> None:
 
 
 def test_stream_without_a_finish_reason_is_cut() -> None:
-    """A stream that stops without saying why was cut off."""
+    """Ending an answer without a finish reason raises TargetDown `cut`."""
     speech = Speech("a")
     speech.text("Hi")
     with pytest.raises(TargetDown) as caught:
@@ -278,8 +278,8 @@ def test_stream_without_a_finish_reason_is_cut() -> None:
 
 
 @pytest.mark.parametrize("reason", sorted(BROKEN))
-def test_a_provider_that_says_it_broke_off_did(reason: str) -> None:
-    """What was said is kept, and the answer is not taken for whole."""
+def test_finish_reason_of_a_failure_is_cut_after_the_text(reason: str) -> None:
+    """A finish reason that reports a failure yields the text so far, then raises TargetDown `cut`."""
     speech = Speech("a")
     speech.text("Hi")
     speech.finish(reason.upper())
@@ -290,8 +290,8 @@ def test_a_provider_that_says_it_broke_off_did(reason: str) -> None:
     assert caught.value.outcome == "cut"
 
 
-def test_a_filter_before_the_first_word_is_a_refusal() -> None:
-    """After it, it is a reason to finish."""
+def test_filter_before_any_text_raises_content_filtered() -> None:
+    """The finish reason `content_filter` before any text raises ContentFiltered."""
     speech = Speech("a")
     speech.finish("content_filter")
     with pytest.raises(ContentFiltered):
@@ -299,7 +299,7 @@ def test_a_filter_before_the_first_word_is_a_refusal() -> None:
 
 
 def spoken(*pieces: str) -> tuple[str, str]:
-    """The thoughts and the text that these pieces of an answer make, the thoughts first."""
+    """Return the thoughts and the text that these pieces of an answer make; assert that no text precedes a thought."""
     speech = Speech("a")
     events: list[Event] = []
     for piece in pieces:
@@ -333,8 +333,8 @@ INLINED = {
 
 
 @pytest.mark.parametrize("written", INLINED)
-def test_thoughts_in_the_answer_are_thoughts(written: str) -> None:
-    """At its very start alone, wherever it is cut: in two at each place, in three, and a character at a time."""
+def test_think_tags_at_the_start_of_an_answer_are_thoughts(written: str) -> None:
+    """`<think>…</think>` at the start of an answer becomes thoughts, however it is split; elsewhere it stays text."""
     expected = INLINED[written]
     assert spoken(written) == expected
     assert spoken(*written) == expected
@@ -342,8 +342,8 @@ def test_thoughts_in_the_answer_are_thoughts(written: str) -> None:
         assert spoken(written[:first], written[first:second], written[second:]) == expected
 
 
-def test_thoughts_in_the_answer_come_as_they_are_written() -> None:
-    """Only what may be the beginning of a tag waits."""
+def test_thoughts_in_think_tags_are_streamed() -> None:
+    """Thoughts inside `<think>` are yielded as they arrive; only characters that may begin a tag are held back."""
     speech = Speech("a")
     speech.text("<think>Hm")
     assert speech.take() == [Thought("Hm")]
@@ -355,8 +355,8 @@ def test_thoughts_in_the_answer_come_as_they_are_written() -> None:
     assert speech.take() == [Text("<think>")]
 
 
-def test_provider_with_separate_thoughts_keeps_think_tags_as_text() -> None:
-    """After a thought that came as one, and after a call, an answer's `<think>` is text; blanks before a thought stay."""
+def test_think_tags_after_a_separate_thought_or_a_call_are_text() -> None:
+    """After a separate thought, or after a call, `<think>` is text; blanks before the first thought are kept."""
     speech = Speech("a")
     speech.text("\n")
     assert speech.take() == []
@@ -373,13 +373,13 @@ def test_provider_with_separate_thoughts_keeps_think_tags_as_text() -> None:
     assert speech.take() == [Text("<think>")]
 
 
-def test_half_an_emoji_ends_a_thought_in_the_answer() -> None:
-    """It is a part of the thought that it stands in."""
+def test_lone_surrogate_at_the_end_of_a_thought_is_replaced() -> None:
+    """A lone surrogate at the end of a `<think>` thought becomes U+FFFD in that thought."""
     assert spoken("<think>Hm \ud83d") == ("Hm \ufffd", "")
 
 
-def test_a_filtered_answer_of_thoughts_alone_said_nothing() -> None:
-    """What was thought is no answer."""
+def test_filter_after_thoughts_alone_raises_content_filtered() -> None:
+    """The finish reason `content_filter` after thoughts without text raises ContentFiltered."""
     speech = Speech("a")
     speech.text("<think>Hm.")
     speech.finish("content_filter")

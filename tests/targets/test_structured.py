@@ -1,4 +1,4 @@
-"""How each lane asks for the form of an answer: in its provider's own words, or by instruction."""
+"""Structured output: how each lane asks for a form of answer, by a field of the request or by an instruction."""
 
 import json
 from typing import Any
@@ -104,14 +104,14 @@ FIELDS = ("response_format", "text", "output_config", "responseMimeType", "respo
 
 
 def declared(model: str, base: str) -> Declared:
-    """A target of this model; `litellm:` before it has LiteLLM ask."""
+    """Return a target of this model; the prefix `litellm:` selects the LiteLLM lane."""
     via, _, name = model.rpartition(":")
     return Declared(model=Name(name), api_base=base, api_key=Secret("k"), via="litellm" if via else None)
 
 
 @pytest.mark.parametrize("row", ROWS)
-async def test_form_is_asked_for_in_the_providers_words(row: str) -> None:
-    """What it keeps to by itself is a field of its request; what it does not is said to the model, word for word."""
+async def test_output_format_is_requested_by_field_or_instruction(row: str) -> None:
+    """A form that the provider enforces is sent as its own request field; any other is written as an instruction in the prompt."""
     model, ask, fields, told = ROWS[row]
     connections = Connections()
     async with provider(error(500)) as fake:
@@ -139,8 +139,8 @@ async def test_form_is_asked_for_in_the_providers_words(row: str) -> None:
         ("openai/gpt-4o", HI, ""),
     ],
 )
-async def test_start_says_how_the_form_was_asked_for(model: str, ask: Ask, way: OutputWay) -> None:
-    """By it failover knows whether to stream, and the log what was emulated."""
+async def test_start_event_names_how_the_output_format_was_requested(model: str, ask: Ask, way: OutputWay) -> None:
+    """Start's `output` is native, json_schema, json_object or instruction, by how the form was asked for, or empty."""
     connections = Connections()
     async with running(Provider([Reply(text('{"a": 1}'))])) as fake:
         target = open_target("a", declared(model, fake.base), 3, connections)
@@ -149,8 +149,8 @@ async def test_start_says_how_the_form_was_asked_for(model: str, ask: Ask, way: 
     assert events[0].output == way  # type: ignore[union-attr]
 
 
-def test_instruction_stands_in_the_system_prompt_where_there_is_one() -> None:
-    """It is put to its end; without one it is the end of the user's last message. So no message is added that a template refuses."""
+def test_output_instruction_is_appended_to_the_system_prompt() -> None:
+    """The instruction is appended to the system prompt, or without one to the last user message; no message is added."""
     prompt = (Message("system", ("Be brief.",)), Message("user", ("Hi",)), Message("assistant", ("Yes?",)), Message("user", ("So",)))
     with_prompt = instructed(HI.with_messages(*prompt), ANY).messages
     without = instructed(HI.with_messages(*prompt[1:]), ANY).messages
@@ -175,7 +175,7 @@ def test_instruction_stands_in_the_system_prompt_where_there_is_one() -> None:
         ("openrouter/some/model", None, None),
     ],
 )
-def test_facts_say_what_a_provider_keeps_to(model: str, schemas: bool | None, json_mode: bool | None) -> None:
-    """By LiteLLM's table, where that is right; by the provider's guide, where the table counts what LiteLLM makes up."""
+def test_facts_tell_which_output_formats_a_model_enforces(model: str, schemas: bool | None, json_mode: bool | None) -> None:
+    """The facts of a model tell whether it enforces JSON schemas and has a JSON mode, or that it is unknown."""
     facts = facts_of(Declared(model=Name(model), api_key=Secret("k")))
     assert (facts.schemas or False, facts.json_mode) == (schemas or False, json_mode)

@@ -1,4 +1,4 @@
-"""Schemas in the words of providers: what keeps to the narrowed one keeps to the client's, and providers take it."""
+"""Narrowing of a JSON schema to a provider's subset: values of the narrowed schema are valid for the client's."""
 
 import json
 import random
@@ -15,13 +15,13 @@ STRING: dict[str, Any] = {"type": "string"}
 
 
 def of(**properties: Any) -> dict[str, Any]:
-    """An object of these properties, all of them required."""
+    """Return a closed object schema with these properties, all of them required."""
     return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
 
 
 @pytest.mark.parametrize("subset", [OPENAI, STRICT, GUIDED, CLAUDE, GEMINI])
-def test_value_of_the_narrowed_schema_is_one_of_the_clients(subset: Subset) -> None:
-    """Of 200 schemas, those that a provider has words for lose nothing that binds; OpenAI's own rules find no fault in theirs."""
+def test_value_of_a_narrowed_schema_is_valid_for_the_clients(subset: Subset) -> None:
+    """Random values of a narrowed schema are valid for the client's schema, and OpenAI's rules accept the schema narrowed for it."""
     said = 0
     for seed in range(200):
         chance = random.Random(seed)
@@ -60,8 +60,8 @@ def test_value_of_the_narrowed_schema_is_one_of_the_clients(subset: Subset) -> N
         ),
     ],
 )
-def test_schema_is_said_in_openais_words(schema: dict[str, Any], made: dict[str, Any]) -> None:
-    """Annotations that it does not take go, constants are enums, closed objects are said to be closed."""
+def test_schema_is_narrowed_for_openai(schema: dict[str, Any], made: dict[str, Any]) -> None:
+    """For OpenAI, unsupported annotations go, constants become enums, `oneOf` becomes `anyOf`, and open objects are closed."""
     assert narrowed(schema, OPENAI) == made
 
 
@@ -86,13 +86,13 @@ def test_schema_is_said_in_openais_words(schema: dict[str, Any], made: dict[str,
         of(a={"not": {"type": "null"}}),
     ],
 )
-def test_schema_without_words_is_not_said_in_part(schema: dict[str, Any]) -> None:
-    """A keyword that binds and is not taken makes the whole unsayable: the answer is held and checked instead."""
+def test_schema_with_an_unsupported_constraint_is_not_narrowed(schema: dict[str, Any]) -> None:
+    """A schema with a constraint that OpenAI does not take gives None, so that the answer is validated instead."""
     assert narrowed(schema, OPENAI) is None
 
 
-def test_subsets_differ_in_what_they_take() -> None:
-    """Optional properties, bounds and recursion are not for everybody."""
+def test_providers_differ_in_optional_bounded_and_recursive_schemas() -> None:
+    """Each provider's subset takes its own choice of optional properties, numeric bounds and recursion."""
     optional = {"type": "object", "properties": {"a": STRING, "b": STRING}, "required": ["a"]}
     bounded = of(a={"type": "integer", "minimum": 1})
     recursive = {**of(a={"$ref": "#/$defs/b"}), "$defs": {"b": {"type": "object", "properties": {"b": {"$ref": "#/$defs/b"}}}}}
@@ -109,8 +109,8 @@ def test_subsets_differ_in_what_they_take() -> None:
     }
 
 
-def test_schema_that_refers_much_to_itself_is_narrowed_once() -> None:
-    """Each definition is looked at once, however often it is referred to."""
+def test_definition_is_narrowed_once_however_often_it_is_referenced() -> None:
+    """A chain of 600 references gives None, and 2^40 reference paths give None or less than 20,000 characters."""
     chain = {f"d{at}": of(a={"$ref": f"#/$defs/d{at + 1}"}) for at in range(600)}
     assert narrowed({**of(a={"$ref": "#/$defs/d0"}), "$defs": {**chain, "d600": STRING}}, GUIDED) is None
     steps = {f"d{at}": of(a={"$ref": f"#/$defs/d{at + 1}"}, b={"$ref": f"#/$defs/d{at + 1}"}) for at in range(40)}

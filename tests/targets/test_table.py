@@ -1,4 +1,4 @@
-"""What a model can read, where nobody declared it."""
+"""Context windows of models from LiteLLM's table and from declarations."""
 
 import subprocess
 import sys
@@ -11,30 +11,30 @@ from tests.conftest import Workspace, routes, serving
 from tests.support.provider import Reply, error, provider, text
 
 
-def test_the_table_knows_the_usual_models() -> None:
-    """With and without their provider in its own spelling; of others it says nothing."""
+def test_table_has_the_windows_of_known_models() -> None:
+    """The table has the window of gpt-4o with and without provider, and of Claude; an unknown model has none."""
     assert about("openai/gpt-4o").window == about("gpt-4o").window == 128_000
     assert (about("anthropic/claude-sonnet-4-5").window or 0) >= 200_000
     assert about("groq/nothing-of-the-kind").window is None
 
 
-async def test_declared_fact_overrides_the_table() -> None:
-    """The operator knows better."""
+async def test_declared_context_window_overrides_the_table() -> None:
+    """A target reads its declared `context_window`; a scripted target reads more than 100 million tokens."""
     opened = open_target("a", Declared(model=Name("ollama_chat/gpt-4o"), context_window=4000), 3, Connections(), Learned())
     assert await opened.reads() == 4000
     script = open_target("demo", Declared(script="demo"), 3, Connections(), Learned())
     assert (await script.reads() or 0) > 100_000_000
 
 
-def test_reading_the_table_does_not_import_the_library() -> None:
-    """It takes four seconds, which nobody has who only has direct targets."""
+def test_reading_the_table_does_not_import_litellm() -> None:
+    """Looking up a model leaves `litellm`, whose import takes seconds, unimported."""
     code = "import sys; from router.targets.table import about; about('a/b'); print('litellm' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
     assert told.stdout.strip() == "False"
 
 
-async def test_too_long_for_one_goes_to_one_that_can_read_more(workspace: Workspace) -> None:
-    """By the table: gpt-4 reads 8,192 tokens, gpt-3.5-turbo 16,385, gpt-4o 128,000. Nothing was declared."""
+async def test_context_too_long_skips_targets_with_a_smaller_window(workspace: Workspace) -> None:
+    """After a 400 for length, a target with a smaller window in the table is skipped for one with a larger window."""
     long = error(400, "This model's maximum context length is 16385 tokens.", "context_length_exceeded")
     async with provider(long) as small, provider(Reply(text("no"))) as smaller, provider(Reply(text("Read."))) as large:
         targets = "\n".join(

@@ -1,4 +1,4 @@
-"""A LiteLLM that is installed and cannot be imported, as after half an upgrade: faults.md 47."""
+"""A LiteLLM that is installed but cannot be imported, as after half an upgrade (faults.md 47)."""
 
 import asyncio
 import json
@@ -36,13 +36,13 @@ routes:
 
 
 async def asked(router: Process, model: str) -> tuple[int, bytes]:
-    """What a route answers."""
+    """Return the status and body of a route's answer."""
     status, _, body = await router.ask("Hi", model)
     return status, body
 
 
-async def test_target_that_needs_litellm_fails_and_others_are_served(workspace: Workspace) -> None:
-    """The server is never ready, and says once why; its targets are left out by those who have others, and an error for those who have not."""
+async def test_unimportable_litellm_fails_only_its_own_targets(workspace: Workspace) -> None:
+    """Routes with another target answer; a LiteLLM-only route gets 502 or 503; /readyz is 503, and the cause is logged once."""
     workspace.write("routes.yaml", ROUTES).write("broken/sitecustomize.py", BREAKS)
     path = f"{workspace.root / 'broken'}:{ROOT}"
     async with process(workspace.root, page="/healthz", PYTHONPATH=path) as router:

@@ -1,4 +1,4 @@
-"""Refusals: what a status, its headers and its body mean."""
+"""Meaning of a refusal: its status, headers and body become a TargetError with the seconds to wait."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -39,7 +39,7 @@ VERDICTS: dict[tuple[int, str], tuple[type[TargetError], str]] = {
 
 @pytest.mark.parametrize("refusal", VERDICTS)
 def test_refusal_is_classified_by_status_and_body(refusal: tuple[int, str]) -> None:
-    """By its status, and by its body where providers disagree about statuses."""
+    """A status, and where needed the words of its body, give the TargetError and its outcome, without the body's text."""
     error = verdict("a", *refusal)
     assert (type(error), error.outcome) == VERDICTS[refusal]
     assert refusal[1] not in str(error) or not refusal[1]
@@ -64,8 +64,8 @@ INSIDE: dict[str, tuple[object, type[TargetError], str]] = {
 
 
 @pytest.mark.parametrize("what", INSIDE)
-def test_error_inside_a_stream_is_classified_as_before_it(what: str) -> None:
-    """The same as before it: by its number, or by its name where it has none; a bad question is nobody's failure."""
+def test_error_inside_a_200_is_classified_by_number_or_name(what: str) -> None:
+    """An error inside a 200 is classified by its number, else by its type or code, else as a 500."""
     told, kind, outcome = INSIDE[what]
     error = inside("a", told)
     assert (type(error), error.outcome) == (kind, outcome)
@@ -97,13 +97,13 @@ WAITS: dict[str, tuple[dict[str, str], float | None]] = {
 
 @pytest.mark.parametrize("what", WAITS)
 def test_retry_after_is_read_in_any_form(what: str) -> None:
-    """In any of the forms, or not at all where it makes no sense."""
+    """Retry-After is read as seconds, a date or milliseconds, at most one day; zero, negative or invalid values give None."""
     headers, expected = WAITS[what]
     assert retry_after(headers) == expected
 
 
-def test_a_date_is_a_number_of_seconds_from_now() -> None:
-    """Half a minute from now."""
+def test_retry_after_date_becomes_seconds_from_now() -> None:
+    """A Retry-After date 30 seconds ahead gives 28 to 30 seconds."""
     when = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     assert 28 <= (retry_after({"retry-after": when}) or 0) <= 30
 
@@ -148,14 +148,14 @@ RESETS: dict[str, tuple[dict[str, str], float | None]] = {
 
 
 @pytest.mark.parametrize("what", RESETS)
-def test_reset_of_limits_is_read_in_any_form(what: str) -> None:
-    """The longest of those that may have refused, in any of the forms; nonsense is not told."""
+def test_reset_header_of_rate_limits_is_read_in_any_form(what: str) -> None:
+    """The longest reset among the exhausted limits is returned in seconds, at most one day; invalid values give None."""
     headers, expected = RESETS[what]
     assert limits_reset(headers) == (expected if expected is None else pytest.approx(expected))
 
 
-def test_anthropics_limits_are_reset_at_a_date() -> None:
-    """Half a minute from now."""
+def test_reset_date_of_anthropic_limits_becomes_seconds_from_now() -> None:
+    """Anthropic's reset date 30 seconds ahead gives 28 to 30 seconds."""
     when = (datetime.now(UTC) + timedelta(seconds=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
     wait = limits_reset({"anthropic-ratelimit-output-tokens-reset": when, "anthropic-ratelimit-output-tokens-remaining": "0"})
     assert 28 <= (wait or 0) <= 30
@@ -177,7 +177,7 @@ TOLD: dict[str, tuple[int, str, dict[str, str], float | None]] = {
 
 @pytest.mark.parametrize("what", TOLD)
 def test_wait_of_a_refusal_prefers_retry_after(what: str) -> None:
-    """Retry-After, else Google's delay, else the limits; the latter two of a 429 alone."""
+    """The wait is Retry-After, else Google's delay, else the limits' reset; the latter two count only for a 429."""
     status, body, headers, expected = TOLD[what]
     error = verdict("a", status, body, headers)
     assert isinstance(error, TargetDown)

@@ -1,4 +1,4 @@
-"""LiteLLM, warmed by each configuration that has a target of its: what that leaves in the process."""
+"""Repeated warm-up of LiteLLM on reload, and garbage collection."""
 
 import gc
 import weakref
@@ -8,14 +8,14 @@ from router.targets import litellm_library
 
 
 class Link:
-    """An object that holds itself, as a request and its error do: only the garbage collector frees it."""
+    """An object that refers to itself, so that only the garbage collector frees it."""
 
     def __init__(self) -> None:
         self.itself = self
 
 
-async def test_reload_with_litellm_lets_garbage_be_freed() -> None:
-    """The first warming takes LiteLLM out of the collector's sight for good. Later ones, of reloads, take nothing along."""
+async def test_repeated_litellm_warm_up_does_not_freeze_new_garbage() -> None:
+    """An unreachable cycle made before a second warm-up is collected: only the first warm-up freezes objects."""
     await litellm_library.warm()
     with uncollected():
         circle = weakref.ref(Link())
