@@ -1,4 +1,4 @@
-"""The AG-UI endpoint `/api/agui`: how its request bodies are read and what its event stream contains. `@ag-ui/client` is tested in tests/clients."""
+"""The AG-UI endpoint `/api/agui`: request bodies and event streams. `@ag-ui/client` is tested in tests/clients."""
 
 import json
 from typing import Any
@@ -57,7 +57,7 @@ async def test_ag_ui_tool_call_without_result_is_listed_as_pending(workspace: Wo
 
 
 async def test_ag_ui_parameters_are_read_from_forwarded_props(workspace: Workspace) -> None:
-    """`temperature` and `tool_choice` in `forwardedProps`, and the `tools`, reach the provider; other props and `state` reach only the prompt template."""
+    """The provider is sent `temperature` and `tool_choice` of `forwardedProps`; other props and `state` reach the prompt template."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n")
     workspace.write("pipelines/chat.j2", "{{ ask.tone }}, {{ ask.state.page }}")
     tool: dict[str, Any] = {"name": "get_weather", "description": "Weather.", "parameters": {"type": "object", "properties": {}}}
@@ -80,7 +80,7 @@ async def refused(client: Client, path: str = "/api/agui", **fields: Any) -> tup
 
 
 async def test_ag_ui_refusal_has_a_run_error_as_its_body(workspace: Workspace) -> None:
-    """An AG-UI request that is refused (unknown route, no target answers, invalid body, GET) gets a RUN_ERROR object with its HTTP status."""
+    """A refused AG-UI request (unknown route, no target answers, invalid body, GET) gets a RUN_ERROR object and an error status."""
     workspace.write("routes.yaml", routes(TARGETS, "targets: [a]", more=MORE))
     async with serving(workspace.build()) as client:
         assert (await refused(client, "/api/agui/no-such", **RUN))[:2] == (404, "unknown_model")

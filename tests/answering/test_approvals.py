@@ -1,4 +1,4 @@
-"""Tools that run only after the user has approved the call, through a front end on the AI SDK and through clients that cannot ask for approval."""
+"""Tools that need the user's approval, with a front end on the AI SDK and with clients that cannot ask for approval."""
 
 import json
 from typing import Any
@@ -83,7 +83,7 @@ def prepare(workspace: Workspace, base: str, more: str = NEWER) -> Workspace:
 
 
 async def test_tool_call_runs_once_the_user_has_approved_it(workspace: Workspace) -> None:
-    """A tool with `approve: always` runs only in the request that carries the approval; its result then reaches the client and the model."""
+    """A tool with `approve: always` runs in the request that carries the approval, and its result reaches client and model."""
     async with provider(WISH, Reply(text("Done."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         frames = await page.submit()
@@ -105,7 +105,7 @@ async def test_tool_call_runs_once_the_user_has_approved_it(workspace: Workspace
 
 
 async def test_min_client_header_overrides_the_configured_min_client(workspace: Workspace) -> None:
-    """The header `X-Router-Min-Client` overrides `server.ui.min_client`, up or down, for approval requests; an unknown version gets a 400."""
+    """`X-Router-Min-Client` overrides `server.ui.min_client` for approval requests, up or down; an unknown version gets a 400."""
     said: dict[str, tuple[int, str]] = {}
     for declared, named in (("", "6.0"), (NEWER, "5.0"), (NEWER, "9.0")):
         async with provider(WISH, Reply(text("No."))) as fake, serving(prepare(workspace, fake.base, declared).build()) as client:
@@ -157,7 +157,7 @@ async def test_approval_with_an_id_of_another_server_runs_no_tool(workspace: Wor
 
 @pytest.mark.parametrize("how", FORGED)
 async def test_forged_approval_does_not_run_the_tool(workspace: Workspace, how: str) -> None:
-    """An approval with changed arguments, another call id or a made-up approval id does not run the tool; the client gets an error result."""
+    """An approval with changed arguments, another call id or a made-up approval id gives an error result and runs no tool."""
     async with provider(WISH, Reply(text("Sorry."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         await page.submit()
@@ -192,7 +192,7 @@ ELSEWHERE: dict[str, tuple[str, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("where", ELSEWHERE)
 async def test_tool_call_is_refused_if_the_client_cannot_ask_for_approval(workspace: Workspace, where: str) -> None:
-    """A tool that needs approval does not run for a client that cannot show the question; the model gets the reason as the result and goes on."""
+    """A tool call that needs approval is refused for a client that cannot show the question; the model reads why and goes on."""
     path, more, server = ELSEWHERE[where]
     async with provider(WISH, Reply(text("I cannot."))) as fake, serving(prepare(workspace, fake.base, server).build()) as client:
         answered = await client.post(path, messages=[{"role": "user", "content": "Delete it"}], **more)
@@ -205,7 +205,7 @@ async def test_tool_call_is_refused_if_the_client_cannot_ask_for_approval(worksp
 
 
 async def test_unstreamed_answer_has_approval_request_and_later_result(workspace: Workspace) -> None:
-    """With `stream: false`, the tool part is `approval-requested` in the first answer and `output-available` in the one after the approval."""
+    """With `stream: false`, a tool part is `approval-requested` in the first answer, `output-available` after the approval."""
     async with provider(WISH, Reply(text("Done."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         asked = (await client.post(messages=page.messages, stream=False)).json
@@ -253,7 +253,7 @@ TWO = Reply(calls(("c1", "pay", '{"amount":5,"to":"Ann"}'), ("c2", "pay", '{"amo
 
 @pytest.mark.parametrize("granted", ["till", "{use: till, isolate: process}"])
 async def test_needs_approval_condition_decides_which_calls_need_the_user(workspace: Workspace, granted: str) -> None:
-    """Of two calls, the one for which `needs_approval`'s condition is false runs at once and the other after approval, also in an isolated process."""
+    """A call for which the condition of `needs_approval` is false runs at once; one for which it is true waits for approval."""
     workspace.write("tools/till.py", CAUTIOUS)
     async with provider(TWO, Reply(text("Done."))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), f"targets: [a]\n    tools: [{granted}]", NEWER))

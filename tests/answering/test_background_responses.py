@@ -29,7 +29,7 @@ def is_final(found: Any) -> bool:
 
 
 async def test_background_response_completes_without_its_client(workspace: Workspace) -> None:
-    """A background response is created as `queued`, becomes `completed` when polled, and works as `previous_response_id` of a further question."""
+    """A background response goes from `queued` to `completed` when polled and works as the `previous_response_id` of a question."""
     async with provider(Reply(text("Found"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:
@@ -42,7 +42,7 @@ async def test_background_response_completes_without_its_client(workspace: Works
 
 
 async def test_background_response_that_fails_has_status_failed_when_polled(workspace: Workspace) -> None:
-    """A background response has status `failed` with code `no_answer` if no target answers, and `too_large` if it exceeds `server.resume.size`."""
+    """A background response ends as `failed`: with code `no_answer` if no target answers, `too_large` beyond `server.resume.size`."""
     targets = "a: {script: [{fail: down}]}\nb: {script: [{text: " + "word " * 100 + "}]}"
     more = "  long: {pipeline: chat, targets: [b]}\nserver: {resume: {size: 400B}}\n"
     workspace.write("routes.yaml", routes(targets, more=more))
@@ -58,7 +58,7 @@ async def test_background_response_that_fails_has_status_failed_when_polled(work
 
 
 async def test_background_response_can_be_streamed_again_and_cancelled(workspace: Workspace) -> None:
-    """A second stream continues the event numbers after `starting_after`; a cancel closes the provider's connection, also before the first token."""
+    """A second stream continues the event numbers after `starting_after`; a cancel closes the connection to the provider."""
     async with provider(HELD, Reply(status=200, hold=True)) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:
@@ -103,7 +103,7 @@ async def test_background_response_can_be_retrieved_and_cancelled_on_another_rep
 
 
 async def test_input_items_of_a_response_are_listed_in_pages(workspace: Workspace) -> None:
-    """The input items of a response, earlier turns included, are paged in both orders with stable ids; an invalid query parameter gets a 400."""
+    """The input items of a response, with those of earlier turns, come in pages, in both orders; a bad query parameter is a 400."""
     async with provider(Reply(calls(("t1", "look", "{}"))), Reply(text("Found"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:

@@ -1,4 +1,4 @@
-"""The answer cache of a route, through a running router: request coalescing, hits in every wire, cache keys, and answers that are not cached."""
+"""The answer cache of a route through a running router: request coalescing, hits in every wire, keys, and what is not cached."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ def how(answer: Answered) -> str:
 
 
 async def test_500_identical_concurrent_requests_make_one_upstream_call(workspace: Workspace) -> None:
-    """500 identical concurrent requests make one call to the provider and get the same whole answer: one miss, all others shared or hits."""
+    """All of 500 identical concurrent requests get the same answer from one call to the provider: one miss, the rest shared or hits."""
     gate = asyncio.Event()
     script = Reply(text(*[f"word{count} " for count in range(50)]), gate=gate)
     async with provider(script) as fake, cached(workspace, direct_target(fake.base)) as client:
@@ -130,7 +130,7 @@ async def test_answer_of_a_cached_route_has_cache_and_age_headers(workspace: Wor
 
 
 async def test_cache_control_and_regeneration_bypass_the_cache(workspace: Workspace) -> None:
-    """A request with `no-cache` or `max-age=0`, or the trigger `regenerate-message`, bypasses the cache; `no-store` alone still allows a hit."""
+    """Requests with `no-cache`, `max-age=0` or trigger `regenerate-message` bypass the cache; `max-age=60, no-store` can be a hit."""
     async with provider(Reply(text("Hi"))) as fake, cached(workspace, direct_target(fake.base)) as client:
         assert [how(await asked(client)), how(await asked(client))] == ["miss", "hit"]
         assert how(await asked(client, cache_control="no-cache")) == "bypass"
@@ -204,7 +204,7 @@ HALF = (chunk({"content": "Half an answer"}),)
 
 
 async def test_incomplete_answer_is_not_cached(workspace: Workspace) -> None:
-    """An answer that its client left, its provider cut off, that failed, or ended with `length` is not cached: the next request calls the provider."""
+    """An answer that was cut off, abandoned by its client, failed or ended with `length` is not cached: the next request is a miss."""
     route = "targets: [a]\n    retry: {attempts: 1}\n    rescue: fail\n    cache: {ttl: 1h}"
     script = [Reply(HALF, hold=True), Reply(HALF, drop=True), error(500), Reply(text("Short", finish="length")), Reply(text("Whole"))]
     async with provider(*script) as fake, cached(workspace, direct_target(fake.base), route) as client:
@@ -237,7 +237,7 @@ async def test_shared_upstream_call_is_cancelled_when_its_last_client_disconnect
 
 
 async def test_upstream_error_before_the_first_token_reaches_all_sharing_requests(workspace: Workspace) -> None:
-    """Requests that share one call get the same 503 and `Retry-After` when it fails before the first token, without a further call of their own."""
+    """Concurrent requests that share a call get its 503 and `Retry-After` if it fails before the first token."""
     route = "targets: [a]\n    retry: {attempts: 1}\n    cache: {ttl: 1h}"
     async with (
         provider(error(429, retry_after="7"), Reply(text("Hi"))) as fake,
@@ -345,7 +345,7 @@ async def test_cached_answers_survive_a_rotated_key_but_not_a_new_target(workspa
 
 
 async def test_shared_answer_under_way_ends_on_its_old_configuration(workspace: Workspace) -> None:
-    """Requests that share an answer during a reload get the old configuration's text; a request after the reload is a miss with the new text."""
+    """Requests that share an answer during a reload get the old configuration's text; a request after the reload gets the new one."""
     async with cached(workspace, PACED) as client:
         old = [asyncio.create_task(asked(client)) for _ in range(3)]
         await running(client, 3)
@@ -415,7 +415,7 @@ async def replicas(workspace: Workspace, server: RedisServer, base: str) -> Asyn
 
 
 async def test_replicas_share_cached_answers_through_redis(workspace: Workspace) -> None:
-    """An answer that one replica caches is a hit on the other in every wire, for the same caller; a `no-cache` request renews it for both."""
+    """An answer cached by one replica is a hit on the other for the same caller, in every wire; `no-cache` renews it for both."""
     script = [Reply(text("First")), Reply(text("Second")), Reply(text("Third"))]
     async with provider(*script) as fake, redis_server() as server, replicas(workspace, server, fake.base) as (one, other):
         first = await asked(one)

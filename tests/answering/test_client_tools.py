@@ -21,7 +21,7 @@ SAID = "Oslo, of course"
 
 
 async def by_completions(client: Client) -> list[str]:
-    """Ask with a client tool through OpenAI's chat completions, send back its result, and return the names of the tool calls the client got."""
+    """Ask by OpenAI's chat completions, answer the client's tool calls, and return the names of those calls."""
     tools: Any = [{"type": "function", "function": {"name": "ask_user", "parameters": SCHEMA}}]
     messages: list[Any] = [{"role": "user", "content": "Hi"}]
     async with openai.AsyncOpenAI(base_url=f"{client.base}/v1", api_key="none", max_retries=0) as sdk:
@@ -34,7 +34,7 @@ async def by_completions(client: Client) -> list[str]:
 
 
 async def by_messages(client: Client) -> list[str]:
-    """Ask with a client tool through Anthropic's Messages API, send back its result, and return the names of the tool calls the client got."""
+    """Ask by Anthropic's Messages API, answer the client's tool calls, and return the names of those calls."""
     tools: Any = [{"name": "ask_user", "input_schema": SCHEMA}]
     messages: list[Any] = [{"role": "user", "content": "Hi"}]
     async with anthropic.AsyncAnthropic(base_url=client.base, api_key="none", max_retries=0) as sdk:
@@ -48,9 +48,9 @@ async def by_messages(client: Client) -> list[str]:
 
 
 async def by_responses(client: Client, *, kept: bool = False) -> list[str]:
-    """Ask with a client tool through OpenAI's Responses API, send back its result, and return the names of the tool calls the client got.
+    """Ask by OpenAI's Responses API, answer the client's tool calls, and return the names of those calls.
 
-    `kept`: send only `previous_response_id` and the result instead of all items.
+    `kept`: send only `previous_response_id` and the results instead of all items.
     """
     tools: Any = [{"type": "function", "name": "ask_user", "parameters": SCHEMA, "strict": False}]
     asked: list[Any] = [{"role": "user", "content": "Hi"}]
@@ -126,7 +126,7 @@ class Page:
 
 
 async def test_chat_request_can_bring_client_tools_and_a_system_prompt(workspace: Workspace) -> None:
-    """The provider is sent the request's `system` and its `tools` beside the route's; the next request carries the results of both tools."""
+    """The provider is sent the request's `system`, and its `tools` beside the route's; the next request has both tools' results."""
     async with provider(Reply(MIXED), Reply(text("So."))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    tools: [weather]"))
         async with serving(workspace.build()) as client:
