@@ -142,7 +142,7 @@ SPLIT = {
     "nvidia_nim": (*[50] * 26,),
     "dashscope": (*[10] * 130,),
 }
-"""Provider → how many of 1,300 short texts each of its calls has."""
+"""Prefix of a provider → the numbers of inputs of the calls that 1,300 short texts are split into."""
 
 
 @pytest.mark.parametrize("prefix", SPLIT)
@@ -475,7 +475,7 @@ DRILLED = {
     "filtered": "fails: content_filter, tried: [a content_filter]",
     "ok after 3s": "tried: [a ok], within: 3s..3.1s",
 }
-"""What a target does → what comes of it."""
+"""Simulated fault of the first target → the expectation of the drill that passes."""
 
 
 @pytest.mark.parametrize("fault", DRILLED)

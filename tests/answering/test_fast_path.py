@@ -18,7 +18,7 @@ from router.toolbox import Toolbox
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
 READS: Sequence[Sequence[Words]] = ([Thought("Hm. ")], [Text("One ")], [], [Text("two "), Thought("So. "), Text("three")])
-"""Pieces that the source gives in each read after its first words."""
+"""The texts of each read after the first one."""
 
 
 class Source:

@@ -31,7 +31,7 @@ WHOLE = (*OPEN, *text("an answer"))
 
 GROWING = (*(2.0**number for number in range(-2, 6)), 240.0)
 PATIENT = Ground(redis=RedisTiming(limit=1.0), pickup=PickupTiming(GROWING))
-"""A machine that is busy with other things is neither a Redis nor a replica that has gone."""
+"""Long time limits, so that a busy test machine does not look like a Redis or a replica that is gone."""
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ BODY: dict[str, Any] = {"id": "chat-1", "model": "chat-model", "messages": [{"ro
 NO_CHAT = {**BODY, "id": None}
 
 Halted = Callable[[asyncio.Event], Awaitable[None]]
-"""Waits until an answer is as far as it comes. The event: its reader has heard something."""
+"""Waits until an answer is as far as its script goes. The event is set once the client has read some text."""
 
 
 async def _ask(client: Client, heard: asyncio.Event, body: Mapping[str, Any] = BODY) -> None:
@@ -60,7 +60,7 @@ class Case:
     tried: list[tuple[str, str]]
     route: str = ""
     first: Reply = FAILS
-    """What the first target says."""
+    """The reply of the first target."""
 
 
 DOWN = ("down", "status_500")

@@ -144,7 +144,7 @@ LARGE: dict[str, tuple[str, dict[str, Any], dict[str, str], str]] = {
     "attachments": ("/api/chat", OF_4, {}, "ui"),
     "nothing": ("/api/chat", SAYS_NOTHING, {}, "both"),
 }
-"""What gives the dialect away of a body that is too large → the address, the body, headers, and the form of its refusal."""
+"""What tells the wire of a too large body → path, body, headers, and the expected form of its error."""
 
 
 def form(answer: dict[str, Any]) -> str:

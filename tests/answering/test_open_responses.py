@@ -14,7 +14,7 @@ SCHEMAS: dict[str, Any] = SPECIFICATION["components"]["schemas"]
 EVENTS: dict[str, str] = {
     schema["properties"]["type"]["enum"][0]: name for name, schema in SCHEMAS.items() if name.endswith("StreamingEvent")
 }
-"""Type of an event → its schema."""
+"""Type of a stream event → the name of its schema."""
 LAST = {"response.completed", "response.incomplete", "response.failed"}
 
 
@@ -110,7 +110,7 @@ CHECKS: dict[str, tuple[dict[str, Any], str, list[str]]] = {
         ["message"],
     ),
 }
-"""Request → the status of its response, and the types of its items."""
+"""Name of a check → request body, status of the response, and types of its output items."""
 
 
 async def streamed(client: Client, **body: Any) -> list[dict[str, Any]]:

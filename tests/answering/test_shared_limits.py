@@ -37,7 +37,7 @@ async def statuses(routers: list[Process], count: int) -> list[int]:
 
 
 PATIENCE = 240
-"""Seconds for what takes milliseconds, on a machine that is busy with other things."""
+"""Seconds to wait for something that usually takes milliseconds."""
 
 
 @pytest.mark.parametrize(("replicas", "workers"), [(1, 4), (2, 1)], ids=["four workers", "two replicas"])
@@ -299,7 +299,7 @@ async def hit(client: Client) -> str:
 
 
 WEBUI = new()
-"""The key that all users of a front end share."""
+"""The API key that all users of a front end share."""
 
 
 def users_of_one_key(url: str, route: str) -> str:

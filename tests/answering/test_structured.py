@@ -48,7 +48,7 @@ class Model(Provider):
         self._kind = kind
         self._chance = random.Random(seed)
         self.broken: list[str] = []
-        """Which of a real provider's rules a request broke."""
+        """Messages of the refused requests: the rules of a real provider that they broke."""
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
         """Return a 400 for a `response_format` that the kind does not support, else an answer with JSON of the schema."""

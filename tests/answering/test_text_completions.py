@@ -102,7 +102,7 @@ CHANGES: dict[str, tuple[Any, Any]] = {
         ({"type": "object"}, None),
     ),
 }
-"""Field → a value that changes the answer, and one that asks for nothing."""
+"""Field → a value that is refused, and a default value that is accepted."""
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -23,7 +23,7 @@ from tests.support.provider import Reply, chunk, provider, text
 
 WEBUI, OTHER, LITELLM = new(), new(), new()
 USER = "X-OpenWebUI-User-Id"
-"""The header in which Open WebUI names its user."""
+"""The header in which Open WebUI sends the id of its user."""
 HI = "a: {script: [{text: Hi}]}"
 ASK: dict[str, Any] = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
 

@@ -28,7 +28,7 @@ from tests.support.raw import connected
 
 HI = "a: {script: [{text: Hello}]}"
 NESTED = b'{"model":"gpt-4","x":[%b]}' % b",".join([b'{"a":' * 60 + b"1" + b"}" * 60] * 2890)
-"""1 MiB, nested 60 deep."""
+"""A body of 1 MiB whose values are nested 60 levels deep."""
 FILES = (body.__file__, question.__file__, chat.__file__)
 
 

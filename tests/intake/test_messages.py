@@ -466,9 +466,9 @@ TURNS = {
     "approval": (1, 1),
     "approval-denied": (1, 3),
 }
-"""Case → how many messages each of its requests holds, as we read them: of the same conversation, as far as it had come."""
+"""Case → the number of internal messages of each of its requests, the beginnings of one conversation."""
 CONTINUED = {"client-tool": "srv-27", "approval": "srv-35", "approval-denied": "srv-38"}
-"""Case → the id of the message that its last request has continued. AI SDK 4 sends no ids."""
+"""Case → the id of the message that its last request continues. AI SDK 4 sends no ids."""
 
 
 @pytest.mark.parametrize("sdk", ["ai4", "ai5", "ai6", "ai7"])

@@ -21,7 +21,7 @@ BOT: dict[str, Any] = {
     "selectedChatModel": "chat-model",
     "selectedVisibilityType": "private",
 }
-"""What a chatbot's page sends whose server keeps the history."""
+"""The request body of a chatbot front end whose server keeps the history."""
 BOT_4: dict[str, Any] = {**BOT, "message": {**BOT["message"], "content": "Hi", "createdAt": "2025-06-01T00:00:00.000Z"}}
 
 CHOICES: list[tuple[str | None, str, str, dict[str, Any], str]] = [

@@ -23,9 +23,9 @@ class Heard:
     usage: tuple[int, int] | None = None
     error: str | None = None
     sources: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Address and title; of a document no address."""
+    """(URL, title) of each source; the URL is empty for a document."""
     files: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Media type, and the bytes in base64."""
+    """(media type, base64 data) of each file."""
 
 
 def line(body: bytes) -> Heard:
@@ -186,7 +186,7 @@ PORTABLE = {
     "error": ("errorText", ""),
     "finish": ("", "messageMetadata"),
 }
-"""What AI SDK 5.0.0 takes of what we may send: type → (keys, optional keys)."""
+"""Types of chunks that AI SDK 5.0.0 accepts → (required keys, optional keys), separated by spaces."""
 REASONS = {"stop", "length", "content-filter", "tool-calls", "error", "other"}
 
 

@@ -106,12 +106,12 @@ def answers(draw: st.DrawFn) -> list[Event]:
 
 
 CALLED = {"openai": "tool_calls", "anthropic": "tool_use"}
-"""Dialect in which a call that is shown is the client's → its reason where there is one."""
+"""Wire that shows only the client's tool calls → its finish reason with such a call."""
 ENDED = {
     "openai": {"stop": "stop", "content-filter": "content_filter", "length": "length", "tool-calls": "length"},
     "anthropic": {"stop": "end_turn", "content-filter": "refusal", "length": "max_tokens", "tool-calls": "max_tokens"},
 }
-"""Its other reasons."""
+"""Wire → finish reason of the router → finish reason of the wire without a tool call."""
 
 
 def expected(wire: str, events: list[Event]) -> Heard:

@@ -63,7 +63,7 @@ SDK: dict[str, list[Event]] = {
         Usage(80, 6),
     ),
 }
-"""The cases that the SDKs' own servers were run with."""
+"""Case → the events of the answer that the SDKs' own servers were run with."""
 FIRST, SECOND = weather("call_1", "Beijing")[0], weather("call_2", "Shanghai")[0]
 SEED: dict[str, list[Event]] = {
     "seed-example": [*said("你", "好", "！"), Finish("stop")],
@@ -116,7 +116,7 @@ CASES: dict[str, tuple[str, dict[str, list[Event]]]] = {
     "openai-chat": ("openai", OPENAI),
     "text-stream": ("text", {f"ai{major}-plain-text": SDK["plain-text"] for major in (4, 5, 6, 7)}),
 }
-"""Folder → the wire, and the events of each of its files."""
+"""Folder of golden files → the wire, and the events of each file."""
 NO_WORDS = "no event says it"
 ELSEWHERE = "not made of events; held by the tests of the server"
 GONE = "a client that aborts is gone: nothing is written to it"
@@ -152,7 +152,7 @@ OTHERWISE: dict[str, dict[str, str]] = {
     },
     "text-stream": {f"_headers-ai{major}": ELSEWHERE for major in (4, 5, 6, 7)},
 }
-"""Folder → golden file → why our bytes are others."""
+"""Folder → golden file → why the router's bytes differ from it."""
 
 
 def numbered(text: str, pattern: str) -> str:
@@ -187,10 +187,10 @@ def files(folder: str) -> list[str]:
 
 
 MIN_CLIENT = {"ui-portable": "5.0"}
-"""Folder → what its readers may be as old as; what the SDKs' own servers write is for those that know a finish reason."""
+"""Folder → `min_client` of its answers; in all other folders it is 6.0."""
 
 IDS = {"openai-chat": "1", "ai5-continue": "srv-35", "ai6-continue": "srv-41", "ai7-continue": "srv-41"}
-"""Folder → the id of the message that its server begins."""
+"""Folder → the message id in its golden files."""
 
 
 def message_id(folder: str, name: str) -> str:
