@@ -1,1 +1,1 @@
-"""A question's way to its answer on the wire: limits, the stream, recordings that can be found again."""
+"""From a chat request to its answer on the wire: limits, streams, and recordings of answers that can be resumed."""
