@@ -1,1 +1,1 @@
-"""From a chat request to its answer on the wire: limits, streams, and recordings of answers that can be resumed."""
+"""The chat and embeddings endpoints: limits, streams, and recordings of answers that can be resumed."""

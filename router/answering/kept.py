@@ -84,8 +84,8 @@ class KeptAnswers:
     async def earlier(self, key: Key, generation: Generation, *, asked: bool) -> KeptResponse:
         """Return a finished response that a question continues. `asked`: whether its input items are wanted, too.
 
-        UnknownResponse if it is not stored, Unfindable if Redis is away, BadAsk while it is running, ReplicaLost if the replica that made it
-        ended before all of it was shared.
+        UnknownResponse if it is not stored, Unfindable if Redis is away, BadAsk while it is running, ReplicaLost if the replica that made
+        it ended before all of it was shared.
         """
         recording = await self.response(key, generation)
         if not recording.finished and recording.log and recording.asked is None:

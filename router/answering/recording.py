@@ -269,7 +269,7 @@ class Recordings:
     def start(self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], keep: float) -> None:
         """Run an answer, and record it under its key.
 
-        It can be found until `keep` seconds after its end. An earlier recording of the same key goes on for its readers, but is not found any more.
+        It can be found until `keep` seconds after its end. An earlier recording of the same key goes on for its readers, but is not found.
         """
         self._drop(key)
         self._kept[key] = recording

@@ -1,6 +1,6 @@
 """Recordings shared between replicas: an answer that one records can be resumed at all others.
 
-Another replica's answer is a Recording here, too (an echo): its events come from the log in Redis, and its readers follow it like any other.
+Another replica's answer is a Recording here, too (an echo): its events come from the log in Redis, and its readers follow it as any other.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_cl
 
 
 class Replica:
-    """This process as one of the replicas that share a Redis: publishes its recordings and finds those of others."""
+    """One process among the replicas that share a Redis: publishes its own recordings and finds those of the others."""
 
     def __init__(self, logs: Logs) -> None:
         self.logs = logs

@@ -14,7 +14,7 @@ from router.value import replace
 from router.wire import compact, responses
 
 Part = Literal["response", "cancel", "input_items"]
-"""What a path asks of a stored response: the response itself, its cancellation, or its input items."""
+"""Part of a stored response that a path names: the response itself, its cancellation, or its input items."""
 METHODS: Mapping[Part, tuple[str, ...]] = {"response": ("GET", "DELETE"), "cancel": ("POST",), "input_items": ("GET",)}
 COMPACTION = (
     "POST /v1/responses/compact is not served: what it returns is encrypted by one provider, and no other can read it. "

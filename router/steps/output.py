@@ -32,7 +32,7 @@ def output(schema: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def _read(name: str, files: Mapping[str, str]) -> JsonObject:
-    """Read the schema in a file. Raise Misfit, with the line in that file, where it is not a schema."""
+    """Return the schema in a file. Misfit, with file and line, if the file is missing or holds no JSON schema."""
     if name not in files:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in files if one.endswith('.json')])}")
     file = f"pipelines/{name}"

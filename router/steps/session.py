@@ -1,4 +1,4 @@
-"""The session of a request: the outermost step of every route.
+"""The session of a request: a digest that all questions of one chat share.
 
 A session is a digest of the caller, the end user and the chat's id. If the front end sends no id, the messages up to the first user
 message stand for it, as the client sent them: they are the same in each question of the chat, whatever the pipeline makes of them.
@@ -18,7 +18,7 @@ _dumps = json.JSONEncoder(default=dict).encode  # json.dumps would make an encod
 
 
 def session() -> Step:
-    """Give each question the digest that it shares with all others of its chat."""
+    """Set each question's `session`, the digest that it shares with all others of its chat."""
 
     def step(answer: Answer) -> Answer:
         return lambda ask: answer(replace(ask, session=session_of(ask)))
