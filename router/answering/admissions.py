@@ -61,7 +61,7 @@ class Admissions:
     async def of_route(self, model: str) -> Headers:
         """Count the request for the limit of the route with this id, and return what the tightest limit leaves, as headers.
 
-        UnknownModel if there is no such route, NotAllowed if the caller may not use it, BadAsk if its kind is another, TooMany at the limit.
+        UnknownModel if there is no such route, NotAllowed if the caller may not use it, BadAsk if its kind is another, TooMany at a limit.
         """
         generation, caller = self._generation, self.caller
         route = generation.route(model)

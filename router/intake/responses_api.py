@@ -1,9 +1,9 @@
-"""A body of OpenAI's Responses API → its question.
+"""Reading a request of OpenAI's Responses API into a question.
 
     {model, input: a text or items, instructions, tools, tool_choice, reasoning, text, max_output_tokens, metadata, …}
 
-Items are put together into messages: what an assistant thought, said and called until a result comes is one, and the results are the
-next. What cannot be served is refused with its place: an answer without it would look right. Source: OpenAI's reference of the
+Items are grouped into messages: reasoning, text and calls of the assistant until a result form one message, and the results the
+next. An unsupported field is refused, naming it: an answer that ignores it would look right. Source: OpenAI's reference of the
 Responses API.
 """
 
@@ -33,21 +33,21 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "context_management": ([],),
     "moderation": (),
 }
-"""Fields that change the answer and that we cannot serve → the values that ask for nothing."""
+"""Fields that change the answer and are not served → their harmless values."""
 UNSENT = ("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
-"""Fields that concern the operator's account at the provider: left out, and shown."""
+"""Fields about the operator's account at the provider: not sent, and listed as omitted."""
 READ = frozenset({"input", "instructions", "tools", "tool_choice", "reasoning", "text", "max_output_tokens"})
 """Fields whose content is in the question, and stands in no other place of it."""
 SAMPLED = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "service_tier", "parallel_tool_calls")
 REPEATED = ("instructions", "previous_response_id", "max_output_tokens", "metadata", "safety_identifier", "prompt_cache_key", *SAMPLED)
-"""Fields that the response repeats as they are."""
+"""Fields that the response repeats unchanged."""
 SUMMARIES = (None, "auto", "concise", "detailed")
 DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
 @dataclass(frozen=True, slots=True)
 class KeptResponse:
-    """A response that is kept: the items that it answers, as JSON, and what it says."""
+    """A stored response: its input items as JSON (`asked`), its heading and its events."""
 
     asked: bytes
     heading: Heading
@@ -55,7 +55,7 @@ class KeptResponse:
 
 
 def stored(fields: Fields) -> bool:
-    """Return whether the response is to be kept."""
+    """Return whether the response is to be stored (`store`, true by default)."""
     store = fields.get("store")
     if not isinstance(store, bool | None):
         raise BadAsk("store: true or false is needed.")
@@ -63,7 +63,7 @@ def stored(fields: Fields) -> bool:
 
 
 def in_background(fields: Fields) -> bool:
-    """Return whether the response is to be made although nobody waits for it."""
+    """Return whether the response is a background one. BadAsk if it is not stored as well."""
     background = fields.get("background")
     if not isinstance(background, bool | None):
         raise BadAsk("background: true or false is needed.")
@@ -73,7 +73,7 @@ def in_background(fields: Fields) -> bool:
 
 
 def referred(fields: Fields) -> frozenset[str]:
-    """The ids of the responses from which a question goes on. UnknownResponse where an item is referred to that none of ours can have."""
+    """Return the ids of the stored responses that a question continues. UnknownResponse for an item reference without a response id."""
     found = set[str]()
     if (before := fields.get("previous_response_id")) is not None:
         found.add(text(before, "previous_response_id"))
@@ -94,7 +94,7 @@ def _references(fields: Fields) -> Iterator[str]:
 def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
     """Return the fields with the complete conversation in `input`.
 
-    The previous response's conversation stands before it, and an item in the place of the first reference to it. UnknownResponse where a response has no such item.
+    The previous response's input and output come first, and an item replaces the first reference to it. UnknownResponse if no response has it.
     """
     if not kept:
         return fields
@@ -120,14 +120,14 @@ def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
 
 
 def conversation(fields: Fields) -> bytes:
-    """The items of a question, as JSON: what a response to it is kept with."""
+    """Return the input items of a question, as JSON, to be stored with its response."""
     given = fields.get("input")
     items: Json = [{"role": "user", "content": given}] if isinstance(given, str) else given
     return compact(items).encode()
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """The conversation, the instructions first. BadAsk says which item, and which part of it."""
+    """Return the conversation, the instructions first. BadAsk names the item and part that cannot be read."""
     made: list[Message] = []
     if prompt := text(fields.get("instructions") or "", "instructions"):
         made.append(Message("system", (prompt,)))
@@ -146,7 +146,7 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
 
 
 class _Turn:
-    """The assistant's turn that is being put together: what it said and called, and what came of it."""
+    """The assistant's turn that is being assembled from items: its texts, calls and results so far."""
 
     def __init__(self) -> None:
         self._spoken: list[Part] = []
@@ -154,7 +154,7 @@ class _Turn:
         self._names: dict[str, str] = {}
 
     def take(self, item: Fields, path: str) -> Iterator[Message]:
-        """Take an item. Yields the messages that are complete with it."""
+        """Add an item. Yield the messages that are complete with it."""
         kind = item.get("type") or ("message" if "role" in item else None)
         match kind:
             case "message":
@@ -181,7 +181,7 @@ class _Turn:
                 raise BadAsk(f"{path}.type: one of {known} is needed.")
 
     def over(self) -> Iterator[Message]:
-        """Yield the messages so far: another role speaks now."""
+        """Yield the messages of the turn so far, and begin a new one."""
         if spoken := reasoning.settled(list(_placed(self._spoken))):
             yield Message("assistant", tuple(spoken))
         if self._results:
@@ -224,7 +224,7 @@ class _Turn:
 
 
 def _placed(spoken: list[Part]) -> Iterator[Part]:
-    """Encrypted reasoning stands with the call that follows it, where one does."""
+    """Yield the parts, each encrypted reasoning item with the id of the call that follows it, if one does."""
     for index, part in enumerate(spoken):
         after = next((one for one in spoken[index + 1 :] if not isinstance(one, ReasoningState)), None)
         if isinstance(part, ReasoningState) and isinstance(after, Call) and part.value.get("type") == "reasoning":
@@ -234,7 +234,7 @@ def _placed(spoken: list[Part]) -> Iterator[Part]:
 
 
 def _reasoned(item: Fields) -> Iterator[ReasoningState]:
-    """A reasoning item: as it is, where it is encrypted for its provider; else its text. It is the client's word of it."""
+    """Yield the reasoning state of a reasoning item: the item itself if it has encrypted content, else the text of its summary."""
     held = item.get("encrypted_content")
     summary = [one for one in map(mapping, (listing(item.get("summary")) or ())[:MAX_PARTS]) if one is not None]
     texts = [repaired(one["text"]) for one in summary if isinstance(one.get("text"), str)]  # type: ignore[arg-type]
@@ -247,7 +247,7 @@ def _reasoned(item: Fields) -> Iterator[ReasoningState]:
 
 
 def _content(value: Json, path: str) -> Iterator[Part]:
-    """The parts of a content. A plain text is one part; those that are empty say nothing."""
+    """Yield the parts of a content, without empty ones. A plain text is one part."""
     if isinstance(value, str):
         if value:
             yield repaired(value)
@@ -294,11 +294,11 @@ SAID: dict[str, Callable[[Fields, str], Part]] = {
     "input_file": _file,
     "input_audio": audio,
 }
-"""Parts of a message, and of a tool's output."""
+"""Type of a part in a message or a tool's output → its reader."""
 
 
 def sampling(fields: Fields) -> dict[str, Json]:
-    """The sampling parameters, by the names of chat completions."""
+    """Return the sampling parameters, by the names of chat completions."""
     given: dict[str, Json] = {name: fields[name] for name in SAMPLED if fields.get(name) is not None}
     if (most := fields.get("max_output_tokens")) is not None:
         given["max_tokens"] = most
@@ -322,7 +322,7 @@ def _options(fields: Fields, name: str) -> Fields:
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """The tools that the client brings and runs, and its choice."""
+    """Return the tools that the client brings and runs itself, and its tool choice."""
     refuse_unserved(fields, MEANT)
     if "message.output_text.logprobs" in (listing(fields.get("include")) or ()):
         raise BadAsk("include: message.output_text.logprobs is not served here.")
@@ -338,7 +338,7 @@ def _tool(value: Json, path: str) -> ToolSpec:
 
 
 def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
-    """Return the fields of the request that its response repeats. Refused fields are left as the wire has them."""
+    """Return the fields of the request that its response repeats. The wire fills in those that are missing."""
     made: dict[str, Json] = {name: mended(fields[name]) for name in REPEATED if fields.get(name) is not None}
     if (metadata := fields.get("metadata")) is not None and mapping(metadata) is None:
         raise BadAsk("metadata: an object is needed.")
@@ -362,5 +362,5 @@ def _shown(tool: ToolSpec) -> Json:
 
 
 def unsent(fields: Mapping[str, Json]) -> tuple[str, ...]:
-    """The fields that no target is sent."""
+    """Return the names of the account fields in the request, which are not sent to any target."""
     return tuple(name for name in UNSENT if fields.get(name) is not None)

@@ -276,7 +276,7 @@ class _Outputs:
         self._some.set()
 
     async def come(self) -> list[ToolProgress | ToolResult]:
-        """Wait until there are outputs, and return them: data parts, preliminary outputs, then results in the order in which calls ended."""
+        """Wait until there are outputs, and return them: data parts, preliminary outputs, then results in the order of their ends."""
         await self._some.wait()
         self._some.clear()
         results = [task.result() for task in self._ended]
