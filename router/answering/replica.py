@@ -29,7 +29,7 @@ SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_cl
 
 
 class Replica:
-    """One process among the replicas that share a Redis: publishes its own recordings and finds those of the others."""
+    """A replica's access to the recordings shared in a Redis: publishes its own and finds those of the others."""
 
     def __init__(self, logs: Logs) -> None:
         self.logs = logs

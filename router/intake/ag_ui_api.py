@@ -21,7 +21,7 @@ from router.value import replace
 OF_RUN = ("threadId", "runId", "parentRunId")
 """Fields that identify the run; the answer repeats them."""
 READ = frozenset({*OF_RUN, "tools", "tool_choice", "context", "protocolVersion", "resume"})
-"""Fields whose content is in the question, and stands in no other place of it."""
+"""Fields that are read here and therefore not kept in `ask.fields`."""
 ROLES = "developer, system, user, assistant, tool, reasoning, activity"
 INTERRUPTS: dict[str, tuple[Json, ...]] = {"resume": ([],)}
 """Answers to interrupts of an earlier run, which are not served → the harmless values."""

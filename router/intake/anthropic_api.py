@@ -1,6 +1,6 @@
 """Reading a request of Anthropic's Messages API into a question.
 
-    {model, max_tokens, system, messages: [{role, content: a text or blocks}], tools, tool_choice, thinking, output_config, stop_sequences, …}
+    {model, max_tokens, system, messages: [{role, content: text or blocks}], tools, tool_choice, thinking, output_config, stop_sequences, …}
 
 Each kind of content block is read by one function, in one table for each role. An unsupported field is refused, naming it: an answer
 that ignores it would look right. Source: Anthropic's reference of the Messages API.

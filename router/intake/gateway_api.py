@@ -35,7 +35,7 @@ READ = frozenset(
         *("maxOutputTokens", "topP", "topK", "presencePenalty", "frequencyPenalty", "stopSequences"),
     }
 )
-"""Fields whose content is in the question, and stands in no other place of it."""
+"""Fields that are read here and therefore not kept in `ask.fields`."""
 SAMPLED = {
     "maxOutputTokens": "max_tokens",
     "temperature": "temperature",

@@ -223,7 +223,7 @@ SAID: dict[str, Reader] = {
 
 @dataclass(slots=True)
 class AssistantBlock:
-    """One model call within an assistant's message: its text, its tool calls and their results."""
+    """The part of an assistant's message that one model call produced: its text, its tool calls and their results."""
 
     spoken: list[Part] = field(default_factory=list[Part])
     results: list[Part] = field(default_factory=list[Part])

@@ -37,7 +37,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
 UNSENT = ("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
 """Fields about the operator's account at the provider: not sent, and listed as omitted."""
 READ = frozenset({"input", "instructions", "tools", "tool_choice", "reasoning", "text", "max_output_tokens"})
-"""Fields whose content is in the question, and stands in no other place of it."""
+"""Fields that are read here and therefore not kept in `ask.fields`."""
 SAMPLED = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "service_tier", "parallel_tool_calls")
 REPEATED = ("instructions", "previous_response_id", "max_output_tokens", "metadata", "safety_identifier", "prompt_cache_key", *SAMPLED)
 """Fields that the response repeats unchanged."""
@@ -94,7 +94,7 @@ def _references(fields: Fields) -> Iterator[str]:
 def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
     """Return the fields with the complete conversation in `input`.
 
-    The previous response's input and output come first, and an item replaces the first reference to it. UnknownResponse if no response has it.
+    The previous response's input and output come first, and an item replaces the first reference to it. UnknownResponse if none has the item.
     """
     if not kept:
         return fields

@@ -1,4 +1,4 @@
-"""AI SDK 4: the data stream, version 1. A code, a colon, one JSON value, one LF.
+"""The wire `data-stream`: AI SDK 4's data stream, version 1. Each line is a code, a colon, one JSON value and an LF.
 
     f:{"messageId":"0b6c5e5e-…"}
     0:"Let me check."
@@ -10,9 +10,9 @@
     e:{"finishReason":"stop","usage":{"promptTokens":80,"completionTokens":6},"isContinued":false}
     d:{"finishReason":"stop","usage":{"promptTokens":130,"completionTokens":23}}
 
-Each model call stands between `f` and `e`: without them a client glues the text after a tool to the text before it.
-`b` and `c` carry a call's arguments while they stream, `g` thoughts, `h` a page that is cited, `k` a file, `3` an error. A failed tool is an `a` with
-`isError`: in this dialect's own server it ends the answer, which is worse. Its client ignores unknown keys.
+Each model call is enclosed by `f` and `e`: without them a client joins the text after a tool to the text before it.
+`b` and `c` carry a call's arguments while they stream, `g` reasoning, `h` a cited page, `k` a file, `3` an error. A failed tool is an `a`
+with `isError`, which clients ignore as an unknown key: the SDK's own server would end the answer.
 """
 
 from json.encoder import encode_basestring
@@ -46,7 +46,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Lines:
-    """The lines of one answer: its open step, the calls of that step, and the usage of the steps before it."""
+    """The state of one answer's encoder: its open step, the calls of that step, and the usage of the steps before it."""
 
     def __init__(self, heading: Heading) -> None:
         self._request_id = heading.request_id
@@ -111,12 +111,12 @@ class _Lines:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage key; empty if no provider counted."""
+    """Return an object with the key `usage`; empty if no provider reported usage."""
     return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a message of this SDK, its tools as `toolInvocations`."""
+    """Return the answer as a JSON message of AI SDK 4, its tool calls as `toolInvocations`."""
     head, end = answer.heading, answer.end
     results = {result.call_id: result for result in answer.results}
     made: dict[str, Json] = {"id": head.message_id, "role": "assistant", "content": answer.text}
@@ -153,7 +153,7 @@ SURFACES = {401: "unauthorized:chat", 403: "forbidden:chat", 429: "rate_limit:ch
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event: `code` is known to chat front ends of this SDK, `cause` is ours."""
+    """Return the body of an error before the first event: `code` is one that chat front ends of this SDK know, `cause` the router's code."""
     code = SURFACES.get(why.status, "offline:chat" if why.status >= 500 else "bad_request:api")
     return utf8(compact({"code": code, "message": why.sentence, "cause": why.code}))
 
