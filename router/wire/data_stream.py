@@ -153,7 +153,7 @@ SURFACES = {401: "unauthorized:chat", 403: "forbidden:chat", 429: "rate_limit:ch
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event: `code` is one that chat front ends of this SDK know, `cause` the router's code."""
+    """Return the body of an error before the first event: `code` is one that the SDK's front ends know, `cause` the router's own."""
     code = SURFACES.get(why.status, "offline:chat" if why.status >= 500 else "bad_request:api")
     return utf8(compact({"code": code, "message": why.sentence, "cause": why.code}))
 
