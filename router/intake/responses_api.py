@@ -94,7 +94,8 @@ def _references(fields: Fields) -> Iterator[str]:
 def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
     """Return the fields with the complete conversation in `input`.
 
-    The previous response's input and output come first, and an item replaces the first reference to it. UnknownResponse without such an item.
+    The previous response's input and output come first, and an item replaces the first reference to it. UnknownResponse if there is no such
+    item.
     """
     if not kept:
         return fields

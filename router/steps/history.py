@@ -37,7 +37,10 @@ def history(keep: int) -> Step:
 
 
 def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[Message, ...]:
-    """Return the system messages and at most the last `keep` others. A multiple of `cut` is dropped; the latest user message stays."""
+    """Return the system messages and at most the last `keep` others, from a user message on.
+
+    Messages are dropped in multiples of `cut`, and then up to the next user message. The latest user message is always kept.
+    """
     spoken = [index for index, message in enumerate(messages) if message.role != "system"]
     if len(spoken) <= keep:
         return messages

@@ -27,7 +27,7 @@ def session() -> Step:
 
 
 def session_of(ask: Ask) -> str:
-    """Return the SHA-256 of the session, in hex. Without an id, two chats of one caller that begin with the same words are one session."""
+    """Return the SHA-256 of the session, in hex. Without a chat id, chats of one caller with equal first messages are one session."""
     made: list[Json] = [ask.caller, ask.user, ask.chat]
     if not ask.chat:
         asked = next((at for at, message in enumerate(ask.messages) if message.role == "user"), len(ask.messages))

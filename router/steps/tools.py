@@ -204,7 +204,7 @@ class Turn:
         return self._states
 
     def asked(self, calls: Sequence[Sequence[Attempt]]) -> None:
-        """Add the attempts of routes that tools called as models."""
+        """Add the attempts that the router's tools made at routes (`Attempt.route` is set) to those of this answer."""
         self.attempts += tuple(one for call in calls for one in call if one.route)
 
     @property

@@ -82,7 +82,7 @@ def prepare(workspace: Workspace, base: str, more: str = NEWER) -> Workspace:
     return workspace.write("routes.yaml", routes(direct_target(base), ROUTE, more))
 
 
-async def test_tool_call_runs_once_the_user_has_approved_it(workspace: Workspace) -> None:
+async def test_tool_call_runs_only_after_the_user_has_approved_it(workspace: Workspace) -> None:
     """A tool with `approve: always` runs in the request that carries the approval, and its result reaches client and model."""
     async with provider(WISH, Reply(text("Done."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
@@ -157,7 +157,7 @@ async def test_approval_with_an_id_of_another_server_runs_no_tool(workspace: Wor
 
 @pytest.mark.parametrize("how", FORGED)
 async def test_forged_approval_does_not_run_the_tool(workspace: Workspace, how: str) -> None:
-    """An approval with changed arguments, another call id or a made-up approval id gives an error result and runs no tool."""
+    """An approval with changed arguments, another call id or a made-up approval id gives an error result instead of running the tool."""
     async with provider(WISH, Reply(text("Sorry."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         await page.submit()

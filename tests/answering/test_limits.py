@@ -268,7 +268,7 @@ async def test_tokens_are_estimated_when_the_provider_reports_no_usage(
 
 
 async def test_concurrency_slot_is_released_when_the_client_disconnects(workspace: Workspace) -> None:
-    """200 requests whose clients disconnect in mid-answer, chats and others, hold no slot of a concurrency limit of 5 afterwards."""
+    """200 chats whose clients disconnect in mid-answer, five at a time, leave no slot of a concurrency limit of 5 taken."""
     async with provider(Reply((chunk({"content": "So "}),), hold=True)) as holding:
         workspace.write("routes.yaml", limited("concurrent: 5", targets=direct_target(holding.base)))
         async with serving(workspace.build()) as client:

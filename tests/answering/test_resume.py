@@ -325,7 +325,7 @@ async def test_access_log_has_one_line_for_the_answer_and_one_for_its_resume(
     assert next(entry for entry in told if entry["outcome"] == "stop")["seconds"] > 0.1
 
 
-async def test_answer_continues_the_last_assistant_message_id(workspace: Workspace) -> None:
+async def test_answer_after_a_trailing_assistant_message_has_its_message_id(workspace: Workspace) -> None:
     """An answer to messages that end with the assistant's has that message's id; otherwise it has a new one."""
     message = "0b6c5e5e-6f52-4f0e-9f0e-1c2d3e4f5a6b"
     asked = {"id": "q1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}

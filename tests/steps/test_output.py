@@ -86,7 +86,7 @@ def test_changed_output_schema_file_is_listed_among_the_changes(workspace: Works
 def test_check_names_targets_that_emulate_structured_output(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`router check` names each target whose model has no JSON schemas, with its substitute; `router show` does for every target."""
+    """`router check` warns of a target whose model has no JSON schemas and gets JSON mode instead; `router show` describes each target."""
     targets = "a: {model: openai/gpt-4o, api_key: k}\nb: {model: deepseek/deepseek-chat, api_key: k}"
     workspace.write("pipelines/chat.yaml", "steps:\n  - output: person.json\n").write("pipelines/person.json", json.dumps(PERSON))
     workspace.write("routes.yaml", routes(targets, route="targets: [a, b]"))
