@@ -56,8 +56,8 @@ STATUS = {
 
 
 NO_RETRY = frozenset({"no_answer", "timeout", "overloaded", "stopped", "invalid_output"})
-"""Codes of errors that a client's SDK is not to retry: retries and fallbacks are spent, or the client stopped the answer by itself.
-An error with Retry-After is left out: the SDK may wait as long and try again.
+"""Codes of errors that get `X-Should-Retry: false`: retries and fallbacks are used up, or the client stopped the answer.
+An error with Retry-After is excluded: the SDK may wait that long and try again.
 """
 
 

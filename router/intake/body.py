@@ -177,4 +177,4 @@ def _no_constant(_: str) -> None:
 
 
 _loads: Callable[[str], object] = json.JSONDecoder(object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant).decode
-"""json.loads would make a decoder for each body."""
+"""A decoder made once: json.loads would make one for each body."""

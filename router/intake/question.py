@@ -42,8 +42,8 @@ NO_WISHES = partial(cache_control, b"")
 """The cache wishes of a request without a Cache-Control header."""
 
 Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses", "ag_ui", "gateway"]
-"""The API that is asked: ours, below /api/chat, OpenAI's chat completions and its legacy completions, Anthropic's messages and its count of their
-tokens, OpenAI's responses, AG-UI, or the language models of the AI SDK's gateway.
+"""The API of a request: the router's own below /api/chat, OpenAI's chat completions and legacy completions, Anthropic's messages and
+`count_tokens`, OpenAI's responses, AG-UI, or the language models of the AI SDK's gateway.
 """
 
 
@@ -273,8 +273,8 @@ ACCOUNT: dict[str, tuple[Json, ...]] = {
     **dict.fromkeys(("thinking", "enable_thinking", "reasoning", "include_reasoning", "chat_template_kwargs", "extra_body"), ()),
     **dict.fromkeys(("provider", "models", "route", "transforms", "plugins", "typical_p", "top_a", "min_tokens", "ignore_eos"), ()),
 }
-"""Fields of OpenAI's API, and of servers that speak it, that are for the operator to set: they concern the account at the provider, or
-one provider alone (a target's `body`). They are left out and shown → the values that ask for nothing.
+"""Fields of OpenAI's API and of compatible servers that only the operator may set, in a target's `body`: they concern the account at the
+provider or a single provider. They are not sent, and listed as omitted → their harmless values.
 """
 
 

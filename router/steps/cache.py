@@ -1,7 +1,7 @@
-"""A route's `cache:`: repeated questions get the cached answer, identical concurrent ones share one call (request coalescing).
+"""The step of a route's `cache:`. Repeated questions get the cached answer, identical concurrent ones share one call (request coalescing).
 
 The step stands below the pipeline's steps and above the tool loop. The cache key is therefore what a provider would see of the question.
-An answer is cached as it came, with its thoughts, tool calls and results, and passes through the pipeline's other steps again on a hit.
+An answer is cached with its reasoning, tool calls and results, and passes through the pipeline's other steps again on a hit.
 
 A request that arrives while an identical one is being answered follows that answer from its start, even one that another replica makes.
 The call runs in a task of its own and ends when its last client has left. Only complete answers are cached: see `Keeper.worth_it`.

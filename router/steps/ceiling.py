@@ -1,6 +1,6 @@
-"""A route's `max_output`: the maximum number of output tokens of one model call.
+"""The step of a route's `max_output`: the most output tokens of one model call.
 
-The limit is sent to the model. An answer that goes on all the same (a broken server may never stop) is cut off
+The limit is sent to the model. An answer that goes on all the same (a broken server may not stop) is cut off
 once it has more characters than the limit allows: tokens × `WIDEST` + `SLACK`.
 """
 

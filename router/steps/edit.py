@@ -1,9 +1,9 @@
-"""Tidy the answer's text as it streams.
+"""The pipeline step `edit`: trim the answer's text while it streams.
 
     - edit: {strip: quotes, max_chars: 80}
 
-strip: quotes (a pair around the whole, and white space), whitespace, or fences (``` around the whole)
-max_chars: what is longer is cut
+strip: quotes (a pair around the whole text, and white space), whitespace, or fences (``` around the whole text)
+max_chars: the length at which the text is cut off
 """
 
 import re
@@ -46,10 +46,10 @@ BLANKS = re.compile(r"\s*\Z")
 
 
 def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_chars: int | None = None) -> Step:
-    """Tidy the answer's text as it streams.
+    """Trim the answer's text while it streams. JSON that was requested as structured output is left unchanged.
 
-    strip: what to take off its ends: quotes, whitespace or fences
-    max_chars: what is longer is cut
+    strip: what to remove from both ends: quotes, whitespace or fences
+    max_chars: the length at which the text is cut off
     """
     if strip is None and max_chars is None:
         raise Misfit("edit needs `strip` or `max_chars`, or both")

@@ -1,10 +1,10 @@
-"""Render a Jinja template as the system prompt.
+"""The pipeline step `prompt`: a rendered Jinja template becomes the system prompt.
 
     - prompt: chat.j2
 
-The template stands beside the pipeline and sees `messages` (each with .role and .text), `params` (sampling
+The template is a file beside the pipeline and sees `messages` (each with .role and .text), `params` (sampling
 parameters, and the request's own `params`) and `ask` (the request's other fields: `ask.kind`). It comes from the
-configuration only; users' text is data to it. It can reach nothing outside its folder: the loader is a dict.
+configuration only; users' text is data to it. It cannot read files outside its folder: the loader is a dict.
 """
 
 import re
@@ -53,9 +53,9 @@ class Missing(jinja2.StrictUndefined):
 
 
 def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
-    """Render a template as the system prompt.
+    """Render a template as the system prompt, before the other messages.
 
-    template: its file, in pipelines/
+    template: the name of the template's file in pipelines/
     """
     compiled = compile_template(template, templates)
 
@@ -66,7 +66,7 @@ def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template:
-    """Return the template, ready to render. Raise Misfit, with its line, where it does not compile or names an unknown word."""
+    """Return the compiled template. Misfit, with its line, if it does not compile or uses an unknown variable, filter or template."""
     if name not in templates:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in templates if one.endswith('.j2')])}")
     return _compiled(name, tuple(sorted(templates.items())))
