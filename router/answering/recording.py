@@ -314,13 +314,11 @@ class Recordings:
         if (found := self._kept.get(key)) is not None:
             found.stop()
 
-    def delete(self, key: Key) -> bool:
-        """Delete a recording, and stop it if it is running. Return whether there was one."""
-        found = self.find(key)
-        if found is not None:
+    def delete(self, key: Key) -> None:
+        """Delete the recording of this key, if it can be found, and stop it if it is running."""
+        if (found := self.find(key)) is not None:
             found.stop()
             self._drop(key)
-        return found is not None
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:

@@ -13,7 +13,7 @@ from router.chat import Choice, File, Json, JsonObject, Message, Part, Reasoning
 from router.errors import BadAsk, TooLarge
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing, mapping, text
+from router.intake.fields import Fields, listing, mapping, text, text_of
 from router.intake.files import file
 from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, listed_parts
 from router.value import replace
@@ -136,10 +136,6 @@ def _content(value: Json, path: str) -> Iterator[Part]:
             yield said
 
 
-def _text(part: Fields, path: str) -> Part:
-    return text(part.get("text"), f"{path}.text")
-
-
 def _media(part: Fields, path: str) -> Part:
     """Return an image, a document or audio, from its data or URL."""
     source, place = mapping(part.get("source")) or {}, f"{path}.source"
@@ -168,7 +164,7 @@ def _held(kind: str, data: str, name: Json, path: str) -> Part:
 
 
 SAID: Mapping[str, Callable[[Fields, str], Part]] = {
-    "text": _text,
+    "text": text_of,
     "image": _media,
     "document": _media,
     "audio": _media,

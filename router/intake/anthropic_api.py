@@ -28,7 +28,7 @@ from router.chat import (
 )
 from router.errors import BadAsk, TooLarge
 from router.intake.client_tools import refuse_unserved, tool_name, tools
-from router.intake.fields import Fields, listing, mapping, text
+from router.intake.fields import Fields, listing, mapping, text, text_of
 from router.intake.files import file
 from router.intake.messages import listed_parts
 from router.intake.output import text_format
@@ -51,7 +51,7 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
     if len(listed) > most:
         raise TooLarge(f"messages: {most} at most.")
     made: list[Message] = []
-    if (prompt := _text_of(fields.get("system"), "system")) != "":
+    if (prompt := _joined_text(fields.get("system"), "system")) != "":
         made.append(Message("system", (prompt,)))
     names: dict[str, str] = {}
     for index, one in enumerate(listed):
@@ -61,11 +61,11 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
     return tuple(made)
 
 
-def _text_of(value: Json, path: str) -> str:
+def _joined_text(value: Json, path: str) -> str:
     """Return a text, or the joined texts of a list of text blocks; an empty text for null."""
     if value is None or isinstance(value, str):
         return repaired(value or "")
-    return "\n\n".join(text(block.get("text"), f"{place}.text") for block, _, place in _blocks(value, path, ("text",)))
+    return "\n\n".join(text_of(block, place) for block, _, place in _blocks(value, path, ("text",)))
 
 
 def _message(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
@@ -77,7 +77,7 @@ def _message(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Messa
             if parts := _answered(fields.get("content"), f"{path}.content"):
                 yield Message("assistant", tuple(parts))
         case "system":
-            yield Message("system", (_text_of(fields.get("content"), f"{path}.content"),))
+            yield Message("system", (_joined_text(fields.get("content"), f"{path}.content"),))
         case _:
             raise BadAsk(f"{path}.role: one of user, assistant, system is needed.")
 
@@ -121,7 +121,7 @@ def _answered(value: Json, path: str) -> list[Part]:
     for block, kind, place in _blocks(value, path, ("text", "thinking", "redacted_thinking", "tool_use")):
         match kind:
             case "text":
-                if said := text(block.get("text"), f"{place}.text"):
+                if said := text_of(block, place):
                     parts.append(said)
             case "tool_use":
                 name, call_id = text(block.get("name"), f"{place}.name"), text(block.get("id"), f"{place}.id")
@@ -146,10 +146,6 @@ def _thought(block: Fields, kind: str) -> Iterator[ReasoningState]:
             pass
 
 
-def _text(block: Fields, path: str) -> Part:
-    return text(block.get("text"), f"{path}.text")
-
-
 def _file(block: Fields, path: str) -> Part:
     """Return an image or a document, by the type of its source."""
     source = mapping(block.get("source")) or {}
@@ -164,17 +160,17 @@ def _file(block: Fields, path: str) -> Part:
             joined = text(source.get("data"), f"{place}.data")
             return f"{repaired(name)}:\n{joined}\n" if isinstance(name, str) and name else joined
         case "content":
-            return _text_of(source.get("content"), f"{place}.content")
+            return _joined_text(source.get("content"), f"{place}.content")
         case _:
             raise BadAsk(f"{place}.type: one of base64, url, text, content is needed; files kept by a provider are not served here.")
 
 
 def _search_result(block: Fields, path: str) -> Part:
     title, source = text(block.get("title"), f"{path}.title"), text(block.get("source"), f"{path}.source")
-    return f"{title} ({source}):\n{_text_of(block.get('content'), f'{path}.content')}\n"
+    return f"{title} ({source}):\n{_joined_text(block.get('content'), f'{path}.content')}\n"
 
 
-SAID: dict[str, Callable[[Fields, str], Part]] = {"text": _text, "image": _file, "document": _file, "search_result": _search_result}
+SAID: dict[str, Callable[[Fields, str], Part]] = {"text": text_of, "image": _file, "document": _file, "search_result": _search_result}
 """Type of a block in a user's message or tool result → its reader."""
 
 

@@ -23,3 +23,8 @@ def text(value: Json, path: str) -> str:
     if not isinstance(value, str):
         raise BadAsk(f"{path}: a text is needed.")
     return repaired(value)
+
+
+def text_of(part: Fields, path: str) -> str:
+    """Return the field `text` of a part. BadAsk with the path if there is none."""
+    return text(part.get("text"), f"{path}.text")

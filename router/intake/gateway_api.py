@@ -14,7 +14,7 @@ from typing import cast
 from router.chat import AUTO, Call, Choice, File, Json, JsonObject, Message, OutputFormat, Part, Result, ToolSpec, mended
 from router.errors import BadAsk, TooLarge
 from router.intake import client_tools, reasoning
-from router.intake.fields import Fields, listing, mapping, text
+from router.intake.fields import Fields, listing, mapping, text, text_of
 from router.intake.files import file
 from router.intake.messages import DENIED, AssistantBlock, listed_parts
 from router.intake.output import text_format
@@ -126,7 +126,7 @@ def _answer(content: Json, path: str) -> Iterator[Message]:
         options = part.get("providerOptions")
         match kind:
             case "text":
-                if said := text(part.get("text"), f"{place}.text"):
+                if said := text_of(part, place):
                     block.spoken.append(said)
             case "reasoning":
                 block.spoken += reasoning.of_part({**part, "providerMetadata": options})
@@ -175,10 +175,6 @@ def _result(part: Fields, path: str) -> Result:
             raise BadAsk(f"{place}.type: one of {kinds} is needed.")
 
 
-def _text(part: Fields, path: str) -> Part:
-    return text(part.get("text"), f"{path}.text")
-
-
 def _file(part: Fields, path: str) -> Part:
     """Return a file, by the type of its data."""
     data, place = part.get("data"), f"{path}.data"
@@ -202,7 +198,7 @@ def _file_at(part: Fields, path: str) -> Part:
     return file(part.get("url"), part.get("mediaType"), part.get("filename"), f"{path}.url")
 
 
-SAID: dict[str, Callable[[Fields, str], Part]] = {"text": _text, "file": _file}
+SAID: dict[str, Callable[[Fields, str], Part]] = {"text": text_of, "file": _file}
 """Type of a part in a user's message → its reader."""
 SHOWN = {**SAID, **dict.fromkeys(("media", "file-data", "image-data"), _file), **dict.fromkeys(("file-url", "image-url"), _file_at)}
 """Type of a part in a tool's result → its reader, with those of versions before 4."""

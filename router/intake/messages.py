@@ -34,7 +34,7 @@ from router.chat import (
 )
 from router.errors import BadAsk, TooLarge
 from router.intake import reasoning
-from router.intake.fields import Fields, listing, mapping, text
+from router.intake.fields import Fields, listing, mapping, text, text_of
 from router.intake.files import audio, document, file, image
 from router.value import replace
 
@@ -182,10 +182,6 @@ def _read(fields: Fields, path: str, readers: Mapping[str, Reader]) -> Iterator[
             yield read
 
 
-def _text(part: Fields, path: str) -> str:
-    return text(part.get("text"), f"{path}.text")
-
-
 def _refusal(part: Fields, path: str) -> str:
     return text(part.get("refusal"), f"{path}.refusal")
 
@@ -211,7 +207,7 @@ def _bounded(value: Json, most: int, what: str) -> Sequence[Json]:
 
 
 SAID: dict[str, Reader] = {
-    "text": _text,
+    "text": text_of,
     "image_url": image,
     "file": document,
     "input_audio": audio,

@@ -17,7 +17,7 @@ from router.errors import BadAsk, TooLarge, UnknownResponse
 from router.events import Event
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing, mapping, text
+from router.intake.fields import Fields, listing, mapping, text, text_of
 from router.intake.files import audio, file
 from router.intake.messages import MAX_PARTS, called, listed_parts
 from router.value import replace
@@ -258,10 +258,6 @@ def _content(value: Json, path: str) -> Iterator[Part]:
             yield said
 
 
-def _text(part: Fields, path: str) -> Part:
-    return text(part.get("text"), f"{path}.text")
-
-
 def _refusal(part: Fields, path: str) -> Part:
     return text(part.get("refusal"), f"{path}.refusal")
 
@@ -288,8 +284,8 @@ def _here(part: Fields, instead: str, path: str) -> None:
 
 
 SAID: dict[str, Callable[[Fields, str], Part]] = {
-    "input_text": _text,
-    "output_text": _text,
+    "input_text": text_of,
+    "output_text": text_of,
     "refusal": _refusal,
     "input_image": _image,
     "input_file": _file,

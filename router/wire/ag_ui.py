@@ -40,7 +40,7 @@ from router.events import (
     ToolResult,
     Usage,
 )
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, joined, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, joined, utf8
 
 FRAME, END = "data: ", "\n\n"
 
@@ -145,10 +145,9 @@ class _Run:
         self._message = self._message or self._new_id()
         self._calls[call.call_id] = None
         named: JsonObject = {"toolCallId": call.call_id, "toolCallName": call.name, "parentMessageId": self._message}
-        arguments = compact(call.arguments) if call.malformed is None else call.malformed
         return (
             _frame({"type": "TOOL_CALL_START", **named})
-            + _frame({"type": "TOOL_CALL_ARGS", "toolCallId": call.call_id, "delta": arguments})
+            + _frame({"type": "TOOL_CALL_ARGS", "toolCallId": call.call_id, "delta": arguments_of(call)})
             + _frame({"type": "TOOL_CALL_END", "toolCallId": call.call_id})
         )
 

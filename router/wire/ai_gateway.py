@@ -41,7 +41,7 @@ from router.events import (
     ToolResult,
     Usage,
 )
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, joined, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, joined, utf8
 
 FRAME, END = "data: ", "\n\n"
 REASONS: dict[Reason, str] = {"tool-calls": "length", "unknown": "other"}
@@ -164,8 +164,7 @@ def _cited(source: Source, number: int) -> dict[str, Json]:
 
 
 def _called(call: ToolCall) -> dict[str, Json]:
-    arguments = compact(call.arguments) if call.malformed is None else call.malformed
-    return {"type": "tool-call", "toolCallId": call.call_id, "toolName": call.name, "input": arguments}
+    return {"type": "tool-call", "toolCallId": call.call_id, "toolName": call.name, "input": arguments_of(call)}
 
 
 def flat(usage: Usage | None) -> dict[str, Json]:

@@ -39,7 +39,7 @@ from router.events import (
     ToolResult,
     Usage,
 )
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 REASONS: dict[Reason, str] = {
     "stop": "end_turn",
@@ -160,7 +160,7 @@ class _MessageFrames:
         made = [self._started(), self._text() if self._cited else ""]
         for call in self._calls.values():
             made.append(self._opened("tool_use", {**_call(call), "input": {}}))
-            made.append(self._delta("input_json_delta", "partial_json", _arguments(call)))
+            made.append(self._delta("input_json_delta", "partial_json", arguments_of(call)))
         made.append(self._closed())
         ended: JsonObject = {"stop_reason": "tool_use" if self._calls else REASONS[reason], "stop_sequence": None}
         made.append(_frame("message_delta", {"type": "message_delta", "delta": ended, "usage": counted(usage)}))
@@ -210,13 +210,11 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 def complete(answer: Answered) -> bytes:
     """Return the answer as a JSON message of Anthropic's Messages API."""
     end = answer.end
-    done = {result.call_id for result in answer.results}
-    calls = [call for call in answer.calls if call.call_id not in done]
+    calls = answer.client_calls
     content: list[Json] = [*_blocks(answer.events)]
     content += [{**_call(call), "input": call.arguments} for call in calls]
     reason = "tool_use" if calls else REASONS[end.reason] if isinstance(end, Finish) else "end_turn"
-    model = next((event.model for event in answer.events if isinstance(event, Start)), "")
-    return utf8(compact(_message(answer.heading, model, content, reason, counted(end.usage if isinstance(end, Finish) else None))))
+    return utf8(compact(_message(answer.heading, answer.model, content, reason, counted(end.usage if isinstance(end, Finish) else None))))
 
 
 def _blocks(events: Iterable[Event]) -> Iterator[Json]:
@@ -269,10 +267,6 @@ def refusal(why: Refusal) -> bytes:
 
 def _call(call: ToolCall) -> dict[str, Json]:
     return {"type": "tool_use", "id": call.call_id, "name": call.name, "caller": {"type": "direct"}}
-
-
-def _arguments(call: ToolCall) -> str:
-    return compact(call.arguments) if call.malformed is None else call.malformed
 
 
 WIRE = Wire(

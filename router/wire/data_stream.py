@@ -107,12 +107,7 @@ class _Lines:
 
     def _ended(self, reason: str, last: Usage | None, total: Usage | None) -> bytes:
         step = _step_end(reason, last) if self._open else b""
-        return step + _line("d", {"finishReason": reason, **counted(total)})
-
-
-def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return an object with the key `usage`; empty if no provider reported usage."""
-    return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
+        return step + _line("d", {"finishReason": reason, **line.counted(total)})
 
 
 def complete(answer: Answered) -> bytes:
@@ -127,7 +122,7 @@ def complete(answer: Answered) -> bytes:
     if shown := _shown(answer):
         made["parts"] = [*([{"type": "text", "text": answer.text}] if answer.text else []), *shown]
     made["finishReason"] = end.reason if isinstance(end, Finish) else "error"
-    return utf8(compact({**made, **(counted(end.usage) if isinstance(end, Finish) else {})}))
+    return utf8(compact({**made, **(line.counted(end.usage) if isinstance(end, Finish) else {})}))
 
 
 def _shown(answer: Answered) -> list[Json]:
@@ -159,7 +154,7 @@ def refusal(why: Refusal) -> bytes:
 
 
 def _step_end(reason: str, used: Usage | None) -> bytes:
-    return _line("e", {"finishReason": reason, **counted(used), "isContinued": False})
+    return _line("e", {"finishReason": reason, **line.counted(used), "isContinued": False})
 
 
 def _line(code: str, value: Json) -> bytes:

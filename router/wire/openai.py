@@ -32,7 +32,7 @@ from router.events import (
     ToolResult,
     Usage,
 )
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 DONE = b"data: [DONE]\n\n"
 REASONS = {
@@ -131,7 +131,7 @@ class _Chunks:
         for index, call in enumerate(self._calls.values()):
             first: Json = {"index": index, "id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": ""}}
             made.append(self._chunk({"tool_calls": [first]}))
-            made.append(self._chunk({"tool_calls": [{"index": index, "function": {"arguments": _arguments(call)}}]}))
+            made.append(self._chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments_of(call)}}]}))
         theirs = "tool_calls" if self._calls else REASONS[reason]
         made.append(f'{self._before}{{}},"logprobs":null,"finish_reason":"{theirs}"}}]{self._usage}}}\n\n')
         if self._heading.wants_usage:
@@ -158,15 +158,14 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 def complete(answer: Answered) -> bytes:
     """Return the answer as a JSON chat.completion."""
     head, end = answer.heading, answer.end
-    done = {result.call_id for result in answer.results}
-    calls = [call for call in answer.calls if call.call_id not in done]
+    calls = answer.client_calls
     message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
     if answer.thoughts:
         message["reasoning_content"] = answer.thoughts
     message |= _beside(answer)
     if calls:
         message["tool_calls"] = [
-            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}} for call in calls
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": arguments_of(call)}} for call in calls
         ]
     reason = REASONS[end.reason] if isinstance(end, Finish) else "stop"
     choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else reason}
@@ -174,7 +173,7 @@ def complete(answer: Answered) -> bytes:
         "id": _id(head),
         "object": "chat.completion",
         "created": head.created,
-        "model": next((event.model for event in answer.events if isinstance(event, Start)), head.model),
+        "model": answer.model,
         "choices": [choice],
         "usage": counted(end.usage if isinstance(end, Finish) else None),
     }
@@ -236,10 +235,6 @@ def error(why: Refusal, question: str = QUESTION) -> dict[str, Json]:
 def refusal(why: Refusal) -> bytes:
     """Return the body of an error before the first event."""
     return utf8(compact(error(why)))
-
-
-def _arguments(call: ToolCall) -> str:
-    return compact(call.arguments) if call.malformed is None else call.malformed
 
 
 def _id(heading: Heading) -> str:

@@ -44,7 +44,7 @@ from router.events import (
     Usage,
 )
 from router.wire import openai
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 QUESTION = "input"
 """The field with the question in this API."""
@@ -256,7 +256,7 @@ class _ResponseFrames:
         if call is None:
             return ""
         output = result.result if isinstance(result.result, str) else compact(result.result)
-        complete = {**_ran(call, _arguments(call)), ("error" if result.is_error else "output"): output}
+        complete = {**_ran(call, arguments_of(call)), ("error" if result.is_error else "output"): output}
         added = self._started() + self._closed()
         self._open, self._item = "mcp_call", self._id("mcp")
         return (
@@ -265,7 +265,7 @@ class _ResponseFrames:
                 "response.output_item.added", {"id": self._item, "type": "mcp_call", "status": "in_progress", **_ran(call, "")}
             )
             + self._of_item("response.mcp_call.in_progress", {})
-            + self._of_item("response.mcp_call_arguments.done", {"arguments": _arguments(call)})
+            + self._of_item("response.mcp_call_arguments.done", {"arguments": arguments_of(call)})
             + self._of_item("response.mcp_call.failed" if result.is_error else "response.mcp_call.completed", {})
             + self._done({"status": "failed" if result.is_error else "completed", **complete})
         )
@@ -273,7 +273,7 @@ class _ResponseFrames:
     def _called(self, call: ToolCall) -> str:
         """Return all frames of a tool call that the client has to run."""
         named: JsonObject = {"call_id": call.call_id, "name": call.name}
-        arguments = _arguments(call)
+        arguments = arguments_of(call)
         return (
             self._added("function_call", "fc", {"status": "in_progress", **named, "arguments": ""})
             + self._of_item("response.function_call_arguments.delta", {"delta": arguments})
@@ -353,10 +353,6 @@ def _ran(call: ToolCall, arguments: str) -> JsonObject:
         "error": None,
         "approval_request_id": None,
     }
-
-
-def _arguments(call: ToolCall) -> str:
-    return compact(call.arguments) if call.malformed is None else call.malformed
 
 
 def counted(usage: Usage | None) -> JsonObject:

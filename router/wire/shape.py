@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from router.chat import Json, JsonObject, repaired
-from router.events import Event, Failure, Finish, Text, Thought, ToolCall, ToolResult
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolResult
 from router.value import PartlyCompared, Value, field
 
 Encode = Callable[[Event], bytes]
@@ -76,6 +76,17 @@ class Answered(Value, frozen=True):
     calls: tuple[ToolCall, ...]
     results: tuple[ToolResult, ...]
     end: Finish | Failure
+
+    @property
+    def client_calls(self) -> list[ToolCall]:
+        """Return the calls without a result: the client has to run them."""
+        done = {result.call_id for result in self.results}
+        return [call for call in self.calls if call.call_id not in done]
+
+    @property
+    def model(self) -> str:
+        """Return the configured model of the target that answered first, else the model id of the request."""
+        return next((event.model for event in self.events if isinstance(event, Start)), self.heading.model)
 
 
 def answered(heading: Heading, events: Iterable[Event]) -> Answered:
@@ -148,6 +159,11 @@ class Wire:
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode  # json.dumps would make one for each line
+
+
+def arguments_of(call: ToolCall) -> str:
+    """Return a call's arguments as a JSON text; malformed ones as the model wrote them."""
+    return compact(call.arguments) if call.malformed is None else call.malformed
 
 
 def compact(value: Json) -> str:

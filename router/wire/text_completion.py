@@ -118,7 +118,6 @@ def total(one: Usage | None, other: Usage | None) -> Usage | None:
 def complete(answer: Answered) -> bytes:
     """Return the answer as a JSON text_completion, with a choice for each Finish."""
     head = answer.heading
-    model = next((event.model for event in answer.events if isinstance(event, Start)), head.model)
     choices: list[Json] = []
     said: list[str] = []
     used: Usage | None = None
@@ -131,7 +130,7 @@ def complete(answer: Answered) -> bytes:
             choices.append({"text": text, "index": index, "logprobs": None, "finish_reason": REASONS[event.reason]})
             used = total(used, event.usage)
             said.clear()
-    made: dict[str, Json] = {**_common(head, model), "choices": choices, "usage": counted(used)}
+    made: dict[str, Json] = {**_common(head, answer.model), "choices": choices, "usage": counted(used)}
     return utf8(compact(made))
 
 
