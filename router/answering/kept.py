@@ -50,7 +50,7 @@ class KeptAnswers:
             replica.publish(key, recording, total, keep)
 
     async def found(self, key: Key, generation: Generation) -> Recording | None:
-        """Return the complete recording of this key, of any replica, or None. While Redis is away, only this process is searched."""
+        """Return the recording of this key, if it can be read from its first event, else None. While Redis is away, only this process is asked."""
         with suppress(Away):
             return await self._found(key, generation)
         return self.recordings.find(key)

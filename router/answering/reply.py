@@ -237,7 +237,10 @@ class Streamed:
         return self._size > MAX_COLLECTED
 
     async def flush(self) -> None:
-        """Send the collected bytes, which end with a complete line or frame."""
+        """Send the collected bytes, which end with a complete line or frame.
+
+        If the text of an answer is held back, send the headers, so that keep-alives can begin.
+        """
         if not self._collected:
             if self._pulse and self.begun and not self._reply.begun:
                 # The answer is being made, and its text is held back: signs of life need the headers before them.
