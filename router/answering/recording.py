@@ -59,7 +59,7 @@ class Recording(Broadcast):
         """Loop time until which it goes on without a reader."""
         self._last: Finish | Failure | None = None
         self.expiry: asyncio.TimerHandle | None = None
-        """Timer that deletes the recording `keep` seconds after its end."""
+        """Timer that deletes the recording after its end: in `keep` seconds, or at once if it is incomplete."""
 
     def run(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
         """Start the task that delivers the answer, which needs no reader; call `ended` at its end."""

@@ -303,7 +303,7 @@ def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
 
 
 def instruction(fields: Mapping[str, Json]) -> tuple[Message, ...]:
-    """Return the `system` text of a request to /api/chat as a system message; empty without one."""
+    """Return the `system` text of a request to /api/chat as a tuple of one system message; an empty tuple without one."""
     given = fields.get("system")
     words = "" if given is None else text(given, "system")
     return (Message("system", (words,)),) if words else ()

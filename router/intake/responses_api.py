@@ -63,7 +63,7 @@ def stored(fields: Fields) -> bool:
 
 
 def in_background(fields: Fields) -> bool:
-    """Return whether the response is a background one. BadAsk if it is not stored as well."""
+    """Return whether the response is a background one. BadAsk for a background response that is not stored."""
     background = fields.get("background")
     if not isinstance(background, bool | None):
         raise BadAsk("background: true or false is needed.")
