@@ -15,7 +15,7 @@ from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
 from router.intake.fields import Fields, listing, mapping, text, text_of
 from router.intake.files import file
-from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, listed_parts
+from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, contents
 from router.value import replace
 
 OF_RUN = ("threadId", "runId", "parentRunId")
@@ -86,7 +86,7 @@ class _Conversation:
                 return Message("system", (text(fields.get("content"), f"{path}.content"),))
             case "user":
                 self._thoughts = []  # no answer followed them
-                return Message("user", tuple(_content(fields.get("content"), f"{path}.content")))
+                return Message("user", tuple(contents(fields.get("content"), f"{path}.content", SAID)))
             case "assistant":
                 return self._answer(fields, path)
             case "tool":
@@ -117,23 +117,12 @@ class _Conversation:
     def _result(self, fields: Fields, path: str) -> Result:
         """Return a tool's result. It is an error with a text in `error`, or with `isError` in the metadata, where this router puts it."""
         call_id = text(fields.get("toolCallId"), f"{path}.toolCallId")
-        parts = list(_content(fields.get("content"), f"{path}.content"))
+        parts = list(contents(fields.get("content"), f"{path}.content", SAID))
         error = text(fields.get("error") or "", f"{path}.error")
         joined = "".join(part for part in parts if isinstance(part, str)) or error
         failed = bool(error) or (mapping(fields.get("metadata")) or {}).get("isError") is True
         files = tuple(part for part in parts if isinstance(part, File))
         return Result(call_id, self._names.get(call_id, ""), joined, is_error=failed, files=files)
-
-
-def _content(value: Json, path: str) -> Iterator[Part]:
-    """Yield the parts of a content, without empty ones."""
-    if isinstance(value, str):
-        if value:
-            yield repaired(value)
-        return
-    for part, kind, place in listed_parts(value, path, SAID, "parts"):
-        if said := SAID[kind](part, place):
-            yield said
 
 
 def _media(part: Fields, path: str) -> Part:

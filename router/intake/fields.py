@@ -25,6 +25,11 @@ def text(value: Json, path: str) -> str:
     return repaired(value)
 
 
+def refusal_of(part: Fields, path: str) -> str:
+    """Return the field `refusal` of a part or message of OpenAI's. BadAsk with the path if there is none."""
+    return text(part.get("refusal"), f"{path}.refusal")
+
+
 def text_of(part: Fields, path: str) -> str:
     """Return the field `text` of a part. BadAsk with the path if there is none."""
     return text(part.get("text"), f"{path}.text")

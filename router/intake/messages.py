@@ -34,7 +34,7 @@ from router.chat import (
 )
 from router.errors import BadAsk, TooLarge
 from router.intake import reasoning
-from router.intake.fields import Fields, listing, mapping, text, text_of
+from router.intake.fields import Fields, listing, mapping, refusal_of, text, text_of
 from router.intake.files import audio, document, file, image
 from router.value import replace
 
@@ -168,6 +168,17 @@ def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: st
         yield part, kind, place
 
 
+def contents(value: Json, path: str, readers: Mapping[str, Callable[[Fields, str], Part]]) -> Iterator[Part]:
+    """Yield the parts of a content, without empty ones. A plain text is one part. `readers`: type of a part → its reader."""
+    if isinstance(value, str):
+        if value:
+            yield repaired(value)
+        return
+    for part, kind, place in listed_parts(value, path, readers, "parts"):
+        if said := readers[kind](part, place):
+            yield said
+
+
 Reader = Callable[[Fields, str], Part | None]
 """Reader of a part: (part, its path) → the content for the model, or None."""
 
@@ -180,10 +191,6 @@ def _read(fields: Fields, path: str, readers: Mapping[str, Reader]) -> Iterator[
             raise BadAsk(f"{place}.type: one of {', '.join(readers)} is needed.")
         if read := reader(part, place):
             yield read
-
-
-def _refusal(part: Fields, path: str) -> str:
-    return text(part.get("refusal"), f"{path}.refusal")
 
 
 def _unsaid(_: Fields, __: str) -> None:
@@ -211,7 +218,7 @@ SAID: dict[str, Reader] = {
     "image_url": image,
     "file": document,
     "input_audio": audio,
-    "refusal": _refusal,
+    "refusal": refusal_of,
     "step-start": _unsaid,
 }
 """Type of a part in a user, system or tool message → its reader."""
@@ -258,7 +265,7 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
             _tool(part, name, block, place)
         elif kind not in UNSAID and not kind.startswith("data-"):
             raise BadAsk(f"{place}.type: this kind of part is not known here.")
-    if fields.get("refusal") is not None and (said := _refusal(fields, path)):
+    if fields.get("refusal") is not None and (said := refusal_of(fields, path)):
         block.spoken.append(said)
     if fields.get("tool_calls"):
         block.spoken += reasoning.of_message(fields, path)

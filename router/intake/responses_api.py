@@ -17,9 +17,9 @@ from router.errors import BadAsk, TooLarge, UnknownResponse
 from router.events import Event
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing, mapping, text, text_of
+from router.intake.fields import Fields, listing, mapping, refusal_of, text, text_of
 from router.intake.files import audio, file
-from router.intake.messages import MAX_PARTS, called, listed_parts
+from router.intake.messages import MAX_PARTS, called, contents
 from router.value import replace
 from router.wire import Heading, compact
 from router.wire.responses import output, response_of
@@ -194,7 +194,7 @@ class _Turn:
             yield from self.over()
 
     def _message(self, item: Fields, path: str) -> Iterator[Message]:
-        parts = list(_content(item.get("content"), f"{path}.content"))
+        parts = list(contents(item.get("content"), f"{path}.content", SAID))
         match item.get("role"):
             case "assistant":
                 asks = any(isinstance(part, Call) for part in self._spoken)
@@ -219,7 +219,7 @@ class _Turn:
         return call_id
 
     def _result(self, call_id: str, output: Json, path: str) -> Result:
-        parts = list(_content(output, path))
+        parts = list(contents(output, path, SAID))
         stated = "".join(part for part in parts if isinstance(part, str))
         return Result(call_id, self._names.get(call_id, ""), stated, files=tuple(part for part in parts if isinstance(part, File)))
 
@@ -247,21 +247,6 @@ def _reasoned(item: Fields) -> Iterator[ReasoningState]:
         yield ReasoningState("", {"reasoning_content": stated})
 
 
-def _content(value: Json, path: str) -> Iterator[Part]:
-    """Yield the parts of a content, without empty ones. A plain text is one part."""
-    if isinstance(value, str):
-        if value:
-            yield repaired(value)
-        return
-    for part, kind, place in listed_parts(value, path, SAID, "parts"):
-        if said := SAID[kind](part, place):
-            yield said
-
-
-def _refusal(part: Fields, path: str) -> Part:
-    return text(part.get("refusal"), f"{path}.refusal")
-
-
 def _image(part: Fields, path: str) -> Part:
     _here(part, "image_url", path)
     detail = part.get("detail")
@@ -286,7 +271,7 @@ def _here(part: Fields, instead: str, path: str) -> None:
 SAID: dict[str, Callable[[Fields, str], Part]] = {
     "input_text": text_of,
     "output_text": text_of,
-    "refusal": _refusal,
+    "refusal": refusal_of,
     "input_image": _image,
     "input_file": _file,
     "input_audio": audio,

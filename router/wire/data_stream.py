@@ -50,7 +50,7 @@ class _Lines:
 
     def __init__(self, heading: Heading) -> None:
         self._request_id = heading.request_id
-        self._opening = _line("f", {"messageId": heading.message_id})
+        self._opening = line.line_of("f", {"messageId": heading.message_id})
         self._open = False
         self._called = False
         self._streaming: set[str] = set()
@@ -67,15 +67,15 @@ class _Lines:
                 return self._input(event)
             case ToolCall(call_id, name, arguments):
                 self._called = True
-                return _line("9", {"toolCallId": call_id, "toolName": name, "args": arguments})
+                return line.line_of("9", {"toolCallId": call_id, "toolName": name, "args": arguments})
             case ToolResult(call_id, _, result, is_error):
                 made: dict[str, Json] = {"toolCallId": call_id, "result": result}
-                return _line("a", {**made, "isError": True} if is_error else made)
+                return line.line_of("a", {**made, "isError": True} if is_error else made)
             case Source(url):
                 self._sources += 1
-                return _line("h", line.cited(event, self._sources)) if url else b""  # its client takes no document
+                return line.line_of("h", line.cited(event, self._sources)) if url else b""  # its client takes no document
             case Produced():
-                return _line("k", line.file(event))
+                return line.line_of("k", line.file(event))
             case Start(used=used):
                 return self._start(used)
             case ToolProgress() | Approval() | LateResult() | ReasoningState():
@@ -87,7 +87,7 @@ class _Lines:
                 return self._ended(reason, last, usage)
             case Failure(_, public):
                 # The usage of the broken call is unknown; zeros are what this dialect's own server writes.
-                return _line("3", f"{public} (request {self._request_id})") + self._ended("error", Usage(), self._used)
+                return line.line_of("3", f"{public} (request {self._request_id})") + self._ended("error", Usage(), self._used)
             case _:
                 assert_never(event)
 
@@ -99,15 +99,15 @@ class _Lines:
         return ended + self._opening
 
     def _input(self, event: ToolInput) -> bytes:
-        delta = _line("c", {"toolCallId": event.call_id, "argsTextDelta": event.part})
+        delta = line.line_of("c", {"toolCallId": event.call_id, "argsTextDelta": event.part})
         if event.call_id in self._streaming:
             return delta
         self._streaming.add(event.call_id)
-        return _line("b", {"toolCallId": event.call_id, "toolName": event.name}) + delta
+        return line.line_of("b", {"toolCallId": event.call_id, "toolName": event.name}) + delta
 
     def _ended(self, reason: str, last: Usage | None, total: Usage | None) -> bytes:
         step = _step_end(reason, last) if self._open else b""
-        return step + _line("d", {"finishReason": reason, **line.counted(total)})
+        return step + line.line_of("d", {"finishReason": reason, **line.counted(total)})
 
 
 def complete(answer: Answered) -> bytes:
@@ -154,11 +154,7 @@ def refusal(why: Refusal) -> bytes:
 
 
 def _step_end(reason: str, used: Usage | None) -> bytes:
-    return _line("e", {"finishReason": reason, **line.counted(used), "isContinued": False})
-
-
-def _line(code: str, value: Json) -> bytes:
-    return utf8(f"{code}:{compact(value)}\n")
+    return line.line_of("e", {"finishReason": reason, **line.counted(used), "isContinued": False})
 
 
 WIRE = Wire(

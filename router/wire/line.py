@@ -50,18 +50,18 @@ def encoder(heading: Heading) -> Encode:
             case Thought(text):
                 return utf8(f'g:{{"type":"reasoning","textDelta":{encode_basestring(text)}}}\n')
             case ToolCall():
-                return _line("9", call(event))
+                return line_of("9", call(event))
             case ToolResult():
-                return _line("a", result(event))
+                return line_of("a", result(event))
             case Source():
-                return _line("h", {"type": "source", **cited(event, next(sources))})
+                return line_of("h", {"type": "source", **cited(event, next(sources))})
             case Produced():
-                return _line("k", {"type": "file", **file(event)})
+                return line_of("k", {"type": "file", **file(event)})
             case Finish(reason, usage):
-                return _line("d", {"type": "finish", "finishReason": reason, **counted(usage)})
+                return line_of("d", {"type": "finish", "finishReason": reason, **counted(usage)})
             case Failure(_, public):
-                error = _line("3", {"type": "error", "error": f"{public} (request {request_id})"})
-                return error + _line("d", {"type": "finish", "finishReason": "error"})
+                error = line_of("3", {"type": "error", "error": f"{public} (request {request_id})"})
+                return error + line_of("d", {"type": "finish", "finishReason": "error"})
             case Start() | ToolInput() | ToolProgress() | Approval() | LateResult() | ReasoningState():
                 return b""
             case _:
@@ -122,7 +122,8 @@ def refusal(why: Refusal) -> bytes:
     return utf8(compact({"type": "error", "error": why.sentence, "code": why.code, "requestId": why.request_id}))
 
 
-def _line(code: str, value: Json) -> bytes:
+def line_of(code: str, value: Json) -> bytes:
+    """Return a line of this code with this value, in UTF-8."""
     return utf8(f"{code}:{compact(value)}\n")
 
 
