@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Intake:
-    """Reads the bodies of all requests of a process. `most`: bytes of bodies that are in memory at once.
+    """Reads the bodies of all requests of a process. `most`: the most bytes of bodies that may be in memory at once.
 
     A body counts until the request's `held` is closed. While reading, `request.wire` is set to the wire in which an error is to be sent.
     """

@@ -157,7 +157,7 @@ SHOUT = Wire(
 )
 
 
-async def test_wire_added_to_the_table_is_streamed_resumed_and_refused_in(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wire_added_to_the_table_serves_streams_resumes_and_refusals(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Wire added to WIRES serves streams, resumed streams, JSON answers and refusals without any other change."""
     monkeypatch.setitem(WIRES, "shout", SHOUT)
     workspace.write("routes.yaml", routes(HI))
