@@ -1,1 +1,1 @@
-"""A question's way to its answer on the wire: limits, the stream, recordings that can be found again."""
+"""The chat and embeddings endpoints: limits, streams, and recordings of answers that can be resumed."""

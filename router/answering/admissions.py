@@ -1,4 +1,4 @@
-"""The limits that a request is held against, from its headers to its end."""
+"""The limits of a request: of its caller, its end user and its route."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,10 @@ from router.quotas import Admission, Quota
 
 
 class Admissions:
-    """The limits that a request is held against, each as soon as it is known.
+    """The limits of one request, each checked as soon as it is known.
 
-    The caller's limit is known before the body, and the route's where the path names it: a refused request costs no more than its headers.
-    Places are held as long as `held`. Usage is charged when the request's entry is closed, which may be later.
+    The caller's limit is known before the body, and the route's if the path names it: such a refusal needs only the request's headers.
+    Concurrency slots are released with `held`. Usage is charged when the request's entry is closed, which may be later.
     """
 
     def __init__(
@@ -27,15 +27,15 @@ class Admissions:
     ) -> None:
         self._request = request
         self._kind = kind
-        """The kind of route that answers such a request."""
+        """The kind of route that the request needs: `chat` or `embeddings`."""
         self._generation = generation
         self.caller = caller
-        """The caller; with the end user, once that is known."""
+        """The caller, with its end user once that is known."""
         self._entry = entry
         self._held: list[Admission] = []
         self._user_known = not caller.user_in_body
         self._later: list[Quota] = []
-        """Limits of the end user, until the body names them."""
+        """Limits of the end user that wait for the body to name the user."""
         entry.observers = (self._charge, *entry.observers)
         held.add(self._leave)
 
@@ -49,9 +49,9 @@ class Admissions:
             admission.leave()
 
     async def of_caller(self) -> Headers:
-        """Hold the request against its caller's own limit. Return what is left, as headers.
+        """Count the request for its caller's own limit, and return what is left as headers.
 
-        A caller over its own limit takes nothing of the others'.
+        TooMany if the limit is used up; no other limit is counted then.
         """
         caller = self.caller
         if caller.limit is not None:
@@ -59,10 +59,9 @@ class Admissions:
         return self._headers()
 
     async def of_route(self, model: str) -> Headers:
-        """Hold the request against the limit of the route with this id.
+        """Count the request for the limit of the route with this id, and return what the tightest limit leaves, as headers.
 
-        UnknownModel where there is no such route, NotAllowed where the caller may not ask it. Return what the tightest limit leaves, as
-        headers.
+        UnknownModel if there is no such route, NotAllowed if the caller may not use it, BadAsk if its kind is another, TooMany at a limit.
         """
         generation, caller = self._generation, self.caller
         route = generation.route(model)
@@ -75,10 +74,10 @@ class Admissions:
         return self._headers()
 
     async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Headers:
-        """Hold the request against the limits that had to wait for the body: those of the end user and of the route that it names.
+        """Count the request for the limits that need its body: of the end user and of the route named there.
 
-        Limits on requests count each of several prompts. BadAsk where it must name a user and does not. Return what the tightest limit leaves, as
-        headers.
+        A limit on requests counts each of several prompts. BadAsk if the body must name a user and does not. Return what the tightest limit
+        leaves, as headers.
         """
         if not self._user_known:
             self.caller, self._user_known = from_body(self.caller, ask.fields), True
@@ -97,7 +96,7 @@ class Admissions:
         return self._headers()
 
     async def _count(self, quota: Quota) -> None:
-        """Hold the request against one limit; later, where that is the end user's and the body has yet to name them."""
+        """Count the request for one limit; postpone an end user's limit until the body has named the user."""
         if quota.declared.per == "user" and not self._user_known:
             self._later.append(quota)
             return
@@ -105,7 +104,7 @@ class Admissions:
             await self._take(held, subject)
 
     def circumstances(self, route: Compiled) -> Circumstances:
-        """Return the facts for the conditions of a route: the caller, its headers, and how much is used of the tightest limit."""
+        """Return the facts for a route's conditions: the caller, its claims and headers, and the used share of the most used limit."""
         used = max((one.used for one in self._held), default=0.0)
         return Circumstances(self.caller.name, self.caller.claims, self._request.values(route.headers), used)
 
@@ -126,9 +125,9 @@ class Admissions:
 
 
 def _subjects(quota: Quota, request: Request, caller: Caller, generation: Generation) -> list[tuple[Quota, str]]:
-    """Return the subjects with which a limit counts this request.
+    """Return each limit and subject (address, key, user) that count this request.
 
-    Of IPv6 it is two networks, and the wider one has a wider limit. A request that names no end user counts with its caller.
+    An IPv6 address gives two networks, the wider one with a higher limit. A request without an end user counts for its caller.
     """
     match quota.declared.per:
         case "ip":

@@ -1,4 +1,4 @@
-"""Writes as large as the reads before them: flush when, and only when, the next event has to be waited for.
+"""Batched writes: collected output is flushed only when the next event has to be waited for.
 
 An async generator that has its next event at hand gives it without suspending. So the first suspension is the moment
 to write what was collected: no timer, no second task, no future per chunk.
@@ -12,7 +12,7 @@ from router.failover.watch import CURRENT
 
 
 class Ahead:
-    """The events of a stream; `flush` is awaited before each wait for the next one."""
+    """An iterator over a stream's events that awaits `flush` before each wait for the next event."""
 
     def __init__(self, events: AsyncGenerator[Event, None], flush: Callable[[], Awaitable[None]]) -> None:
         self._events = events

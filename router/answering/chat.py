@@ -1,4 +1,4 @@
-"""The chat endpoints: one request in a straight line, and finding or stopping the answer of an earlier one."""
+"""The chat endpoints: answer one request, and resume or stop the answer of an earlier one."""
 
 import asyncio
 import dataclasses
@@ -21,7 +21,7 @@ from router.answering.prompts import check_choices, in_turn
 from router.answering.recording import Key, Recording
 from router.answering.reply import Collected, Presence, Reply, Streamed, deliver
 from router.callers import Caller, from_body, from_headers
-from router.chat import CacheControl, InducedFault, Json, JsonObject
+from router.chat import Ask, CacheControl, InducedFault, Json, JsonObject
 from router.config.server import Resume
 from router.errors import (
     Crowded,
@@ -40,40 +40,40 @@ from router.wire import WIRES, Heading, compact, responses
 from router.wire.responses import response_id
 
 UNSHARED = CacheControl(max_age=0.0, store=False)
-"""Cache wishes of a request whose provider is broken: its answer is for its caller alone."""
+"""Cache wishes of a request with an induced fault: its answer is neither cached nor shared."""
 log = logging.getLogger("router.server")
 
 
 class Chat:
-    """The chat endpoints: /api/chat, AG-UI, and the addresses of OpenAI's and Anthropic's APIs and of the AI SDK's gateway."""
+    """The chat endpoints: /api/chat, AG-UI, and the paths of OpenAI's and Anthropic's APIs and of the AI SDK's gateway."""
 
     def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Sequence[Observer] = ()) -> None:
         self._live = live
         self._gate = gate
         self._began = tuple(GuardedObserver(observer) for observer in began)
-        """Observers that are shown each request when it comes."""
+        """Observers that are called with the entry of each request at its start."""
         self._observers = tuple(GuardedObserver(observer) for observer in observers)
         self._kept = KeptAnswers()
         self.intake = Intake()
         self._asking: set[asyncio.Task[object]] = set()
-        """Tasks of callers that asked, and wait for the answer."""
+        """Tasks of requests that ask a question and wait for its answer."""
         self._viewing: set[asyncio.Task[object]] = set()
-        """Tasks of callers that found an answer again: it is made all the same."""
+        """Tasks of requests that resume an answer or retrieve a response."""
         self._alone: set[asyncio.Task[None]] = set()
-        """Answers that go on although whoever asked has left."""
+        """Tasks that wait for answers that go on without their client."""
         self._counting: set[asyncio.Task[None]] = set()
-        """Requests that are over but for the count of their tokens."""
+        """Tasks of requests that are over but for pending token counts."""
         self.stopping = False
-        """True while the server is about to end: new questions are refused."""
+        """True during a graceful shutdown: new questions are refused."""
         self._warned_of_proxy = False
 
     @property
     def running(self) -> int:
-        """Answers that are being given now, or made although nobody is given them just now."""
+        """Number of running answers: sent to a client, resumed by one, or going on without a client."""
         return len(self._asking) + len(self._viewing) + len(self._alone)
 
     async def close(self) -> None:
-        """The server ends: every answer that still runs is told so."""
+        """End all running answers with an error for their clients, and write the recordings to their end: the server is shutting down."""
         await self._kept.fail()
         await self._all_alone()
         await self._all_counted()
@@ -81,7 +81,7 @@ class Chat:
         await self._kept.close()
 
     async def drain(self) -> None:
-        """The server is about to end: nothing new is taken, and what runs may finish, for as long as is declared."""
+        """Refuse new questions, and wait until running answers have finished, for `server.drain` seconds at most."""
         self.stopping = True
         until = time.monotonic() + self._live.generation.server.drain
         log.info("stopping", extra={"fields": {"open": self.running}})
@@ -89,7 +89,7 @@ class Chat:
             await asyncio.wait(running, timeout=left)
 
     async def end(self) -> None:
-        """End the answers that still run: the server ends."""
+        """End the answers that still run with an error for their clients: the server is shutting down."""
         await self._kept.fail()
         await self._all_alone()
         await self._kept.end()
@@ -100,20 +100,20 @@ class Chat:
         await self._all_counted()
 
     def _welcome(self, most: int | None) -> None:
-        """Stopping where the server ends, Crowded where so many answers are made already: at once, nobody waits in a line."""
+        """Raise Stopping during a shutdown, or Crowded if `max_streams` answers are running already: no request is queued."""
         if self.stopping:
             raise Stopping
         if most is not None and len(self._asking) + len(self._alone) > most:
             raise Crowded
 
     def _goes_on(self, recording: Recording, entry: Entry, held: Holdings) -> None:
-        """Keep what the request held (its place among its limits) until the end of an answer whose client has left, then log it."""
+        """Keep what the request holds (its concurrency slots) until the answer, whose client has left, ends; then log it."""
         task = asyncio.create_task(self._ended(recording, entry, held))
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)
 
     async def _ended(self, recording: Recording, entry: Entry, held: Holdings) -> None:
-        """Wait for the end of an answer whose client has left: log the request, and let go of what it held."""
+        """Wait for the end of an answer whose client has left, log its request, and release what the request held."""
         with held:
             try:
                 await recording.ended()
@@ -121,7 +121,7 @@ class Chat:
                 self._ends(entry)
 
     def _ends(self, entry: Entry) -> None:
-        """Close the request's entry: at once, or when the counts have come that its providers still owe. Nothing else waits for those."""
+        """Close the request's entry at once, or, if token counts of its providers are still pending, when they have come."""
         entry.tally()
         if not entry.pending:
             entry.close()
@@ -136,19 +136,19 @@ class Chat:
         task.add_done_callback(counted)  # also where it is cancelled before it has begun
 
     async def _all_alone(self) -> None:
-        """Wait until the answers that went on without their client are logged: they have ended."""
+        """Wait until the answers that went on without their client have ended and are logged, for LAST_WORDS seconds at most."""
         if self._alone:
             await asyncio.wait(self._alone, timeout=LAST_WORDS)
 
     async def _all_counted(self) -> None:
-        """Close the entries whose counts have not come: they come too late."""
+        """Close the entries whose token counts are still pending, without those counts."""
         for task in self._counting:
             task.cancel()
         if self._counting:
             await asyncio.wait(self._counting)
 
     def _warn_of_proxy(self, request: Request, generation: Generation) -> None:
-        """Log once that X-Forwarded-For came from a peer that `server.proxies` does not name: `per: ip` counts that peer's address."""
+        """Log once that a peer sent X-Forwarded-For and is not in `server.proxies`: limits `per: ip` count that peer's own address."""
         if not self._warned_of_proxy and (peer := request.undeclared(generation.server.proxies)):
             self._warned_of_proxy = True
             log.warning(
@@ -163,7 +163,7 @@ class Chat:
         return entry
 
     async def ask(self, request: Request, send: Send) -> None:
-        """Answer one question."""
+        """Answer one chat question."""
         with ServedTask(self._asking) as held:
             generation = self._live.enter()
             held.add(leave := partial(self._live.leave, generation))
@@ -189,31 +189,20 @@ class Chat:
                     if wanted.prompts:
                         check_choices(wanted.wire)
                     reply.limits = await admissions.of_body(wanted.ask, wanted.prompts)
-                    caller = admissions.caller
                     route = generation.route(wanted.ask.model)
                     answer = in_turn(route.answer, wanted.prompts) if wanted.prompts else route.answer
-                    fault = await self._fault(request, route, entry)
+                    if (fault := request.fault) is not None:
+                        await self._enter_fault(fault, request, route, entry)
                     entry.stream, entry.requested = wanted.stream, wanted.ask.model
                     heading = _heading(wanted, entry.request_id, request.min_client or server.ui.min_client)
                     total = route.declared.timeout.total
-                    ask = replace(
-                        permitted(wanted.ask, route.declared.refuse),
-                        model=route.name,
-                        caller=caller.id,
-                        user=caller.user,
-                        circumstances=admissions.circumstances(route),
-                        cache=wanted.cache if fault is None else UNSHARED,
-                        fault=fault,
-                        approvable=wanted.wire.approvals and heading.min_client != "5.0",
-                        until=time.monotonic() + total,
-                        tried=entry.tried,
-                    )
+                    ask = _ask_of(wanted, route, admissions, heading, entry, fault=fault)
                     sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)
                     async with Presence(request.receive) as presence:
                         if (kept_as := _kept_as(wanted, heading)) is not None:
                             recording = _recording(wanted, heading, reply, server.resume, total)
                             delivery = deliver(answer, ask, total, entry, recording, background=wanted.background)
-                            self._kept.record((caller.owner, kept_as), recording, delivery, total, generation)
+                            self._kept.record((admissions.caller.owner, kept_as), recording, delivery, total, generation)
                             recording.holds(leave)
                             held.withdraw(leave)
                             await presence.apart(_first_view(recording, wanted, reply, sink))
@@ -226,7 +215,7 @@ class Chat:
                     self._goes_on(recording, entry, held.handed_over())
 
     async def embed(self, request: Request, send: Send) -> None:
-        """Answer one question for embeddings, as clients of the OpenAI API or of the AI SDK's gateway ask it."""
+        """Answer one request for embeddings, in the form of OpenAI's API or of the AI SDK's gateway."""
         with ServedTask(self._asking) as held:
             generation = self._live.enter()
             held.add(partial(self._live.leave, generation))
@@ -249,22 +238,19 @@ class Chat:
             finally:
                 self._ends(entry)
 
-    async def _fault(self, request: Request, route: Compiled, entry: Entry) -> InducedFault | None:
-        """Return the induced fault, if the client may induce it: no stranger breaks a real provider."""
-        fault = request.fault
-        if fault is not None:
-            if not route.scripted:
-                await self._gate.enter_fault(request.scope)
-            entry.fault = fault
-        return fault
+    async def _enter_fault(self, fault: InducedFault, request: Request, route: Compiled, entry: Entry) -> None:
+        """Check that the request may induce this fault, and note it on the entry: a route with a real provider needs the admin key."""
+        if not route.scripted:
+            await self._gate.enter_fault(request.scope)
+        entry.fault = fault
 
     async def _earlier(self, caller: Caller, generation: Generation, fields: Mapping[str, Json], name: str) -> KeptResponse:
-        """Return the response of this caller from which a question with these fields goes on."""
+        """Return the stored response with this id, of the same caller and user, that a question with these fields continues."""
         key = (from_body(caller, fields).owner, name)
         return await self._kept.earlier(key, generation, asked=name == fields.get("previous_response_id"))
 
     async def response(self, request: Request, send: Send, name: str, part: response.Part = "response") -> None:
-        """Retrieve, follow, cancel or delete a response that is kept, or list the items that it answers."""
+        """Retrieve, stream, cancel or delete a stored response, or list its input items."""
         with ServedTask(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.speaks_as_addressed())
             async with Exchange(reply, request, outcome=False):
@@ -275,7 +261,7 @@ class Chat:
                 await response.answer(part, request, reply, key, kept=self._kept, generation=generation, intake=self.intake)
 
     async def count(self, request: Request, send: Send) -> None:
-        """Estimate the input tokens of a question, which is not asked. What the route adds to it is not counted."""
+        """Send an estimate of a question's input tokens, without calling a provider and without what the route adds to the question."""
         with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.speaks_as_addressed())
             async with Exchange(reply, request):
@@ -295,10 +281,9 @@ class Chat:
                     await reply.complete(200, compact({**kind, "input_tokens": tokens}).encode())
 
     async def resume(self, request: Request, send: Send, chat: str | None) -> None:
-        """Write the answer of a chat, from its start and going on.
+        """Send the answer of a chat from its beginning, and live while it is running.
 
-        Where there is none: 204 with the chat's id in the path, and an empty 200 with `?chatId=`, where AI SDK 4 asks and takes a 204 for
-        an error.
+        Without one: 204 if the path has the chat's id, and an empty 200 with `?chatId=` (AI SDK 4, which takes a 204 for an error).
         """
         wanted = chat if chat is not None else parse_qs(request.query.decode("latin-1")).get("chatId", [""])[0]
         with ServedTask(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
@@ -327,7 +312,7 @@ class Chat:
                         await reply.empty(200 if chat is None else 204)
 
     async def stop(self, request: Request, send: Send, chat: str) -> None:
-        """Stop the answer of a chat. 204 whether there was one or not."""
+        """Stop the running answer of a chat, if there is one, and send a 204 in either case."""
         with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.wire)
             async with Exchange(reply, request):
@@ -336,6 +321,23 @@ class Chat:
                 await self._kept.stop((caller.owner, chat), generation)
                 entry.outcome = "stop_asked"
                 await reply.empty(204)
+
+
+def _ask_of(wanted: Asked, route: Compiled, admissions: Admissions, heading: Heading, entry: Entry, *, fault: InducedFault | None) -> Ask:
+    """Return the question as the route's steps get it. BadAsk where the route refuses a part of it."""
+    caller = admissions.caller
+    return replace(
+        permitted(wanted.ask, route.declared.refuse),
+        model=route.name,
+        caller=caller.id,
+        user=caller.user,
+        circumstances=admissions.circumstances(route),
+        cache=wanted.cache if fault is None else UNSHARED,
+        fault=fault,
+        approvable=wanted.wire.approvals and heading.min_client != "5.0",
+        until=time.monotonic() + route.declared.timeout.total,
+        tried=entry.tried,
+    )
 
 
 def _heading(wanted: Asked, request_id: str, min_client: str) -> Heading:
@@ -351,14 +353,14 @@ def _heading(wanted: Asked, request_id: str, min_client: str) -> Heading:
 
 
 def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:
-    """Return the recording of an answer. One in the background goes on without a viewer for as long as the route may take."""
+    """Return a new recording of an answer. In the background it goes on without a client for as long as the route's total timeout."""
     if wanted.background:
         resume = dataclasses.replace(resume, grace=max(total, resume.grace or 0.0))
     return Recording(reply.entry, heading, reply.wire, resume, wanted.conversation, background=wanted.background)
 
 
 async def _first_view(recording: Recording, wanted: Asked, reply: Reply, sink: Streamed | Collected) -> None:
-    """Write an answer to the client that asked for it; of one in the background that is not streamed, that it has been taken."""
+    """Write an answer to the client that asked for it; for a background response without streaming, only that it is queued."""
     if wanted.background and not wanted.stream:
         await recording.found_elsewhere()
         await reply.complete(200, responses.standing(recording.heading, ()))
@@ -367,14 +369,14 @@ async def _first_view(recording: Recording, wanted: Asked, reply: Reply, sink: S
 
 
 def _kept_as(wanted: Asked, heading: Heading) -> str | None:
-    """The name by which an answer is found again: its chat's, or a response's own; None where it is not kept."""
+    """Return the name under which the answer is recorded: the response's id or the chat's; None if it is not recorded."""
     if wanted.conversation is not None:
         return response_id(heading)
     return wanted.chat_id if wanted.stream else None
 
 
 async def _known(request: Request, generation: Generation, entry: Entry, gate: Gate) -> Caller:
-    """Return the caller and its end user, as far as headers name them, before anything is read of the request's body, or looked up for it."""
+    """Authenticate the request, and return its caller with the end user, as far as headers name them. The body is not read for it."""
     try:
         caller = await gate.caller(request.scope, generation)
     except Unauthorized as error:

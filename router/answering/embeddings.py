@@ -1,4 +1,4 @@
-"""Embeddings over HTTP: a question for them → its answer, in the form of OpenAI's API or of the AI SDK's gateway protocol."""
+"""Embeddings over HTTP: call the route and write the answer in the form of OpenAI's API or of the AI SDK's gateway."""
 
 import asyncio
 import base64
@@ -17,11 +17,11 @@ from router.intake import Encoding, Wanted
 from router.threads import in_thread
 
 ON_LOOP = 4096
-"""Numbers of the largest answer that is written on the loop: a number takes a microsecond."""
+"""The most numbers of an answer that is encoded on the event loop: each takes a microsecond."""
 
 
 async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller) -> None:
-    """Ask the route, and write its answer. Raises what went wrong."""
+    """Call the route's targets and write the vectors. TimedOut after the total timeout; the targets' errors are raised."""
     assert route.embed is not None
     entry, total = reply.entry, route.declared.timeout.total
     until = time.monotonic() + total
@@ -47,7 +47,7 @@ async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller)
 def written(made: Embeddings, encoding: Encoding, model: str) -> bytes:
     """Return the answer as JSON.
 
-    `model`: its maker, as the client knows it; a script says that it is one. Vector by vector: one pass over all of them would hold the
+    `model`: the model name that the client sees; for a script, the script's own. Vector by vector: one pass over all of them would hold the
     interpreter's lock for seconds.
     """
     if encoding == "gateway":
@@ -65,7 +65,7 @@ def _floats(vector: Vector) -> str:
 
 
 def _base64(vector: Vector) -> str:
-    """Float32, the lowest byte first, as OpenAI's clients read it."""
+    """Return the vector as quoted base64 of float32 numbers in little-endian order, as OpenAI's clients read it."""
     made = array("f", vector)
     if sys.byteorder == "big":
         made.byteswap()

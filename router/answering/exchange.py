@@ -1,6 +1,6 @@
-"""The frame of a request: its task counts among those that are served, and the client is sent what goes wrong.
+"""Two context managers around each request: one registers its task, the other sends its errors to the client.
 
-Both are classes. Each request enters them, and a generator of contextlib's costs three times the calls.
+Both are classes: a generator of contextlib takes three times as many calls.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ CLIENT_LEFT = 499
 
 
 class ServedTask:
-    """The block's task, among others that are served, and what the request holds until the block ends."""
+    """Registers the block's task in a set, and closes what the request holds at the end of the block."""
 
     def __init__(self, those: set[asyncio.Task[object]]) -> None:
         self._those = those
@@ -39,7 +39,7 @@ class ServedTask:
 
 
 class Exchange:
-    """Sends the client what goes wrong in the block, in the dialect that is known by then. `outcome`: whether its leaving is one."""
+    """Sends an error in the block to the client, in the wire known so far. `outcome`: whether to log a disconnect as `client_left`."""
 
     def __init__(self, reply: Reply, request: Request, *, outcome: bool = True) -> None:
         self._reply = reply
@@ -66,7 +66,7 @@ class Exchange:
             return await self._stopped()
 
     async def _refused(self, error: Exception) -> bool:
-        """Send an error; return whether that was possible."""
+        """Send an error. Return False for an unexpected one after the response has begun: it is raised and resets the connection."""
         reply, request = self._reply, self._request
         if not isinstance(error, RouterError):
             # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
@@ -78,14 +78,14 @@ class Exchange:
         return True
 
     def _left(self) -> bool:
-        """Note that the client left: nobody is there to be sent anything."""
+        """Record in the entry that the client disconnected (status 499 if none was sent)."""
         entry = self._reply.entry
         entry.status = entry.status or CLIENT_LEFT
         entry.outcome = "client_left" if self._outcome else entry.outcome
         return True
 
     async def _stopped(self) -> bool:
-        """End an answer because the server ends and waits no longer: a stream that has begun gets its error and its finish."""
+        """End the answer because of a shutdown: a stream that has begun gets an error and its end, a request before that a 503."""
         reply = self._reply
         entry = reply.entry
         if (sink := reply.sink) is not None and sink.begun:

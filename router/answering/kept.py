@@ -1,4 +1,4 @@
-"""The answers that can be found again, wherever they were given: in this process, or at another replica that shares its Redis."""
+"""Look-up of recorded answers, in this process and at other replicas that share its Redis."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,14 +13,14 @@ from router.intake import KeptResponse
 from router.shared import Away
 
 LAST_WORDS = 5.0
-"""Seconds in which a stream that is ended must have written its end."""
+"""Seconds that a shutdown or cancel waits for a stream to write its end."""
 
 
 UNFINISHED = "previous_response_id: this response is still being made. Wait for its end."
 
 
 def _missing(recording: Recording) -> RouterError:
-    """Return the error for another replica's answer whose events do not come: its log has none, is lost, or Redis is away."""
+    """Return the error for another replica's answer whose events are missing: not shared, lost, or Redis is away."""
     match recording.refused:
         case "":
             return Unfindable()
@@ -31,7 +31,7 @@ def _missing(recording: Recording) -> RouterError:
 
 
 class KeptAnswers:
-    """The recordings of this process, and the way to those of other replicas."""
+    """The recordings of this process, and the access to those of other replicas."""
 
     def __init__(self) -> None:
         self.recordings = Recordings()
@@ -43,22 +43,22 @@ class KeptAnswers:
     def record(
         self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
     ) -> None:
-        """Run an answer that can be found again, here and at other replicas."""
+        """Run an answer and record it under this key, here and for other replicas."""
         keep = generation.server.resume.keep
         self.recordings.start(key, recording, delivery, keep)
         if replica := self._replica(generation):
             replica.publish(key, recording, total, keep)
 
     async def found(self, key: Key, generation: Generation) -> Recording | None:
-        """Return the recording of this name, here or at another replica, if all of it is there. While Redis is away, one of this process."""
+        """Return the recording of this key, if it can be read from its first event, else None. While Redis is away, only this process is asked."""
         with suppress(Away):
             return await self._found(key, generation)
         return self.recordings.find(key)
 
     async def response(self, key: Key, generation: Generation) -> Recording:
-        """Return a response that is kept. UnknownResponse without one, Unfindable where only another replica could have it and Redis is away.
+        """Return the recording of a stored response. UnknownResponse without one, Unfindable if Redis, which may have it, is away.
 
-        One of another replica has the events that are in Redis by now.
+        A recording of another replica has at least the events that were in Redis at the time, unless they take longer than LOG_DELAY_S.
         """
         if not key[1].startswith("resp_"):
             raise UnknownResponse
@@ -82,10 +82,10 @@ class KeptAnswers:
         return found if found is not None and found.findable else None  # it may have outgrown its bound while Redis was asked
 
     async def earlier(self, key: Key, generation: Generation, *, asked: bool) -> KeptResponse:
-        """Return the response from which a question goes on, once it has ended. `asked`: whether the items are wanted that it answers.
+        """Return a finished response that a question continues. `asked`: whether its input items are wanted, too.
 
-        UnknownResponse where it is not kept, Unfindable where Redis is away, BadAsk while it is still being made, ReplicaLost where
-        the replica that made it ended before all of it was shared.
+        UnknownResponse if it is not stored, Unfindable if Redis is away, BadAsk while it is running, ReplicaLost if the replica that made
+        it ended before all of it was shared.
         """
         recording = await self.response(key, generation)
         if not recording.finished and recording.log and recording.asked is None:
@@ -101,7 +101,7 @@ class KeptAnswers:
         return KeptResponse(items, recording.heading, events)
 
     async def items(self, key: Key, recording: Recording, generation: Generation) -> bytes:
-        """Return the items that a response answers, as JSON. UnknownResponse where they are not kept, Unfindable where Redis is away."""
+        """Return the input items of a response, as JSON. UnknownResponse if they are not stored, Unfindable if Redis is away."""
         if recording.asked is not None:
             return recording.asked
         try:
@@ -114,20 +114,20 @@ class KeptAnswers:
         return asked
 
     async def stop(self, key: Key, generation: Generation) -> None:
-        """Stop an answer, here or at another replica."""
+        """Stop the running answer of this key, here or at another replica, if there is one."""
         replica = self._replica(generation)
         if replica is None or not await replica.stop(key, self.recordings.find(key)):
             self.recordings.stop(key)
 
     async def cancel(self, key: Key, recording: Recording, generation: Generation) -> None:
-        """Stop an answer, and wait until it has ended."""
+        """Stop an answer, and wait until it has ended, for LAST_WORDS seconds at most."""
         await self.stop(key, generation)
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await recording.ended()
 
     async def delete(self, key: Key, generation: Generation) -> None:
-        """Forget an answer, here and at the other replicas. Undeleted where that is not certain."""
+        """Delete the recording of this key, here and at other replicas. Undeleted if Redis is away, so that another may still have it."""
         self.recordings.delete(key)
         if replica := self._replica(generation):
             try:
@@ -136,13 +136,13 @@ class KeptAnswers:
                 raise Undeleted from None
 
     async def fail(self) -> None:
-        """End every answer that still runs: the server ends."""
+        """End every running answer of this process with an error: the server is shutting down."""
         await self.recordings.close()
 
     async def end(self) -> None:
-        """End the views of other replicas' answers: the server ends."""
+        """End the streams of other replicas' answers with an error: the server is shutting down."""
         await self.replicas.end()
 
     async def close(self) -> None:
-        """Write the recordings to their end."""
+        """Write the rest of this process's recordings to Redis."""
         await self.replicas.close()

@@ -1,4 +1,4 @@
-"""Several prompts of one request: each is a question of its own, asked after the answer to the one before it."""
+"""Several prompts in one request: each is a question of its own, asked after the answer to the one before."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -14,8 +14,8 @@ from router.wire import Wire, text_completion
 def in_turn(answer: Answer, prompts: Sequence[Message]) -> Answer:
     """Return an Answer to all prompts: their answers in order, each with its Finish.
 
-    The first Failure ends it. The attempts in an event are those of all prompts so far. A Finish comes with the first event of the next answer, so that none but the
-    last is the latest event.
+    The first Failure ends it. The attempts in an event are those of all prompts so far. A Finish is held back until the next answer's first
+    event, so that a Finish that is the latest event is the end of the whole.
     """
 
     async def answered(ask: Ask, beside: Beside) -> Events:
@@ -51,6 +51,6 @@ def in_turn(answer: Answer, prompts: Sequence[Message]) -> Answer:
 
 
 def check_choices(wire: Wire) -> None:
-    """Raise BadAsk if a dialect has one answer alone."""
+    """Raise BadAsk if the wire has only one answer, so that several prompts cannot be answered in it."""
     if wire is not text_completion.WIRE:
         raise BadAsk(f"prompt: the dialect {wire.name} has one answer; several texts are answered in {text_completion.WIRE.name}.")

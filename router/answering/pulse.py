@@ -1,6 +1,6 @@
-"""A sign of life on a stream that says nothing, so that no proxy takes it for dead.
+"""Keep-alive frames on a silent stream, so that no proxy closes it.
 
-One lazily re-armed timer for a whole stream, as in `failover/watch.py`: to have written is an assignment.
+One lazily re-armed timer for a whole stream, as in `failover/watch.py`: a write costs one assignment.
 """
 
 import asyncio
@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Callable
 
 
 class Pulse:
-    """Beats when nothing was written for `interval` seconds, and again after as long.
+    """Calls `beat` when nothing was written for `interval` seconds, and again after each further interval.
 
         pulse = Pulse(beat, 15)
-        pulse.rest()            # somebody writes
-        pulse.wait()            # all of it is written: the time counts from here
+        pulse.rest()            # a write begins
+        pulse.wait()            # the write is done: the interval starts here
         pulse.close()           # no beat comes after this
 
-    `beat` writes a whole frame with one call of `send`, so that it never stands within another. There is one at a time:
-    a client that does not read holds up a single beat.
+    `beat` writes a whole frame with one call of `send`, so that it never stands within another. Only one runs at a time:
+    a client that does not read blocks a single beat.
     """
 
     def __init__(self, beat: Callable[[], Awaitable[None]], interval: float) -> None:
@@ -24,25 +24,25 @@ class Pulse:
         self._beat = beat
         self._interval = interval
         self.resting = True
-        """True while somebody writes, or is about to."""
+        """True while a write is in progress or about to begin."""
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
         self._closed = False
 
     def rest(self) -> None:
-        """Somebody writes, or is about to."""
+        """Suspend the beats: a write begins."""
         self.resting = True
 
     def wait(self) -> None:
-        """End the pulse: nothing is written from now on."""
+        """Start the interval anew: a write is done, and silence begins."""
         self.resting = False
         self._due = self._loop.time() + self._interval
         if self._timer is None and self._beating is None and not self._closed:
             self._timer = self._loop.call_at(self._due, self._look)
 
     def close(self) -> None:
-        """Stop the beats. A beat that waits for its turn to write is given up."""
+        """Stop the beats, and cancel one that is being written."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

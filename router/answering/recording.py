@@ -1,8 +1,8 @@
-"""Answers that can be found again: recorded as they come, read by as many viewers as there are, each at its own pace.
+"""Recordings of answers that can be resumed: each is recorded as it comes, and read by any number of clients at their own pace.
 
-An answer that belongs to a chat runs in a task of its own and is recorded as events; whoever asked is its first viewer.
-So a page that is opened again finds it, from its start and going on, in whatever dialect it speaks. It is kept for a while
-after its end. Who may find it is who asked: recordings are keyed by the caller and its end user, and by the chat.
+An answer that belongs to a chat runs in a task of its own and is recorded as events; the client that asked is its first reader.
+A page that is opened again gets it from its beginning and live, in any wire. It is kept for a while after its end.
+Recordings are keyed by the caller with its end user, and by the chat: another caller does not find them.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from router.shared import Batch
 from router.wire import Heading, Wire
 
 POSTING_S = 2.0
-"""The most that the first viewer of a response waits until other replicas can find it. As a rule its model takes longer."""
+"""Seconds that the first reader of a response waits at most until other replicas can find it. The model usually takes longer."""
 
 
 TOO_LONG = "The answer is longer than answers are kept here (server.resume.size)."
 
 
 class Recording(Broadcast):
-    """An answer, as far as it has come: a sink for its delivery, and the source of its viewers. It waits for its slowest viewer."""
+    """The events of an answer so far: a sink for its delivery and a source for its readers. A full one waits for its slowest reader."""
 
     def __init__(
         self, entry: Entry, heading: Heading, wire: Wire, declared: Resume, asked: bytes | None = None, *, background: bool = False
@@ -36,33 +36,33 @@ class Recording(Broadcast):
         super().__init__(declared.size, "wait")
         self.entry = entry
         self.background = background
-        """True if its client may never view it as it is made: whatever ends it is then an event."""
+        """True for a background response: every error is recorded as an event, since no client may be reading."""
         self.heading = heading
         self.wire = wire
-        """The dialect it was asked for in."""
+        """The wire of the request that asked."""
         self.refused = ""
-        """The code of what went wrong before its first event."""
+        """Code of the error before the first event; empty without one."""
         self.asked = asked
-        """The request that it answers, as JSON, for a later one that continues it; None without one, or at another replica."""
+        """The input items of its request as JSON, for a later request that continues it; None if not stored, or of another replica's answer."""
         self.log = ""
-        """Id among all replicas' recordings, where there are any."""
+        """Id of its log in Redis; empty without a Redis."""
         self.posted: asyncio.Event | None = None
-        """Set once other replicas can find it, or Redis is away; None where its first viewer does not wait for that."""
+        """Set once other replicas can find it, or Redis is away; None if its first reader does not wait for that."""
         self.shared = 0
-        """Events of another replica's answer that were in Redis when it was last looked up."""
+        """Number of another replica's events that were in Redis at the last look-up."""
         self.head = b""
-        """The head of its log: data for other replicas, from before its first event."""
+        """The head of its log: packed data for other replicas, written before the first event."""
         self._grants = declared.grace
-        """Seconds that it goes on without a viewer; None where it does not."""
+        """Seconds that it goes on without a reader (`resume.grace`); None for not at all."""
         self._grace: asyncio.TimerHandle | None = None
         self._until = 0.0
-        """Time at which it ends, if nobody views it."""
+        """Loop time until which it goes on without a reader."""
         self._last: Finish | Failure | None = None
         self.expiry: asyncio.TimerHandle | None = None
-        """Timer that forgets it, once it is over."""
+        """Timer that deletes the recording after its end: in `keep` seconds, or at once if it is incomplete."""
 
     def run(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
-        """Run what delivers it, from now on, whoever views it; then call `ended`."""
+        """Start the task that delivers the answer, which needs no reader; call `ended` at its end."""
         self.task = asyncio.create_task(self._run(delivery, ended))
 
         def done(task: asyncio.Task[None]) -> None:
@@ -77,7 +77,7 @@ class Recording(Broadcast):
         self.task.add_done_callback(done)
 
     def holds(self, leave: Callable[[], None]) -> None:
-        """Leave the generation at the end of the answer, which may outlive its request."""
+        """Call `leave` (release the generation) at the end of the answer, which may outlive its request."""
         assert self.task is not None
         self.task.add_done_callback(lambda _: leave())
 
@@ -106,21 +106,21 @@ class Recording(Broadcast):
 
     @property
     def findable(self) -> bool:
-        """Return whether the answer can be read from its start to its end."""
+        """Return whether all events from the first are there and the answer did not fail before its first one."""
         return self.complete and (self.begun or not self.over)
 
     @property
     def held(self) -> int:
-        """Bytes that it takes, roughly."""
+        """Bytes of its events and its request, roughly."""
         return self.size + len(self.asked or b"")
 
     @property
     def ending(self) -> str:
-        """The code of the end, where no event says it; else empty."""
+        """Return the error code of an answer that ended without a Finish or Failure event; empty if it has one."""
         return "" if self.finished else self.refused or Stopped.code
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from this one on, as bytes."""
+        """Return the events from this number on, packed for the log of other replicas."""
         made = relay.batches(*self.since(start))
         return [*made[:-1], replace(made[-1], note=self.heading.ending.note)] if made and self.finished else made
 
@@ -134,15 +134,15 @@ class Recording(Broadcast):
         self.heading.ending.noted()
 
     async def close(self) -> None:
-        """Record the end of the answer."""
+        """Do nothing: the end is recorded by its event."""
 
     def hush(self) -> None:
-        """A recording gives no signs of life: its viewers' replies do."""
+        """Do nothing: a recording sends no keep-alives; its readers' replies do."""
 
     # What its viewers do.
 
     async def write_to(self, sink: Sink) -> None:
-        """Write it to a viewer, from its start to its end. Raises what went wrong before its first event."""
+        """Write the answer to one reader, from its beginning to its end. Raises the error that came before its first event."""
         viewer = object()
         self._at[viewer] = 0
         loop = asyncio.get_running_loop()
@@ -179,14 +179,14 @@ class Recording(Broadcast):
         await sink.close()
 
     async def found_elsewhere(self) -> None:
-        """Wait until other replicas can find a response, for a while at most."""
+        """Wait until other replicas can find the response, for POSTING_S seconds at most."""
         if self.posted is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POSTING_S):
                     await self.posted.wait()
 
     async def caught_up(self, seconds: float) -> None:
-        """Wait until an answer of another replica has the events that were in Redis when it was looked up, for so long at most."""
+        """Wait until the copy of another replica's answer has the events counted in `shared`, for this many seconds at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._first + len(self._events) < self.shared and not self.over:
@@ -201,18 +201,18 @@ class Recording(Broadcast):
             raise
 
     async def ended(self) -> None:
-        """Wait for its end, however it ends."""
+        """Wait until the answer has ended, in whatever way."""
         if self.task is not None:
             await asyncio.wait([self.task])
 
     def stop(self) -> None:
-        """End it: whoever asked wants no more of it."""
+        """End the answer with Finish("other"): its client stopped it."""
         if not self.finished:
             self.heading.ending.stopped = True
         self._end(Finish("other"))
 
     def fail(self) -> None:
-        """End it: the server ends."""
+        """End the answer with a Failure: the server is shutting down."""
         self._end(Failure(Stopping.code, Stopping.sentence))
 
     def _end(self, last: Finish | Failure) -> None:
@@ -221,7 +221,7 @@ class Recording(Broadcast):
             self.task.cancel()
 
     def _viewer_left(self) -> None:
-        """Make room where others view it; else end it after its grace."""
+        """Release events that only the reader that left needed; without any reader, end the answer after its grace."""
         if self._at or self.over or self.task is None:
             self._make_room()
             return
@@ -230,11 +230,11 @@ class Recording(Broadcast):
         self._lapse(self.task)
 
     def hold(self, seconds: float) -> None:
-        """Somebody who is no viewer of ours waits for it: it goes on for so long at least, whoever leaves."""
+        """Keep the answer running for this many seconds at least, for a reader at another replica."""
         self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
 
     def _lapse(self, task: "asyncio.Task[None]") -> None:
-        """End an answer that has had no viewer for long enough."""
+        """Cancel an answer that has had no reader for its grace."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._until:
             self._grace = loop.call_at(self._until, self._lapse, task)
@@ -245,32 +245,31 @@ class Recording(Broadcast):
 
 
 Key = tuple[str, str]
-"""Owner (`Caller.owner`) and chat of the recording."""
+"""Key of a recording: owner (`Caller.owner`) and the id of the chat or response."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingBounds:
-    """The most recordings that are kept at once, and the most bytes of all of them."""
+    """The most recordings that are kept at once, and the most bytes of those that have ended."""
 
     number: int = 1000
     size: int = 64 * 1024 * 1024
 
 
 class Recordings:
-    """The recordings that can be found. Bounded in number and in bytes: of those that are over the oldest go first."""
+    """The recordings of this process that can be found. Beyond the bounds the oldest finished ones are dropped first."""
 
     def __init__(self, bounds: RecordingBounds = RecordingBounds()) -> None:
         self.bounds = bounds
         self._kept: dict[Key, Recording] = {}
         self._running: set[Recording] = set()
         self._bytes = 0
-        """Bytes of the recordings that are kept and over."""
+        """Bytes of the kept recordings that have ended."""
 
     def start(self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], keep: float) -> None:
-        """Run an answer.
+        """Run an answer, and record it under its key.
 
-        It is found by its key until so many seconds after its end; an earlier one of the same chat goes on for its viewers, and is found
-        no more.
+        It can be found until `keep` seconds after its end. An earlier recording of the same key goes on for its readers, but is not found.
         """
         self._drop(key)
         self._kept[key] = recording
@@ -306,30 +305,28 @@ class Recordings:
                 gone.expiry.cancel()  # it would hold on to it
 
     def find(self, key: Key) -> Recording | None:
-        """The recording of a chat, if this caller asked for it and all of it is there."""
+        """Return the recording of this key, if it can be read from its first event; else None."""
         found = self._kept.get(key)
         return found if found is not None and found.findable else None
 
     def stop(self, key: Key) -> None:
-        """End the answer of a chat, if this caller asked for it and it still runs."""
+        """Stop the answer of this key, if there is one and it is running."""
         if (found := self._kept.get(key)) is not None:
             found.stop()
 
-    def delete(self, key: Key) -> bool:
-        """Forget a recording, and end it if it still runs. Whether there was one."""
-        found = self.find(key)
-        if found is not None:
+    def delete(self, key: Key) -> None:
+        """Delete the recording of this key, if it can be found, and stop it if it is running."""
+        if (found := self.find(key)) is not None:
             found.stop()
             self._drop(key)
-        return found is not None
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
-        """Return the tasks that still run."""
+        """Return the tasks of the running answers."""
         return {recording.task for recording in self._running if recording.task is not None}
 
     async def close(self) -> None:
-        """The server ends: every answer that still runs is told so."""
+        """End every running answer with an error, and wait for their ends: the server is shutting down."""
         running = list(self._running)
         for recording in running:
             recording.fail()

@@ -1,6 +1,6 @@
-"""Recordings shared between replicas: an answer that one records is found at all others.
+"""Recordings shared between replicas: an answer that one records can be resumed at all others.
 
-A recording of another replica is one here, too: what delivers it is the log, and its viewers follow it as they do any other.
+Another replica's answer is a Recording here, too (an echo): its events come from the log in Redis, and its readers follow it as any other.
 """
 
 import hashlib
@@ -23,21 +23,21 @@ from router.wire import WIRES, Heading
 
 VERSION = 1
 LOG_DELAY_S = 10.0
-"""Seconds that a reader here waits for events which another replica has, and has yet to write."""
+"""Seconds to wait for events that another replica has but has not yet written to Redis."""
 SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_client", "asked")
-"""Fields of a heading that other replicas are told."""
+"""Fields of a heading that are shared with other replicas."""
 
 
 class Replica:
-    """The recordings of all replicas that share a Redis."""
+    """A replica's access to the recordings shared in a Redis: publishes its own and finds those of the others."""
 
     def __init__(self, logs: Logs) -> None:
         self.logs = logs
         self._echoes: dict[str, Recording] = {}
-        """Recordings of others that are viewed here, by their ids."""
+        """Copies of other replicas' recordings that are read here, by log id."""
 
     def publish(self, key: Key, recording: Recording, lasts: float, keep: float) -> None:
-        """Have it found by the others as well, until so many seconds after its end. It takes `lasts` at most."""
+        """Write a recording to Redis for the other replicas, until `keep` seconds after its end. `lasts`: most seconds that it runs."""
         recording.head = _head(recording)
         written = self.logs.write(_name(key), recording, lasts=lasts + keep, keep=keep, attachment=recording.asked or b"")
         recording.log, recording.news = written.id, written.news
@@ -45,7 +45,7 @@ class Replica:
             recording.posted = written.posted
 
     async def find(self, key: Key, own: Recording | None, resume: Resume) -> Recording | None:
-        """The recording of a chat, whoever gave the last answer; `own` is what there is here. Raises Away where Redis is away."""
+        """Return the latest recording of this key at any replica, or None. `own`: this process's own, if any. Away if Redis is away."""
         try:
             found = await self.logs.find(_name(key))
         except Deleted:
@@ -69,11 +69,11 @@ class Replica:
             del self._echoes[echo.log]
 
     async def asked(self, key: Key, echo: Recording) -> bytes | None:
-        """Return the request that another replica's answer answers, as JSON; None where it is not kept. Raises Away where Redis is away."""
+        """Return the request (as JSON) of another replica's answer; None if it is not stored. Away if Redis is away."""
         return await self.logs.attachment(Found(_name(key), echo.log, ""))
 
     async def stop(self, key: Key, own: Recording | None) -> bool:
-        """End the answer of a chat, if it is another replica's. Whether it is."""
+        """Stop the answer of this key if it is another replica's. Return whether it is; False if Redis is away."""
         try:
             found = await self.logs.find(_name(key))
             if found is None or (own is not None and own.log == found.id):
@@ -84,7 +84,7 @@ class Replica:
         return True
 
     async def delete(self, key: Key, keep: float) -> None:
-        """Have it found by no replica any more, and end it. Away where that is not sure."""
+        """Delete the recording of this key for all replicas, and stop it. Away if that is not certain."""
         try:
             found = await self.logs.find(_name(key))
         except Deleted:
@@ -94,7 +94,7 @@ class Replica:
         await self.logs.delete(_name(key), found, keep)
 
     async def _echo(self, found: Found, echo: Recording) -> None:
-        """Deliver what another replica records."""
+        """Copy another replica's events from its log into the echo."""
         try:
             async with aclosing(_noted(self.logs.read(found), echo.heading)) as log, aclosing(relay.events_of(log)) as batches:
                 async for events in batches:
@@ -108,7 +108,7 @@ class Replica:
             await echo.flush()
 
     async def end(self) -> None:
-        """The server ends: whoever views another's answer here is told so."""
+        """End the copies of other replicas' answers with an error for their readers: the server is shutting down."""
         echoes = list(self._echoes.values())
         for echo in echoes:
             echo.fail()
@@ -117,7 +117,7 @@ class Replica:
 
 
 async def _noted(log: AsyncGenerator[Batch | LogEnd, None], heading: Heading) -> AsyncGenerator[Batch | LogEnd, None]:
-    """Pass the batches of a log on, and note in the heading what they say of the end."""
+    """Yield the batches of a log, and copy their notes about the end into the heading."""
     async with aclosing(log):
         async for batch in log:
             if isinstance(batch, Batch) and batch.note:
@@ -126,7 +126,7 @@ async def _noted(log: AsyncGenerator[Batch | LogEnd, None], heading: Heading) ->
 
 
 def _name(key: Key) -> str:
-    """A chat of one owner, as Redis is told: neither can be read from it. No owner has a NUL in it."""
+    """Return the name of a chat in Redis: a hash, from which neither owner nor chat can be read. No owner contains a NUL."""
     owner, chat = key
     return hashlib.sha256(f"{owner}\0{chat}".encode()).hexdigest()[:40]
 
@@ -138,7 +138,7 @@ def _head(recording: Recording) -> bytes:
 
 
 def _recorded(found: Found, resume: Resume) -> Recording:
-    """A recording that is another replica's, before its first event. Unreadable where another release wrote it."""
+    """Return an empty recording for another replica's answer. UnreadableEvents if another release wrote its head."""
     try:
         shared_fields = json.loads(found.head)
     except (ValueError, RecursionError) as error:
@@ -176,13 +176,13 @@ def _recorded(found: Found, resume: Resume) -> Recording:
 
 
 class Replicas:
-    """The replica that this process is at each declared Redis: one, as a rule, and another after an edit that names another."""
+    """The Replica of this process at each Redis in use: usually one; two after a reload that changes `server.redis`."""
 
     def __init__(self) -> None:
         self._replicas: list[Replica] = []
 
     def on(self, logs: Logs | None) -> Replica | None:
-        """Return this process as a replica; None where nothing is shared."""
+        """Return the Replica at the Redis of these logs; None without a Redis."""
         if logs is None:
             return None
         if not self._replicas or self._replicas[-1].logs is not logs:
@@ -191,11 +191,11 @@ class Replicas:
         return self._replicas[-1]
 
     async def end(self) -> None:
-        """The server ends: viewers are told so."""
+        """End the copies of other replicas' answers with an error: the server is shutting down."""
         for one in self._replicas:
             await one.end()
 
     async def close(self) -> None:
-        """Write the recordings to their end."""
+        """Write the rest of this process's recordings to Redis."""
         for one in self._replicas:
             await one.logs.close()

@@ -1,7 +1,7 @@
-"""An answer's way out: events → bytes, or one body; headers wait for the first event.
+"""The HTTP response of an answer: events become bytes or one body; the headers wait for the first event.
 
-A refusal until then is an honest HTTP status; everything later is one Failure event. A stream never just stops:
-where the dialect has no word for a failure, the connection is broken off.
+A refusal until then is an HTTP status; a later error is one Failure event. A stream does not end silently:
+in a wire without a form for a failure, the connection is closed early.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ COMMON: Headers = [
     (b"x-accel-buffering", b"no"),  # nginx: do not collect a stream
 ]
 MAX_COLLECTED = 64 * 1024
-"""Bytes collected before they are written although the next event is at hand."""
+"""Collected bytes beyond which a stream is flushed even if the next event is available."""
 
 STATUS = {
     "context_too_long": 400,
@@ -52,12 +52,12 @@ STATUS = {
     "replica_lost": 502,
     "stopping": 503,
 }
-"""Failure code → status, where an answer that failed is not streamed; 500 for all others."""
+"""Failure code → HTTP status of an unstreamed answer; 500 for all others."""
 
 
 NO_RETRY = frozenset({"no_answer", "timeout", "overloaded", "stopped", "invalid_output"})
-"""Codes of errors that a client's SDK is not to retry: retries and fallbacks are spent, or the client stopped the answer by itself.
-An error with Retry-After is left out: the SDK may wait as long and try again.
+"""Codes of errors that get `X-Should-Retry: false`: retries and fallbacks are used up, or the client stopped the answer.
+An error with Retry-After is excluded: the SDK may wait that long and try again.
 """
 
 
@@ -70,11 +70,11 @@ class Reply:
         self.wire = wire
         self.begun = False
         self.sink: Sink | None = None
-        """The sink of its answer, once that is known."""
+        """The sink of the answer, once there is one."""
         self.limits: Headers = []
-        """Headers that say what the caller's limits leave."""
+        """RateLimit headers: what the tightest limit leaves."""
         self.resumed = ""
-        """The id of the request whose answer is found again; empty for an answer of this request's own."""
+        """The id of the request whose answer is resumed; empty for this request's own answer."""
 
     async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send the status and headers."""
@@ -107,22 +107,22 @@ class Reply:
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, data: bytes, *, more: bool) -> None:
-        """Send a piece of the body."""
+        """Send a part of the body. `more`: whether further parts follow."""
         await self.send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def complete(self, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Send one body."""
+        """Send a response with this status and body."""
         length = (b"content-length", str(len(body)).encode())
         await self.begin(status, self.wire.body_type, [length, *more])
         await self.write(body, more=False)
 
     async def empty(self, status: int) -> None:
-        """Send nothing but a status."""
+        """Send a response with this status and no body."""
         await self.begin(status, "text/plain; charset=utf-8", [(b"content-length", b"0")] if status != 204 else [])
         await self.write(b"", more=False)
 
     async def refuse(self, error: RouterError) -> None:
-        """Send an error that came before the first event."""
+        """Send an error that came before the first event, as an HTTP status in the form of the wire."""
         self.entry.outcome = error.code
         self.entry.reason = error.logged if error.status < 500 else ""
         self.entry.attempts = error.attempts or self.entry.attempts
@@ -145,7 +145,7 @@ class Reply:
         await self._refuse(error.status, error.code, sentence, more)
 
     async def fail(self, failure: Failure) -> None:
-        """Send, as an HTTP error, what ended an answer of which nothing was sent."""
+        """Send a Failure as an HTTP status: nothing of the answer was sent before."""
         sentence = f"{failure.public} (request {self.entry.request_id})"
         status = STATUS.get(failure.code, 500)
         self.entry.reason = failure.public if status < 500 else ""
@@ -163,21 +163,21 @@ def cost_header(entry: Entry) -> Headers:
 
 
 class Sink(Protocol):
-    """A destination of an answer."""
+    """A consumer of an answer's events."""
 
     @property
     def begun(self) -> bool:
-        """Return whether it took an event."""
+        """Return whether it has got an event."""
         ...
 
     @property
     def finished(self) -> bool:
-        """Return whether it took the event that ends the answer."""
+        """Return whether it has got a Finish or Failure."""
         ...
 
     @property
     def full(self) -> bool:
-        """Return whether the events that it took should be passed on now."""
+        """Return whether it holds so much that it should be flushed now."""
         ...
 
     def put(self, event: Event) -> None:
@@ -185,20 +185,20 @@ class Sink(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Pass on what it took: the next event has to be waited for."""
+        """Pass on the events so far: the next one has to be waited for."""
         ...
 
     async def close(self) -> None:
-        """The answer is over."""
+        """Pass on the rest and end: no event follows."""
         ...
 
     def hush(self) -> None:
-        """Nothing more is written but the end."""
+        """Stop keep-alives: only the end is written from now on."""
         ...
 
 
 def conclude(sink: Sink, end: Finish | Failure) -> bool:
-    """End an answer from outside: nobody waits for the rest of it. Whether it needed that: after its own end nothing is said."""
+    """End an answer from outside with this event, unless it has ended by itself. Return whether the event was added."""
     if sink.finished:
         return False
     sink.put(end)
@@ -206,7 +206,7 @@ def conclude(sink: Sink, end: Finish | Failure) -> bool:
 
 
 class Streamed:
-    """A sink that writes as it goes. `keep_alive`: after so many seconds without a word the wire's sign of life is written."""
+    """A sink that streams events to the client. `keep_alive`: seconds of silence before a keep-alive frame of the wire is sent."""
 
     def __init__(self, reply: Reply, heading: Heading, keep_alive: float) -> None:
         self._reply = reply
@@ -228,16 +228,19 @@ class Streamed:
 
     @property
     def finished(self) -> bool:
-        """Return whether it took the event that ends the answer."""
+        """Return whether the last event was a Finish or Failure."""
         return isinstance(self._last, Finish | Failure)
 
     @property
     def full(self) -> bool:
-        """Return whether more was collected than should be held."""
+        """Return whether more than MAX_COLLECTED bytes are collected."""
         return self._size > MAX_COLLECTED
 
     async def flush(self) -> None:
-        """Write what was taken so far: always whole lines or frames."""
+        """Send the collected bytes, which end with a complete line or frame.
+
+        If the text of an answer is held back, send the headers, so that keep-alives can begin.
+        """
         if not self._collected:
             if self._pulse and self.begun and not self._reply.begun:
                 # The answer is being made, and its text is held back: signs of life need the headers before them.
@@ -258,7 +261,7 @@ class Streamed:
             pulse.wait()
 
     async def close(self) -> None:
-        """Write the rest and the end; where the wire cannot say that the answer failed, write no end."""
+        """Send the rest and end the body; after a Failure that the wire cannot express, leave the body without its end."""
         await self.flush()
         self.hush()
         if isinstance(self._last, Failure) and self._reply.wire.failure == "reset":
@@ -269,7 +272,7 @@ class Streamed:
         await self._reply.write(b"", more=False)
 
     def hush(self) -> None:
-        """Stop the keep-alives: the end is written next, or nothing any more."""
+        """Stop the keep-alives: only the end is written from now on."""
         if self._pulse:
             self._pulse.close()
 
@@ -282,7 +285,7 @@ class Streamed:
 
 
 class Collected:
-    """A sink that writes one body at the end."""
+    """A sink that collects all events and sends one body at the end (`stream: false`)."""
 
     full = False
 
@@ -294,21 +297,21 @@ class Collected:
         reply.sink = self
 
     def put(self, event: Event) -> None:
-        """Take an event."""
+        """Collect an event; a tool's progress is left out."""
         self.begun = True
         if not isinstance(event, ToolProgress):  # the result is there by then
             self._events.append(event)
 
     @property
     def finished(self) -> bool:
-        """Return whether it took the event that ends the answer."""
+        """Return whether the last event was a Finish or Failure."""
         return bool(self._events) and isinstance(self._events[-1], Finish | Failure)
 
     async def flush(self) -> None:
-        """Nothing is written before the end."""
+        """Do nothing: the body is sent at the end."""
 
     async def close(self) -> None:
-        """Write the whole answer, or why there is none."""
+        """Send the whole answer, or its Failure as an HTTP status."""
         made = answered(self._heading, self._events)
         if isinstance(made.end, Failure):
             await self._reply.fail(made.end)
@@ -316,13 +319,14 @@ class Collected:
             await self._reply.complete(200, self._reply.wire.complete(made), cost_header(self._reply.entry))
 
     def hush(self) -> None:
-        """Do nothing: a whole answer has no keep-alives."""
+        """Do nothing: there are no keep-alives before a single body."""
 
 
 async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink, *, background: bool = False) -> None:
-    """Run an answer into a sink, and note it.
+    """Run an answer into a sink, and record it in the entry.
 
-    Raises what went wrong before the first event; later it becomes a Failure in the sink. `background`: whether it always does, for nobody waits.
+    An error before the first event is raised; a later one becomes a Failure in the sink. `background`: make every error a Failure, since no
+    client waits for a status. `total`: seconds for the whole answer.
     """
 
     def raises() -> bool:
@@ -369,7 +373,7 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
 
 
 async def _pass_on(path: FastPath, entry: Entry, sink: Sink) -> None:
-    """Pass on the words of a fast path to its end. What comes in one read is written at once, before the next one is waited for."""
+    """Pass on the text of a fast path until it ends. The text of one read is sent before the next read is waited for."""
     words: Sequence[Words] | None = (Text(""),)
     while words is not None:
         if words:
@@ -384,9 +388,9 @@ async def _pass_on(path: FastPath, entry: Entry, sink: Sink) -> None:
 
 
 class Presence:
-    """Watches for the client to leave. The block is then cancelled, and ends in ClientLeft.
+    """Watches for the client's disconnect, which cancels the block and makes it end in ClientLeft.
 
-    `send` does not raise when the client is gone: without this an answer runs on for nobody.
+    `send` does not raise when the client is gone: without this an answer would run on without a client.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -394,7 +398,7 @@ class Presence:
         self._left = False
         self._apart: asyncio.Task[None] | None = None
         self._alone = False
-        """True if the block itself was cancelled, and no answer apart from it."""
+        """True if the block's own task was cancelled, not an answer in a task of its own."""
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -411,7 +415,7 @@ class Presence:
     async def apart(self, work: Coroutine[object, object, None]) -> None:
         """Run the block's answer in a task of its own, and wait for its end.
 
-        A read of the provider then resumes that task alone, and not the dozen coroutines of the server that wait for it. It is cancelled
+        A read from the provider then resumes only that task, not the dozen coroutines of the server that wait for it. It is cancelled
         with the block.
         """
         self._apart = asyncio.create_task(work)

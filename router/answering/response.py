@@ -1,4 +1,4 @@
-"""A response that is kept: retrieved, followed, cancelled, deleted, and its input listed."""
+"""Requests for a stored OpenAI response: retrieve, stream, cancel, delete, list its input items."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -14,7 +14,7 @@ from router.value import replace
 from router.wire import compact, responses
 
 Part = Literal["response", "cancel", "input_items"]
-"""The part of a response that an address stands for: itself, its being cancelled, or the items that it answers."""
+"""Part of a stored response that a path names: the response itself, its cancellation, or its input items."""
 METHODS: Mapping[Part, tuple[str, ...]] = {"response": ("GET", "DELETE"), "cancel": ("POST",), "input_items": ("GET",)}
 COMPACTION = (
     "POST /v1/responses/compact is not served: what it returns is encrypted by one provider, and no other can read it. "
@@ -23,7 +23,7 @@ COMPACTION = (
 
 
 def check_address(part: Part, method: str, name: str) -> None:
-    """Raise UnknownAddress if a part of a response is not served with this method."""
+    """Raise UnknownAddress if this part of a response is not served with this method."""
     if method not in METHODS[part]:
         raise UnknownAddress(sentence=COMPACTION if (part, name) == ("response", "compact") else "")
 
@@ -31,7 +31,7 @@ def check_address(part: Part, method: str, name: str) -> None:
 async def answer(
     part: Part, request: Request, reply: Reply, key: Key, *, kept: KeptAnswers, generation: Generation, intake: Intake
 ) -> None:
-    """Answer a request for a response of this caller. UnknownResponse without one, Unfindable where Redis is away."""
+    """Answer a request for a stored response of this caller. UnknownResponse without one, Unfindable if Redis is away."""
     entry, name = reply.entry, key[1]
     recording = await kept.response(key, generation)
     entry.route = recording.entry.route
@@ -59,7 +59,7 @@ async def answer(
 
 
 def _after(request: Request) -> int | None:
-    """The number of the last event that a client has which follows a response, -1 for none; None where it does not follow it."""
+    """Return the `starting_after` of a request for a stream (-1 without one), or None if no stream is requested. BadAsk if invalid."""
     query = parse_qs(request.query.decode("latin-1"))
     if "message.output_text.logprobs" in (*query.get("include", ()), *query.get("include[]", ())):
         raise BadAsk("include: message.output_text.logprobs is not served here.")

@@ -1,6 +1,6 @@
-"""A request's bytes → the question it asks, in the form of any API that is served.
+"""Reading requests: a request's bytes become the question it asks, for every API that is served.
 
-request = Request(scope, receive)              its headers and its address
+request = Request(scope, receive)              its headers and its path
 asked = await intake.read(request, …)          its body: the question, and the wanted form of its answer
 """
 

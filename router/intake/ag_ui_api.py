@@ -1,10 +1,10 @@
-"""A body of AG-UI, a RunAgentInput → its question.
+"""Reading an AG-UI request (RunAgentInput) into a question.
 
     {threadId, runId, messages, tools, context, state, forwardedProps: {model, temperature, …}}
 
-The protocol has no field for a model or for sampling parameters: they stand in `forwardedProps`, by the names of chat completions, and so
-do values for the route's template. `context` is joined to the model as a system message before the others; `state` is for the template
-alone. What cannot be served is refused with its place. Source: the schema of AG-UI 1.0, and @ag-ui/client for what older clients send.
+The protocol has no field for a model or for sampling parameters: they are read from `forwardedProps`, by the names of chat completions, and
+so are values for the route's template. `context` becomes a system message before the others; `state` is for the template
+only. An unsupported field is refused, naming it. Source: the schema of AG-UI 1.0, and @ag-ui/client for what older clients send.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,33 +13,33 @@ from router.chat import Choice, File, Json, JsonObject, Message, Part, Reasoning
 from router.errors import BadAsk, TooLarge
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing, mapping, text
+from router.intake.fields import Fields, listing, mapping, text, text_of
 from router.intake.files import file
-from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, listed_parts
+from router.intake.messages import MAX_CALLS, MAX_NAME, MAX_PARTS, call, contents
 from router.value import replace
 
 OF_RUN = ("threadId", "runId", "parentRunId")
-"""Fields that name the run; the answer repeats them."""
+"""Fields that identify the run; the answer repeats them."""
 READ = frozenset({*OF_RUN, "tools", "tool_choice", "context", "protocolVersion", "resume"})
-"""Fields whose content is in the question, and stands in no other place of it."""
+"""Fields that are read here and therefore not kept in `ask.fields`."""
 ROLES = "developer, system, user, assistant, tool, reasoning, activity"
 INTERRUPTS: dict[str, tuple[Json, ...]] = {"resume": ([],)}
-"""The answers to interrupts of an earlier run: none of ours has any."""
+"""Answers to interrupts of an earlier run, which are not served → the harmless values."""
 
 
 def flat(fields: Fields) -> Fields:
-    """Return the fields with those of `forwardedProps` beside them; the protocol's own stand over those."""
+    """Return the fields merged with those of `forwardedProps`; the protocol's own fields override those."""
     properties = mapping(fields.get("forwardedProps")) or {}
     return {**properties, **{name: value for name, value in fields.items() if name != "forwardedProps"}}
 
 
 def run(fields: Fields) -> JsonObject:
-    """Return the fields that name the run."""
+    """Return the fields that identify the run: `threadId`, `runId` and, if given, `parentRunId`."""
     return {name: text(fields.get(name), name) for name in OF_RUN if name != "parentRunId" or fields.get(name) is not None}
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """The conversation, the context first. BadAsk says which message, and which part of it."""
+    """Return the conversation, the context first. BadAsk names the message and part that cannot be read."""
     listed = listing(fields.get("messages"))
     if not listed:
         raise BadAsk("messages: a list with at least one message is needed.")
@@ -53,7 +53,7 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
 
 
 def _context(value: Json) -> Iterator[Message]:
-    """Return what the application tells of itself, as a system message."""
+    """Yield the application's `context` as one system message; nothing if it is empty."""
     listed = listing(value or [])
     if listed is None or len(listed) > MAX_PARTS:
         raise BadAsk(f"context: a list of at most {MAX_PARTS} entries is needed.")
@@ -67,14 +67,14 @@ def _entry(entry: Fields, path: str) -> str:
 
 
 class _Conversation:
-    """The messages that are being read: the tools' names by their calls, and thoughts that the next message of the assistant begins with."""
+    """The state while messages are read: names of tools by call id, and reasoning that belongs to the next assistant message."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._thoughts: list[Part] = []
 
     def take(self, fields: Fields, path: str) -> Iterator[Message]:
-        """Take a message. Yields nothing for one that is not said to a model."""
+        """Read a message. Yield nothing for reasoning, activity and empty answers."""
         made = self._read(fields, path)
         if made is not None:
             name = fields.get("name")
@@ -86,7 +86,7 @@ class _Conversation:
                 return Message("system", (text(fields.get("content"), f"{path}.content"),))
             case "user":
                 self._thoughts = []  # no answer followed them
-                return Message("user", tuple(_content(fields.get("content"), f"{path}.content")))
+                return Message("user", tuple(contents(fields.get("content"), f"{path}.content", SAID)))
             case "assistant":
                 return self._answer(fields, path)
             case "tool":
@@ -115,9 +115,9 @@ class _Conversation:
         return Message("assistant", tuple(parts)) if parts else None
 
     def _result(self, fields: Fields, path: str) -> Result:
-        """Return a tool's result. Our own say in their metadata that they are errors: their event has no other place for it."""
+        """Return a tool's result. It is an error with a text in `error`, or with `isError` in the metadata, where this router puts it."""
         call_id = text(fields.get("toolCallId"), f"{path}.toolCallId")
-        parts = list(_content(fields.get("content"), f"{path}.content"))
+        parts = list(contents(fields.get("content"), f"{path}.content", SAID))
         error = text(fields.get("error") or "", f"{path}.error")
         joined = "".join(part for part in parts if isinstance(part, str)) or error
         failed = bool(error) or (mapping(fields.get("metadata")) or {}).get("isError") is True
@@ -125,23 +125,8 @@ class _Conversation:
         return Result(call_id, self._names.get(call_id, ""), joined, is_error=failed, files=files)
 
 
-def _content(value: Json, path: str) -> Iterator[Part]:
-    """Yield the parts of a content, without empty ones."""
-    if isinstance(value, str):
-        if value:
-            yield repaired(value)
-        return
-    for part, kind, place in listed_parts(value, path, SAID, "parts"):
-        if said := SAID[kind](part, place):
-            yield said
-
-
-def _text(part: Fields, path: str) -> Part:
-    return text(part.get("text"), f"{path}.text")
-
-
 def _media(part: Fields, path: str) -> Part:
-    """An image, a document or audio, by what its source is."""
+    """Return an image, a document or audio, from its data or URL."""
     source, place = mapping(part.get("source")) or {}, f"{path}.source"
     name = (mapping(part.get("metadata")) or {}).get("filename")
     value = text(source.get("value"), f"{place}.value")
@@ -156,7 +141,7 @@ def _media(part: Fields, path: str) -> Part:
 
 
 def _binary(part: Fields, path: str) -> Part:
-    """A file as clients before AG-UI 1.0 send it."""
+    """Return a file of the type `binary`, which clients before AG-UI 1.0 send."""
     kind, name = text(part.get("mimeType"), f"{path}.mimeType"), part.get("filename")
     if part.get("data") is not None:
         return _held(kind, text(part.get("data"), f"{path}.data"), name, path)
@@ -168,17 +153,17 @@ def _held(kind: str, data: str, name: Json, path: str) -> Part:
 
 
 SAID: Mapping[str, Callable[[Fields, str], Part]] = {
-    "text": _text,
+    "text": text_of,
     "image": _media,
     "document": _media,
     "audio": _media,
     "binary": _binary,
 }
-"""Parts of what a user or a tool says. Video is not read here."""
+"""Type of a part in a user's or tool's message → its reader. Video is not supported."""
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """The tools that the client brings and runs, and its choice."""
+    """Return the tools that the client brings and runs itself, and its tool choice."""
     refuse_unserved(fields, INTERRUPTS)
     own = client_tools.tools(fields.get("tools"), lambda one, path: client_tools.function(mapping(one) or {}, path))
     return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})

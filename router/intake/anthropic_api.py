@@ -1,9 +1,9 @@
-"""A body of Anthropic's Messages API → its question.
+"""Reading a request of Anthropic's Messages API into a question.
 
-    {model, max_tokens, system, messages: [{role, content: a text or blocks}], tools, tool_choice, thinking, output_config, stop_sequences, …}
+    {model, max_tokens, system, messages: [{role, content: text or blocks}], tools, tool_choice, thinking, output_config, stop_sequences, …}
 
-Each kind of block is read by one function, in one table for each side. What cannot be served is refused with its place: an answer
-without it would look right. Source: Anthropic's reference of the Messages API.
+Each kind of content block is read by one function, in one table for each role. An unsupported field is refused, naming it: an answer
+that ignores it would look right. Source: Anthropic's reference of the Messages API.
 """
 
 import math
@@ -28,7 +28,7 @@ from router.chat import (
 )
 from router.errors import BadAsk, TooLarge
 from router.intake.client_tools import refuse_unserved, tool_name, tools
-from router.intake.fields import Fields, listing, mapping, text
+from router.intake.fields import Fields, listing, mapping, text, text_of
 from router.intake.files import file
 from router.intake.messages import listed_parts
 from router.intake.output import text_format
@@ -36,22 +36,22 @@ from router.params import Effort
 
 EFFORTS: frozenset[str] = frozenset(get_args(Effort))
 BUDGETS: list[tuple[float, Effort]] = [(2_048, "low"), (10_000, "medium"), (24_000, "high"), (math.inf, "xhigh")]
-"""Tokens of a thinking budget, up to which it asks for this effort."""
+"""(most tokens of a thinking budget, the effort that it is converted to), in rising order."""
 CHARACTERS = 4
-"""Bytes of a token, as a rule."""
+"""Characters of a token, on average."""
 FILE_TOKENS = 1_600
-"""Tokens of an image at most (Anthropic's guide to vision); of a document it is a page."""
+"""The most tokens of an image (Anthropic's guide to vision); for a document, of about one page."""
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """The conversation, the system prompt first. BadAsk says which message, and which block of it."""
+    """Return the conversation, the system prompt first. BadAsk names the message and block that cannot be read."""
     listed = listing(fields.get("messages"))
     if not listed:
         raise BadAsk("messages: a list with at least one message is needed.")
     if len(listed) > most:
         raise TooLarge(f"messages: {most} at most.")
     made: list[Message] = []
-    if (prompt := _text_of(fields.get("system"), "system")) != "":
+    if (prompt := _joined_text(fields.get("system"), "system")) != "":
         made.append(Message("system", (prompt,)))
     names: dict[str, str] = {}
     for index, one in enumerate(listed):
@@ -61,11 +61,11 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
     return tuple(made)
 
 
-def _text_of(value: Json, path: str) -> str:
-    """A text, or a list of text blocks."""
+def _joined_text(value: Json, path: str) -> str:
+    """Return a text, or the joined texts of a list of text blocks; an empty text for null."""
     if value is None or isinstance(value, str):
         return repaired(value or "")
-    return "\n\n".join(text(block.get("text"), f"{place}.text") for block, _, place in _blocks(value, path, ("text",)))
+    return "\n\n".join(text_of(block, place) for block, _, place in _blocks(value, path, ("text",)))
 
 
 def _message(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
@@ -77,13 +77,13 @@ def _message(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Messa
             if parts := _answered(fields.get("content"), f"{path}.content"):
                 yield Message("assistant", tuple(parts))
         case "system":
-            yield Message("system", (_text_of(fields.get("content"), f"{path}.content"),))
+            yield Message("system", (_joined_text(fields.get("content"), f"{path}.content"),))
         case _:
             raise BadAsk(f"{path}.role: one of user, assistant, system is needed.")
 
 
 def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fields, str, str]]:
-    """The blocks of a content: (block, its kind, its place). A plain text is one block."""
+    """Yield the blocks of a content: (block, its type, its path). A plain text is one block."""
     if isinstance(value, str):
         yield {"type": "text", "text": value}, "text", path
         return
@@ -91,7 +91,7 @@ def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fiel
 
 
 def _asked(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
-    """Return the user's message; results of tools in it become a message of their own before it."""
+    """Yield the user's message; tool results in it become a message of their own before it."""
     said: list[Part] = []
     results: list[Part] = []
     for block, kind, place in _blocks(value, path, (*SAID, "tool_result")):
@@ -116,12 +116,12 @@ def _result(block: Fields, path: str, names: Mapping[str, str]) -> Result:
 
 
 def _answered(value: Json, path: str) -> list[Part]:
-    """Return the assistant's message: text, thoughts and calls. Its thoughts are the client's word of them, and go back where calls follow them."""
+    """Return the parts of an assistant's message: text, thinking and calls. Thinking is kept only in a message with a call."""
     parts: list[Part] = []
     for block, kind, place in _blocks(value, path, ("text", "thinking", "redacted_thinking", "tool_use")):
         match kind:
             case "text":
-                if said := text(block.get("text"), f"{place}.text"):
+                if said := text_of(block, place):
                     parts.append(said)
             case "tool_use":
                 name, call_id = text(block.get("name"), f"{place}.name"), text(block.get("id"), f"{place}.id")
@@ -136,7 +136,7 @@ def _answered(value: Json, path: str) -> list[Part]:
 
 
 def _thought(block: Fields, kind: str) -> Iterator[ReasoningState]:
-    """A thinking block. One without a signature is an answer of ours: what signs it is kept here."""
+    """Yield a thinking block as reasoning state; nothing without a signature, which this router's own thinking blocks lack."""
     match kind, block.get("thinking"), block.get("signature"), block.get("data"):
         case "thinking", str(thought), str(signature), _ if signature:
             yield ReasoningState("", {"type": "thinking", "thinking": repaired(thought), "signature": repaired(signature)})
@@ -146,12 +146,8 @@ def _thought(block: Fields, kind: str) -> Iterator[ReasoningState]:
             pass
 
 
-def _text(block: Fields, path: str) -> Part:
-    return text(block.get("text"), f"{path}.text")
-
-
 def _file(block: Fields, path: str) -> Part:
-    """An image or a document, by what its source is."""
+    """Return an image or a document, by the type of its source."""
     source = mapping(block.get("source")) or {}
     name, place = block.get("title"), f"{path}.source"
     match source.get("type"):
@@ -164,22 +160,22 @@ def _file(block: Fields, path: str) -> Part:
             joined = text(source.get("data"), f"{place}.data")
             return f"{repaired(name)}:\n{joined}\n" if isinstance(name, str) and name else joined
         case "content":
-            return _text_of(source.get("content"), f"{place}.content")
+            return _joined_text(source.get("content"), f"{place}.content")
         case _:
             raise BadAsk(f"{place}.type: one of base64, url, text, content is needed; files kept by a provider are not served here.")
 
 
 def _search_result(block: Fields, path: str) -> Part:
     title, source = text(block.get("title"), f"{path}.title"), text(block.get("source"), f"{path}.source")
-    return f"{title} ({source}):\n{_text_of(block.get('content'), f'{path}.content')}\n"
+    return f"{title} ({source}):\n{_joined_text(block.get('content'), f'{path}.content')}\n"
 
 
-SAID: dict[str, Callable[[Fields, str], Part]] = {"text": _text, "image": _file, "document": _file, "search_result": _search_result}
-"""Blocks of what a user or a tool says."""
+SAID: dict[str, Callable[[Fields, str], Part]] = {"text": text_of, "image": _file, "document": _file, "search_result": _search_result}
+"""Type of a block in a user's message or tool result → its reader."""
 
 
 def sampling(fields: Fields) -> dict[str, Json]:
-    """The sampling parameters, by OpenAI's names."""
+    """Return the sampling parameters, by OpenAI's names."""
     given: dict[str, Json] = {
         name: fields[name] for name in ("temperature", "top_p", "top_k", "max_tokens") if fields.get(name) is not None
     }
@@ -199,7 +195,7 @@ def sampling(fields: Fields) -> dict[str, Json]:
 
 
 def _effort(fields: Fields) -> Effort | None:
-    """Return the effort of the model's thinking: `none` where thinking is disabled, else the stated effort, else the one that matches the budget."""
+    """Return the reasoning effort: `none` if thinking is disabled, else the stated effort, else the one of the budget, else None."""
     thinking, config = mapping(fields.get("thinking")) or {}, mapping(fields.get("output_config")) or {}
     if thinking.get("type") == "disabled":
         return "none"
@@ -217,7 +213,7 @@ def _effort(fields: Fields) -> Effort | None:
 
 
 def output(fields: Fields) -> OutputFormat | None:
-    """The form of the answer: `output_config.format`, or `output_format`, as it was called in the beta."""
+    """Return the requested output format: `output_config.format`, or `output_format` as in the beta; None without one."""
     config = mapping(fields.get("output_config")) or {}
     name = "output_config.format" if config.get("format") is not None else "output_format"
     value = config.get("format") if config.get("format") is not None else fields.get("output_format")
@@ -235,7 +231,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "inference_geo": (),
     "billing_policy": ({"type": "billing_policy", "bill_to": "self"},),
 }
-"""Fields that change the answer and that we cannot serve → the values that ask for nothing: Claude Code sends the last one, which edits nothing."""
+"""Fields that change the answer and are not served → their harmless values. Claude Code sends the last one of `context_management`."""
 
 
 UNSENT: dict[str, tuple[Json, ...]] = {
@@ -243,16 +239,16 @@ UNSENT: dict[str, tuple[Json, ...]] = {
     "speed": ("standard",),
     **dict.fromkeys(("cache_control", "diagnostics", "fallbacks", "fallback_credit_token"), ()),
 }
-"""Fields that concern the operator's account at the provider, or are hints to it: left out, and shown → the values that ask for nothing."""
+"""Fields about the operator's account at the provider, or hints to it: not sent, and listed as omitted → their harmless values."""
 
 
 def unsent(fields: Fields) -> tuple[str, ...]:
-    """Return the fields that no target is sent, of those that ask for something."""
+    """Return the names of the account fields in the request that are set and not sent to any target."""
     return tuple(name for name, harmless in UNSENT.items() if (value := fields.get(name)) is not None and value not in harmless)
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """The tools that the client brings and runs, and its choice."""
+    """Return the tools that the client brings and runs itself, and its tool choice."""
     refuse_unserved(fields, MEANT)
     own = tools(fields.get("tools"), _tool)
     return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})
@@ -284,7 +280,7 @@ def _choice(value: Json, names: set[str]) -> Choice:
 
 
 def estimate(conversation: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
-    """Tokens that the question has, roughly: a token for every four characters, and for each file what an image costs at most."""
+    """Return a rough number of tokens of a question: one for every four characters, and for each file the most that an image costs."""
     parts = [part for message in conversation for part in message.parts]
     files = sum(isinstance(part, File) for part in parts) + sum(len(part.files) for part in parts if isinstance(part, Result))
     written = sum(len(part) if isinstance(part, str) else len(repr(part)) for part in parts if not isinstance(part, File))

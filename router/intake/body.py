@@ -1,7 +1,7 @@
-"""A request's bytes → the fields of one JSON object. Bounded while they come: uvicorn bounds nothing.
+"""Reading a request's bytes into the fields of one JSON object, bounded while they arrive: uvicorn sets no bound.
 
-The values in a body are counted before one of them is made: the parser holds the interpreter's lock (GIL) from its first byte to its
-last, in whichever thread it runs. What is bounded so is parsed beside the loop where it is large.
+The values in a body are counted before it is parsed: the parser holds the interpreter's lock (GIL) from the first byte to the
+last, in whichever thread it runs. A large body within the bounds is parsed in another thread.
 """
 
 import asyncio
@@ -19,26 +19,26 @@ from router.threads import Turns
 T = TypeVar("T")
 
 MAX_SECONDS = 30.0
-"""Seconds that a body may take to come in."""
+"""Seconds within which a body must arrive."""
 ON_LOOP_BYTES = 64 * 1024
 ON_LOOP_VALUES = 2_000
-"""Bytes and values of the largest body that is read on the loop: 2 ms of work at most. Starting a thread takes 0.1 ms."""
+"""Bytes and values up to which a body is parsed on the event loop: 2 ms of work at most. Starting a thread takes 0.1 ms."""
 MAX_HELD_BYTES = 256 * 1024 * 1024
-"""Bytes of the bodies of all requests that run in one process. One body of the largest size may always be read."""
+"""The most bytes of all request bodies in one process. A single body of the largest allowed size is read in any case."""
 BEGINNING_BYTES = 64 * 1024
-"""Bytes of a refused body in which its dialect is looked for."""
+"""Bytes of a refused body in which its wire is looked for."""
 BEGINNING_SECONDS = 1.0
-"""Seconds to wait for the first bytes of a body that its length alone refuses."""
+"""Seconds to wait for the first bytes of a body that is refused because of its declared length."""
 
 
 class ClientLeft(Exception):
-    """The client hung up."""
+    """The client closed the connection."""
 
 
 class Incoming:
-    """A body, while it comes in; it counts among `bodies` until it is closed.
+    """A request body while it arrives; its bytes count in `bodies` until it is closed.
 
-    announced: the client waits for a 100 before it sends it (RFC 9110, 10.1.1)
+    announced: the client waits for a `100 Continue` before it sends the body (RFC 9110, 10.1.1)
     """
 
     def __init__(self, bodies: "Bodies", receive: Receive, length: bytes | None, bounds: RequestBounds, *, announced: bool = False) -> None:
@@ -52,9 +52,9 @@ class Incoming:
         self._untouched = True
 
     async def read(self) -> bytes:
-        """Return the body; counted as it comes, whatever its length was said to be.
+        """Return the body, counted as it arrives, whatever its declared length.
 
-        TooLarge beyond the bound, Crowded where the bodies of all requests are beyond theirs, BadAsk where it is late.
+        TooLarge beyond the bound of one body, Crowded beyond the bound of all bodies, BadAsk after MAX_SECONDS.
         """
         if self._length is not None and self._length.isdigit() and int(self._length[:18]) > self._bounds.body:
             raise TooLarge
@@ -75,7 +75,7 @@ class Incoming:
         return data
 
     async def beginning(self) -> bytes:
-        """Return the first bytes of a body that `read` refused. If nothing was read of it, wait a moment for its first piece."""
+        """Return the first bytes of a body that `read` refused. If none was read yet, wait BEGINNING_SECONDS for the first part."""
         if self._untouched and not self._announced:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEGINNING_SECONDS):
@@ -85,12 +85,12 @@ class Incoming:
         return found
 
     def close(self) -> None:
-        """Count its bytes no longer."""
+        """Stop counting its bytes."""
         self._bodies.held -= self._size
         self._size = 0
 
     async def _take(self) -> bool:
-        """Take the next piece; return whether more is to come. ClientLeft where the client hung up."""
+        """Receive the next part; return whether more follow. ClientLeft if the client disconnected."""
         self._untouched = False
         message = await self._receive()
         if message["type"] == "http.disconnect":
@@ -100,40 +100,41 @@ class Incoming:
 
 
 class Bodies:
-    """The bytes of the bodies of all requests. They count until the request ends: its answer holds the question as long."""
+    """The number of bytes of all request bodies in memory. A body counts until its request ends, since its answer holds the question."""
 
     def __init__(self, most: int = MAX_HELD_BYTES) -> None:
         self._most = most
         self.held = 0
-        """Bytes."""
+        """Number of bytes counted now."""
 
     def hold(self, size: int, bounds: RequestBounds) -> None:
-        """Count so many bytes more. Crowded where that is too many."""
+        """Count `size` more bytes. Crowded beyond the bound."""
         if self.held + size > max(self._most, bounds.body):
             raise Crowded
         self.held += size
 
 
 class Reading:
-    """A queue in which large bodies are parsed beside the loop, one at a time.
+    """A queue in which large bodies are parsed in another thread, one at a time.
 
-    The loop takes turns with one thread, not with as many as there are clients; who comes later waits for the others' turn.
+    The event loop competes with one thread for the interpreter, not with as many as there are clients.
     """
 
     def __init__(self) -> None:
         self._turns = Turns()
 
     async def of(self, body: bytes, work: Callable[[], T]) -> T:
-        """Return what `work` makes of a body: at once where the body is small, else from a thread."""
+        """Return the result of `work`, which reads a body: at once if the body is small, else from a thread."""
         if len(body) <= ON_LOOP_BYTES and separators(body) <= ON_LOOP_VALUES:
             return work()
         return await self._turns.take(work, "body")
 
 
 def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
-    """Return the body's object.
+    """Return the object in a JSON body.
 
-    It is UTF-8, has each key once, no NaN, no half of a character, and no more values and no deeper nesting than the bounds.
+    BadAsk unless it is UTF-8, has each key once and no NaN, and is not nested too deeply; TooLarge with too many values. Lone surrogates
+    are replaced.
     """
     if crowded(body, bounds.values):
         raise TooLarge(f"The body holds too many values: {bounds.values} at most.")
@@ -176,4 +177,4 @@ def _no_constant(_: str) -> None:
 
 
 _loads: Callable[[str], object] = json.JSONDecoder(object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant).decode
-"""json.loads would make a decoder for each body."""
+"""A decoder made once: json.loads would make one for each body."""

@@ -1,4 +1,4 @@
-"""A request's wishes to caches: its Cache-Control (RFC 9111, 5.2.1), and a front end's wish for another answer."""
+"""A request's wishes to caches: its Cache-Control header (RFC 9111, 5.2.1), and a front end's request for a new answer."""
 
 import math
 import re
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from router.chat import CacheControl, Json
 
 REGENERATE = "regenerate-message"
-"""Trigger of AI SDK 5 and later when the user wants another answer than the one before."""
+"""The `trigger` of AI SDK 5 and later when the user asks for a new answer."""
 SECONDS = re.compile(r'"?(\d{1,10})"?', re.ASCII)
 
 
 def cache_control(header: bytes, fields: Mapping[str, Json]) -> CacheControl:
-    """Return what a request asks of a cache: by its header, and by its body where that wants a new answer.
+    """Return what a request allows a cache to do, by its header and by a `regenerate-message` trigger in its body.
 
-    `header`: the values, joined by commas; `fields`: the body's. Directives that are not known say nothing; a max-age that is no number
-    of seconds takes nothing that was kept.
+    `header`: the values, joined by commas; `fields`: the body's. Unknown directives are ignored; a max-age that is not a number of seconds
+    counts as 0.
     """
     max_age, store = math.inf, True
     for directive in header.decode("latin-1").lower().split(","):

@@ -1,4 +1,4 @@
-"""The tools that a client brings with a question and runs itself, whichever API it speaks."""
+"""The tools that a client brings with a question and runs itself, for all APIs."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,15 +9,15 @@ from router.intake.fields import Fields, listing, mapping, text
 
 TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_TOOLS = 128
-"""Tools of one question."""
+"""The most tools of one question."""
 EMPTY: JsonObject = {"type": "object", "properties": {}}
 """The schema of a tool without parameters."""
 
 
 def refuse_unserved(fields: Fields, meant: Mapping[str, tuple[Json, ...]]) -> None:
-    """Refuse fields that change the answer and are not served: an answer that ignores them would look right.
+    """Raise BadAsk for a field that changes the answer and is not served: an answer that ignores it would look right.
 
-    `meant`: each of them → the values that ask for nothing.
+    `meant`: each such field → its values that are harmless.
     """
     if meant.keys().isdisjoint(fields):
         return
@@ -27,7 +27,7 @@ def refuse_unserved(fields: Fields, meant: Mapping[str, tuple[Json, ...]]) -> No
 
 
 def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec, ...]:
-    """A body's tools. `read`: one of them, at its place."""
+    """Return the tools in a list. `read`: returns one tool, given its value and its path. BadAsk for too many or equal names."""
     listed = listing(value or [])
     if listed is None or len(listed) > MAX_TOOLS:
         raise BadAsk(f"tools: a list of at most {MAX_TOOLS} tools is needed.")
@@ -38,7 +38,7 @@ def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec,
 
 
 def named(value: Json) -> tuple[ToolSpec, ...]:
-    """Return the tools of an object: name → {description, parameters}, as assistant-ui sends them; the AI SDK says `inputSchema`."""
+    """Return the tools in an object: name → {description, parameters}, as assistant-ui sends them, or `inputSchema` as in the AI SDK."""
     fields = mapping(value) or {}
     if len(fields) > MAX_TOOLS:
         raise BadAsk(f"tools: at most {MAX_TOOLS} tools are taken.")
@@ -60,7 +60,7 @@ def _named(name: str, value: Json) -> ToolSpec:
 
 
 def tool_name(value: Json, path: str) -> str:
-    """A tool's name."""
+    """Return a tool's name. BadAsk unless it has 1 to 64 letters, digits, _ and -."""
     name = text(value, path)
     if not TOOL_NAME.fullmatch(name):
         raise BadAsk(f"{path}: letters, digits, _ and -, 64 at most.")
@@ -68,7 +68,7 @@ def tool_name(value: Json, path: str) -> str:
 
 
 def function(fields: Fields, path: str) -> ToolSpec:
-    """A function, as OpenAI's APIs describe it: {name, description, parameters, strict}."""
+    """Return a tool in the form of OpenAI's APIs: {name, description, parameters, strict}."""
     name = tool_name(fields.get("name"), f"{path}.name")
     schema = mapping(fields.get("parameters") or EMPTY)
     if schema is None:
@@ -80,7 +80,7 @@ def function(fields: Fields, path: str) -> ToolSpec:
 
 
 def choice(value: Json, own: Sequence[ToolSpec], named: Callable[[Fields], Fields]) -> Choice:
-    """A choice among the tools, as OpenAI's APIs write it. `named`: a choice of one function → the object that names it."""
+    """Return a tool choice in the form of OpenAI's APIs. `named`: returns, of a choice of one function, the object with its name."""
     if value is None:
         return AUTO
     if value in ("auto", "none", "required"):

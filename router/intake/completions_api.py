@@ -1,8 +1,8 @@
-"""A body of OpenAI's legacy completions API → its question.
+"""Reading a request of OpenAI's legacy completions API into a question.
 
     {model, prompt: a text, or a list of texts, echo, max_tokens, stop, temperature, …}
 
-Each prompt is asked as one message of the user. Fields that change the answer and that no chat model serves are refused by their name.
+Each prompt is asked as one message of the user. A field that changes the answer and that no chat model serves is refused by its name.
 Source: OpenAI's reference of the completions API.
 """
 
@@ -14,7 +14,7 @@ from router.intake.client_tools import refuse_unserved
 from router.intake.fields import Fields, listing, text
 
 MAX_PROMPTS = 20
-"""Prompts of one request: LangChain sends its batches in such pieces."""
+"""The most prompts of one request: LangChain splits its batches so."""
 MEANT: dict[str, tuple[Json, ...]] = {
     "suffix": ("",),
     "best_of": (1,),
@@ -26,25 +26,25 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "use_beam_search": (False,),
     **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "grammar", "json_schema"), ()),
 }
-"""Fields of this API, and of servers that speak it, that change the answer and that we cannot serve → the values that ask for nothing."""
+"""Fields of this API and of compatible servers that change the answer and are not served → their harmless values."""
 READ = frozenset({"prompt", "echo", "response_format"})
-"""Fields whose content is in the question or its answer, and stands in no other place of it."""
+"""Fields that are read here and therefore not kept in `ask.fields`."""
 
 
 def messages(fields: Fields) -> tuple[Message, ...]:
-    """The first prompt as a conversation. BadAsk names the field that is not served."""
+    """Return the first prompt as a conversation. BadAsk names a field that is not served."""
     refuse_unserved(fields, MEANT)
     return (Message("user", (_prompts(fields)[0],)),)
 
 
 def prompts(fields: Fields) -> tuple[Message, ...]:
-    """Return the prompts, each as its message, where there are several; empty for one."""
+    """Return several prompts, each as a message; empty if there is only one."""
     given = _prompts(fields)
     return tuple(Message("user", (one,)) for one in given) if len(given) > 1 else ()
 
 
 def repeated(fields: Mapping[str, Json]) -> JsonObject:
-    """Return what the answer repeats: how many prompts there are, and their texts where the client wants their echo."""
+    """Return what the answer repeats: the number of prompts, and their texts if the client wants an echo."""
     wanted, given = fields.get("echo"), _prompts(fields)
     if not isinstance(wanted, bool | None):
         raise BadAsk("echo: true or false is needed.")

@@ -1,4 +1,4 @@
-"""Bodies of OpenAI's `POST /v1/embeddings` and of the AI SDK's gateway protocol → the question for embeddings that they ask."""
+"""Reading embeddings requests of OpenAI's `POST /v1/embeddings` and of the AI SDK's gateway."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,10 +11,10 @@ from router.intake import gateway_api
 from router.intake.fields import listing
 
 MAX_INPUTS = 2048
-"""Inputs of one request, as at OpenAI."""
+"""The most inputs of one request, as at OpenAI."""
 OWN = frozenset({"model", "input", "encoding_format", "dimensions"})
 Encoding = Literal["float", "base64", "gateway"]
-"""The form of an answer: OpenAI's with numbers or base64, or that of the AI SDK's gateway."""
+"""Form of an answer: OpenAI's with floats or base64, or that of the AI SDK's gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class Wanted:
 
 
 def of_gateway(fields: Mapping[str, Json]) -> Wanted:
-    """The question of a client of the AI SDK's gateway. Version 2 of its protocol has the inputs under another name, and one of them alone."""
+    """Return the question of a gateway client. Version 2 of the protocol has `input` instead of `values`, which may be a single text."""
     older = fields.get("specificationVersion") == "2" and "values" not in fields
     given = {name: value for name, value in gateway_api.flat(fields).items() if name not in ("encoding_format", "providerOptions")}
     return replace(asked(given, "input" if older else "values"), encoding="gateway")
 
 
 def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
-    """The question in a body's fields. `inputs`: the field with the inputs. BadAsk names the field that it cannot be asked with."""
+    """Return the question in a body's fields. `inputs`: the name of the field with the inputs. BadAsk names an invalid field."""
     model, encoding, dimensions = fields.get("model"), fields.get("encoding_format"), fields.get("dimensions")
     if not isinstance(model, str) or not model:
         raise BadAsk("model: the id of a model that makes embeddings is needed.")
@@ -49,7 +49,7 @@ def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
 
 
 def _inputs(given: Json, path: str) -> Iterator[str | tuple[int, ...]]:
-    """The inputs: a text or a list of tokens is one, and a list may hold several of either."""
+    """Yield the inputs: one for a text or a list of tokens, several for a list of those."""
     listed = listing(given)
     if isinstance(given, str) or (listed and all(map(_is_token, listed))):
         yield _input(given, path)

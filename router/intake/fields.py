@@ -1,4 +1,4 @@
-"""The values of a body, as far as they are of a kind."""
+"""Checked access to JSON values of a body."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,17 +9,27 @@ Fields = Mapping[str, Json]
 
 
 def mapping(value: Json) -> Fields | None:
-    """The value, if it is an object."""
+    """Return the value if it is an object, else None."""
     return value if isinstance(value, dict | Mapping) else None  # of a parsed body it is a dict, which is seen in a tenth of the time
 
 
 def listing(value: Json) -> Sequence[Json] | None:
-    """The value, if it is a list."""
+    """Return the value if it is a list, else None."""
     return value if isinstance(value, list) else None
 
 
 def text(value: Json, path: str) -> str:
-    """A text, its surrogate pairs whole."""
+    """Return a text, with lone surrogates replaced. BadAsk with the path if the value is not a text."""
     if not isinstance(value, str):
         raise BadAsk(f"{path}: a text is needed.")
     return repaired(value)
+
+
+def refusal_of(part: Fields, path: str) -> str:
+    """Return the field `refusal` of a part or message of OpenAI's. BadAsk with the path if there is none."""
+    return text(part.get("refusal"), f"{path}.refusal")
+
+
+def text_of(part: Fields, path: str) -> str:
+    """Return the field `text` of a part. BadAsk with the path if there is none."""
+    return text(part.get("text"), f"{path}.text")

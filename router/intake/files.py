@@ -1,4 +1,4 @@
-"""Files of a message: images, documents and audio as parts, a text file as its words."""
+"""Files in messages: images, documents and audio become File parts, a text file its text."""
 
 import base64
 import binascii
@@ -16,7 +16,7 @@ DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
 def image(part: Fields, path: str) -> Part:
-    """OpenAI's image: its address stands in an object, or (as older clients write it) alone."""
+    """Return an `image_url` part of OpenAI's: its URL is in an object, or (from older clients) the value itself."""
     image = part.get("image_url")
     inner = mapping(image)
     if inner is None:
@@ -29,11 +29,11 @@ def image(part: Fields, path: str) -> Part:
 
 
 AUDIO_FORMAT = re.compile(r"[a-z0-9]{1,16}")
-"""A format of audio. OpenAI takes wav and mp3, other providers more of them."""
+"""Name of an audio format. OpenAI accepts wav and mp3, other providers more."""
 
 
 def audio(part: Fields, path: str) -> Part:
-    """Audio as OpenAI's APIs write it: {input_audio: {data, format}}, in base64."""
+    """Return an `input_audio` part of OpenAI's APIs: {input_audio: {data, format}}, in base64."""
     inner, place = mapping(part.get("input_audio")) or {}, f"{path}.input_audio"
     data, kind = text(inner.get("data"), f"{place}.data"), text(inner.get("format"), f"{place}.format")
     if not AUDIO_FORMAT.fullmatch(kind):
@@ -42,7 +42,7 @@ def audio(part: Fields, path: str) -> Part:
 
 
 def document(part: Fields, path: str) -> Part:
-    """A file: OpenAI's stands in an object of its own, AI SDK 4's is bare base64, AI SDK 5's a URL; `name` is vercel/chatbot's word."""
+    """Return a file part: OpenAI's (an object `file`), AI SDK 4's (bare base64), or AI SDK 5's (a URL)."""
     if (inner := mapping(part.get("file"))) is not None:
         return file(inner.get("file_data"), None, inner.get("filename"), f"{path}.file")
     if "data" in part and "url" not in part:
@@ -52,7 +52,7 @@ def document(part: Fields, path: str) -> Part:
 
 
 def file(url: Json, kind: Json, name: Json, path: str) -> Part:
-    """A file as a part: an image, a PDF or audio as it is, a text as its words. BadAsk where it is none of these."""
+    """Return a file as a part: an image, a PDF or audio as a File, a text file in a data: URL as text. BadAsk for any other."""
     if not isinstance(url, str) or not url.lower().startswith(("data:", "http://", "https://")):
         raise BadAsk(f"{path}: a data: or http(s): URL is needed.")
     held = url[:5].lower() == "data:"
@@ -74,7 +74,7 @@ def file(url: Json, kind: Json, name: Json, path: str) -> Part:
 
 
 def _words(head: str, body: str, name: str, path: str) -> str:
-    """A text file, as a model reads it."""
+    """Return the text of a text file, after its name if it has one."""
     try:
         data = base64.b64decode(body, validate=True) if head.lower().endswith(";base64") else unquote_to_bytes(body)
         words = data.decode("utf-8")

@@ -1,10 +1,10 @@
-"""A body of the AI SDK's gateway protocol → its question.
+"""Reading a request of the AI SDK's gateway protocol into a question.
 
     {prompt: [{role, content}], tools, toolChoice, responseFormat, reasoning, maxOutputTokens, temperature, …}
 
-The model, the version of the protocol and whether the answer is streamed stand in headers. `providerOptions` are for the providers behind a
-gateway: they are left out, but for those named `router`, which has the values for the route's template. What cannot be served is refused with
-its place. Source: LanguageModelV2CallOptions to LanguageModelV4CallOptions of @ai-sdk/provider 2 to 4, and what @ai-sdk/gateway sends.
+Headers have the model, the version of the protocol and whether the answer is streamed. `providerOptions` are for the providers behind a
+gateway: they are dropped, but for those named `router`, which are values for the route's template. An unsupported field is refused, naming
+it. Source: LanguageModelV2CallOptions to LanguageModelV4CallOptions of @ai-sdk/provider 2 to 4, and what @ai-sdk/gateway sends.
 """
 
 import re
@@ -14,28 +14,28 @@ from typing import cast
 from router.chat import AUTO, Call, Choice, File, Json, JsonObject, Message, OutputFormat, Part, Result, ToolSpec, mended
 from router.errors import BadAsk, TooLarge
 from router.intake import client_tools, reasoning
-from router.intake.fields import Fields, listing, mapping, text
+from router.intake.fields import Fields, listing, mapping, text, text_of
 from router.intake.files import file
 from router.intake.messages import DENIED, AssistantBlock, listed_parts
 from router.intake.output import text_format
 
 VERSION = "4"
-"""The newest version of the specification that is spoken here: that of AI SDK 7."""
+"""The newest supported version of the specification: that of AI SDK 7."""
 VERSIONS = ("2", "3", VERSION)
-"""All of them: those of AI SDK 5, 6 and 7. They have the same addresses and the same errors."""
+"""All supported versions: those of AI SDK 5, 6 and 7. They have the same paths and the same errors."""
 STREAMED = "ai-language-model-streaming"
 MODELS = {"ai-language-model-id": "ai-language-model-specification-version", "ai-model-id": "ai-embedding-model-specification-version"}
-"""Header with the model → header with the version that is asked of it."""
+"""Header with the model id → header with the version of its specification."""
 HEADERS = frozenset({STREAMED, *MODELS, *MODELS.values()})
 OPTIONS = "router"
-"""The provider of the options that are for this server."""
+"""Key in `providerOptions` of the options for this router."""
 READ = frozenset(
     {
         *("prompt", "tools", "toolChoice", "responseFormat", "reasoning", "providerOptions", "headers", "includeRawChunks"),
         *("maxOutputTokens", "topP", "topK", "presencePenalty", "frequencyPenalty", "stopSequences"),
     }
 )
-"""Fields whose content is in the question, and stands in no other place of it."""
+"""Fields that are read here and therefore not kept in `ask.fields`."""
 SAMPLED = {
     "maxOutputTokens": "max_tokens",
     "temperature": "temperature",
@@ -47,11 +47,11 @@ SAMPLED = {
     "seed": "seed",
     "reasoning": "reasoning_effort",
 }
-"""Sampling parameter → its name in chat completions."""
+"""Sampling parameter of the protocol → its name in chat completions."""
 
 
 def stated(headers: Mapping[str, Sequence[str]]) -> JsonObject:
-    """Return the fields of the question that stand in its headers."""
+    """Return the fields of the question that the headers contain: model, version, and whether to stream."""
     made: dict[str, Json] = {}
     for name, version in MODELS.items():
         if name in headers:
@@ -64,9 +64,9 @@ def stated(headers: Mapping[str, Sequence[str]]) -> JsonObject:
 
 
 def flat(fields: Fields) -> Fields:
-    """Return the fields with those of `providerOptions.router` beside them; the protocol's own stand over those.
+    """Return the fields merged with those of `providerOptions.router`; the protocol's own fields override those.
 
-    BadAsk for another version of the protocol.
+    BadAsk for an unsupported version of the protocol.
     """
     if (version := fields.get("specificationVersion")) not in VERSIONS:
         given = f", not {version}" if isinstance(version, str) and version.isdigit() and len(version) < 3 else ""
@@ -78,18 +78,18 @@ def flat(fields: Fields) -> Fields:
 
 
 def repeated(fields: Fields) -> JsonObject:
-    """Return what the form of the answer depends on: the version of the protocol."""
+    """Return the version of the protocol, on which the form of the answer depends."""
     return {"specification": fields.get("specificationVersion")}
 
 
 def unsent(fields: Fields) -> tuple[str, ...]:
-    """The fields that no target is sent."""
+    """Return `providerOptions` if it has options of other providers, which are not sent to any target; else nothing."""
     given = mapping(fields.get("providerOptions")) or {}
     return ("providerOptions",) if any(name != OPTIONS and value for name, value in given.items()) else ()
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """The conversation. BadAsk says which message, and which part of it."""
+    """Return the conversation. BadAsk names the message and part that cannot be read."""
     listed = listing(fields.get("prompt"))
     if not listed:
         raise BadAsk("prompt: a list with at least one message is needed.")
@@ -117,7 +117,7 @@ def _message(fields: Fields, path: str) -> Iterator[Message]:
 
 
 def _answer(content: Json, path: str) -> Iterator[Message]:
-    """An assistant's message, split after the results of tools that ran here: the next model call said what follows."""
+    """Yield an assistant's message, split after each result of a tool that the router ran: the next model call follows it."""
     block = AssistantBlock()
     for part, kind, place in listed_parts(content, path, None, "parts"):
         if kind not in ("tool-result", "file") and block.results:
@@ -126,7 +126,7 @@ def _answer(content: Json, path: str) -> Iterator[Message]:
         options = part.get("providerOptions")
         match kind:
             case "text":
-                if said := text(part.get("text"), f"{place}.text"):
+                if said := text_of(part, place):
                     block.spoken.append(said)
             case "reasoning":
                 block.spoken += reasoning.of_part({**part, "providerMetadata": options})
@@ -144,7 +144,7 @@ def _answer(content: Json, path: str) -> Iterator[Message]:
 
 
 def _call(part: Fields, call_id: str, path: str) -> Call:
-    """A call. Its input is what the SDK made of the model's text: a text again where that was no object."""
+    """Return a tool call. An input that is not an object becomes `{"raw": input}`."""
     given = part.get("input")
     name = text(part.get("toolName"), f"{path}.toolName")
     return Call(call_id, name, cast("JsonObject", mended(given)) if isinstance(given, Mapping) else {"raw": mended(given)})
@@ -175,12 +175,8 @@ def _result(part: Fields, path: str) -> Result:
             raise BadAsk(f"{place}.type: one of {kinds} is needed.")
 
 
-def _text(part: Fields, path: str) -> Part:
-    return text(part.get("text"), f"{path}.text")
-
-
 def _file(part: Fields, path: str) -> Part:
-    """A file, by what its data is."""
+    """Return a file, by the type of its data."""
     data, place = part.get("data"), f"{path}.data"
     kind, name = text(part.get("mediaType"), f"{path}.mediaType"), part.get("filename")
     if isinstance(data, str):  # before version 4: an address, or base64
@@ -202,15 +198,15 @@ def _file_at(part: Fields, path: str) -> Part:
     return file(part.get("url"), part.get("mediaType"), part.get("filename"), f"{path}.url")
 
 
-SAID: dict[str, Callable[[Fields, str], Part]] = {"text": _text, "file": _file}
-"""Parts of what a user or a tool says."""
+SAID: dict[str, Callable[[Fields, str], Part]] = {"text": text_of, "file": _file}
+"""Type of a part in a user's message → its reader."""
 SHOWN = {**SAID, **dict.fromkeys(("media", "file-data", "image-data"), _file), **dict.fromkeys(("file-url", "image-url"), _file_at)}
-"""Parts of a tool's result, with those of versions before 4."""
+"""Type of a part in a tool's result → its reader, with those of versions before 4."""
 ADDRESS = re.compile(r"(data|https?):", re.IGNORECASE)
 
 
 def sampling(fields: Fields) -> dict[str, Json]:
-    """The sampling parameters, by the names of chat completions."""
+    """Return the sampling parameters, by the names of chat completions."""
     given = {ours: fields[name] for name, ours in SAMPLED.items() if fields.get(name) is not None}
     if given.get("reasoning_effort") == "provider-default":
         del given["reasoning_effort"]
@@ -220,7 +216,7 @@ def sampling(fields: Fields) -> dict[str, Json]:
 
 
 def output(fields: Fields) -> OutputFormat | None:
-    """The form of the answer: any text, any JSON object, or JSON of a schema."""
+    """Return the requested output format: a JSON object or JSON of a schema; None for any text."""
     given = mapping(fields.get("responseFormat")) or {}
     if given.get("type") != "json":
         return text_format(fields.get("responseFormat"), "responseFormat")
@@ -229,7 +225,7 @@ def output(fields: Fields) -> OutputFormat | None:
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """The tools that the client brings and runs, and its choice."""
+    """Return the tools that the client brings and runs itself, and its tool choice."""
     own = client_tools.tools(fields.get("tools"), _tool)
     return own, _choice(fields.get("toolChoice"), {tool.name for tool in own})
 

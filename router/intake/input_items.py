@@ -1,6 +1,6 @@
-"""A page of the items that a response answers, as OpenAI's `GET /v1/responses/{id}/input_items` lists them.
+"""The input items of a response in pages, as OpenAI's `GET /v1/responses/{id}/input_items` lists them.
 
-Items have ids there. One that came without an id is given one, of the response's and its place, which is the same each time.
+An item that came without an id gets one made of the response's id and the item's position, so it is the same each time.
 """
 
 import json
@@ -18,11 +18,11 @@ KNOWN = frozenset({"limit", "order", "after", "include", "include[]"})
 MAX_LIMIT = 100
 USUAL_LIMIT = 20
 PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "mcp_call": "mcp", "reasoning": "rs"}
-"""Type of an item → the beginning of its id."""
+"""Type of an item → the prefix of its id."""
 
 
 def page(asked: bytes, response: str, query: bytes) -> bytes:
-    """Return the page that a query asks for. BadAsk names the parameter that cannot be served.
+    """Return the page of items that a query selects, as JSON. BadAsk names an invalid parameter.
 
     asked: the items, as JSON
     response: the response's id
@@ -49,7 +49,7 @@ def page(asked: bytes, response: str, query: bytes) -> bytes:
 
 
 def _shown(item: Json, response: str, index: int) -> JsonObject:
-    """Return an item with its type and id; a message with parts in place of a plain text, and a status."""
+    """Return an item with its type and id; a message also with parts instead of a plain text, and a status."""
     fields = dict(mapping(item) or {})
     kind = str(fields.get("type") or "message")
     if not isinstance(fields.get("id"), str):

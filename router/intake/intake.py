@@ -1,4 +1,4 @@
-"""The one way of a body into the router: a request enters here, and its question comes out."""
+"""The entry point for request bodies: a request goes in, its question comes out."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -20,10 +20,9 @@ T = TypeVar("T")
 
 
 class Intake:
-    """Reads the bodies of all requests of a process. `most`: bytes of them that are held at once.
+    """Reads the bodies of all requests of a process. `most`: the most bytes of bodies that may be in memory at once.
 
-    A body counts until the end of the request's `held`. From the first byte on an error is to be written in the dialect that the body
-    gives away: `request.wire`.
+    A body counts until the request's `held` is closed. While reading, `request.wire` is set to the wire in which an error is to be sent.
     """
 
     def __init__(self, most: int = MAX_HELD_BYTES) -> None:
@@ -33,10 +32,10 @@ class Intake:
     async def read(
         self, request: Request, server: Server, usual: str, kept: Callable[[Fields, str], Awaitable[KeptResponse]], *, held: Holdings
     ) -> Asked:
-        """Return the question that a request asks.
+        """Return the question of a request.
 
-        usual: the route that answers where nobody names any
-        kept: returns the response of an id, from which a question with these fields goes on; UnknownResponse without one
+        usual: the route that answers if the request names none
+        kept: returns the stored response with this id, which a question with these fields continues; UnknownResponse without one
         """
         bounds = server.request
 
@@ -63,16 +62,16 @@ class Intake:
         return wanted
 
     async def read_inputs(self, request: Request, server: Server, *, held: Holdings) -> Wanted:
-        """Return the question for embeddings that a request asks."""
+        """Return the question of an embeddings request."""
         fields = await self._fields(request, server, held, lambda _, fields: fields)
         return (embeddings_api.of_gateway if request.surface == "gateway" else embeddings_api.asked)(fields)
 
     async def input_items(self, asked: bytes, response: str, query: bytes) -> bytes:
-        """Return a page of the items that a response answers. BadAsk names a parameter that cannot be served."""
+        """Return a page of a response's input items. BadAsk names an invalid parameter."""
         return await self._reading.of(asked, lambda: input_items.page(asked, response, query))
 
     async def _fields(self, request: Request, server: Server, held: Holdings, work: Callable[[bytes, Fields], T]) -> T:
-        """Return what the work makes of a body, and of its fields with those that stand in headers."""
+        """Return the result of `work` on a body and on its fields, merged with those that headers state."""
         data, bounds = b"", server.request
         incoming = Incoming(self._bodies, request.receive, request.length, bounds, announced=request.announced)
         held.add(incoming.close)

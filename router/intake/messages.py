@@ -1,12 +1,12 @@
-"""A body's messages, in the form of any client we know → our own.
+"""Reading the messages of a chat request, in the form of any supported client, into internal messages.
 
-    {role, content}                            the seed's, and whoever writes a body by hand
+    {role, content}                            the plain form, and bodies written by hand
     content parts, tool_calls, role: tool      OpenAI's
     parts, toolInvocations, attachments        AI SDK 4's
     parts with tool-<name>, file, step-start   AI SDK 5, 6 and 7's UI messages
 
-A part's kind says how it is read, in one table for each side; what is not said to a model is passed over, what we cannot
-read is refused with its place.
+The type of a part selects its reader, in one table for each role. Parts that are not meant for a model are skipped, an
+unknown part is refused, naming its path.
 """
 
 import json
@@ -34,37 +34,37 @@ from router.chat import (
 )
 from router.errors import BadAsk, TooLarge
 from router.intake import reasoning
-from router.intake.fields import Fields, listing, mapping, text
+from router.intake.fields import Fields, listing, mapping, refusal_of, text, text_of
 from router.intake.files import audio, document, file, image
 from router.value import replace
 
 MAX_PARTS = 1000
-"""Parts of one message."""
+"""The most parts of one message."""
 MAX_CALLS = 128
-"""Tool calls of one message."""
+"""The most tool calls of one message."""
 MAX_DEPTH = 64
-"""Levels of nesting in a call's arguments: they are a text to the body's own bound."""
+"""The most levels of nesting in a call's arguments, which the body's own bound sees as one text."""
 RAW = "raw"
-"""The name under which arguments that are no object are told to a model again."""
+"""Key of arguments that are not a JSON object: they are sent to the model as `{"raw": text}`."""
 APPROVAL = re.compile(r"apr_[A-Za-z0-9._-]{1,200}")
-"""The id of an approval that a route asked for; `cache/approvals.py` checks it."""
+"""Form of an approval id that this router issued; `cache/approvals.py` verifies the id."""
 MAX_NAME = 64
-"""Characters of a speaker's name."""
+"""The most characters of a speaker's name."""
 MAX_VALUES = 50_000
-"""JSON values in a call's arguments: as a text they are one value of the body."""
+"""The most JSON values in a call's arguments, which the body's own bound counts as one text."""
 PLAIN: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-"""Role of a message in a body → role of ours."""
+"""Role of a message in a body → internal role."""
 DENIED = "The user did not allow this tool to run."
 
 
 def conversation(fields: Fields) -> Json:
-    """A body's messages, not yet read; a chatbot whose server keeps the history sends just the last one, as `message`."""
+    """Return a body's unread messages: `messages`, or the single `message` of a chatbot whose server keeps the history."""
     alone = fields.get("message")
     return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
 
 
 def messages(value: Json, most: int) -> tuple[Message, ...]:
-    """The conversation. BadAsk says which message, and which part of it."""
+    """Return the conversation. BadAsk names the message and part that cannot be read."""
     listed = listing(value)
     if not listed:
         raise BadAsk("messages: a list with at least one message is needed.")
@@ -84,7 +84,7 @@ def messages(value: Json, most: int) -> tuple[Message, ...]:
 
 
 def _plain(value: Json) -> Message | None:
-    """A message of a speaker and a text alone, as most are; None for all others, and for what is to be refused or left out."""
+    """Return a message that has only a role and a non-empty text, as most do; None for every other."""
     if not isinstance(value, dict) or len(value) != 2:
         return None
     said, content = value.get("role"), value.get("content")
@@ -94,7 +94,7 @@ def _plain(value: Json) -> Message | None:
 
 
 def _with_names(found: Sequence[Message]) -> Iterator[Message]:
-    """The messages with the tool's name in each result: OpenAI's results bear only the id of their call."""
+    """Yield the messages with the tool's name in each result: OpenAI's results have only the id of their call."""
     names = {call.call_id: call.name for message in found for call in message.calls}
     for message in found:
         if any(not result.name for result in message.results):
@@ -105,7 +105,7 @@ def _with_names(found: Sequence[Message]) -> Iterator[Message]:
 
 
 def _called_so(value: Json, path: str) -> Iterator[Message]:
-    """A message with the name of its speaker, where it has one."""
+    """Yield the messages of a value, with the name of the speaker if it has one."""
     name = (mapping(value) or {}).get("name")
     called = repaired(name)[:MAX_NAME] if isinstance(name, str) else ""
     for made in _message(value, path):
@@ -138,7 +138,7 @@ def _message(value: Json, path: str) -> Iterator[Message]:
 
 
 def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
-    """The parts of a message: (part, its kind, its place). A plain text is one part."""
+    """Yield the parts of a message: (part, its type, its path). A plain text is one part."""
     name = "parts" if fields.get("parts") else "content"
     held = fields.get(name)
     if isinstance(held, str):
@@ -150,7 +150,7 @@ def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
 
 
 def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: str) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the objects of a list of parts: (part, its type, its place). `kinds`: the types that are served; None leaves that to the caller.
+    """Yield the objects of a list of parts: (part, its type, its path). `kinds`: the accepted types; None for any.
 
     BadAsk if it is not a list of objects of these types, TooLarge if it is too long.
     """
@@ -168,12 +168,23 @@ def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: st
         yield part, kind, place
 
 
+def contents(value: Json, path: str, readers: Mapping[str, Callable[[Fields, str], Part]]) -> Iterator[Part]:
+    """Yield the parts of a content, without empty ones. A plain text is one part. `readers`: type of a part → its reader."""
+    if isinstance(value, str):
+        if value:
+            yield repaired(value)
+        return
+    for part, kind, place in listed_parts(value, path, readers, "parts"):
+        if said := readers[kind](part, place):
+            yield said
+
+
 Reader = Callable[[Fields, str], Part | None]
-"""A part and its place → the content for the model; None where there is none."""
+"""Reader of a part: (part, its path) → the content for the model, or None."""
 
 
 def _read(fields: Fields, path: str, readers: Mapping[str, Reader]) -> Iterator[Part]:
-    """Return the contents of a message's parts, without empty ones."""
+    """Yield the contents of a message's parts, without empty ones."""
     for part, kind, place in _parts(fields, path):
         reader = readers.get(kind) or (_unsaid if kind.startswith("data-") else None)
         if reader is None:
@@ -182,20 +193,12 @@ def _read(fields: Fields, path: str, readers: Mapping[str, Reader]) -> Iterator[
             yield read
 
 
-def _text(part: Fields, path: str) -> str:
-    return text(part.get("text"), f"{path}.text")
-
-
-def _refusal(part: Fields, path: str) -> str:
-    return text(part.get("refusal"), f"{path}.refusal")
-
-
 def _unsaid(_: Fields, __: str) -> None:
-    """A part that is for the page, not for a model."""
+    """Return None: this part is for the front end, not for a model."""
 
 
 def _attachments(value: Json, path: str) -> list[Part]:
-    """AI SDK 4's attachments of a user's message."""
+    """Return the attachments of a user's message of AI SDK 4."""
     if value is None:
         return []
     found = [mapping(one) or {} for one in _bounded(value, MAX_PARTS, f"{path}: a list of attachments")]
@@ -203,7 +206,7 @@ def _attachments(value: Json, path: str) -> list[Part]:
 
 
 def _bounded(value: Json, most: int, what: str) -> Sequence[Json]:
-    """A list, no longer than that."""
+    """Return a list of at most `most` values. BadAsk otherwise."""
     listed = listing(value)
     if listed is None or len(listed) > most:
         raise BadAsk(f"{what} is needed, {most} at most.")
@@ -211,25 +214,25 @@ def _bounded(value: Json, most: int, what: str) -> Sequence[Json]:
 
 
 SAID: dict[str, Reader] = {
-    "text": _text,
+    "text": text_of,
     "image_url": image,
     "file": document,
     "input_audio": audio,
-    "refusal": _refusal,
+    "refusal": refusal_of,
     "step-start": _unsaid,
 }
-"""Parts of what a user, a system or a tool says."""
+"""Type of a part in a user, system or tool message → its reader."""
 
 
 @dataclass(slots=True)
 class AssistantBlock:
-    """A model call in an assistant's message: its text, its calls and their results."""
+    """The part of an assistant's message that one model call produced: its text, its tool calls and their results."""
 
     spoken: list[Part] = field(default_factory=list[Part])
     results: list[Part] = field(default_factory=list[Part])
 
     def messages(self) -> Iterator[Message]:
-        """The assistant's turn, and the results'. Nothing where nothing was said."""
+        """Yield the assistant message and the tool message of the block, each only if it has content."""
         if spoken := reasoning.settled(self.spoken):
             yield Message("assistant", tuple(spoken))
         if self.results:
@@ -237,7 +240,7 @@ class AssistantBlock:
 
 
 def _answer(fields: Fields, path: str) -> Iterator[Message]:
-    """An assistant's message, split where a model call began (`step-start`)."""
+    """Yield an assistant's message, split at each `step-start` and after each tool result: a new model call began there."""
     block = AssistantBlock()
     if not fields.get("parts"):
         yield from _invocations(fields.get("toolInvocations"), f"{path}.toolInvocations")
@@ -262,7 +265,7 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
             _tool(part, name, block, place)
         elif kind not in UNSAID and not kind.startswith("data-"):
             raise BadAsk(f"{place}.type: this kind of part is not known here.")
-    if fields.get("refusal") is not None and (said := _refusal(fields, path)):
+    if fields.get("refusal") is not None and (said := refusal_of(fields, path)):
         block.spoken.append(said)
     if fields.get("tool_calls"):
         block.spoken += reasoning.of_message(fields, path)
@@ -273,18 +276,18 @@ def _answer(fields: Fields, path: str) -> Iterator[Message]:
 UNSAID = frozenset(
     {"step-start", "reasoning-file", "source", "source-url", "source-document", "file", "image_url", "input_audio", "custom"}
 )
-"""Parts of an assistant's message that are not said to a model again."""
+"""Types of parts in an assistant's message that are not sent to a model again."""
 
 
 STATES = (
     *("input-streaming", "input-available", "output-available", "output-error"),
     *("approval-requested", "approval-responded", "output-denied"),
 )
-"""States of a tool part of a UI message: the last three since AI SDK 6."""
+"""States of a tool part of a UI message; the last three exist since AI SDK 6."""
 
 
 def _tool(part: Fields, name: str, block: AssistantBlock, path: str) -> None:
-    """A tool part of a UI message: the call and its result. A call that nobody answered is left out."""
+    """Add the tool part of a UI message to its block: the call and its result. A call without a result or approval is left out."""
     call_id = text(part.get("toolCallId"), f"{path}.toolCallId")
     if part.get("providerExecuted") is True:
         return
@@ -319,7 +322,7 @@ def _denied(call_id: str, name: str, approval: Fields) -> Result:
 
 
 def _invocations(value: Json, path: str) -> Iterator[Message]:
-    """AI SDK 4's tool invocations beside a message without parts: a block for each step."""
+    """Yield the messages of AI SDK 4's tool invocations beside a message without parts: a block for each step."""
     if value is None:
         return
     blocks: dict[int, AssistantBlock] = {}
@@ -331,7 +334,7 @@ def _invocations(value: Json, path: str) -> Iterator[Message]:
 
 
 def _invocation(value: Json, block: AssistantBlock, path: str) -> None:
-    """Read a tool invocation of AI SDK 4. Without a result it is left out; its client keeps our `isError` beside the result."""
+    """Add a tool invocation of AI SDK 4 to its block; nothing without a result. `isError` in it is this router's own key."""
     fields = mapping(value) or {}
     call_id, name = text(fields.get("toolCallId"), f"{path}.toolCallId"), text(fields.get("toolName"), f"{path}.toolName")
     if fields.get("state") != "result":
@@ -341,7 +344,7 @@ def _invocation(value: Json, block: AssistantBlock, path: str) -> None:
 
 
 def _calls(value: Json, path: str) -> list[Part]:
-    """OpenAI's tool calls."""
+    """Return OpenAI's tool calls of a message."""
     if value is None:
         return []
     listed = enumerate(_bounded(value, MAX_CALLS, f"{path}: a list of calls"))
@@ -356,7 +359,7 @@ def _call(value: Json, path: str) -> Iterator[Part]:
 
 
 def call(fields: Fields, path: str) -> Call:
-    """A call, as OpenAI's chat completions and AG-UI write it: {id, function: {name, arguments}}."""
+    """Return a tool call of OpenAI's chat completions or of AG-UI: {id, function: {name, arguments}}."""
     function = mapping(fields.get("function"))
     if function is None:
         raise BadAsk(f"{path}.function: an object is needed.")
@@ -365,7 +368,7 @@ def call(fields: Fields, path: str) -> Call:
 
 
 def called(written: str) -> JsonObject:
-    """The arguments of a call, as OpenAI's APIs write them: a JSON text."""
+    """Return the arguments of a tool call, given as a JSON text. A text that is not an object within the bounds becomes `{"raw": text}`."""
     try:
         crowd = crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES)
         given: object = None if crowd else json.loads(written or "{}", parse_float=finite, parse_constant=no_constant)

@@ -1,10 +1,10 @@
-"""The form of an answer that a client asks for, in the words of each API.
+"""Reading the output format that a client requests, in the form of each API.
 
     response_format: {type: json_schema, json_schema: {name, description, schema, strict}}    OpenAI's chat completions
     text: {format: {type: json_schema, name, description, schema, strict}}                    OpenAI's Responses
     output_config: {format: {type: json_schema, schema}}                                      Anthropic's Messages
 
-`strict` is of no account: every answer is checked. What a schema may be, `router.output` says, once the body is read: see `admit`.
+`strict` has no effect: every answer is checked. `admit` checks the schema itself, once the body is read.
 """
 
 import re
@@ -19,7 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def response_format(value: Json, path: str = "response_format") -> OutputFormat | None:
-    """The `response_format` of OpenAI's chat completions; None where any text will do. BadAsk where it is none."""
+    """Return the `response_format` of OpenAI's chat completions; None for any text. BadAsk if it is invalid."""
     fields = mapping(value) or {}
     if fields.get("type") != "json_schema":
         return text_format(value, path)
@@ -30,7 +30,7 @@ def response_format(value: Json, path: str = "response_format") -> OutputFormat 
 
 
 def text_format(value: Json, path: str) -> OutputFormat | None:
-    """The form as OpenAI's Responses API and Anthropic's Messages API have it: the schema stands beside the type."""
+    """Return the output format of OpenAI's Responses API or Anthropic's Messages API (schema beside type); None for any text."""
     if value is None:
         return None
     fields = mapping(value) or {}
@@ -46,7 +46,7 @@ def text_format(value: Json, path: str) -> OutputFormat | None:
 
 
 def _described(fields: Fields, path: str) -> OutputFormat:
-    """A schema with its name. Without a schema any JSON object will do, as AI SDK asks for it."""
+    """Return a schema with its name and description. Without a schema any JSON object is valid, as the AI SDK requests it."""
     name, described, schema = fields.get("name"), fields.get("description"), fields.get("schema")
     if name is not None and (not isinstance(name, str) or not NAME.fullmatch(name)):
         raise BadAsk(f"{path}.name: letters, digits, _ and -, 64 at most.")
@@ -59,7 +59,7 @@ def _described(fields: Fields, path: str) -> OutputFormat:
 
 
 async def admit(output: OutputFormat | None) -> None:
-    """Look at a client's schema, beside the loop. BadAsk where it cannot be checked."""
+    """Check a client's JSON schema, in another thread. BadAsk if answers cannot be checked against it."""
     if output is not None and output.schema is not None:
         try:
             await admitted(output.schema)

@@ -1,4 +1,4 @@
-"""The dialect of an answer: the one that the client names, the address, routes.yaml, or the body, in this order."""
+"""The wire (client protocol) of an answer: chosen by the request's parameter, its path, routes.yaml, or the body, in this order."""
 
 import re
 from collections.abc import Mapping
@@ -12,36 +12,36 @@ from router.intake.messages import conversation
 from router.wire import WIRES, Refusal, Wire, compact
 
 OPENAI = "/v1/"
-"""Addresses below this are OpenAI's: who asks there speaks its dialect, whatever the chat front end speaks."""
+"""Base path of OpenAI's API. Its requests are answered in OpenAI's wire, whatever `server.protocol` is."""
 MESSAGES = f"{OPENAI}messages"
-"""The address of Anthropic's Messages API, and what is below it."""
+"""Path of Anthropic's Messages API."""
 COMPLETIONS = f"{OPENAI}completions"
-"""The address of OpenAI's legacy completions API."""
+"""Path of OpenAI's legacy completions API."""
 RESPONSES = f"{OPENAI}responses"
-"""The address of OpenAI's Responses API."""
+"""Path of OpenAI's Responses API."""
 AG_UI = "/api/agui"
-"""The address of AG-UI; below it stand the routes."""
+"""Path of AG-UI; a route's id may follow it."""
 GATEWAY = "/v4/ai"
-"""The base address of the AI SDK's gateway protocol."""
+"""Base path of the AI SDK's gateway protocol."""
 OF_AI_SDK_4 = frozenset({"parts", "toolInvocations", "experimental_attachments"})
 OF_AI_SDK = re.compile(rb'[\s{,]"(?:parts|trigger|toolInvocations|experimental_attachments)"\s*:')
-"""A key of the AI SDK's bodies in JSON that is not read to its end. Inside a text a quotation mark follows a backslash."""
+"""A key of the AI SDK's bodies, in unparsed JSON. Within a text, its quotation mark would follow a backslash."""
 
 
 def _refusal(why: Refusal) -> bytes:
-    """An error as `line` has it, with its sentence as `message` too, where clients of the AI SDK look."""
+    """Return an error in the form of the wire `line`, with its sentence also as `message`, where clients of the AI SDK look."""
     own: dict[str, Json] = {"type": "error", "error": why.sentence, "message": why.sentence, "code": why.code}
     return compact({**own, "requestId": why.request_id}).encode()
 
 
 UNDECIDED = replace(WIRES["line"], refusal=_refusal)
-"""The dialect of a refusal while nothing says which one the client reads."""
+"""The wire of a refusal while the client's wire is unknown."""
 
 
 def requested(query: bytes, header: bytes) -> str | None:
-    """The dialect that a request names, in `?protocol=` or else in X-Stream-Protocol; None where it names none.
+    """Return the name of the wire in `?protocol=`, or else in X-Stream-Protocol; None without one.
 
-    BadAsk where there is no such dialect: what was asked for is not repeated.
+    BadAsk if there is no such wire. The error does not repeat the name.
     """
     if not query and not header:
         return None
@@ -52,7 +52,7 @@ def requested(query: bytes, header: bytes) -> str | None:
 
 
 def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Json] | None = None) -> Wire:
-    """The dialect of an answer. `declared`: `server.protocol`; `fields`: the body's, None while it is not read."""
+    """Return the wire of an answer. `declared`: `server.protocol`; `fields`: the body's, None before it is read."""
     if named is not None:
         return WIRES[named]
     if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
@@ -73,22 +73,22 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
 
 
 def below_openai(path: str) -> bool:
-    """Return whether an address is one of OpenAI's, or would be."""
+    """Return whether a path is /v1 or below it."""
     return f"{path}/".startswith(OPENAI)
 
 
 def below_gateway(path: str) -> bool:
-    """Return whether an address is one of the AI SDK's gateway protocol, or would be."""
+    """Return whether a path is /v4/ai or below it."""
     return f"{path}/".startswith(f"{GATEWAY}/")
 
 
 def guessed(beginning: bytes) -> Wire:
-    """The dialect of a refusal by the beginning of a body that is not read to its end, or is not JSON."""
+    """Return the wire for the refusal of a body that is not read to its end, or is not JSON, guessed from its beginning."""
     return WIRES["ui-message-stream"] if OF_AI_SDK.search(beginning) else UNDECIDED
 
 
 def spoken(fields: Mapping[str, Json]) -> str:
-    """The dialect that a body gives away. Clients that know several forms of a message send only one."""
+    """Return the name of the wire that matches the form of a body: AI SDK 5's, AI SDK 4's, or `line`."""
     if "trigger" in fields:
         return "ui-message-stream"
     of_ai_sdk_4 = False

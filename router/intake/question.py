@@ -1,6 +1,6 @@
-"""A body's fields → an Ask, and how its answer is wanted. Strict at the door, so that everything behind it may trust it.
+"""Turning a body's fields into an Ask and the wanted form of its answer. All checks are here, so that later code can rely on them.
 
-Fields we do not know are kept for the templates (`ask.<field>`) and never forwarded to a provider.
+Unknown fields are kept for the templates (`ask.<field>`) and not forwarded to a provider.
 """
 
 import re
@@ -26,48 +26,48 @@ PARAMS = record_of(Params)
 NO_PARAMS = Params()
 SAMPLING = frozenset(item.name for item in PARAMS.fields)
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
-"""Fields that say something to us."""
+"""Fields that are read here and therefore not kept in `ask.fields`."""
 READ: dict[str, frozenset[str]] = {
     "responses": responses_api.READ,
     "text_completion": completions_api.READ,
     "ag_ui": ag_ui_api.READ,
     "gateway": gateway_api.READ,
 }
-"""API → fields whose content is in the question, and stands in no other place of it."""
+"""API → its further fields that are read and therefore not kept in `ask.fields`."""
 STREAMING = frozenset({"chat", "ag_ui"})
-"""APIs whose answers are streamed unless the request says otherwise, and which need no model: the first route answers."""
+"""APIs that stream by default and do not need a model id: the first route answers."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
 NO_WISHES = partial(cache_control, b"")
-"""The wishes to caches of a request without a Cache-Control."""
+"""The cache wishes of a request without a Cache-Control header."""
 
 Surface = Literal["chat", "completions", "text_completion", "messages", "count_tokens", "responses", "ag_ui", "gateway"]
-"""The API that is asked: ours, below /api/chat, OpenAI's chat completions and its legacy completions, Anthropic's messages and its count of their
-tokens, OpenAI's responses, AG-UI, or the language models of the AI SDK's gateway.
+"""The API of a request: the router's own below /api/chat, OpenAI's chat completions and legacy completions, Anthropic's messages and
+`count_tokens`, OpenAI's responses, AG-UI, or the language models of the AI SDK's gateway.
 """
 
 
 class Asked(Value, frozen=True):
-    """A question as a request asks it, and the wanted form of its answer. `ask.model` is as the client wrote it."""
+    """The question of a request, and the wanted form of its answer. `ask.model` is as the client wrote it."""
 
     ask: Ask
     stream: bool
     wire: Wire
-    """The dialect of the answer."""
+    """The wire of the answer."""
     cache: CacheControl
     chat_id: str | None = None
-    """The chat it belongs to, by whose id the answer can be found again; None where nobody said."""
+    """The chat's id, by which the answer can be resumed; None without one."""
     continues: str | None = None
-    """The id of the assistant's message that the answer goes on with; None where it is a new one."""
+    """The id of the assistant's message that the answer continues; None for a new message."""
     wants_usage: bool = False
     repeated: JsonObject = field(default_factory=dict[str, Json])
     """Fields of the request that the answer repeats."""
     conversation: bytes | None = None
-    """Request that the answer is kept with, so that another question can continue it; None where it is not kept."""
+    """Input items (JSON) stored with the answer, so that another question can continue it; None if it is not stored."""
     background: bool = False
-    """True if the answer is made although its client does not wait for it: it is fetched later."""
+    """True for a background response, which its client retrieves later."""
     prompts: tuple[Message, ...] = ()
-    """Several prompts, each of which is answered in a choice of its own; empty where there is one question."""
+    """Several prompts, each answered in a choice of its own; empty for a single question."""
 
 
 def asked(
@@ -82,10 +82,10 @@ def asked(
 ) -> Asked:
     """Return the question in a body's fields.
 
-    model: the route named in the path, which stands over the body's
-    usual: the route that answers where nobody names any
-    wire: the dialect of the answer
-    cache: returns the wishes to caches, by the fields that are not for us
+    model: the route named in the path, which overrides the body's
+    usual: the route that answers if none is named
+    wire: the wire of the answer
+    cache: returns the wishes to caches, given the fields that are not read here
     """
     version: JsonObject = {}
     if surface == "ag_ui":
@@ -139,7 +139,7 @@ def _streamed(fields: Mapping[str, Json], surface: Surface) -> bool:
 
 
 def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:
-    """Return the fields that are for the operator to set and ask for something, of APIs that have such."""
+    """Return the names of set fields that only the operator may set for a target, and that are therefore not sent."""
     if surface == "responses":
         return responses_api.unsent(fields)
     if surface == "gateway":
@@ -155,9 +155,9 @@ _Read = tuple[tuple[tuple[ToolSpec, ...], Choice], tuple[Message, ...], Params, 
 
 
 def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
-    """Return the tools and choice of the client, the conversation, the sampling parameters and the output form of a body.
+    """Return the tools and tool choice of the client, the conversation, the sampling parameters and the output format of a body.
 
-    `most`: messages of a conversation. The tools are read first: what is not served is refused by its name.
+    `most`: the most messages of a conversation. The tools are read first: an unserved field is refused by its name.
     """
     match surface:
         case "messages" | "count_tokens":
@@ -185,13 +185,13 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
 
 
 def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
-    """The form that is asked for. Below /api/chat a text of that name is for the template, as any field is that we do not know."""
+    """Return the `response_format`. Below /api/chat one that is not an object is a field for the template: None."""
     given = fields.get("response_format")
     return given if surface == "completions" or isinstance(given, Mapping) else None
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
-    """The model id. `usual`: the one where nobody names any; None where one must be named."""
+    """Return the model id: of the path, the body, or else `usual`. BadAsk if none is named and `usual` is None."""
     given = (model, fields.get("model"), fields.get("selectedChatModel"))
     named = next((one for one in given if one is not None), None)
     if named is None and usual is not None:
@@ -202,12 +202,12 @@ def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> 
 
 
 def _id(given: Json) -> str | None:
-    """A chat's id, or a message's. One that is no id is somebody else's field, and no mistake."""
+    """Return a chat's or message's id; None for a value that is no valid id, which is not an error."""
     return given if isinstance(given, str) and ID.fullmatch(given) else None
 
 
 def _continued(listed: Json) -> str | None:
-    """A client whose last message is the assistant's takes the answer for its continuation, if it bears the same id."""
+    """Return the id of the last message if it is the assistant's: such a client expects the answer to continue that message."""
     last = mapping((listing(listed) or [None])[-1]) or {}
     return _id(last.get("id")) if last.get("role") == "assistant" else None
 
@@ -217,7 +217,7 @@ def _wants_usage(fields: Mapping[str, Json]) -> bool:
 
 
 def sampling(fields: Mapping[str, Json]) -> Params:
-    """The sampling parameters among the fields; null is the same as nothing."""
+    """Return the sampling parameters among the fields; null counts as missing."""
     given: dict[str, object] = {name: value for name, value in fields.items() if name in SAMPLING and value is not None}
     newer = fields.get("max_completion_tokens")
     if newer is not None and "max_tokens" not in given:
@@ -230,7 +230,7 @@ def sampling(fields: Mapping[str, Json]) -> Params:
 
 
 def parameters(given: Mapping[str, object]) -> Params:
-    """The sampling parameters that have these values. BadAsk names the one that cannot."""
+    """Return the sampling parameters with these values. BadAsk names an invalid one."""
     if not given:
         return NO_PARAMS
     try:
@@ -243,7 +243,7 @@ def parameters(given: Mapping[str, object]) -> Params:
 
 
 def _predicted(value: object) -> str:
-    """The text of a prediction: OpenAI's object of it, whose content is a text or a list of parts."""
+    """Return the text of OpenAI's `prediction` object, whose content is a text or a list of parts."""
     given = mapping(cast("Json", value)) or {}
     content = given.get("content")
     if given.get("type") != "content" or not isinstance(content, str | list):
@@ -265,7 +265,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "moderation": (),
     **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs"), ()),
 }
-"""Fields of OpenAI's API, and of servers that speak it, that change the answer and that we cannot serve → the values that ask for nothing."""
+"""Fields of OpenAI's API and of compatible servers that change the answer and are not served → their harmless values."""
 ACCOUNT: dict[str, tuple[Json, ...]] = {
     "metadata": ({},),
     "store": (False,),
@@ -273,20 +273,20 @@ ACCOUNT: dict[str, tuple[Json, ...]] = {
     **dict.fromkeys(("thinking", "enable_thinking", "reasoning", "include_reasoning", "chat_template_kwargs", "extra_body"), ()),
     **dict.fromkeys(("provider", "models", "route", "transforms", "plugins", "typical_p", "top_a", "min_tokens", "ignore_eos"), ()),
 }
-"""Fields of OpenAI's API, and of servers that speak it, that are for the operator to set: they concern the account at the provider, or
-one provider alone (a target's `body`). They are left out and shown → the values that ask for nothing.
+"""Fields of OpenAI's API and of compatible servers that only the operator may set, in a target's `body`: they concern the account at the
+provider or a single provider. They are not sent, and listed as omitted → their harmless values.
 """
 
 
 def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """The tools that a client of OpenAI's API brings, and its choice. BadAsk where it asks for what is not served here."""
+    """Return the tools that a client of OpenAI's API brings, and its tool choice. BadAsk for a field that is not served."""
     refuse_unserved(fields, MEANT)
     own = client_tools.tools(fields.get("tools"), _tool)
     return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})
 
 
 def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """Return the tools that a page brings below /api/chat, and its choice. A field of that name that holds no objects is for the template."""
+    """Return the tools that a request to /api/chat brings, and its tool choice; none if `tools` holds no objects."""
     given = fields.get("tools")
     if mapping(given) is not None:
         own = client_tools.named(given)
@@ -303,14 +303,14 @@ def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
 
 
 def instruction(fields: Mapping[str, Json]) -> tuple[Message, ...]:
-    """Return the instruction that a page sends as `system`, as a message. Empty without one."""
+    """Return the `system` text of a request to /api/chat as a tuple of one system message; an empty tuple without one."""
     given = fields.get("system")
     words = "" if given is None else text(given, "system")
     return (Message("system", (words,)),) if words else ()
 
 
 def permitted(ask: Ask, refused: Collection[str]) -> Ask:
-    """Return the question if it has no part that its route refuses from clients; else BadAsk, which names it. `refused`: `Route.refuse`."""
+    """Return the question unchanged. BadAsk if it has tools or system messages that its route refuses. `refused`: `Route.refuse`."""
     if "tools" in refused and ask.tools:
         raise BadAsk("tools: this model takes no tools of its clients.")
     if "system" in refused and any(message.role == "system" for message in ask.messages):

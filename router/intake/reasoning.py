@@ -1,11 +1,11 @@
-"""The reasoning state that a client sends back with a model's calls, in the forms of the OpenAI dialect and of the AI SDKs.
+"""Reading the reasoning state that a client sends back with tool calls, in the forms of the OpenAI API and of the AI SDKs.
 
     reasoning_content, reasoning           a text beside tool_calls
     reasoning_details                      OpenRouter's list beside tool_calls
     tool_calls[].extra_content             Gemini's signature of one call
     a part of type reasoning               AI SDK: its text, and the signature in its providerMetadata (or, AI SDK 4, its details)
 
-It is the client's word: its issuer is empty, it goes only to targets that take that form, and nothing else is made of it.
+The client may have changed it: its issuer is empty, and it is sent only to targets that accept that form.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ from router.errors import BadAsk
 from router.intake.fields import Fields, listing, mapping
 
 MAX_DETAILS = 256
-"""Entries of one `reasoning_details`."""
+"""The most entries of one `reasoning_details`."""
 MAX_DEPTH = 16
-"""Levels of nesting in what a client sends back of it."""
+"""The most levels of nesting in reasoning state from a client."""
 
 
 def of_message(fields: Fields, path: str) -> Iterator[ReasoningState]:
-    """Return the reasoning state beside the calls of a message of OpenAI's dialect."""
+    """Yield the reasoning state beside the tool calls of an OpenAI message."""
     content, thought = fields.get("reasoning_content"), fields.get("reasoning")
     if content is not None and not isinstance(content, str):
         raise BadAsk(f"{path}.reasoning_content: a text is needed.")
@@ -41,7 +41,7 @@ def of_message(fields: Fields, path: str) -> Iterator[ReasoningState]:
 
 
 def of_call(fields: Fields, path: str, call: Call) -> Iterator[ReasoningState]:
-    """Return the reasoning state beside a call of OpenAI's dialect."""
+    """Yield the reasoning state in a tool call of an OpenAI message."""
     extra = fields.get("extra_content")
     if extra is None:
         return
@@ -51,7 +51,7 @@ def of_call(fields: Fields, path: str, call: Call) -> Iterator[ReasoningState]:
 
 
 def of_part(part: Fields) -> Iterator[ReasoningState]:
-    """Return the reasoning state in a `reasoning` part of the AI SDKs. Pages keep these as they like: a malformed part is ignored."""
+    """Yield the reasoning state in a `reasoning` part of the AI SDKs; a malformed part is ignored."""
     held = part.get("text") if part.get("text") is not None else part.get("reasoning")
     thought = repaired(held) if isinstance(held, str) else ""
     if thought:
@@ -72,7 +72,7 @@ def of_part(part: Fields) -> Iterator[ReasoningState]:
 
 
 def of_tool(part: Fields, call_id: str) -> Iterator[ReasoningState]:
-    """Gemini's signature of one call, as the AI SDK keeps it."""
+    """Yield Gemini's signature of one call, as the AI SDK stores it in `callProviderMetadata`."""
     stated = mapping((mapping(part.get("callProviderMetadata")) or {}).get("google")) or {}
     if isinstance(signature := stated.get("thoughtSignature"), str) and signature:
         yield ReasoningState("", {"extra_content": {"google": {"thought_signature": repaired(signature)}}}, call_id)
@@ -87,7 +87,7 @@ def _redacted(data: str) -> ReasoningState:
 
 
 def settled(spoken: Sequence[Part]) -> Sequence[Part]:
-    """The parts of one model call. Its reasoning stands before its calls, its texts as one; where it called nothing it is left out."""
+    """Return the parts of one model call with its reasoning before its calls, its texts joined; without a call, reasoning is dropped."""
     plain = [part for part in spoken if not isinstance(part, ReasoningState)]
     states = [part for part in spoken if isinstance(part, ReasoningState)]
     first = next((index for index, part in enumerate(plain) if isinstance(part, Call)), None)

@@ -1,4 +1,4 @@
-"""An HTTP request before its body is read: its address, its headers, and the wishes in them."""
+"""An HTTP request before its body is read: its path, its headers, and what they ask for."""
 
 import re
 import secrets
@@ -24,7 +24,7 @@ TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Request:
-    """An HTTP request, as far as it says something before its body. `model`: the route that the path names."""
+    """An HTTP request without its body. `model`: the route that the path names."""
 
     def __init__(self, scope: Scope, receive: Receive, model: str | None = None, surface: Surface = "chat") -> None:
         self.scope = scope
@@ -35,11 +35,11 @@ class Request:
         self.model = model
         self.surface: Surface = surface
         self.stated: Fields = {}
-        """Fields of the question that stand in the headers, in a protocol that has some there; they stand over the body's."""
+        """Fields of the question that the headers contain (gateway protocol only); they override the body's."""
         self.named: str | None = None
-        """The dialect that it names; None where it names none."""
+        """Name of the wire that the request names; None without one."""
         self.wire = WIRES["line"]
-        """The dialect of its answer, as far as it is known by now: an error is written in it."""
+        """The wire of the answer, as far as known: errors are sent in it."""
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._cache_control = b",".join(self._all(b"cache-control"))
         self._peer = (scope.get("client") or ("", 0))[0]
@@ -51,16 +51,16 @@ class Request:
 
     @property
     def id(self) -> str:
-        """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one."""
+        """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one at each access."""
         given = self._headers.get(b"x-request-id", b"")
         return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
     def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
-        """The client's address: the peer's, or what our proxies say. None where the peer has none."""
+        """Return the client's IP address: the peer's, or the one that declared proxies forward; None if the peer has none."""
         return client_address(self._peer, self._forwarded, proxies)
 
     def undeclared(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
-        """The peer, where it says for whom it asks and is none of our proxies: nobody believes it. Empty where there is no such thing."""
+        """Return the peer's address if it sent X-Forwarded-For and is not in `proxies` ("unknown" without an address); else empty."""
         if not self._forwarded:
             return ""
         peer = client_address(self._peer, (), proxies)
@@ -69,7 +69,7 @@ class Request:
         return str(peer or "unknown")
 
     def values(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """The values of these headers, of each in the order in which it was sent. `names`: in small letters."""
+        """Return the values of these headers, each in the order sent. `names`: in lower case."""
         found: dict[str, tuple[str, ...]] = {}
         for name, value in self.scope["headers"] if names else ():
             if (known := name.decode("latin-1").lower()) in names:
@@ -78,7 +78,7 @@ class Request:
 
     @property
     def length(self) -> bytes | None:
-        """Declared length of the body."""
+        """The `Content-Length` header; None without one."""
         return self._headers.get(b"content-length")
 
     @property
@@ -88,12 +88,12 @@ class Request:
 
     @property
     def traceparent(self) -> str:
-        """The trace it belongs to, if it names one."""
+        """The `traceparent` header if it is well-formed, else empty."""
         given = self._headers.get(b"traceparent", b"")
         return given.decode() if TRACEPARENT.fullmatch(given) else ""
 
     def cache(self, fields: Mapping[str, Json]) -> CacheControl:
-        """Return the request's wishes to a cache. `fields`: its body's."""
+        """Return the request's wishes to a cache. `fields`: the body's."""
         return cache_control(self._cache_control, fields)
 
     @property
@@ -106,14 +106,14 @@ class Request:
 
     @property
     def min_client(self) -> MinClient | None:
-        """Return the AI SDK release whose frames the client reads; None if it names none. BadAsk for a release that is not distinguished."""
+        """The AI SDK release in `X-Router-Min-Client`; None without one. BadAsk for an unknown release."""
         given = self._headers.get(b"x-router-min-client", b"").decode("latin-1").strip()
         if given and given not in MIN_CLIENTS:
             raise BadAsk(f"X-Router-Min-Client: one of {', '.join(MIN_CLIENTS)} is needed.")
         return cast("MinClient", given) if given else None
 
     def speaks(self, declared: str) -> Wire:
-        """Return the dialect of an error before the body is read. BadAsk if the request names one that there is not.
+        """Set and return the wire for errors before the body is read. BadAsk if the request names an unknown wire.
 
         declared: `server.protocol`
         """
@@ -122,6 +122,6 @@ class Request:
         return self.wire
 
     def speaks_as_addressed(self, declared: str = "line") -> Wire:
-        """Return the dialect that its address has, where a request names none."""
+        """Set and return the wire of the request's path, without regard to `?protocol=`. `declared`: the wire for a path without one."""
         self.wire = protocol.chosen(None, self.path, declared)
         return self.wire

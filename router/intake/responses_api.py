@@ -1,9 +1,9 @@
-"""A body of OpenAI's Responses API → its question.
+"""Reading a request of OpenAI's Responses API into a question.
 
     {model, input: a text or items, instructions, tools, tool_choice, reasoning, text, max_output_tokens, metadata, …}
 
-Items are put together into messages: what an assistant thought, said and called until a result comes is one, and the results are the
-next. What cannot be served is refused with its place: an answer without it would look right. Source: OpenAI's reference of the
+Items are grouped into messages: reasoning, text and calls of the assistant until a result form one message, and the results the
+next. An unsupported field is refused, naming it: an answer that ignores it would look right. Source: OpenAI's reference of the
 Responses API.
 """
 
@@ -17,9 +17,9 @@ from router.errors import BadAsk, TooLarge, UnknownResponse
 from router.events import Event
 from router.intake import client_tools, reasoning
 from router.intake.client_tools import refuse_unserved
-from router.intake.fields import Fields, listing, mapping, text
+from router.intake.fields import Fields, listing, mapping, refusal_of, text, text_of
 from router.intake.files import audio, file
-from router.intake.messages import MAX_PARTS, called, listed_parts
+from router.intake.messages import MAX_PARTS, called, contents
 from router.value import replace
 from router.wire import Heading, compact
 from router.wire.responses import output, response_of
@@ -33,21 +33,21 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "context_management": ([],),
     "moderation": (),
 }
-"""Fields that change the answer and that we cannot serve → the values that ask for nothing."""
+"""Fields that change the answer and are not served → their harmless values."""
 UNSENT = ("safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
-"""Fields that concern the operator's account at the provider: left out, and shown."""
+"""Fields about the operator's account at the provider: not sent, and listed as omitted."""
 READ = frozenset({"input", "instructions", "tools", "tool_choice", "reasoning", "text", "max_output_tokens"})
-"""Fields whose content is in the question, and stands in no other place of it."""
+"""Fields that are read here and therefore not kept in `ask.fields`."""
 SAMPLED = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "service_tier", "parallel_tool_calls")
 REPEATED = ("instructions", "previous_response_id", "max_output_tokens", "metadata", "safety_identifier", "prompt_cache_key", *SAMPLED)
-"""Fields that the response repeats as they are."""
+"""Fields that the response repeats unchanged."""
 SUMMARIES = (None, "auto", "concise", "detailed")
 DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
 @dataclass(frozen=True, slots=True)
 class KeptResponse:
-    """A response that is kept: the items that it answers, as JSON, and what it says."""
+    """A stored response: its input items as JSON (`asked`), its heading and its events."""
 
     asked: bytes
     heading: Heading
@@ -55,7 +55,7 @@ class KeptResponse:
 
 
 def stored(fields: Fields) -> bool:
-    """Return whether the response is to be kept."""
+    """Return whether the response is to be stored (`store`, true by default)."""
     store = fields.get("store")
     if not isinstance(store, bool | None):
         raise BadAsk("store: true or false is needed.")
@@ -63,7 +63,7 @@ def stored(fields: Fields) -> bool:
 
 
 def in_background(fields: Fields) -> bool:
-    """Return whether the response is to be made although nobody waits for it."""
+    """Return whether the response is a background one. BadAsk for a background response that is not stored."""
     background = fields.get("background")
     if not isinstance(background, bool | None):
         raise BadAsk("background: true or false is needed.")
@@ -73,7 +73,7 @@ def in_background(fields: Fields) -> bool:
 
 
 def referred(fields: Fields) -> frozenset[str]:
-    """The ids of the responses from which a question goes on. UnknownResponse where an item is referred to that none of ours can have."""
+    """Return the ids of the stored responses that a question continues. UnknownResponse for an item reference without a response id."""
     found = set[str]()
     if (before := fields.get("previous_response_id")) is not None:
         found.add(text(before, "previous_response_id"))
@@ -94,7 +94,8 @@ def _references(fields: Fields) -> Iterator[str]:
 def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
     """Return the fields with the complete conversation in `input`.
 
-    The previous response's conversation stands before it, and an item in the place of the first reference to it. UnknownResponse where a response has no such item.
+    The previous response's input and output come first, and an item replaces the first reference to it. UnknownResponse if there is no such
+    item.
     """
     if not kept:
         return fields
@@ -120,14 +121,14 @@ def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
 
 
 def conversation(fields: Fields) -> bytes:
-    """The items of a question, as JSON: what a response to it is kept with."""
+    """Return the input items of a question, as JSON, to be stored with its response."""
     given = fields.get("input")
     items: Json = [{"role": "user", "content": given}] if isinstance(given, str) else given
     return compact(items).encode()
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """The conversation, the instructions first. BadAsk says which item, and which part of it."""
+    """Return the conversation, the instructions first. BadAsk names the item and part that cannot be read."""
     made: list[Message] = []
     if prompt := text(fields.get("instructions") or "", "instructions"):
         made.append(Message("system", (prompt,)))
@@ -146,7 +147,7 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
 
 
 class _Turn:
-    """The assistant's turn that is being put together: what it said and called, and what came of it."""
+    """The assistant's turn that is being assembled from items: its texts, calls and results so far."""
 
     def __init__(self) -> None:
         self._spoken: list[Part] = []
@@ -154,7 +155,7 @@ class _Turn:
         self._names: dict[str, str] = {}
 
     def take(self, item: Fields, path: str) -> Iterator[Message]:
-        """Take an item. Yields the messages that are complete with it."""
+        """Add an item. Yield the messages that are complete with it."""
         kind = item.get("type") or ("message" if "role" in item else None)
         match kind:
             case "message":
@@ -181,7 +182,7 @@ class _Turn:
                 raise BadAsk(f"{path}.type: one of {known} is needed.")
 
     def over(self) -> Iterator[Message]:
-        """Yield the messages so far: another role speaks now."""
+        """Yield the messages of the turn so far, and begin a new one."""
         if spoken := reasoning.settled(list(_placed(self._spoken))):
             yield Message("assistant", tuple(spoken))
         if self._results:
@@ -193,7 +194,7 @@ class _Turn:
             yield from self.over()
 
     def _message(self, item: Fields, path: str) -> Iterator[Message]:
-        parts = list(_content(item.get("content"), f"{path}.content"))
+        parts = list(contents(item.get("content"), f"{path}.content", SAID))
         match item.get("role"):
             case "assistant":
                 asks = any(isinstance(part, Call) for part in self._spoken)
@@ -218,13 +219,13 @@ class _Turn:
         return call_id
 
     def _result(self, call_id: str, output: Json, path: str) -> Result:
-        parts = list(_content(output, path))
+        parts = list(contents(output, path, SAID))
         stated = "".join(part for part in parts if isinstance(part, str))
         return Result(call_id, self._names.get(call_id, ""), stated, files=tuple(part for part in parts if isinstance(part, File)))
 
 
 def _placed(spoken: list[Part]) -> Iterator[Part]:
-    """Encrypted reasoning stands with the call that follows it, where one does."""
+    """Yield the parts, each encrypted reasoning item with the id of the call that follows it, if one does."""
     for index, part in enumerate(spoken):
         after = next((one for one in spoken[index + 1 :] if not isinstance(one, ReasoningState)), None)
         if isinstance(part, ReasoningState) and isinstance(after, Call) and part.value.get("type") == "reasoning":
@@ -234,7 +235,7 @@ def _placed(spoken: list[Part]) -> Iterator[Part]:
 
 
 def _reasoned(item: Fields) -> Iterator[ReasoningState]:
-    """A reasoning item: as it is, where it is encrypted for its provider; else its text. It is the client's word of it."""
+    """Yield the reasoning state of a reasoning item: the item itself if it has encrypted content, else the text of its summary."""
     held = item.get("encrypted_content")
     summary = [one for one in map(mapping, (listing(item.get("summary")) or ())[:MAX_PARTS]) if one is not None]
     texts = [repaired(one["text"]) for one in summary if isinstance(one.get("text"), str)]  # type: ignore[arg-type]
@@ -244,25 +245,6 @@ def _reasoned(item: Fields) -> Iterator[ReasoningState]:
         yield ReasoningState("", {"type": "reasoning", **called, "summary": listed, "encrypted_content": repaired(held)})
     elif stated := "\n\n".join(texts):
         yield ReasoningState("", {"reasoning_content": stated})
-
-
-def _content(value: Json, path: str) -> Iterator[Part]:
-    """The parts of a content. A plain text is one part; those that are empty say nothing."""
-    if isinstance(value, str):
-        if value:
-            yield repaired(value)
-        return
-    for part, kind, place in listed_parts(value, path, SAID, "parts"):
-        if said := SAID[kind](part, place):
-            yield said
-
-
-def _text(part: Fields, path: str) -> Part:
-    return text(part.get("text"), f"{path}.text")
-
-
-def _refusal(part: Fields, path: str) -> Part:
-    return text(part.get("refusal"), f"{path}.refusal")
 
 
 def _image(part: Fields, path: str) -> Part:
@@ -287,18 +269,18 @@ def _here(part: Fields, instead: str, path: str) -> None:
 
 
 SAID: dict[str, Callable[[Fields, str], Part]] = {
-    "input_text": _text,
-    "output_text": _text,
-    "refusal": _refusal,
+    "input_text": text_of,
+    "output_text": text_of,
+    "refusal": refusal_of,
     "input_image": _image,
     "input_file": _file,
     "input_audio": audio,
 }
-"""Parts of a message, and of a tool's output."""
+"""Type of a part in a message or a tool's output → its reader."""
 
 
 def sampling(fields: Fields) -> dict[str, Json]:
-    """The sampling parameters, by the names of chat completions."""
+    """Return the sampling parameters, by the names of chat completions."""
     given: dict[str, Json] = {name: fields[name] for name in SAMPLED if fields.get(name) is not None}
     if (most := fields.get("max_output_tokens")) is not None:
         given["max_tokens"] = most
@@ -322,7 +304,7 @@ def _options(fields: Fields, name: str) -> Fields:
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """The tools that the client brings and runs, and its choice."""
+    """Return the tools that the client brings and runs itself, and its tool choice."""
     refuse_unserved(fields, MEANT)
     if "message.output_text.logprobs" in (listing(fields.get("include")) or ()):
         raise BadAsk("include: message.output_text.logprobs is not served here.")
@@ -338,7 +320,7 @@ def _tool(value: Json, path: str) -> ToolSpec:
 
 
 def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
-    """Return the fields of the request that its response repeats. Refused fields are left as the wire has them."""
+    """Return the fields of the request that its response repeats. The wire fills in those that are missing."""
     made: dict[str, Json] = {name: mended(fields[name]) for name in REPEATED if fields.get(name) is not None}
     if (metadata := fields.get("metadata")) is not None and mapping(metadata) is None:
         raise BadAsk("metadata: an object is needed.")
@@ -362,5 +344,5 @@ def _shown(tool: ToolSpec) -> Json:
 
 
 def unsent(fields: Mapping[str, Json]) -> tuple[str, ...]:
-    """The fields that no target is sent."""
+    """Return the names of the account fields in the request, which are not sent to any target."""
     return tuple(name for name in UNSENT if fields.get(name) is not None)

@@ -1,4 +1,4 @@
-"""An HTTP request as ASGI hands it over: the types, and the path below a root path."""
+"""ASGI types of a request, and its path without the root path."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

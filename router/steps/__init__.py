@@ -1,4 +1,4 @@
-"""The steps of pipelines: one row per step, its options in its function's signature.
+"""The steps of pipelines and routes: a step's name → its function, whose signature declares its options.
 
 A positional-only parameter is the word's value itself (`- prompt: chat.j2`), others are its options
 (`- history: {keep: 40}`), keyword-only ones are supplied by the generation.
@@ -39,4 +39,4 @@ FROM_ROUTE: dict[str, Callable[..., Step]] = {
     "when": when,
     "session": session,
 }
-"""Steps that a route's own keys ask for; a pipeline cannot."""
+"""Steps that the keys of a route add; a pipeline cannot name them."""

@@ -1,7 +1,7 @@
-"""A route's `cache:`: repeated questions get the cached answer, identical concurrent ones share one call (request coalescing).
+"""The step of a route's `cache:`. Repeated questions get the cached answer, identical concurrent ones share one call (request coalescing).
 
 The step stands below the pipeline's steps and above the tool loop. The cache key is therefore what a provider would see of the question.
-An answer is cached as it came, with its thoughts, tool calls and results, and passes through the pipeline's other steps again on a hit.
+An answer is cached with its reasoning, tool calls and results, and passes through the pipeline's other steps again on a hit.
 
 A request that arrives while an identical one is being answered follows that answer from its start, even one that another replica makes.
 The call runs in a task of its own and ends when its last client has left. Only complete answers are cached: see `Keeper.worth_it`.
@@ -24,7 +24,7 @@ from router.shared import Away
 from router.value import replace
 
 AT_FIRST = 16
-"""Events of a cached answer that are passed on before the loop yields once: the client sees the beginning of a long answer sooner."""
+"""Number of cached events after which the step yields to the event loop once, so that the beginning is written sooner."""
 
 
 def cache(*, declared: Cache, store: Store, shared: Shared | None, made_by: str, last_resort: frozenset[str]) -> Step:
@@ -60,7 +60,7 @@ class CachedAnswer:
 
 
 class Keeper:
-    """The answers of one route: those in the cache, and those that are being made."""
+    """The cache of one route: its cached answers, and the calls in flight that identical requests share."""
 
     def __init__(
         self, answer: Answer, declared: Cache, store: Store, shared: Shared | None, *, made_by: str, last_resort: frozenset[str]
@@ -74,7 +74,7 @@ class Keeper:
         self._under_way: dict[str, Flight] = {}
 
     async def answer(self, ask: Ask) -> Events:
-        """Stream the cached answer, else follow the one under way, else make a new one."""
+        """Yield the cached answer, else follow the identical one in flight, else start a new call."""
         name = key(ask, self._made_by, _shared_by(ask, self._declared))
         how: Cached = "bypass"
         flight: Flight | None = None
@@ -133,11 +133,11 @@ class Keeper:
                 await found.free()
 
     async def _looked(self, name: str, ask: Ask) -> tuple[CachedAnswer | None, Elsewhere | Lead | None]:
-        """Return the cached answer, and what other replicas know of the question where no answer was taken from them.
+        """Return the cached answer that is fresh enough, if any, and what other replicas have in flight for the question.
 
         The shared cache comes before the local one: another replica may have made a newer answer.
-        A request with `store` off reads the shared cache alone: it neither follows another replica nor takes the lead.
-        An answer that is too old for the request counts as a miss.
+        A request with `store` off reads the shared cache only: it neither follows another replica nor takes the lead.
+        The second value is None if the shared cache had an answer.
         """
         found: bytes | Elsewhere | Lead | None = None
         if self._shared is not None:
@@ -156,9 +156,9 @@ class Keeper:
         """Return True if the answer may be cached: all of the conditions below hold.
 
         - It ended with `stop`: not at max_tokens, not by a filter, not at max_steps.
-        - No model broke off in it, and no target of last resort took part.
-        - No call that the user allowed ran.
-        - No tool ran, or the route declares `tools: keep`, no tool failed, and no call is left to the caller.
+        - No attempt that had sent text failed, and no target of last resort took part.
+        - No tool call that the user had approved ran.
+        - No tool ran; or the route declares `tools: keep`, no tool failed, and no call is left for the client to run.
         """
         end = events[-1] if events else None
         if not isinstance(end, Finish) or end.reason != "stop":

@@ -1,6 +1,6 @@
-"""A route's `max_output`: the maximum number of output tokens of one model call.
+"""The step of a route's `max_output`: the most output tokens of one model call.
 
-The limit is sent to the model. An answer that goes on all the same (a broken server may never stop) is cut off
+The limit is sent to the model. An answer that goes on all the same (a broken server may not stop) is cut off
 once it has more characters than the limit allows: tokens × `WIDEST` + `SLACK`.
 """
 
@@ -12,13 +12,13 @@ from router.events import Answer, Events, Finish, Step, Text, Thought, ToolInput
 from router.value import replace
 
 WIDEST = 16
-"""Characters of a token at most: hardly any token is longer, most have four."""
+"""The most characters assumed for one token: hardly any token is longer, most have four."""
 SLACK = 1024
-"""Characters in addition, so that a short answer is not cut off for a few long words."""
+"""Additional characters, so that a short answer is not cut off because of a few long words."""
 
 
 def ceiling(*, tokens: int) -> Step:
-    """Limit each model call to so many tokens."""
+    """Limit each model call to this number of output tokens."""
 
     def step(answer: Answer) -> Answer:
         async def capped(ask: Ask) -> Events:

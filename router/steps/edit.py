@@ -1,9 +1,9 @@
-"""Tidy the answer's text as it streams.
+"""The pipeline step `edit`: trim the answer's text while it streams.
 
     - edit: {strip: quotes, max_chars: 80}
 
-strip: quotes (a pair around the whole, and white space), whitespace, or fences (``` around the whole)
-max_chars: what is longer is cut
+strip: quotes (a pair around the whole text, and white space), whitespace, or fences (``` around the whole text)
+max_chars: the length at which the text is cut off
 """
 
 import re
@@ -18,7 +18,7 @@ from router.events import Answer, Events, Failure, Finish, Start, Step, Text
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """The patterns of one kind of `strip`. `undecided`: a beginning that may still become a head; `loose`: an ending that may be a tail."""
+    """The patterns of one kind of `strip`. `undecided`: a beginning that may become a head; `loose`: an ending that may become a tail."""
 
     head: re.Pattern[str]
     undecided: re.Pattern[str]
@@ -46,10 +46,10 @@ BLANKS = re.compile(r"\s*\Z")
 
 
 def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_chars: int | None = None) -> Step:
-    """Tidy the answer's text as it streams.
+    """Trim the answer's text while it streams. JSON that was requested as structured output is left unchanged.
 
-    strip: what to take off its ends: quotes, whitespace or fences
-    max_chars: what is longer is cut
+    strip: what to remove from both ends: quotes, whitespace or fences
+    max_chars: the length at which the text is cut off
     """
     if strip is None and max_chars is None:
         raise Misfit("edit needs `strip` or `max_chars`, or both")
@@ -82,7 +82,7 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
 
 
 class Trim:
-    """A text stripped of its ends while it streams. Only a piece that may yet turn out to be an end is held back."""
+    """Trims the ends of a text while it streams. Only text that may belong to an end is held back."""
 
     def __init__(self, ends: Strip | None, limit: int | None) -> None:
         self._ends = ends
@@ -109,7 +109,7 @@ class Trim:
         return self._cut(text)
 
     def end(self) -> str:
-        """Return the held text at the end of the answer, without its trailing part."""
+        """Return the rest of the held text, trimmed, at the end of the answer."""
         text, self._held = self._held, ""
         if self._ends is None or not text:
             return self._cut(text)

@@ -1,4 +1,4 @@
-"""Keep the last few messages.
+"""The pipeline step `history`: keep only the last messages of a long conversation.
 
     - history: {keep: 40}
 
@@ -14,13 +14,13 @@ from router.errors import Misfit
 from router.events import Answer, Events, Step
 
 SHARE = 4
-"""A fourth of the kept messages is dropped at a time: of five turns of a long chat one finds the prompt cache cold."""
+"""Divisor of `keep`: a fourth of it is dropped at a time, so that about one turn in five of a long chat misses the prompt cache."""
 
 
 def history(keep: int) -> Step:
-    """Keep the last few messages.
+    """Keep the last messages of the conversation.
 
-    keep: at most so many, system messages not counted
+    keep: the most messages that stay, system messages not counted
     """
     if keep < 1:
         raise Misfit("keep must be at least 1", "keep")
@@ -37,7 +37,10 @@ def history(keep: int) -> Step:
 
 
 def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[Message, ...]:
-    """Return the system messages and at most the last `keep` others. A multiple of `cut` is dropped; the latest user message stays."""
+    """Return the system messages and at most the last `keep` others, from a user message on.
+
+    Messages are dropped in multiples of `cut`, and then up to the next user message. The latest user message is always kept.
+    """
     spoken = [index for index, message in enumerate(messages) if message.role != "system"]
     if len(spoken) <= keep:
         return messages

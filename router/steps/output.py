@@ -1,8 +1,8 @@
-"""Promise JSON of a schema: a file beside the pipeline.
+"""The pipeline step `output`: every answer is JSON that fits a schema, given in a file beside the pipeline.
 
 - output: recipe.json
 
-Every answer of the pipeline fits the schema, or is an error. The schema stands over the form that a client asks for.
+An answer that does not fit is an error. The schema overrides the output format that a client requests.
 """
 
 import json
@@ -19,9 +19,9 @@ from router.value import replace
 
 
 def output(schema: Reference, /, *, templates: Mapping[str, str]) -> Step:
-    """Promise JSON of a schema.
+    """Make every answer JSON that fits a schema.
 
-    schema: its file, in pipelines/
+    schema: the name of the schema's file in pipelines/
     """
     form = OutputFormat(_read(schema, templates))
 
@@ -32,7 +32,7 @@ def output(schema: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def _read(name: str, files: Mapping[str, str]) -> JsonObject:
-    """Read the schema in a file. Raise Misfit, with the line in that file, where it is not a schema."""
+    """Return the schema in a file. Misfit, with file and line, if the file is missing or holds no JSON schema."""
     if name not in files:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in files if one.endswith('.json')])}")
     file = f"pipelines/{name}"

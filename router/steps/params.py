@@ -1,4 +1,4 @@
-"""Set sampling parameters: the pipeline's values stand over the client's.
+"""The pipeline step `params`: set sampling parameters, which override the client's.
 
 - params: {temperature: 0, max_tokens: 40}
 """
@@ -9,9 +9,9 @@ from router.value import replace
 
 
 def params(values: Params, /) -> Step:
-    """Set sampling parameters.
+    """Set sampling parameters. A `max_tokens` of the client that is smaller stays.
 
-    values: those to set, by name
+    values: the parameters to set, by name
     """
 
     def step(answer: Answer) -> Answer:

@@ -1,10 +1,10 @@
-"""Render a Jinja template as the system prompt.
+"""The pipeline step `prompt`: a rendered Jinja template becomes the system prompt.
 
     - prompt: chat.j2
 
-The template stands beside the pipeline and sees `messages` (each with .role and .text), `params` (sampling
+The template is a file beside the pipeline and sees `messages` (each with .role and .text), `params` (sampling
 parameters, and the request's own `params`) and `ask` (the request's other fields: `ask.kind`). It comes from the
-configuration only; users' text is data to it. It can reach nothing outside its folder: the loader is a dict.
+configuration only; users' text is data to it. It cannot read files outside its folder: the loader is a dict.
 """
 
 import re
@@ -25,13 +25,13 @@ from router.events import Answer, Step
 
 VISIBLE = ("messages", "params", "ask")
 MAX_COMPILED = 64
-"""Compiled templates that are kept for the next pipeline, route or edit that uses them."""
+"""Number of compiled templates kept for the next pipeline, route or reload that uses them."""
 MAX_CHARS = 1024 * 1024
-"""Characters of a rendered prompt: it may quote the conversation, not multiply it."""
+"""The most characters of a rendered prompt."""
 
 
 class Missing(jinja2.StrictUndefined):
-    """A template field that the request lacks: the client's mistake, so the error names the field."""
+    """A template field that the request lacks. Every use of it raises BadAsk, which names the field to the client."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class Missing(jinja2.StrictUndefined):
 
 
 def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
-    """Render a template as the system prompt.
+    """Render a template as the system prompt, before the other messages.
 
-    template: its file, in pipelines/
+    template: the name of the template's file in pipelines/
     """
     compiled = compile_template(template, templates)
 
@@ -66,7 +66,7 @@ def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template:
-    """Return the template, ready to render. Raise Misfit, with its line, where it does not compile or names an unknown word."""
+    """Return the compiled template. Misfit, with its line, if it does not compile or uses an unknown variable, filter or template."""
     if name not in templates:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in templates if one.endswith('.j2')])}")
     return _compiled(name, tuple(sorted(templates.items())))
@@ -74,7 +74,7 @@ def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template
 
 @lru_cache(maxsize=MAX_COMPILED)
 def _compiled(name: str, texts: tuple[tuple[str, str], ...]) -> jinja2.Template:
-    """Return a template of a folder with these texts. Routes and generations share it: compiling takes milliseconds, and a template has no state."""
+    """Return a compiled template of a folder with these texts. Routes and generations share it: compiling takes milliseconds."""
     templates = dict(texts)
     environment = ImmutableSandboxedEnvironment(
         loader=jinja2.DictLoader(templates),
@@ -117,7 +117,7 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
 
 
 def templates_of(name: str, templates: Mapping[str, str]) -> frozenset[str]:
-    """Return the template and all templates it includes, without missing ones and computed names."""
+    """Return the names of a template and of all that it includes, directly or not; missing ones and computed names are left out."""
     found: set[str] = set()
     todo = [name]
     while todo:
@@ -137,9 +137,9 @@ HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]:
-    """Return the places where a template, or one it includes, inserts a value that differs in each request, each with that value.
+    """Return each place where a template, or one it includes, inserts a value that differs in each request, with its description.
 
-    The prompt begins every question: with such a value in it, no question finds anything in a provider's prompt cache.
+    The prompt begins every question: with such a value in it, a provider's prompt cache is missed each time.
     """
     environment = jinja2.Environment(autoescape=False)  # noqa: S701 - nothing is rendered
     found: list[tuple[Place, str]] = []
@@ -155,7 +155,7 @@ def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]
 
 
 def _varying(node: nodes.Node) -> tuple[str, str] | None:
-    """Return a template node's word whose value differs in each request, and what it is; None if there is no such word."""
+    """Return the word in a template node whose value differs in each request, and its description; None if there is no such word."""
     match node:
         case nodes.Filter(name="random"):
             return "random", "a random choice (`random`)"
@@ -174,7 +174,7 @@ def _is_timely(field: str) -> bool:
 
 
 def _find(word: str, name: str, text: str) -> Place:
-    """Find the place of a word in a template's code: Jinja gives the line at best."""
+    """Return the place of a word in a template's code (line 1, column 1 if not found): Jinja itself gives only the line."""
     for tag in re.finditer(r"\{[{%].*?[%}]\}", text, re.DOTALL):
         hit = re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", tag[0])
         if hit:
@@ -184,7 +184,7 @@ def _find(word: str, name: str, text: str) -> Place:
 
 
 def render(template: jinja2.Template, ask: Ask) -> str:
-    """Render the prompt for a question. Raise BadAsk where it needs a field that the request lacks."""
+    """Return the rendered prompt. BadAsk if the request lacks a field or has it in another type, TooLarge beyond MAX_CHARS."""
     pieces: list[str] = []
     size = 0
     try:

@@ -1,4 +1,4 @@
-"""Keep a model's thoughts from the client: a route's `reasoning: hide`."""
+"""The step of a route's `reasoning: hide`: the model's reasoning is not sent to the client."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -8,7 +8,7 @@ from router.events import Answer, Beside, Events, EventStream, Step, Thought, Wo
 
 
 def reasoning() -> Step:
-    """Drop the thoughts of the answer."""
+    """Drop the Thought events of the answer."""
 
     def step(answer: Answer) -> Answer:
         async def spoken(ask: Ask, beside: Beside) -> Events:

@@ -1,10 +1,10 @@
-"""Rounds of tools that the client runs: the outermost step of every route.
+"""Keeping state between a tool call that the client runs and the request with its result: the outermost step of every route.
 
 A client that runs a call sends it back with its result in another request, and nothing else that belongs to it. Two things are kept until
 then (`cache/states.py`), if a model call leaves tool calls to the client:
 
 - reasoning state, which its provider wants back with the results;
-- calls that the route ran itself, beside the client's or in the model calls before, with their results: the OpenAI dialect and others
+- calls that the route ran itself, beside the client's or in the model calls before, with their results: the OpenAI wire and others
   do not show them to the client.
 
 They are put back into the conversation where it repeats the client's calls. No ReasoningState leaves this step. A request without tools
@@ -55,9 +55,9 @@ def _up_to(names: dict[int, str], held: Recollection) -> Recollection:
 
 
 def _restored(ask: Ask, names: dict[int, str], held: Recollection) -> Ask:
-    """Put back what was kept of the question's model calls: reasoning state, and calls that the route ran, with their results.
+    """Return the question with what was kept of its model calls: reasoning state, and the route's own calls with their results.
 
-    State that the client sent for such a call is left out.
+    Reasoning state that the client sent for such a call is dropped.
     """
     found = {index: held[name] for index, name in names.items() if held.get(name)}
     if not found:
@@ -80,7 +80,7 @@ def _messages(messages: Sequence[Message], found: dict[int, Sequence[ModelCall]]
 
 
 def _with(message: Message, kept: ModelCall) -> Message:
-    """Return the client's message with all calls of its model call, after the state. Arguments of its own calls are the client's."""
+    """Return the client's message with the kept reasoning state and all calls of its model call. The client's own calls stay as sent."""
     parts = [part for part in message.parts if not (kept.states and isinstance(part, ReasoningState))]
     first = next(index for index, part in enumerate(parts) if isinstance(part, Call))
     own = {call.call_id: call for call in message.calls}
@@ -94,12 +94,12 @@ class Rounds:
     """The model calls of one answer so far, with their reasoning state, tool calls and results."""
 
     trail: Trail
-    """The conversation before it."""
+    """The conversation before the answer."""
     _states: list[ReasoningState] = field(default_factory=list[ReasoningState])
     _calls: list[Call] = field(default_factory=list[Call])
     _results: list[Result] = field(default_factory=list[Result])
     _before: list[ModelCall] = field(default_factory=list[ModelCall])
-    """The model calls before the last one, whose tools the route ran."""
+    """The earlier model calls of the answer, whose tools the route ran."""
 
     def see(self, event: Event) -> None:
         """Record an event's reasoning state, tool call or tool result."""
@@ -122,10 +122,10 @@ class Rounds:
         return ModelCall(tuple(self._states), tuple(self._calls), tuple(self._results))
 
     def kept(self) -> list[Recollection]:
-        """Return what to keep, each under the name under which the client may return its calls; nothing without a call for it.
+        """Return what to keep, each under the name under which the client may send its calls back; nothing if no call is left to it.
 
-        Some clients are shown the calls that the route ran and send them along: they lack the reasoning state alone. Others are
-        shown their own calls alone: they lack the rest, too.
+        Some clients are shown the route's calls and send them along: they lack only the reasoning state. Others are
+        shown only their own calls: they lack the rest, too.
         """
         run = {result.call_id for result in self._results}
         left = [call for call in self._calls if call.call_id not in run]
@@ -146,6 +146,6 @@ class Rounds:
 
 
 def _shown(trail: Trail, call: ModelCall) -> str:
-    """Go on over a model call and its results as a client sends them that was shown both: its name."""
+    """Advance the trail over a model call and its results, as a client that was shown both sends them, and return the call's name."""
     names = trail.follow([Message("assistant", call.calls), Message("tool", call.results)])
     return names[0]

@@ -1,4 +1,4 @@
-"""The session of a request: the outermost step of every route.
+"""The session of a request: a digest that all questions of one chat share.
 
 A session is a digest of the caller, the end user and the chat's id. If the front end sends no id, the messages up to the first user
 message stand for it, as the client sent them: they are the same in each question of the chat, whatever the pipeline makes of them.
@@ -18,7 +18,7 @@ _dumps = json.JSONEncoder(default=dict).encode  # json.dumps would make an encod
 
 
 def session() -> Step:
-    """Give each question the digest that it shares with all others of its chat."""
+    """Set each question's `session`, the digest that it shares with all others of its chat."""
 
     def step(answer: Answer) -> Answer:
         return lambda ask: answer(replace(ask, session=session_of(ask)))
@@ -27,7 +27,7 @@ def session() -> Step:
 
 
 def session_of(ask: Ask) -> str:
-    """Return the SHA-256 of the session, in hex. Without an id, two chats of one caller that begin with the same words are one session."""
+    """Return the SHA-256 of the session, in hex. Without a chat id, chats of one caller with equal first messages are one session."""
     made: list[Json] = [ask.caller, ask.user, ask.chat]
     if not ask.chat:
         asked = next((at for at, message in enumerate(ask.messages) if message.role == "user"), len(ask.messages))

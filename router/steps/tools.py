@@ -114,17 +114,17 @@ UNDECIDED = "The model only called tools, and never gave the JSON that was asked
 UNASKED = "Not run: the user has to allow this call, and this client cannot ask for it."
 UNALLOWED = "Not run: nobody asked about this call, or its approval is over or was used before."
 CIRCLE = 3
-"""Model calls in a row that ask for the same and get the same: the next call would too."""
+"""Number of identical model calls in a row, with identical results, after which the loop ends."""
 
 
 @dataclass(slots=True)
 class Turn:
-    """The state of one answer: the words of the current model call, and the usage of all its model calls."""
+    """The state of one answer in the tool loop: the current model call, and usage and attempts of all its model calls."""
 
     theirs: frozenset[str] = frozenset()
-    """Tools that the caller runs."""
+    """Names of the tools that the client runs."""
     late: list[LateResult] = field(default_factory=list[LateResult])
-    """Results of calls of an earlier answer, which come after the first Start."""
+    """Results of approved calls of an earlier answer, sent after the first Start."""
     usage: Usage | None = None
     attempts: tuple[Attempt, ...] = ()
     """Attempts of the model calls that have ended."""
@@ -154,7 +154,7 @@ class Turn:
         return words
 
     async def spoken(self, events: Events) -> Events:
-        """Record the events of a model call, and yield those for the client."""
+        """Record the events of a model call and yield those for the client, late results after the Start."""
         async with aclosing(events):
             async for event in events:
                 if (seen := self.see(event)) is not None:
@@ -204,7 +204,7 @@ class Turn:
         return self._states
 
     def asked(self, calls: Sequence[Sequence[Attempt]]) -> None:
-        """Add the attempts of the routes that tools asked."""
+        """Add the attempts that the router's tools made at routes (`Attempt.route` is set) to those of this answer."""
         self.attempts += tuple(one for call in calls for one in call if one.route)
 
     @property
@@ -241,14 +241,14 @@ class Turn:
 
 
 MAX_HELD = 64 * 1024
-"""Characters of data parts that wait for the client; a tool that yields more waits, too."""
+"""Characters of data parts that may wait for the client; a tool that yields more has to wait."""
 
 
 @dataclass(slots=True)
 class _Outputs:
-    """The outputs of running tools that were not yielded yet.
+    """The outputs of running tools that have not been yielded yet.
 
-    Of each call the newest preliminary one is held: it replaces those before. Data parts are held in order, up to MAX_HELD.
+    The newest preliminary output of each call replaces those before it. Data parts are held in order, up to MAX_HELD.
     """
 
     _some: asyncio.Event = field(default_factory=asyncio.Event)
@@ -259,7 +259,7 @@ class _Outputs:
     _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
 
     async def report(self, progress: ToolProgress) -> None:
-        """Take a preliminary output, or a data part once there is room for it."""
+        """Add a preliminary output, or a data part once there is room for it."""
         if progress.part:
             while self._held >= MAX_HELD:
                 self._room.clear()
@@ -271,12 +271,12 @@ class _Outputs:
         self._some.set()
 
     def end(self, task: asyncio.Task[ToolResult]) -> None:
-        """Record a tool's final output."""
+        """Add the result of a tool that has ended."""
         self._ended.append(task)
         self._some.set()
 
     async def come(self) -> list[ToolProgress | ToolResult]:
-        """Wait for the next outputs and return them: the results in the order in which the calls ended."""
+        """Wait until there are outputs, and return them: data parts, preliminary outputs, then results in the order of their ends."""
         await self._some.wait()
         self._some.clear()
         results = [task.result() for task in self._ended]
@@ -292,7 +292,7 @@ class _Outputs:
 
 
 async def _asking(toolbox: Toolbox, calls: Sequence[ToolCall]) -> frozenset[str]:
-    """Return the ids of the calls that the user has to allow."""
+    """Return the ids of the calls that need the user's approval."""
     if not toolbox.may_ask:
         return frozenset()
     readable = [call for call in calls if call.malformed is None]
@@ -304,7 +304,8 @@ async def _run(
     toolbox: Toolbox, ask: Ask, calls: list[ToolCall], asking: frozenset[str]
 ) -> AsyncGenerator[ToolProgress | ToolResult, None]:
     """Run the tools and yield each output when it is there. Closing the generator cancels the tools.
-    asking: calls that the user has to allow, and cannot be asked about: they do not run
+
+    asking: ids of calls that need an approval which the client cannot ask for: they do not run, and their result says so
     """
     outputs = _Outputs()
     running = [asyncio.create_task(_result(toolbox, ask, call, outputs.report, refused=call.call_id in asking)) for call in calls]
@@ -338,7 +339,7 @@ async def _result(
 
 
 async def _decided(ask: Ask, toolbox: Toolbox, approvals: Approvals) -> tuple[Ask, list[LateResult]]:
-    """Run the calls that the user has allowed since the last answer. Return the question with their results, and these."""
+    """Run the calls that the user has approved since the last answer. Return the question with their results, and those results."""
     at = next((index for index in reversed(range(len(ask.messages))) if ask.messages[index].role in ("assistant", "user")), 0)
     message = ask.messages[at]
     allowed = [call for call in message.calls if call.approval]

@@ -1,8 +1,8 @@
 """Conditions of a route's targets: only entries whose `when` holds are asked.
 
-The step stands below the pipeline's steps and above the cache. A condition is therefore about the conversation that a model would read.
+The step stands below the pipeline's steps and above the cache, so that a condition is about the conversation that a model would read.
 A cached answer is used only for questions for which the same entries hold. The conditions are checked once per answer: all its model
-calls, and the target that rescues it, are among the same entries.
+calls, and the target that continues a cut one, are among the same entries.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from router.value import replace
 
 
 def when(*, conditions: Sequence[When | None]) -> Step:
-    """Record which conditions hold, by their places. An entry without a condition (None) always holds."""
+    """Set each question's `held`: the positions of the entries whose condition holds. An entry without a condition (None) always holds."""
     measured = any(one is not None and one.tokens is not None for one in conditions)
 
     def held(ask: Ask) -> frozenset[int]:

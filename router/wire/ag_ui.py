@@ -1,4 +1,4 @@
-"""AG-UI: the events of one run of an agent, as server-sent events.
+"""The wire `ag-ui`: the events of one AG-UI run, as server-sent events.
 
     data: {"type":"RUN_STARTED","threadId":"…","runId":"…"}
 
@@ -8,10 +8,11 @@
 
     data: {"type":"RUN_FINISHED","threadId":"…","runId":"…","outcome":{"type":"success"},"usage":[{"inputTokens":1,"outputTokens":2,…}],…}
 
-A client adds the events up to messages: the text and the calls of one model call are one message of the assistant, its thoughts are
-messages of role `reasoning`, each result is one of role `tool`. Calls of tools that ran here are shown with their results; calls without a
-result are the client's, and `pendingToolCallIds` names them. A call is written when it is complete: a client cannot take back a piece
-of its arguments, or a call that was cut off. Sources and files are CUSTOM events, `source` and `file`: the protocol has no other for them. An error within the run is RUN_ERROR, and the last event.
+A client adds the events up to messages: the text and the calls of one model call are one message of the assistant, its reasoning is
+messages of role `reasoning`, each result is one of role `tool`. Calls of the router's tools are shown with their results; calls without a
+result are the client's, and `pendingToolCallIds` lists them. A call is written when it is complete: a client cannot take back a part
+of its arguments, or a call that was cut off. Sources and files are CUSTOM events, `source` and `file`: the protocol has no other form for
+them. An error within the run is RUN_ERROR, and the last event.
 
 Source: the specification of AG-UI 1.0 (its schema), and `verifyEvents` of @ag-ui/client.
 """
@@ -39,7 +40,7 @@ from router.events import (
     ToolResult,
     Usage,
 )
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, joined, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, joined, utf8
 
 FRAME, END = "data: ", "\n\n"
 
@@ -50,7 +51,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Run:
-    """The frames of one run: its open message, the assistant's message of this model call, and the calls without a result yet."""
+    """The state of one run's encoder: the open message, the assistant's message of this model call, and calls without a result."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -60,15 +61,15 @@ class _Run:
         self._id = ""
         """The id of the open message."""
         self._delta = ""
-        """A piece of the open message, up to its text."""
+        """A delta frame of the open message, up to its text."""
         self._count = 0
-        """Messages so far."""
+        """Number of messages so far."""
         self._message = ""
-        """The id of the assistant's message of this model call; empty while it has said and called nothing."""
+        """The id of the assistant's message of this model call; empty before its first text or call."""
         self._models: dict[str, None] = {}
-        """The models that answered, in their order."""
+        """Models of the targets that answered, in order."""
         self._calls: dict[str, None] = {}
-        """The ids of the calls without a result yet, in their order."""
+        """Ids of the calls without a result yet, in order."""
 
     def encode(self, event: Event) -> bytes:
         match event:
@@ -115,7 +116,7 @@ class _Run:
         return f"{self._heading.message_id}-{self._count}"
 
     def _text(self) -> str:
-        """Open the assistant's message of this model call, perhaps again."""
+        """Return the frames that open, or open again, the assistant's text message of this model call."""
         closed = self._closed()
         self._message = self._message or self._new_id()
         self._opens("TEXT", self._message)
@@ -144,15 +145,14 @@ class _Run:
         self._message = self._message or self._new_id()
         self._calls[call.call_id] = None
         named: JsonObject = {"toolCallId": call.call_id, "toolCallName": call.name, "parentMessageId": self._message}
-        arguments = compact(call.arguments) if call.malformed is None else call.malformed
         return (
             _frame({"type": "TOOL_CALL_START", **named})
-            + _frame({"type": "TOOL_CALL_ARGS", "toolCallId": call.call_id, "delta": arguments})
+            + _frame({"type": "TOOL_CALL_ARGS", "toolCallId": call.call_id, "delta": arguments_of(call)})
             + _frame({"type": "TOOL_CALL_END", "toolCallId": call.call_id})
         )
 
     def _ran(self, result: ToolResult) -> str:
-        """Return the result of a call that was run here. The event has no field for an error, so its metadata says that it is one."""
+        """Return the frame of a router tool's result. The event has no field for an error, so an error is marked in its metadata."""
         self._calls.pop(result.call_id, None)
         content = result.result if isinstance(result.result, str) else compact(result.result)
         made: JsonObject = {"messageId": self._new_id(), "toolCallId": result.call_id, "content": content, "role": "tool"}
@@ -169,7 +169,7 @@ class _Run:
 
 
 def counted(usage: Usage, models: Iterable[str]) -> dict[str, Json]:
-    """Return an entry of `usage`. It names its model if one alone answered; parts of a total that are zero are left out."""
+    """Return an entry of `usage`. It names the model if only one answered; zero counts of parts of a total are left out."""
     alone = [*models]
     parts = {
         "reasoningTokens": usage.reasoning_tokens,
@@ -186,7 +186,7 @@ def counted(usage: Usage, models: Iterable[str]) -> dict[str, Json]:
 
 
 def _run(heading: Heading) -> dict[str, Json]:
-    """Return the ids of a run: the client's own, or the message's for a client that asked in another dialect."""
+    """Return the ids of a run: those of the AG-UI request, else the message's id for both."""
     return {name: heading.asked.get(name, heading.message_id) for name in ("threadId", "runId")}
 
 
@@ -195,14 +195,14 @@ def _frame(value: Json) -> str:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a list of the events of its run, each text in one piece."""
+    """Return the answer as a JSON list of the events of its run, each text in one event."""
     encode = encoder(answer.heading)
     frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
     return f"[{','.join(frame.removeprefix(FRAME) for frame in frames)}]".encode()
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event: it has the fields of RUN_ERROR."""
+    """Return the body of an error before the first event, with the fields of RUN_ERROR."""
     return utf8(compact({"type": "RUN_ERROR", "message": why.sentence, "code": why.code, "requestId": why.request_id}))
 
 

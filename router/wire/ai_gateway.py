@@ -1,4 +1,4 @@
-"""The AI SDK's gateway protocol: the parts of a language model's stream (specification 4, 3 or 2), as server-sent events.
+"""The wire `ai-gateway`: the parts of the AI SDK's language model stream (specification 4, 3 or 2), as server-sent events.
 
     data: {"type":"stream-start","warnings":[]}
 
@@ -8,11 +8,11 @@
 
     data: {"type":"finish","finishReason":{"unified":"stop"},"usage":{"inputTokens":{"total":1,…},"outputTokens":{"total":2,…}}}
 
-The client (`createGateway` of @ai-sdk/gateway) hands the parts to the AI SDK as they are. The SDK runs each call that it is shown, unless it
-is `providerExecuted`; `dynamic` says that the application need not know the tool. So a tool that ran here is such a call with its result.
-Whose call it is, is known when its result comes, or at the end. What is not known is left out: a null would be taken for a value.
-An error within the stream is an `error` part, then `finish`. Specification 2 has other forms of the reason and of the usage, and no `dynamic`: its
-client is not shown calls that ran here.
+The client (`createGateway` of @ai-sdk/gateway) hands the parts to the AI SDK unchanged. The SDK runs each call that it gets, unless it
+is `providerExecuted`; `dynamic` means that the application need not know the tool. So a router tool's call is sent as such a call, with its
+result. Whether a call is the router's is known when its result comes, or at the end. Unknown values are left out, since a null would count
+as a value. An error within the stream is an `error` part, then `finish`. Specification 2 has other forms of the reason and of the usage,
+and no `dynamic`: its client does not get calls of router tools.
 
 Source: the types of @ai-sdk/provider 4 (LanguageModelV4StreamPart, LanguageModelV4GenerateResult), and @ai-sdk/gateway 4 for its errors.
 """
@@ -41,11 +41,11 @@ from router.events import (
     ToolResult,
     Usage,
 )
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, joined, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, joined, utf8
 
 FRAME, END = "data: ", "\n\n"
 REASONS: dict[Reason, str] = {"tool-calls": "length", "unknown": "other"}
-"""Our reason → theirs, where it is another one. `tool-calls` without a call for the client is the route's max_steps: cut off by a limit."""
+"""Internal reason → reason of this wire, if they differ. `tool-calls` without a call for the client means that `max_steps` cut it off."""
 TYPES = {401: "authentication_error", 403: "forbidden", 429: "rate_limit_exceeded"}
 """Status → `type` of an error; invalid_request_error for other 4xx, internal_server_error for 5xx."""
 
@@ -56,7 +56,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Parts:
-    """The frames of one answer: its open part, and the calls without a result yet."""
+    """The state of one answer's encoder: its open part, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -66,7 +66,7 @@ class _Parts:
         """`text` or `reasoning`; empty without an open part."""
         self._count = 0
         self._delta = ""
-        """A piece of the open part, up to its text."""
+        """A delta frame of the open part, up to its text."""
         self._calls: dict[str, ToolCall] = {}
         self._sources = 0
 
@@ -130,7 +130,7 @@ class _Parts:
         return ended
 
     def _ran(self, result: ToolResult) -> str:
-        """Return the frames of a tool call that the route has run."""
+        """Return the frames of a router tool's call and result; none in specification 2."""
         call = self._calls.pop(result.call_id, None)
         if call is None or self._version == "2":
             return ""
@@ -150,13 +150,13 @@ class _Parts:
 
 
 def metadata(heading: Heading, model: str) -> dict[str, Json]:
-    """Return the facts about the response. `model`: the configured model of the target that answered first."""
+    """Return id, timestamp and model id of the response. `model`: the configured model of the target that answered first."""
     created = datetime.fromtimestamp(heading.created, UTC).isoformat()
     return {"id": heading.message_id, "timestamp": created, "modelId": model or heading.model}
 
 
 def _cited(source: Source, number: int) -> dict[str, Json]:
-    """Return a source. `number`: its place among the sources of the answer. A document has a title, by which alone it is known."""
+    """Return a source part. `number`: its position among the sources of the answer. A source without a URL is a document with a title."""
     made: dict[str, Json] = {"type": "source", "id": f"s{number}"}
     if source.url:
         return {**made, "sourceType": "url", "url": source.url, **({"title": source.title} if source.title else {})}
@@ -164,12 +164,11 @@ def _cited(source: Source, number: int) -> dict[str, Json]:
 
 
 def _called(call: ToolCall) -> dict[str, Json]:
-    arguments = compact(call.arguments) if call.malformed is None else call.malformed
-    return {"type": "tool-call", "toolCallId": call.call_id, "toolName": call.name, "input": arguments}
+    return {"type": "tool-call", "toolCallId": call.call_id, "toolName": call.name, "input": arguments_of(call)}
 
 
 def flat(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage object of specification 2: its counts are missing if no provider counted."""
+    """Return the usage object of specification 2; it is empty if no provider reported usage."""
     if usage is None:
         return {}
     return {
@@ -182,7 +181,7 @@ def flat(usage: Usage | None) -> dict[str, Json]:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage object: its counts are missing if no provider counted."""
+    """Return the usage object; its counts are missing if no provider reported usage."""
     if usage is None:
         return {"inputTokens": {}, "outputTokens": {}}
     uncached = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
@@ -206,7 +205,7 @@ def _frame(value: Json) -> str:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as the result of `doGenerate`: the parts of its stream, each text in one piece."""
+    """Return the answer as the JSON result of `doGenerate`: the parts of its stream, each text in one part."""
     encode = encoder(answer.heading)
     frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
     parts: list[dict[str, Any]] = [json.loads(frame.removeprefix(FRAME)) for frame in frames]

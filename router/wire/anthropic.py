@@ -1,4 +1,4 @@
-"""Anthropic's Messages API: server-sent events, each with its name.
+"""The wire `anthropic`: Anthropic's Messages API, as named server-sent events.
 
     event: message_start
     data: {"type":"message_start","message":{"id":"msg_…","type":"message","role":"assistant","content":[],…}}
@@ -9,11 +9,11 @@
     event: message_stop
     data: {"type":"message_stop"}
 
-The content is a row of blocks, one open at a time: thinking, text, and tool_use for the client's calls. As in the `openai` dialect,
-a client runs every call that it is shown. So calls of tools that ran here are not shown; which these are is known at the end. A thinking
+The content is a sequence of blocks, one open at a time: thinking, text, and tool_use for the client's calls. As in the `openai` wire,
+a client runs every call that it gets. So calls of the router's tools are not sent; which calls these are is known at the end. A thinking
 block ends with an empty signature: the real one is kept here for its target, and no client returns it. `model` is the configured model of
-the target that answered first. A page that is cited is a citation of the text before it. There is no form for files, and none for documents that
-we could fill. Source: Anthropic's reference of the Messages API and of its streaming.
+the target that answered first. A cited page is a citation of the text before it. Files and documents are not sent: the API has no form
+for files, and requires values for documents that are unknown here. Source: Anthropic's reference of the Messages API and of its streaming.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,7 +39,7 @@ from router.events import (
     ToolResult,
     Usage,
 )
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 REASONS: dict[Reason, str] = {
     "stop": "end_turn",
@@ -49,7 +49,7 @@ REASONS: dict[Reason, str] = {
     "other": "end_turn",
     "unknown": "end_turn",
 }
-"""Our reason → theirs, if no call is left to the client. `tool-calls` is then the route's max_steps: cut off by a limit."""
+"""Internal reason → stop reason, if no call is left to the client. `tool-calls` then means that `max_steps` cut the answer off."""
 TYPES = {
     401: "authentication_error",
     402: "billing_error",
@@ -69,7 +69,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _MessageFrames:
-    """The frames of one answer: its open block, and the calls without a result yet."""
+    """The state of one answer's encoder: its open block, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -80,7 +80,7 @@ class _MessageFrames:
         self._index = -1
         self._calls: dict[str, ToolCall] = {}
         self._cited: list[Source] = []
-        """Sources that are not written yet: they came before a text."""
+        """Sources that came before any text and are not written yet."""
 
     def encode(self, event: Event) -> bytes:
         match event:
@@ -125,18 +125,18 @@ class _MessageFrames:
         return _frame("message_start", {"type": "message_start", "message": message})
 
     def _delta(self, kind: str, key: str, text: str) -> str:
-        """Return a piece of the open block, the most frequent frame of an answer."""
+        """Return the frame of a delta of the open block, the most frequent frame of an answer."""
         return (
             f'event: content_block_delta\ndata: {{"type":"content_block_delta","index":{self._index},'
             f'"delta":{{"type":"{kind}","{key}":{encode_basestring(text)}}}}}\n\n'
         )
 
     def _text(self) -> str:
-        """Open a block of text, with the citations that came before it."""
+        """Return the frames that open a text block, with the citations of sources that came before it."""
         return self._opened("text", {"type": "text", "text": "", "citations": None}) + self._citations()
 
     def _citations(self) -> str:
-        """Return the citations of the open block that are not written yet."""
+        """Return the frames of the citations that are not written yet."""
         cited, self._cited = self._cited, []
         deltas: list[JsonObject] = [{"type": "citations_delta", "citation": citation(one)} for one in cited]
         name = "content_block_delta"
@@ -160,7 +160,7 @@ class _MessageFrames:
         made = [self._started(), self._text() if self._cited else ""]
         for call in self._calls.values():
             made.append(self._opened("tool_use", {**_call(call), "input": {}}))
-            made.append(self._delta("input_json_delta", "partial_json", _arguments(call)))
+            made.append(self._delta("input_json_delta", "partial_json", arguments_of(call)))
         made.append(self._closed())
         ended: JsonObject = {"stop_reason": "tool_use" if self._calls else REASONS[reason], "stop_sequence": None}
         made.append(_frame("message_delta", {"type": "message_delta", "delta": ended, "usage": counted(usage)}))
@@ -188,9 +188,9 @@ def _message(heading: Heading, model: str, content: list[Json], stop_reason: str
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage object. `input_tokens` leaves out tokens that were read from a prompt cache or written to it.
+    """Return the usage object. `input_tokens` excludes tokens that were read from a prompt cache or written to it.
 
-    Counts are zero if no provider counted. Fields that the API's schema requires and that are unknown here are null.
+    Counts are zero if no provider reported usage. Fields that the API's schema requires and that are unknown here are null.
     """
     usage = usage or Usage()
     lasting = usage.cache_write_1h_tokens
@@ -208,19 +208,17 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a message of Anthropic's Messages API."""
+    """Return the answer as a JSON message of Anthropic's Messages API."""
     end = answer.end
-    done = {result.call_id for result in answer.results}
-    calls = [call for call in answer.calls if call.call_id not in done]
+    calls = answer.client_calls
     content: list[Json] = [*_blocks(answer.events)]
     content += [{**_call(call), "input": call.arguments} for call in calls]
     reason = "tool_use" if calls else REASONS[end.reason] if isinstance(end, Finish) else "end_turn"
-    model = next((event.model for event in answer.events if isinstance(event, Start)), "")
-    return utf8(compact(_message(answer.heading, model, content, reason, counted(end.usage if isinstance(end, Finish) else None))))
+    return utf8(compact(_message(answer.heading, answer.model, content, reason, counted(end.usage if isinstance(end, Finish) else None))))
 
 
 def _blocks(events: Iterable[Event]) -> Iterator[Json]:
-    """Yield the texts and thoughts as blocks. Sources stand in the text before them, else in the next one, else in a block of their own."""
+    """Yield texts and reasoning as blocks. Sources are cited in the text before them, else in the next one, else in an empty text."""
     kind: type[Text | Thought] = Thought
     said: list[str] = []
     cited: list[Json] = []
@@ -246,7 +244,7 @@ def _block(kind: type[Text | Thought], text: str, cited: list[Json]) -> Json:
 
 
 def citation(source: Source) -> JsonObject:
-    """Return a page that is cited. What it is cited for is not known, and the provider's index is for the provider alone."""
+    """Return the citation of a page. The cited text is unknown and empty, and so is the provider's index."""
     return {
         "type": "web_search_result_location",
         "url": source.url,
@@ -257,7 +255,7 @@ def citation(source: Source) -> JsonObject:
 
 
 def error(why: Refusal) -> dict[str, Json]:
-    """Return an error in this dialect."""
+    """Return the object of an error."""
     kind = TYPES.get(why.status, "api_error" if why.status >= 500 else "invalid_request_error")
     return {"type": "error", "error": {"type": kind, "message": why.sentence, "code": why.code}, "request_id": why.request_id}
 
@@ -269,10 +267,6 @@ def refusal(why: Refusal) -> bytes:
 
 def _call(call: ToolCall) -> dict[str, Json]:
     return {"type": "tool_use", "id": call.call_id, "name": call.name, "caller": {"type": "direct"}}
-
-
-def _arguments(call: ToolCall) -> str:
-    return compact(call.arguments) if call.malformed is None else call.malformed
 
 
 WIRE = Wire(

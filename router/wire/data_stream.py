@@ -1,4 +1,4 @@
-"""AI SDK 4: the data stream, version 1. A code, a colon, one JSON value, one LF.
+"""The wire `data-stream`: AI SDK 4's data stream, version 1. Each line is a code, a colon, one JSON value and an LF.
 
     f:{"messageId":"0b6c5e5e-…"}
     0:"Let me check."
@@ -10,9 +10,9 @@
     e:{"finishReason":"stop","usage":{"promptTokens":80,"completionTokens":6},"isContinued":false}
     d:{"finishReason":"stop","usage":{"promptTokens":130,"completionTokens":23}}
 
-Each model call stands between `f` and `e`: without them a client glues the text after a tool to the text before it.
-`b` and `c` carry a call's arguments while they stream, `g` thoughts, `h` a page that is cited, `k` a file, `3` an error. A failed tool is an `a` with
-`isError`: in this dialect's own server it ends the answer, which is worse. Its client ignores unknown keys.
+Each model call is enclosed by `f` and `e`: without them a client joins the text after a tool to the text before it.
+`b` and `c` carry a call's arguments while they stream, `g` reasoning, `h` a cited page, `k` a file, `3` an error. A failed tool is an `a`
+with `isError`, which clients ignore as an unknown key: the SDK's own server would end the answer.
 """
 
 from json.encoder import encode_basestring
@@ -46,11 +46,11 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Lines:
-    """The lines of one answer: its open step, the calls of that step, and the usage of the steps before it."""
+    """The state of one answer's encoder: its open step, the calls of that step, and the usage of the steps before it."""
 
     def __init__(self, heading: Heading) -> None:
         self._request_id = heading.request_id
-        self._opening = _line("f", {"messageId": heading.message_id})
+        self._opening = line.line_of("f", {"messageId": heading.message_id})
         self._open = False
         self._called = False
         self._streaming: set[str] = set()
@@ -67,15 +67,15 @@ class _Lines:
                 return self._input(event)
             case ToolCall(call_id, name, arguments):
                 self._called = True
-                return _line("9", {"toolCallId": call_id, "toolName": name, "args": arguments})
+                return line.line_of("9", {"toolCallId": call_id, "toolName": name, "args": arguments})
             case ToolResult(call_id, _, result, is_error):
                 made: dict[str, Json] = {"toolCallId": call_id, "result": result}
-                return _line("a", {**made, "isError": True} if is_error else made)
+                return line.line_of("a", {**made, "isError": True} if is_error else made)
             case Source(url):
                 self._sources += 1
-                return _line("h", line.cited(event, self._sources)) if url else b""  # its client takes no document
+                return line.line_of("h", line.cited(event, self._sources)) if url else b""  # its client takes no document
             case Produced():
-                return _line("k", line.file(event))
+                return line.line_of("k", line.file(event))
             case Start(used=used):
                 return self._start(used)
             case ToolProgress() | Approval() | LateResult() | ReasoningState():
@@ -87,7 +87,7 @@ class _Lines:
                 return self._ended(reason, last, usage)
             case Failure(_, public):
                 # The usage of the broken call is unknown; zeros are what this dialect's own server writes.
-                return _line("3", f"{public} (request {self._request_id})") + self._ended("error", Usage(), self._used)
+                return line.line_of("3", f"{public} (request {self._request_id})") + self._ended("error", Usage(), self._used)
             case _:
                 assert_never(event)
 
@@ -99,24 +99,19 @@ class _Lines:
         return ended + self._opening
 
     def _input(self, event: ToolInput) -> bytes:
-        delta = _line("c", {"toolCallId": event.call_id, "argsTextDelta": event.part})
+        delta = line.line_of("c", {"toolCallId": event.call_id, "argsTextDelta": event.part})
         if event.call_id in self._streaming:
             return delta
         self._streaming.add(event.call_id)
-        return _line("b", {"toolCallId": event.call_id, "toolName": event.name}) + delta
+        return line.line_of("b", {"toolCallId": event.call_id, "toolName": event.name}) + delta
 
     def _ended(self, reason: str, last: Usage | None, total: Usage | None) -> bytes:
         step = _step_end(reason, last) if self._open else b""
-        return step + _line("d", {"finishReason": reason, **counted(total)})
-
-
-def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage key; empty if no provider counted."""
-    return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
+        return step + line.line_of("d", {"finishReason": reason, **line.counted(total)})
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a message of this SDK, its tools as `toolInvocations`."""
+    """Return the answer as a JSON message of AI SDK 4, its tool calls as `toolInvocations`."""
     head, end = answer.heading, answer.end
     results = {result.call_id: result for result in answer.results}
     made: dict[str, Json] = {"id": head.message_id, "role": "assistant", "content": answer.text}
@@ -127,7 +122,7 @@ def complete(answer: Answered) -> bytes:
     if shown := _shown(answer):
         made["parts"] = [*([{"type": "text", "text": answer.text}] if answer.text else []), *shown]
     made["finishReason"] = end.reason if isinstance(end, Finish) else "error"
-    return utf8(compact({**made, **(counted(end.usage) if isinstance(end, Finish) else {})}))
+    return utf8(compact({**made, **(line.counted(end.usage) if isinstance(end, Finish) else {})}))
 
 
 def _shown(answer: Answered) -> list[Json]:
@@ -153,17 +148,13 @@ SURFACES = {401: "unauthorized:chat", 403: "forbidden:chat", 429: "rate_limit:ch
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event: `code` is known to chat front ends of this SDK, `cause` is ours."""
+    """Return the body of an error before the first event: `code` is one that the SDK's front ends know, `cause` the router's own."""
     code = SURFACES.get(why.status, "offline:chat" if why.status >= 500 else "bad_request:api")
     return utf8(compact({"code": code, "message": why.sentence, "cause": why.code}))
 
 
 def _step_end(reason: str, used: Usage | None) -> bytes:
-    return _line("e", {"finishReason": reason, **counted(used), "isContinued": False})
-
-
-def _line(code: str, value: Json) -> bytes:
-    return utf8(f"{code}:{compact(value)}\n")
+    return line.line_of("e", {"finishReason": reason, **line.counted(used), "isContinued": False})
 
 
 WIRE = Wire(

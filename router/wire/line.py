@@ -1,4 +1,4 @@
-"""The seed's line protocol: one code, a colon, one JSON object, one LF.
+"""The wire `line`, the router's line protocol. Each line is a code, a colon, one JSON object and an LF.
 
     0:{"type":"text-delta","textDelta":"Let me check."}
     9:{"type":"tool-call","toolCallId":"call_1","toolName":"get_weather","args":{"location":"Beijing"}}
@@ -9,7 +9,7 @@
     3:{"type":"error","error":"… (request req_1)"}
     d:{"type":"finish","finishReason":"stop","usage":{"promptTokens":11,"completionTokens":3}}
 
-Exactly one `d`, last. Compact JSON, raw UTF-8. Its content type is text/event-stream, but there is no `data:`.
+Exactly one `d` line, the last. Compact JSON, raw UTF-8. The content type is text/event-stream, but there is no `data:`.
 """
 
 import itertools
@@ -50,18 +50,18 @@ def encoder(heading: Heading) -> Encode:
             case Thought(text):
                 return utf8(f'g:{{"type":"reasoning","textDelta":{encode_basestring(text)}}}\n')
             case ToolCall():
-                return _line("9", call(event))
+                return line_of("9", call(event))
             case ToolResult():
-                return _line("a", result(event))
+                return line_of("a", result(event))
             case Source():
-                return _line("h", {"type": "source", **cited(event, next(sources))})
+                return line_of("h", {"type": "source", **cited(event, next(sources))})
             case Produced():
-                return _line("k", {"type": "file", **file(event)})
+                return line_of("k", {"type": "file", **file(event)})
             case Finish(reason, usage):
-                return _line("d", {"type": "finish", "finishReason": reason, **counted(usage)})
+                return line_of("d", {"type": "finish", "finishReason": reason, **counted(usage)})
             case Failure(_, public):
-                error = _line("3", {"type": "error", "error": f"{public} (request {request_id})"})
-                return error + _line("d", {"type": "finish", "finishReason": "error"})
+                error = line_of("3", {"type": "error", "error": f"{public} (request {request_id})"})
+                return error + line_of("d", {"type": "finish", "finishReason": "error"})
             case Start() | ToolInput() | ToolProgress() | Approval() | LateResult() | ReasoningState():
                 return b""
             case _:
@@ -71,18 +71,18 @@ def encoder(heading: Heading) -> Encode:
 
 
 def call(event: ToolCall) -> dict[str, Json]:
-    """Return a tool call in this dialect."""
+    """Return the object of a tool call."""
     return {"type": "tool-call", "toolCallId": event.call_id, "toolName": event.name, "args": event.arguments}
 
 
 def result(event: ToolResult) -> dict[str, Json]:
-    """Return a tool result in this dialect. `isError` is written only if true."""
+    """Return the object of a tool result. `isError` is written only if true."""
     made: dict[str, Json] = {"type": "tool-result", "toolCallId": event.call_id, "toolName": event.name, "result": event.result}
     return {**made, "isError": True} if event.is_error else made
 
 
 def cited(event: Source, number: int) -> dict[str, Json]:
-    """Return a source as AI SDK 4 has it. `number`: its place among the sources of the answer. A title is written only if there is one."""
+    """Return a source in AI SDK 4's form. `number`: its position among the sources of the answer. An empty title is left out."""
     titled: dict[str, Json] = {"title": event.title} if event.title else {}
     if event.url:
         return {"sourceType": "url", "id": f"s{number}", "url": event.url, **titled}
@@ -90,17 +90,17 @@ def cited(event: Source, number: int) -> dict[str, Json]:
 
 
 def file(event: Produced) -> dict[str, Json]:
-    """Return a file as AI SDK 4 has it."""
+    """Return a file in AI SDK 4's form."""
     return {"mimeType": event.media_type, "data": event.data}
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage key; empty if no provider counted."""
+    """Return an object with the key `usage`; empty if no provider reported usage."""
     return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as one object (`stream: false`), made of the same objects as the lines."""
+    """Return the answer as one JSON object (`stream: false`), made of the same objects as the lines."""
     head, end = answer.heading, answer.end
     made: dict[str, Json] = {"id": head.message_id, "model": head.model, "role": "assistant", "content": answer.text}
     if answer.thoughts:
@@ -122,7 +122,8 @@ def refusal(why: Refusal) -> bytes:
     return utf8(compact({"type": "error", "error": why.sentence, "code": why.code, "requestId": why.request_id}))
 
 
-def _line(code: str, value: Json) -> bytes:
+def line_of(code: str, value: Json) -> bytes:
+    """Return a line of this code with this value, in UTF-8."""
     return utf8(f"{code}:{compact(value)}\n")
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's chat.completions: server-sent events, each one chunk, then [DONE].
+"""The wire `openai`: OpenAI's chat completions, as server-sent events of one chunk each, then [DONE].
 
     data: {"id":"chatcmpl-…","object":"chat.completion.chunk",…,"choices":[{"index":0,"delta":{"role":"assistant","content":""},…}]}
     data: {…,"choices":[{"index":0,"delta":{"content":"Hello"},"logprobs":null,"finish_reason":null}]}
@@ -6,8 +6,8 @@
     data: [DONE]
 
 `model` is the configured model of the target that answered first, the same in every chunk; the requested id is in the header
-`x-router-model`. A client of this dialect runs every tool call it is shown. So calls of tools that ran here are not shown. A call without
-a result is the client's, which is known at the end. Thoughts are `reasoning_content`, as many servers write it. A page that is cited is
+`x-router-model`. A client runs every tool call that it gets. So calls of the router's tools are not sent. A call without
+a result is the client's, which is known at the end. Reasoning is `reasoning_content`, as many servers write it. A cited page is
 an annotation; an image is one of `images`, as OpenRouter writes it. There is no form for documents and other files.
 """
 
@@ -32,7 +32,7 @@ from router.events import (
     ToolResult,
     Usage,
 )
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 DONE = b"data: [DONE]\n\n"
 REASONS = {
@@ -43,7 +43,7 @@ REASONS = {
     "other": "stop",
     "unknown": "stop",
 }
-"""Our reason → theirs, if no call is left to the client. `tool-calls` is then the route's max_steps: cut off by a limit."""
+"""Internal reason → finish reason, if no call is left to the client. `tool-calls` then means that `max_steps` cut the answer off."""
 
 
 def encoder(heading: Heading) -> Encode:
@@ -52,7 +52,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _Chunks:
-    """The chunks of one answer: its beginning, and the calls without a result yet."""
+    """The state of one answer's encoder: whether the first chunk was written, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -65,7 +65,7 @@ class _Chunks:
         self._images = 0
 
     def _name(self, model: str) -> None:
-        """Set the model that every chunk names: the first target's that answered."""
+        """Set the model that every chunk names: that of the first target that answered."""
         heading = self._heading
         common = {"id": _id(heading), "object": "chat.completion.chunk", "created": heading.created, "model": model}
         self._head = f'data: {compact(common)[:-1]},"choices":['
@@ -119,7 +119,7 @@ class _Chunks:
         return b"" if self._begun else utf8(self._opened({"role": "assistant", "content": None}))
 
     def _showed(self, delta: Json) -> bytes:
-        """Return what stands beside the text."""
+        """Return the chunk of a source or image, after the first chunk if that is not written yet."""
         opening = "" if self._begun else self._opened({"role": "assistant", "content": ""})
         return utf8(opening + self._chunk(delta))
 
@@ -131,7 +131,7 @@ class _Chunks:
         for index, call in enumerate(self._calls.values()):
             first: Json = {"index": index, "id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": ""}}
             made.append(self._chunk({"tool_calls": [first]}))
-            made.append(self._chunk({"tool_calls": [{"index": index, "function": {"arguments": _arguments(call)}}]}))
+            made.append(self._chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments_of(call)}}]}))
         theirs = "tool_calls" if self._calls else REASONS[reason]
         made.append(f'{self._before}{{}},"logprobs":null,"finish_reason":"{theirs}"}}]{self._usage}}}\n\n')
         if self._heading.wants_usage:
@@ -140,7 +140,7 @@ class _Chunks:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage object. Counts are zero if no provider counted: a client of this dialect reads them unchecked.
+    """Return the usage object. Counts are zero if no provider reported usage: clients read them unchecked.
 
     Details are written if they are not zero; `cache_write_tokens` is OpenRouter's name.
     """
@@ -156,17 +156,16 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a chat.completion."""
+    """Return the answer as a JSON chat.completion."""
     head, end = answer.heading, answer.end
-    done = {result.call_id for result in answer.results}
-    calls = [call for call in answer.calls if call.call_id not in done]
+    calls = answer.client_calls
     message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
     if answer.thoughts:
         message["reasoning_content"] = answer.thoughts
     message |= _beside(answer)
     if calls:
         message["tool_calls"] = [
-            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}} for call in calls
+            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": arguments_of(call)}} for call in calls
         ]
     reason = REASONS[end.reason] if isinstance(end, Finish) else "stop"
     choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else reason}
@@ -174,7 +173,7 @@ def complete(answer: Answered) -> bytes:
         "id": _id(head),
         "object": "chat.completion",
         "created": head.created,
-        "model": next((event.model for event in answer.events if isinstance(event, Start)), head.model),
+        "model": answer.model,
         "choices": [choice],
         "usage": counted(end.usage if isinstance(end, Finish) else None),
     }
@@ -182,18 +181,18 @@ def complete(answer: Answered) -> bytes:
 
 
 def annotation(source: Source) -> JsonObject:
-    """Return a page that is cited. The span of the text that it is cited for is not known, and empty."""
+    """Return the annotation of a cited page. The cited span of the text is unknown, and empty."""
     cited: JsonObject = {"start_index": 0, "end_index": 0, "url": source.url, "title": source.title or source.url}
     return {"type": "url_citation", "url_citation": cited}
 
 
 def image(made: Produced, index: int) -> JsonObject:
-    """Return an image."""
+    """Return an image as an entry of `images`."""
     return {"type": "image_url", "image_url": {"url": f"data:{made.media_type};base64,{made.data}"}, "index": index}
 
 
 def _beside(answer: Answered) -> dict[str, Json]:
-    """Return what stands beside the text of a whole answer; fields without content are left out."""
+    """Return the fields `annotations` and `images` of a complete message, each only if it has content."""
     annotations: list[Json] = []
     images: list[Json] = []
     for event in answer.events:
@@ -210,24 +209,24 @@ def _beside(answer: Answered) -> dict[str, Json]:
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 """Status → `type`; invalid_request_error for other 4xx, server_error for 5xx."""
 QUESTION = "messages"
-"""The field that holds the question. OpenAI's other APIs call it otherwise."""
+"""The field with the question in chat completions; other APIs of OpenAI have another."""
 CODES: dict[str, tuple[str, str | None]] = {
     "unauthorized": ("invalid_api_key", None),
     "rate_limited": ("rate_limit_exceeded", None),
     "unknown_model": ("model_not_found", "model"),
     "context_too_long": ("context_length_exceeded", QUESTION),
 }
-"""Our code → theirs, and the parameter at fault, if this dialect has its own words."""
+"""Error code of the router → (OpenAI's code, the parameter at fault)."""
 
 
 def code_and_parameter(code: str, question: str = QUESTION) -> tuple[str, str | None]:
-    """Return an error's code in OpenAI's form, and the parameter at fault. `question`: the field that holds the question in this API."""
+    """Return an error's code in OpenAI's form, and the parameter at fault. `question`: this API's field with the question."""
     theirs, parameter = CODES.get(code, (code, None))
     return theirs, question if parameter == QUESTION else parameter
 
 
 def error(why: Refusal, question: str = QUESTION) -> dict[str, Json]:
-    """Return an error in this dialect. `question`: the field that holds the question, in the API that was asked."""
+    """Return the object of an error in OpenAI's form. `question`: this API's field with the question."""
     kind = TYPES.get(why.status, "server_error" if why.status >= 500 else "invalid_request_error")
     code, parameter = code_and_parameter(why.code, question)
     return {"error": {"message": why.sentence, "type": kind, "param": parameter, "code": code}}
@@ -236,10 +235,6 @@ def error(why: Refusal, question: str = QUESTION) -> dict[str, Json]:
 def refusal(why: Refusal) -> bytes:
     """Return the body of an error before the first event."""
     return utf8(compact(error(why)))
-
-
-def _arguments(call: ToolCall) -> str:
-    return compact(call.arguments) if call.malformed is None else call.malformed
 
 
 def _id(heading: Heading) -> str:

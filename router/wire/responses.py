@@ -1,4 +1,4 @@
-"""OpenAI's Responses API: server-sent events, each with its name and its number.
+"""The wire `responses`: OpenAI's Responses API, as named and numbered server-sent events.
 
     event: response.created
     data: {"type":"response.created","response":{"id":"resp_…","status":"in_progress","output":[],…},"sequence_number":0}
@@ -9,12 +9,12 @@
     event: response.completed
     data: {"type":"response.completed","response":{"id":"resp_…","status":"completed",…},"sequence_number":9}
 
-The output is a row of items, one open at a time: reasoning (the thoughts are its summary), messages, calls. A client runs each
-`function_call` that it is shown, whatever its status: openai-agents fails without a tool of that name, @ai-sdk/openai ends the step for it.
-So a tool that ran here is an `mcp_call`, with its output, which both take for a call that the server ran. A call's side is known when
-its result comes, or at the end. A page that is cited is an annotation of its text, an image an `image_generation_call` with its result;
-there is no form for other files, and none for documents that we could fill. An error within the stream is an `error` event, then `response.failed`. The event has its fields both
-where OpenAI's reference has them and where its servers write them.
+The output is a sequence of items, one open at a time: reasoning (as its summary), messages, calls. A client runs each
+`function_call` that it gets, whatever its status: openai-agents fails without a tool of that name, @ai-sdk/openai ends the step for it.
+So a router tool's call is an `mcp_call`, with its output, which both take for a call that the server ran. Whether a call is the router's
+is known when its result comes, or at the end. A cited page is an annotation of its text, an image an `image_generation_call` with its
+result. Other files and documents are not sent. An error within the stream is an `error` event, then `response.failed`. The event
+has its fields both where OpenAI's reference has them and where its servers write them.
 
 Source: OpenAI's reference of the Responses API and of its streaming events; the specification of Open Responses.
 """
@@ -44,15 +44,15 @@ from router.events import (
     Usage,
 )
 from router.wire import openai
-from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
+from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, arguments_of, compact, utf8
 
 QUESTION = "input"
-"""The field that holds the question."""
+"""The field with the question in this API."""
 SERVER = "router"
-"""The `server_label` of a call of a tool that ran here."""
+"""The `server_label` of a router tool's call."""
 ITEM = re.compile(r"(?:msg|rs|fc|mcp|ig)_([0-9a-f]{32})_\d{1,6}")
 INCOMPLETE: dict[Reason, str] = {"length": "max_output_tokens", "content-filter": "content_filter", "tool-calls": "max_output_tokens"}
-"""Reason → cause of an incomplete response. `tool-calls` without a call for the client is the route's max_steps: cut off by a limit."""
+"""Internal reason → cause of an incomplete response. `tool-calls` without a call for the client means that `max_steps` cut it off."""
 USUAL: JsonObject = {
     "instructions": None,
     "previous_response_id": None,
@@ -76,7 +76,7 @@ USUAL: JsonObject = {
     "safety_identifier": None,
     "prompt_cache_key": None,
 }
-"""The fields of the request that a response repeats, with the values of those that the request left out."""
+"""Request fields that a response repeats → their default values."""
 
 
 def encoder(heading: Heading) -> Encode:
@@ -85,7 +85,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _ResponseFrames:
-    """The frames of one answer: its output so far, its open item, and the calls without a result yet."""
+    """The state of one answer's encoder: its output so far, its open item, and the calls without a result yet."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -99,7 +99,7 @@ class _ResponseFrames:
         """The id of the open item."""
         self._pieces: list[str] = []
         self._cited: list[Source] = []
-        """Sources that are not written yet: they came before a text."""
+        """Sources that came before any text and are not written yet."""
         self._annotated: list[Json] = []
         """Annotations of the open text."""
         self._output: list[Json] = []
@@ -157,7 +157,7 @@ class _ResponseFrames:
         return f"event: {name}\ndata: {made}\n\n"
 
     def _delta(self, name: str, index: str, text: str) -> str:
-        """Return a piece of the open item, the most frequent frame of an answer."""
+        """Return the frame of a delta of the open item, the most frequent frame of an answer."""
         self._pieces.append(text)
         self._number += 1
         if self._number - 1 <= self._heading.after:
@@ -180,7 +180,7 @@ class _ResponseFrames:
         return self._frame("response.created", {"response": response}) + self._frame("response.in_progress", {"response": response})
 
     def _added(self, kind: str, prefix: str, item: JsonObject) -> str:
-        """Begin an output item, after the end of the one before."""
+        """Return the frames that begin an output item, after those that end the one before."""
         before = self._started() + self._closed()
         self._open, self._item = kind, self._id(prefix)
         self._pieces.clear()
@@ -188,11 +188,11 @@ class _ResponseFrames:
         return before + self._of_output("response.output_item.added", {"id": self._item, "type": kind, **item})
 
     def _id(self, prefix: str) -> str:
-        """Return the id of a new item. It contains the response's id, by which an `item_reference` to it is looked up."""
+        """Return the id of a new item. It contains the response's id, by which an `item_reference` to the item is looked up."""
         return f"{prefix}_{self._heading.message_id.replace('-', '')}_{len(self._output)}"
 
     def _done(self, item: JsonObject) -> str:
-        """End the open output item with this content."""
+        """End the open output item with this content, and return its frame."""
         made: JsonObject = {"id": self._item, "type": self._open, **item}
         said = self._of_output("response.output_item.done", made)
         self._output.append(made)
@@ -210,7 +210,7 @@ class _ResponseFrames:
         return added + self._of_item("response.content_part.added", {"content_index": 0, "part": _said("", ())}) + self._annotations()
 
     def _annotations(self) -> str:
-        """Return the annotations of the open text that are not written yet."""
+        """Return the frames of the open text's annotations that are not written yet."""
         made: list[str] = []
         for source in self._cited:
             cited = annotation(source)
@@ -251,12 +251,12 @@ class _ResponseFrames:
                 return ""
 
     def _ran(self, result: ToolResult) -> str:
-        """Return all frames of a tool call that the route has run."""
+        """Return all frames of a router tool's call with its result."""
         call = self._calls.pop(result.call_id, None)
         if call is None:
             return ""
         output = result.result if isinstance(result.result, str) else compact(result.result)
-        complete = {**_ran(call, _arguments(call)), ("error" if result.is_error else "output"): output}
+        complete = {**_ran(call, arguments_of(call)), ("error" if result.is_error else "output"): output}
         added = self._started() + self._closed()
         self._open, self._item = "mcp_call", self._id("mcp")
         return (
@@ -265,7 +265,7 @@ class _ResponseFrames:
                 "response.output_item.added", {"id": self._item, "type": "mcp_call", "status": "in_progress", **_ran(call, "")}
             )
             + self._of_item("response.mcp_call.in_progress", {})
-            + self._of_item("response.mcp_call_arguments.done", {"arguments": _arguments(call)})
+            + self._of_item("response.mcp_call_arguments.done", {"arguments": arguments_of(call)})
             + self._of_item("response.mcp_call.failed" if result.is_error else "response.mcp_call.completed", {})
             + self._done({"status": "failed" if result.is_error else "completed", **complete})
         )
@@ -273,7 +273,7 @@ class _ResponseFrames:
     def _called(self, call: ToolCall) -> str:
         """Return all frames of a tool call that the client has to run."""
         named: JsonObject = {"call_id": call.call_id, "name": call.name}
-        arguments = _arguments(call)
+        arguments = arguments_of(call)
         return (
             self._added("function_call", "fc", {"status": "in_progress", **named, "arguments": ""})
             + self._of_item("response.function_call_arguments.delta", {"delta": arguments})
@@ -298,9 +298,9 @@ class _ResponseFrames:
         return "".join(made)
 
     def _stopped(self, usage: Usage | None) -> str:
-        """End an answer that the client stopped, with `response.incomplete`.
+        """Return the last frames of an answer that the client stopped: `response.incomplete` with status `cancelled`.
 
-        No event has a name for this. Calls that were not run are left out.
+        The API has no event for this. Calls that were not run are left out.
         """
         made = self._started() + (self._message() if self._cited else "") + self._closed("incomplete")
         self.response = {**self._response("cancelled"), "usage": counted(usage)}
@@ -336,7 +336,7 @@ def _said(text: str, annotations: Sequence[Json]) -> JsonObject:
 
 
 def annotation(source: Source) -> JsonObject:
-    """Return a page that is cited. The span of the text that it is cited for is not known, and empty."""
+    """Return the annotation of a cited page. The cited span of the text is unknown, and empty."""
     return {"type": "url_citation", "start_index": 0, "end_index": 0, "url": source.url, "title": source.title or source.url}
 
 
@@ -355,12 +355,8 @@ def _ran(call: ToolCall, arguments: str) -> JsonObject:
     }
 
 
-def _arguments(call: ToolCall) -> str:
-    return compact(call.arguments) if call.malformed is None else call.malformed
-
-
 def counted(usage: Usage | None) -> JsonObject:
-    """Return the usage object. Counts are zero if no provider counted: a client of this dialect reads them unchecked."""
+    """Return the usage object. Counts are zero if no provider reported usage: clients read them unchecked."""
     usage = usage or Usage()
     return {
         "input_tokens": usage.input_tokens,
@@ -377,7 +373,7 @@ def response_id(heading: Heading) -> str:
 
 
 def response_of(item: str) -> str | None:
-    """Return the id of the response that an item belongs to, by the item's id; None if the id is not ours."""
+    """Return the id of the response that an item belongs to, taken from the item's id; None if this router did not make the id."""
     found = ITEM.fullmatch(item)
     return f"resp_{found[1]}" if found else None
 
@@ -388,7 +384,7 @@ def output(heading: Heading, events: Iterable[Event]) -> Sequence[Json]:
 
 
 def standing(heading: Heading, events: Iterable[Event]) -> bytes:
-    """Return the response object so far."""
+    """Return the response object so far, as JSON."""
     return utf8(compact(_seen(heading, events).standing))
 
 
@@ -400,7 +396,7 @@ def _seen(heading: Heading, events: Iterable[Event]) -> _ResponseFrames:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a response."""
+    """Return the answer as a JSON response object."""
     return standing(answer.heading, answer.events)
 
 

@@ -1,4 +1,4 @@
-"""The interface of a dialect, between events and a client's bytes."""
+"""The interface of a wire, between events and a client's bytes."""
 
 import json
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from router.chat import Json, JsonObject, repaired
-from router.events import Event, Failure, Finish, Text, Thought, ToolCall, ToolResult
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolResult
 from router.value import PartlyCompared, Value, field
 
 Encode = Callable[[Event], bytes]
@@ -16,20 +16,20 @@ Encode = Callable[[Event], bytes]
 
 @dataclass(slots=True)
 class Ending:
-    """The end of an answer without an event for it: all encoders of the answer write the same one."""
+    """Facts about an answer's end that no event has: its time, and whether the client stopped it. All encoders of the answer share them."""
 
     at: int | None = None
-    """Time of the end, in whole seconds since 1970; None before it."""
+    """Unix time of the end, in whole seconds; None if it is not set."""
     stopped: bool = False
-    """True if its client stopped the answer."""
+    """True if the client stopped the answer."""
 
     @property
     def note(self) -> bytes:
-        """Return the end for encoders elsewhere, as JSON."""
+        """The facts as JSON, for encoders in other processes. Sets the time of the end if it is not set."""
         return json.dumps([self.noted(), self.stopped]).encode()
 
     def take(self, note: bytes) -> None:
-        """Take over the end that another process noted; nothing where it is not readable."""
+        """Set the facts from the note of another process; an unreadable note is ignored."""
         with suppress(ValueError, RecursionError):
             match json.loads(note):
                 case [int(at), bool(stopped)]:
@@ -38,7 +38,7 @@ class Ending:
                     pass
 
     def noted(self) -> int:
-        """Return the time of the end: now, unless it is known already."""
+        """Return the time of the end, and set it to now if it is not set."""
         if self.at is None:
             self.at = int(time.time())
         return self.at
@@ -50,24 +50,24 @@ class Heading(PartlyCompared, frozen=True, kw_only=True):
     BESIDE = frozenset({"ending"})
     request_id: str
     message_id: str
-    """A UUID: front ends keep messages in tables with such keys."""
+    """A UUID, because front ends store messages in tables with such keys."""
     model: str
     """The model id that the client asked for, as the client wrote it."""
     created: int
     """Time of creation, in whole seconds since 1970."""
     wants_usage: bool = False
-    """True if the client asked for the usage at the end of its stream. Only the `openai` and `text-completion` dialects use it."""
+    """True if the client asked for usage at the end of its stream. Used only by the wires `openai` and `text-completion`."""
     min_client: str = "5.0"
-    """The oldest AI SDK that must be able to read it. Only the `ui-message-stream` dialect uses it."""
+    """The oldest AI SDK that must be able to read the answer. Used only by the wire `ui-message-stream`."""
     asked: JsonObject = field(default_factory=dict[str, Json])
-    """The fields of the request that the answer repeats. Only the dialects `responses`, `text-completion` and `ag-ui` use it."""
+    """The fields of the request that the answer repeats or depends on, in the wires that need any."""
     after: int = -1
-    """The number of the last event that the client has already. Only the `responses` dialect uses it."""
+    """The number of the last event that the client already has. Used only by the wire `responses`."""
     ending: Ending = field(default_factory=Ending)
 
 
 class Answered(Value, frozen=True):
-    """A complete answer, for clients that do not stream."""
+    """A complete answer, for a response that is not streamed."""
 
     heading: Heading
     events: tuple[Event, ...]
@@ -77,9 +77,20 @@ class Answered(Value, frozen=True):
     results: tuple[ToolResult, ...]
     end: Finish | Failure
 
+    @property
+    def client_calls(self) -> list[ToolCall]:
+        """Return the calls without a result: the client has to run them."""
+        done = {result.call_id for result in self.results}
+        return [call for call in self.calls if call.call_id not in done]
+
+    @property
+    def model(self) -> str:
+        """Return the configured model of the target that answered first, else the model id of the request."""
+        return next((event.model for event in self.events if isinstance(event, Start)), self.heading.model)
+
 
 def answered(heading: Heading, events: Iterable[Event]) -> Answered:
-    """Return the complete answer that these events make. The last event must end it."""
+    """Return the complete answer that these events make up. The last one must be a Finish or Failure."""
     seen = tuple(events)
     end = seen[-1]
     assert isinstance(end, Finish | Failure)
@@ -95,7 +106,7 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:
-    """Yield the events, with neighbouring pieces of a text or of reasoning joined."""
+    """Yield the events, with adjacent texts, and adjacent pieces of reasoning, joined."""
     pieces: list[str] = []
     kind: type[Text | Thought] = Text
     for event in events:
@@ -111,7 +122,7 @@ def joined(events: Iterable[Event]) -> Iterator[Event]:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refusal to answer: the HTTP status it is sent with, a stable code, a sentence that may be shown."""
+    """An error instead of an answer: its HTTP status, a stable code, and a sentence that may be shown."""
 
     status: int
     code: str
@@ -121,17 +132,17 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """A dialect: its encoder, its complete answer and its error body.
+    """A client protocol: its encoder of events, its form of an unstreamed answer and its form of an error.
 
     content_type, headers: of a stream
-    encoder: makes one answer's encoder: event → whole lines or frames, b"" for an event that the dialect does not write
-    whole: encodes an answer that is not streamed, as one body
+    encoder: returns the encoder of one answer: event → complete lines or frames, b"" for an event that the wire does not write
+    complete: encodes an unstreamed answer, as one body
     refusal: encodes an error before the first event, as one body
     body_type: the content type of these two
-    id_header: the header with the request's id for its clients, besides X-Request-Id; empty without one
-    failure: told: a Failure has its bytes; reset: it has no form, so the connection is broken off instead of ended
-    keep_alive: bytes that may stand between two frames and mean nothing; b"" if the dialect has no such thing
-    approvals: true if it can ask the user to allow a call, for clients that know how
+    id_header: a header with the request's id for its clients, besides X-Request-Id; empty for none
+    failure: `told`: a Failure is encoded; `reset`: it has no form, so the connection is closed without an end
+    keep_alive: bytes without a meaning that may stand between two frames; b"" if the wire has none
+    approvals: true if it can ask the user to approve a call, for clients that support it
     """
 
     name: str
@@ -150,13 +161,18 @@ class Wire:
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode  # json.dumps would make one for each line
 
 
+def arguments_of(call: ToolCall) -> str:
+    """Return a call's arguments as a JSON text; malformed ones as the model wrote them."""
+    return compact(call.arguments) if call.malformed is None else call.malformed
+
+
 def compact(value: Json) -> str:
-    """Return JSON without spaces or line breaks, and without escapes it does not need."""
+    """Return JSON without spaces, line breaks and needless escapes."""
     return _encode(value)
 
 
 def utf8(text: str) -> bytes:
-    """Encode a text. Half a surrogate pair (a tool may return one) becomes U+FFFD: a wire always writes valid UTF-8."""
+    """Return the text in UTF-8. A lone surrogate (a tool may return one) becomes U+FFFD."""
     try:
         return text.encode()
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""The plain text dialect: text alone, without frames, tools, reasoning and errors.
+"""The wire `text`: plain text without frames, tools, reasoning and errors.
 
-A failure in mid-stream has no form here: the connection is broken off, which every client sees. A clean end would pass for
+A failure in mid-stream has no form here: the connection is closed early, which every client notices. A clean end would look like
 a complete answer.
 """
 
@@ -27,7 +27,7 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, utf8
 
 
 def encoder(_: Heading) -> Encode:
-    """Return an encoder that writes the text alone, unchanged."""
+    """Return an encoder that writes only text, unchanged."""
 
     def encode(event: Event) -> bytes:
         match event:
@@ -49,7 +49,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the sentence of an error before the first event."""
+    """Return the sentence of an error before the first event as the body."""
     return utf8(why.sentence)
 
 

@@ -1,12 +1,12 @@
-"""OpenAI's legacy completions: server-sent events, each one chunk of text, then [DONE].
+"""The wire `text-completion`: OpenAI's legacy completions, as server-sent events of one text chunk each, then [DONE].
 
     data: {"id":"cmpl-…","object":"text_completion",…,"choices":[{"text":"Hello","index":0,"logprobs":null,"finish_reason":null}]}
     data: {…,"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"stop"}]}
     data: [DONE]
 
-The dialect has text and a reason, and no form for thoughts, tools, sources and files: these are not written. `model` is the configured model of the target that
-answered first. Each prompt has its choice, one after the other: the Finish of one ends its choice, that of the last ends the answer. With `echo`
-a text begins with its prompt. Source: OpenAI's reference of the completions API.
+Only text and finish reason are written: there is no form for reasoning, tools, sources and files. `model` is the configured model of the
+target that answered first. Each prompt has its choice, one after the other: the Finish of one ends its choice, that of the last ends the
+answer. With `echo` a text begins with its prompt. Source: OpenAI's reference of the completions API.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _TextChunks:
-    """The chunks of one answer: the model that they name, the choice that is written, and the echo that is still to be written."""
+    """The state of one answer's encoder: the model named in chunks, the index of the choice, and the echo that is still to be written."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
@@ -56,7 +56,7 @@ class _TextChunks:
         self._name(heading.model)
 
     def _name(self, model: str) -> None:
-        """Set the model that every chunk names: the one that answered first."""
+        """Set the model that every chunk names: that of the first target that answered."""
         self._head = f'data: {compact(_common(self._heading, model))[:-1]},"choices":['
         self._before = f'{self._head}{{"text":'
 
@@ -105,20 +105,19 @@ def prompts(heading: Heading) -> int:
 
 
 def echo(heading: Heading, index: int) -> str:
-    """Return the text that a choice begins with: its prompt, where the client asked for the echo."""
+    """Return the text that a choice begins with: its prompt if the client asked for an echo, else nothing."""
     texts = cast("Sequence[str]", heading.asked.get("echo", ()))
     return texts[index] if texts else ""
 
 
 def total(one: Usage | None, other: Usage | None) -> Usage | None:
-    """Return the sum of two counts, as far as they are known."""
+    """Return the sum of two usages; if only one is known, that one."""
     return one + other if one and other else one or other
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a text_completion: a choice up to each Finish."""
+    """Return the answer as a JSON text_completion, with a choice for each Finish."""
     head = answer.heading
-    model = next((event.model for event in answer.events if isinstance(event, Start)), head.model)
     choices: list[Json] = []
     said: list[str] = []
     used: Usage | None = None
@@ -131,7 +130,7 @@ def complete(answer: Answered) -> bytes:
             choices.append({"text": text, "index": index, "logprobs": None, "finish_reason": REASONS[event.reason]})
             used = total(used, event.usage)
             said.clear()
-    made: dict[str, Json] = {**_common(head, model), "choices": choices, "usage": counted(used)}
+    made: dict[str, Json] = {**_common(head, answer.model), "choices": choices, "usage": counted(used)}
     return utf8(compact(made))
 
 

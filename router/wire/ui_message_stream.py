@@ -1,4 +1,4 @@
-"""AI SDK 5 and later: the UI message stream, version 1. Server-sent events, each one JSON object.
+"""The wire `ui-message-stream`: AI SDK 5 and later, as server-sent events of one JSON object each.
 
     data: {"type":"start","messageId":"0b6c5e5e-…"}
     data: {"type":"start-step"}
@@ -12,11 +12,11 @@
     data: {"type":"finish","messageMetadata":{"finishReason":"stop","usage":{…},"model":"chat-model"}}
     data: [DONE]
 
-Clients of 5.0 to 7.0 refuse a whole answer for one key or type that they do not know. So the frames hold only what every release
-since 5.0.0 takes: no `tool-input-error`, nothing that is null. `server.ui.min_client: "6.0"` adds `finishReason` on `finish`, and has the progress
-of a tool as a preliminary output of its part; else it is a transient `data-tool-progress`. A data part of a tool is transient, too, and its
-`id` is that of the call.
-A part is closed before anything else begins, except for a source, which may stand within a text; part ids are unique in the message.
+Clients of 5.0 to 7.0 refuse a whole answer because of one unknown key or type. So the frames have only what every release
+since 5.0.0 accepts: no `tool-input-error`, no nulls. `server.ui.min_client: "6.0"` adds `finishReason` to `finish`, and sends the
+progress of a tool as a preliminary output of its part instead of a transient `data-tool-progress`. A data part of a tool is transient,
+too, and its `id` is that of the call.
+A part is closed before anything else begins, except for a source, which may come within a text; part ids are unique in the message.
 """
 
 from json.encoder import encode_basestring
@@ -52,13 +52,13 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _UiFrames:
-    """The frames of one answer: its open step and part, and the number of parts."""
+    """The state of one answer's encoder: its open step and part, and the number of parts."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading
         self._stepping = False
         self._part = ""
-        """`text` or `reasoning`; empty while no part is open."""
+        """Type of the open part: `text` or `reasoning`; empty for none."""
         self._id = ""
         self._delta = ""
         self._counts = {"text": 0, "reasoning": 0}
@@ -151,7 +151,7 @@ class _UiFrames:
 
 
 def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
-    """Return the `message.metadata` of a front end. Without `usage` if no provider counted."""
+    """Return the metadata of a UI message: finish reason, usage and model. `usage` is missing if no provider reported it."""
     counts: dict[str, Json] = {}
     if usage:
         total = usage.input_tokens + usage.output_tokens
@@ -163,7 +163,7 @@ def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a UIMessage, its parts in the order they came in. A source within a text stands after it."""
+    """Return the answer as a JSON UIMessage, its parts in the order of the events. A source within a text comes after it."""
     parts: list[dict[str, Json]] = []
     tools: dict[str, dict[str, Json]] = {}
     spoken: list[tuple[dict[str, Json], list[str]]] = []
@@ -212,7 +212,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def _cited(event: Source, number: int) -> dict[str, Json]:
-    """Return a source. `number`: its place among the sources of the message."""
+    """Return a source part. `number`: its position among the sources of the message."""
     titled: dict[str, Json] = {"title": event.title} if event.title else {}
     if event.url:
         return {"type": "source-url", "sourceId": f"s{number}", "url": event.url, **titled}
@@ -228,7 +228,7 @@ def _called(event: ToolCall) -> dict[str, Json]:
 
 
 def _asked(event: ToolCall) -> Json:
-    """Return a call's arguments; if they are not an object, the model's text, which the error in the tool's output refers to."""
+    """Return a call's arguments; if they are malformed, the model's text, to which the tool's error output refers."""
     return event.arguments if event.malformed is None else event.malformed
 
 
@@ -240,7 +240,7 @@ def _given(event: ToolResult | LateResult) -> dict[str, Json]:
 
 
 def _reason(reason: str) -> str:
-    """Replace `unknown`, a reason of AI SDK 4: later clients refuse the whole answer for it."""
+    """Return the finish reason, with `other` for `unknown`: clients later than AI SDK 4 would refuse the whole answer for it."""
     return "other" if reason == "unknown" else reason
 
 

@@ -1,4 +1,4 @@
-"""AG-UI, as a client of its bodies and events meets it; `@ag-ui/client` itself is in tests/clients."""
+"""The AG-UI endpoint `/api/agui`: request bodies and event streams. `@ag-ui/client` is tested in tests/clients."""
 
 import json
 from typing import Any
@@ -20,17 +20,17 @@ BOUNDS = RequestBounds()
 
 
 def asked(**fields: Any) -> question.Asked:
-    """The question of a body."""
+    """Return the parsed AG-UI request whose body is RUN with these fields replaced."""
     return question.asked({**RUN, **fields}, None, "ag_ui", "chat-model", BOUNDS)
 
 
 def events(body: bytes) -> list[dict[str, Any]]:
-    """The events of a stream."""
+    """Return the JSON objects of the `data:` frames of an event stream."""
     return [json.loads(frame.removeprefix(b"data: ")) for frame in body.split(b"\n\n")[:-1]]
 
 
-async def test_run_is_streamed_with_the_ids_of_its_request(workspace: Workspace) -> None:
-    """RUN_STARTED and RUN_FINISHED repeat thread and run, also where the answer is found again."""
+async def test_ag_ui_run_events_repeat_thread_and_run_id_of_the_request(workspace: Workspace) -> None:
+    """RUN_STARTED and RUN_FINISHED carry the `threadId` and `runId` of the request, and a resumed stream has the same bytes."""
     workspace.write("routes.yaml", routes(TARGETS, "targets: [a]\n    reasoning: show", more=MORE))
     async with serving(workspace.build()) as client:
         made = await client.post("/api/agui", **RUN, parentRunId="run-0", forwardedProps={"model": "gpt-4"})
@@ -45,8 +45,8 @@ async def test_run_is_streamed_with_the_ids_of_its_request(workspace: Workspace)
     assert (heard.text, heard.thoughts, heard.usage) == ("Hello", "Hm", (1, 2))
 
 
-async def test_call_without_a_result_is_pending(workspace: Workspace) -> None:
-    """A call of the client's stands in the message of the text before it."""
+async def test_ag_ui_tool_call_without_result_is_listed_as_pending(workspace: Workspace) -> None:
+    """A tool call for the client names the preceding text message as its parent and is listed in `pendingToolCallIds` of the last event."""
     workspace.write("routes.yaml", routes(TARGETS, "targets: [a]", more=MORE))
     async with serving(workspace.build()) as client:
         made = events((await client.post("/api/agui/asks", **RUN)).body)
@@ -56,8 +56,8 @@ async def test_call_without_a_result_is_pending(workspace: Workspace) -> None:
     assert made[-1]["outcome"] == {"type": "success", "pendingToolCallIds": [call["toolCallId"]]}
 
 
-async def test_parameters_stand_in_forwarded_props(workspace: Workspace) -> None:
-    """The provider is sent the tools, the choice and the parameters; the rest is for the template, and so is the state."""
+async def test_ag_ui_parameters_are_read_from_forwarded_props(workspace: Workspace) -> None:
+    """The provider is sent `temperature` and `tool_choice` of `forwardedProps`; other props and `state` reach the prompt template."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n")
     workspace.write("pipelines/chat.j2", "{{ ask.tone }}, {{ ask.state.page }}")
     tool: dict[str, Any] = {"name": "get_weather", "description": "Weather.", "parameters": {"type": "object", "properties": {}}}
@@ -72,15 +72,15 @@ async def test_parameters_stand_in_forwarded_props(workspace: Workspace) -> None
 
 
 async def refused(client: Client, path: str = "/api/agui", **fields: Any) -> tuple[int, str, str]:
-    """The status, code and sentence of a refusal."""
+    """Return status, code and message of a request that is refused with a RUN_ERROR object."""
     answer = await client.post(path, **fields)
     assert set(answer.json) == {"type", "message", "code", "requestId"}
     assert answer.json["type"] == "RUN_ERROR"
     return answer.status, answer.json["code"], answer.json["message"]
 
 
-async def test_refusal_is_a_run_error(workspace: Workspace) -> None:
-    """Also of a body that cannot be read, of another method and where no target answers."""
+async def test_ag_ui_refusal_has_a_run_error_as_its_body(workspace: Workspace) -> None:
+    """A refused AG-UI request (unknown route, no target answers, invalid body, GET) gets a RUN_ERROR object and an error status."""
     workspace.write("routes.yaml", routes(TARGETS, "targets: [a]", more=MORE))
     async with serving(workspace.build()) as client:
         assert (await refused(client, "/api/agui/no-such", **RUN))[:2] == (404, "unknown_model")
@@ -176,14 +176,14 @@ READ: dict[str, tuple[list[Any], tuple[Message, ...]]] = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_messages_are_read_with_all_their_parts(name: str) -> None:
-    """Each kind of message and of part, as the protocol has it."""
+def test_ag_ui_messages_are_converted_with_all_their_parts(name: str) -> None:
+    """Each kind of AG-UI message and content part becomes the matching internal messages; activity messages are dropped."""
     given, wanted = READ[name]
     assert asked(messages=given).ask.messages == wanted
 
 
-def test_thread_is_the_chat() -> None:
-    """By it the answer can be found again; a thread that is no id of a chat is repeated all the same."""
+def test_ag_ui_thread_id_becomes_the_chat_id() -> None:
+    """A valid `threadId` is the chat id of a resumable stream; an invalid one gives no chat id and is still repeated in the events."""
     one, other = asked(), asked(threadId="a thread")
     assert (one.chat_id, one.ask.chat, one.stream) == ("thread-1", "thread-1", True)
     assert (other.chat_id, other.ask.chat, other.repeated["threadId"]) == (None, "", "a thread")
@@ -215,8 +215,8 @@ UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", UNSERVED)
-def test_unserved_body_is_refused_with_its_place(name: str) -> None:
-    """An answer without it would look right."""
+def test_ag_ui_body_with_invalid_field_is_refused_naming_the_field(name: str) -> None:
+    """A body with a missing or unsupported field raises BadAsk, and its message names the path of that field."""
     fields, sentence = UNSERVED[name]
     with pytest.raises(BadAsk) as error:
         asked(**fields)

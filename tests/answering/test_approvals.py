@@ -1,4 +1,4 @@
-"""Tools that run only when the user has allowed it, as a page on the AI SDK meets them."""
+"""Tools that need the user's approval, with a front end on the AI SDK and with clients that cannot ask for approval."""
 
 import json
 from typing import Any
@@ -28,14 +28,14 @@ DELETED = "A-1 is deleted, 1 in all"
 
 
 class Page:
-    """A page on AI SDK 6: it keeps the parts of the answers, and its user decides."""
+    """A front end on AI SDK 6: it assembles the parts of the answers, and its user approves or denies tool calls."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.messages: list[dict[str, Any]] = [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Delete it"}]}]
 
     async def submit(self) -> list[dict[str, Any]]:
-        """Send the conversation; returns the frames of the answer, put together as the SDK does."""
+        """Send the conversation, add the answer's parts to it as the SDK does, and return the frames of the answer."""
         answered = await self.client.post(id="chat-1", messages=self.messages, trigger="submit-message")
         assert answered.status == 200, answered.body
         frames = [json.loads(line[6:]) for line in answered.body.decode().split("\n\n") if line.startswith("data: {")]
@@ -62,28 +62,28 @@ class Page:
 
     @property
     def call(self) -> dict[str, Any]:
-        """The part of the call that waits, or did."""
+        """The `delete_order` part of the last message."""
         return next(one for one in self.messages[-1]["parts"] if one["type"] == "tool-delete_order")
 
     def decide(self, *, approved: bool, **more: Any) -> None:
-        """The user's decision on the call that waits."""
+        """Approve or deny the pending `delete_order` call as the user. `more`: further fields of the approval."""
         assert self.call["state"] == "approval-requested"
         self.call.update(state="approval-responded", approval={**self.call["approval"], "approved": approved, **more})
 
 
 def results(request: dict[str, Any]) -> dict[str, str]:
-    """Call → its result, as the provider was told."""
+    """Return the tool results that a request sent to the provider, by tool call id."""
     return {one["tool_call_id"]: one["content"] for one in request["messages"] if one["role"] == "tool"}
 
 
 def prepare(workspace: Workspace, base: str, more: str = NEWER) -> Workspace:
-    """A route whose orders may be deleted only if the user says so."""
+    """Write a route with a `weather` tool and a `delete_order` tool that needs the user's approval. `more`: the `server` section."""
     workspace.write("tools/orders.py", ORDERS)
     return workspace.write("routes.yaml", routes(direct_target(base), ROUTE, more))
 
 
-async def test_call_runs_after_the_user_has_allowed_it(workspace: Workspace) -> None:
-    """The user is asked before the tool beside it has run. The second request brings the approval: the result reaches the page and the model."""
+async def test_tool_call_runs_only_after_the_user_has_approved_it(workspace: Workspace) -> None:
+    """A tool with `approve: always` runs in the request that carries the approval, and its result reaches client and model."""
     async with provider(WISH, Reply(text("Done."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         frames = await page.submit()
@@ -104,8 +104,8 @@ async def test_call_runs_after_the_user_has_allowed_it(workspace: Workspace) -> 
     assert results(fake.requests[2]) == results(fake.requests[1])
 
 
-async def test_request_that_names_its_client_is_asked_whatever_the_server_declares(workspace: Workspace) -> None:
-    """`X-Router-Min-Client` stands over `server.ui.min_client`, in both directions; a release that is not distinguished is refused."""
+async def test_min_client_header_overrides_the_configured_min_client(workspace: Workspace) -> None:
+    """`X-Router-Min-Client` overrides `server.ui.min_client` for approval requests, up or down; an unknown version gets a 400."""
     said: dict[str, tuple[int, str]] = {}
     for declared, named in (("", "6.0"), (NEWER, "5.0"), (NEWER, "9.0")):
         async with provider(WISH, Reply(text("No."))) as fake, serving(prepare(workspace, fake.base, declared).build()) as client:
@@ -119,8 +119,8 @@ async def test_request_that_names_its_client_is_asked_whatever_the_server_declar
     assert "X-Router-Min-Client: one of 5.0, 6.0 is needed." in said["9.0"][1]
 
 
-async def test_call_that_the_user_denies_does_not_run(workspace: Workspace) -> None:
-    """The model is told, with the user's reason."""
+async def test_tool_call_that_the_user_denies_does_not_run(workspace: Workspace) -> None:
+    """A tool call that the user denies does not run, and the model gets a result that says so with the user's reason."""
     async with provider(WISH, Reply(text("I leave it."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         await page.submit()
@@ -144,8 +144,8 @@ def _own_id(page: Page) -> None:
 FORGED = {"other arguments": _other_arguments, "another call": _other_tool, "an id of its own": _own_id}
 
 
-async def test_approval_of_another_server_runs_nothing(workspace: Workspace) -> None:
-    """A front end's own server makes ids, too: the model may call again, and the user is asked here."""
+async def test_approval_with_an_id_of_another_server_runs_no_tool(workspace: Workspace) -> None:
+    """A call approved under an id that the router did not issue does not run, and the call is dropped from what the model is sent."""
     async with provider(WISH, Reply(text("Sorry."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         await page.submit()
@@ -156,8 +156,8 @@ async def test_approval_of_another_server_runs_nothing(workspace: Workspace) -> 
 
 
 @pytest.mark.parametrize("how", FORGED)
-async def test_client_cannot_allow_what_was_not_asked(workspace: Workspace, how: str) -> None:
-    """The call does not run; the page and the model read why."""
+async def test_forged_approval_does_not_run_the_tool(workspace: Workspace, how: str) -> None:
+    """An approval with changed arguments, another call id or a made-up approval id gives an error result instead of running the tool."""
     async with provider(WISH, Reply(text("Sorry."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         await page.submit()
@@ -169,8 +169,8 @@ async def test_client_cannot_allow_what_was_not_asked(workspace: Workspace, how:
     assert all("deleted" not in told for told in results(fake.requests[1]).values())
 
 
-async def test_approval_that_is_sent_twice_runs_its_call_once(workspace: Workspace) -> None:
-    """A page that repeats its request, because it lost the answer, deletes nothing twice."""
+async def test_repeated_approval_runs_its_tool_call_once(workspace: Workspace) -> None:
+    """A request with the same approval sent again does not run the tool again; the model gets a result that starts with "Not run"."""
     async with provider(WISH, Reply(text("Done."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         await page.submit()
@@ -191,8 +191,8 @@ ELSEWHERE: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("where", ELSEWHERE)
-async def test_client_that_cannot_ask_has_the_call_refused(workspace: Workspace, where: str) -> None:
-    """The model reads why, and goes on: nothing runs unasked."""
+async def test_tool_call_is_refused_if_the_client_cannot_ask_for_approval(workspace: Workspace, where: str) -> None:
+    """A tool call that needs approval is refused for a client that cannot show the question; the model reads why and goes on."""
     path, more, server = ELSEWHERE[where]
     async with provider(WISH, Reply(text("I cannot."))) as fake, serving(prepare(workspace, fake.base, server).build()) as client:
         answered = await client.post(path, messages=[{"role": "user", "content": "Delete it"}], **more)
@@ -204,8 +204,8 @@ async def test_client_that_cannot_ask_has_the_call_refused(workspace: Workspace,
     }
 
 
-async def test_whole_answer_has_the_question_and_the_late_result(workspace: Workspace) -> None:
-    """`stream: false`: the parts say both."""
+async def test_unstreamed_answer_has_approval_request_and_later_result(workspace: Workspace) -> None:
+    """With `stream: false`, a tool part is `approval-requested` in the first answer, `output-available` after the approval."""
     async with provider(WISH, Reply(text("Done."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         asked = (await client.post(messages=page.messages, stream=False)).json
@@ -217,8 +217,8 @@ async def test_whole_answer_has_the_question_and_the_late_result(workspace: Work
     assert kinds[:2] == [("step-start", None, None), ("tool-delete_order", "output-available", DELETED)]
 
 
-async def test_log_names_a_call_that_ran_late(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """Operators see it among the tools of the request that allowed it."""
+async def test_access_log_lists_the_approved_tool_call(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """The access log line of the request that brings the approval lists the tool that ran because of it."""
     async with provider(WISH, Reply(text("Done."))) as fake, serving(prepare(workspace, fake.base).build()) as client:
         page = Page(client)
         await page.submit()
@@ -229,8 +229,8 @@ async def test_log_names_a_call_that_ran_late(workspace: Workspace, caplog: pyte
     assert [[run["tool"] for run in one["tools"]] for one in fields if "tools" in one] == [["delete_order"]]
 
 
-def test_key_that_could_be_guessed_is_refused(workspace: Workspace) -> None:
-    """As an admin key is."""
+def test_short_approval_key_is_refused_at_load(workspace: Workspace) -> None:
+    """A `server.approval_key` of fewer than 20 characters is a configuration error."""
     prepare(workspace, "http://127.0.0.1:1/v1", "server: {approval_key: short}\n")
     with pytest.raises(Exception, match="an approval key of fewer than 20 characters can be guessed"):
         workspace.build()
@@ -252,8 +252,8 @@ TWO = Reply(calls(("c1", "pay", '{"amount":5,"to":"Ann"}'), ("c2", "pay", '{"amo
 
 
 @pytest.mark.parametrize("granted", ["till", "{use: till, isolate: process}"])
-async def test_call_waits_for_the_user_only_where_the_tools_own_rule_says_so(workspace: Workspace, granted: str) -> None:
-    """The small sum is paid at once. The large one waits for the user, and is paid once; in a process of its own, too."""
+async def test_needs_approval_condition_decides_which_calls_need_the_user(workspace: Workspace, granted: str) -> None:
+    """A call for which the condition of `needs_approval` is false runs at once; one for which it is true waits for approval."""
     workspace.write("tools/till.py", CAUTIOUS)
     async with provider(TWO, Reply(text("Done."))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), f"targets: [a]\n    tools: [{granted}]", NEWER))
@@ -269,8 +269,8 @@ async def test_call_waits_for_the_user_only_where_the_tools_own_rule_says_so(wor
     assert results(fake.requests[1]) == {"c1": "Ann has 5, 1 in all", "c2": "Bob has 500, 2 in all"}
 
 
-async def test_other_arguments_than_those_that_were_asked_about_do_not_run(workspace: Workspace) -> None:
-    """The question is signed as that of a tool set with `approve: always`."""
+async def test_conditional_approval_does_not_cover_changed_arguments(workspace: Workspace) -> None:
+    """A tool call that `needs_approval` held back does not run if the client approves it with other arguments."""
     workspace.write("tools/till.py", CAUTIOUS)
     async with provider(TWO, Reply(text("Done."))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    tools: [till]", NEWER))
@@ -283,8 +283,8 @@ async def test_other_arguments_than_those_that_were_asked_about_do_not_run(works
     assert results(fake.requests[1])["c2"].startswith("Not run: nobody asked about this call")
 
 
-async def test_tool_whose_condition_fails_asks(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """A mistake in the condition does not let a call run; a client that cannot ask has it refused, and the log says where it was."""
+async def test_needs_approval_condition_that_raises_requires_approval(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A call whose `needs_approval` condition raises an exception needs approval, and the log names tool, exception and line."""
     workspace.write("tools/till.py", CAUTIOUS)
     wish = Reply(calls(("c1", "pay", '{"amount":5,"to":"nobody"}'), ("c2", "pay", '{"amount":"much","to":"Bob"}')))
     async with provider(wish, Reply(text("Done."))) as fake:
@@ -305,8 +305,8 @@ async def test_tool_whose_condition_fails_asks(workspace: Workspace, caplog: pyt
         ("_later", "the condition of `needs_approval` is not `async`"),
     ],
 )
-def test_condition_that_cannot_be_asked_is_refused_at_load(workspace: Workspace, condition: str, sentence: str) -> None:
-    """`router check` shows its tool."""
+def test_needs_approval_condition_with_wrong_signature_is_refused_at_load(workspace: Workspace, condition: str, sentence: str) -> None:
+    """A `needs_approval` condition that is async or takes other arguments than its tool is a configuration error naming the tool's file."""
     source = CAUTIOUS.replace('lambda amount, to: amount > 100 or to == "nobody" and 1 / 0', condition)
     later = "\n\nasync def _later(amount: float, to: str) -> bool:\n    return True\n"
     workspace.write("tools/till.py", source.replace("needs_approval\n", f"needs_approval\n{later}", 1))

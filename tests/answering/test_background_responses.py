@@ -1,4 +1,4 @@
-"""Responses that are made in the background (`background: true`), and the items that a response answers, by OpenAI's own client."""
+"""OpenAI Responses with `background: true`, and the input items of a response, through OpenAI's own Python client."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ HELD = Reply((chunk({"content": "Half"}),), hold=True)
 
 
 async def polled(sdk: Any, name: str, reached: Callable[[Any], bool]) -> Any:
-    """The response, once it is as it is wanted."""
+    """Retrieve the response with this id until `reached` is true of it, and return it."""
     async with asyncio.timeout(240):
         while not reached(found := await sdk.responses.retrieve(name)):
             await asyncio.sleep(0.01)
@@ -24,12 +24,12 @@ async def polled(sdk: Any, name: str, reached: Callable[[Any], bool]) -> Any:
 
 
 def is_final(found: Any) -> bool:
-    """Return whether a response is made no more."""
+    """Return whether a response has left the states `queued` and `in_progress`."""
     return found.status not in ("queued", "in_progress")
 
 
-async def test_background_response_is_polled_to_its_end(workspace: Workspace) -> None:
-    """The client that started it has left; a question goes on from it, as from any other."""
+async def test_background_response_completes_without_its_client(workspace: Workspace) -> None:
+    """A background response goes from `queued` to `completed` when polled and works as the `previous_response_id` of a question."""
     async with provider(Reply(text("Found"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:
@@ -41,8 +41,8 @@ async def test_background_response_is_polled_to_its_end(workspace: Workspace) ->
     assert [one["content"] for one in fake.requests[1]["messages"][-3:]] == ["Hi", "Found", "And?"]
 
 
-async def test_background_response_that_fails_says_so_when_it_is_polled(workspace: Workspace) -> None:
-    """The first request was answered already, so an error before the first word, or beyond what is kept, is a status of the response."""
+async def test_background_response_that_fails_has_status_failed_when_polled(workspace: Workspace) -> None:
+    """A background response ends as `failed`: with code `no_answer` if no target answers, `too_large` beyond `server.resume.size`."""
     targets = "a: {script: [{fail: down}]}\nb: {script: [{text: " + "word " * 100 + "}]}"
     more = "  long: {pipeline: chat, targets: [b]}\nserver: {resume: {size: 400B}}\n"
     workspace.write("routes.yaml", routes(targets, more=more))
@@ -57,8 +57,8 @@ async def test_background_response_that_fails_says_so_when_it_is_polled(workspac
     assert "server.resume.size" in found[1].error.message
 
 
-async def test_background_response_is_followed_and_cancelled(workspace: Workspace) -> None:
-    """Events are numbered over all clients that leave and come back; a cancel reaches the provider, before the first word, too."""
+async def test_background_response_can_be_streamed_again_and_cancelled(workspace: Workspace) -> None:
+    """A second stream continues the event numbers after `starting_after`; a cancel closes the connection to the provider."""
     async with provider(HELD, Reply(status=200, hold=True)) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:
@@ -85,8 +85,8 @@ async def test_background_response_is_followed_and_cancelled(workspace: Workspac
     assert [(one.status, one.output) for one in never] == [("cancelled", [])] * 2
 
 
-async def test_background_response_is_polled_and_cancelled_through_another_replica(workspace: Workspace) -> None:
-    """The other replica finds it as soon as its client has its id."""
+async def test_background_response_can_be_retrieved_and_cancelled_on_another_replica(workspace: Workspace) -> None:
+    """A background response that one replica creates can be retrieved, cancelled and listed on another replica at once."""
     async with (
         provider(HELD) as fake,
         two(workspace, direct_target(fake.base)) as (one, other, _),
@@ -102,8 +102,8 @@ async def test_background_response_is_polled_and_cancelled_through_another_repli
     assert [item.content[0].text for item in items.data] == ["Hi"]
 
 
-async def test_input_items_are_listed_in_pages(workspace: Workspace) -> None:
-    """All that the response answers, with ids that stay: the earlier turns with their calls, in both orders; instructions are left out."""
+async def test_input_items_of_a_response_are_listed_in_pages(workspace: Workspace) -> None:
+    """The input items of a response, with those of earlier turns, come in pages, in both orders; a bad query parameter is a 400."""
     async with provider(Reply(calls(("t1", "look", "{}"))), Reply(text("Found"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:
@@ -125,8 +125,8 @@ async def test_input_items_are_listed_in_pages(workspace: Workspace) -> None:
     assert (counted.object, counted.input_tokens >= 100) == ("response.input_tokens", True)
 
 
-async def test_compaction_is_refused_with_its_reason(workspace: Workspace) -> None:
-    """Only OpenAI can read what its own endpoint returns."""
+async def test_responses_compact_endpoint_is_answered_with_404(workspace: Workspace) -> None:
+    """The endpoint `/v1/responses/compact` gets a 404 with code `unknown_address` and a message that it is not served."""
     async with (
         serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client,
         sdk_of(client) as sdk,

@@ -1,4 +1,4 @@
-"""A route's cache through a running server: one call for many, the same answer in every dialect, and what is never given again."""
+"""The answer cache of a route through a running router: request coalescing, hits in every wire, keys, and what is not cached."""
 
 import asyncio
 import json
@@ -29,25 +29,25 @@ PACED = "a: {script: [" + ", ".join("{text: 'word '}, {pause: 200ms}" for _ in r
 
 @asynccontextmanager
 async def cached(workspace: Workspace, targets: str, route: str = CACHED, more: str = "") -> AsyncGenerator[Client, None]:
-    """A router whose one route has a cache."""
+    """Run a router whose route `chat-model` has a cache, and yield its client."""
     async with serving(workspace.write("routes.yaml", routes(targets, route, more)).build()) as client:
         yield client
 
 
 async def asked(client: Client, path: str = "/api/chat", said: dict[str, Any] = BODY, **headers: str) -> Answered:
-    """One question, with these headers."""
+    """POST one question with these headers (`_` in a name stands for `-`) and return the whole answer."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with client.session.post(client.base + path, json=said, headers=named) as response:
         return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
 
 def how(answer: Answered) -> str:
-    """Where it came from."""
+    """Return the answer's `X-Router-Cache` header: hit, miss, shared or bypass."""
     return answer.headers["x-router-cache"]
 
 
-async def test_five_hundred_at_once_are_one_call(workspace: Workspace) -> None:
-    """And all of them get the whole answer: whoever came while it was being made shares it, whoever came later is given it again."""
+async def test_500_identical_concurrent_requests_make_one_upstream_call(workspace: Workspace) -> None:
+    """All of 500 identical concurrent requests get the same answer from one call to the provider: one miss, the rest shared or hits."""
     gate = asyncio.Event()
     script = Reply(text(*[f"word{count} " for count in range(50)]), gate=gate)
     async with provider(script) as fake, cached(workspace, direct_target(fake.base)) as client:
@@ -65,8 +65,8 @@ async def test_five_hundred_at_once_are_one_call(workspace: Workspace) -> None:
     assert counted["miss"] + counted["shared"] + counted["hit"] == 500
 
 
-async def test_viewers_of_every_dialect_share_one_call(workspace: Workspace) -> None:
-    """Streamed or whole, from the start or in the middle: each reads the same."""
+async def test_clients_of_every_wire_share_one_upstream_call(workspace: Workspace) -> None:
+    """Concurrent requests in every wire, streamed or not, share the answer of the first request and get its whole text."""
     async with cached(workspace, PACED) as client:
         first = asyncio.create_task(asked(client))
         await running(client, 1)
@@ -81,7 +81,7 @@ async def test_viewers_of_every_dialect_share_one_call(workspace: Workspace) -> 
 
 
 def without_ids(data: bytes) -> bytes:
-    """The bytes without what is another for each answer."""
+    """Return the bytes with ids and timestamps, which differ between answers, replaced by `ID`."""
     return re.sub(
         rb'[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|"(created|created_at|completed_at)":\d+|req_[0-9a-f]{24}|\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)',
         b"ID",
@@ -97,8 +97,8 @@ ROUND = (
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("wire", WIRES)
-async def test_a_hit_is_what_its_dialect_would_have_sent(workspace: Workspace, wire: str, stream: bool) -> None:
-    """To the byte, but for the ids: thoughts, calls, results, usage and all. It was kept from an answer in another dialect."""
+async def test_cache_hit_has_the_same_bytes_as_an_uncached_answer(workspace: Workspace, wire: str, stream: bool) -> None:
+    """A hit of an answer cached from another wire has the bytes and headers of an uncached one but for ids, times and cache headers."""
     route = "targets: [a]\n    tools: [weather]\n    reasoning: show\n    cache: {ttl: 1h, tools: keep}"
     path, said = f"/api/chat?protocol={wire}", {**BODY, "stream": stream, "stream_options": {"include_usage": True}}
     async with provider(*ROUND, *ROUND) as fake, cached(workspace, direct_target(fake.base), route) as client:
@@ -115,8 +115,8 @@ async def test_a_hit_is_what_its_dialect_would_have_sent(workspace: Workspace, w
     assert "x-router-attempts" not in hit.headers
 
 
-async def test_the_headers_say_where_it_came_from(workspace: Workspace) -> None:
-    """Of a route with a cache; a page from another origin may read them."""
+async def test_answer_of_a_cached_route_has_cache_and_age_headers(workspace: Workspace) -> None:
+    """A miss has `X-Router-Cache: miss`, a hit also `Age`; CORS exposes both; a route without a cache sends neither."""
     more = "  plain: {pipeline: chat, targets: [a]}\nserver: {cors: {origins: ['http://localhost:3000']}}\n"
     async with cached(workspace, "a: {script: [{text: Hi}]}", more=more) as client:
         first, second = await asked(client), await asked(client, origin="http://localhost:3000")
@@ -129,8 +129,8 @@ async def test_the_headers_say_where_it_came_from(workspace: Workspace) -> None:
     assert "x-router-cache" not in plain.headers
 
 
-async def test_a_request_says_what_the_cache_may_do(workspace: Workspace) -> None:
-    """In its Cache-Control; and a user who wants another answer gets one."""
+async def test_cache_control_and_regeneration_bypass_the_cache(workspace: Workspace) -> None:
+    """Requests with `no-cache`, `max-age=0` or trigger `regenerate-message` bypass the cache; `max-age=60, no-store` can be a hit."""
     async with provider(Reply(text("Hi"))) as fake, cached(workspace, direct_target(fake.base)) as client:
         assert [how(await asked(client)), how(await asked(client))] == ["miss", "hit"]
         assert how(await asked(client, cache_control="no-cache")) == "bypass"
@@ -161,14 +161,14 @@ CONTROLS: dict[bytes, tuple[float, bool]] = {
 
 
 @pytest.mark.parametrize("header", CONTROLS)
-def test_cache_control_is_read_as_rfc_9111_has_it(header: bytes) -> None:
-    """What is not known says nothing; what is no number of seconds takes nothing that is old."""
+def test_cache_control_header_is_parsed_as_in_rfc_9111(header: bytes) -> None:
+    """A Cache-Control header gives `max_age` and `store`; unknown directives are ignored, and an invalid `max-age` counts as 0."""
     made = cache_control(header, {})
     assert (made.max_age, made.store) == CONTROLS[header]
 
 
-async def test_cached_answer_is_given_to_its_own_caller_alone(workspace: Workspace) -> None:
-    """Neither a kept one nor one under way; unless the route's scope is everybody."""
+async def test_cached_answer_is_shared_across_callers_only_with_scope_route(workspace: Workspace) -> None:
+    """With `scope: caller`, a caller gets no hit or shared answer of another caller; with `scope: route`, all callers share."""
     for scope, wanted in (("caller", ["miss", "miss", "miss", "hit"]), ("route", ["miss", "hit", "hit", "hit"])):
         async with cached(workspace, "a: {script: [{text: Hi}]}", f"targets: [a]\n    cache: {{ttl: 1h, scope: {scope}}}") as client:
             told = [how(await asked(client, authorization=who)) for who in ("Bearer one", "Bearer two", "Basic one", "Bearer one")]
@@ -179,7 +179,7 @@ async def test_cached_answer_is_given_to_its_own_caller_alone(workspace: Workspa
 
 
 async def test_fields_that_the_prompt_does_not_use_leave_the_cache_key_unchanged(workspace: Workspace) -> None:
-    """Fields that the prompt does not use, their order, the alias it asks for; what the prompt uses does."""
+    """The cache key ignores fields that the prompt does not use, their order and the alias; a used field or `temperature` changes it."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n").write("pipelines/chat.j2", "Be {{ params.mood }}.")
     async with provider(Reply(text("Hi"))) as fake, cached(workspace, direct_target(fake.base)) as client:
         kind = {**BODY, "params": {"mood": "kind"}}
@@ -192,7 +192,7 @@ async def test_fields_that_the_prompt_does_not_use_leave_the_cache_key_unchanged
 
 
 async def left(client: Client, fake: Provider) -> None:
-    """Ask, leave after the first bytes, and wait until the provider has noticed."""
+    """Ask, disconnect after the first bytes, and wait until the provider's connection is closed."""
     closed = fake.closed
     async with client.session.post(f"{client.base}/api/chat", json=BODY) as response:
         await response.content.readany()
@@ -203,8 +203,8 @@ async def left(client: Client, fake: Provider) -> None:
 HALF = (chunk({"content": "Half an answer"}),)
 
 
-async def test_an_answer_that_broke_off_is_never_given_again(workspace: Workspace) -> None:
-    """Left by its reader, cut by its provider, refused: the next one who asks gets an answer of its own."""
+async def test_incomplete_answer_is_not_cached(workspace: Workspace) -> None:
+    """An answer that was cut off, abandoned by its client, failed or ended with `length` is not cached: the next request is a miss."""
     route = "targets: [a]\n    retry: {attempts: 1}\n    rescue: fail\n    cache: {ttl: 1h}"
     script = [Reply(HALF, hold=True), Reply(HALF, drop=True), error(500), Reply(text("Short", finish="length")), Reply(text("Whole"))]
     async with provider(*script) as fake, cached(workspace, direct_target(fake.base), route) as client:
@@ -219,8 +219,8 @@ async def test_an_answer_that_broke_off_is_never_given_again(workspace: Workspac
         assert len(fake.requests) == 5
 
 
-async def test_the_call_ends_when_the_last_viewer_leaves(workspace: Workspace) -> None:
-    """And not when the one who began it does."""
+async def test_shared_upstream_call_is_cancelled_when_its_last_client_disconnects(workspace: Workspace) -> None:
+    """A shared call to the provider goes on after its first client disconnects and is cancelled when the last client has disconnected."""
     async with provider(Reply(HALF, hold=True)) as fake, cached(workspace, direct_target(fake.base)) as client:
         first, second = [await client.session.post(f"{client.base}/api/chat", json=BODY) for _ in range(2)]
         for response in (first, second):
@@ -236,8 +236,8 @@ async def test_the_call_ends_when_the_last_viewer_leaves(workspace: Workspace) -
         assert len(fake.requests) == 1
 
 
-async def test_an_error_before_the_first_word_is_everybodys(workspace: Workspace) -> None:
-    """With its own status and sentence; nobody tries again for himself."""
+async def test_upstream_error_before_the_first_token_reaches_all_sharing_requests(workspace: Workspace) -> None:
+    """Concurrent requests that share a call get its 503 and `Retry-After` if it fails before the first token."""
     route = "targets: [a]\n    retry: {attempts: 1}\n    cache: {ttl: 1h}"
     async with (
         provider(error(429, retry_after="7"), Reply(text("Hi"))) as fake,
@@ -252,8 +252,8 @@ async def test_an_error_before_the_first_word_is_everybodys(workspace: Workspace
         assert len(fake.requests) <= 2  # who came after it was over asked again
 
 
-async def test_a_slow_viewer_stalls_nobody(workspace: Workspace) -> None:
-    """The other reads the whole of a long answer; the slow one's breaks off with an error, when it gets there."""
+async def test_slow_client_of_a_shared_answer_does_not_delay_the_others(workspace: Workspace) -> None:
+    """A client that reads a shared answer too slowly has it cut off with an error frame, while the other client gets the whole answer."""
     gate, piece = asyncio.Event(), "x" * 60_000
     script = Reply((chunk({"content": "Hm. "}), *[chunk({"content": piece})] * 400, *text("end")), gate=gate)
     async with provider(script) as fake, cached(workspace, direct_target(fake.base)) as client:
@@ -275,7 +275,7 @@ async def test_a_slow_viewer_stalls_nobody(workspace: Workspace) -> None:
 
 
 async def running(client: Client, count: int) -> None:
-    """Wait until so many answers are being given."""
+    """Wait until the router has this number of running answers."""
     async with asyncio.timeout(240):
         while client.edge.admin.chat.running != count:
             await asyncio.sleep(0.01)
@@ -305,8 +305,8 @@ EDITS: dict[str, tuple[str, str, str, str]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-async def test_an_edit_elsewhere_leaves_what_is_kept(workspace: Workspace, edit: str) -> None:
-    """An edit of what makes the answer does not: the old one can no longer be had."""
+async def test_configuration_edit_drops_cached_answers_only_if_it_affects_them(workspace: Workspace, edit: str) -> None:
+    """An edit of what makes the answer (prompt, tools, targets, scope, size) leads to a miss; any other edit keeps the hit."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n  - params: {temperature: 0}\n")
     workspace.write("pipelines/chat.j2", "Be kind.").write("pipelines/plain.j2", "Plain.")
     route = (
@@ -328,8 +328,8 @@ async def test_an_edit_elsewhere_leaves_what_is_kept(workspace: Workspace, edit:
         assert how(await asked(client)) == "hit"
 
 
-async def test_a_key_that_is_rotated_and_a_target_that_comes(workspace: Workspace) -> None:
-    """The same model with another key gives the same answer; a target whose variable is set now is another one to ask."""
+async def test_cached_answers_survive_a_rotated_key_but_not_a_new_target(workspace: Workspace) -> None:
+    """A cached answer stays a hit after a change of an API key's value; a target that becomes available leads to a miss."""
     targets = (
         "a: {model: openai/x, api_base: 'BASE', api_key: '${KEY}', optional: true}\nb: {model: openai/y, api_base: 'BASE', api_key: k}"
     )
@@ -344,8 +344,8 @@ async def test_a_key_that_is_rotated_and_a_target_that_comes(workspace: Workspac
     assert told == ["miss", "hit", "miss", "hit"]
 
 
-async def test_an_answer_under_way_ends_on_the_configuration_it_began_with(workspace: Workspace) -> None:
-    """Whoever shares it, too; who comes after the edit gets the new one's."""
+async def test_shared_answer_under_way_ends_on_its_old_configuration(workspace: Workspace) -> None:
+    """Requests that share an answer during a reload get the old configuration's text; a request after the reload gets the new one."""
     async with cached(workspace, PACED) as client:
         old = [asyncio.create_task(asked(client)) for _ in range(3)]
         await running(client, 3)
@@ -358,8 +358,8 @@ async def test_an_answer_under_way_ends_on_the_configuration_it_began_with(works
         assert live.alive == 1
 
 
-async def test_a_script_of_last_resort_is_not_kept(workspace: Workspace) -> None:
-    """While the provider is away the demo answers; once it is back, so does the provider."""
+async def test_answer_of_a_scripted_fallback_target_is_not_cached(workspace: Workspace) -> None:
+    """An answer of a scripted target behind a failed provider is not cached: the next request asks the provider again."""
     route = "targets: [a, demo]\n    retry: {attempts: 1}\n    cache: {ttl: 1h}"
     async with provider(error(500), Reply(text("Real"))) as fake:
         async with cached(workspace, direct_target(fake.base) + "demo: {script: [{text: Demo}]}", route) as client:
@@ -367,8 +367,8 @@ async def test_a_script_of_last_resort_is_not_kept(workspace: Workspace) -> None
         assert len(fake.requests) == 2
 
 
-async def test_an_answer_of_a_chat_is_kept_and_found_again(workspace: Workspace) -> None:
-    """One that came from the cache, too."""
+async def test_answer_of_a_chat_from_the_cache_can_be_resumed(workspace: Workspace) -> None:
+    """The answer of a chat can be resumed by its chat id with the same bytes, whether it was a miss or a cache hit."""
     async with cached(workspace, "a: {script: [{text: Hello}]}") as client:
         first, second = [await asked(client, said={**BODY, "id": chat}) for chat in ("one", "two")]
         assert [how(first), how(second)] == ["miss", "hit"]
@@ -377,8 +377,8 @@ async def test_an_answer_of_a_chat_is_kept_and_found_again(workspace: Workspace)
             assert (await client.get(f"/api/chat/{chat}/stream")).body == first.body
 
 
-async def test_answer_from_cache_counts_no_tokens_tries_or_tools(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """Tokens, tries and tools are those of the one call; the answers are told by where they came from."""
+async def test_cache_hit_counts_no_tokens_attempts_or_tool_calls(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A cache hit adds no tokens, attempts or tool calls to access log and metrics; the metrics count it as a hit."""
     route = "targets: [a]\n    tools: [weather]\n    cache: {ttl: 1h, tools: keep}"
     async with provider(*ROUND) as fake, cached(workspace, direct_target(fake.base), route) as client:
         with caplog.at_level(logging.INFO, "router.access"):
@@ -399,8 +399,8 @@ async def test_answer_from_cache_counts_no_tokens_tries_or_tools(workspace: Work
         assert line in page.splitlines()
 
 
-def test_an_unknown_word_of_a_cache_is_complained_about(workspace: Workspace) -> None:
-    """As everywhere."""
+def test_unknown_cache_field_in_the_configuration_is_refused(workspace: Workspace) -> None:
+    """A misspelt field of a route's `cache` is a configuration error that suggests the right field."""
     workspace.write("routes.yaml", routes("a: {script: demo}", "targets: [a]\n    cache: {ttl: 1h, sise: 1MiB}"))
     with pytest.raises(ConfigError, match="did you mean `size`"):
         workspace.build()
@@ -408,14 +408,14 @@ def test_an_unknown_word_of_a_cache_is_complained_about(workspace: Workspace) ->
 
 @asynccontextmanager
 async def replicas(workspace: Workspace, server: RedisServer, base: str) -> AsyncGenerator[list[Client], None]:
-    """Two routers of one configuration over one Redis."""
+    """Run two routers with the same configuration and one shared Redis, and yield their clients."""
     workspace.write("routes.yaml", routes(direct_target(base), CACHED, f"server: {{redis: '{server.url}'}}\n"))
     async with serving(workspace.build()) as one, serving(workspace.build()) as other:
         yield [one, other]
 
 
-async def test_replicas_give_each_others_answers(workspace: Workspace) -> None:
-    """In whatever dialect, to the same caller alone; what one asks anew is what the other gives from then on."""
+async def test_replicas_share_cached_answers_through_redis(workspace: Workspace) -> None:
+    """An answer cached by one replica is a hit on the other for the same caller, in every wire; `no-cache` renews it for both."""
     script = [Reply(text("First")), Reply(text("Second")), Reply(text("Third"))]
     async with provider(*script) as fake, redis_server() as server, replicas(workspace, server, fake.base) as (one, other):
         first = await asked(one)
@@ -436,19 +436,19 @@ async def test_replicas_give_each_others_answers(workspace: Workspace) -> None:
 
 
 async def answers(server: RedisServer) -> list[str]:
-    """Under what answers are kept in Redis."""
+    """Return the Redis keys of cached answers."""
     return [name for name in await keys(server) if name.endswith(":cache")]
 
 
 async def kept_in(server: RedisServer, count: int) -> None:
-    """Wait until so many answers are in Redis: nobody waits for that who asked."""
+    """Wait until Redis holds this number of cached answers: they are written after the client has its answer."""
     async with asyncio.timeout(240):
         while len(await answers(server)) < count:
             await asyncio.sleep(0.01)
 
 
-async def test_without_its_redis_a_replica_gives_its_own(workspace: Workspace) -> None:
-    """What it answered itself, before Redis went or since; nothing fails for it."""
+async def test_replica_without_redis_serves_its_own_cached_answers(workspace: Workspace) -> None:
+    """While Redis does not respond, each replica serves hits of the answers that it made itself, and no request fails."""
     async with provider(Reply(text("Hi"))) as fake, redis_server() as server, replicas(workspace, server, fake.base) as (one, other):
         assert how(await asked(one)) == "miss"
         async with asyncio.timeout(240):

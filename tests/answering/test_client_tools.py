@@ -1,4 +1,4 @@
-"""Tools of the client beside tools of the route, as the clients of each API meet them."""
+"""Tools of the client beside tools of the route, through the clients of each API."""
 
 import json
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ SAID = "Oslo, of course"
 
 
 async def by_completions(client: Client) -> list[str]:
-    """Ask, run the client's calls, and send them back as OpenAI's chat completions have it. Returns the calls that the client was shown."""
+    """Ask by OpenAI's chat completions, answer the client's tool calls, and return the names of those calls."""
     tools: Any = [{"type": "function", "function": {"name": "ask_user", "parameters": SCHEMA}}]
     messages: list[Any] = [{"role": "user", "content": "Hi"}]
     async with openai.AsyncOpenAI(base_url=f"{client.base}/v1", api_key="none", max_retries=0) as sdk:
@@ -34,7 +34,7 @@ async def by_completions(client: Client) -> list[str]:
 
 
 async def by_messages(client: Client) -> list[str]:
-    """A round of both kinds of tools keeps its results with Anthropic's Messages API."""
+    """Ask by Anthropic's Messages API, answer the client's tool calls, and return the names of those calls."""
     tools: Any = [{"name": "ask_user", "input_schema": SCHEMA}]
     messages: list[Any] = [{"role": "user", "content": "Hi"}]
     async with anthropic.AsyncAnthropic(base_url=client.base, api_key="none", max_retries=0) as sdk:
@@ -48,7 +48,10 @@ async def by_messages(client: Client) -> list[str]:
 
 
 async def by_responses(client: Client, *, kept: bool = False) -> list[str]:
-    """A round of both kinds of tools keeps its results with OpenAI's Responses API: all items are sent back, or only the id of the response."""
+    """Ask by OpenAI's Responses API, answer the client's tool calls, and return the names of those calls.
+
+    `kept`: send only `previous_response_id` and the results instead of all items.
+    """
     tools: Any = [{"type": "function", "name": "ask_user", "parameters": SCHEMA, "strict": False}]
     asked: list[Any] = [{"role": "user", "content": "Hi"}]
     async with openai.AsyncOpenAI(base_url=f"{client.base}/v1", api_key="none", max_retries=0) as sdk:
@@ -64,13 +67,13 @@ async def by_responses(client: Client, *, kept: bool = False) -> list[str]:
 
 
 async def by_kept_responses(client: Client) -> list[str]:
-    """A round of both kinds of tools keeps its results with `previous_response_id`."""
+    """Do as `by_responses`, with `previous_response_id` instead of all items."""
     return await by_responses(client, kept=True)
 
 
 @pytest.mark.parametrize("by", [by_completions, by_messages, by_responses, by_kept_responses])
-async def test_round_with_both_kinds_of_tools_runs_ours_and_asks_for_theirs(workspace: Workspace, by: Any) -> None:
-    """The client is shown its own call alone; the next prompt has every call with its result: also of the round before, which was ours."""
+async def test_answer_that_calls_router_and_client_tools_returns_only_the_client_calls(workspace: Workspace, by: Any) -> None:
+    """The router runs its own tool calls and returns only the client's; the next prompt to the provider has every call with its result."""
     async with provider(Reply(FIRST), Reply(MIXED), Reply(text("So."))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    tools: [weather]"))
         async with serving(workspace.build()) as client:
@@ -86,7 +89,7 @@ async def test_round_with_both_kinds_of_tools_runs_ours_and_asks_for_theirs(work
 
 
 class Page:
-    """A page on the AI SDK whose transport brings `tools` and `system`, as assistant-ui's does."""
+    """A front end on the AI SDK that sends `tools` and `system` in its request body, as assistant-ui does."""
 
     TOOLS: ClassVar[dict[str, Any]] = {"ask_user": {"description": "Ask.", "parameters": SCHEMA}}
 
@@ -95,7 +98,7 @@ class Page:
         self.messages: list[dict[str, Any]] = [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}]
 
     async def submit(self, **more: Any) -> list[dict[str, Any]]:
-        """Send the conversation; returns the frames of the answer, which the page keeps as the last message."""
+        """Send the conversation, append the answer as its last message, and return the frames of the answer."""
         body = {"id": "chat-1", "messages": self.messages, "trigger": "submit-message", "system": "Be brief.", "tools": self.TOOLS, **more}
         answered = await self.client.post(**body)
         assert answered.status == 200, answered.body
@@ -116,14 +119,14 @@ class Page:
         return frames
 
     def run(self, output: str) -> None:
-        """Give this output to each call that nobody has run."""
+        """Set this output on each tool call of the last message that has none yet."""
         for part in self.messages[-1]["parts"]:
             if part.get("state") == "input-available":
                 part |= {"state": "output-available", "output": output}
 
 
-async def test_page_brings_tools_and_an_instruction(workspace: Workspace) -> None:
-    """The model is offered them beside the route's; the page runs its own call, and the conversation goes on with both results."""
+async def test_chat_request_can_bring_client_tools_and_a_system_prompt(workspace: Workspace) -> None:
+    """The provider is sent the request's `system`, and its `tools` beside the route's; the next request has both tools' results."""
     async with provider(Reply(MIXED), Reply(text("So."))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    tools: [weather]"))
         async with serving(workspace.build()) as client:
@@ -157,22 +160,22 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 def asked_with(**more: Any) -> Ask:
-    """The question of a body with these fields."""
+    """Return the Ask of a chat request body with these fields."""
     fields = {"messages": [{"role": "user", "content": "Hi"}], "model": "m", **more}
     return question.asked(fields, None, "chat", "m", RequestBounds()).ask
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_tools_of_a_page_are_read_in_each_form(form: str) -> None:
-    """With the choice among them."""
+def test_client_tools_are_read_in_the_ai_sdk_and_the_openai_form(form: str) -> None:
+    """The `tools` and the tool choice of a chat request give the same Ask in the AI SDK's form and in OpenAI's."""
     ask = asked_with(**FORMS[form])
     assert ask.tools == (ToolSpec("ask_user", "Ask.", SCHEMA),)
     assert ask.choice == Choice("named", "ask_user")
 
 
 @pytest.mark.parametrize("value", [None, "weather", True, 3, [], {}, ["weather", "clock"]])
-def test_field_that_describes_no_tools_is_for_the_template(value: Any) -> None:
-    """A front end of before may have a field of that name, which its template reads."""
+def test_tools_field_without_tool_definitions_is_left_to_the_template(value: Any) -> None:
+    """A `tools` field that holds no tool definitions gives no client tools and stays in the fields for the prompt template."""
     ask = asked_with(tools=value)
     assert ask.tools == ()
     assert ask.fields["tools"] == value
@@ -190,8 +193,8 @@ UNREADABLE: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("more", "sentence"), UNREADABLE)
-def test_tools_that_cannot_be_read_are_refused_with_their_place(more: dict[str, Any], sentence: str) -> None:
-    """A 400 that names the field."""
+def test_invalid_client_tools_are_refused_naming_the_field(more: dict[str, Any], sentence: str) -> None:
+    """An invalid `tools`, `toolChoice` or `system` raises BadAsk, and its message begins with the path of the field."""
     with pytest.raises(BadAsk) as refused:
         asked_with(**more)
     assert str(refused.value).startswith(sentence)
@@ -216,8 +219,8 @@ BROUGHT: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("path", BROUGHT)
-async def test_route_that_refuses_them_says_so_by_name(workspace: Workspace, path: str) -> None:
-    """In every API; a question without them is answered."""
+async def test_route_with_refuse_answers_400_to_client_tools_or_system_prompt(workspace: Workspace, path: str) -> None:
+    """A route with `refuse: [tools]` or `[system]` answers such a request with a 400 naming it, in every API; other requests get 200."""
     named, body = BROUGHT[path]
     more = "  open: {pipeline: chat, targets: [a]}"
     workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}", f"targets: [a]\n    refuse: [{named}]", more))

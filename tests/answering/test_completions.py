@@ -1,4 +1,4 @@
-"""The OpenAI API, as its own client meets it."""
+"""OpenAI's chat completions API, through OpenAI's own Python client."""
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterable
@@ -21,7 +21,7 @@ MORE = "  broken: {pipeline: chat, targets: [b]}\n  asks: {pipeline: chat, targe
 
 @asynccontextmanager
 async def asked_by_openai(workspace: Workspace) -> AsyncGenerator[tuple[Client, openai.AsyncOpenAI], None]:
-    """A running router, and OpenAI's client for it. `server.protocol` is another, which is nothing to these addresses."""
+    """Run a router and yield a plain client and OpenAI's client for it. `server.protocol` is `line`, which must not affect /v1."""
     workspace.write("routes.yaml", routes(TARGETS, more=MORE))
     async with (
         serving(workspace.build()) as client,
@@ -31,13 +31,13 @@ async def asked_by_openai(workspace: Workspace) -> AsyncGenerator[tuple[Client, 
 
 
 async def listened(stream: AsyncIterable[ChatCompletionChunk], said: list[str]) -> None:
-    """Note what a stream says, until it ends or breaks."""
+    """Append the text of each chunk of a stream to `said`, until the stream ends or raises."""
     async for chunk in stream:
         said += [choice.delta.content or "" for choice in chunk.choices]
 
 
-async def test_a_completion(workspace: Workspace) -> None:
-    """Without `stream`, and with a null, one object comes; the model is named as it was asked for."""
+async def test_unstreamed_completion_is_one_json_object(workspace: Workspace) -> None:
+    """A request without `stream`, or with null or false, gets one `chat.completion` with text, finish reason and usage."""
     async with asked_by_openai(workspace) as (client, sdk):
         made = await sdk.chat.completions.create(model="gpt-4", messages=HELLO)
         plain = [await client.post("/v1/chat/completions", **BODY, **more) for more in ({}, {"stream": None}, {"stream": False})]
@@ -47,8 +47,8 @@ async def test_a_completion(workspace: Workspace) -> None:
     assert [one.json["object"] for one in plain] == ["chat.completion"] * 3
 
 
-async def test_a_stream_of_chunks(workspace: Workspace) -> None:
-    """The client adds it up to the same; with include_usage it knows the usage."""
+async def test_streamed_completion_adds_up_and_has_usage_on_request(workspace: Workspace) -> None:
+    """The chunks of a streamed completion add up to the whole text; the usage comes only with `include_usage`."""
     async with asked_by_openai(workspace) as (client, sdk):
         stream = await sdk.chat.completions.create(model="chat-model", messages=HELLO, stream=True, stream_options={"include_usage": True})
         chunks = [chunk async for chunk in stream]
@@ -60,8 +60,8 @@ async def test_a_stream_of_chunks(workspace: Workspace) -> None:
     assert (heard.text, heard.finish, heard.usage) == ("Hello", "stop", None)
 
 
-async def test_the_usage_is_the_dialects_not_the_addresss(workspace: Workspace) -> None:
-    """Whoever asks below /api/chat for this dialect, and for the usage at its end, gets it; who does not ask does not."""
+async def test_include_usage_works_for_the_openai_wire_at_api_chat(workspace: Workspace) -> None:
+    """A stream of `/api/chat?protocol=openai` ends with the usage only if the request has `include_usage`."""
     async with asked_by_openai(workspace) as (client, _):
         wanted = await client.post("/api/chat?protocol=openai", **BODY, stream_options={"include_usage": True})
         unsaid = await client.post("/api/chat?protocol=openai", **BODY)
@@ -86,7 +86,7 @@ CHANGES: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 async def test_unsupported_parameter_that_changes_the_answer_is_refused(workspace: Workspace, name: str) -> None:
-    """An answer that passes over it would look right; what it says by default passes, and so does a null."""
+    """A completions parameter that the router cannot honour gets a 400 naming it; its default value and null are accepted."""
     assert set(CHANGES) == set(MEANT)
     changes, harmless = CHANGES[name]
     async with asked_by_openai(workspace) as (client, _):
@@ -95,8 +95,8 @@ async def test_unsupported_parameter_that_changes_the_answer_is_refused(workspac
     assert [one.status for one in served] == [200, 200]
 
 
-async def test_a_call_that_nobody_runs_here_is_the_clients(workspace: Workspace) -> None:
-    """Streamed or not, it comes whole, with the reason that has the client run it."""
+async def test_completion_returns_the_tool_call_that_the_client_has_to_run(workspace: Workspace) -> None:
+    """A tool call of the client's tool is returned with finish reason `tool_calls`, the same whether streamed or not."""
     async with asked_by_openai(workspace) as (_, sdk):
         made = await sdk.chat.completions.create(model="asks", messages=HELLO)
         async with sdk.chat.completions.stream(model="asks", messages=HELLO) as stream:
@@ -108,8 +108,8 @@ async def test_a_call_that_nobody_runs_here_is_the_clients(workspace: Workspace)
         assert (call.function.name, json.loads(call.function.arguments)) == ("get_weather", {"location": "Rome"})
 
 
-async def test_failure_is_an_exception_of_the_clients_library(workspace: Workspace) -> None:
-    """By status before the stream, by the error's frame within it; the request's id is where the client looks for it."""
+async def test_failure_raises_the_matching_exception_of_openais_client(workspace: Workspace) -> None:
+    """A failure raises the exception of its status (404, 400, 502) before the stream and APIError within it, with code and request id."""
     async with asked_by_openai(workspace) as (_, sdk):
         with pytest.raises(openai.NotFoundError) as unknown:
             await sdk.chat.completions.create(model="no-such", messages=HELLO)
@@ -129,8 +129,8 @@ async def test_failure_is_an_exception_of_the_clients_library(workspace: Workspa
     assert broken.value.code == "no_answer"
 
 
-async def test_the_models(workspace: Workspace) -> None:
-    """The routes' ids."""
+async def test_models_endpoint_lists_routes_and_aliases(workspace: Workspace) -> None:
+    """`GET /v1/models` lists the ids of the routes and their aliases in OpenAI's form."""
     async with asked_by_openai(workspace) as (client, sdk):
         listed = [model async for model in sdk.models.list()]
         raw = (await client.get("/v1/models")).json
@@ -141,8 +141,8 @@ async def test_the_models(workspace: Workspace) -> None:
     assert raw["data"][0]["created"] > 1_700_000_000
 
 
-async def test_unserved_address_of_openais_api_is_not_found(workspace: Workspace) -> None:
-    """Its clients read so in their own form, with the request's id, whatever they ask for: images, moderations, another method."""
+async def test_unserved_openai_endpoint_gets_404_in_openais_error_form(workspace: Workspace) -> None:
+    """A request to an unserved endpoint or method below /v1 gets a 404 with code `unknown_address` and a request id."""
     async with asked_by_openai(workspace) as (client, sdk):
         with pytest.raises(openai.NotFoundError) as unserved:
             await sdk.moderations.create(model="gpt-4", input="Hello")

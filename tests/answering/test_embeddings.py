@@ -1,4 +1,4 @@
-"""Embeddings over HTTP: the official client, batches, failover, limits, prices, and what is refused."""
+"""The embeddings endpoint `/v1/embeddings`: OpenAI's client, batches, failover, limits, prices and refused requests."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ KEY = new()
 
 
 class OpenAIEmbeddings(Provider):
-    """A provider that keeps OpenAI's rules for `POST /v1/embeddings`. Each vector begins with the length of its text."""
+    """A fake provider that enforces OpenAI's rules for `POST /v1/embeddings`. Each vector begins with the length of its text."""
 
     def __init__(self, *script: Reply, most: int = 2048, size: int = 4, counts: bool = True) -> None:
         super().__init__(script)
@@ -35,7 +35,7 @@ class OpenAIEmbeddings(Provider):
         self.counts = counts
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """The next of the script, and after it the vectors, the last first."""
+        """Return the next scripted reply; after the last one, the vectors of the inputs in reverse order."""
         if self.script:
             return self.script.pop(0)
         path, key = headers[":path"].partition("?")[0], headers.get("authorization") or headers.get("api-key")
@@ -61,7 +61,7 @@ class OpenAIEmbeddings(Provider):
 
 
 def declared(targets: str, route: str, more: str = "") -> str:
-    """A routes.yaml with a chat route and one of kind embeddings."""
+    """Return a routes.yaml with a chat route `chat-model` and an embeddings route `embed`."""
     indented = "\n".join(f"  {line}" for line in targets.strip().splitlines())
     return (
         f"targets:\n  demo: {{script: demo}}\n{indented}\nroutes:\n  chat-model: {{pipeline: chat, targets: [demo]}}\n"
@@ -70,13 +70,13 @@ def declared(targets: str, route: str, more: str = "") -> str:
 
 
 def target(base: str, name: str = "a", more: str = "") -> str:
-    """A target that a fake provider answers."""
+    """Return the declaration of a target at a fake provider."""
     return f"{name}: {{model: openai/text-embedding-3-small, api_base: '{base}', api_key: sk-test{more}}}\n"
 
 
 @asynccontextmanager
 async def embedding(workspace: Workspace, text: str) -> AsyncGenerator[tuple[Client, AsyncOpenAI], None]:
-    """A running router, and OpenAI's client for it."""
+    """Run a router with this routes.yaml, and yield a plain client and OpenAI's client for it."""
     workspace.write("routes.yaml", text)
     async with (
         serving(workspace.build()) as client,
@@ -86,13 +86,13 @@ async def embedding(workspace: Workspace, text: str) -> AsyncGenerator[tuple[Cli
 
 
 def cosine(left: Sequence[float], right: Sequence[float]) -> float:
-    """How similar two vectors are."""
+    """Return the dot product of two vectors (their cosine similarity, if both have length 1)."""
     return sum(one * other for one, other in zip(left, right, strict=True))
 
 
 @pytest.mark.parametrize("encoding", [{}, {"encoding_format": "float"}, {"encoding_format": "base64"}])
-async def test_openai_client_reads_vectors_in_the_order_of_its_inputs(workspace: Workspace, encoding: dict[str, Any]) -> None:
-    """By default the official client asks for base64, and decodes it; the provider is asked for floats, and its order is not trusted."""
+async def test_embeddings_are_returned_in_input_order_in_each_encoding(workspace: Workspace, encoding: dict[str, Any]) -> None:
+    """OpenAI's client gets the vectors in input order as base64 or floats, although the provider sends them in reverse order."""
     async with (
         running(OpenAIEmbeddings()) as upstream,
         embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (_, openai),
@@ -109,8 +109,8 @@ async def test_openai_client_reads_vectors_in_the_order_of_its_inputs(workspace:
         assert upstream.requests == [{"model": "text-embedding-3-small", "input": ["abc", "a", "ab"], "dimensions": 3}]
 
 
-async def test_floats_are_passed_on_as_the_provider_wrote_them(workspace: Workspace) -> None:
-    """0.1 stays 0.1, which float32 could not say."""
+async def test_embedding_floats_keep_their_float64_precision(workspace: Workspace) -> None:
+    """A vector's 0.1 arrives as 0.1 in a float response, not rounded to float32."""
     async with (
         running(OpenAIEmbeddings()) as upstream,
         embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (client, _),
@@ -120,8 +120,8 @@ async def test_floats_are_passed_on_as_the_provider_wrote_them(workspace: Worksp
         assert made.headers["x-router-target"] == "a"
 
 
-async def test_large_batch_is_split_in_order_and_its_usage_is_summed(workspace: Workspace) -> None:
-    """The provider bounds a batch; the client sees one answer."""
+async def test_large_embeddings_batch_is_split_and_its_usage_summed(workspace: Workspace) -> None:
+    """A request with more inputs than one call takes is split into calls; the response has all vectors in order and the summed usage."""
     async with (
         running(OpenAIEmbeddings(most=BATCH)) as upstream,
         embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (_, openai),
@@ -142,12 +142,12 @@ SPLIT = {
     "nvidia_nim": (*[50] * 26,),
     "dashscope": (*[10] * 130,),
 }
-"""Provider → how many of 1,300 short texts each of its calls has."""
+"""Prefix of a provider → the numbers of inputs of the calls that 1,300 short texts are split into."""
 
 
 @pytest.mark.parametrize("prefix", SPLIT)
-async def test_batch_is_split_as_the_provider_takes_it(workspace: Workspace, prefix: str) -> None:
-    """The client sees one answer, in the order of its inputs, whoever made it and in however many calls."""
+async def test_embeddings_batch_is_split_by_the_batch_size_of_the_provider(workspace: Workspace, prefix: str) -> None:
+    """The calls of 1,300 inputs have the batch size of each provider, and the response has all vectors in order."""
     async with running(OpenAIEmbeddings(most=SPLIT[prefix][0])) as upstream:
         one = f"a: {{model: {prefix}/m, api_base: '{upstream.base}', api_key: sk-test}}\n"
         async with embedding(workspace, declared(one, "targets: [a]")) as (client, _):
@@ -158,8 +158,8 @@ async def test_batch_is_split_as_the_provider_takes_it(workspace: Workspace, pre
             assert [len(request["input"]) for request in upstream.requests] == list(SPLIT[prefix])
 
 
-async def test_operator_says_how_many_inputs_a_server_takes(workspace: Workspace) -> None:
-    """`batch_size` is for servers of one's own, whose limit no name gives away."""
+async def test_embeddings_target_batch_size_bounds_inputs_of_a_call(workspace: Workspace) -> None:
+    """A target with `batch_size: 32` is sent at most 32 inputs in one call."""
     async with (
         running(OpenAIEmbeddings(most=32)) as upstream,
         embedding(workspace, declared(target(upstream.base, more=", batch_size: 32"), "targets: [a]")) as (client, _),
@@ -169,8 +169,8 @@ async def test_operator_says_how_many_inputs_a_server_takes(workspace: Workspace
 
 
 @pytest.mark.parametrize("text", ["word " * 400, "字" * 700, "🙂" * 500])
-def test_embedding_call_stays_below_the_providers_token_limit(text: str) -> None:
-    """Counted in bytes, of which no token has less than one. What is too long by itself is a call by itself."""
+def test_embeddings_batches_stay_within_the_token_limit(text: str) -> None:
+    """Batches keep all inputs in order within 16,384 UTF-8 bytes each (a bound of their tokens), but for an input that alone is longer."""
     inputs = [text] * 40 + ["x" * 20_000, "end"]
     made = list(batches(inputs, 512, 16_384))
     assert [one for call in made for one in call] == inputs
@@ -178,8 +178,8 @@ def test_embedding_call_stays_below_the_providers_token_limit(text: str) -> None
     assert len(made) < len(inputs) / 3
 
 
-async def test_mistral_is_sent_no_more_tokens_than_it_takes(workspace: Workspace) -> None:
-    """It refuses more than 16,384 in one call ("Too many tokens in batch"), where OpenAI takes 300,000."""
+async def test_mistral_embeddings_calls_stay_below_its_token_limit(workspace: Workspace) -> None:
+    """Mistral, which takes 16,384 tokens a call, is sent 20 long texts in three calls; OpenAI gets all of them in one."""
     for prefix, sizes in (("mistral", [8, 8, 4]), ("openai", [20])):
         async with running(OpenAIEmbeddings()) as upstream:
             one = f"a: {{model: {prefix}/m, api_base: '{upstream.base}', api_key: sk-test}}\n"
@@ -188,8 +188,8 @@ async def test_mistral_is_sent_no_more_tokens_than_it_takes(workspace: Workspace
                 assert [len(request["input"]) for request in upstream.requests] == sizes
 
 
-async def test_target_that_fails_midway_gives_way_to_one_that_makes_all(workspace: Workspace) -> None:
-    """Vectors of two targets are never in one answer; what the first made is paid for."""
+async def test_embeddings_fallback_repeats_all_inputs_after_a_failure_midway(workspace: Workspace) -> None:
+    """If a target fails after its first batch, the fallback makes all vectors anew; the cost includes what the first target charged."""
     first = OpenAIEmbeddings(most=BATCH)
     async with running(first) as upstream, running(OpenAIEmbeddings(size=5)) as second:
         text = declared(
@@ -206,8 +206,8 @@ async def test_target_that_fails_midway_gives_way_to_one_that_makes_all(workspac
             assert made.headers["x-router-cost"] == str(3 * BATCH)
 
 
-async def test_total_bounds_all_calls_of_an_answer(workspace: Workspace) -> None:
-    """A batch that takes too long in all is an error, and its last call is let go."""
+async def test_embeddings_total_timeout_bounds_all_calls_of_a_request(workspace: Workspace) -> None:
+    """A request whose calls together exceed `timeout.total` gets a 504, and the open call to the provider is closed."""
     first = OpenAIEmbeddings()
     replied = first.reply
     first.reply = lambda headers, body: Reply(hold=True) if len(first.requests) > 1 else replied(headers, body)  # type: ignore[method-assign]
@@ -219,8 +219,8 @@ async def test_total_bounds_all_calls_of_an_answer(workspace: Workspace) -> None
             await first.until(lambda: first.closed == len(first.requests) - 1)
 
 
-async def test_client_that_leaves_ends_the_call(workspace: Workspace) -> None:
-    """Nothing is made for nobody; what the provider may charge for it is estimated."""
+async def test_embeddings_call_is_cancelled_when_the_client_disconnects(workspace: Workspace) -> None:
+    """The provider's call is closed when the client disconnects; the log has status 499 and estimated input tokens."""
     async with running(OpenAIEmbeddings(Reply(hold=True))) as upstream:
         async with embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (client, _):
             asking = asyncio.create_task(client.post("/v1/embeddings", model="embed", input="Hello there"))
@@ -233,8 +233,8 @@ async def test_client_that_leaves_ends_the_call(workspace: Workspace) -> None:
         assert [(one["target"], one["outcome"]) for one in said["attempts"]] == [("a", "client_left")]
 
 
-async def test_token_lists_reach_targets_that_take_them(workspace: Workspace) -> None:
-    """OpenAI's do; one list of tokens is one input."""
+async def test_embeddings_token_lists_are_sent_to_targets_that_take_them(workspace: Workspace) -> None:
+    """An OpenAI target accepts lists of tokens as inputs: one list is one input, a list of lists is several."""
     async with (
         running(OpenAIEmbeddings()) as upstream,
         embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (_, openai),
@@ -245,8 +245,8 @@ async def test_token_lists_reach_targets_that_take_them(workspace: Workspace) ->
         assert [one.embedding[0] for one in made.data] == [3.0, 1.0]
 
 
-async def test_token_lists_are_refused_by_name_where_no_target_takes_them(workspace: Workspace) -> None:
-    """Mistral's API knows texts alone."""
+async def test_embeddings_token_lists_are_refused_if_no_target_takes_them(workspace: Workspace) -> None:
+    """A list of tokens for a route with only a Mistral target gets a 400 that names it, without a call to the provider."""
     async with running(OpenAIEmbeddings()) as upstream:
         mistral = f"a: {{model: mistral/mistral-embed, api_base: '{upstream.base}', api_key: sk-test}}"
         async with embedding(workspace, declared(mistral, "targets: [a]")) as (_, openai):
@@ -255,8 +255,8 @@ async def test_token_lists_are_refused_by_name_where_no_target_takes_them(worksp
     assert not upstream.requests
 
 
-async def test_second_target_answers_where_the_first_fails(workspace: Workspace) -> None:
-    """A status, a vector too few, and a number that is none: each is a failure of the target, and tried again elsewhere."""
+async def test_embeddings_fallback_answers_if_the_first_target_fails(workspace: Workspace) -> None:
+    """A fallback target answers after an error status, a missing vector or a non-finite number of the first target."""
     broken = [Reply(body=b'{"data": []}'), Reply(body=b'{"data": [{"embedding": [1e999]}]}'), error(500), error(401)]
     for reply in broken:
         async with running(OpenAIEmbeddings(reply, error(500))) as first, running(OpenAIEmbeddings()) as second:
@@ -268,8 +268,8 @@ async def test_second_target_answers_where_the_first_fails(workspace: Workspace)
                 assert made.headers["x-router-attempts"].startswith('"a";outcome=')
 
 
-async def test_target_is_asked_again_before_the_next(workspace: Workspace) -> None:
-    """`retry` is that of a chat route."""
+async def test_embeddings_target_is_retried_after_a_503(workspace: Workspace) -> None:
+    """A target of an embeddings route with `retry: {attempts: 2}` is asked again after a 503."""
     async with running(OpenAIEmbeddings(error(503))) as upstream:
         text = declared(target(upstream.base), "targets: [a]\n    retry: {attempts: 2, backoff: 1ms..2ms}")
         async with embedding(workspace, text) as (client, _):
@@ -278,8 +278,8 @@ async def test_target_is_asked_again_before_the_next(workspace: Workspace) -> No
             assert len(upstream.requests) == 2
 
 
-async def test_silent_target_gives_way_to_the_next(workspace: Workspace) -> None:
-    """`first_token` bounds each call."""
+async def test_embeddings_fallback_answers_after_the_first_token_timeout(workspace: Workspace) -> None:
+    """A target that does not respond within `timeout.first_token` fails with `timeout_first_token`, and the next target answers."""
     held = Reply(hold=True, body=b"", headers={"content-length": "9"})
     async with running(OpenAIEmbeddings(held)) as first, running(OpenAIEmbeddings()) as second:
         text = declared(target(first.base) + target(second.base, "b"), "targets: [a, b]\n    timeout: {first_token: 50ms}")
@@ -288,8 +288,8 @@ async def test_silent_target_gives_way_to_the_next(workspace: Workspace) -> None
             assert 'a";outcome=timeout_first_token' in made.headers["x-router-attempts"]
 
 
-async def test_breaker_leaves_a_failing_target_alone(workspace: Workspace) -> None:
-    """After so many failures it is not asked."""
+async def test_embeddings_breaker_opens_and_its_target_is_skipped(workspace: Workspace) -> None:
+    """A target is not asked any more after the two failures that open its circuit breaker; the next target answers all requests."""
     async with running(OpenAIEmbeddings(error(500), error(500))) as first, running(OpenAIEmbeddings()) as second:
         route = "targets: [a, b]\n    retry: {attempts: 1}\n    breaker: {failures: 2, open: 1h}"
         async with embedding(workspace, declared(target(first.base) + target(second.base, "b"), route)) as (client, _):
@@ -298,8 +298,8 @@ async def test_breaker_leaves_a_failing_target_alone(workspace: Workspace) -> No
             assert len(first.requests) == 2
 
 
-async def test_refused_dimensions_are_a_400_that_names_them(workspace: Workspace) -> None:
-    """Nothing of the provider's words reaches the client."""
+async def test_embeddings_dimensions_that_the_provider_refuses_get_a_400(workspace: Workspace) -> None:
+    """A provider's refusal of `dimensions` becomes a 400 that names the field, without the provider's own words."""
     async with (
         running(OpenAIEmbeddings()) as upstream,
         embedding(workspace, declared(target(upstream.base), "targets: [a]")) as (_, openai),
@@ -309,8 +309,8 @@ async def test_refused_dimensions_are_a_400_that_names_them(workspace: Workspace
         assert "8 at most" not in str(caught.value)
 
 
-async def test_limits_count_requests_tokens_and_money(workspace: Workspace) -> None:
-    """What a call took counts against the next."""
+async def test_embeddings_route_limits_count_requests_tokens_and_spend(workspace: Workspace) -> None:
+    """A second request gets a 429 once the first has used up the route's limit of requests, tokens or spend."""
     price = ", price: {input: 1000000, output: 1}"
     for limit in ("requests: 1/hour", "tokens: 3/hour", "spend: 3USD/hour"):
         async with running(OpenAIEmbeddings()) as upstream:
@@ -322,8 +322,8 @@ async def test_limits_count_requests_tokens_and_money(workspace: Workspace) -> N
 
 
 @pytest.mark.parametrize("counts", [True, False])
-async def test_record_holds_route_target_tokens_and_cost(workspace: Workspace, *, counts: bool) -> None:
-    """The log line and the metrics are made of it; what no provider counted is estimated and said to be."""
+async def test_embeddings_log_record_has_route_target_tokens_and_cost(workspace: Workspace, *, counts: bool) -> None:
+    """The log record and the metrics of a request have route, target, tokens and cost; tokens are estimated if the provider sends none."""
     async with running(OpenAIEmbeddings(counts=counts)) as upstream:
         text = declared(target(upstream.base, more=", price: {input: 1000000, output: 1}"), "targets: [a]")
         async with embedding(workspace, text) as (client, _):
@@ -353,24 +353,24 @@ async def test_record_holds_route_target_tokens_and_cost(workspace: Workspace, *
         ({"model": "chat-model", "input": "a"}, "makes no embeddings"),
     ],
 )
-async def test_bad_request_is_told_what_is_wrong(workspace: Workspace, body: dict[str, Any], says: str) -> None:
-    """A 400 in OpenAI's form."""
+async def test_invalid_embeddings_request_gets_a_400_naming_the_field(workspace: Workspace, body: dict[str, Any], says: str) -> None:
+    """An invalid embeddings request gets a 400 in OpenAI's form whose message names the field."""
     async with embedding(workspace, declared("", "targets: [demo]")) as (client, _):
         made = await client.post("/v1/embeddings", **body)
         assert made.status == 400
         assert says in made.json["error"]["message"]
 
 
-async def test_too_many_inputs_are_refused(workspace: Workspace) -> None:
-    """OpenAI takes 2,048."""
+async def test_embeddings_request_with_more_than_2048_inputs_gets_a_413(workspace: Workspace) -> None:
+    """A request with 2,049 inputs gets a 413; one with 2,048 is answered."""
     async with embedding(workspace, declared("", "targets: [demo]")) as (client, _):
         assert (await client.post("/v1/embeddings", model="embed", input=["a"] * 2049)).status == 413
         assert (await client.post("/v1/embeddings", model="embed", input=["a"] * 2048)).status == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat", "/v1/messages"])
-async def test_chat_at_an_embeddings_route_is_a_400_that_says_where_to_ask(workspace: Workspace, path: str) -> None:
-    """And the chat front end's list of models does not hold it, while OpenAI's does."""
+async def test_chat_request_to_an_embeddings_route_gets_a_400(workspace: Workspace, path: str) -> None:
+    """A chat request to an embeddings route gets a 400 that names `POST /v1/embeddings`; `/api/models` lists only chat routes."""
     async with embedding(workspace, declared("", "targets: [demo]")) as (client, openai):
         made = await client.post(path, model="embed", messages=[{"role": "user", "content": "Hi"}], max_tokens=9)
         assert made.status == 400
@@ -380,8 +380,8 @@ async def test_chat_at_an_embeddings_route_is_a_400_that_says_where_to_ask(works
         assert kinds == {"chat-model": "chat", "embed": "embeddings", "text-embedding-3-small": "embeddings"}
 
 
-async def test_stranger_is_refused_before_the_body_is_read(workspace: Workspace) -> None:
-    """As at the other addresses; a key for other routes is a 403."""
+async def test_embeddings_request_without_access_gets_401_or_403(workspace: Workspace) -> None:
+    """An embeddings request without a valid API key gets a 401; a key for other routes gets a 403."""
     auth = f"server: {{auth: {{keys: {{alice: {{hash: {hashed(KEY)}, routes: [chat-model]}}}}}}}}\n"
     async with embedding(workspace, declared("", "targets: [demo]", auth)) as (client, openai):
         assert (await client.post("/v1/embeddings", model="embed", input="a")).status == 401
@@ -391,8 +391,8 @@ async def test_stranger_is_refused_before_the_body_is_read(workspace: Workspace)
         assert (await client.get("/v1/embeddings")).status == 401
 
 
-async def test_demo_makes_vectors_by_which_a_search_works(workspace: Workspace) -> None:
-    """Deterministic, of length 1, as long as asked for, and closer where words are shared."""
+async def test_demo_embeddings_are_deterministic_and_closer_for_shared_words(workspace: Workspace) -> None:
+    """The demo's vectors are deterministic, have length 1 and the requested dimensions, and are more similar where texts share words."""
     async with embedding(workspace, declared("", "targets: [demo]")) as (_, openai):
         texts = [
             "the weather in Berlin today",
@@ -412,8 +412,8 @@ async def test_demo_makes_vectors_by_which_a_search_works(workspace: Workspace) 
         assert len(short.data[0].embedding) == 12
 
 
-async def test_demo_does_not_stand_in_for_a_model_that_fails(workspace: Workspace) -> None:
-    """Its vectors among a model's would spoil an index."""
+async def test_demo_embeddings_are_no_fallback_for_a_failing_model(workspace: Workspace) -> None:
+    """A request gets a 502 if the model fails, although the route has the demo as a further target."""
     async with running(OpenAIEmbeddings(*[error(500)] * 4)) as upstream:
         text = declared(target(upstream.base), "targets: [a, demo]\n    retry: {attempts: 1}")
         async with embedding(workspace, text) as (client, _):
@@ -421,8 +421,8 @@ async def test_demo_does_not_stand_in_for_a_model_that_fails(workspace: Workspac
             assert (made.status, made.json["error"]["code"]) == (502, "no_answer")
 
 
-async def test_shipped_demo_answers_and_says_that_it_did() -> None:
-    """Without a key: in the answer's `model`, a header, the log and the metrics. With one, the same id asks the provider."""
+async def test_shipped_embeddings_demo_is_named_in_answer_log_and_metrics() -> None:
+    """Without a key the shipped configuration's demo makes the vectors, named in `model`, log and metrics; with one, the provider does."""
     shipped = read(ROOT / "routes.yaml")
     async with (
         serving(build(declare(shipped, {}))) as client,
@@ -439,8 +439,8 @@ async def test_shipped_demo_answers_and_says_that_it_did() -> None:
     keyed.discard()
 
 
-def test_route_is_shown_as_one_that_makes_embeddings(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Not as a chat: the wire, how batches are split, and why the demo is not asked."""
+def test_show_command_describes_an_embeddings_route(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The output of `router show` for an embeddings route has its kind, wire, batch size and why the demo is skipped."""
     workspace.write("routes.yaml", declared(target("http://x.example/v1", more=", batch_size: 32"), "targets: [a, demo]"))
     assert main(["show", "embed", "--routes", str(workspace.root / "routes.yaml")]) == 0
     shown = capsys.readouterr().out
@@ -454,10 +454,10 @@ def test_route_is_shown_as_one_that_makes_embeddings(workspace: Workspace, capsy
     assert "(embeddings)  a → demo (skipped)" in capsys.readouterr().out
 
 
-def test_production_is_warned_of_vectors_of_the_demo(
+def test_check_command_warns_of_demo_embeddings_in_production(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A key that went missing would fill an index with them."""
+    """In production, `router check` warns that clients get the demo's vectors if the target's API key is not set."""
     monkeypatch.setenv("ROUTER_ENV", "production")
     absent = 'a: {model: openai/text-embedding-3-small, api_key: "${NOBODY_SET_THIS}", optional: true}'
     workspace.write("routes.yaml", declared(absent, "targets: [a, demo]", "server: {auth: none}\n"))
@@ -475,12 +475,12 @@ DRILLED = {
     "filtered": "fails: content_filter, tried: [a content_filter]",
     "ok after 3s": "tried: [a ok], within: 3s..3.1s",
 }
-"""What a target does → what comes of it."""
+"""Simulated fault of the first target → the expectation of the drill that passes."""
 
 
 @pytest.mark.parametrize("fault", DRILLED)
-def test_drill_plays_an_embeddings_route(workspace: Workspace, fault: str) -> None:
-    """The failover that serves, with targets that are played, and a clock that jumps. What does not come so is found."""
+def test_drill_runs_the_failover_of_an_embeddings_route(workspace: Workspace, fault: str) -> None:
+    """A drill with a simulated fault of the first target passes with the right expectation and fails with a wrong one."""
     targets = target("http://x.example/v1") + target("http://y.example/v1", "b")
     drill = f"drills:\n  - {{name: one, given: {{a: {fault}}}, ask: {{model: text-embedding-3-small}}, expect: {{{DRILLED[fault]}}}}}\n"
     wrong = "  - {name: two, given: {a: 503}, ask: {model: embed}, expect: {served_by: a}}\n"
@@ -498,8 +498,8 @@ def test_drill_plays_an_embeddings_route(workspace: Workspace, fault: str) -> No
         ("text: Hi", "finish: stop", "no `finish`"),
     ],
 )
-def test_drill_of_an_embeddings_route_refuses_what_only_a_chat_has(workspace: Workspace, ask: str, expect: str, says: str) -> None:
-    """At load, with a place; a chat's drill still takes it."""
+def test_drill_field_for_chats_is_refused_for_an_embeddings_route(workspace: Workspace, ask: str, expect: str, says: str) -> None:
+    """A drill of an embeddings route with `image`, `tokens`, `events` or `finish` is a configuration error with its line."""
     text = "drills: [{{name: one, ask: {{model: {}, {}}}, expect: {{{}}}}}]\n"
     workspace.write("routes.yaml", declared("", "targets: [demo]", text.format("embed", ask, expect)))
     with pytest.raises(ConfigError) as caught:
@@ -512,17 +512,17 @@ def test_drill_of_an_embeddings_route_refuses_what_only_a_chat_has(workspace: Wo
     ("command", "says"),
     [(["chat", "embed", "Hi"], "POST /v1/embeddings"), (["try", "a", "--yes"], "a rehearsal asks the questions of a chat")],
 )
-def test_command_for_chats_says_that_a_route_makes_embeddings(
+def test_chat_and_try_commands_refuse_an_embeddings_route(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], command: list[str], says: str
 ) -> None:
-    """Exit code 1, and no provider is asked."""
+    """The commands `router chat` and `router try` exit with code 1 for embeddings and say why."""
     workspace.write("routes.yaml", declared(target("http://x.example/v1"), "targets: [a]"))
     assert main([*command, "--routes", str(workspace.root / "routes.yaml")]) == 1
     assert says in capsys.readouterr().err
 
 
-async def test_error_has_the_form_of_openais(workspace: Workspace) -> None:
-    """Type, code and sentence, by which its client makes exceptions; nothing of a provider's words."""
+async def test_embeddings_error_has_openais_status_type_and_code(workspace: Workspace) -> None:
+    """An error of the embeddings endpoint has OpenAI's status, type and code and none of the provider's own words."""
     async with (
         running(OpenAIEmbeddings(error(400, "secret words"), error(429, "secret words"))) as upstream,
         embedding(workspace, declared(target(upstream.base), "targets: [a]\n    retry: {attempts: 1}")) as (_, openai),
@@ -556,29 +556,29 @@ async def test_error_has_the_form_of_openais(workspace: Workspace) -> None:
         ("a: {model: openai/x, api_key: k, via: litellm}", "targets: [a]", "leave `via` out"),
     ],
 )
-def test_embeddings_route_refuses_what_it_cannot_use(workspace: Workspace, targets: str, route: str, says: str) -> None:
-    """At load, with a place and a remedy."""
+def test_embeddings_route_with_unsupported_setting_is_refused_at_load(workspace: Workspace, targets: str, route: str, says: str) -> None:
+    """An embeddings route with a pipeline, a cache, `when` or an unsuitable target is a configuration error with its line."""
     workspace.write("routes.yaml", declared(targets, route))
     with pytest.raises(ConfigError) as caught:
         workspace.build()
     assert any(says in one.message and one.place.line > 1 for one in caught.value.complaints), str(caught.value)
 
 
-def test_inherited_defaults_are_no_mistake_of_an_embeddings_route(workspace: Workspace) -> None:
-    """`defaults` is for chat routes too."""
+def test_embeddings_route_accepts_defaults_that_only_chat_routes_use(workspace: Workspace) -> None:
+    """A `defaults` section with settings of chat routes is no configuration error of an embeddings route."""
     workspace.write("routes.yaml", declared("", "targets: [demo]", "defaults: {rescue: fail, prompt_cache: 'off', timeout: {total: 1m}}\n"))
     workspace.build()
 
 
-def test_chat_route_without_a_pipeline_is_refused(workspace: Workspace) -> None:
-    """Its kind is chat where nothing is said."""
+def test_chat_route_without_pipeline_is_refused_at_load(workspace: Workspace) -> None:
+    """A route without `kind` is a chat route and is a configuration error if it has no `pipeline`."""
     workspace.write("routes.yaml", "targets: {demo: {script: demo}}\nroutes: {chat-model: {targets: [demo]}}\n")
     with pytest.raises(ConfigError, match="lacks `pipeline`"):
         workspace.build()
 
 
-def test_different_models_in_one_route_are_warned_of(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """An index that holds the vectors of both finds nothing; the same model elsewhere is well."""
+def test_check_command_warns_of_different_models_in_an_embeddings_route(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command `router check` warns of an embeddings route with two models, not of one model at two providers."""
     targets = (
         "a: {model: openai/text-embedding-3-small, api_key: k}\n"
         "b: {model: azure/ours, api_base: 'https://x.example', api_key: k, base_model: azure/text-embedding-3-small}\n"

@@ -1,4 +1,4 @@
-"""What every step must keep, row by row of the tables: order, promptness, closing, cancellation."""
+"""Rules that every pipeline step must keep: event order, no buffering of text, closing its source, cancellation."""
 
 import asyncio
 from collections.abc import Callable
@@ -40,19 +40,19 @@ BUILD: dict[str, Callable[[], Step]] = {
 
 
 def _unmarked(event: Event) -> Event:
-    """The event without what a cache says of its origin."""
+    """Return the event with its `cache` field emptied."""
     return replace(event, cache="") if isinstance(event, Start | Finish) else event
 
 
 class Source:
-    """An answer that knows whether it was closed, and waits where it is told to."""
+    """A scripted answer that counts how often it was closed."""
 
     def __init__(self) -> None:
         self.closed = 0
         self.waiting = asyncio.Event()
 
     def answer(self, *, waits: bool) -> Answer:
-        """The answer; with `waits` it is silent after its first words."""
+        """Return the scripted answer. `waits`: it stops after its first text, sets `waiting` and sends nothing more."""
 
         async def answer(_: Ask) -> Events:
             try:
@@ -70,14 +70,14 @@ class Source:
         return answer
 
 
-def test_every_row_is_tried() -> None:
-    """A new step needs a row here."""
+def test_table_of_this_file_has_every_step() -> None:
+    """Every step of STEPS and FROM_ROUTE has a row in BUILD, so that the tests below cover it."""
     assert set(BUILD) == {*STEPS, *FROM_ROUTE}
 
 
 @pytest.mark.parametrize("name", BUILD)
-async def test_order_is_kept_and_nothing_is_lost(name: str) -> None:
-    """The answer through the step is one answer, its words in their order, its end once."""
+async def test_step_keeps_order_and_content_of_an_answer(name: str) -> None:
+    """Events that pass a step stay in a valid order with the same text and one Finish, and the source is closed once."""
     source, order = Source(), Order()
     seen = [order.see(event) async for event in BUILD[name]()(source.answer(waits=False))(ASK)]
     order.end()
@@ -87,8 +87,8 @@ async def test_order_is_kept_and_nothing_is_lost(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILD)
-async def test_words_are_not_held_back(name: str) -> None:
-    """What was said arrives while the model is still silent about the rest."""
+async def test_step_passes_text_on_before_more_arrives(name: str) -> None:
+    """A step passes on the first text while its source has not yet sent the next event."""
     source = Source()
     async with aclosing(BUILD[name]()(source.answer(waits=True))(ASK)) as events:
         async with asyncio.timeout(240):
@@ -99,8 +99,8 @@ async def test_words_are_not_held_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILD)
-async def test_the_start_is_not_held_back(name: str) -> None:
-    """Who speaks is known before a word is said: the first event needs nothing that follows it."""
+async def test_step_passes_start_on_before_the_first_text(name: str) -> None:
+    """A step passes on the Start event while its source has not yet sent any text."""
     silent = asyncio.Event()
 
     async def answer(_: Ask) -> Events:
@@ -124,8 +124,8 @@ SCRIPTS: dict[str, str | tuple[ScriptLine, ...]] = {
 
 @pytest.mark.parametrize("name", BUILD)
 @pytest.mark.parametrize("script", SCRIPTS)
-async def test_every_scripted_answer_keeps_its_order(name: str, script: str) -> None:
-    """Whatever a target says, what comes through the step is one whole answer."""
+async def test_step_keeps_valid_event_order_for_every_scripted_answer(name: str, script: str) -> None:
+    """Each scripted answer, an empty one included, passes each step in a valid event order and ends with Finish."""
     order = Order()
     question = replace(ASK, model="title-model")  # the demo speaks at a model's pace: a title is its shortest answer
     seen = [order.see(event) async for event in BUILD[name]()(scripted("a", SCRIPTS[script]))(question)]
@@ -135,8 +135,8 @@ async def test_every_scripted_answer_keeps_its_order(name: str, script: str) -> 
 
 @pytest.mark.parametrize("name", BUILD)
 @pytest.mark.parametrize("fail", FAILURES)
-async def test_every_failure_passes_through(name: str, fail: str) -> None:
-    """What a target raises is raised, after what it said before."""
+async def test_step_passes_every_target_failure_through(name: str, fail: str) -> None:
+    """A step raises the same kind of TargetError that its source raised, after the events before it."""
     line = ScriptLine(fail=fail)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     seen: list[Event] = []
 
@@ -152,8 +152,8 @@ async def test_every_failure_passes_through(name: str, fail: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILD)
-async def test_closing_early_closes_everything(name: str) -> None:
-    """Whoever stops reading closes the source, before the closing returns."""
+async def test_step_closes_its_source_when_closed_early(name: str) -> None:
+    """A step that is closed in the middle of an answer closes its source before the close returns."""
     source = Source()
     async with aclosing(BUILD[name]()(source.answer(waits=True))(ASK)) as events:
         async for event in events:
@@ -163,8 +163,8 @@ async def test_closing_early_closes_everything(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILD)
-async def test_cancellation_passes_through(name: str) -> None:
-    """A cancelled reader is cancelled, and the source closed."""
+async def test_step_closes_its_source_when_its_reader_is_cancelled(name: str) -> None:
+    """The cancellation of the task that reads from a step raises CancelledError in it and closes the step's source."""
     source = Source()
     answer = BUILD[name]()(source.answer(waits=True))
 
@@ -181,8 +181,8 @@ async def test_cancellation_passes_through(name: str) -> None:
     assert source.closed == 1
 
 
-async def test_a_call_passes_every_step_of_a_pipeline() -> None:
-    """Steps that know nothing of tools let calls through."""
+async def test_pipeline_step_passes_tool_calls_through() -> None:
+    """Each step of a pipeline passes a tool call on as the same event between Start and Finish."""
 
     async def answer(_: Ask) -> Events:
         yield Start("a", "m")

@@ -1,4 +1,4 @@
-"""The fast path: words that pass the generators of the steps are the words that the generators would have given."""
+"""The fast path: text taken from the source past the generators of the steps equals the text that the generators give."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ from router.toolbox import Toolbox
 
 ASK = Ask(model="m", messages=(Message("user", ("?",)),))
 READS: Sequence[Sequence[Words]] = ([Thought("Hm. ")], [Text("One ")], [], [Text("two "), Thought("So. "), Text("three")])
-"""Pieces that the source gives in each read after its first words."""
+"""The texts of each read after the first one."""
 
 
 class Source:
-    """An answer whose words can be taken past its generator, read by read; `end` is what the generator gives after them."""
+    """A scripted answer with a fast path: text can be taken from it read by read; `end` are the events after the text."""
 
     def __init__(self, *end: Event, error: Exception | None = None) -> None:
         self._end = end
@@ -44,16 +44,16 @@ class Source:
             raise self._error
 
     def answer(self, ask: Ask) -> Events:
-        """Answer a question."""
+        """Record the question and return the events."""
         self.asked.append(ask)
         return EventStream(self._given(), lambda: self)
 
     def wait(self) -> asyncio.Future[None] | None:
-        """Wait for nothing: all is here."""
+        """Return None: the next read is always available at once."""
         return None
 
     def take(self) -> Sequence[Words] | None:
-        """Return the next read."""
+        """Return the next read of texts, or None after the last."""
         self.taken += bool(self._reads)
         return self._reads.pop(0) if self._reads else None
 
@@ -64,7 +64,7 @@ async def _slowly(events: Events) -> list[Event]:
 
 
 async def _fast(events: Events) -> list[Event]:
-    """Collect the events, and take words past the generators wherever that can be done."""
+    """Return all events, with text taken by the fast path wherever one is offered."""
     seen: list[Event] = []
     async with aclosing(events):
         async for event in events:
@@ -85,8 +85,8 @@ STEPS: dict[str, Callable[[], Step]] = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-async def test_fast_path_gives_the_words_of_the_generators(name: str) -> None:
-    """The events are the same on both ways, and the words were taken on the fast one."""
+async def test_fast_path_through_a_step_gives_the_same_events(name: str) -> None:
+    """An answer through a step has the same events with and without the fast path, and the fast path took every read."""
     ask = Ask(model="m", messages=ASK.messages, tools=(ToolSpec("theirs", "", {}),))
     slow, source = Source(END), Source(END)
     seen = await _fast(STEPS[name]()(source.answer)(ask))
@@ -95,8 +95,8 @@ async def test_fast_path_gives_the_words_of_the_generators(name: str) -> None:
     assert slow.taken == 0
 
 
-async def test_tool_loop_repeats_words_of_the_fast_path_in_its_next_question() -> None:
-    """The model is shown its own words before the call, on whichever way they went to the client."""
+async def test_tool_step_sends_fast_path_text_back_to_the_model() -> None:
+    """The next question after a tool call contains the text that went past the tool step by the fast path."""
     source = Source(ToolCall("c", "no_such_tool", {}), Finish("tool-calls"))
     await _fast(FROM_ROUTE["tools"](toolbox=Toolbox((), 1), max_steps=2, approvals=Approvals())(source.answer)(ASK))
     assert source.asked[1].messages[1].text == "Zero One two three"
@@ -106,8 +106,8 @@ def _failing_over(answer: Answer, other: Answer) -> Answer:
     return failover([Candidate("a", answer), Candidate("b", other)], FailureRules(Timeout(), Retry()))
 
 
-async def test_target_that_breaks_off_is_rescued_with_the_words_of_the_fast_path() -> None:
-    """Failover hands the next target all words that the client has."""
+async def test_fallback_after_a_cut_answer_is_sent_the_fast_path_text() -> None:
+    """The fallback target is sent the text of the cut answer that had passed failover by the fast path."""
     broken, spare = Source(error=TargetDown("a", "cut")), Source(END)
     seen = await _fast(_failing_over(broken.answer, spare.answer)(ASK))
     (asked,) = spare.asked

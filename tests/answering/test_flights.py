@@ -1,4 +1,4 @@
-"""One call for all replicas: who asks one what another is just answering follows that answer, whatever becomes of either."""
+"""Request coalescing across replicas: identical concurrent requests at two replicas share one call to the provider."""
 
 import asyncio
 import logging
@@ -31,21 +31,21 @@ WHOLE = (*OPEN, *text("an answer"))
 
 GROWING = (*(2.0**number for number in range(-2, 6)), 240.0)
 PATIENT = Ground(redis=RedisTiming(limit=1.0), pickup=PickupTiming(GROWING))
-"""A machine that is busy with other things is neither a Redis nor a replica that has gone."""
+"""Long time limits, so that a busy test machine does not look like a Redis or a replica that is gone."""
 
 
 @asynccontextmanager
 async def replicas(
     workspace: Workspace, server: RedisServer, base: str, route: str = CACHED, count: int = 2, *, ground: Ground = PATIENT
 ) -> AsyncGenerator[list[Client], None]:
-    """Routers of one configuration over one Redis."""
+    """Run `count` routers with the same configuration and one shared Redis, and yield their clients."""
     workspace.write("routes.yaml", routes(direct_target(base), route, f"server: {{redis: '{server.url}'}}\n"))
     async with AsyncExitStack() as open_ones:
         yield [await open_ones.enter_async_context(serving(workspace.build(ground))) for _ in range(count)]
 
 
 async def begun(client: Client) -> aiohttp.ClientResponse:
-    """An answer, as soon as its first words are there."""
+    """Ask a question and return its response once the first text has arrived."""
     response = await client.session.post(f"{client.base}/api/chat", json=BODY)
     async with asyncio.timeout(240):
         assert b"Half" in await response.content.readline()
@@ -53,19 +53,19 @@ async def begun(client: Client) -> aiohttp.ClientResponse:
 
 
 async def named(server: RedisServer, kind: str) -> list[str]:
-    """The keys of leases (`flight`), of kept answers (`cache`), or of the logs that are written for other replicas (`log`)."""
+    """Return the Redis keys of leases (`flight`), of cached answers (`cache`) or of answer logs for other replicas (`log`)."""
     return [name for name in await keys(server) if name.endswith(f":{kind}") or (kind == "log" and len(name.rpartition(":")[2]) == 28)]
 
 
 async def there(server: RedisServer, kind: str, count: int = 1) -> None:
-    """Wait until there are so many of them."""
+    """Wait until Redis holds this number of keys of this kind."""
     async with asyncio.timeout(240):
         while len(await named(server, kind)) != count:
             await asyncio.sleep(0.01)
 
 
-async def test_a_hundred_at_two_replicas_are_one_call(workspace: Workspace) -> None:
-    """All get the same whole answer, and one is told that it is made for it. Nothing of the call is left in Redis but its answer."""
+async def test_100_identical_requests_at_two_replicas_make_one_upstream_call(workspace: Workspace) -> None:
+    """All of 100 requests at two replicas get the same answer from one call (one miss, 99 shared), and its Redis keys expire."""
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,
@@ -91,8 +91,8 @@ async def test_a_hundred_at_two_replicas_are_one_call(workspace: Workspace) -> N
         assert {how(await asked(client)) for client in clients} == {"hit"}
 
 
-async def test_a_replica_that_is_asked_for_many_at_once_is_not_given_up(workspace: Workspace) -> None:
-    """That it is late does not say that it has gone: a hundred questions at once are a hundred calls, not two hundred."""
+async def test_busy_replica_is_not_given_up_by_its_followers(workspace: Workspace) -> None:
+    """Replicas under load make one call for each of 100 questions: a follower waits for a slow replica instead of calling itself."""
     often = replace(PATIENT, pickup=PickupTiming((0.01, 0.02, 0.04, 0.08, 0.16, *GROWING)))
     gate = asyncio.Event()
     async with (
@@ -110,8 +110,8 @@ async def test_a_replica_that_is_asked_for_many_at_once_is_not_given_up(workspac
         assert len(fake.requests) == 100
 
 
-async def test_a_call_that_nobody_else_asks_for_is_written_nowhere(workspace: Workspace) -> None:
-    """A question costs Redis one command before it, and its answer two: the one that keeps it, and the lease given back."""
+async def test_unshared_answer_is_not_logged_to_redis(workspace: Workspace) -> None:
+    """An answer that no other replica follows writes no answer log to Redis, only its lease and the cached answer."""
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,
@@ -132,8 +132,8 @@ async def test_a_call_that_nobody_else_asks_for_is_written_nowhere(workspace: Wo
         assert "cmdstat_xadd" not in stats
 
 
-async def test_words_arrive_elsewhere_as_they_are_said(workspace: Workspace) -> None:
-    """In the dialect each asks for; whoever comes late gets all of it, from its start."""
+async def test_follower_on_another_replica_gets_the_answer_from_its_start(workspace: Workspace) -> None:
+    """Followers on other replicas get text while it is generated; a late one gets the whole answer, in the wire of its request."""
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,
@@ -151,8 +151,8 @@ async def test_words_arrive_elsewhere_as_they_are_said(workspace: Workspace) -> 
         assert len(fake.requests) == 1
 
 
-async def test_call_goes_on_while_another_replica_reads_it(workspace: Workspace) -> None:
-    """Its own replica's last reader leaves: the others get the whole, and it is kept."""
+async def test_shared_call_goes_on_while_another_replica_follows(workspace: Workspace) -> None:
+    """A call goes on and is cached after all clients of its own replica disconnect, as long as another replica follows."""
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,
@@ -171,8 +171,8 @@ async def test_call_goes_on_while_another_replica_reads_it(workspace: Workspace)
 
 
 @pytest.mark.parametrize("last", ["one", "other"])
-async def test_shared_call_ends_when_the_last_replica_stops_reading(workspace: Workspace, last: str) -> None:
-    """Whoever is the last to leave: the provider's connection is closed at once, and the lease is free."""
+async def test_shared_call_is_cancelled_when_its_last_follower_disconnects(workspace: Workspace, last: str) -> None:
+    """The provider's connection is closed and the lease removed when the last client disconnects, at whichever replica."""
     patient = replace(PATIENT, logs=partial(Logs, hold=600))  # that a reader has left is told, not waited for
     async with (
         provider(Reply(OPEN, hold=True)) as fake,
@@ -189,7 +189,7 @@ async def test_shared_call_ends_when_the_last_replica_stops_reading(workspace: W
 
 
 async def spent(clients: list[Client]) -> Counter[str]:
-    """What all replicas together say was tried and spent."""
+    """Return the sums of the token and attempt metrics of all these routers."""
     counted: Counter[str] = Counter()
     for client in clients:
         for line in (await client.get("/metrics")).body.decode().splitlines():
@@ -200,8 +200,8 @@ async def spent(clients: list[Client]) -> Counter[str]:
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-async def test_cost_of_a_shared_call_is_reported_once(workspace: Workspace, leaves: bool) -> None:
-    """To whoever comes to its end first, at whichever replica: to leave the one that makes it is not to have it for nothing."""
+async def test_shared_call_counts_tokens_and_attempts_once(workspace: Workspace, leaves: bool) -> None:
+    """The metrics of both replicas together count tokens and attempts of a shared call once, even if its first client leaves."""
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,
@@ -224,8 +224,8 @@ async def test_cost_of_a_shared_call_is_reported_once(workspace: Workspace, leav
         }
 
 
-async def test_a_failure_is_everybodys(workspace: Workspace) -> None:
-    """After the first word as an error in the stream, and never kept: the next one asks anew."""
+async def test_failure_after_the_first_token_reaches_followers_on_other_replicas(workspace: Workspace) -> None:
+    """A call that breaks off ends the stream with the same error at both replicas and is not cached: the next request is a miss."""
     gate = asyncio.Event()
     script = [Reply((*OPEN, chunk({"content": "an"})), gate=gate, drop=True), Reply(text("Whole"))]
     async with (
@@ -243,8 +243,10 @@ async def test_a_failure_is_everybodys(workspace: Workspace) -> None:
         assert len(fake.requests) == 2
 
 
-async def test_an_error_before_the_first_word_is_everybodys(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """With its own status and sentence, and when to come again; what was tried is told once."""
+async def test_failure_before_the_first_token_reaches_followers_on_other_replicas(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A timeout before the first token is a 504 with the same message at both replicas, and only one of them logs the attempt."""
     route = ONCE.replace("rescue: fail", "rescue: fail\n    timeout: {first_token: 4s}")
     async with (
         provider(Reply(hold=True), Reply(text("Whole"))) as fake,
@@ -265,8 +267,8 @@ async def test_an_error_before_the_first_word_is_everybodys(workspace: Workspace
         assert len(fake.requests) == 2
 
 
-async def test_call_of_another_caller_is_not_shared(workspace: Workspace) -> None:
-    """Another caller's call, one that nobody is to share, and one that wants no other."""
+async def test_call_is_not_shared_with_another_caller_or_with_no_store_or_no_cache(workspace: Workspace) -> None:
+    """A request of another caller, with `no-store` or with `no-cache` makes its own call beside the one in flight."""
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,
@@ -285,8 +287,8 @@ async def test_call_of_another_caller_is_not_shared(workspace: Workspace) -> Non
 
 
 @pytest.mark.parametrize("spoke", [False, True])
-async def test_a_replica_that_is_killed_takes_nobody_with_it(workspace: Workspace, spoke: bool) -> None:
-    """Who has heard nothing yet is answered all the same, by a call that the next ones share; who has gets a clear end."""
+async def test_followers_of_a_killed_replica_ask_again_or_get_an_error(workspace: Workspace, spoke: bool) -> None:
+    """Followers of a killed replica share a new call if no text has come; after the first text their stream ends with an error."""
     gate = asyncio.Event()
     script = [Reply(OPEN if spoke else (), hold=True), Reply(WHOLE, gate=gate)]
     async with (
@@ -322,8 +324,8 @@ async def test_a_replica_that_is_killed_takes_nobody_with_it(workspace: Workspac
 
 
 @pytest.mark.parametrize("spoke", [False, True])
-async def test_a_replica_that_ends_is_no_error_for_who_has_heard_nothing(workspace: Workspace, spoke: bool) -> None:
-    """It asks for itself; who has heard some of it is told what that replica's own readers are."""
+async def test_follower_of_a_stopping_replica_asks_again_before_the_first_text(workspace: Workspace, spoke: bool) -> None:
+    """A follower of a replica that shuts down makes its own call if no text has come; otherwise its stream ends with an error."""
     script = [Reply(OPEN if spoke else (), hold=True), Reply(text("Whole"))]
     async with provider(*script) as fake, redis_server() as server, replicas(workspace, server, fake.base, count=1) as (other,):
         async with serving(workspace.build()) as one:
@@ -344,8 +346,8 @@ async def test_a_replica_that_ends_is_no_error_for_who_has_heard_nothing(workspa
 
 
 @timed
-async def test_a_replica_that_does_not_come_is_not_waited_for(workspace: Workspace) -> None:
-    """A lease that nobody stands behind costs the first who finds it a moment, and passes to that one."""
+async def test_stale_lease_is_taken_over_after_the_pickup_time(workspace: Workspace) -> None:
+    """A lease in Redis whose replica does not respond is taken over within a second, and the request is answered as a miss."""
     often = replace(PATIENT, pickup=PickupTiming((0.2, *GROWING)))
     gate = asyncio.Event()
     async with (
@@ -369,8 +371,8 @@ async def test_a_replica_that_does_not_come_is_not_waited_for(workspace: Workspa
 
 
 @timed
-async def test_a_redis_that_is_away_leaves_each_replica_to_itself(workspace: Workspace) -> None:
-    """Before the question, or while it waits for the first word elsewhere: each makes its own call at once, and nothing fails."""
+async def test_replicas_without_redis_make_their_own_calls(workspace: Workspace) -> None:
+    """While Redis does not respond, each replica makes its own call, and a waiting follower does so within three seconds."""
     brief = replace(PATIENT, redis=RedisTiming())
     gate = asyncio.Event()
     async with (
@@ -395,8 +397,8 @@ async def test_a_redis_that_is_away_leaves_each_replica_to_itself(workspace: Wor
             server.daemon.resume()
 
 
-async def test_a_redis_that_forgets_in_mid_answer_learns_it_again(workspace: Workspace) -> None:
-    """Restarted empty: who follows elsewhere misses nothing, and has nothing twice."""
+async def test_follower_gets_the_whole_answer_after_redis_restarts_empty(workspace: Workspace) -> None:
+    """A follower on another replica gets every text once, although Redis lost its data in the middle of the answer."""
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,
@@ -412,8 +414,8 @@ async def test_a_redis_that_forgets_in_mid_answer_learns_it_again(workspace: Wor
         assert len(fake.requests) == 1
 
 
-async def test_an_answer_that_is_too_long_is_followed_to_its_end_and_does_not_pile_up(workspace: Workspace) -> None:
-    """Who follows it elsewhere gets the whole, in its own time; it is not kept, and Redis has a window of it, for a moment."""
+async def test_follower_gets_an_answer_that_is_too_long_to_cache(workspace: Workspace) -> None:
+    """A follower on another replica gets the whole of an answer too long to cache, while Redis holds only its last part."""
     gate, piece = asyncio.Event(), "a word or two of it " * 5
     script = Reply((*OPEN, *[chunk({"content": piece})] * 20_000, *text("end")), gate=gate)
     async with (
@@ -436,8 +438,8 @@ async def test_an_answer_that_is_too_long_is_followed_to_its_end_and_does_not_pi
         assert 0 < int(await said(server, "PTTL", log)) <= 10_000
 
 
-async def test_an_edit_leaves_who_follows_elsewhere_alone(workspace: Workspace) -> None:
-    """The call goes on under the configuration it began with, although its own replica serves another by now."""
+async def test_shared_call_survives_a_reload_of_its_replica(workspace: Workspace) -> None:
+    """A shared call goes on for its follower on another replica after its own replica has loaded an edited configuration."""
     gate = asyncio.Event()
     async with (
         provider(Reply(WHOLE, gate=gate)) as fake,

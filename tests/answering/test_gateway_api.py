@@ -1,4 +1,4 @@
-"""The AI SDK's gateway protocol, as a client of its bodies and headers meets it; `@ai-sdk/gateway` itself is in tests/clients."""
+"""The AI SDK gateway endpoints `/v4/ai/…`: bodies, headers and answers. `@ai-sdk/gateway` is tested in tests/clients."""
 
 import json
 from typing import Any
@@ -22,13 +22,13 @@ BOUNDS = RequestBounds()
 
 
 def asked(**fields: Any) -> question.Asked:
-    """The question of a body, with the headers that the client sends."""
+    """Return the parsed gateway request whose body and header fields are these, with defaults for the rest."""
     given = {"prompt": HELLO, "specificationVersion": "4", "model": "gpt-4", "stream": False, **fields}
     return question.asked(given, None, "gateway", "chat-model", BOUNDS)
 
 
 async def post(client: Client, body: dict[str, Any], path: str = "language-model", **headers: str) -> Answered:
-    """Ask one question. `headers`: their names with underscores."""
+    """POST one body below /v4/ai and return the whole answer. `headers`: `_` in a name stands for `-`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with client.session.post(f"{client.base}/v4/ai/{path}", json=body, headers=named) as response:
         return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
@@ -37,8 +37,8 @@ async def post(client: Client, body: dict[str, Any], path: str = "language-model
 CALLED = {"ai_language_model_id": "gpt-4", "ai_language_model_specification_version": "4"}
 
 
-async def test_headers_say_whether_the_answer_is_streamed(workspace: Workspace) -> None:
-    """A streamed and a complete answer have equal content, as parts or as one result with its usage."""
+async def test_gateway_streaming_header_selects_stream_or_json(workspace: Workspace) -> None:
+    """The header `ai-language-model-streaming` selects an event stream or one JSON result; both have the same content and usage."""
     workspace.write("routes.yaml", routes(TARGETS, "targets: [a]\n    reasoning: show", more=MORE))
     async with serving(workspace.build()) as client:
         made = await post(client, {"prompt": HELLO}, **CALLED, ai_language_model_streaming="true")
@@ -52,8 +52,8 @@ async def test_headers_say_whether_the_answer_is_streamed(workspace: Workspace) 
     assert whole.json["response"]["modelId"] == "script/lines"
 
 
-async def test_call_that_ran_here_is_in_a_result_that_is_not_streamed(workspace: Workspace) -> None:
-    """It stands with its result between the texts; a call that is the client's has none."""
+async def test_gateway_json_result_has_router_tool_calls_with_results(workspace: Workspace) -> None:
+    """A tool call that the router ran is in the JSON result as `providerExecuted` with its result; a client's call has no result."""
     script = "[{text: Wait.}, {call: get_weather, arguments: {location: Rome}}]"
     workspace.write("routes.yaml", routes(f"a: {{script: {script}}}", "targets: [a]\n    tools: [weather]\n    max_steps: 1"))
     async with serving(workspace.build()) as client:
@@ -70,8 +70,8 @@ async def test_call_that_ran_here_is_in_a_result_that_is_not_streamed(workspace:
     assert theirs["finishReason"] == {"unified": "tool-calls"}
 
 
-async def test_options_of_this_server_are_for_the_template(workspace: Workspace) -> None:
-    """Those of other providers are left out, and named."""
+async def test_gateway_router_provider_options_reach_the_template(workspace: Workspace) -> None:
+    """Fields of `providerOptions.router` reach the template; options of other providers are not sent and are listed as omitted."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n")
     workspace.write("pipelines/chat.j2", "{{ ask.tone }}")
     options = {"router": {"tone": "brief"}, "openai": {"store": True}}
@@ -85,8 +85,8 @@ async def test_options_of_this_server_are_for_the_template(workspace: Workspace)
     assert "omitted=providerOptions" in answer.headers["x-router-attempts"].replace('"', "")
 
 
-async def test_refusal_has_the_gateways_form(workspace: Workspace) -> None:
-    """Also of an address that is not served, which names its neighbours."""
+async def test_gateway_refusal_has_status_and_type_of_the_gateway(workspace: Workspace) -> None:
+    """A refused gateway request has the gateway's error type and status; the 404 of an unknown path lists the served ones."""
     workspace.write("routes.yaml", routes(TARGETS, "targets: [a]", more=MORE))
     async with serving(workspace.build()) as client:
         no_model = await post(client, {"prompt": HELLO}, ai_language_model_specification_version="4")
@@ -115,8 +115,8 @@ async def test_refusal_has_the_gateways_form(workspace: Workspace) -> None:
     assert down.json["generationId"] == down.headers["x-request-id"]
 
 
-async def test_config_lists_prices_for_a_token(workspace: Workspace) -> None:
-    """As texts, without an exponent; a model whose price is not known has none."""
+async def test_gateway_config_lists_models_with_prices_per_token(workspace: Workspace) -> None:
+    """`GET /v4/ai/config` lists the models with prices in USD per token as decimal strings, without an exponent."""
     priced = "a: {model: openai/fake, api_base: 'http://127.0.0.1:1', api_key: k, price: {input: 0.15, output: 2, cached: 0.075}}\nb: {script: [{text: Hi}]}"
     workspace.write("routes.yaml", routes(priced, more="  free: {pipeline: chat, targets: [b]}\n"))
     async with serving(workspace.build()) as client:
@@ -138,7 +138,7 @@ LOOKED = Call("c1", "look", {"a": 1})
 
 
 def result(output: Json) -> dict[str, Any]:
-    """The result of the call."""
+    """Return a `tool-result` part with this output for the tool call `c1`."""
     return {"type": "tool-result", "toolCallId": "c1", "toolName": "look", "output": output}
 
 
@@ -197,14 +197,14 @@ READ: dict[str, tuple[list[Any], tuple[Message, ...]]] = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_prompt_is_read_with_all_its_parts(name: str) -> None:
-    """Each kind of message, of part and of result, as the protocol has it."""
+def test_gateway_prompt_is_converted_with_all_its_parts(name: str) -> None:
+    """Each kind of gateway message, content part and tool result becomes the matching internal messages."""
     given, wanted = READ[name]
     assert asked(prompt=given).ask.messages == wanted
 
 
-def test_parameters_have_our_names() -> None:
-    """Sampling, tools, their choice and the form of the answer."""
+def test_gateway_parameters_are_converted_to_internal_names() -> None:
+    """Sampling parameters, tools, tool choice and response format of the gateway become `params`, `tools`, `choice` and `output`."""
     schema: dict[str, Any] = {"type": "object"}
     ask = asked(
         maxOutputTokens=9,
@@ -250,15 +250,15 @@ UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", UNSERVED)
-def test_unserved_body_is_refused_with_its_place(name: str) -> None:
-    """An answer without it would look right."""
+def test_gateway_body_with_invalid_field_is_refused_naming_the_field(name: str) -> None:
+    """A body with a missing or unsupported field raises BadAsk, and its message names the path of that field."""
     fields, sentence = UNSERVED[name]
     with pytest.raises(BadAsk) as error:
         asked(**fields)
     assert error.value.public == sentence
 
 
-def test_headers_stand_over_options() -> None:
-    """The model of the header is asked, whatever `providerOptions.router` says."""
+def test_gateway_model_header_overrides_provider_options() -> None:
+    """The model id of the header overrides `model` in `providerOptions.router`; its other fields are kept."""
     fields = {**stated({"ai-language-model-id": ("a",), MODEL: ("4",)}), "providerOptions": {"router": {"model": "b", "tone": "c"}}}
     assert (flat(fields)["model"], flat(fields)["tone"]) == ("a", "c")

@@ -1,4 +1,4 @@
-"""Responses that are kept: retrieved, followed, cancelled, deleted and gone on from, by OpenAI's own client."""
+"""Stored OpenAI Responses: retrieved, streamed again, cancelled, deleted and continued, through OpenAI's own Python client."""
 
 import json
 from typing import Any
@@ -12,12 +12,12 @@ from tests.support.provider import Reply, calls, chunk, provider, text
 
 
 def sdk_of(client: Any, key: str = "none") -> Any:
-    """OpenAI's client for a running router."""
+    """Return OpenAI's client for a running router, with this API key."""
     return openai.AsyncOpenAI(base_url=f"{client.base}/v1", api_key=key, max_retries=0)
 
 
-async def test_response_is_retrieved_until_it_is_deleted(workspace: Workspace) -> None:
-    """It is the same response; another caller finds none, and nobody does once it is deleted or where `store` is false."""
+async def test_stored_response_can_be_retrieved_until_it_is_deleted(workspace: Workspace) -> None:
+    """A response can be retrieved by its own caller until deleted; for another caller, or with `store: false`, it is a 404."""
     async with provider(Reply(text("Hello"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk, sdk_of(client, "other") as other:
@@ -34,8 +34,8 @@ async def test_response_is_retrieved_until_it_is_deleted(workspace: Workspace) -
     assert (made.store, unkept.store) == (True, False)
 
 
-async def test_stream_is_resumed_after_each_of_its_events(workspace: Workspace) -> None:
-    """What comes then is what came after that event, to the byte."""
+async def test_response_stream_resumes_after_any_event_number(workspace: Workspace) -> None:
+    """A stream resumed with `starting_after` has exactly the bytes that followed that event in the first stream."""
     async with provider(Reply(text("One ", "two ", "three"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client:
@@ -53,8 +53,8 @@ async def test_stream_is_resumed_after_each_of_its_events(workspace: Workspace) 
     assert wrong.status == 400
 
 
-async def test_response_that_is_cancelled_says_so(workspace: Workspace) -> None:
-    """Its provider is left, its stream ends, and what was said so far stays."""
+async def test_cancelled_response_has_status_cancelled_and_its_text_so_far(workspace: Workspace) -> None:
+    """A cancelled response keeps its text with status `cancelled`, its stream ends, and the provider's connection is closed."""
     async with provider(Reply((chunk({"content": "Half"}),), hold=True)) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:
@@ -72,8 +72,8 @@ async def test_response_that_is_cancelled_says_so(workspace: Workspace) -> None:
 WEATHER: dict[str, Any] = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
 
 
-async def test_question_goes_on_from_the_previous_response(workspace: Workspace) -> None:
-    """By its id, or by references to its items: the provider is sent the same conversation, without the earlier instructions."""
+async def test_previous_response_id_and_item_references_send_the_earlier_turns(workspace: Workspace) -> None:
+    """A question with `previous_response_id` or item references sends the provider the earlier turns without their instructions."""
     async with provider(Reply(calls(("t1", "look", "{}"))), Reply(text("Found"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:
@@ -97,8 +97,8 @@ async def test_question_goes_on_from_the_previous_response(workspace: Workspace)
 LOOKED = Reply(calls(("t1", "look", "{}")))
 
 
-async def test_question_goes_on_from_a_response_of_another_replica(workspace: Workspace) -> None:
-    """Each turn is asked at another replica, as soon as the one before has ended; the provider is sent the calls, results and texts of all."""
+async def test_previous_response_of_another_replica_is_continued(workspace: Workspace) -> None:
+    """A question sent to one replica can continue a response of another: the provider gets all its turns, tool calls and results."""
     long = "x" * 700_000
     async with (
         provider(LOOKED, Reply(text("Found")), Reply(text("Bye"))) as fake,
@@ -131,8 +131,8 @@ async def test_question_goes_on_from_a_response_of_another_replica(workspace: Wo
     assert sent[2] == sent[3]
 
 
-async def test_history_is_never_lost_silently_while_redis_is_away(workspace: Workspace) -> None:
-    """The replica that made the response goes on from it; another one answers with an error that says why, and the sentence what to do."""
+async def test_response_of_another_replica_gets_a_503_while_redis_is_down(workspace: Workspace) -> None:
+    """While Redis is down, a question that continues another replica's response gets a 503; its own replica still continues it."""
     async with (
         provider(Reply(text("Found"))) as fake,
         two(workspace, direct_target(fake.base)) as (one, other, server),
@@ -158,8 +158,8 @@ async def test_history_is_never_lost_silently_while_redis_is_away(workspace: Wor
     assert len(fake.requests) == 2
 
 
-async def test_response_is_cancelled_and_deleted_through_another_replica(workspace: Workspace) -> None:
-    """Both replicas name the same status and the same time of its end; once it is deleted, neither has it."""
+async def test_response_can_be_cancelled_and_deleted_on_another_replica(workspace: Workspace) -> None:
+    """A response cancelled through another replica is equal at both; once one replica deletes it, both answer 404."""
     async with (
         provider(Reply((chunk({"content": "Half"}),), hold=True)) as fake,
         two(workspace, direct_target(fake.base)) as (one, other, _),
@@ -180,8 +180,8 @@ async def test_response_is_cancelled_and_deleted_through_another_replica(workspa
 
 
 @pytest.mark.parametrize(("bound", "given"), [("body: 4KiB", "x" * 2500), ("values: 100", [{"role": "user", "content": "x"}] * 25)])
-async def test_chain_longer_than_a_body_may_be_is_refused(workspace: Workspace, bound: str, given: Any) -> None:
-    """As the client would be, if it sent all of it: what is kept of an answer is bounded."""
+async def test_conversation_longer_than_the_request_bounds_gets_a_413(workspace: Workspace, bound: str, given: Any) -> None:
+    """A question gets a 413 if it exceeds `server.request` (body or values) together with the turns of its previous response."""
     async with provider(Reply(text("Hello"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), more=f"server: {{request: {{{bound}}}}}\n"))
         async with serving(workspace.build()) as client, sdk_of(client) as sdk:

@@ -1,4 +1,4 @@
-"""A try that runs when its answer is ended from outside: it is in the log, the pages, the metrics and the traces, and says why."""
+"""Attempts in progress when their answer is ended (by disconnect, timeout or stop): log, admin pages, metrics and traces."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ BODY: dict[str, Any] = {"id": "chat-1", "model": "chat-model", "messages": [{"ro
 NO_CHAT = {**BODY, "id": None}
 
 Halted = Callable[[asyncio.Event], Awaitable[None]]
-"""Waits until an answer is as far as it comes. The event: its reader has heard something."""
+"""Waits until an answer is as far as its script goes. The event is set once the client has read some text."""
 
 
 async def _ask(client: Client, heard: asyncio.Event, body: Mapping[str, Any] = BODY) -> None:
@@ -52,7 +52,7 @@ async def _stop(client: Client, halted: Halted) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """Who ends it; what the second target says, until it says no more; what the log says of the request, and of each try."""
+    """How an answer is ended, the replies of the second target, and the expected outcome of the request and of each attempt."""
 
     end: Callable[[Client, Halted], Awaitable[None]]
     script: tuple[Reply, ...]
@@ -60,7 +60,7 @@ class Case:
     tried: list[tuple[str, str]]
     route: str = ""
     first: Reply = FAILS
-    """What the first target says."""
+    """The reply of the first target."""
 
 
 DOWN = ("down", "status_500")
@@ -85,10 +85,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_cancelled_tool_is_shown_with_its_reason_and_duration(
+async def test_cancelled_attempt_is_recorded_with_outcome_and_duration(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """With how long it took, whoever ended it: the client, the clock, or a stop."""
+    """An attempt ended by a disconnect, timeout or stop has that outcome and its seconds in log, admin page, metrics and traces."""
     case = CASES[name]
     async with collector() as there, provider(case.first) as down, provider(*case.script) as model:
         more = f"server: {{otel: {{endpoint: '{there.endpoint}', every: 1h}}}}\n"

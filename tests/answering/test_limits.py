@@ -1,4 +1,4 @@
-"""Limits over HTTP: exactly as many as may, for whom they count together, in every dialect, over edits."""
+"""Limits on requests, tokens, spend and concurrency over HTTP, and the bound `max_streams` on running answers."""
 
 import asyncio
 import hashlib
@@ -27,19 +27,19 @@ HI = "a: {script: [{text: Hello}]}"
 
 
 def limited(limit: str, more: str = "", targets: str = HI) -> str:
-    """One route with this limit."""
+    """Return a routes.yaml whose route has this limit."""
     return routes(targets, f"targets: [a]\n    limit: {{{limit}}}", more)
 
 
 async def asked(client: Client, headers: dict[str, str] | None = None, path: str = "/api/chat") -> tuple[int, dict[str, str], bytes]:
-    """Ask once: status, headers, body."""
+    """Ask once and return status, headers and body."""
     body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
     async with client.session.post(client.base + path, json=body, headers=headers) as response:
         return response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read()
 
 
-async def test_limit_of_a_hundred_lets_exactly_a_hundred_of_a_thousand_pass(workspace: Workspace) -> None:
-    """Exactly; the others hear when to come back."""
+async def test_request_limit_admits_exactly_its_number_of_concurrent_requests(workspace: Workspace) -> None:
+    """A limit of 100 an hour answers 100 of 1,000 concurrent requests; the other 900 get a 429 with `Retry-After` and RateLimit headers."""
     workspace.write("routes.yaml", limited("requests: 100/hour"))
     async with serving(workspace.build()) as client:
         answers = await asyncio.gather(*(asked(client) for _ in range(1000)))
@@ -61,8 +61,8 @@ async def test_limit_of_a_hundred_lets_exactly_a_hundred_of_a_thousand_pass(work
         ("/v1/chat/completions", "rate_limit_exceeded"),
     ],
 )
-async def test_a_refusal_has_each_dialects_shape(workspace: Workspace, path: str, code: str) -> None:
-    """429, and a body that its client reads."""
+async def test_rate_limit_refusal_has_the_error_form_of_the_wire(workspace: Workspace, path: str, code: str) -> None:
+    """A request over the limit gets a 429 with `Retry-After` and a body in the error form of its wire."""
     workspace.write("routes.yaml", limited("requests: 1/hour"))
     async with serving(workspace.build()) as client:
         await asked(client)
@@ -71,8 +71,8 @@ async def test_a_refusal_has_each_dialects_shape(workspace: Workspace, path: str
         assert code in body.decode() or "Rate limit exceeded" in body.decode()
 
 
-async def test_a_page_reads_what_is_left_and_when_to_come_back(workspace: Workspace) -> None:
-    """A browser shows a page of another origin no header that it is not told to."""
+async def test_cors_exposes_rate_limit_and_retry_after_headers(workspace: Workspace) -> None:
+    """Answers and refusals to a page of another origin expose the RateLimit and `Retry-After` headers through CORS."""
     workspace.write("routes.yaml", limited("requests: 1/hour", "server: {cors: {origins: ['https://app.example']}}\n"))
     async with serving(workspace.build()) as client:
         answers = [await asked(client, {"origin": "https://app.example"}) for _ in range(2)]
@@ -82,8 +82,8 @@ async def test_a_page_reads_what_is_left_and_when_to_come_back(workspace: Worksp
             assert "ratelimit-policy" in exposed
 
 
-async def test_whom_a_limit_counts_together(workspace: Workspace) -> None:
-    """An address, a caller, or all."""
+async def test_limit_counts_per_ip_per_key_or_per_route(workspace: Workspace) -> None:
+    """A limit counts requests of one IP address, of one API key or of the whole route together, as its `per` declares."""
     for per, statuses in (("ip", [200, 429, 200, 200]), ("route", [200, 429, 429, 429])):
         workspace.write("routes.yaml", limited(f"requests: 1/hour, per: {per}", "server: {auth: none, proxies: [127.0.0.1]}\n"))
         async with serving(workspace.build()) as client:
@@ -98,8 +98,8 @@ async def test_whom_a_limit_counts_together(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("server", ["", "server: {auth: none}\n"])
-async def test_limit_per_key_needs_declared_callers(workspace: Workspace, server: str) -> None:
-    """A client that may make up its key would have a limit of its own with each."""
+async def test_limit_per_key_without_configured_keys_is_refused_at_load(workspace: Workspace, server: str) -> None:
+    """A limit with `per: key` is a configuration error if `server.auth` declares no keys or JWT issuer."""
     workspace.write("routes.yaml", limited("requests: 1/hour, per: key", server))
     with pytest.raises(ConfigError) as refused:
         workspace.build()
@@ -109,8 +109,8 @@ async def test_limit_per_key_needs_declared_callers(workspace: Workspace, server
         assert word in complaint.message
 
 
-async def test_forged_forwarding_header_does_not_evade_a_limit(workspace: Workspace) -> None:
-    """Forwarding headers count from our proxies alone, and there only what the nearest of them that is none of ours adds; an IPv6 network is one."""
+async def test_forged_forwarded_for_header_does_not_evade_a_limit_per_ip(workspace: Workspace) -> None:
+    """A limit `per: ip` trusts only the X-Forwarded-For entry that a declared proxy added, and counts an IPv6 /64 as one address."""
     workspace.write("routes.yaml", limited("requests: 1/hour, per: ip", "server: {auth: none}\n"))
     async with serving(workspace.build()) as client:
         assert (await asked(client, {"x-forwarded-for": "192.0.2.1"}))[0] == 200
@@ -125,8 +125,8 @@ async def test_forged_forwarding_header_does_not_evade_a_limit(workspace: Worksp
         assert (await asked(client, {"x-forwarded-for": "2001:db8:1:2:ffff::7"}))[0] == 429
 
 
-async def test_an_undeclared_proxy_is_logged_once(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """A peer that sends X-Forwarded-For and is not in `server.proxies` is named in one warning, whatever it sends later."""
+async def test_undeclared_proxy_is_logged_once(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A peer that sends X-Forwarded-For and is not in `server.proxies` is logged in one warning, however many requests follow."""
     for server, expected in (("server: {auth: none}\n", ["127.0.0.1"]), ("server: {auth: none, proxies: [127.0.0.0/8]}\n", [])):
         caplog.clear()
         workspace.write("routes.yaml", limited("requests: 9/hour, per: ip", server))
@@ -139,8 +139,8 @@ async def test_an_undeclared_proxy_is_logged_once(workspace: Workspace, caplog: 
         assert [one["peer"] for one in warned] == expected
 
 
-async def test_a_callers_own_limit_holds_over_all_routes(workspace: Workspace) -> None:
-    """Beside those of the routes."""
+async def test_limit_of_an_api_key_counts_over_all_routes(workspace: Workspace) -> None:
+    """The limit of an API key counts its requests to all routes together: the third gets a 429."""
     key = new()
     digest = hashlib.sha256(key.encode()).hexdigest()
     auth = f"server: {{auth: {{keys: {{alice: {{hash: 'sha256:{digest}', limit: {{requests: 2/hour}}}}}}}}}}\n"
@@ -154,15 +154,15 @@ async def test_a_callers_own_limit_holds_over_all_routes(workspace: Workspace) -
 
 
 def keyed(limits: dict[str, str]) -> tuple[dict[str, dict[str, str]], str]:
-    """Callers with a limit each: what each sends as its headers, and the `server:` that knows them."""
+    """Return the request headers of API keys with these limits, by name, and the `server` section that declares them."""
     keys = {name: new() for name in limits}
     lines = [f"{name}: {{hash: 'sha256:{hashlib.sha256(keys[name].encode()).hexdigest()}', limit: {{{limits[name]}}}}}" for name in limits]
     headers = {name: {"authorization": f"Bearer {key}"} for name, key in keys.items()}
     return headers, f"server: {{auth: {{keys: {{{', '.join(lines)}}}}}}}\n"
 
 
-async def test_limit_of_a_key_counts_as_its_per_says(workspace: Workspace) -> None:
-    """Each address from which the key is used, or all of them together."""
+async def test_limit_of_an_api_key_counts_per_ip_or_for_the_whole_key(workspace: Workspace) -> None:
+    """The limit of an API key counts each client address apart with `per: ip`, and all together with `per: key` or `per: route`."""
     for per, statuses in (("ip", [200, 429, 200]), ("key", [200, 429, 429]), ("route", [200, 429, 429])):
         headers, server = keyed({"alice": f"requests: 1/hour, per: {per}"})
         workspace.write("routes.yaml", routes(HI, more=server.replace("{auth:", "{proxies: [127.0.0.1], auth:", 1)))
@@ -172,8 +172,8 @@ async def test_limit_of_a_key_counts_as_its_per_says(workspace: Workspace) -> No
             assert found == statuses, per
 
 
-async def test_caller_over_its_limit_takes_nothing_from_others(workspace: Workspace) -> None:
-    """Nor is what a caller may ask used up by what its route refuses."""
+async def test_refused_requests_use_up_no_other_limit(workspace: Workspace) -> None:
+    """Requests refused by the key's limit do not count for the route's limit, nor those refused by the route for the key's limit."""
     headers, server = keyed({"alice": "requests: 1/hour", "bob": "requests: 5/hour"})
     workspace.write("routes.yaml", limited("requests: 3/hour", "  title-model: {pipeline: chat, targets: [a]}\n" + server))
     async with serving(workspace.build()) as client:
@@ -182,8 +182,8 @@ async def test_caller_over_its_limit_takes_nothing_from_others(workspace: Worksp
         assert [(await asked(client, headers["bob"], "/api/chat/title-model"))[0] for _ in range(4)] == [200] * 3 + [429]
 
 
-async def test_a_place_at_one_time_is_given_back_when_another_limit_refuses(workspace: Workspace) -> None:
-    """Whose route is full holds no place of its own."""
+async def test_concurrency_slot_is_released_when_another_limit_refuses(workspace: Workspace) -> None:
+    """A request that its route's concurrency limit refuses holds no slot of its API key's concurrency limit."""
     slow = "a: {script: [{text: Hel}, {pause: 60s}, {text: lo}]}"
     headers, server = keyed({"alice": "concurrent: 1", "bob": "concurrent: 1"})
     more = "  title-model: {pipeline: chat, targets: [b]}\n" + server
@@ -203,16 +203,16 @@ async def test_a_place_at_one_time_is_given_back_when_another_limit_refuses(work
     [("concurrent: 9", "q=3;"), ("requests: 2/hour", "q=2;"), ("requests: 9/hour", "q=3;")],
     ids=["none of its own", "its own", "the route's"],
 )
-async def test_the_headers_tell_the_tightest_limit(workspace: Workspace, own: str, told: str) -> None:
-    """Of the limits on requests that hold, whichever lets the fewest through."""
+async def test_rate_limit_headers_describe_the_tightest_request_limit(workspace: Workspace, own: str, told: str) -> None:
+    """The RateLimit headers describe the limit with the fewest requests left, of the key's and the route's."""
     headers, server = keyed({"alice": own})
     workspace.write("routes.yaml", limited("requests: 3/hour", server))
     async with serving(workspace.build()) as client:
         assert told in (await asked(client, headers["alice"]))[1]["ratelimit-policy"]
 
 
-async def test_tokens_and_money_stop_the_next_request_not_the_running_one(workspace: Workspace) -> None:
-    """The answer that goes over its limit is whole."""
+async def test_token_or_spend_limit_refuses_the_next_request_not_the_running_one(workspace: Workspace) -> None:
+    """An answer that exceeds a token or spend limit is sent in full; the next request gets a 429."""
     async with provider(Reply(text("All ", "of it."))) as good:  # 11 + 3 tokens
         for limit in ("tokens: 10/hour", "spend: 0.00001USD/hour"):
             target = direct_target(good.base).replace("}", ", price: {input: 1, output: 2}}")
@@ -227,8 +227,8 @@ async def test_tokens_and_money_stop_the_next_request_not_the_running_one(worksp
                 assert 'router_cost_usd_total{route="chat-model"} 1.7e-05' in page
 
 
-async def test_client_that_leaves_early_is_charged_an_estimate(workspace: Workspace) -> None:
-    """Of what was asked and said, where no provider told: marked so in the log, and told as a provider's count to nobody."""
+async def test_tokens_are_estimated_when_the_client_disconnects_early(workspace: Workspace) -> None:
+    """An answer whose client disconnects early counts estimated tokens and cost for limits and the log, but not in the metrics."""
     said = "word " * 20
     async with provider(Reply((chunk({"content": said}),), hold=True)) as holding:
         target = direct_target(holding.base).replace("}", ", price: {input: 1000, output: 2000}}")
@@ -253,10 +253,10 @@ async def test_client_that_leaves_early_is_charged_an_estimate(workspace: Worksp
     ("ending", "tokens"),
     [(Reply((chunk({"content": "So far, so good."}),), drop=True), (12, 12)), (Reply(text("So far, so good.")[:-2]), (3, 6))],
 )
-async def test_usage_that_no_provider_counted_is_estimated(workspace: Workspace, ending: Reply, tokens: tuple[int, int]) -> None:
-    """An answer that broke off, and was asked for again with its beginning; a whole one whose provider tells no usage. What a client is
-    told says nothing of it.
-    """
+async def test_tokens_are_estimated_when_the_provider_reports_no_usage(
+    workspace: Workspace, ending: Reply, tokens: tuple[int, int]
+) -> None:
+    """An answer without usage from its provider counts estimated tokens for limits and the log; the client gets no usage."""
     async with provider(ending) as upstream:
         workspace.write("routes.yaml", limited("tokens: 6/hour", targets=direct_target(upstream.base)))
         async with serving(workspace.build()) as client:
@@ -267,8 +267,8 @@ async def test_usage_that_no_provider_counted_is_estimated(workspace: Workspace,
             assert (await client.ask()).status == 429
 
 
-async def test_a_place_is_given_back_however_an_answer_ends(workspace: Workspace) -> None:
-    """Two hundred clients that leave before the first event, in mid-answer, or belong to a chat: none holds its place."""
+async def test_concurrency_slot_is_released_when_the_client_disconnects(workspace: Workspace) -> None:
+    """200 chats whose clients disconnect in mid-answer, five at a time, leave no slot of a concurrency limit of 5 taken."""
     async with provider(Reply((chunk({"content": "So "}),), hold=True)) as holding:
         workspace.write("routes.yaml", limited("concurrent: 5", targets=direct_target(holding.base)))
         async with serving(workspace.build()) as client:
@@ -282,10 +282,10 @@ async def test_a_place_is_given_back_however_an_answer_ends(workspace: Workspace
 
 
 @pytest.mark.parametrize("more", [{}, {"stream": False}, {"id": "chat"}], ids=["stream", "whole", "chat"])
-async def test_place_is_released_though_an_observer_raises(
+async def test_concurrency_slot_is_released_if_an_observer_raises(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, more: dict[str, Any]
 ) -> None:
-    """The observers after it still run, and its failure is logged once."""
+    """An observer of requests that raises leaves no slot taken, does not stop the observers after it, and is logged once."""
 
     def broken(_: Metrics, entry: Entry) -> None:
         raise ValueError(entry.request_id)
@@ -301,10 +301,10 @@ async def test_place_is_released_though_an_observer_raises(
     assert [record.message for record in caplog.records if record.name == "router.problems"] == ["an observer of requests fails"]
 
 
-async def test_place_is_released_though_the_client_left_and_an_observer_raises(
+async def test_concurrency_slot_is_released_if_the_client_leaves_and_an_observer_raises(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the first event, in mid-answer, or of a chat whose answer goes on."""
+    """An answer whose client disconnects releases its slot although an observer of requests raises."""
 
     def broken(_: Metrics, entry: Entry) -> None:
         raise ValueError(entry.request_id)
@@ -321,22 +321,22 @@ async def test_place_is_released_though_the_client_left_and_an_observer_raises(
 
 
 async def over(client: Client) -> None:
-    """Wait until no answer is made any more and nothing is counted for one."""
+    """Wait until no answer is running and no limit has a count left."""
     async with asyncio.timeout(240):
         while client.edge.admin.chat.running or len(client.edge.live.generation.kept.counts):  # type: ignore[arg-type]
             await asyncio.sleep(0.005)
 
 
 async def _left(session: aiohttp.ClientSession, base: str, body: dict[str, object]) -> None:
-    """Ask, read the beginning, and leave."""
+    """Ask, read the first bytes, and disconnect."""
     async with session.post(f"{base}/api/chat", json=body) as response:
         assert response.status == 200
         await response.content.readany()
         response.close()
 
 
-async def test_a_count_survives_an_edit_elsewhere(workspace: Workspace) -> None:
-    """And begins anew where the limit itself is another."""
+async def test_limit_count_survives_a_reload_that_leaves_the_limit_unchanged(workspace: Workspace) -> None:
+    """The count of a limit is kept by a reload that edits something else and restarts at zero if the limit itself is edited."""
     file = workspace.write("routes.yaml", limited("requests: 2/hour")).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
 
@@ -354,8 +354,8 @@ async def test_a_count_survives_an_edit_elsewhere(workspace: Workspace) -> None:
 
 
 @timed
-async def test_a_crowd_is_told_at_once(workspace: Workspace) -> None:
-    """Beyond `max_streams`: 503, when to come again, and nobody waits in a line; the others are answered."""
+async def test_requests_beyond_max_streams_get_a_503_at_once(workspace: Workspace) -> None:
+    """With `max_streams: 50`, 950 of 1,000 concurrent requests get a 503 with `Retry-After: 1`, in 20 ms at the median."""
     gate, refused = asyncio.Event(), 0
     async with provider(Reply(text("Hel", "lo"), gate=gate)) as held:
         patient = "targets: [a]\n    timeout: {first_token: 120s}"
@@ -381,8 +381,8 @@ async def test_a_crowd_is_told_at_once(workspace: Workspace) -> None:
 
 
 @timed
-async def test_while_there_is_no_room_each_is_told_within_20_ms(workspace: Workspace) -> None:
-    """By the client's own clock; the median of a hundred."""
+async def test_refusal_beyond_max_streams_reaches_the_client_within_20_ms(workspace: Workspace) -> None:
+    """A 503 beyond `max_streams` takes at most 20 ms at the client, as the median of 100 requests."""
     workspace.write("routes.yaml", routes(SLOW, more="server: {max_streams: 20}\n"))
     async with serving(workspace.build()) as client, AsyncExitStack() as stack:
         for _ in range(20):
@@ -400,7 +400,7 @@ SLOW = "a: {script: [{text: Hel}, {pause: 60s}, {text: lo}]}"
 
 @asynccontextmanager
 async def reading(client: Client, path: str, **question: object) -> AsyncGenerator[int, None]:
-    """Ask for a chat's answer, or come back to one, and read the beginning: the status."""
+    """Ask a question, or resume one by its path, read the first bytes, yield the status, and disconnect in the end."""
     body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], **question} if question else None
     async with client.session.request("POST" if body else "GET", client.base + path, json=body) as response:
         await response.content.readany()
@@ -408,8 +408,8 @@ async def reading(client: Client, path: str, **question: object) -> AsyncGenerat
         response.close()
 
 
-async def test_resumed_answer_takes_no_place_from_others(workspace: Workspace) -> None:
-    """It is made anyway. But of those who come back there may be so many, too."""
+async def test_resumed_streams_have_a_max_streams_bound_of_their_own(workspace: Workspace) -> None:
+    """Resumed streams take no place of new questions within `max_streams`, and get a 503 beyond a bound of the same size."""
     workspace.write(
         "routes.yaml",
         routes(
@@ -431,13 +431,13 @@ server: {max_streams: 2}
 
 
 async def came_back(client: Client, chat: str) -> tuple[int, dict[str, str], bytes]:
-    """Find an answer again: status, headers, body."""
+    """Resume a chat's answer and return status, headers and body."""
     async with client.session.get(f"{client.base}/api/chat/{chat}/stream") as response:
         return response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read()
 
 
-async def test_an_answer_whose_reader_left_has_its_place_while_it_is_made(workspace: Workspace) -> None:
-    """It is counted until it ends, and a question beyond `max_streams` is told so."""
+async def test_answer_counts_for_max_streams_after_its_client_left(workspace: Workspace) -> None:
+    """An answer that goes on after its client left counts for `max_streams` until it ends: a further question gets a 503."""
     workspace.write("routes.yaml", routes(SLOW, more="server: {max_streams: 1, resume: {grace: 60s}}\n"))
     async with serving(workspace.build()) as client:
         async with reading(client, "/api/chat", id="c") as status:
@@ -457,7 +457,7 @@ async def test_an_answer_whose_reader_left_has_its_place_while_it_is_made(worksp
 
 @timed
 async def test_request_fails_at_once_when_every_breaker_is_open(workspace: Workspace) -> None:
-    """503 with the time of the first that may be tried again."""
+    """A request gets a 503 within 50 ms when every target's circuit breaker is open; `Retry-After` is the time to the first probe."""
     async with provider(error(500)) as down:
         targets = direct_target(down.base) + direct_target(down.base, "b")
         workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    breaker: {failures: 1, open: 30s}\n    retry: {attempts: 1}"))
@@ -474,8 +474,8 @@ async def test_request_fails_at_once_when_every_breaker_is_open(workspace: Works
             assert len(down.requests) == requests
 
 
-async def test_an_answer_without_end_is_cut_off(workspace: Workspace) -> None:
-    """`max_output`: the model is asked for no more; one that goes on all the same is stopped with the reason `length`."""
+async def test_answer_longer_than_max_output_is_cut_with_finish_reason_length(workspace: Workspace) -> None:
+    """`max_output` caps the `max_tokens` sent to the provider; an answer that goes on regardless is cut with reason `length`."""
     endless = Reply(tuple(chunk({"content": "word " * 50}) for _ in range(400)), hold=True)
     async with provider(endless) as running:
         workspace.write("routes.yaml", routes(direct_target(running.base), "targets: [a]\n    max_output: 100"))
@@ -487,8 +487,8 @@ async def test_an_answer_without_end_is_cut_off(workspace: Workspace) -> None:
             await running.until(lambda: not running.open)
 
 
-async def test_price_of_a_model_comes_from_the_table(workspace: Workspace) -> None:
-    """LiteLLM's, where the target does not say; read without importing LiteLLM."""
+async def test_price_of_a_target_without_price_comes_from_litellms_table(workspace: Workspace) -> None:
+    """A target without `price` has the price of its model in LiteLLM's table; an unknown model has none."""
     workspace.write(
         "routes.yaml", routes("a: {model: openai/gpt-4o, api_key: sk-x}\nb: {model: openai/none-such, api_key: sk-x}", "targets: [a, b]")
     )
@@ -514,8 +514,8 @@ async def test_price_of_a_model_comes_from_the_table(workspace: Workspace) -> No
         ("request: 1/minute", "unknown key `request`"),
     ],
 )
-def test_a_limit_that_is_none_is_a_mistake(workspace: Workspace, limit: str, complaint: str) -> None:
-    """Said when it is loaded."""
+def test_invalid_limit_is_refused_at_load(workspace: Workspace, limit: str, complaint: str) -> None:
+    """An invalid rate, sum, concurrency or key of a `limit` is a configuration error that describes the right form."""
     workspace.write("routes.yaml", limited(limit))
     with pytest.raises(Exception, match=re.escape(complaint)):
         workspace.build()

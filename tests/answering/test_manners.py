@@ -1,4 +1,4 @@
-"""HTTP manners: what a client learns from headers, lists and errors besides an answer."""
+"""HTTP details beside the answer: retry headers, model lists, unknown paths, and bodies that are too large or not JSON."""
 
 import io
 import json
@@ -16,8 +16,8 @@ ASKED: list[Any] = [{"role": "user", "content": "Hello"}]
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("stream", [True, False])
-async def test_an_error_forbids_a_retry_when_the_targets_are_exhausted(workspace: Workspace, wire: str, *, stream: bool) -> None:
-    """Retries of the client's SDK would multiply those that were made here; streamed or not, in every dialect."""
+async def test_error_after_all_targets_failed_has_x_should_retry_false(workspace: Workspace, wire: str, *, stream: bool) -> None:
+    """A 502 after all targets failed has `X-Should-Retry: false` in every wire, so that the client's SDK does not retry."""
     targets = "a: {script: [{fail: down}]}\nb: {script: [{text: Half}, {fail: down}]}"
     more = "  breaks: {pipeline: chat, targets: [b]}\n"
     async with serving(workspace.write("routes.yaml", routes(targets, more=more)).build()) as client:
@@ -27,8 +27,8 @@ async def test_an_error_forbids_a_retry_when_the_targets_are_exhausted(workspace
     assert (cut.status, cut.headers["x-should-retry"]) == (502, "false")
 
 
-async def test_an_error_allows_a_retry_when_it_names_a_wait_or_is_the_clients(workspace: Workspace) -> None:
-    """After Retry-After another try may help; of a 400 no SDK makes one."""
+async def test_error_400_and_429_have_no_x_should_retry_header(workspace: Workspace) -> None:
+    """A 400, and a 429 with `Retry-After`, have no `X-Should-Retry` header."""
     limited = "targets: [a]\n    limit: {requests: 1/hour}"
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", limited)).build()) as client:
         malformed = await client.post("/api/chat", messages="none")
@@ -48,8 +48,8 @@ OF_ANTHROPIC = {"anthropic-version": "2023-06-01"}
 TARGETS = "a: {script: [{text: Hi}]}\nb: {model: openai/gpt-4o, api_key: sk-test, price: {input: 2, output: 8}}"
 
 
-async def test_models_are_listed_with_aliases_unless_the_route_is_hidden(workspace: Workspace) -> None:
-    """A hidden route is in no list; it answers, and is described where it is asked for by name."""
+async def test_model_lists_have_aliases_and_omit_routes_with_listed_false(workspace: Workspace) -> None:
+    """Both model lists describe routes and aliases without those with `listed: false`, which still answer and are found by name."""
     async with serving(workspace.write("routes.yaml", routes(TARGETS, more=LISTS)).build()) as client:
         openais, ours = (await client.get("/v1/models")).json, (await client.get("/api/models")).json
         hidden, alias = await client.get("/v1/models/small"), await client.get("/v1/models/gpt-4")
@@ -63,8 +63,8 @@ async def test_models_are_listed_with_aliases_unless_the_route_is_hidden(workspa
     assert "x-request-id" in alias.headers
 
 
-async def test_an_unknown_model_is_refused_in_the_form_of_the_client(workspace: Workspace) -> None:
-    """OpenAI's, or Anthropic's where the header says so; an id may hold slashes."""
+async def test_unknown_model_gets_a_404_in_the_error_form_of_the_client(workspace: Workspace) -> None:
+    """`GET /v1/models/…` of an unknown id is a 404 in OpenAI's form, or in Anthropic's with the header `anthropic-version`."""
     async with serving(workspace.write("routes.yaml", routes(TARGETS, more=LISTS)).build()) as client:
         openais = await client.get("/v1/models/some/other")
         anthropics = await client.get("/v1/models/some/other", OF_ANTHROPIC)
@@ -77,8 +77,8 @@ async def test_an_unknown_model_is_refused_in_the_form_of_the_client(workspace: 
     assert set(one) == {"type", "id", "display_name", "created_at"}
 
 
-async def test_an_unknown_address_is_refused_in_the_form_of_its_neighbours(workspace: Workspace) -> None:
-    """OpenAI's below /v1, Anthropic's below /v1/messages or for a client of its API, elsewhere one that all our front ends read."""
+async def test_unknown_path_gets_a_404_in_the_error_form_of_its_api(workspace: Workspace) -> None:
+    """An unknown path is a 404 in OpenAI's form below /v1, in Anthropic's below /v1/messages, and in a common form elsewhere."""
     async with serving(workspace.write("routes.yaml", routes(TARGETS)).build()) as client:
         openais = [await client.get(path) for path in ("/v1", "/v1/", "/v1/files", "/v1/messagesx")]
         openais += [await client.post("/v1/models"), await client.post("/v1/audio/speech")]
@@ -102,16 +102,16 @@ async def test_an_unknown_address_is_refused_in_the_form_of_its_neighbours(works
         assert answer.headers["x-request-id"]
 
 
-async def test_an_unknown_address_is_refused_in_the_declared_dialect(workspace: Workspace) -> None:
-    """Where every client of this server is one of the AI SDK's, its error is theirs."""
+async def test_unknown_path_gets_a_404_in_the_form_of_the_configured_protocol(workspace: Workspace) -> None:
+    """With `server.protocol: ui-message-stream`, the 404 of an unknown path has the error form of the AI SDK."""
     declared = routes(TARGETS, more="server: {protocol: ui-message-stream}\n")
     async with serving(workspace.write("routes.yaml", declared).build()) as client:
         answer = await client.get("/api/chats")
     assert (answer.status, answer.json["code"], answer.json["cause"]) == (404, "bad_request:api", "unknown_address")
 
 
-async def test_the_refusal_of_an_unknown_address_lists_those_that_are_served(workspace: Workspace) -> None:
-    """All that callers may ask, of the documentation's own table; below /v1 and /v4/ai their addresses alone; operators' never."""
+async def test_404_of_an_unknown_path_lists_the_served_endpoints(workspace: Workspace) -> None:
+    """The 404 of an unknown path lists every endpoint in the OpenAPI document for callers, below /v1 and /v4/ai only those there."""
     async with serving(workspace.write("routes.yaml", routes(TARGETS)).build()) as client:
         documented = (await client.get("/openapi.json")).json["paths"]
         elsewhere = (await client.get("/no-such")).json["error"]
@@ -144,11 +144,11 @@ LARGE: dict[str, tuple[str, dict[str, Any], dict[str, str], str]] = {
     "attachments": ("/api/chat", OF_4, {}, "ui"),
     "nothing": ("/api/chat", SAYS_NOTHING, {}, "both"),
 }
-"""What gives the dialect away of a body that is too large → the address, the body, headers, and the form of its refusal."""
+"""What tells the wire of a too large body → path, body, headers, and the expected form of its error."""
 
 
 def form(answer: dict[str, Any]) -> str:
-    """The form of an error."""
+    """Return the form of an error body: `anthropic`, `openai`, `ui`, or `both` for one that every front end reads."""
     match answer:
         case {"type": "error", "error": {"type": "request_too_large", "message": str()}}:
             return "anthropic"
@@ -164,8 +164,8 @@ def form(answer: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("chunked", [True, False])
 @pytest.mark.parametrize("case", LARGE)
-async def test_a_body_that_is_too_large_is_refused_in_its_own_dialect(workspace: Workspace, case: str, *, chunked: bool) -> None:
-    """By the parameter, the address, or the part of the body that was read, however its length is said."""
+async def test_too_large_body_gets_a_413_in_the_error_form_of_its_wire(workspace: Workspace, case: str, *, chunked: bool) -> None:
+    """A body over `server.request.body` gets a 413 in the error form given by parameter, header, path or the body's beginning."""
     path, sent, headers, expected = LARGE[case]
     data = json.dumps(sent).encode()
 
@@ -182,8 +182,8 @@ async def test_a_body_that_is_too_large_is_refused_in_its_own_dialect(workspace:
     assert form(answer) == expected
 
 
-async def test_a_body_that_waits_to_be_asked_for_is_refused_unread(workspace: Workspace) -> None:
-    """A client that sends `Expect: 100-continue` is not told to send what is too large."""
+async def test_too_large_body_with_expect_100_continue_is_refused_unread(workspace: Workspace) -> None:
+    """A client that sends `Expect: 100-continue` with a too large `Content-Length` gets a 413 at once instead of a 100."""
     lines = "host: localhost\r\nexpect: 100-continue\r\nconnection: close\r\ncontent-length: 1000000"
     async with (
         serving(workspace.write("routes.yaml", routes(TARGETS, more=SMALL)).build()) as client,
@@ -195,8 +195,8 @@ async def test_a_body_that_waits_to_be_asked_for_is_refused_unread(workspace: Wo
     assert form(json.loads(said.partition(b"\r\n\r\n")[2])) == "both"
 
 
-async def test_a_body_of_which_nothing_comes_is_refused_all_the_same(workspace: Workspace) -> None:
-    """Its length is enough; its dialect is waited for for a moment."""
+async def test_too_large_content_length_is_refused_without_any_body(workspace: Workspace) -> None:
+    """A request with a too large `Content-Length` gets a 413 although no byte of its body arrives."""
     async with (
         serving(workspace.write("routes.yaml", routes(TARGETS, more=SMALL)).build()) as client,
         connected(client.base) as (reader, writer),
@@ -205,8 +205,8 @@ async def test_a_body_of_which_nothing_comes_is_refused_all_the_same(workspace: 
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413")
 
 
-async def test_a_body_that_is_not_json_is_refused_in_its_own_dialect(workspace: Workspace) -> None:
-    """A front end of the AI SDK reads why, although the body breaks off."""
+async def test_invalid_json_body_gets_a_400_in_the_error_form_of_its_wire(workspace: Workspace) -> None:
+    """A body of the AI SDK that breaks off gets a 400 in the AI SDK's error form."""
     async with (
         serving(workspace.write("routes.yaml", routes(TARGETS)).build()) as client,
         client.session.post(f"{client.base}/api/chat", data=b'{"messages":[{"role":"user","parts":[{"type":') as response,
@@ -215,8 +215,8 @@ async def test_a_body_that_is_not_json_is_refused_in_its_own_dialect(workspace: 
     assert (response.status, answer["code"], answer["cause"]) == (400, "bad_request:api", "bad_request")
 
 
-async def test_a_photo_of_a_phone_is_taken(workspace: Workspace) -> None:
-    """Five megabytes of it, as a data: URL, by the default bound."""
+async def test_5_mib_photo_is_accepted_by_the_default_body_limit(workspace: Workspace) -> None:
+    """A chat with a `data:` URL of 5 MiB is answered with the default `server.request.body`."""
     url = "data:image/jpeg;base64," + "A" * (5 * 1024 * 1024)
     parts: list[dict[str, str]] = [{"type": "text", "text": "What is this?"}, {"type": "file", "mediaType": "image/jpeg", "url": url}]
     asked = json.dumps({"messages": [{"id": "m1", "role": "user", "parts": parts}]}).encode()

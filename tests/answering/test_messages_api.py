@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, as its own client meets it."""
+"""Anthropic's Messages API `/v1/messages`, through Anthropic's own Python client."""
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterable
@@ -27,7 +27,7 @@ WEATHER: dict[str, Any] = {
 
 @asynccontextmanager
 async def asked_by_anthropic(workspace: Workspace, targets: str = TARGETS, more: str = MORE) -> AsyncGenerator[Any, None]:
-    """A running router, and Anthropic's client for it. `server.protocol` is another dialect, which is nothing to these addresses."""
+    """Run a router and yield a plain client and Anthropic's client for it."""
     workspace.write("routes.yaml", routes(targets, "targets: [a]\n    reasoning: show", more=more))
     async with (
         serving(workspace.build()) as client,
@@ -36,8 +36,8 @@ async def asked_by_anthropic(workspace: Workspace, targets: str = TARGETS, more:
         yield client, sdk
 
 
-async def test_message_comes_whole_or_streamed(workspace: Workspace) -> None:
-    """The client adds the stream up to the same message: thoughts, text, reason, usage and the model that spoke."""
+async def test_anthropic_message_is_the_same_streamed_and_unstreamed(workspace: Workspace) -> None:
+    """A streamed message adds up to the unstreamed one: thinking, text, stop reason, usage and model."""
     asking: dict[str, Any] = {"model": "gpt-4", "max_tokens": 100, "messages": HELLO}
     async with asked_by_anthropic(workspace) as (client, sdk):
         made = await sdk.messages.create(**asking)
@@ -54,8 +54,8 @@ async def test_message_comes_whole_or_streamed(workspace: Workspace) -> None:
     assert raw.headers["x-router-model"] == "gpt-4"
 
 
-async def test_unknown_call_is_left_to_the_client(workspace: Workspace) -> None:
-    """It comes as a tool_use block, with the reason that has the client run it."""
+async def test_anthropic_message_has_tool_use_block_for_a_client_tool_call(workspace: Workspace) -> None:
+    """A tool call that the router does not run comes as a `tool_use` block with stop reason `tool_use`."""
     asking: dict[str, Any] = {"model": "asks", "max_tokens": 100, "messages": HELLO}
     async with asked_by_anthropic(workspace) as (_, sdk):
         made = await sdk.messages.create(**asking)
@@ -67,8 +67,8 @@ async def test_unknown_call_is_left_to_the_client(workspace: Workspace) -> None:
         assert (said.text, call.type, call.name, call.input) == ("Let me look.", "tool_use", "get_weather", {"location": "Rome"})
 
 
-async def test_round_with_a_tool_of_the_clients_reaches_the_provider(workspace: Workspace) -> None:
-    """The provider is sent the tools, the choice, the call and its result, as the client sent them."""
+async def test_anthropic_tools_calls_and_results_are_sent_to_the_provider(workspace: Workspace) -> None:
+    """An OpenAI provider is sent the request's system text, tools, tool choice, tool call, result and sampling in OpenAI's form."""
     async with provider(Reply(text("It is 20°C."))) as fake:
         async with asked_by_anthropic(workspace, direct_target(fake.base), "") as (_, sdk):
             made = await sdk.messages.create(
@@ -104,18 +104,18 @@ async def test_round_with_a_tool_of_the_clients_reaches_the_provider(workspace: 
 
 
 def kind(error: anthropic.APIStatusError) -> str:
-    """What sort of an error Anthropic's API calls it."""
+    """Return the error type in the body of an Anthropic error."""
     return cast("Any", error.body)["error"]["type"]
 
 
 async def heard(stream: AsyncIterable[str], said: list[str]) -> None:
-    """Note what a stream says, until it ends or breaks."""
+    """Append each text of a stream to `said`, until the stream ends or raises."""
     async for one in stream:
         said.append(one)  # noqa: PERF401 - it may raise in the middle
 
 
-async def test_error_is_an_exception_of_the_clients_own(workspace: Workspace) -> None:
-    """By status before the stream, by the error's frame within it."""
+async def test_error_raises_the_matching_exception_of_anthropics_client(workspace: Workspace) -> None:
+    """An error raises the exception of its status (404, 400, 502) before the stream and APIStatusError within it."""
     async with asked_by_anthropic(workspace) as (client, sdk):
         with pytest.raises(anthropic.NotFoundError) as unknown:
             await sdk.messages.create(model="no-such", max_tokens=1, messages=HELLO)
@@ -140,8 +140,8 @@ async def test_error_is_an_exception_of_the_clients_own(workspace: Workspace) ->
         assert refused.json["error"]["message"].startswith(field)
 
 
-async def test_key_in_x_api_key_is_the_callers(workspace: Workspace) -> None:
-    """As Anthropic's clients send it, and as everybody does; two that differ are nobody's. Elsewhere that header says nothing."""
+async def test_x_api_key_header_authenticates_requests_with_anthropic_version(workspace: Workspace) -> None:
+    """`X-Api-Key` beside `anthropic-version` authenticates like a bearer token; two different keys, or no version, give a 401."""
     key = new()
     workspace.write(
         "routes.yaml", routes("a: {script: [{text: Hi}]}", more=f"server: {{auth: {{keys: {{alice: {{hash: {hashed(key)}}}}}}}}}\n")
@@ -158,8 +158,8 @@ async def test_key_in_x_api_key_is_the_callers(workspace: Workspace) -> None:
     assert answers[-1][1]["error"]["type"] == "authentication_error"
 
 
-async def test_tokens_are_estimated_without_asking(workspace: Workspace) -> None:
-    """More of everything counts for more; a question that is none is refused as one that is asked."""
+async def test_count_tokens_endpoint_estimates_without_calling_a_provider(workspace: Workspace) -> None:
+    """The `count_tokens` endpoint returns an estimate that grows with messages and tools; an invalid question gets 400 or 404."""
     async with asked_by_anthropic(workspace) as (client, sdk):
         short = await sdk.messages.count_tokens(model="gpt-4", messages=HELLO)
         long = await sdk.messages.count_tokens(model="gpt-4", messages=[{"role": "user", "content": "Hello" * 100}], tools=[WEATHER])
@@ -203,14 +203,14 @@ READ: dict[str, tuple[Any, tuple[Message, ...]]] = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_blocks_of_a_user_are_read(name: str) -> None:
-    """Each kind becomes the part that says the same."""
+def test_anthropic_user_content_blocks_are_converted(name: str) -> None:
+    """Each kind of content block of an Anthropic user message becomes the matching part of an internal message."""
     content, expected = READ[name]
     assert anthropic_api.messages({"messages": [{"role": "user", "content": content}]}, 10) == expected
 
 
-def test_signed_thoughts_go_back_with_their_calls_and_no_others() -> None:
-    """A thinking block with a signature stands before its call; one without, or without a call, is left out."""
+def test_anthropic_thinking_block_is_kept_only_if_signed_and_beside_a_tool_call() -> None:
+    """A thinking block with a signature is kept in a message with a tool call; without a signature or a call, it is dropped."""
     unsigned = {"type": "thinking", "thinking": "Hm", "signature": ""}
     said: dict[str, Any] = {"role": "assistant", "content": [SIGNED, {"type": "text", "text": "So."}, CALL]}
     given = anthropic_api.messages({"messages": [*HELLO, said, {"role": "assistant", "content": [unsigned, CALL]}]}, 10)
@@ -239,8 +239,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_conversation_that_cannot_be_read_is_refused_with_its_place(name: str) -> None:
-    """The sentence says which message, and which block."""
+def test_invalid_anthropic_messages_are_refused_naming_the_block(name: str) -> None:
+    """An invalid conversation raises BadAsk whose message names the path of the message and block."""
     fields, sentence = WRONG[name]
     with pytest.raises(BadAsk) as refused:
         anthropic_api.messages(fields, 10)
@@ -260,8 +260,8 @@ THINKING: list[tuple[dict[str, Any], str | None]] = [
 
 
 @pytest.mark.parametrize(("fields", "effort"), THINKING)
-def test_thinking_is_an_effort(fields: dict[str, Any], effort: str | None) -> None:
-    """A budget asks for the effort that spends about as much; an effort stands over it."""
+def test_anthropic_thinking_budget_is_converted_to_reasoning_effort(fields: dict[str, Any], effort: str | None) -> None:
+    """A `thinking` budget becomes a `reasoning_effort`, `disabled` becomes `none`; `output_config.effort` is kept."""
     assert anthropic_api.sampling(fields).get("reasoning_effort") == effort
 
 
@@ -280,8 +280,8 @@ UNSERVED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", UNSERVED)
-def test_tools_that_cannot_be_served_are_refused_by_name(name: str) -> None:
-    """An answer without them would look right."""
+def test_unsupported_anthropic_tools_are_refused_naming_the_field(name: str) -> None:
+    """Server tools, MCP servers, duplicate names and an unknown tool choice raise BadAsk whose message names the field."""
     fields, sentence = UNSERVED[name]
     with pytest.raises(BadAsk) as refused:
         anthropic_api.brought(fields)

@@ -1,4 +1,4 @@
-"""The checks of Open Responses' compliance suite, against its schema of a response and of each event of a stream."""
+"""The checks of Open Responses' compliance suite: responses and stream events against its JSON schemas."""
 
 import json
 from typing import Any
@@ -15,18 +15,18 @@ SCHEMAS: dict[str, Any] = SPECIFICATION["components"]["schemas"]
 EVENTS: dict[str, str] = {
     schema["properties"]["type"]["enum"][0]: name for name, schema in SCHEMAS.items() if name.endswith("StreamingEvent")
 }
-"""Type of an event → its schema."""
+"""Type of a stream event → the name of its schema."""
 LAST = {"response.completed", "response.incomplete", "response.failed"}
 
 
 def misfits(value: Any, schema: str) -> list[str]:
-    """What of a value does not fit a schema of the specification."""
+    """Return the errors of validating a value against a schema of the specification."""
     validator: Any = jsonschema.Draft202012Validator({**SPECIFICATION, "$ref": f"#/components/schemas/{schema}"})
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
 
 
 def user(content: Any) -> dict[str, Any]:
-    """A message of the user's."""
+    """Return a user message item with this content."""
     return {"type": "message", "role": "user", "content": content}
 
 
@@ -96,11 +96,11 @@ CHECKS: dict[str, tuple[dict[str, Any], str, list[str]]] = {
         ["message"],
     ),
 }
-"""Request → the status of its response, and the types of its items."""
+"""Name of a check → request body, status of the response, and types of its output items."""
 
 
 async def streamed(client: Client, **body: Any) -> list[dict[str, Any]]:
-    """The events of a stream. Each has its type as its name, fits its schema, and has the next number."""
+    """Ask for a stream and return its events, each checked for its name, schema and sequence number."""
     answer = await client.post("/v1/responses", model="chat-model", stream=True, **body)
     assert answer.headers["content-type"] == "text/event-stream"
     events: list[dict[str, Any]] = []
@@ -115,8 +115,8 @@ async def streamed(client: Client, **body: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", CHECKS)
-async def test_response_fits_the_schema_whole_and_streamed(workspace: Workspace, name: str) -> None:
-    """A stream begins with `response.created` and `response.in_progress` and ends with the response, which has its usage."""
+async def test_response_and_its_stream_are_valid_open_responses(workspace: Workspace, name: str) -> None:
+    """Each request of the suite gets a response and a stream that are valid, with the expected status, item types and usage."""
     body, status, types = CHECKS[name]
     async with running(Obedient([])) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    reasoning: show"))
@@ -136,8 +136,8 @@ async def test_response_fits_the_schema_whole_and_streamed(workspace: Workspace,
     assert whole["reasoning"]["summary"] == body.get("reasoning", {}).get("summary")
 
 
-async def test_items_of_a_stream_are_those_of_the_response(workspace: Workspace) -> None:
-    """Each item is added, then done as the response has it; the pieces of a text are the text."""
+async def test_open_responses_stream_items_equal_those_of_the_final_response(workspace: Workspace) -> None:
+    """The items added and done in a stream are those of its final response, and the text deltas add up to its text."""
     async with running(Obedient([])) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    reasoning: show"))
         async with serving(workspace.build()) as client:
@@ -151,8 +151,8 @@ async def test_items_of_a_stream_are_those_of_the_response(workspace: Workspace)
     assert (thought, said) == (output[0]["summary"][0]["text"], output[1]["content"][0]["text"]) == ("Hm.", "Hello there.")
 
 
-async def test_error_within_a_stream_fits_the_schema(workspace: Workspace) -> None:
-    """The `error` event and the failed response after it."""
+async def test_open_responses_stream_that_breaks_ends_with_error_and_failed(workspace: Workspace) -> None:
+    """A stream that breaks off ends with a valid `error` event and `response.failed`, both with the same message."""
     async with running(Obedient([])) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    rescue: fail"))
         async with serving(workspace.build()) as client:
@@ -162,8 +162,8 @@ async def test_error_within_a_stream_fits_the_schema(workspace: Workspace) -> No
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/compact"])
-async def test_request_that_is_not_served_is_refused_in_openais_form(workspace: Workspace, path: str) -> None:
-    """Without a model it is a 400; compaction is served nowhere, which is a 404."""
+async def test_open_responses_request_without_model_or_for_compact_is_refused(workspace: Workspace, path: str) -> None:
+    """A Responses request without a model gets a 400, and `/v1/responses/compact` a 404, both in OpenAI's error form."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}"))
     async with serving(workspace.build()) as client:
         refused = await client.post(path, input=[user("test")])

@@ -1,4 +1,4 @@
-"""Signs of life: when they come, and that none comes after the end."""
+"""Keep-alive frames of a silent stream: when `Pulse` sends them, and that it sends none after it is closed."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from router.answering.pulse import Pulse
 
 
 class Heart:
-    """Counts its beats; while `stuck`, a beat cannot be written."""
+    """A counter of keep-alive frames; while `stuck`, writing a frame does not return."""
 
     def __init__(self) -> None:
         self.began = 0
@@ -17,7 +17,7 @@ class Heart:
         self.given_up = False
 
     async def beat(self) -> None:
-        """What a pulse is given to call."""
+        """Write one keep-alive frame: the callback given to a Pulse."""
         self.began += 1
         try:
             while self.stuck:
@@ -28,7 +28,7 @@ class Heart:
         self.beaten.append(asyncio.get_running_loop().time())
 
     async def until(self, *, began: int = 0, beaten: int = 0) -> None:
-        """Wait for so many."""
+        """Wait until this number of frames was begun and written."""
         async with asyncio.timeout(240):
             while self.began < began or len(self.beaten) < beaten:
                 await asyncio.sleep(0)
@@ -36,12 +36,12 @@ class Heart:
 
 @pytest.fixture
 def heart() -> Heart:
-    """A fresh one."""
+    """A new counter of keep-alive frames."""
     return Heart()
 
 
-async def test_silence_is_broken_again_and_again(heart: Heart) -> None:
-    """Not before the interval is over, and then each time it is."""
+async def test_keep_alive_is_sent_after_each_silent_interval(heart: Heart) -> None:
+    """A keep-alive frame is sent each time the interval has passed without a write, and not earlier."""
     began = asyncio.get_running_loop().time()
     pulse = Pulse(heart.beat, 0.02)
     pulse.wait()
@@ -51,8 +51,8 @@ async def test_silence_is_broken_again_and_again(heart: Heart) -> None:
     assert heart.beaten[1] - heart.beaten[0] >= 0.02
 
 
-async def test_writing_puts_it_off(heart: Heart) -> None:
-    """The timer looks and finds that somebody writes, or that it is too early: there is no beat, and it does not stop looking."""
+async def test_keep_alive_is_postponed_by_a_write(heart: Heart) -> None:
+    """A timer that ends during a write, or before a whole interval has passed since one, sends no keep-alive frame."""
     pulse = Pulse(heart.beat, 60)
     pulse.wait()
     first = pulse._timer
@@ -68,8 +68,8 @@ async def test_writing_puts_it_off(heart: Heart) -> None:
     assert heart.began == 0
 
 
-async def test_write_starts_no_timer_of_its_own(heart: Heart) -> None:
-    """A thousand writes, one timer."""
+async def test_keep_alive_uses_one_timer_for_many_writes(heart: Heart) -> None:
+    """A thousand writes reuse the one running timer of a Pulse."""
     pulse = Pulse(heart.beat, 60)
     pulse.wait()
     timer = pulse._timer
@@ -80,8 +80,8 @@ async def test_write_starts_no_timer_of_its_own(heart: Heart) -> None:
     pulse.close()
 
 
-async def test_a_client_that_does_not_read_holds_up_a_single_beat(heart: Heart) -> None:
-    """While one cannot be written no other is begun; the end gives it up."""
+async def test_keep_alive_that_cannot_be_written_starts_no_second_one(heart: Heart) -> None:
+    """While a keep-alive frame is stuck at a client that does not read, no other is begun; closing the Pulse cancels it."""
     heart.stuck = True
     pulse = Pulse(heart.beat, 0.001)
     pulse.wait()
@@ -97,8 +97,8 @@ async def test_a_client_that_does_not_read_holds_up_a_single_beat(heart: Heart) 
     assert (heart.began, heart.beaten, heart.given_up) == (1, [], True)
 
 
-async def test_closed_is_closed(heart: Heart) -> None:
-    """Neither the timer nor a late `wait` brings another beat."""
+async def test_keep_alive_is_not_sent_after_close(heart: Heart) -> None:
+    """A closed Pulse has its timer cancelled, and a later `wait` starts none."""
     pulse = Pulse(heart.beat, 0.001)
     pulse.wait()
     timer = pulse._timer

@@ -1,4 +1,4 @@
-"""Replicas that share a Redis: an answer that one gives is found, followed and stopped through another."""
+"""Chat answers across replicas that share a Redis: resumed, followed live and stopped through another replica."""
 
 import asyncio
 import json
@@ -27,7 +27,10 @@ from tests.wire.readers import READERS
 async def replicas(
     workspace: Workspace, server: RedisServer, targets: str = PACED, resume: str = "{grace: 15s}", count: int = 2, *, counts: float = HOLD_S
 ) -> AsyncGenerator[list[Client], None]:
-    """Routers of one configuration over one Redis, each with a state of its own. `counts`: seconds that a reader at another one counts."""
+    """Run `count` routers with one configuration and this Redis, and yield their clients.
+
+    `counts`: seconds for which the sign of life of a client at another replica keeps an answer running.
+    """
     more = f"server: {{redis: '{server.url}', resume: {resume}}}\n"
     workspace.write("routes.yaml", routes(targets, more=more))
     async with AsyncExitStack() as open_ones:
@@ -38,21 +41,21 @@ async def replicas(
 async def two(
     workspace: Workspace, targets: str = PACED, resume: str = "{grace: 15s}", counts: float = HOLD_S
 ) -> AsyncGenerator[tuple[Client, Client, RedisServer], None]:
-    """Two of them, and their Redis."""
+    """Run two routers over a new Redis, and yield their clients and the Redis server."""
     async with redis_server() as server, replicas(workspace, server, targets, resume, counts=counts) as (one, other):
         yield one, other, server
 
 
 async def ended(client: Client, chat: str, seconds: float = 60) -> None:
-    """Wait until there is nothing of a chat to be found."""
+    """Wait until a chat has no answer that can be resumed."""
     async with asyncio.timeout(seconds):
         while (await resumed(client, chat))[0] == 200:
             await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("protocol", ["line", "data-stream", "ui-message-stream"])
-async def test_an_answer_whose_reader_left_is_found_whole_elsewhere(workspace: Workspace, protocol: str) -> None:
-    """Left at sixty places, found at another replica each time: the same, to the byte, as if nobody had left."""
+async def test_answer_left_by_its_client_can_be_resumed_on_another_replica(workspace: Workspace, protocol: str) -> None:
+    """An answer left at any of sixty byte positions is resumed on another replica with the bytes of an uninterrupted answer."""
     async with two(workspace) as (one, other, _):
         async with one.session.post(f"{one.base}/api/chat?protocol={protocol}", json=body("uninterrupted")) as response:
             uninterrupted = await response.read()
@@ -67,8 +70,8 @@ async def test_an_answer_whose_reader_left_is_found_whole_elsewhere(workspace: W
         await asyncio.gather(*(left_and_found(number, place) for number, place in enumerate(places)))
 
 
-async def test_viewers_at_two_replicas_see_the_same(workspace: Workspace) -> None:
-    """Each in the dialect it asks for; and the message's id is the same."""
+async def test_resumed_streams_at_two_replicas_are_identical(workspace: Workspace) -> None:
+    """Streams of one answer resumed at both replicas have the same bytes; with another `protocol` the text is the same."""
     async with two(workspace) as (one, other, _):
         asked = asyncio.create_task(one.post(**body("chat-1")))
         here, there, too, in_another = await asyncio.gather(
@@ -83,8 +86,8 @@ async def test_viewers_at_two_replicas_see_the_same(workspace: Workspace) -> Non
     assert READERS["ui-message-stream"](in_another).text == "".join(WORDS)
 
 
-async def test_answer_is_followed_live_from_another_replica(workspace: Workspace) -> None:
-    """A word is there, at the other replica too, before the next one is said."""
+async def test_resumed_stream_on_another_replica_is_live(workspace: Workspace) -> None:
+    """A stream resumed on another replica has the first text while the answer is still being generated."""
     async with (
         provider(Reply(text("Half")[:2], hold=True)) as upstream,
         two(workspace, direct_target(upstream.base)) as (one, other, _),
@@ -97,8 +100,8 @@ async def test_answer_is_followed_live_from_another_replica(workspace: Workspace
         found.close()
 
 
-async def test_answer_on_another_replica_is_found_by_its_caller_alone(workspace: Workspace) -> None:
-    """Another caller who knows the id finds nothing, as one who guesses wrong; and stops nothing."""
+async def test_answer_on_another_replica_can_be_resumed_only_by_its_caller(workspace: Workspace) -> None:
+    """A chat's answer is resumed on another replica only with the credentials of its caller; others get a 204."""
     async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, _):
         async with one.session.post(f"{one.base}/api/chat", json=body("chat-1"), headers={"authorization": "Bearer one"}) as response:
             whole = await response.read()
@@ -111,8 +114,8 @@ async def test_answer_on_another_replica_is_found_by_its_caller_alone(workspace:
 
 
 @timed
-async def test_stop_reaches_the_replica_that_answers(workspace: Workspace) -> None:
-    """The provider's connection is closed; every viewer sees a proper end. Only who asked may stop it."""
+async def test_stop_on_another_replica_ends_the_answer_within_a_second(workspace: Workspace) -> None:
+    """A stop sent to another replica closes the provider's connection and ends every stream; another caller's stop does nothing."""
     async with provider(Reply(text("Half")[:2], hold=True)) as upstream, two(workspace, direct_target(upstream.base)) as (one, other, _):
         async with one.session.post(f"{one.base}/api/chat", json=body("chat-1")) as response:
             begun = await response.content.readline()
@@ -131,8 +134,8 @@ async def test_stop_reaches_the_replica_that_answers(workspace: Workspace) -> No
         assert await viewer == whole
 
 
-async def test_the_last_answer_is_found_whoever_gave_it(workspace: Workspace) -> None:
-    """A replica that has an earlier one of its own does not show it; and stops what is now, not what was."""
+async def test_latest_answer_of_a_chat_is_resumed_and_stopped_on_any_replica(workspace: Workspace) -> None:
+    """A chat's latest answer is resumed or stopped even through a replica that has an earlier answer of the same chat."""
     async with (
         provider(Reply(text("One")), Reply(text("Two")), Reply(text("Three")[:2], hold=True)) as upstream,
         two(workspace, direct_target(upstream.base)) as (one, other, _),
@@ -153,7 +156,7 @@ async def test_the_last_answer_is_found_whoever_gave_it(workspace: Workspace) ->
 
 
 async def test_answer_above_the_size_limit_is_not_kept_in_redis(workspace: Workspace) -> None:
-    """Whoever asked reads it to its end; Redis does not keep it."""
+    """An answer longer than `resume.size` is sent in full to its client and then removed from Redis."""
     long = [chunk({"content": "x" * 1000}) for _ in range(400)]
     async with (
         provider(Reply((*long, chunk({}, "stop"), DONE))) as upstream,
@@ -166,8 +169,8 @@ async def test_answer_above_the_size_limit_is_not_kept_in_redis(workspace: Works
                 await asyncio.sleep(0.1)
 
 
-async def test_an_error_before_the_first_word_is_a_status_elsewhere_too(workspace: Workspace) -> None:
-    """Whoever waits at another replica hears the same; then there is nothing to find."""
+async def test_error_before_the_first_token_reaches_clients_on_other_replicas(workspace: Workspace) -> None:
+    """A client that waits at another replica for the first token gets the same 502; afterwards the chat has nothing to resume."""
     slow = "a: {script: [{pause: 1s}, {fail: refused}]}"
     async with two(workspace, slow) as (one, other, _):
         asked = asyncio.create_task(one.post(**body("chat-1")))
@@ -183,7 +186,7 @@ async def test_an_error_before_the_first_word_is_a_status_elsewhere_too(workspac
 
 
 async def test_answer_in_redis_expires_after_keep(workspace: Workspace) -> None:
-    """After `resume.keep` nothing of it is left in Redis."""
+    """Nothing of an answer is left in Redis once `resume.keep` is over."""
     async with two(workspace, "a: {script: [{text: Hello}]}", "{keep: 5s}") as (one, other, server):
         whole = await one.post(**body("chat-1"))
         assert await resumed_soon(other, "chat-1") == whole.body
@@ -193,8 +196,8 @@ async def test_answer_in_redis_expires_after_keep(workspace: Workspace) -> None:
                 await asyncio.sleep(0.02)
 
 
-async def test_a_viewer_elsewhere_keeps_it_going(workspace: Workspace) -> None:
-    """Whoever asked leaves, a page at another replica reads on; when that has gone it ends."""
+async def test_answer_runs_while_a_client_on_another_replica_reads(workspace: Workspace) -> None:
+    """An answer whose own client left goes on while a client at another replica reads, and is cancelled when that one leaves."""
     async with (
         provider(Reply(text("Half")[:2], hold=True)) as upstream,
         two(workspace, direct_target(upstream.base), "{keep: 60s}", counts=0.6) as (one, other, _),
@@ -211,7 +214,7 @@ async def test_a_viewer_elsewhere_keeps_it_going(workspace: Workspace) -> None:
 
 
 async def found_soon(client: Client, chat: str) -> aiohttp.ClientResponse:
-    """The response in which an answer is found, as soon as it is."""
+    """Resume a chat's answer as soon as there is one, and return the open response."""
     async with asyncio.timeout(240):
         while True:
             response = await client.session.get(f"{client.base}/api/chat/{chat}/stream")
@@ -222,8 +225,8 @@ async def found_soon(client: Client, chat: str) -> aiohttp.ClientResponse:
 
 
 @timed
-async def test_a_replica_that_stops_tells_viewers_elsewhere(workspace: Workspace) -> None:
-    """As it tells its own: the error of a shutdown, and a proper end."""
+async def test_shutdown_of_a_replica_ends_streams_on_other_replicas_with_an_error(workspace: Workspace) -> None:
+    """A replica that shuts down ends the streams of its answers at other replicas within a second, with a restart error."""
     async with (
         provider(Reply(text("Half")[:2], hold=True)) as upstream,
         two(workspace, direct_target(upstream.base)) as (_, other, server),
@@ -240,8 +243,8 @@ async def test_a_replica_that_stops_tells_viewers_elsewhere(workspace: Workspace
         assert "being restarted" in lines[1][1]["error"]
 
 
-async def test_a_redis_that_is_gone_leaves_each_replica_to_itself(workspace: Workspace) -> None:
-    """Answers come as they do without one, and are found where they were given."""
+async def test_replica_without_redis_resumes_its_own_answers(workspace: Workspace) -> None:
+    """While Redis is down, an answer is resumed only on its own replica; once Redis is back, on the other one too."""
     async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, server):
         await server.daemon.kill()
         whole = await one.post(**body("chat-1"))
@@ -255,10 +258,8 @@ async def test_a_redis_that_is_gone_leaves_each_replica_to_itself(workspace: Wor
 
 @timed
 @pytest.mark.parametrize("how", ["full", "killed"])
-async def test_a_redis_that_goes_while_an_answer_is_looked_for_costs_a_moment(workspace: Workspace, how: str) -> None:
-    """One that is full still tells where an answer is, and refuses the first word said to whoever gives it: nothing is found then, at
-    once, and it is no error.
-    """
+async def test_resume_on_another_replica_does_not_wait_for_a_failed_redis(workspace: Workspace, how: str) -> None:
+    """A resume on another replica ends within a second, without an error, if Redis is out of memory or killed."""
     async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, server):
         whole = await one.post(**body("chat-1"))
         assert await resumed_soon(other, "chat-1") == whole.body
@@ -271,8 +272,8 @@ async def test_a_redis_that_goes_while_an_answer_is_looked_for_costs_a_moment(wo
         assert await resumed(one, "chat-1") == (200, whole.body)
 
 
-async def test_a_redis_that_forgets_in_mid_answer_learns_it_again(workspace: Workspace) -> None:
-    """Restarted empty: a viewer elsewhere misses nothing and sees nothing twice, and a new one finds it from its start."""
+async def test_resumed_stream_is_complete_after_redis_restarts_empty(workspace: Workspace) -> None:
+    """A stream on another replica has every byte once although Redis lost its data in mid-answer; a new one starts at the beginning."""
     slow = "a: {script: [" + ", ".join(f"{{text: '{word}'}}, {{pause: 30ms}}" for word in WORDS) + "]}"
     async with two(workspace, slow) as (one, other, server):
         asked = asyncio.create_task(one.post(**body("chat-1")))
@@ -286,8 +287,8 @@ async def test_a_redis_that_forgets_in_mid_answer_learns_it_again(workspace: Wor
         assert await later == whole
 
 
-async def test_a_redis_that_pauses_in_mid_answer_harms_nobody(workspace: Workspace) -> None:
-    """Whoever asked reads on as if nothing were; a viewer elsewhere gets the rest when it goes on."""
+async def test_resumed_stream_is_complete_after_redis_paused(workspace: Workspace) -> None:
+    """An answer reaches its own client while Redis is paused; the stream on another replica gets the rest afterwards."""
     slow = "a: {script: [" + ", ".join(f"{{text: '{word}'}}, {{pause: 30ms}}" for word in WORDS) + "]}"
     async with two(workspace, slow) as (one, other, server):
         asked = asyncio.create_task(one.post(**body("chat-1")))
@@ -299,8 +300,8 @@ async def test_a_redis_that_pauses_in_mid_answer_harms_nobody(workspace: Workspa
         assert seen + await viewer.read() == whole
 
 
-async def test_answer_written_by_another_release_is_not_found(workspace: Workspace) -> None:
-    """A head that cannot be read is as none; a batch that cannot be read is the end."""
+async def test_unreadable_answer_in_redis_cannot_be_resumed(workspace: Workspace) -> None:
+    """A resume of an answer whose data in Redis is missing, of another release or of another type gets a 204."""
     async with two(workspace, "a: {script: [{text: Hello}]}") as (one, other, server):
         whole = await one.post(**body("chat-1"))
         assert await resumed_soon(other, "chat-1") == whole.body
@@ -318,8 +319,8 @@ async def test_answer_written_by_another_release_is_not_found(workspace: Workspa
         assert (await resumed(one, "chat-1")) == (200, whole.body)
 
 
-async def test_nothing_that_tells_who_asked_is_in_a_key(workspace: Workspace) -> None:
-    """Neither the caller's credential nor the chat's id can be read from one; all are ours."""
+async def test_redis_keys_contain_no_credentials_or_chat_ids(workspace: Workspace) -> None:
+    """Redis keys begin with `pointsman:` and contain neither the caller's credentials nor the chat's id."""
     async with two(workspace, "a: {script: [{text: Hello}]}") as (one, _, server):
         headers = {"authorization": "Bearer canary"}
         async with one.session.post(f"{one.base}/api/chat", json=body("chat-canary"), headers=headers) as response:
@@ -332,10 +333,8 @@ async def test_nothing_that_tells_who_asked_is_in_a_key(workspace: Workspace) ->
 
 
 @timed
-async def test_a_replica_that_is_killed_is_read_elsewhere_to_the_cut(workspace: Workspace) -> None:
-    """A hundred answers under way: each is found at the other replica from its start, every event once, and ends in a clear error
-    within two seconds, for those who had been reading there and for those who come then.
-    """
+async def test_answers_of_a_killed_replica_end_on_another_replica_with_an_error(workspace: Workspace) -> None:
+    """Streams of 100 answers of a killed replica have all text up to the kill at another replica and end with an error within 2 s."""
     words = [f"word{count} " for count in range(2000)]
     slow = "a: {script: [" + ", ".join(f"{{text: '{word}'}}, {{pause: 20ms}}" for word in words) + "]}"
     async with redis_server() as server, replicas(workspace, server, slow, count=1) as (other,), process(workspace.root) as killed:
@@ -364,7 +363,7 @@ async def test_a_replica_that_is_killed_is_read_elsewhere_to_the_cut(workspace: 
 
 
 async def rest(response: aiohttp.ClientResponse) -> bytes:
-    """What came until the connection broke."""
+    """Return the bytes that arrive before the connection breaks."""
     data = b""
     with suppress(aiohttp.ClientError):
         async for piece in response.content.iter_any():
@@ -374,6 +373,6 @@ async def rest(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def read_to_its_end(response: aiohttp.ClientResponse) -> tuple[bytes, float]:
-    """All of it, and when it ended."""
+    """Return the whole body of a response and the monotonic time of its end."""
     data = await response.read()
     return data, time.monotonic()

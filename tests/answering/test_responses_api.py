@@ -1,4 +1,4 @@
-"""OpenAI's Responses API, as its own client meets it."""
+"""OpenAI's Responses API `/v1/responses`, through OpenAI's own Python client."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -28,25 +28,25 @@ WEATHER: dict[str, Any] = {
 
 @asynccontextmanager
 async def asked_by_openai(workspace: Workspace, targets: str = TARGETS, more: str = MORE) -> AsyncGenerator[Any, None]:
-    """A running router, and OpenAI's client for it. `server.protocol` is another dialect, which is nothing to this address."""
+    """Run a router and yield a plain client and OpenAI's client for it."""
     workspace.write("routes.yaml", routes(targets, "targets: [a]\n    reasoning: show", more=more))
     async with serving(workspace.build()) as client, sdk_of(client) as sdk:
         yield client, sdk
 
 
 def sdk_of(client: Client) -> Any:
-    """OpenAI's client for a running router."""
+    """Return OpenAI's client for a running router."""
     return openai.AsyncOpenAI(base_url=f"{client.base}/v1", api_key="none", max_retries=0)
 
 
 async def added_up(sdk: Any, **asking: Any) -> Any:
-    """The response that a stream ends with."""
+    """Ask for a stream and return the final response that OpenAI's client makes of it."""
     async with sdk.responses.stream(**asking) as stream:
         return await stream.get_final_response()
 
 
-async def test_response_comes_whole_or_streamed(workspace: Workspace) -> None:
-    """The client adds the stream up to the same response: reasoning, text, status, usage, the model that spoke, the request's fields."""
+async def test_response_is_the_same_streamed_and_unstreamed(workspace: Workspace) -> None:
+    """A streamed response adds up to the unstreamed one: reasoning, text, status, usage, model and the repeated request fields."""
     asking: dict[str, Any] = {"model": "gpt-4", "input": "Hello", "instructions": "Be brief.", "metadata": {"a": "b"}, "temperature": 0.5}
     async with asked_by_openai(workspace) as (client, sdk):
         both = (await sdk.responses.create(**asking), await added_up(sdk, **asking))
@@ -63,8 +63,8 @@ async def test_response_comes_whole_or_streamed(workspace: Workspace) -> None:
     assert raw.headers["x-router-model"] == "gpt-4"
 
 
-async def test_unknown_call_is_left_to_the_client(workspace: Workspace) -> None:
-    """It comes as a function_call item, whole."""
+async def test_response_has_function_call_item_for_a_client_tool_call(workspace: Workspace) -> None:
+    """A tool call that the router does not run comes as a `function_call` item with its arguments."""
     async with asked_by_openai(workspace) as (_, sdk):
         both = (await sdk.responses.create(model="asks", input="Hello"), await added_up(sdk, model="asks", input="Hello"))
     for one in both:
@@ -73,8 +73,8 @@ async def test_unknown_call_is_left_to_the_client(workspace: Workspace) -> None:
         assert json.loads(call.arguments) == {"location": "Rome"}
 
 
-async def test_call_that_runs_here_is_an_item_with_its_output(workspace: Workspace) -> None:
-    """It is an mcp_call, which no client runs: with its name, its arguments, and its output or error; the text goes on after it."""
+async def test_response_has_mcp_call_item_with_output_for_a_router_tool_call(workspace: Workspace) -> None:
+    """A tool call that the router ran comes as an `mcp_call` item with name, arguments and output, before the text."""
     tools = "targets: [a]\n    tools: [weather]\n    max_steps: 3"
     rome = ("c1", "get_weather", '{"location":"Rome"}')
     async with provider(Reply(calls(rome)), Reply(text("It is 25°C.")), Reply(calls(rome)), Reply(text("It is 25°C."))) as fake:
@@ -88,8 +88,8 @@ async def test_call_that_runs_here_is_an_item_with_its_output(workspace: Workspa
         assert (one.status, said.content[0].text) == ("completed", "It is 25°C.")
 
 
-async def test_round_with_a_tool_of_the_clients_reaches_the_provider(workspace: Workspace) -> None:
-    """The provider is sent the instructions, the tools, the choice, the call and its result, as the client sent them."""
+async def test_response_tools_calls_and_results_are_sent_to_the_provider(workspace: Workspace) -> None:
+    """The provider is sent the request's instructions, tool call, result, tool choice and sampling in OpenAI's chat form."""
     async with provider(Reply(text("It is 20°C."))) as fake:
         async with asked_by_openai(workspace, direct_target(fake.base), "") as (_, sdk):
             made = await sdk.responses.create(
@@ -115,8 +115,8 @@ async def test_round_with_a_tool_of_the_clients_reaches_the_provider(workspace: 
     assert (made.tools[0].name, made.tool_choice.name, made.parallel_tool_calls) == ("get_weather", "get_weather", False)
 
 
-async def test_error_is_an_exception_of_the_clients_own(workspace: Workspace) -> None:
-    """By status before the stream, by the error event within it."""
+async def test_error_of_a_response_raises_the_matching_exception_of_openais_client(workspace: Workspace) -> None:
+    """An error raises the exception of its status (404, 502) before the stream and APIError within it."""
     async with asked_by_openai(workspace) as (_, sdk):
         with pytest.raises(openai.NotFoundError) as unknown:
             await sdk.responses.create(model="no-such", input="Hello")
@@ -191,8 +191,8 @@ READ: dict[str, tuple[list[Any], tuple[Message, ...]]] = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_items_are_put_together_into_messages(name: str) -> None:
-    """What one model call said and called is one message, and the results are the next."""
+def test_response_input_items_are_grouped_into_messages(name: str) -> None:
+    """The texts and tool calls of one model turn become one assistant message, and their results the tool message after it."""
     items, expected = READ[name]
     assert responses_api.messages({"input": items}, 10) == expected
 
@@ -223,8 +223,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_request_that_cannot_be_served_is_refused_with_its_place(name: str) -> None:
-    """The sentence says which field, item or part."""
+def test_invalid_response_request_is_refused_naming_the_field(name: str) -> None:
+    """An invalid or unsupported Responses request raises BadAsk whose message begins with the path of the field."""
     given, sentence = WRONG[name]
     fields: dict[str, Any] = given if name == "nothing" else {"input": "Hello", **given}
     with pytest.raises(BadAsk) as refused:

@@ -1,4 +1,4 @@
-"""Answers that are found again: by the chat's id, from their start and going on, for whoever asked."""
+"""Resuming the answer of a chat by its id: from the beginning, live, and only for its own caller."""
 
 import asyncio
 import json
@@ -27,19 +27,19 @@ GRACE = "server: {resume: {grace: 15s}}\n"
 
 
 def body(chat: str, **more: Any) -> dict[str, Any]:
-    """A question that belongs to a chat."""
+    """Return the body of a question with this chat id."""
     return {"id": chat, "model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], **more}
 
 
 @asynccontextmanager
 async def running(workspace: Workspace, targets: str = PACED, more: str = GRACE) -> AsyncGenerator[Client, None]:
-    """A router with one route over these targets."""
+    """Run a router with one route over these targets, and yield its client."""
     async with serving(workspace.write("routes.yaml", routes(targets, more=more)).build()) as client:
         yield client
 
 
 async def left_after(client: Client, chat: str, count: int, protocol: str) -> bytes:
-    """Ask, read so many bytes, and leave."""
+    """Ask, read this number of bytes, disconnect, and return them."""
     url = f"{client.base}/api/chat?protocol={protocol}"
     async with client.session.post(url, json=body(chat)) as response:
         seen = await response.content.readexactly(count) if count else b""
@@ -48,19 +48,19 @@ async def left_after(client: Client, chat: str, count: int, protocol: str) -> by
 
 
 async def resumed(client: Client, chat: str, query: str = "", **headers: str) -> tuple[int, bytes]:
-    """Find an answer again: the status, and all of it."""
+    """Resume a chat's answer and return its status and whole body."""
     async with client.session.get(f"{client.base}/api/chat/{chat}/stream{query}", headers=headers) as response:
         return response.status, await response.read()
 
 
 def without_id(data: bytes) -> bytes:
-    """The bytes with the message's id and its time, which are others for each answer, made the same."""
+    """Return the bytes with message id and times, which differ between answers, replaced by `ID`."""
     return re.sub(rb'[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|"(created|created_at|completed_at)":\d+|"timestamp":"[^"]+"', b"ID", data)
 
 
 @pytest.mark.parametrize("protocol", WIRES)
-async def test_an_answer_whose_reader_left_is_found_whole(workspace: Workspace, protocol: str) -> None:
-    """Left at sixty places, found again each time: what is read then is the same, to the byte, as if nobody had left."""
+async def test_answer_left_by_its_client_can_be_resumed_in_full(workspace: Workspace, protocol: str) -> None:
+    """An answer left at any of sixty byte positions is resumed with the bytes of an uninterrupted answer, in every wire."""
     async with running(workspace) as client:
         async with client.session.post(f"{client.base}/api/chat?protocol={protocol}", json=body("uninterrupted")) as response:
             uninterrupted = await response.read()
@@ -76,8 +76,8 @@ async def test_an_answer_whose_reader_left_is_found_whole(workspace: Workspace, 
         await asyncio.gather(*(one(number, place) for number, place in enumerate(places)))
 
 
-async def test_two_viewers_at_once_see_the_same(workspace: Workspace) -> None:
-    """And each in the dialect it asks for."""
+async def test_concurrent_resumed_streams_are_identical(workspace: Workspace) -> None:
+    """Streams of one answer resumed at the same time have the same bytes; with another `protocol` the text is the same."""
     async with running(workspace) as client:
         asked = asyncio.create_task(client.post(**body("chat-1")))
         one, two, three = await asyncio.gather(
@@ -90,7 +90,7 @@ async def test_two_viewers_at_once_see_the_same(workspace: Workspace) -> None:
 
 
 async def resumed_soon(client: Client, chat: str, query: str = "") -> bytes:
-    """Find an answer again as soon as it was asked for."""
+    """Resume a chat's answer as soon as there is one, and return its whole body."""
     async with asyncio.timeout(240):
         while True:
             status, data = await resumed(client, chat, query)
@@ -99,8 +99,8 @@ async def resumed_soon(client: Client, chat: str, query: str = "") -> bytes:
             await asyncio.sleep(0.005)
 
 
-async def test_answer_that_is_found_names_the_request_that_asked_for_it(workspace: Workspace) -> None:
-    """Its record is found under that id; the id of the request that found it again is another."""
+async def test_resumed_answer_names_its_original_request_id(workspace: Workspace) -> None:
+    """A resumed answer has the id of the request that asked in `X-Router-Resumed`, and its own in `X-Request-Id`."""
     async with running(workspace) as client:
         asked = await client.post(**body("chat-1"))
         async with client.session.get(f"{client.base}/api/chat/chat-1/stream") as found:
@@ -109,8 +109,8 @@ async def test_answer_that_is_found_names_the_request_that_asked_for_it(workspac
         assert "x-router-resumed" not in asked.headers
 
 
-async def test_answer_is_found_by_its_caller_alone(workspace: Workspace) -> None:
-    """Another caller who knows the id finds nothing, as one who guesses wrong."""
+async def test_answer_can_be_resumed_only_by_its_caller(workspace: Workspace) -> None:
+    """A chat's answer is resumed with the credentials of its caller; other callers and unknown chat ids get a 204."""
     async with running(workspace, "a: {script: [{text: Hello}]}") as client:
         async with client.session.post(f"{client.base}/api/chat", json=body("chat-1"), headers={"authorization": "Bearer one"}) as response:
             whole = await response.read()
@@ -120,8 +120,8 @@ async def test_answer_is_found_by_its_caller_alone(workspace: Workspace) -> None
         assert await resumed(client, "chat-2", authorization="Bearer one") == (204, b"")
 
 
-async def test_ai_sdk_4_asks_in_the_query(workspace: Workspace) -> None:
-    """There a 204 is an error: nothing is an empty 200."""
+async def test_resume_by_chat_id_in_the_query_works_for_ai_sdk_4(workspace: Workspace) -> None:
+    """`GET /api/chat?chatId=…` resumes an answer, and is an empty 200 if there is none."""
     async with running(workspace, "a: {script: [{text: Hello}]}") as client:
         nothing = await client.get("/api/chat?chatId=chat-1")
         asked = await client.post("/api/chat?protocol=data-stream", **body("chat-1"))
@@ -132,8 +132,8 @@ async def test_ai_sdk_4_asks_in_the_query(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_without_grace_it_ends_with_its_reader(workspace: Workspace, lane: str) -> None:
-    """The provider's connection is closed at once; half an answer is not kept."""
+async def test_answer_without_grace_is_cancelled_when_its_client_leaves(workspace: Workspace, lane: str) -> None:
+    """Without `resume.grace`, a disconnect closes the provider's connection, and the unfinished answer cannot be resumed."""
     async with provider(Reply(text("Half")[:2], hold=True)) as upstream, running(workspace, LANES[lane](upstream.base), "") as client:
         async with client.session.post(f"{client.base}/api/chat", json=body("chat-1")) as response:
             assert await response.content.readline()
@@ -142,8 +142,8 @@ async def test_without_grace_it_ends_with_its_reader(workspace: Workspace, lane:
         assert await resumed(client, "chat-1") == (204, b"")
 
 
-async def test_a_viewer_keeps_it_going(workspace: Workspace) -> None:
-    """Whoever asked leaves, another page reads on: it ends when the last of them has gone."""
+async def test_answer_runs_until_its_last_client_leaves(workspace: Workspace) -> None:
+    """An answer whose first client left goes on while resumed streams read it, and is cancelled when the last one disconnects."""
     async with provider(Reply(text("Half")[:2], hold=True)) as upstream, running(workspace, direct_target(upstream.base), "") as client:
         async with client.session.post(f"{client.base}/api/chat", json=body("chat-1")) as first:
             await first.content.readline()
@@ -159,8 +159,8 @@ async def test_a_viewer_keeps_it_going(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_stop_ends_it_at_once(workspace: Workspace, lane: str) -> None:
-    """The provider's connection is closed; what was said stays, and the stream ends properly. Only who asked may stop it."""
+async def test_stop_ends_the_answer_and_keeps_its_text(workspace: Workspace, lane: str) -> None:
+    """A stop closes the provider's connection and ends the stream with reason `other`; another caller's stop does nothing."""
     async with provider(Reply(text("Half")[:2], hold=True)) as upstream, running(workspace, LANES[lane](upstream.base)) as client:
         async with client.session.post(f"{client.base}/api/chat", json=body("chat-1")) as response:
             begun = await response.content.readline()
@@ -179,8 +179,8 @@ async def test_stop_ends_it_at_once(workspace: Workspace, lane: str) -> None:
 
 @timed
 @pytest.mark.parametrize("lane", LANES)
-async def test_stop_closes_the_providers_connection_within_a_fifth_of_a_second(workspace: Workspace, lane: str) -> None:
-    """From the moment somebody asks for it. The best of three."""
+async def test_stop_closes_the_providers_connection_within_200_ms(workspace: Workspace, lane: str) -> None:
+    """A stop closes the provider's connection within 200 ms, in the best of three."""
     held = Reply(text("Half")[:2], hold=True)
     async with provider(held, held, held) as upstream, running(workspace, LANES[lane](upstream.base)) as client:
         took: list[float] = []
@@ -194,8 +194,8 @@ async def test_stop_closes_the_providers_connection_within_a_fifth_of_a_second(w
     hold(min(took), 0.2)
 
 
-async def test_stop_before_the_first_word(workspace: Workspace) -> None:
-    """Whoever waits is told so."""
+async def test_stop_before_the_first_token_gets_a_409(workspace: Workspace) -> None:
+    """A request that is stopped before its first token gets a 409 with code `stopped`."""
     async with provider(Reply(hold=True)) as upstream, running(workspace, direct_target(upstream.base)) as client:
         asked = asyncio.create_task(client.post(**body("chat-1")))
         await upstream.until(lambda: upstream.requests)
@@ -205,8 +205,8 @@ async def test_stop_before_the_first_word(workspace: Workspace) -> None:
     assert (answer.status, answer.json["code"]) == (409, "stopped")
 
 
-async def test_answer_is_kept_for_its_time(workspace: Workspace) -> None:
-    """And then it is gone."""
+async def test_answer_can_be_resumed_until_keep_is_over(workspace: Workspace) -> None:
+    """A finished answer can be resumed until `resume.keep` has passed and gets a 204 afterwards."""
     async with running(workspace, "a: {script: [{text: Hello}]}", "server: {resume: {keep: 3s}}\n") as client:
         whole = await client.post(**body("chat-1"))
         assert await resumed(client, "chat-1") == (200, whole.body)
@@ -215,16 +215,16 @@ async def test_answer_is_kept_for_its_time(workspace: Workspace) -> None:
                 await asyncio.sleep(0.02)
 
 
-async def test_the_next_answer_of_a_chat_takes_its_place(workspace: Workspace) -> None:
-    """What is found is the latest."""
+async def test_resume_returns_the_latest_answer_of_the_chat(workspace: Workspace) -> None:
+    """A chat with two answers is resumed with the second."""
     async with provider(Reply(text("One")), Reply(text("Two"))) as upstream, running(workspace, direct_target(upstream.base)) as client:
         for said in ("One", "Two"):
             assert (await client.post(**body("chat-1"))).text == said
         assert b"Two" in (await resumed(client, "chat-1"))[1]
 
 
-async def test_an_answer_that_is_too_long_is_not_found_again(workspace: Workspace) -> None:
-    """But read to its end by whoever asked, however slowly: it waits for its reader."""
+async def test_answer_longer_than_resume_size_cannot_be_resumed(workspace: Workspace) -> None:
+    """An answer longer than `resume.size` is sent in full to its client, and a resume gets a 204."""
     long = [chunk({"content": "x" * 1000}) for _ in range(400)]
     async with (
         provider(Reply((*long, chunk({}, "stop"), DONE))) as upstream,
@@ -236,20 +236,20 @@ async def test_an_answer_that_is_too_long_is_not_found_again(workspace: Workspac
 
 
 class Elsewhere:
-    """Other replicas that have nothing; while they are asked, the answer here becomes too long to be kept."""
+    """Fake replicas that have no answer; while they are asked, the answer here grows beyond `resume.size`."""
 
     def publish(self, *_: object) -> None:
-        """They are told."""
+        """Ignore a published answer."""
 
     async def find(self, _: object, own: Recording, resume: Resume) -> Recording:
-        """Nobody else has it."""
+        """Make the recording of this replica too long, and return it."""
         own.put(Text("x" * resume.size))
         await own.flush()
         return own
 
 
-async def test_an_answer_that_is_too_long_by_now_is_not_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was all there when other replicas were asked, and is not any more when they answer: half of it is nothing to find."""
+async def test_answer_that_outgrows_resume_size_during_a_resume_is_not_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resume gets a 204 if the answer grew beyond `resume.size` while other replicas were being asked for it."""
     elsewhere = Elsewhere()
 
     def on(*_: object) -> Elsewhere:
@@ -263,19 +263,19 @@ async def test_an_answer_that_is_too_long_by_now_is_not_found(workspace: Workspa
 
 
 class Broken:
-    """Other replicas, and a fault of ours on the way to them."""
+    """Fake replicas whose look-up raises an unexpected exception."""
 
     async def find(self, *_: object) -> None:
-        """Nobody foresaw this."""
+        """Raise KeyError with a secret in its text."""
         raise KeyError("sk-secret")
 
     stop = find
 
 
-async def test_a_fault_of_ours_is_told_as_one(
+async def test_resume_and_stop_answer_500_after_an_unexpected_exception(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever looks for an answer, or stops one, hears of it as whoever asks does: in their dialect, with the request's id."""
+    """A resume or stop that raises gets a 500 in the client's form with the request id, without the exception's text, and is logged."""
     broken = Broken()
 
     def on(*_: object) -> Broken:
@@ -293,16 +293,16 @@ async def test_a_fault_of_ours_is_told_as_one(
     assert [record.message for record in caplog.records].count("a request failed") == 2
 
 
-async def test_an_error_before_the_first_word_is_a_status(workspace: Workspace) -> None:
-    """As without a chat; and there is nothing to find."""
+async def test_chat_error_before_the_first_token_is_a_status_and_not_resumable(workspace: Workspace) -> None:
+    """A request with a chat id gets a 502 if no target answers, and a resume of that chat a 204."""
     async with provider(error(500)) as upstream, running(workspace, direct_target(upstream.base)) as client:
         refused = await client.post(**body("chat-1"))
         assert (refused.status, refused.json["code"]) == (502, "no_answer")
         assert await resumed(client, "chat-1") == (204, b"")
 
 
-async def test_a_server_that_stops_ends_its_answers(workspace: Workspace) -> None:
-    """One whose reader has gone, too: nothing is left running."""
+async def test_shutdown_ends_answers_whose_client_has_left(workspace: Workspace) -> None:
+    """The provider's connection of an answer that goes on without its client is closed when the server shuts down."""
     async with provider(Reply(text("Half")[:2], hold=True)) as upstream:
         async with running(workspace, direct_target(upstream.base)) as client:
             async with client.session.post(f"{client.base}/api/chat", json=body("chat-1")) as response:
@@ -312,8 +312,10 @@ async def test_a_server_that_stops_ends_its_answers(workspace: Workspace) -> Non
         await upstream.until(lambda: upstream.closed == 1)
 
 
-async def test_the_log_has_one_line_for_an_answer(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """Written at its end, though whoever asked had left; one more for whoever finds it."""
+async def test_access_log_has_one_line_for_the_answer_and_one_for_its_resume(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An answer that ends after its client left has one access log line, written at its end, and its resume another."""
     with caplog.at_level(logging.INFO, "router.access"):
         async with running(workspace) as client:
             await left_after(client, "chat-1", 100, "line")
@@ -323,8 +325,8 @@ async def test_the_log_has_one_line_for_an_answer(workspace: Workspace, caplog: 
     assert next(entry for entry in told if entry["outcome"] == "stop")["seconds"] > 0.1
 
 
-async def test_a_continued_message_keeps_its_id(workspace: Workspace) -> None:
-    """A client whose last message is the assistant's would otherwise show two."""
+async def test_answer_after_a_trailing_assistant_message_has_its_message_id(workspace: Workspace) -> None:
+    """An answer to messages that end with the assistant's has that message's id; otherwise it has a new one."""
     message = "0b6c5e5e-6f52-4f0e-9f0e-1c2d3e4f5a6b"
     asked = {"id": "q1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}
     began = {"id": message, "role": "assistant", "parts": [{"type": "text", "text": "So"}]}
@@ -336,8 +338,8 @@ async def test_a_continued_message_keeps_its_id(workspace: Workspace) -> None:
     assert ids[1] != message
 
 
-async def test_a_slow_viewer_holds_what_it_has_not_read(workspace: Workspace) -> None:
-    """The recording never holds much more than its bound, and takes no more while its slowest viewer is behind."""
+async def test_recording_waits_for_its_slowest_client_when_full(workspace: Workspace) -> None:
+    """A recording stays near its size bound by applying backpressure to the answer while its slowest client is behind."""
     recording = recorded(size=10_000)
 
     async def delivery() -> None:
@@ -359,13 +361,13 @@ async def test_a_slow_viewer_holds_what_it_has_not_read(workspace: Workspace) ->
 
 
 def recorded(**declared: Any) -> Recording:
-    """A recording that nothing is delivered to yet."""
+    """Return a new Recording with these `resume` settings and no events."""
     heading = Heading(request_id="r", message_id="m", model="chat-model", created=1)
     return Recording(Entry("r", "g"), heading, WIRES["line"], Resume(**declared))
 
 
 class Viewer:
-    """A viewer that notes what it is given."""
+    """A sink that records the events it gets."""
 
     begun = True
     full = False
@@ -376,26 +378,26 @@ class Viewer:
 
     @property
     def finished(self) -> bool:
-        """Whether it was given the end."""
+        """Whether the last event was Finish or Failure."""
         return bool(self.seen) and isinstance(self.seen[-1], Finish | Failure)
 
     def put(self, event: Event) -> None:
-        """Note it."""
+        """Record an event."""
         self.seen.append(event)
 
     async def flush(self) -> None:
-        """It is as fast as can be."""
+        """Return at once: this sink is never behind."""
 
     async def close(self) -> None:
-        """The end."""
+        """Note that the sink was closed."""
         self.closed = True
 
     def hush(self) -> None:
-        """Nothing."""
+        """Do nothing: this sink has no keep-alive."""
 
 
-async def test_answer_without_viewers_is_not_found_while_it_ends() -> None:
-    """An answer whose last viewer has left takes a while to end: from the first moment on there is nothing to find."""
+async def test_abandoned_answer_cannot_be_found_while_it_is_being_cancelled() -> None:
+    """An answer whose last client left is not found from that moment on, although its cancellation is not complete yet."""
     kept, made, key, ending = Recordings(), recorded(), ("", "chat-1"), asyncio.Event()
 
     async def delivery() -> None:
@@ -421,8 +423,8 @@ async def test_answer_without_viewers_is_not_found_while_it_ends() -> None:
     assert kept.find(key) is None
 
 
-async def test_an_answer_without_an_end_is_not_closed_properly() -> None:
-    """A recording that stops short has no last word: its viewers are told so, whatever the reason was."""
+async def test_recording_that_ends_without_finish_gives_its_clients_a_failure() -> None:
+    """A recording whose answer ends without Finish or Failure gives its clients a Failure with code `internal`."""
     made, viewer = recorded(), Viewer()
 
     async def delivery() -> None:
@@ -436,8 +438,8 @@ async def test_an_answer_without_an_end_is_not_closed_properly() -> None:
 
 
 @pytest.mark.parametrize("end", ["stop", "fail", "leave"])
-async def test_nothing_comes_after_the_end(end: str) -> None:
-    """An answer that is stopped, whose server ends or whose reader leaves when all of it was said: it is whole, and stays so."""
+async def test_finished_answer_is_unchanged_by_a_late_stop_failure_or_disconnect(end: str) -> None:
+    """An answer that has sent Finish keeps its events and outcome when it is stopped, failed or left afterwards."""
     kept, made, viewer, key = Recordings(), recorded(), Viewer(), ("", "chat-1")
 
     async def delivery() -> None:
@@ -466,7 +468,7 @@ async def test_nothing_comes_after_the_end(end: str) -> None:
 
 
 class Slow:
-    """A viewer that writes one event at a time."""
+    """A sink that takes one event at a time and notes the largest size of the recording."""
 
     begun = finished = True
     full = True
@@ -477,31 +479,31 @@ class Slow:
         self.most = 0
 
     def put(self, event: object) -> None:
-        """Take an event."""
+        """Count a text, and note the size of the recording."""
         self.texts += isinstance(event, Text)
         self.most = max(self.most, self.recording.size)
 
     async def flush(self) -> None:
-        """Take its time."""
+        """Let other tasks run once."""
         await asyncio.sleep(0)
 
     async def close(self) -> None:
-        """The end."""
+        """Do nothing."""
 
     def hush(self) -> None:
-        """Nothing."""
+        """Do nothing: this sink has no keep-alive."""
 
 
-async def test_ids_that_are_none_are_somebody_elses_field(workspace: Workspace) -> None:
-    """`id: 5` or a whole sentence is no chat: the answer comes, and is not recorded."""
+async def test_invalid_chat_id_is_ignored(workspace: Workspace) -> None:
+    """A question whose `id` is a number, an object, too long or has a space is answered without a chat id."""
     async with running(workspace, "a: {script: [{text: Hello}]}", "") as client:
         given: tuple[Any, ...] = (5, "two words", "x" * 200, {})
         for chat in given:
             assert (await client.post(**{**body(""), "id": chat})).text == "Hello"
 
 
-async def test_kept_answers_are_bounded_in_number_and_bytes() -> None:
-    """In number and in bytes: of those that are over the oldest go first; one that still runs stays."""
+async def test_recordings_evict_the_oldest_finished_answers_beyond_their_bounds() -> None:
+    """Recordings beyond the bound of number or bytes drop the oldest finished answer first and keep a running one."""
     kept, goes_on = Recordings(RecordingBounds(number=3)), asyncio.Event()
 
     async def said(recording: Recording, until: asyncio.Event | None = None) -> None:

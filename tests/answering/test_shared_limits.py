@@ -1,4 +1,4 @@
-"""Limits and caches that replicas share, over a real Redis."""
+"""Limits and cached answers that workers and replicas share, over a real Redis."""
 
 import asyncio
 import shutil
@@ -26,23 +26,23 @@ HI = "a: {script: [{text: Hello}]}"
 
 
 def limited(url: str, limit: str) -> str:
-    """One route with this limit, counted in this Redis."""
+    """Return a routes.yaml whose route has this limit, counted in this Redis."""
     return routes(HI, f"targets: [a]\n    limit: {{{limit}}}", f"server: {{redis: '{url}'}}\n")
 
 
 async def statuses(routers: list[Process], count: int) -> list[int]:
-    """What so many requests at once are answered, spread over these."""
+    """Send `count` concurrent questions to these routers in turn, and return their statuses."""
     asked = [routers[number % len(routers)].ask("Hi", "gpt-4") for number in range(count)]
     return [status for status, _, _ in await asyncio.gather(*asked)]
 
 
 PATIENCE = 240
-"""Seconds for what takes milliseconds, on a machine that is busy with other things."""
+"""Seconds to wait for something that usually takes milliseconds."""
 
 
 @pytest.mark.parametrize(("replicas", "workers"), [(1, 4), (2, 1)], ids=["four workers", "two replicas"])
-async def test_shared_limit_lets_exactly_a_hundred_of_a_thousand_pass(workspace: Workspace, replicas: int, workers: int) -> None:
-    """However many processes they are spread over, and however late these are."""
+async def test_shared_limit_admits_exactly_its_number_over_all_processes(workspace: Workspace, replicas: int, workers: int) -> None:
+    """A limit of 100 an hour answers 100 of 1,000 concurrent requests over four workers or two replicas; 900 get a 429."""
     async with redis_server() as redis, AsyncExitStack() as stack:
         workspace.write("routes.yaml", limited(redis.url, "requests: 100/hour"))
         folders = [workspace.root] if replicas == 1 else [copied(workspace, str(number)) for number in range(replicas)]
@@ -53,14 +53,14 @@ async def test_shared_limit_lets_exactly_a_hundred_of_a_thousand_pass(workspace:
 
 
 def copied(workspace: Workspace, name: str) -> Path:
-    """The same configuration in a folder of its own: what a process says stands there."""
+    """Copy the workspace into a folder of its own and return the path: each process writes its output there."""
     folder = workspace.root / name
     shutil.copytree(workspace.root, folder, ignore=shutil.ignore_patterns("[0-9]", "output.txt"), dirs_exist_ok=True)
     return folder
 
 
 async def test_tokens_spent_at_one_replica_count_at_the_other(workspace: Workspace) -> None:
-    """Tokens, as soon as they are counted."""
+    """A token limit used up at one replica makes the other answer with a 429."""
     async with redis_server() as redis, provider(Reply(text("All of it."))) as good:
         target = direct_target(good.base)
         more = f"server: {{redis: '{redis.url}'}}\n"
@@ -74,8 +74,8 @@ async def test_tokens_spent_at_one_replica_count_at_the_other(workspace: Workspa
 
 
 @timed
-async def test_a_place_is_free_when_its_replica_is_killed(workspace: Workspace) -> None:
-    """Nobody has to wait for an answer's longest time."""
+async def test_concurrency_slot_of_a_killed_replica_is_released_within_two_seconds(workspace: Workspace) -> None:
+    """A slot of a shared concurrency limit is free for the other replica within 2 s of the kill of the replica that held it."""
     slow = "a: {script: [{text: So}, {pause: 60s}, {text: ' long'}]}"
     async with redis_server() as redis:
         text_ = routes(slow, "targets: [a]\n    limit: {concurrent: 1}\n    timeout: {idle: 90s}", f"server: {{redis: '{redis.url}'}}\n")
@@ -95,7 +95,7 @@ async def test_a_place_is_free_when_its_replica_is_killed(workspace: Workspace) 
 
 
 async def _free(router: Process) -> None:
-    """Wait until a question is let in."""
+    """Wait until a question is answered with a 200."""
     while True:
         body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
         async with router.session.post(f"{router.base}/api/chat", json=body) as response:
@@ -104,8 +104,8 @@ async def _free(router: Process) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_time_until_there_is_room_follows_the_clock_of_redis() -> None:
-    """What was spent there counts in full until its window turns, then fades over the next."""
+async def test_shared_limit_windows_follow_the_clock_of_redis() -> None:
+    """The time until a spent limit has room is computed from Redis' clock: full until the window turns, then fading over the next."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
         counts = RedisCounts(redis, Local())
@@ -124,8 +124,8 @@ async def test_time_until_there_is_room_follows_the_clock_of_redis() -> None:
         await redis.close()
 
 
-async def test_largest_share_of_a_user_is_that_of_all_replicas() -> None:
-    """Of the users that this replica answered: what they spent elsewhere counts too."""
+async def test_largest_share_of_a_user_includes_spending_at_other_replicas() -> None:
+    """The largest share of a per-user limit counts, for the users of this replica, what they spent at all replicas."""
     async with redis_server() as server:
         redis, others = Redis(Secret(server.url)), Redis(Secret(server.url))
         one, other = (Quota("a", Limit(tokens=Rate(100, 3600), per="user"), RedisCounts(each, Local())) for each in (redis, others))
@@ -142,8 +142,8 @@ async def test_largest_share_of_a_user_is_that_of_all_replicas() -> None:
             await each.close()
 
 
-async def test_places_are_taken_again_when_redis_comes_back() -> None:
-    """Those that it gave and forgot, and those that were given meanwhile: nobody else gets them."""
+async def test_concurrency_slots_are_registered_again_after_a_redis_restart() -> None:
+    """Slots taken before and during an outage of Redis are registered again after it, so that no other replica gets them."""
     async with redis_server() as server:
         redis, others = Redis(Secret(server.url)), Redis(Secret(server.url))
         one, other = RedisCounts(redis, Local()), RedisCounts(others, Local())
@@ -164,8 +164,8 @@ async def test_places_are_taken_again_when_redis_comes_back() -> None:
             await each.close()
 
 
-async def test_a_place_that_redis_has_lost_is_taken_again() -> None:
-    """However often: as one that was not told of for too long, since this process or Redis stood still."""
+async def test_concurrency_slot_lost_by_redis_is_registered_again() -> None:
+    """A held slot that Redis has forgotten is registered again, each time it happens."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
         counts = RedisCounts(redis, Local())
@@ -180,7 +180,7 @@ async def test_a_place_that_redis_has_lost_is_taken_again() -> None:
 
 
 async def places(server: RedisServer, count: int) -> None:
-    """Wait until so many are taken in Redis."""
+    """Wait until Redis holds this number of taken entries of all limits."""
     async with asyncio.timeout(240):
         while True:
             names = [name for name in await keys(server) if name.endswith(":quota") and await redis_said(server, "TYPE", name) == "zset"]
@@ -189,8 +189,8 @@ async def places(server: RedisServer, count: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_place_that_redis_gave_is_known_here_while_it_is_away() -> None:
-    """Nobody gets it a second time from the same process."""
+async def test_concurrency_slot_granted_by_redis_counts_during_an_outage() -> None:
+    """A slot that Redis granted stays taken in its process during an outage of Redis and is free after `leave`."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
         counts = RedisCounts(redis, Local())
@@ -203,8 +203,8 @@ async def test_a_place_that_redis_gave_is_known_here_while_it_is_away() -> None:
         await redis.close()
 
 
-async def test_unused_reservation_is_given_back() -> None:
-    """There and here, and nobody else's."""
+async def test_returned_request_of_a_limit_is_free_again_once() -> None:
+    """A request given back to its limit is free again in Redis and locally; a second return of it changes nothing."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
         local = Local()
@@ -222,8 +222,8 @@ async def test_unused_reservation_is_given_back() -> None:
         await redis.close()
 
 
-async def test_while_redis_is_away_each_counts_for_itself() -> None:
-    """What it let through before is known, and what was spent meanwhile counts."""
+async def test_limits_count_locally_while_redis_is_away() -> None:
+    """While Redis is away a process counts by itself, with the requests it admitted before, slots and spending included."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
         counts = RedisCounts(redis, Local())
@@ -242,8 +242,8 @@ async def test_while_redis_is_away_each_counts_for_itself() -> None:
         await redis.close()
 
 
-async def test_requests_let_through_without_redis_are_reported_when_it_is_back() -> None:
-    """By then it counts for all replicas, from when it was let through; what was given back meanwhile does not."""
+async def test_requests_admitted_without_redis_are_reported_when_it_is_back() -> None:
+    """Requests admitted during an outage of Redis count for all replicas after it, without those given back meanwhile."""
     async with redis_server() as server:
         redis, others = Redis(Secret(server.url)), Redis(Secret(server.url))
         one, other = RedisCounts(redis, Local()), RedisCounts(others, Local())
@@ -260,8 +260,8 @@ async def test_requests_let_through_without_redis_are_reported_when_it_is_back()
             await each.close()
 
 
-async def test_memory_of_requests_without_redis_is_bounded() -> None:
-    """The newest requests are reported."""
+async def test_number_of_requests_to_report_to_redis_is_bounded() -> None:
+    """Of five requests admitted without Redis, at most `max_owed` (3) are reported once it is back."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url))
         counts = RedisCounts(redis, Local(), max_owed=3)
@@ -274,8 +274,8 @@ async def test_memory_of_requests_without_redis_is_bounded() -> None:
         await redis.close()
 
 
-async def test_an_answer_that_one_replica_kept_is_the_others_too(workspace: Workspace) -> None:
-    """One provider call for two replicas; and while Redis is away each has its own."""
+async def test_cached_answer_of_one_replica_is_a_hit_at_the_other(workspace: Workspace) -> None:
+    """Two replicas with one Redis make one provider call for a cached answer; without Redis, a replica serves its own hits."""
     async with redis_server() as redis, provider(Reply(text("Kept."))) as good:
         more = f"server: {{redis: '{redis.url}'}}\n"
         workspace.write("routes.yaml", routes(direct_target(good.base), "targets: [a]\n    cache: {ttl: 1h}", more))
@@ -291,7 +291,7 @@ async def test_an_answer_that_one_replica_kept_is_the_others_too(workspace: Work
 
 
 async def hit(client: Client) -> str:
-    """The answer, once it is one that was kept: it is put there after its end."""
+    """Ask until the answer is a cache hit, and return its text."""
     async with asyncio.timeout(240):
         while (answer := await client.ask()).headers["x-router-cache"] != "hit":
             await asyncio.sleep(0.01)
@@ -299,11 +299,11 @@ async def hit(client: Client) -> str:
 
 
 WEBUI = new()
-"""The key that all users of a front end share."""
+"""The API key that all users of a front end share."""
 
 
 def users_of_one_key(url: str, route: str) -> str:
-    """A route for the users of a front end, over this Redis."""
+    """Return a routes.yaml, with this Redis, whose one API key names its end user in a header."""
     user = "user: {header: X-OpenWebUI-User-Id}"
     return routes(
         HI, f"targets: [a]\n    {route}", f"server: {{redis: '{url}', auth: {{keys: {{webui: {{hash: '{hashed(WEBUI)}', {user}}}}}}}}}\n"
@@ -311,12 +311,12 @@ def users_of_one_key(url: str, route: str) -> str:
 
 
 def of_user(user: str) -> dict[str, str]:
-    """What a request for this user bears."""
+    """Return the headers of a request for this end user."""
     return {"authorization": f"Bearer {WEBUI}", "x-openwebui-user-id": user}
 
 
-async def test_user_over_the_limit_is_refused_over_four_workers(workspace: Workspace) -> None:
-    """Whichever worker each request reaches: the user who asks more often than the limit lets them, and nobody else."""
+async def test_limit_per_user_counts_over_four_workers(workspace: Workspace) -> None:
+    """A limit `per: user` of three an hour, over four workers, answers three of one user's ten requests and all of other users'."""
     async with redis_server() as redis:
         workspace.write("routes.yaml", users_of_one_key(redis.url, "limit: {requests: 3/hour, per: user}"))
         async with process(workspace.root, "--workers", "4") as running:
@@ -334,8 +334,8 @@ async def test_user_over_the_limit_is_refused_over_four_workers(workspace: Works
             assert {status for user, status in found if user != "user-7"} == {200}
 
 
-async def test_user_finds_no_answer_of_another_user_of_the_same_key_at_any_replica(workspace: Workspace) -> None:
-    """A chat's answer, and a kept one; what stands in Redis names neither the user nor the chat."""
+async def test_user_cannot_resume_or_share_answers_of_another_user_of_the_key(workspace: Workspace) -> None:
+    """A user of an API key gets a 204 and a cache miss for another user's answer; Redis keys contain neither user nor chat id."""
     async with redis_server() as redis:
         workspace.write("routes.yaml", users_of_one_key(redis.url, "cache: {ttl: 1h}"))
         async with serving(workspace.build()) as one, serving(workspace.build()) as other:

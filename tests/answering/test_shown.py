@@ -1,4 +1,4 @@
-"""Sources and images of a model, from a provider to the clients of each dialect, and again from a cache and a recording."""
+"""Sources and images in a model's answer, from the provider to the clients of each wire, and from cache and recording."""
 
 import base64
 from collections.abc import AsyncGenerator
@@ -32,7 +32,7 @@ ASKED: list[Any] = [{"role": "user", "content": "Hi"}]
 
 @asynccontextmanager
 async def served(workspace: Workspace, frames: tuple[bytes, ...] = FRAMES) -> AsyncGenerator[Client, None]:
-    """A router before a provider that answers each question with these frames."""
+    """Run a router whose provider answers each question with these frames, and yield its client."""
     async with (
         provider(Reply(frames)) as fake,
         serving(workspace.write("routes.yaml", routes(direct_target(fake.base))).build()) as client,
@@ -41,13 +41,13 @@ async def served(workspace: Workspace, frames: tuple[bytes, ...] = FRAMES) -> As
 
 
 async def read(client: Client, wire: str, chat: str = "") -> Any:
-    """Return what a client of a dialect reads of an answer."""
+    """Ask a question in this wire and return what its reader parsed."""
     more = {"id": chat} if chat else {}
     return READERS[wire]((await client.post(f"/api/chat?protocol={wire}", messages=ASKED, **more)).body)
 
 
-async def test_answer_of_a_cache_shows_them_again(workspace: Workspace) -> None:
-    """A kept answer is as it was."""
+async def test_cache_hit_has_the_sources_and_images_of_the_answer(workspace: Workspace) -> None:
+    """A cache hit has the same text, sources and images as the first answer."""
     async with provider(Reply(FRAMES)) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    cache: {ttl: 1h}"))
         async with serving(workspace.build()) as client:
@@ -57,8 +57,8 @@ async def test_answer_of_a_cache_shows_them_again(workspace: Workspace) -> None:
     assert (first.text, first.sources, first.files) == ("Rome it is.", [PAGE], [("image/png", PIXEL)])
 
 
-async def test_answer_that_is_found_again_shows_them_in_any_dialect(workspace: Workspace) -> None:
-    """The chat was begun in one dialect, and is read in each of the others."""
+async def test_resumed_answer_has_sources_and_images_in_every_wire(workspace: Workspace) -> None:
+    """A resumed answer has its sources in every wire but the two text ones, and its images in all of those but Anthropic's."""
     async with served(workspace) as client:
         await read(client, "ui-message-stream", "c1")
         found = {wire: READERS[wire]((await client.get(f"/api/chat/c1/stream?protocol={wire}")).body) for wire in WIRES}
@@ -69,8 +69,8 @@ async def test_answer_that_is_found_again_shows_them_in_any_dialect(workspace: W
 
 
 @pytest.mark.parametrize("wire", ["line", "data-stream", "ui-message-stream"])
-async def test_answer_that_is_not_streamed_shows_them(workspace: Workspace, wire: str) -> None:
-    """In the form of a message of the dialect."""
+async def test_unstreamed_answer_has_sources_and_images(workspace: Workspace, wire: str) -> None:
+    """An answer with `stream: false` has sources and images in the form of its wire."""
     async with served(workspace) as client:
         made = (await client.post(f"/api/chat?protocol={wire}", messages=ASKED, stream=False)).json
     page = {"url": PAGE[0], "title": PAGE[1]}
@@ -86,8 +86,8 @@ async def test_answer_that_is_not_streamed_shows_them(workspace: Workspace, wire
         assert made["parts"][1:] == [text, {"type": "source-url", "sourceId": "s1", **page}, file]
 
 
-async def test_openais_client_has_annotations_and_images(workspace: Workspace) -> None:
-    """Chat completions and responses, streamed and whole; a response goes on from one with an image."""
+async def test_openai_client_gets_sources_as_annotations_and_images(workspace: Workspace) -> None:
+    """OpenAI's client gets sources as `url_citation` and images, from completions and responses, streamed and unstreamed."""
     async with (
         served(workspace) as client,
         openai.AsyncOpenAI(base_url=f"{client.base}/v1", api_key="none", max_retries=0) as sdk,
@@ -116,8 +116,8 @@ async def test_openais_client_has_annotations_and_images(workspace: Workspace) -
     assert "response.image_generation_call.completed" in kinds
 
 
-async def test_anthropics_client_has_citations(workspace: Workspace) -> None:
-    """Streamed and whole; sent back, they are passed over."""
+async def test_anthropic_client_gets_sources_as_citations(workspace: Workspace) -> None:
+    """Anthropic's client gets sources as citations of the text, streamed and unstreamed, and may send them back."""
     async with (
         served(workspace) as client,
         anthropic.AsyncAnthropic(base_url=client.base, api_key="none", max_retries=0) as sdk,
@@ -134,8 +134,8 @@ async def test_anthropics_client_has_citations(workspace: Workspace) -> None:
         assert [(one.url, one.title) for one in block.citations or () if one.type == "web_search_result_location"] == [PAGE]
 
 
-async def test_source_before_the_text_stands_in_it(workspace: Workspace) -> None:
-    """A search comes before the words: dialects whose citations belong to a text have them in the text that follows."""
+async def test_source_that_precedes_the_text_is_cited_in_the_text(workspace: Workspace) -> None:
+    """A source that the provider sends before any text is attached to the text that follows."""
     frames = (chunk({"annotations": [CITED]}), chunk({"content": "Rome."}), chunk({}, "stop"), usage(), DONE)
     async with served(workspace, frames) as client:
         for wire in ("anthropic", "responses", "openai", "ui-message-stream"):
@@ -145,8 +145,8 @@ async def test_source_before_the_text_stands_in_it(workspace: Workspace) -> None
     assert [(one["text"], len(one["citations"])) for one in whole["content"]] == [("Rome.", 1)]
 
 
-async def test_lines_of_sources_and_files_have_their_shape(workspace: Workspace) -> None:
-    """The seed's own protocol has two more lines."""
+async def test_line_protocol_has_h_lines_for_sources_and_k_lines_for_files(workspace: Workspace) -> None:
+    """The line protocol sends a source as an `h:` line and an image as a `k:` line, in their order among the texts."""
     async with served(workspace) as client:
         lines = parsed_lines((await client.post(messages=ASKED)).body)
     assert [code for code, _ in lines] == ["0", "h", "0", "k", "d"]

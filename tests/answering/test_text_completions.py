@@ -1,4 +1,4 @@
-"""OpenAI's legacy completions API, as its own client meets it."""
+"""OpenAI's legacy completions API `/v1/completions`, through OpenAI's own Python client."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ ASKED = {"model": "gpt-4", "prompt": "Say hello"}
 
 @asynccontextmanager
 async def asked_by_openai(workspace: Workspace, targets: str = TARGETS) -> AsyncGenerator[tuple[Client, openai.AsyncOpenAI], None]:
-    """A running router, and OpenAI's client for it. `server.protocol` says another dialect: it has no effect at this address."""
+    """Run a router and yield a plain client and OpenAI's client for it."""
     workspace.write("routes.yaml", routes(targets, more=MORE if targets == TARGETS else ""))
     async with (
         serving(workspace.build()) as client,
@@ -32,13 +32,13 @@ async def asked_by_openai(workspace: Workspace, targets: str = TARGETS) -> Async
 
 
 async def listened(stream: AsyncIterable[Completion], said: list[str]) -> None:
-    """Note what a stream says, until it ends or breaks."""
+    """Append the text of each chunk of a stream to `said`, until the stream ends or raises."""
     async for chunk in stream:
         said += [choice.text for choice in chunk.choices]
 
 
-async def test_prompt_is_answered_as_one_object_without_stream(workspace: Workspace) -> None:
-    """A text and a list with one text are the same question; `stream` is false unless the body says otherwise."""
+async def test_text_completion_without_stream_is_one_json_object(workspace: Workspace) -> None:
+    """A prompt, as a text or a list with one text, gets one `text_completion` with text, finish reason and usage."""
     async with asked_by_openai(workspace) as (_, sdk):
         made = [await sdk.completions.create(model="gpt-4", prompt=prompt) for prompt in ("Say hello", ["Say hello"])]
     for one in made:
@@ -52,8 +52,8 @@ async def test_prompt_is_answered_as_one_object_without_stream(workspace: Worksp
         assert one.usage.total_tokens == 3
 
 
-async def test_stream_adds_up_to_the_same_text(workspace: Workspace) -> None:
-    """With include_usage the client knows the usage, without it there is none."""
+async def test_streamed_text_completion_adds_up_and_has_usage_on_request(workspace: Workspace) -> None:
+    """The chunks of a streamed completion add up to the whole text; the usage comes only with `include_usage`."""
     async with asked_by_openai(workspace) as (client, sdk):
         stream = await sdk.completions.create(model="gpt-4", prompt="Say hello", stream=True, stream_options={"include_usage": True})
         chunks = [chunk async for chunk in stream]
@@ -65,8 +65,8 @@ async def test_stream_adds_up_to_the_same_text(workspace: Workspace) -> None:
     assert (heard.text, heard.finish, heard.usage) == ("Hello", "stop", None)
 
 
-async def test_echo_begins_the_answer_with_the_prompt(workspace: Workspace) -> None:
-    """Streamed or not."""
+async def test_text_completion_with_echo_begins_with_the_prompt(workspace: Workspace) -> None:
+    """A completion with `echo: true` begins with the prompt, streamed or not."""
     async with asked_by_openai(workspace) as (_, sdk):
         made = await sdk.completions.create(model="gpt-4", prompt="Say hello", echo=True)
         stream = await sdk.completions.create(model="gpt-4", prompt="Say hello", echo=True, stream=True)
@@ -74,8 +74,8 @@ async def test_echo_begins_the_answer_with_the_prompt(workspace: Workspace) -> N
     assert (made.choices[0].text, streamed) == ("Say helloHello", "Say helloHello")
 
 
-async def test_prompt_and_parameters_reach_the_provider(workspace: Workspace) -> None:
-    """The prompt is a message of the user; sampling parameters have the same names in both APIs."""
+async def test_text_completion_prompt_is_sent_as_a_user_message(workspace: Workspace) -> None:
+    """The provider is sent the prompt as a user message and the sampling parameters, but not `prompt` or `echo`."""
     async with provider(Reply(text("Hi"))) as fake, asked_by_openai(workspace, direct_target(fake.base)) as (_, sdk):
         made = await sdk.completions.create(
             model="gpt-4", prompt="Say hello", echo=True, max_tokens=7, temperature=0.5, stop="END", seed=3, presence_penalty=1
@@ -102,12 +102,12 @@ CHANGES: dict[str, tuple[Any, Any]] = {
         ({"type": "object"}, None),
     ),
 }
-"""Field → a value that changes the answer, and one that asks for nothing."""
+"""Field → a value that is refused, and a default value that is accepted."""
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_field_that_is_not_served_is_refused_by_name(workspace: Workspace, name: str) -> None:
-    """An answer that ignores it would look right; the default of the field passes, and so does a null."""
+async def test_unsupported_text_completion_field_gets_a_400(workspace: Workspace, name: str) -> None:
+    """A completions field that the router cannot honour gets a 400 naming it; its default value and null are accepted."""
     assert set(CHANGES) == set(MEANT)
     changes, harmless = CHANGES[name]
     async with asked_by_openai(workspace) as (client, _):
@@ -130,16 +130,16 @@ PROMPTS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", PROMPTS)
-async def test_prompt_of_another_kind_is_refused(workspace: Workspace, case: str) -> None:
-    """The sentence says what to send instead."""
+async def test_prompt_that_is_not_text_gets_a_400(workspace: Workspace, case: str) -> None:
+    """A `prompt` that is missing, not text, made of tokens or too long a list gets a 400 that describes the right form."""
     prompt, sentence = PROMPTS[case]
     async with asked_by_openai(workspace) as (client, _):
         refused = await client.post("/v1/completions", model="gpt-4", prompt=prompt)
     assert (refused.status, refused.json["error"]["message"]) == (400, sentence)
 
 
-async def test_error_is_an_exception_of_the_client(workspace: Workspace) -> None:
-    """A missing model, an unknown one, a target that fails before and in the stream; a rescued answer has both halves."""
+async def test_text_completion_error_raises_the_matching_exception_of_openais_client(workspace: Workspace) -> None:
+    """An error raises the exception of its status before the stream and APIError within it; a fallback answers after a cut."""
     async with asked_by_openai(workspace) as (client, sdk):
         nameless = await client.post("/v1/completions", prompt="Hi")
         with pytest.raises(openai.NotFoundError):
@@ -159,16 +159,16 @@ async def test_error_is_an_exception_of_the_client(workspace: Workspace) -> None
     assert "".join(rescued) == "HalfHello"
 
 
-async def test_limit_of_a_route_counts_completions(workspace: Workspace) -> None:
-    """The request that is one too many gets a 429 in OpenAI's form."""
+async def test_text_completion_over_the_route_limit_gets_a_429(workspace: Workspace) -> None:
+    """A completions request over the route's limit gets a 429 with OpenAI's code `rate_limit_exceeded`."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", "targets: [a]\n    limit: {requests: 1/hour}"))
     async with serving(workspace.build()) as client:
         first, second = [await client.post("/v1/completions", model="chat-model", prompt="Hi") for _ in range(2)]
     assert (first.status, second.status, second.json["error"]["code"]) == (200, 429, "rate_limit_exceeded")
 
 
-async def test_each_prompt_of_a_list_has_its_choice(workspace: Workspace) -> None:
-    """Streamed or not, in order, with its echo; each is a question of its own, and the usage is the sum."""
+async def test_text_completion_has_one_choice_for_each_prompt(workspace: Workspace) -> None:
+    """A list of prompts makes one provider call and one choice for each, in order, streamed or not; the usage is their sum."""
     prompts = ["One", "Two", "Three"]
     async with (
         provider(*[Reply(text(word, "!")) for word in "ABCABC"]) as fake,
@@ -193,8 +193,10 @@ async def test_each_prompt_of_a_list_has_its_choice(workspace: Workspace) -> Non
         assert (usage.prompt_tokens, usage.completion_tokens) == (33, 9)
 
 
-async def test_log_has_the_attempts_and_tokens_of_all_prompts(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """One request, one line."""
+async def test_log_of_a_text_completion_has_attempts_and_tokens_of_all_prompts(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A completions request with two prompts has one log line with both attempts and the summed tokens."""
     with caplog.at_level(logging.INFO):
         async with (
             provider(Reply(text("A")), Reply(text("B"))) as fake,
@@ -207,8 +209,8 @@ async def test_log_has_the_attempts_and_tokens_of_all_prompts(workspace: Workspa
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_failure_of_one_prompt_ends_the_answer(workspace: Workspace, *, stream: bool) -> None:
-    """What was said of the others stands; the client reads an error, and no answer that looks complete."""
+async def test_failure_of_one_prompt_fails_the_whole_text_completion(workspace: Workspace, *, stream: bool) -> None:
+    """If one of several prompts fails, the completion is a 502, or the stream ends with an error after the choices so far."""
     script = [Reply(text("A")), Reply(status=500, body=b"{}")]
     async with provider(*script) as fake, asked_by_openai(workspace, direct_target(fake.base)) as (client, _):
         answer = await client.post("/v1/completions", model="gpt-4", prompt=["One", "Two", "Three"], stream=stream)
@@ -222,8 +224,8 @@ async def test_failure_of_one_prompt_ends_the_answer(workspace: Workspace, *, st
     assert {choice["index"] for one in frames for choice in one.get("choices", ())} == {0}
 
 
-async def test_limit_of_a_route_counts_each_prompt(workspace: Workspace) -> None:
-    """A request with more prompts than are left is refused, and takes none of them."""
+async def test_route_limit_counts_each_prompt_of_a_text_completion(workspace: Workspace) -> None:
+    """A request with more prompts than its route's limit has left gets a 429 and uses up none of the limit."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", "targets: [a]\n    limit: {requests: 4/hour}"))
     async with serving(workspace.build()) as client:
         first, second, third = [await client.post("/v1/completions", model="chat-model", prompt=["Hi"] * count) for count in (3, 2, 1)]
@@ -231,8 +233,8 @@ async def test_limit_of_a_route_counts_each_prompt(workspace: Workspace) -> None
     assert "r=0" in third.headers["ratelimit"]
 
 
-async def test_several_prompts_are_refused_in_a_dialect_with_one_answer(workspace: Workspace) -> None:
-    """The client has chosen another dialect for the address."""
+async def test_several_prompts_are_refused_for_a_wire_with_one_answer(workspace: Workspace) -> None:
+    """A list of prompts with `?protocol=openai`, whose answers have one choice, gets a 400."""
     async with asked_by_openai(workspace) as (client, _):
         refused = await client.post("/v1/completions?protocol=openai", model="gpt-4", prompt=["Hi", "Ho"])
     assert refused.status == 400

@@ -1,4 +1,4 @@
-"""End users behind one shared key: whose limit, whose answer and whose cache it is, over HTTP."""
+"""End users behind one shared API key: limits, resumed answers, caches and logs for each user."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ from tests.support.provider import Reply, chunk, provider, text
 
 WEBUI, OTHER, LITELLM = new(), new(), new()
 USER = "X-OpenWebUI-User-Id"
-"""The header in which Open WebUI names its user."""
+"""The header in which Open WebUI sends the id of its user."""
 HI = "a: {script: [{text: Hi}]}"
 ASK: dict[str, Any] = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 def declared(webui: str = f"{{header: {USER}}}", more: str = "", limit: str = "") -> str:
-    """A `server:` with a front end that names its users, another caller that does not, and one that names them in the body."""
+    """Return a `server` section with three keys: `webui` (users in a header), `litellm` (in the body) and `other` (no users)."""
     webui_limit = f", limit: {{{limit}}}" if limit else ""
     return (
         "server:\n  auth:\n    keys:\n"
@@ -44,26 +44,26 @@ def declared(webui: str = f"{{header: {USER}}}", more: str = "", limit: str = ""
 async def shared(
     workspace: Workspace, route: str = "targets: [a]", targets: str = HI, server: str | None = None
 ) -> AsyncGenerator[Client, None]:
-    """A router whose callers are those of `declared`."""
+    """Run a router with the keys of `declared`, and yield its client."""
     workspace.write("routes.yaml", routes(targets, route, declared() if server is None else server))
     async with serving(workspace.build()) as client:
         yield client
 
 
 def bearing(key: str, user: str | None = None, header: str = USER) -> dict[str, str]:
-    """The headers of a front end with this key."""
+    """Return request headers with this API key and, if given, this end user."""
     return {"authorization": f"Bearer {key}", **({} if user is None else {header: user})}
 
 
 async def asked(client: Client, headers: dict[str, str], path: str = "/api/chat", method: str = "POST", **body: Any) -> Answered:
-    """Ask once, or ask for what is there."""
+    """POST one question, or send a request without a body by another method, and return the whole answer."""
     sent: dict[str, Any] = {"json": {**ASK, **body}} if method == "POST" else {}
     async with client.session.request(method, client.base + path, headers=headers, **sent) as response:
         return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
 
-async def test_user_over_the_limit_is_the_only_one_of_two_thousand_refused(workspace: Workspace) -> None:
-    """All of them share one key; the limit of the route counts each of them."""
+async def test_limit_per_user_refuses_only_the_user_over_it(workspace: Workspace) -> None:
+    """Of 2,000 users of one key, only the one who asks a third time within a limit of two an hour gets a 429."""
     async with shared(workspace, "targets: [a]\n    limit: {requests: 2/hour, per: user}") as client:
         users = [f"user-{number}" for number in range(2000)] + ["user-7"] * 2
         found = await asyncio.gather(*(asked(client, bearing(WEBUI, user)) for user in users))
@@ -73,15 +73,15 @@ async def test_user_over_the_limit_is_the_only_one_of_two_thousand_refused(works
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/chat-model", "/v1/chat/completions"])
-async def test_limit_of_a_key_counts_each_of_its_users(workspace: Workspace, path: str) -> None:
-    """Before the body is read, over all routes."""
+async def test_key_limit_per_user_counts_each_user_of_the_key(workspace: Workspace, path: str) -> None:
+    """A key's limit `per: user` of one an hour answers each user's first request and refuses the second, at every chat path."""
     async with shared(workspace, server=declared(limit="requests: 1/hour, per: user")) as client:
         found = [(await asked(client, bearing(WEBUI, user), path)).status for user in ("ann", "ann", "ben", "ben")]
         assert found == [200, 429, 200, 429]
 
 
-async def test_header_of_a_caller_that_declares_none_has_no_effect(workspace: Workspace) -> None:
-    """It neither gets a limit of its own with it, nor the user's answers, nor their cache; and the log names no user."""
+async def test_user_header_is_ignored_for_a_key_without_a_user_setting(workspace: Workspace) -> None:
+    """A user header sent with a key that declares none changes neither limit, cache nor resume, and the log names no user."""
     route = "targets: [a]\n    limit: {requests: 2/hour, per: user}\n    cache: {ttl: 1h}"
     async with shared(workspace, route) as client:
         assert (await asked(client, bearing(WEBUI, "ann"), id="chat-1")).headers["x-router-cache"] == "miss"
@@ -95,15 +95,15 @@ async def test_header_of_a_caller_that_declares_none_has_no_effect(workspace: Wo
 
 
 async def records(workspace: Workspace, key: str, user: str) -> list[dict[str, Any]]:
-    """The record of one request, as the page of an operator shows it."""
+    """Send one request as this user and return its admin record in a list."""
     async with serving(workspace.build()) as client:
         request_id = (await asked(client, bearing(key, user))).headers["x-request-id"]
         page = await asked(client, AS_OPERATOR, f"/admin/requests/{request_id}", "GET")
         return [page.json]
 
 
-async def test_answer_of_a_chat_is_found_by_its_own_user_alone(workspace: Workspace) -> None:
-    """Behind one key, with the chat's very id."""
+async def test_answer_of_a_chat_can_be_resumed_only_by_its_user(workspace: Workspace) -> None:
+    """A chat's answer is resumed by its own user; another user of the same key, and another key, get nothing."""
     async with shared(workspace, targets=PACED, server=declared(more="  resume: {grace: 60s}\n")) as client:
         running = asyncio.create_task(asked(client, bearing(WEBUI, "ann"), id="chat-1"))
         seen = await found_soon(client, bearing(WEBUI, "ann"), "chat-1")
@@ -114,15 +114,15 @@ async def test_answer_of_a_chat_is_found_by_its_own_user_alone(workspace: Worksp
 
 
 async def found_soon(client: Client, headers: dict[str, str], chat: str) -> Answered:
-    """The answer of a chat, as soon as there is one."""
+    """Resume a chat's answer as soon as there is one, and return it."""
     async with asyncio.timeout(240):
         while (answer := await asked(client, headers, f"/api/chat/{chat}/stream", "GET")).status != 200:
             await asyncio.sleep(0.005)
     return answer
 
 
-async def test_answer_of_a_chat_is_stopped_by_its_own_user_alone(workspace: Workspace) -> None:
-    """Another user's stop is answered as ever, and stops nothing."""
+async def test_answer_of_a_chat_can_be_stopped_only_by_its_user(workspace: Workspace) -> None:
+    """A stop by another user gets a 204 and leaves the answer running; a stop by its own user ends it."""
     async with (
         provider(Reply((chunk({"content": "So "}),), hold=True)) as fake,
         shared(workspace, targets=direct_target(fake.base)) as client,
@@ -145,16 +145,16 @@ SCOPES = {
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-async def test_answers_are_kept_for_a_user_a_caller_or_everybody(workspace: Workspace, scope: str) -> None:
-    """A user's own unless the route says more."""
+async def test_cache_scope_is_the_user_the_caller_or_the_route(workspace: Workspace, scope: str) -> None:
+    """A cached answer is a hit for its user by default, for all users of the key with `scope: caller`, for all with `route`."""
     said = f", scope: {scope}" if scope else ""
     async with shared(workspace, f"targets: [a]\n    cache: {{ttl: 1h{said}}}") as client:
         who = (bearing(WEBUI, "ann"), bearing(WEBUI, "ben"), bearing(WEBUI, "ann"), bearing(OTHER))
         assert [(await asked(client, headers)).headers["x-router-cache"] for headers in who] == SCOPES[scope]
 
 
-async def test_call_under_way_is_shared_by_one_user_alone(workspace: Workspace) -> None:
-    """Six requests of two users at once make two calls."""
+async def test_concurrent_requests_are_coalesced_only_within_one_user(workspace: Workspace) -> None:
+    """Six concurrent identical requests of two users of one key make two calls to the provider."""
     async with provider(Reply(text("Hi"))) as fake:
         async with shared(workspace, "targets: [a]\n    cache: {ttl: 1h}", direct_target(fake.base)) as client:
             found = await asyncio.gather(*(asked(client, bearing(WEBUI, f"user-{count % 2}")) for count in range(6)))
@@ -178,8 +178,8 @@ BAD: dict[str, tuple[bytes, ...]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-async def test_front_end_that_names_no_user_is_refused(workspace: Workspace, case: str, caplog: pytest.LogCaptureFixture) -> None:
-    """400 with the name of the header, before anybody is asked; the log says why and repeats nothing."""
+async def test_request_without_a_valid_user_header_gets_a_400(workspace: Workspace, case: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A missing, repeated or invalid user header gets a 400 naming it, without a provider call; the log has the reason."""
     async with provider(Reply(text("Hi"))) as fake, shared(workspace, targets=direct_target(fake.base)) as client:
         with caplog.at_level(logging.INFO, "router.access"):
             for method, path in (("POST", "/api/chat"), ("GET", "/api/chat/chat-1/stream"), ("POST", "/api/chat/chat-1/stop")):
@@ -193,7 +193,7 @@ async def test_front_end_that_names_no_user_is_refused(workspace: Workspace, cas
 
 
 async def raw(client: Client, method: str, path: str, values: tuple[bytes, ...]) -> tuple[int, str]:
-    """A request whose user header has these values, byte for byte."""
+    """Send a request whose user header has these byte values, and return its status and body."""
     host, port = client.base.removeprefix("http://").split(":")
     data = json.dumps(ASK).encode() if method == "POST" and path == "/api/chat" else b""
     head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {WEBUI}\r\ncontent-length: {len(data)}\r\n"
@@ -205,15 +205,15 @@ async def raw(client: Client, method: str, path: str, values: tuple[bytes, ...])
     return int(answer.split(b" ", 2)[1]), answer.partition(b"\r\n\r\n")[2].decode()
 
 
-async def test_pages_that_are_no_ones_need_no_user(workspace: Workspace) -> None:
-    """A front end lists the models before anybody has logged in."""
+async def test_model_lists_need_no_user_header(workspace: Workspace) -> None:
+    """`GET /api/models` and `/v1/models` are answered without a user header."""
     async with shared(workspace) as client:
         for path in ("/api/models", "/v1/models"):
             assert (await asked(client, bearing(WEBUI), path, "GET")).status == 200
 
 
-async def test_request_without_a_user_counts_with_its_caller_where_that_is_declared(workspace: Workspace) -> None:
-    """`optional: true`: those without a user share one limit and one cache, apart from each user's."""
+async def test_requests_without_an_optional_user_share_one_limit(workspace: Workspace) -> None:
+    """With `optional: true`, requests without a user share one count of a limit `per: user`, apart from each user's."""
     server = declared(f"{{header: {USER}, optional: true}}")
     route = "targets: [a]\n    limit: {requests: 1/hour, per: user}"
     async with shared(workspace, route, server=server) as client:
@@ -223,8 +223,8 @@ async def test_request_without_a_user_counts_with_its_caller_where_that_is_decla
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/api/chat/chat-model", "/v1/chat/completions"])
-async def test_user_is_named_in_the_body_where_the_key_says_so(workspace: Workspace, path: str) -> None:
-    """The field `user` of that caller counts; that of another is passed over, as is a header of this one."""
+async def test_user_field_of_the_body_counts_for_a_key_that_declares_it(workspace: Workspace, path: str) -> None:
+    """The body field `user` names the user for a key with `user: {field: user}`; an invalid one gets a 400, other keys ignore it."""
     route = "targets: [a]\n    limit: {requests: 1/hour, per: user}\n    cache: {ttl: 1h}"
     async with shared(workspace, route) as client:
         named = [await asked(client, bearing(LITELLM, "forged"), path, user=user) for user in ("ann", "ann", "ben")]
@@ -238,8 +238,8 @@ async def test_user_is_named_in_the_body_where_the_key_says_so(workspace: Worksp
         assert [(await asked(client, bearing(OTHER), path, user=user)).status for user in ("ann", "ben")] == [200, 429]
 
 
-async def test_limit_of_the_body_names_user_leaves_other_limits_before_the_body(workspace: Workspace) -> None:
-    """A key's own limit that is not per user refuses without the body; one per user is given back where the route's refuses."""
+async def test_key_limit_not_per_user_refuses_before_the_body_is_read(workspace: Workspace) -> None:
+    """For a key with users in the body, a limit that is not per user refuses without the body; a per-user one is given back."""
     server = declared().replace("user: {field: user}", "user: {field: user}, limit: {requests: 2/hour, per: user}")
     async with shared(workspace, "targets: [a]\n    limit: {requests: 1/hour}", server=server) as client:
         found = [(await asked(client, bearing(LITELLM), user=user)).status for user in ("ann", "ann", "ben")]
@@ -254,8 +254,8 @@ async def test_limit_of_the_body_names_user_leaves_other_limits_before_the_body(
         writer.close()
 
 
-async def test_caller_that_names_users_in_the_body_finds_none_of_their_answers(workspace: Workspace) -> None:
-    """A request without a body names nobody: it finds what was asked for nobody, where that is allowed, and no user's answer."""
+async def test_resume_finds_no_answer_of_a_user_named_in_the_body(workspace: Workspace) -> None:
+    """A resume, which has no body to name a user, finds only answers that were asked for without a user."""
     server = declared().replace("{field: user}", "{field: user, optional: true}")
     async with shared(workspace, server=server) as client:
         assert (await asked(client, bearing(LITELLM), user="ann", id="chat-1")).text == "Hi"
@@ -264,8 +264,8 @@ async def test_caller_that_names_users_in_the_body_finds_none_of_their_answers(w
             assert (await asked(client, bearing(LITELLM), f"/api/chat/{chat}/stream", "GET")).status == status
 
 
-async def test_tokens_and_places_are_counted_for_each_user(workspace: Workspace) -> None:
-    """As requests are: what one user spends or holds takes nothing of another's."""
+async def test_token_and_concurrency_limits_per_user_count_each_user(workspace: Workspace) -> None:
+    """A token or concurrency limit `per: user` that one user has used up still answers another user."""
     async with provider(Reply(text("All of it."))) as good:
         route = "targets: [a]\n    limit: {tokens: 10/hour, per: user}"
         async with shared(workspace, route, direct_target(good.base)) as client:
@@ -281,8 +281,8 @@ async def test_tokens_and_places_are_counted_for_each_user(workspace: Workspace)
             await asyncio.gather(*running)
 
 
-async def test_user_whose_messages_are_refused_does_not_open_the_breaker_for_others(workspace: Workspace) -> None:
-    """A 403 without a reason may be about one message: each user counts once for the breaker, as each caller does."""
+async def test_breaker_counts_an_upstream_403_once_per_user(workspace: Workspace) -> None:
+    """A provider's 403s count once per user for the circuit breaker: with `failures: 2`, it opens after two users got one."""
     async with provider(Reply(status=403, body=b"Forbidden")) as fake:
         route = "targets: [a]\n    breaker: {failures: 2}"
         async with shared(workspace, route, direct_target(fake.base)) as client:
@@ -295,13 +295,13 @@ SECRET = "a-secret-of-thirty-two-characters-or-more"
 
 
 def token(**claims: Any) -> str:
-    """A token of the issuer."""
+    """Return a JWT of the issuer with these claims."""
     said = {"iss": "https://issuer", "aud": "pointsman", "exp": 4_000_000_000, "sub": "webui", **claims}
     return jwt.encode({"alg": "HS256"}, said, OctKey.import_key(SECRET))
 
 
-async def test_claim_of_a_token_names_the_user(workspace: Workspace) -> None:
-    """A text or a number; a token that names nobody is refused, and no header stands over it."""
+async def test_jwt_claim_names_the_user(workspace: Workspace) -> None:
+    """The declared claim of a JWT names the user, whatever header is sent; a token without a valid one gets a 401."""
     issuer = f"jwt: {{issuer: 'https://issuer', audience: pointsman, algorithms: [HS256], secret: {SECRET}, user_claim: email}}"
     route = "targets: [a]\n    limit: {requests: 1/hour, per: user}"
     async with shared(workspace, route, server=f"server: {{auth: {{{issuer}}}}}\n") as client:
@@ -314,8 +314,8 @@ async def test_claim_of_a_token_names_the_user(workspace: Workspace) -> None:
         assert (await asked(client, bearing(token(), "ann"))).status == 401
 
 
-async def test_user_is_in_the_log_and_in_no_metric(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """Also in the record of the request that operators see; the list of requests and every other page name no user."""
+async def test_user_is_in_the_access_log_and_not_in_the_metrics(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """The user is in the access log and in the admin record of the request, but not in the answer, metrics or other admin pages."""
     with caplog.at_level(logging.INFO, "router.access"):
         async with shared(workspace) as client:
             answer = await asked(client, bearing(WEBUI, "ann-canary"))
@@ -330,8 +330,8 @@ async def test_user_is_in_the_log_and_in_no_metric(workspace: Workspace, caplog:
     assert (line["caller"], line["user"]) == ("webui", "ann-canary")
 
 
-async def test_template_and_provider_see_no_user(workspace: Workspace) -> None:
-    """What a template calls `ask.user` is a field of the body, and a provider is sent neither."""
+async def test_user_header_is_not_sent_to_template_or_provider(workspace: Workspace) -> None:
+    """The user of the header reaches neither the prompt template nor the provider; `ask.user` is the body's field."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: chat.j2\n")
     workspace.write("pipelines/chat.j2", "You serve {{ ask.user | default('somebody') }}.")
     async with provider(Reply(text("Hi"))) as fake, shared(workspace, targets=direct_target(fake.base)) as client:
@@ -349,8 +349,8 @@ PER_USER = "targets: [a]\n    limit: {requests: 1/hour, per: user}"
     ["", "server: {auth: none}\n", f"server: {{auth: {{keys: {{other: {{hash: '{hashed(OTHER)}'}}}}}}}}\n", "file"],
     ids=["nobody is declared", "everybody", "a key without users", "a file of keys without users"],
 )
-def test_limit_per_user_needs_a_caller_that_names_its_users(workspace: Workspace, server: str) -> None:
-    """Else all users of a front end would share what one of them may use."""
+def test_limit_per_user_without_a_user_setting_is_refused_at_load(workspace: Workspace, server: str) -> None:
+    """A limit `per: user` is a configuration error if no key or token issuer names users."""
     workspace.write("keys", f"other {hashed(OTHER)}\n")
     if server == "file":
         server = "server: {auth: {keys: '${file:keys}'}}\n"
@@ -364,12 +364,12 @@ def test_limit_per_user_needs_a_caller_that_names_its_users(workspace: Workspace
 
 
 def built(workspace: Workspace, server: str, route: str = PER_USER) -> Generation:
-    """The generation of these."""
+    """Build the generation of a configuration with this `server` section and route."""
     return workspace.write("routes.yaml", routes(HI, route, server)).build()
 
 
-def test_line_of_a_key_file_says_where_users_are_named(workspace: Workspace) -> None:
-    """A header or a field."""
+def test_key_file_line_can_declare_the_user_header_or_field(workspace: Workspace) -> None:
+    """A line of a key file declares its users with `user=header:…` or `user=field:…`."""
     workspace.write("keys", f"webui {hashed(WEBUI)} user=header:{USER}\nlitellm {hashed(LITELLM)} user=field:safety_identifier\n")
     generation = built(workspace, "server: {auth: {keys: '${file:keys}'}}\n")
     keys = cast("Any", generation.server.auth).keys
@@ -390,8 +390,8 @@ WRONG: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_source_of_users_that_cannot_be_is_refused(workspace: Workspace, case: str) -> None:
-    """With what to write."""
+def test_invalid_user_setting_of_a_key_is_refused_at_load(workspace: Workspace, case: str) -> None:
+    """A key's `user` with both or no source, an invalid or secret header or another field is a configuration error."""
     written, told = WRONG[case]
     with pytest.raises(ConfigError) as refused:
         built(workspace, declared(written), "targets: [a]")
@@ -401,30 +401,30 @@ def test_source_of_users_that_cannot_be_is_refused(workspace: Workspace, case: s
 @pytest.mark.parametrize(
     "header", [USER, "X-LibreChat-User-Id", "X-Auth-Request-User", "Remote-User", "Cf-Access-Authenticated-User-Email"]
 )
-def test_header_of_a_known_front_end_is_taken(workspace: Workspace, header: str) -> None:
-    """Also where one of its words is that of a secret."""
+def test_user_headers_of_known_front_ends_are_accepted(workspace: Workspace, header: str) -> None:
+    """The user headers of known front ends and proxies, also those with `Auth` in their name, are accepted."""
     generation = built(workspace, declared(f"{{header: {header}}}"))
     assert cast("Any", generation.server.auth).keys["webui"].user.header == header
     generation.discard()
 
 
-def test_limit_of_a_key_per_user_needs_its_own_users(workspace: Workspace) -> None:
-    """Those of another key are not believed of it."""
+def test_key_limit_per_user_needs_the_user_setting_of_that_key(workspace: Workspace) -> None:
+    """A key's limit `per: user` is a configuration error if only another key declares users."""
     with pytest.raises(ConfigError) as refused:
         built(workspace, declared().replace(f"{hashed(OTHER)}'", f"{hashed(OTHER)}', limit: {{requests: 1/hour, per: user}}"))
     assert any("beside the limit" in complaint.message for complaint in refused.value.complaints)
 
 
-def test_cache_of_each_user_is_warned_of_where_nobody_names_users(workspace: Workspace) -> None:
-    """It is no more than the caller's own; the default, which says the same, is not warned of."""
+def test_cache_scope_user_without_any_user_setting_is_warned_of(workspace: Workspace) -> None:
+    """A cache with `scope: user` in a configuration without users gets a warning; the default scope does not."""
     for cache, warned in (("{ttl: 1h, scope: user}", 1), ("{ttl: 1h}", 0), ("{ttl: 1h, scope: caller}", 0)):
         generation = built(workspace, "server: {auth: none}\n", f"targets: [a]\n    cache: {cache}")
         assert len([one for one in generation.declaration.complaints.warnings if "`scope: user`" in one.message]) == warned
         generation.discard()
 
 
-async def test_span_of_the_request_names_the_user_and_no_other(workspace: Workspace) -> None:
-    """As `enduser.id`; the tries below it and the measures do not."""
+async def test_request_span_has_enduser_id_and_other_telemetry_does_not(workspace: Workspace) -> None:
+    """The span of the request has `enduser.id` if its key declares users; spans of attempts and metrics never contain the user."""
     async with collector() as there, provider(Reply(text("Hi"))) as good:
         server = f"{declared()}  otel: {{endpoint: '{there.endpoint}', every: 1h}}\n"
         async with shared(workspace, targets=direct_target(good.base), server=server) as client:
@@ -440,8 +440,8 @@ async def test_span_of_the_request_names_the_user_and_no_other(workspace: Worksp
     assert there.raw.count(b"ann-canary") == 1
 
 
-def test_new_key_is_printed_with_the_header_or_field_that_names_its_users(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both in what goes into routes.yaml and in the line of a key file; a header that holds a secret is refused."""
+def test_keys_new_command_prints_the_user_setting_of_the_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router keys new` with `--user-header` or `--user-field` prints valid YAML and a key-file line; a secret header exits with 2."""
     for option, where in ((("--user-header", USER), ("header", USER)), (("--user-field", "user"), ("field", "user"))):
         assert main(["keys", "new", "webui", *option]) == 0
         told = capsys.readouterr().err

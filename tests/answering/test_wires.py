@@ -1,4 +1,4 @@
-"""Each dialect through a running server: headers, errors before and in the stream, whole answers, signs of life."""
+"""Each wire (client protocol) through a running router: headers, errors before and in the stream, JSON answers, keep-alive."""
 
 import asyncio
 import json
@@ -34,13 +34,13 @@ HEADERS = {
 
 
 async def asked(client: Client, wire: str, **more: Any) -> Answered:
-    """One question in a dialect."""
+    """POST one question with `?protocol=` set to this wire."""
     return await client.post(f"/api/chat?protocol={wire}", **{**BODY, **more})
 
 
 @pytest.mark.parametrize("wire", WIRES)
-async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> None:
-    """Its headers, and its words as a strict client reads them, a tool round included."""
+async def test_answer_in_each_wire_has_its_headers_text_and_tool_calls(workspace: Workspace, wire: str) -> None:
+    """A streamed answer with reasoning and a tool call has the headers, text, calls, results, finish and usage of its wire."""
     script = "[{thought: Hm.}, {text: One moment. }, {call: get_weather, arguments: {location: Beijing}}]"
     workspace.write(
         "routes.yaml", routes(f"a: {{script: {script}}}", "targets: [a]\n    tools: [weather]\n    max_steps: 1\n    reasoning: show")
@@ -69,8 +69,8 @@ async def test_an_answer_in_each_dialect(workspace: Workspace, wire: str) -> Non
     assert heard == Heard("One moment.", thoughts, finish=limits.get(wire, "tool-calls"), usage=usage)
 
 
-async def test_the_body_chooses_where_nobody_says(workspace: Workspace) -> None:
-    """A client of AI SDK 5 and one of AI SDK 4 get their own dialect at the same address; routes.yaml may settle it."""
+async def test_wire_is_chosen_by_body_header_or_server_protocol(workspace: Workspace) -> None:
+    """The wire of an answer follows the shape of the body, the header `X-Stream-Protocol` or `server.protocol`."""
     part = [{"type": "text", "text": "Hello"}]
     bodies: dict[str, dict[str, Any]] = {
         "ui-message-stream": {"id": "c", "messages": [{"id": "m", "role": "user", "parts": part}], "trigger": "submit-message"},
@@ -90,8 +90,8 @@ async def test_the_body_chooses_where_nobody_says(workspace: Workspace) -> None:
         assert READERS["openai"]((await client.ask()).body).text == "Hi"
 
 
-async def test_the_message_has_a_uuid_and_the_model_its_asked_name(workspace: Workspace) -> None:
-    """Chat front ends keep messages in tables whose keys are UUIDs; each answer has its own. 6.0 is told its finish reason."""
+async def test_ui_message_stream_has_a_uuid_message_id_and_the_requested_model(workspace: Workspace) -> None:
+    """Each UI message stream has a UUID of its own as `messageId` and the model name of the request in its metadata."""
     workspace.write("routes.yaml", routes(HI, more='server: {ui: {min_client: "6.0"}}\n'))
     async with serving(workspace.build()) as client:
         frames = [(await asked(client, "ui-message-stream")).body.decode().split("\n\n") for _ in range(2)]
@@ -117,8 +117,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("wire", WIRES)
-async def test_a_refusal_before_the_stream(workspace: Workspace, wire: str, stream: bool) -> None:
-    """An HTTP status, and a body in the dialect's own form; also for a body that is no JSON, where the request names its dialect."""
+async def test_refusal_before_the_stream_has_status_and_error_form_of_the_wire(workspace: Workspace, wire: str, stream: bool) -> None:
+    """An unknown model gets a 404 and an invalid JSON body a 400, each in the error form of the requested wire."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         answer = await asked(client, wire, model="no-such", stream=stream)
@@ -137,13 +137,13 @@ async def test_a_refusal_before_the_stream(workspace: Workspace, wire: str, stre
     assert set(broken.json) == set(answer.json)
 
 
-def test_the_dialects_that_routes_yaml_may_name() -> None:
-    """`server.protocol` takes `auto` and the name of each wire: a wire's name has to be written there, too."""
+def test_server_protocol_accepts_every_wire() -> None:
+    """`server.protocol` accepts `auto` and the name of every wire, and nothing else."""
     assert get_args(get_type_hints(Server)["protocol"]) == ("auto", *WIRES)
 
 
 def shouted(_: Heading) -> Callable[[Event], bytes]:
-    """An encoder that says everything loudly."""
+    """Return an encoder that writes the text of an answer in capitals."""
     return lambda event: event.text.upper().encode() if isinstance(event, Text) else b""
 
 
@@ -157,8 +157,8 @@ SHOUT = Wire(
 )
 
 
-async def test_a_row_in_the_table_is_a_wire(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else there is to an answer, a dialect of its own is one value: it is asked for, resumed and refused in by its name."""
+async def test_wire_added_to_the_table_serves_streams_resumes_and_refusals(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Wire added to WIRES serves streams, resumed streams, JSON answers and refusals without any other change."""
     monkeypatch.setitem(WIRES, "shout", SHOUT)
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
@@ -172,8 +172,8 @@ async def test_a_row_in_the_table_is_a_wire(workspace: Workspace, monkeypatch: p
     assert (refused.status, refused.body[:14]) == (404, b"THERE IS NO SU")
 
 
-async def test_an_unknown_dialect_is_refused_in_the_line_protocols_form(workspace: Workspace) -> None:
-    """With the names of those there are."""
+async def test_unknown_protocol_parameter_gets_a_400_in_line_form(workspace: Workspace) -> None:
+    """An unknown `?protocol=` gets a 400 in the line protocol's form that lists the names of all wires."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         answer = await asked(client, "websocket")
@@ -182,8 +182,8 @@ async def test_an_unknown_dialect_is_refused_in_the_line_protocols_form(workspac
 
 
 @pytest.mark.parametrize("wire", [name for name, wire in WIRES.items() if wire.failure == "told"])
-async def test_a_failure_in_mid_stream_is_told(workspace: Workspace, wire: str) -> None:
-    """The words until then, the error with the request's name, and the dialect's own end."""
+async def test_failure_in_mid_stream_is_sent_as_an_error_of_the_wire(workspace: Workspace, wire: str) -> None:
+    """An answer that breaks off has its text so far, then an error frame of its wire with the request id."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Half}, {fail: down}]}"))
     async with serving(workspace.build()) as client:
         answer = await asked(client, wire)
@@ -192,8 +192,8 @@ async def test_a_failure_in_mid_stream_is_told(workspace: Workspace, wire: str) 
     assert heard.error == f"The model's answer broke off. Please try again. (request {answer.headers['x-request-id']})"
 
 
-async def test_a_failure_that_cannot_be_told_breaks_the_connection_off(workspace: Workspace) -> None:
-    """As text there is no error: the bytes end without the last chunk, which every client takes for a broken answer."""
+async def test_failure_in_the_text_wire_closes_the_connection_without_a_last_chunk(workspace: Workspace) -> None:
+    """A plain text answer that breaks off ends without the last chunk of chunked encoding, so that the client sees an error."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Half}, {fail: down}]}"))
     async with serving(workspace.build()) as client:
         whole = await raw(client, "line")
@@ -203,7 +203,7 @@ async def test_a_failure_that_cannot_be_told_breaks_the_connection_off(workspace
 
 
 async def raw(client: Client, wire: str) -> bytes:
-    """Everything that comes over the socket until the server closes it."""
+    """Return all bytes that arrive on the socket until the server closes it."""
     host, port = client.base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps(BODY).encode()
@@ -215,8 +215,8 @@ async def raw(client: Client, wire: str) -> bytes:
     return got
 
 
-async def test_a_failure_before_any_text_is_a_status_where_it_cannot_be_told(workspace: Workspace) -> None:
-    """As text nothing was sent while the model only thought: so what ended the answer can still be said, as an HTTP status."""
+async def test_failure_before_any_text_in_the_text_wire_is_a_502(workspace: Workspace) -> None:
+    """A plain text answer that fails after reasoning but before any text gets a 502 with the request id."""
     workspace.write(
         "routes.yaml", routes("a: {script: [{thought: Hm.}, {pause: 10ms}, {fail: down}]}", "targets: [a]\n    reasoning: show")
     )
@@ -227,7 +227,7 @@ async def test_a_failure_before_any_text_is_a_status_where_it_cannot_be_told(wor
 
 
 class Held:
-    """A sink that is not read any more once all was said."""
+    """A sink whose first flush after the last event does not return."""
 
     begun = full = False
 
@@ -237,29 +237,29 @@ class Held:
 
     @property
     def finished(self) -> bool:
-        """Whether it was given the end."""
+        """Whether the last event was Finish or Failure."""
         return bool(self.seen) and isinstance(self.seen[-1], Finish | Failure)
 
     def put(self, event: Event) -> None:
-        """Note it."""
+        """Record an event."""
         self.begun = True
         self.seen.append(event)
 
     async def flush(self) -> None:
-        """Not read, until somebody gives up."""
+        """Return at once, but hang the first time after the last event."""
         if self.finished and self._held:
             self._held = False
             await asyncio.Event().wait()
 
     async def close(self) -> None:
-        """The end."""
+        """Do nothing."""
 
     def hush(self) -> None:
-        """Nothing."""
+        """Do nothing: this sink has no keep-alive."""
 
 
-async def test_an_answer_that_was_told_to_its_end_does_not_run_out_of_time() -> None:
-    """Its reader is slow: `total` passes while the end is written. It was in time, and nothing comes after it."""
+async def test_total_timeout_after_finish_adds_no_failure() -> None:
+    """A `total` timeout that passes while Finish is being written to a slow client adds no event and keeps the outcome `stop`."""
 
     async def answer(_: Ask) -> AsyncGenerator[Event, None]:
         yield Start("a", "m")
@@ -273,8 +273,8 @@ async def test_an_answer_that_was_told_to_its_end_does_not_run_out_of_time() -> 
 
 
 @pytest.mark.parametrize("wire", WIRES)
-async def test_a_server_that_ends_while_the_end_is_written_adds_nothing(workspace: Workspace, wire: str) -> None:
-    """The client reads slowly; what it gets is the whole answer, once."""
+async def test_shutdown_during_the_last_write_adds_nothing_to_the_answer(workspace: Workspace, wire: str) -> None:
+    """A shutdown while the whole answer is being written to a slow client leaves exactly that answer, without an error."""
     workspace.write("routes.yaml", routes(HI))
     edge = application(workspace.build())
     written, blocked, gone = bytearray(), asyncio.Event(), asyncio.Event()
@@ -311,8 +311,8 @@ async def test_a_server_that_ends_while_the_end_is_written_adds_nothing(workspac
     assert heard.finish == {"text": None, "anthropic": "end_turn", "responses": "completed"}.get(wire, "stop")
 
 
-async def test_an_answer_without_a_word_is_an_empty_text(workspace: Workspace) -> None:
-    """As text an answer that says nothing is a 200 with nothing in it."""
+async def test_answer_without_text_is_an_empty_200_in_the_text_wire(workspace: Workspace) -> None:
+    """A plain text answer of a model that sent only reasoning is a 200 with an empty body."""
     workspace.write("routes.yaml", routes("a: {script: [{thought: Hm.}]}"))
     async with serving(workspace.build()) as client:
         answer = await asked(client, "text")
@@ -321,8 +321,8 @@ async def test_an_answer_without_a_word_is_an_empty_text(workspace: Workspace) -
 
 
 @pytest.mark.parametrize("wire", WIRES)
-async def test_an_answer_that_is_not_streamed(workspace: Workspace, wire: str) -> None:
-    """`stream: false`: one body in the dialect's own form; an answer that breaks off is an HTTP status."""
+async def test_unstreamed_answer_is_one_body_in_the_form_of_the_wire(workspace: Workspace, wire: str) -> None:
+    """With `stream: false`, an answer is one body in the form of its wire, and one that breaks off is a 502 without its text."""
     workspace.write(
         "routes.yaml",
         routes(HI + "\nb: {script: [{text: Half}, {fail: down}]}", "targets: [a]", "  broken: {pipeline: chat, targets: [b]}\n"),
@@ -351,8 +351,8 @@ async def test_an_answer_that_is_not_streamed(workspace: Workspace, wire: str) -
 
 
 @pytest.mark.parametrize("wire", WIRES)
-async def test_a_silence_has_signs_of_life(workspace: Workspace, wire: str) -> None:
-    """While nothing is said, the dialects that have a form for it write it, between whole frames; the answer is the same."""
+async def test_silent_stream_has_keep_alive_frames_of_the_wire(workspace: Workspace, wire: str) -> None:
+    """A stream that is silent for longer than `server.keep_alive` has keep-alive frames, in every wire that defines them."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Half}, {pause: 1s}, {text: Whole}]}", more="server: {keep_alive: 50ms}\n"))
     async with serving(workspace.build()) as client:
         answer = await asked(client, wire)
@@ -365,8 +365,8 @@ async def test_a_silence_has_signs_of_life(workspace: Workspace, wire: str) -> N
     assert wire != "line" or b"\n\n" not in answer.body
 
 
-async def test_keep_alive_begins_after_the_first_event(workspace: Workspace) -> None:
-    """Until somebody speaks there is no status, and so nothing to keep alive: a target that fails late is still an HTTP error."""
+async def test_keep_alive_is_not_sent_before_the_first_event(workspace: Workspace) -> None:
+    """A target that fails after several keep-alive intervals, before its first event, is still answered with a 502."""
     workspace.write(
         "routes.yaml",
         routes("a: {script: [{pause: 300ms}, {fail: down}]}", "targets: [a]\n    retry: {attempts: 1}", "server: {keep_alive: 20ms}\n"),
@@ -375,8 +375,8 @@ async def test_keep_alive_begins_after_the_first_event(workspace: Workspace) -> 
         assert (await asked(client, "ui-message-stream")).status == 502
 
 
-async def test_a_tool_that_runs_for_long_has_signs_of_life_where_it_is_hidden(workspace: Workspace) -> None:
-    """An OpenAI client is shown no tool that runs here; it has its first chunk all the same, and signs of life after it."""
+async def test_keep_alive_is_sent_during_a_long_tool_call_that_the_wire_hides(workspace: Workspace) -> None:
+    """An OpenAI stream has a first chunk and keep-alive comments while a router tool runs, although it does not show the call."""
     workspace.write(
         "tools/slow.py",
         'import asyncio\n\nasync def wait_long() -> str:\n    """Waits."""\n    await asyncio.sleep(1)\n    return "done"\n',

@@ -1,4 +1,4 @@
-"""Questions with audio: read in each dialect, sent in each lane's own form, and skipped by targets that do not listen to it."""
+"""Questions with audio: read in each wire, sent in each provider's form, and routed past targets that take no audio."""
 
 import json
 from typing import Any
@@ -65,8 +65,8 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("dialect", ASKED)
-async def test_audio_is_read_in_each_dialect(workspace: Workspace, dialect: str) -> None:
-    """It is sent to a target that listens to it; one that is known not to is passed over."""
+async def test_audio_in_each_wire_reaches_a_target_that_takes_audio(workspace: Workspace, dialect: str) -> None:
+    """Audio in each wire's form is sent to a target with `audio: true`; one with `audio: false` is skipped."""
     path, body = ASKED[dialect]
     async with models(HI, HEARD) as (deaf, hearing):
         listed = target("deaf", deaf, "audio: false, images: true") + target("hearing", hearing, "audio: true")
@@ -86,10 +86,10 @@ async def test_audio_is_read_in_each_dialect(workspace: Workspace, dialect: str)
         (("audio: true, images: false", "audio: false, images: true"), (MP3, PICTURE), "reads all of these kinds of files."),
     ],
 )
-async def test_audio_that_no_target_listens_to_is_refused_in_plain_words(
+async def test_audio_that_no_target_takes_gets_a_400(
     workspace: Workspace, facts: tuple[str, str], urls: tuple[str, ...], said: str
 ) -> None:
-    """400 with which files they are; no model is asked, and no script behind them."""
+    """A question with audio that no target takes gets a 400 with code `unread_file` that names the kinds of files."""
     async with models(HI, HI) as (one, other):
         listed = target("one", one, facts[0]) + target("other", other, facts[1])
         workspace.write("routes.yaml", routes(listed + "demo: {script: demo}", "targets: [one, other, demo]"))
@@ -106,8 +106,8 @@ REFUSALS = (
 
 
 @pytest.mark.parametrize(("status", "words"), REFUSALS)
-async def test_refused_audio_teaches_that_the_model_listens_to_none(workspace: Workspace, status: int, words: str) -> None:
-    """The next question with audio goes past it, and its breaker stays closed."""
+async def test_target_that_refused_audio_is_skipped_for_later_audio(workspace: Workspace, status: int, words: str) -> None:
+    """A target whose error says that it takes no audio is skipped for later audio, and its circuit breaker stays closed."""
     refuses = Reply(status=status, body=json.dumps({"error": {"message": words, "code": status}}).encode())
     async with models((refuses, *HI), HEARD) as (unknown, other):
         workspace.write("routes.yaml", routes(target("unknown", unknown) + target("other", other), "targets: [unknown, other]"))
@@ -117,8 +117,8 @@ async def test_refused_audio_teaches_that_the_model_listens_to_none(workspace: W
             assert (await client.post(**shown())).headers["x-router-target"] == "unknown"
 
 
-async def test_format_that_is_no_name_is_refused_by_its_place(workspace: Workspace) -> None:
-    """Nothing of it is repeated."""
+async def test_invalid_audio_format_gets_a_400_naming_the_field(workspace: Workspace) -> None:
+    """An `input_audio.format` that is not a plain name gets a 400 that names the field."""
     workspace.write("routes.yaml", routes("a: {script: demo}"))
     odd = {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3;x"}}
     async with serving(workspace.build()) as client:
@@ -127,13 +127,13 @@ async def test_format_that_is_no_name_is_refused_by_its_place(workspace: Workspa
 
 
 def asking(url: str) -> Ask:
-    """A question with audio."""
+    """Return a question with audio at this URL."""
     kind = url[5:].partition(";")[0] if url.startswith("data:") else "audio/mpeg"
     return Ask(model="m", messages=(Message("user", ("Listen:", File(kind, url))),))
 
 
 async def sent(fake: Provider, model: str, url: str, **declared: Any) -> dict[str, Any]:
-    """What a lane sends of a question with this audio."""
+    """Ask a target of this model about audio, and return the request body that the provider got."""
     base = fake.base.removesuffix("/v1") if model.startswith("gemini/") else fake.base
     config = TargetConfig(model=Name(model), api_base=base, api_key=Secret("sk-a"), facts=FactsConfig(audio=True), **declared)
     connections = Connections()
@@ -159,8 +159,8 @@ FORMS: dict[str, tuple[str, dict[str, Any], Reply, Any]] = {
 
 
 @pytest.mark.parametrize("lane", FORMS)
-async def test_audio_is_sent_in_the_form_of_the_lane(lane: str) -> None:
-    """With its format as OpenAI's API wants it, without at Mistral, as inline data at Google."""
+async def test_audio_is_sent_in_the_form_of_the_provider(lane: str) -> None:
+    """Audio is sent as `input_audio` with its format to OpenAI, as bare base64 to Mistral, and as inline data to Gemini."""
     model, declared, reply, form = FORMS[lane]
     async with provider(reply) as fake:
         body = await sent(fake, model, "data:audio/x-wav;base64,UklGRg==", **declared)
@@ -169,22 +169,22 @@ async def test_audio_is_sent_in_the_form_of_the_lane(lane: str) -> None:
 
 
 async def test_audio_is_sent_through_litellm_to_gemini() -> None:
-    """As inline data under a type that Google takes."""
+    """Audio sent to Gemini through LiteLLM is inline data with an audio media type."""
     async with provider(GEMINI) as fake:
         body = await sent(fake, "gemini/gemini-2.5-flash", MP3, via="litellm")
     data = body["contents"][-1]["parts"][-1]["inline_data"]
     assert (data["data"], data["mime_type"]) in [("SUQz", "audio/mp3"), ("SUQz", "audio/mpeg")]
 
 
-async def test_audio_is_sent_through_the_responses_api() -> None:
-    """Where the operator says that the model listens to it."""
+async def test_audio_is_sent_to_models_of_the_responses_api() -> None:
+    """A model asked through OpenAI's Responses API gets audio as `input_audio` if the operator declares `audio: true`."""
     async with provider(RESPONDED) as fake:
         body = await sent(fake, "openai/o3-pro", WAV)
     assert body["input"][-1]["content"][-1] == {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
 
 
-async def test_address_of_audio_goes_to_google_alone() -> None:
-    """OpenAI's API takes the audio itself."""
+async def test_audio_url_is_sent_to_gemini_and_refused_for_openai() -> None:
+    """The http(s) URL of an audio file is sent to Gemini; for OpenAI it fails with outcome `file_address`."""
     async with provider(GEMINI) as fake:
         body = await sent(fake, "gemini/gemini-2.5-flash", "https://files.test/a.mp3", fetch_files=True)
         assert body["contents"][-1]["parts"][-1] == {"fileData": {"mimeType": "audio/mpeg", "fileUri": "https://files.test/a.mp3"}}
@@ -194,12 +194,12 @@ async def test_address_of_audio_goes_to_google_alone() -> None:
 
 
 def audio_of(model: str, **declared: Any) -> bool | None:
-    """What is known of a model and audio."""
+    """Return whether a model takes audio: True, False, or None for unknown."""
     return facts_of(TargetConfig(model=Name(model), api_key=Secret("k"), **declared)).audio
 
 
-def test_audio_is_known_from_the_table_and_overridden_by_the_operator() -> None:
-    """Providers of which the table names every model that listens; no Claude does; of others nothing is known."""
+def test_audio_support_comes_from_the_model_table_or_the_operator() -> None:
+    """Audio support is known for models of some providers, unknown for others, and set by the operator's `facts`."""
     known = ["gemini/gemini-2.5-flash", "openai/gpt-audio", "mistral/voxtral-small-latest"]
     assert [audio_of(one) for one in known] == [True] * 3
     deaf = ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "anthropic/claude-nothing-9", "azure/gpt-4o"]

@@ -1,4 +1,4 @@
-"""What a request's body may cost: nothing where a limit refuses it, a bounded number of values, and nothing of the loop where it is large."""
+"""Reading a request's body: limits before it is read, a bound on its values, threads for large ones, and memory."""
 
 import asyncio
 import gc
@@ -28,25 +28,25 @@ from tests.support.raw import connected
 
 HI = "a: {script: [{text: Hello}]}"
 NESTED = b'{"model":"gpt-4","x":[%b]}' % b",".join([b'{"a":' * 60 + b"1" + b"}" * 60] * 2890)
-"""1 MiB, nested 60 deep."""
+"""A body of 1 MiB whose values are nested 60 levels deep."""
 FILES = (body.__file__, question.__file__, chat.__file__)
 
 
 def head(path: str, **headers: str) -> bytes:
-    """A request whose body of 1 MiB has yet to come."""
+    """Return the head of a request that announces a body of 1 MiB."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1048576\r\n{lines}\r\n".encode()
 
 
 async def status(client_base: str, data: bytes) -> int:
-    """The status that is sent before the body has come."""
+    """Send this data and return the status of the response."""
     async with connected(client_base) as (reader, writer):
         writer.write(data)
         return int((await reader.readline()).split()[1])
 
 
-async def test_callers_limit_refuses_before_the_body(workspace: Workspace) -> None:
-    """A caller over its own limit gets its 429 although not one byte of its body has come."""
+async def test_api_key_over_its_limit_gets_a_429_before_its_body_is_read(workspace: Workspace) -> None:
+    """A request whose API key is over its limit gets a 429 although no byte of its body has arrived."""
     key = new()
     auth = f"{{keys: {{alice: {{hash: 'sha256:{hashlib.sha256(key.encode()).hexdigest()}', limit: {{requests: 1/hour}}}}}}}}"
     workspace.write("routes.yaml", routes(HI, more=f"server: {{auth: {auth}}}\n"))
@@ -58,8 +58,8 @@ async def test_callers_limit_refuses_before_the_body(workspace: Workspace) -> No
 
 
 @pytest.mark.parametrize("per", ["ip", "route"])
-async def test_limit_of_the_paths_route_refuses_before_the_body(workspace: Workspace, per: str) -> None:
-    """The route that the path names refuses with 429, one that is unknown with 404, although not one byte of the body has come."""
+async def test_route_in_the_path_over_its_limit_gets_a_429_before_the_body_is_read(workspace: Workspace, per: str) -> None:
+    """A route named in the path answers with a 429 if over its limit, an unknown one with a 404, before any byte of the body."""
     workspace.write("routes.yaml", routes(HI, f"targets: [a]\n    limit: {{requests: 1/hour, per: {per}}}"))
     async with serving(workspace.build()) as client:
         assert (await client.ask()).status == 200
@@ -68,8 +68,8 @@ async def test_limit_of_the_paths_route_refuses_before_the_body(workspace: Works
         assert await status(client.base, head("/api/chat/no-such")) == 404
 
 
-async def test_refused_body_counts_for_the_limit_before_it(workspace: Workspace) -> None:
-    """A body that cannot be read has used one request of the limit that let it in: else it could be sent without end."""
+async def test_request_with_an_invalid_body_counts_for_the_limit(workspace: Workspace) -> None:
+    """A request with invalid JSON uses up one request of its route's limit: after two 400s, the third gets a 429."""
     workspace.write("routes.yaml", routes(HI, "targets: [a]\n    limit: {requests: 2/hour, concurrent: 1}"))
     async with serving(workspace.build()) as client:
         statuses: list[int] = []
@@ -81,7 +81,7 @@ async def test_refused_body_counts_for_the_limit_before_it(workspace: Workspace)
 
 @contextmanager
 def calls_of_body() -> Generator[list[int], None, None]:
-    """Note the thread of each call of a function of router/intake/body.py and router/intake/question.py: in this thread and in new ones."""
+    """Record the thread id of each call that parses a body or makes a question of it, in this thread and in new ones."""
     found: list[int] = []
 
     def note(frame: FrameType, event: str, _: object) -> None:
@@ -106,8 +106,8 @@ def calls_of_body() -> Generator[list[int], None, None]:
     ],
     ids=["nested", "many bytes", "many values"],
 )
-async def test_large_body_is_read_off_the_loop(workspace: Workspace, data: bytes, answer: int) -> None:
-    """Not one call that parses it, or makes a question of it, is made by the loop's thread."""
+async def test_large_body_is_parsed_in_another_thread(workspace: Workspace, data: bytes, answer: int) -> None:
+    """A body with many bytes, many values or deep nesting is not parsed in the event loop's thread."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         with calls_of_body() as calls:
             async with client.session.post(f"{client.base}/api/chat", data=io.BytesIO(data)) as response:
@@ -116,16 +116,16 @@ async def test_large_body_is_read_off_the_loop(workspace: Workspace, data: bytes
     assert threading.get_ident() not in calls
 
 
-async def test_small_body_is_read_on_the_loop(workspace: Workspace) -> None:
-    """It takes less time than a thread takes to start."""
+async def test_small_body_is_parsed_in_the_event_loop_thread(workspace: Workspace) -> None:
+    """A small body is parsed in the event loop's thread."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         with calls_of_body() as calls:
             assert (await client.ask("Hello, " * 100)).status == 200
     assert set(calls) == {threading.get_ident()}
 
 
-async def test_large_bodies_are_read_one_at_a_time() -> None:
-    """The loop shares the interpreter with one thread, however many clients send at once; a client that leaves gives up its turn."""
+async def test_large_bodies_are_parsed_one_at_a_time() -> None:
+    """Of eight large bodies only one is parsed at a time, and a cancelled request gives up its turn."""
     reading, large = Reading(), b" " * (ON_LOOP_BYTES + 1)
     running, most, go = 0, 0, threading.Event()
 
@@ -157,14 +157,14 @@ ENDS: dict[str, Reply] = {
 
 
 def photos() -> int:
-    """Count the images of questions that something still holds. Not by a comprehension: its list would be counted, too."""
+    """Return the number of File objects with the test's image that are still in memory."""
     return sum(isinstance(one, File) and one.url == PHOTO for one in gc.get_objects())
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("end", ENDS)
-async def test_question_is_let_go_of_when_its_answer_ends(workspace: Workspace, end: str, *, stream: bool) -> None:
-    """Nothing holds it in a circle, however the answer ends: the collector looks for circles seldom, and does not know how large they are."""
+async def test_image_of_a_question_is_freed_when_its_answer_ends(workspace: Workspace, end: str, *, stream: bool) -> None:
+    """The image of a question is freed without the garbage collector, whether its answer succeeds, fails, is cut or times out."""
     async with provider(ENDS[end]) as fake:
         policy = "targets: [a]\n    retry: {attempts: 1}\n    timeout: {first_token: 0.2s}"
         async with serving(workspace.write("routes.yaml", routes(direct_target(fake.base), policy)).build()) as client:
@@ -182,20 +182,20 @@ async def test_question_is_let_go_of_when_its_answer_ends(workspace: Workspace, 
 
 
 async def held_open(client: Client, photo: str) -> int:
-    """The status of a question with this image."""
+    """Ask a question with this image and return the status."""
     shown = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": photo}}]}]
     return (await client.post(messages=shown, stream=False)).status
 
 
 async def asked(fake: Provider, times: int) -> None:
-    """Wait until the provider was asked so often; its answers may be held back."""
+    """Wait until the provider has got this number of requests."""
     async with asyncio.timeout(240):
         while len(fake.requests) < times:
             await asyncio.sleep(0.01)
 
 
-async def test_bodies_beyond_the_bound_of_all_are_refused(workspace: Workspace) -> None:
-    """While one large question is answered, a second one is told to come again; a small one is answered, and later the large one."""
+async def test_body_beyond_the_bound_on_all_bodies_gets_a_503(workspace: Workspace) -> None:
+    """A large body gets a 503 while another is being answered, if both exceed the bound on all bodies; a small one is answered."""
     gate = asyncio.Event()
     async with provider(Reply(text("Hi"), gate=gate)) as fake:
         more = "server: {request: {body: 128KiB}}\n"
@@ -213,8 +213,8 @@ async def test_bodies_beyond_the_bound_of_all_are_refused(workspace: Workspace) 
     assert "x-should-retry" not in crowded_out.headers
 
 
-async def test_body_of_the_largest_size_is_always_read() -> None:
-    """Whatever the bound of all is; what it held is given back when its request ends."""
+async def test_single_body_is_read_even_beyond_the_bound_on_all_bodies() -> None:
+    """A body larger than the bound on all bodies is read if no other is held, and its bytes are released when its request ends."""
     bodies, bounds = Bodies(most=10), RequestBounds(body=1000)
 
     async def receive() -> dict[str, object]:
@@ -228,8 +228,8 @@ async def test_body_of_the_largest_size_is_always_read() -> None:
     assert bodies.held == 0
 
 
-def test_too_many_values_are_refused_before_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parser is not called, so that it cannot hold the interpreter's lock for half a second."""
+def test_body_with_too_many_values_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body with more than 50,000 JSON values raises TooLarge without a call of the JSON parser."""
     monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("parsed"))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     for data in (NESTED, b"[" * 200_000, b'{"a":[' + b'"",' * 60_000 + b'""]}', b"[" + b'"\\"",' * 60_000 + b'""]'):
         with pytest.raises(TooLarge, match="too many values: 50000 at most"):
@@ -244,7 +244,7 @@ SHAPES = st.recursive(
 
 
 def values(value: object) -> int:
-    """Count the values in a value, itself included; one more for what is empty."""
+    """Return the number of JSON values in a value, itself included; an empty list or object counts as two."""
     match value:
         case dict():
             return 1 + sum(map(values, value.values())) + (not value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
@@ -256,8 +256,8 @@ def values(value: object) -> int:
 
 @settings(deadline=None)
 @given(SHAPES, st.booleans())
-def test_count_of_values_is_exact_whatever_texts_hold(value: object, ascii_only: bool) -> None:
-    """Commas, brackets, quotation marks and backslashes in texts and in keys are not counted."""
+def test_count_of_json_values_ignores_syntax_within_strings(value: object, ascii_only: bool) -> None:
+    """The count of values in a JSON body is exact although strings and keys contain commas, brackets and quotes."""
     data = json.dumps(value, ensure_ascii=ascii_only).encode()
     count = values(value)
     assert not crowded(data, count)
@@ -266,8 +266,8 @@ def test_count_of_values_is_exact_whatever_texts_hold(value: object, ascii_only:
 
 @settings(deadline=None)
 @given(st.text(alphabet='[]{}",:\\1 ', max_size=60))
-def test_mistake_hides_no_values(text: str) -> None:
-    """A body that is no JSON is counted at least as far as a parser would make values of it."""
+def test_count_of_json_values_covers_invalid_json(text: str) -> None:
+    """The count of values in invalid JSON is at least the number of members that the parser makes before it fails."""
     made = 0
 
     def noted(pairs: list[tuple[str, object]]) -> dict[str, object]:

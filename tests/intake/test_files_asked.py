@@ -1,4 +1,4 @@
-"""Questions with images and documents go to targets that read them: over HTTP, in every dialect, with what a refusal taught."""
+"""Questions with images and documents: routed to targets that read them, in every wire, and refusals that are remembered."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ REFUSES = Reply(status=404, body=OPENROUTER)
 
 
 def shown(*urls: str) -> dict[str, Any]:
-    """A question that shows these files, in the form of the AI SDK."""
+    """Return the body of a question with these files, in the form of the AI SDK."""
     parts = [{"type": "file", "url": url, "mediaType": url[5:].partition(";")[0]} for url in urls]
     return {
         "model": "chat-model",
@@ -30,13 +30,13 @@ def shown(*urls: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def models(*replies: Sequence[Reply]) -> AsyncGenerator[list[Provider]]:
-    """A provider for each list of replies."""
+    """Run a fake provider for each list of replies, and yield them."""
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(provider(*one)) for one in replies]
 
 
 def target(name: str, fake: Provider, facts: str = "", more: str = "") -> str:
-    """A target whose model nobody knows, with these facts."""
+    """Return the declaration of a target with an unknown model and these facts."""
     return (
         f"{name}: {{model: openai/{name}, api_base: '{fake.base}', api_key: sk-test{', facts: {' + facts + '}' if facts else ''}{more}}}\n"
     )
@@ -46,7 +46,7 @@ HI, SEEN = (Reply(text("Hi")),), (Reply(text("A cat.")),)
 
 
 def tried(headers: dict[str, str]) -> list[str]:
-    """Each try: target and outcome."""
+    """Return the attempts of an answer, each as its target and outcome."""
     found: list[str] = []
     for one in headers["x-router-attempts"].split(", "):
         name, *rest = one.split(";")
@@ -59,8 +59,8 @@ def tried(headers: dict[str, str]) -> list[str]:
     ("url", "facts", "outcome"),
     [(PICTURE, ("images: false", "images: true"), "skipped_vision"), (PAPER, ("documents: false", "documents: true"), "skipped_documents")],
 )
-async def test_file_goes_to_the_target_that_reads_it(workspace: Workspace, url: str, facts: tuple[str, str], outcome: str) -> None:
-    """One that is known not to is passed over, and gets every other question."""
+async def test_file_is_sent_to_a_target_that_reads_it(workspace: Workspace, url: str, facts: tuple[str, str], outcome: str) -> None:
+    """A question with an image or PDF skips a target known not to read it; the same target gets the question without a file."""
     async with models(HI, SEEN) as (blind, seeing):
         workspace.write(
             "routes.yaml", routes(target("blind", blind, facts[0]) + target("seeing", seeing, facts[1]), "targets: [blind, seeing]")
@@ -73,8 +73,8 @@ async def test_file_goes_to_the_target_that_reads_it(workspace: Workspace, url: 
         assert (len(blind.requests), len(seeing.requests)) == (1, 1)
 
 
-async def test_target_of_which_nobody_knows_is_asked_after_those_that_read_images(workspace: Workspace) -> None:
-    """It may read them all the same: it is asked where the others fail."""
+async def test_target_with_unknown_image_support_is_asked_last(workspace: Workspace) -> None:
+    """A question with an image goes to a target known to read images first, and to one with unknown support if that one fails."""
     async with models(HI, (Reply(text("A cat.")), Reply(status=503))) as (unknown, seeing):
         text_ = routes(
             target("unknown", unknown) + target("seeing", seeing, "images: true"), "targets: [unknown, seeing]\n    retry: {attempts: 1}"
@@ -92,8 +92,8 @@ DIALECTS = (
 
 @pytest.mark.parametrize("path", DIALECTS)
 @pytest.mark.parametrize("stream", [False, True])
-async def test_file_that_no_target_reads_is_refused_in_plain_words(workspace: Workspace, path: str, stream: bool) -> None:
-    """400 in each dialect, with which sort of file it is; no model is asked, and no script behind them."""
+async def test_image_that_no_target_reads_gets_a_400_in_every_wire(workspace: Workspace, path: str, stream: bool) -> None:
+    """A question with an image that no target reads gets a 400 in its wire's form, without a call to a model or the demo."""
     async with models(HI, HI) as (one, other):
         listed = target("one", one, "images: false, documents: false") + target("other", other, "images: false, documents: true")
         workspace.write("routes.yaml", routes(listed + "demo: {script: demo}", "targets: [one, other, demo]"))
@@ -112,8 +112,10 @@ async def test_file_that_no_target_reads_is_refused_in_plain_words(workspace: Wo
         ("images: false, documents: false", (PICTURE, PAPER), "No model of this route reads images or PDF documents."),
     ],
 )
-async def test_refusal_names_the_files_that_nobody_reads(workspace: Workspace, facts: str, urls: tuple[str, ...], said: str) -> None:
-    """Those alone."""
+async def test_refusal_names_the_kinds_of_files_that_no_target_reads(
+    workspace: Workspace, facts: str, urls: tuple[str, ...], said: str
+) -> None:
+    """The 400 with code `unread_file` names only those kinds of files in the question that no target reads."""
     async with models(HI) as (one,):
         workspace.write("routes.yaml", routes(target("a", one, facts)))
         async with serving(workspace.build()) as client:
@@ -122,8 +124,8 @@ async def test_refusal_names_the_files_that_nobody_reads(workspace: Workspace, f
             assert answer.json["error"].startswith(said)
 
 
-async def test_two_targets_that_read_one_sort_each_read_no_question_with_both(workspace: Workspace) -> None:
-    """The refusal says that it is both."""
+async def test_image_and_pdf_that_no_single_target_reads_get_a_400(workspace: Workspace) -> None:
+    """A question with an image and a PDF gets a 400 that names both, if one target reads only images and another only PDFs."""
     async with models(HI, HI) as (one, other):
         listed = target("one", one, "images: true, documents: false") + target("other", other, "images: false, documents: true")
         async with serving(workspace.write("routes.yaml", routes(listed, "targets: [one, other]")).build()) as client:
@@ -132,8 +134,10 @@ async def test_two_targets_that_read_one_sort_each_read_no_question_with_both(wo
 
 
 @pytest.mark.parametrize("lane", ["", ", via: litellm"])
-async def test_refused_image_teaches_that_the_model_reads_none(workspace: Workspace, caplog: pytest.LogCaptureFixture, lane: str) -> None:
-    """OpenRouter's 404: the question goes on to another target, and the next one with an image goes there at once."""
+async def test_target_that_refused_an_image_is_skipped_for_later_images(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, lane: str
+) -> None:
+    """A target whose 404 says that it takes no images is skipped for later images, logged once, and still gets plain questions."""
     caplog.set_level(logging.WARNING, "router.targets")
     async with models((REFUSES, Reply(text("Hi"))), SEEN) as (first, second):
         workspace.write("routes.yaml", routes(target("first", first, more=lane) + target("second", second), "targets: [first, second]"))
@@ -148,8 +152,8 @@ async def test_refused_image_teaches_that_the_model_reads_none(workspace: Worksp
         ]
 
 
-async def test_image_that_every_model_refuses_is_no_answer_of_the_script(workspace: Workspace) -> None:
-    """The script behind them would answer as if a model had seen it; for a model that is only down it still stands in."""
+async def test_demo_does_not_answer_an_image_that_every_model_refused(workspace: Workspace) -> None:
+    """A question whose image every model refuses gets a 400 although a demo follows; for a model that is down, the demo answers."""
     async with models((REFUSES, Reply(text("Hi")))) as (only,):
         workspace.write("routes.yaml", routes(target("a", only) + "demo: {script: demo}", "targets: [a, demo]"))
         async with serving(workspace.build()) as client:
@@ -165,16 +169,16 @@ async def test_image_that_every_model_refuses_is_no_answer_of_the_script(workspa
                 assert (await client.post("/v1/chat/completions", **shown(PICTURE))).status == status
 
 
-async def test_script_before_which_no_model_is_asked_answers_about_files(workspace: Workspace) -> None:
-    """Offline, the demo says of itself that no model reads the question."""
+async def test_demo_answers_an_image_if_no_model_is_configured(workspace: Workspace) -> None:
+    """The demo answers a question with an image if the only model before it is left out for want of its API key."""
     listed = "a: {model: openai/gpt-4o, api_key: '${NONE}', optional: true}\ndemo: {script: demo}"
     async with serving(workspace.write("routes.yaml", routes(listed, "targets: [a, demo]")).build()) as client:
         answer = await client.post("/v1/chat/completions", **shown(PICTURE))
         assert (answer.status, "no model reads your words" in answer.body.decode()) == (200, True)
 
 
-async def test_refusal_of_an_image_by_a_model_that_is_known_to_read_them_teaches_nothing(workspace: Workspace) -> None:
-    """A gateway may have no server for it just now."""
+async def test_refused_image_is_not_remembered_for_a_target_declared_to_read_images(workspace: Workspace) -> None:
+    """A target with `images: true` that refuses one image gets the next question with an image all the same."""
     async with models((REFUSES, Reply(text("A cat.")))) as (only,):
         generation = workspace.write("routes.yaml", routes(target("a", only, "images: true"))).build()
         async with serving(generation) as client:
@@ -183,8 +187,8 @@ async def test_refusal_of_an_image_by_a_model_that_is_known_to_read_them_teaches
         assert not generation.kept.learned["a"][1].sentences
 
 
-async def test_image_in_a_tools_result_counts(workspace: Workspace) -> None:
-    """One that the client's own tool showed."""
+async def test_image_in_a_tool_result_skips_targets_that_read_no_images(workspace: Workspace) -> None:
+    """A question with an image in the result of a client tool skips a target that reads no images."""
     called = {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]}
     result = {"role": "tool", "tool_call_id": "c1", "content": [{"type": "image_url", "image_url": {"url": PICTURE}}]}
     async with models(HI, SEEN) as (blind, seeing):
@@ -194,8 +198,8 @@ async def test_image_in_a_tools_result_counts(workspace: Workspace) -> None:
             assert tried((await client.post("/v1/chat/completions", **body)).headers) == ["blind skipped_vision", "seeing ok"]
 
 
-async def test_answer_that_broke_off_is_not_rescued_by_a_target_that_reads_no_images(workspace: Workspace) -> None:
-    """It would go on with what it has not seen."""
+async def test_cut_answer_about_an_image_is_not_continued_by_a_target_without_images(workspace: Workspace) -> None:
+    """An answer about an image that breaks off is not continued by a fallback that reads no images."""
     cut = (Reply(text("Half a cat")[:2], drop=True),)
     async with models(cut, HI) as (seeing, blind):
         listed = target("seeing", seeing, "images: true") + target("blind", blind, "images: false")
@@ -205,8 +209,8 @@ async def test_answer_that_broke_off_is_not_rescued_by_a_target_that_reads_no_im
         assert len(seeing.requests) > 1
 
 
-async def test_hedge_of_a_question_with_an_image_asks_no_blind_target(workspace: Workspace) -> None:
-    """And none is asked where nobody reads it."""
+async def test_hedge_of_a_question_with_an_image_skips_targets_without_images(workspace: Workspace) -> None:
+    """A hedged question with an image that no target reads gets a 400 without a call to any target."""
     async with models(HI, HI) as (one, other):
         listed = target("one", one, "images: false") + target("other", other, "images: false")
         workspace.write("routes.yaml", routes(listed, "targets: [one, other]\n    hedge: {after: 1ms, at_most: 100%}"))
@@ -215,8 +219,8 @@ async def test_hedge_of_a_question_with_an_image_asks_no_blind_target(workspace:
         assert not one.requests + other.requests
 
 
-def test_drill_plays_targets_with_the_facts_that_they_have(workspace: Workspace) -> None:
-    """Also one that lacks a variable."""
+def test_drill_skips_targets_by_their_facts(workspace: Workspace) -> None:
+    """A drill with an image skips a target with `images: false`, also one whose API key is not set."""
     listed = "a: {model: openai/gpt-4o, api_key: '${NONE}', optional: true, facts: {images: false}}\nb: {model: openai/b, api_key: k, facts: {images: true}}"
     drill = "drills:\n  - {name: x, ask: {model: chat-model, image: true}, expect: {tried: [a skipped_vision, b ok]}}\n"
     workspace.write("routes.yaml", routes(listed, "targets: [a, b]", drill))

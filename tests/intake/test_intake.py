@@ -1,4 +1,4 @@
-"""The one way of a body into the router: its question, the dialect that is known by then, and how long its bytes count."""
+"""Reading a request into one question: the question itself, the wire of an error, and how long the body's bytes count."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ OF_A_PAGE = {"id": "chat-1", "trigger": "submit-message", "messages": [{"role": 
 
 
 def request(body: bytes, path: str = "/api/chat", **headers: str) -> Request:
-    """A request with this body, in one piece."""
+    """Return a request with this body, in one piece, and these headers."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -27,18 +27,18 @@ def request(body: bytes, path: str = "/api/chat", **headers: str) -> Request:
 
 
 async def none_kept(fields: Fields, name: str) -> KeptResponse:
-    """Keep nothing."""
+    """Raise UnknownResponse: no response is stored."""
     raise UnknownResponse
 
 
 async def read(intake: Intake, asking: Request, held: Holdings) -> Asked:
-    """Return the question that a request asks; `usual` answers where it names no model."""
+    """Return the question of a request; its model is `usual` if the request names none."""
     asking.speaks(SERVER.protocol)
     return await intake.read(asking, SERVER, "usual", none_kept, held=held)
 
 
-async def test_request_is_one_value_after_it_was_read() -> None:
-    """Its question, the form of its answer, its dialect, its chat and its wishes to caches."""
+async def test_read_request_has_question_wire_chat_and_cache_wishes() -> None:
+    """A read request has its messages, model, stream flag, wire, chat id and Cache-Control wishes."""
     with Holdings() as held:
         asked = await read(Intake(), request(json.dumps(OF_A_PAGE).encode(), cache_control="no-store"), held)
     assert [message.text for message in asked.ask.messages] == ["Hello"]
@@ -56,24 +56,26 @@ async def test_request_is_one_value_after_it_was_read() -> None:
     ],
     ids=["a broken body", "a wrong field", "a name in a header", "nothing"],
 )
-async def test_error_has_the_dialect_that_is_known_by_then(body: bytes, headers: dict[str, str], expected: str) -> None:
-    """A client reads what is wrong in the dialect that it names, or that the beginning of its body gives away."""
+async def test_error_of_an_invalid_body_has_the_wire_of_header_or_body_beginning(
+    body: bytes, headers: dict[str, str], expected: str
+) -> None:
+    """An invalid body raises BadAsk, and the wire of the error is that of the header, else of what the body's beginning shows."""
     asking = request(body, **headers)
     with Holdings() as held, pytest.raises(BadAsk):
         await read(Intake(), asking, held)
     assert asking.wire.name == expected
 
 
-async def test_field_in_a_header_stands_over_the_body() -> None:
-    """As in the protocol of the AI SDK's gateway, whose model stands there."""
+async def test_field_stated_in_a_header_overrides_the_body() -> None:
+    """A field that was taken from a header, such as the gateway's model, overrides the same field of the body."""
     asking = request(json.dumps({**SAID, "model": "of-the-body"}).encode())
     asking.stated = {"model": "of-the-header"}
     with Holdings() as held:
         assert (await read(Intake(), asking, held)).ask.model == "of-the-header"
 
 
-async def test_body_counts_until_its_request_ends() -> None:
-    """Its question is held as long as its answer is made: another one of that size comes too early until then."""
+async def test_body_bytes_are_counted_until_the_request_ends() -> None:
+    """The bytes of a body count for the bound on all bodies until its request ends: a second one raises Crowded until then."""
     body = json.dumps({**SAID, "filler": "x" * 500}).encode()
     intake = Intake(most=1)  # a body of the largest size is read all the same: two of these are larger
     with Holdings() as first, Holdings() as second:

@@ -1,4 +1,4 @@
-"""The messages of every client, read into one form."""
+"""The messages of every client API, read into the internal form."""
 
 import base64
 import contextlib
@@ -26,32 +26,32 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 
 def user(*parts: Part) -> Message:
-    """What a user says."""
+    """Return a user message with these parts."""
     return Message("user", parts)
 
 
 def assistant(*parts: Part) -> Message:
-    """What the model said."""
+    """Return an assistant message with these parts."""
     return Message("assistant", parts)
 
 
 def tool(*results: Result) -> Message:
-    """What its tools gave."""
+    """Return a tool message with these results."""
     return Message("tool", results)
 
 
 def read(*given: dict[str, Any]) -> list[Message]:
-    """The messages, as read."""
+    """Return the internal messages of these client messages."""
     return list(messages(list(given), 500))
 
 
 def ui(role: str, *parts: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A UI message."""
+    """Return an AI SDK UI message."""
     return {"id": "m1", "role": role, "parts": list(parts), **more}
 
 
 def called(state: str, name: str = "tool-get_weather", **more: Any) -> dict[str, Any]:
-    """A tool part of a UI message."""
+    """Return the tool part of a UI message in this state."""
     return {"type": name, "toolCallId": "c1", "state": state, "input": {"location": "Beijing"}, **more}
 
 
@@ -267,8 +267,8 @@ FORMS: dict[str, tuple[list[dict[str, Any]], list[Message]]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_form_is_read(form: str) -> None:
-    """Each client's own way to say it."""
+def test_client_messages_are_converted_to_internal_messages(form: str) -> None:
+    """Each form of message, part, attachment and tool call of a client API becomes the expected internal messages."""
     given, expected = FORMS[form]
     assert read(*given) == expected
 
@@ -330,8 +330,8 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_unreadable_message_is_refused_with_its_place(what: str) -> None:
-    """The first such thing, and what to write instead."""
+def test_invalid_message_is_refused_naming_the_field(what: str) -> None:
+    """An invalid or unsupported message raises BadAsk whose message begins with the path of the field."""
     given, told = REFUSED[what]
     with pytest.raises(BadAsk) as caught:
         messages(given, 500)
@@ -339,7 +339,7 @@ def test_unreadable_message_is_refused_with_its_place(what: str) -> None:
 
 
 def test_number_of_messages_parts_and_calls_is_bounded() -> None:
-    """Messages, parts, calls."""
+    """Too many messages, more than 1,000 parts or more than 128 tool calls in a message raise TooLarge or BadAsk."""
     with pytest.raises(TooLarge):
         messages([{"role": "user", "content": "Hi"}] * 3, 2)
     with pytest.raises(TooLarge):
@@ -387,8 +387,8 @@ JSON = st.recursive(
         max_size=3,
     )
 )
-def test_arbitrary_input_is_read_or_refused(given: list[Any]) -> None:
-    """Nothing a client sends is our error."""
+def test_arbitrary_messages_are_converted_or_refused(given: list[Any]) -> None:
+    """Generated messages of any shape are converted or raise BadAsk or TooLarge, and no other exception."""
     with contextlib.suppress(BadAsk, TooLarge):
         assert messages(given, 500)
 
@@ -406,7 +406,7 @@ ASK_USER = Call("call_c1", "ask_user", {"question": "OK?"})
 
 
 def captured(sdk: str) -> dict[str, list[Message]]:
-    """The last body of each case of one SDK, as it should be read: by hand, from what the case's page showed."""
+    """Return the expected messages of the last captured request of each case of one AI SDK version."""
     look: tuple[Part, ...] = ("look", File("image/png", PIXEL, "a.bin"))
     expected = {
         "submit": [user("plain-text")],
@@ -466,14 +466,14 @@ TURNS = {
     "approval": (1, 1),
     "approval-denied": (1, 3),
 }
-"""Case → how many messages each of its requests holds, as we read them: of the same conversation, as far as it had come."""
+"""Case → the number of internal messages of each of its requests, the beginnings of one conversation."""
 CONTINUED = {"client-tool": "srv-27", "approval": "srv-35", "approval-denied": "srv-38"}
-"""Case → the id of the message that its last request has continued. AI SDK 4 sends no ids."""
+"""Case → the id of the message that its last request continues. AI SDK 4 sends no ids."""
 
 
 @pytest.mark.parametrize("sdk", ["ai4", "ai5", "ai6", "ai7"])
-def test_bodies_captured_from_real_clients(sdk: str) -> None:
-    """Every request of every one of them, and none is left out: what is asked, of whom, in which chat, and what it goes on with."""
+def test_captured_ai_sdk_requests_are_read_as_expected(sdk: str) -> None:
+    """Every captured request of AI SDK 4 to 7 is read into the expected messages, model, chat id and continued message id."""
     expected = captured(sdk)
     files = {path.stem.removeprefix(f"{sdk}-"): path for path in BODIES.glob(f"{sdk}-*.json")}
     assert set(files) == {*expected, "resume"}
@@ -501,8 +501,8 @@ def test_bodies_captured_from_real_clients(sdk: str) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/golden/streams").glob("*-continue/*.request.json")), ids=lambda path: path.stem)
-def test_bodies_that_go_on_with_an_answer(path: Path) -> None:
-    """A client's tool that answered, one that the user allowed, one that they did not: what the model is told, and what goes on."""
+def test_captured_requests_that_continue_an_answer_are_read_as_expected(path: Path) -> None:
+    """Captured requests with a client tool's result, an approval or a denial have the expected messages and continued message id."""
     body = json.loads(path.read_text(encoding="utf-8"))
     case = path.name.partition("-turn2")[0]
     made = asked(body, None, "chat", "usual", RequestBounds())
@@ -514,8 +514,8 @@ def test_bodies_that_go_on_with_an_answer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("sdk", "dialect"), [("ai4", "data-stream"), ("ai5", "ui-message-stream"), ("ai6", "ui-message-stream"), ("ai7", "ui-message-stream")]
 )
-async def test_each_client_is_answered_in_its_dialect(workspace: Workspace, sdk: str, dialect: str) -> None:
-    """Every request of each captured conversation, as it was sent: the client's own reader would take what comes."""
+async def test_captured_ai_sdk_requests_are_answered_in_their_wire(workspace: Workspace, sdk: str, dialect: str) -> None:
+    """Every captured request of AI SDK 4 to 7 is answered in the wire of its version, and its resume request with no content."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}"))
     async with serving(workspace.build()) as client:
         for path in sorted(BODIES.glob(f"{sdk}-*.json")):
@@ -535,8 +535,8 @@ async def test_each_client_is_answered_in_its_dialect(workspace: Workspace, sdk:
                     assert start == {"type": "start", "messageId": last["id"]}
 
 
-async def test_a_chatbot_that_keeps_the_history_sends_one_message(workspace: Workspace) -> None:
-    """The page's own names for the message and the model; the answer is the stream that it reads, and is found by the chat's id."""
+async def test_chatbot_body_with_one_message_and_selected_model_is_answered(workspace: Workspace) -> None:
+    """A body with `message` and `selectedChatModel` is answered by that model as a UI message stream, and can be resumed."""
     targets = "a: {script: [{text: One}]}\nb: {script: [{text: Two}]}"
     workspace.write("routes.yaml", routes(targets, more="  other: {pipeline: chat, targets: [b]}\n"))
     message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}
@@ -561,15 +561,15 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("written", UNREADABLE, ids=lambda written: written[:20])
-def test_arguments_that_a_model_got_wrong_are_taken_back(written: str) -> None:
-    """They were given to the client as they are. They stay a text: what is just not too deep to read could no longer be written."""
+def test_unreadable_tool_arguments_are_kept_as_raw_text(written: str) -> None:
+    """Tool call arguments that are no JSON object or nested too deep become `{"raw": text}`."""
     given = {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "a", "arguments": written}}]}
     (message,) = read(given, {"role": "tool", "tool_call_id": "c1", "content": None})[:1]
     assert message.calls == (Call("c1", "a", {"raw": written}),)
 
 
-def test_tool_may_give_nothing_or_show_something() -> None:
-    """Null is nothing; a picture is kept beside the text."""
+def test_tool_result_may_be_null_or_contain_an_image() -> None:
+    """A tool result of null becomes an empty text, and an image in one is kept beside its text."""
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     shown = {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "the page"}, image]}
     (nothing,) = read({"role": "tool", "tool_call_id": "c1", "content": None})
@@ -578,8 +578,8 @@ def test_tool_may_give_nothing_or_show_something() -> None:
     assert page.results == (Result("c1", "", "the page", files=(File("image/png", "data:image/png;base64,AA=="),)),)
 
 
-def test_arguments_may_hold_only_so_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Text in them is no value; arguments with more than so many values stay a text and are never parsed."""
+def test_tool_arguments_with_too_many_values_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tool call arguments with 60,000 values stay raw text and are not parsed; 49,000 values, or one long text, are parsed."""
     calls: list[str] = []
     parse = json.loads
 
@@ -601,8 +601,8 @@ def test_arguments_may_hold_only_so_many_values(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("role", ["system", "developer", "user", "assistant"])
 @pytest.mark.parametrize("content", ["Hi", " ", "", "\ud83d\ude00", "\ud800", None, ["Hi"], [{"type": "text", "text": "Hi"}], 7], ids=repr)
-def test_message_of_a_text_alone_reads_like_any_other(role: str, content: Json) -> None:
-    """It has a way of its own, which is quicker; a message with one more key has not."""
+def test_plain_text_message_is_read_like_one_with_further_keys(role: str, content: Json) -> None:
+    """A message with only role and content, which has a faster path, is read as the same message with an `id`."""
 
     def read(message: Json) -> object:
         try:

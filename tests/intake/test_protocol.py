@@ -1,4 +1,4 @@
-"""Which dialect a request is answered in."""
+"""The choice of the wire in which a request is answered."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ BOT: dict[str, Any] = {
     "selectedChatModel": "chat-model",
     "selectedVisibilityType": "private",
 }
-"""What a chatbot's page sends whose server keeps the history."""
+"""The request body of a chatbot front end whose server keeps the history."""
 BOT_4: dict[str, Any] = {**BOT, "message": {**BOT["message"], "content": "Hi", "createdAt": "2025-06-01T00:00:00.000Z"}}
 
 CHOICES: list[tuple[str | None, str, str, dict[str, Any], str]] = [
@@ -57,8 +57,8 @@ CHOICES: list[tuple[str | None, str, str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("row", CHOICES, ids=str)
-def test_the_choice(row: tuple[str | None, str, str, dict[str, Any], str]) -> None:
-    """What the request names, else the address, else routes.yaml, else the body."""
+def test_wire_is_chosen_by_request_then_path_then_server_then_body(row: tuple[str | None, str, str, dict[str, Any], str]) -> None:
+    """The wire is that of the request's parameter, else of its path, else of `server.protocol`, else of the body's shape."""
     named, path, declared, fields, expected = row
     assert protocol.chosen(named, path, declared, fields).name == expected
 
@@ -74,15 +74,15 @@ REQUESTS: list[tuple[bytes, bytes, str | None]] = [
 
 
 @pytest.mark.parametrize("row", REQUESTS, ids=str)
-def test_protocol_is_named_by_address_before_header(row: tuple[bytes, bytes, str | None]) -> None:
-    """The address stands over the header; nothing is nothing."""
+def test_protocol_query_parameter_overrides_the_header(row: tuple[bytes, bytes, str | None]) -> None:
+    """The query parameter `protocol` overrides the header, and empty values count as missing."""
     query, header, expected = row
     assert protocol.requested(query, header) == expected
 
 
 @pytest.mark.parametrize(("query", "header"), [(b"protocol=sse", b""), (b"protocol=LINE", b"line"), (b"protocol=%ff", b""), (b"", b"\xff")])
-def test_an_unknown_dialect_is_refused(query: bytes, header: bytes) -> None:
-    """The sentence lists those there are and repeats nothing."""
+def test_unknown_protocol_raises_bad_ask_listing_the_wires(query: bytes, header: bytes) -> None:
+    """An unknown protocol name raises BadAsk that lists the known wires and does not repeat the name."""
     with pytest.raises(BadAsk) as caught:
         protocol.requested(query, header)
     assert caught.value.public == f"protocol: one of {', '.join(WIRES)} is needed."

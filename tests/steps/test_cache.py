@@ -1,4 +1,4 @@
-"""The cache of a route: what is given again, to whom, and what never is; one call for all who ask at once."""
+"""The cache step of a route: hits and misses, answers that are not cached, and concurrent requests that share one call."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ TOOLS: tuple[Event, ...] = (
 
 
 class Model:
-    """Something that answers, and counts how often it was asked. `hold`: it is silent after its first event until it is let go."""
+    """A fake target that counts its calls. `hold`: an event that it waits for after each of its events."""
 
     def __init__(self, *events: Event | RouterError) -> None:
         self.events: Sequence[Event | RouterError] = events or WHOLE
@@ -41,7 +41,7 @@ class Model:
         self.speaks = asyncio.Event()
 
     async def answer(self, _: Ask) -> Events:
-        """The answer."""
+        """Count the call, and yield the scripted events, or raise the scripted error."""
         self.asked += 1
         try:
             for event in self.events:
@@ -63,19 +63,19 @@ def kept(
     last_resort: frozenset[str] = frozenset(),
     declared: Cache | None = None,
 ) -> Answer:
-    """The model behind a cache."""
+    """Return the answer of this model behind a cache step."""
     store = store or LocalStore(1_000_000)
     return cache(declared=declared or Cache(ttl=60), store=store, shared=None, made_by=made_by, last_resort=last_resort)(model.answer)
 
 
 async def read(answer: Answer, ask: Ask = ASK) -> list[Event]:
-    """All of an answer."""
+    """Return all events of an answer."""
     async with asyncio.timeout(240), aclosing(answer(ask)) as events:
         return [event async for event in events]
 
 
 def bare(events: Sequence[Event]) -> list[Event]:
-    """The events without what tells where they come from, and what was tried for them."""
+    """Return the events without cache marks, ages and attempts."""
     made: list[Event] = []
     for event in events:
         match event:
@@ -89,18 +89,18 @@ def bare(events: Sequence[Event]) -> list[Event]:
 
 
 def how(events: Sequence[Event]) -> str:
-    """Where an answer came from."""
+    """Return the cache mark of an answer's Start: hit, miss, shared or bypass."""
     (told,) = {event.cache for event in events if isinstance(event, Start)}
     return told
 
 
 def asking(**more: object) -> Ask:
-    """The question, asked with these wishes."""
+    """Return the question with these Cache-Control wishes."""
     return replace(ASK, cache=CacheControl(**more))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-async def test_answer_is_replayed_from_the_cache() -> None:
-    """The answer is replayed event for event with its age; no target is asked, and no attempt or cost is reported."""
+async def test_second_identical_request_is_a_cache_hit_without_attempts_or_cost() -> None:
+    """A hit has the events of the first answer and its age, without a call to the target and without attempts or cost."""
     model = Model()
     answer = kept(model)
     first, second = await read(answer), await read(answer)
@@ -117,7 +117,7 @@ async def test_answer_is_replayed_from_the_cache() -> None:
 
 
 async def test_cache_misses_for_another_question_pipeline_or_caller() -> None:
-    """The route's scope may let all callers share an answer."""
+    """The same question is a hit; another question, another configuration (`made_by`) or another caller is a miss."""
     store, model = LocalStore(1_000_000), Model()
     await read(kept(model, store))
     assert how(await read(kept(model, store), ASK.with_messages(Message("user", ("!",))))) == "miss"
@@ -127,13 +127,13 @@ async def test_cache_misses_for_another_question_pipeline_or_caller() -> None:
 
 
 async def test_cache_with_scope_route_is_shared_by_all_callers() -> None:
-    """An answer for one caller is a hit for the next."""
+    """With `scope: route`, an answer made for one caller is a hit for every other caller."""
     answer = kept(Model(), declared=Cache(ttl=60, scope="route"))
     assert [how(await read(answer, replace(ASK, caller=caller))) for caller in ("one", "two", "")] == ["miss", "hit", "hit"]
 
 
 def ended(*events: Event, reason: str = "stop", attempts: tuple[Attempt, ...] = (OK,)) -> tuple[Event, ...]:
-    """An answer of one model call."""
+    """Return an answer of one model call: a Start, these events, and a Finish with this reason and these attempts."""
     return (Start("a", "x/a"), *events, Finish(reason, Usage(1, 1), attempts))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -156,8 +156,8 @@ NOT_KEPT: dict[str, tuple[Event | RouterError, ...]] = {
 
 
 @pytest.mark.parametrize("name", NOT_KEPT)
-async def test_incomplete_answer_is_never_replayed(name: str) -> None:
-    """Each request is asked anew, and gets nothing of the first answer."""
+async def test_incomplete_answer_is_not_cached(name: str) -> None:
+    """An answer that failed, was cut, rescued, filtered, made with tools or by a last-resort target is not cached."""
     model = Model(*NOT_KEPT[name])
     answer = kept(model, last_resort=frozenset({"demo"}))
     if any(isinstance(event, RouterError) for event in NOT_KEPT[name]):
@@ -172,8 +172,8 @@ async def test_incomplete_answer_is_never_replayed(name: str) -> None:
     assert model.asked == 2
 
 
-async def test_answer_with_tool_calls_is_cached_where_the_route_allows_it() -> None:
-    """Calls and results are replayed; an answer with a failed call, or a call for the caller to run, is not cached."""
+async def test_answer_with_tool_calls_is_cached_only_with_tools_keep() -> None:
+    """With `tools: keep`, an answer with tool calls is cached unless a call failed or is left for the client to run."""
     declared = Cache(ttl=60, tools="keep")
     answer = kept(Model(*TOOLS), declared=declared)
     assert how(await read(answer)) == "miss"
@@ -188,14 +188,14 @@ async def test_answer_with_tool_calls_is_cached_where_the_route_allows_it() -> N
 
 
 async def test_answer_is_cached_although_an_earlier_target_failed() -> None:
-    """The other target failed before its first word, or was slower: nothing of it is in the answer."""
+    """An answer is cached if earlier attempts failed before their first token or were abandoned as a slower hedge."""
     tried = (Attempt("a", "status_429", 0.1), Attempt("b", "abandoned", 0.3), OK)
     answer = kept(Model(*ended(Text("One"), attempts=tried)))
     assert [how(await read(answer)) for _ in range(2)] == ["miss", "hit"]
 
 
 async def test_answer_abandoned_by_its_client_is_not_cached() -> None:
-    """Its call is stopped before the close returns."""
+    """The call of an answer whose only client leaves is closed at once, and the next identical request is a miss."""
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)
@@ -208,7 +208,7 @@ async def test_answer_abandoned_by_its_client_is_not_cached() -> None:
 
 
 async def test_identical_concurrent_requests_share_one_upstream_call() -> None:
-    """Each gets the whole answer; one of them gets the usage and the attempts."""
+    """100 identical concurrent requests make one call and get all its events; only one gets its usage and attempts."""
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)
@@ -227,7 +227,7 @@ async def test_identical_concurrent_requests_share_one_upstream_call() -> None:
 
 
 async def test_attempts_are_reported_to_the_last_follower_that_leaves() -> None:
-    """No follower stays to the end: one of them gets the attempts, once."""
+    """The attempts of a shared call that all its followers leave early are reported once, to the last of them."""
     model = Model()
     model.hold = asyncio.Event()
     running = Attempt("a", LET_GO, 0.1)
@@ -249,7 +249,7 @@ async def test_attempts_are_reported_to_the_last_follower_that_leaves() -> None:
 
 
 async def test_cost_of_a_shared_call_is_reported_although_its_first_caller_left() -> None:
-    """Every completed call is paid: two callers cannot get an answer free of charge by joining and leaving."""
+    """Usage and attempts of a shared call are reported to a follower that reads to the end if the first caller has left."""
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)
@@ -267,7 +267,7 @@ async def test_cost_of_a_shared_call_is_reported_although_its_first_caller_left(
 
 
 async def test_error_of_a_shared_call_reaches_all_its_followers() -> None:
-    """Each gets an error of the same kind, one of them with the attempts; the next request asks anew."""
+    """All five followers of a failed call get its error, one of them with the attempts, and the next request is a miss."""
     model = Model(Unanswered(attempts=(Attempt("a", "status_503", 0.1),)))
     answer = kept(model)
     faults = await asyncio.gather(*(read(answer) for _ in range(5)), return_exceptions=True)
@@ -278,8 +278,8 @@ async def test_error_of_a_shared_call_reaches_all_its_followers() -> None:
     assert how(await read(answer)) == "miss"
 
 
-async def test_requests_of_different_callers_do_not_share_a_call() -> None:
-    """The route's scope may allow it."""
+async def test_requests_of_different_callers_share_a_call_only_with_scope_route() -> None:
+    """Concurrent requests of three callers make three calls with `scope: caller` and one with `scope: route`."""
     asked: list[int] = []
     for scope in ("caller", "route"):
         model = Model()
@@ -289,8 +289,8 @@ async def test_requests_of_different_callers_do_not_share_a_call() -> None:
     assert asked == [3, 1]
 
 
-async def test_request_with_no_cache_asks_anew_and_stores_the_answer() -> None:
-    """Neither what is kept nor what is under way will do; what comes of it takes the place of what was kept."""
+async def test_request_with_no_cache_calls_the_target_and_replaces_the_cached_answer() -> None:
+    """A request with `max_age` 0 bypasses the cached answer and any call in flight, and its answer replaces the cached one."""
     model = Model()
     answer = kept(model)
     await read(answer)
@@ -305,7 +305,7 @@ async def test_request_with_no_cache_asks_anew_and_stores_the_answer() -> None:
 
 
 async def test_request_with_no_store_neither_stores_nor_shares() -> None:
-    """An answer that is cached already may be a hit for it."""
+    """An answer with `store=False` is neither cached nor shared with a concurrent request; a cached answer can be a hit for it."""
     model = Model()
     answer = kept(model)
     quiet = asking(store=False)
@@ -318,7 +318,7 @@ async def test_request_with_no_store_neither_stores_nor_shares() -> None:
 
 
 async def test_cached_answer_older_than_max_age_or_an_edited_ttl_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The age is measured by the wall clock: another machine may have made the answer."""
+    """A cached answer of 30 s is a hit with `max_age` 40, and a miss with `max_age` 20 or a `ttl` edited to 20."""
     store, now = LocalStore(1_000_000), time.time()
     await read(kept(Model(), store))
     monkeypatch.setattr(time, "time", lambda: now + 30)
@@ -335,26 +335,26 @@ async def test_cached_answer_older_than_max_age_or_an_edited_ttl_is_a_miss(monke
 
 
 class Shelf:
-    """A store that may hold anything, and takes its time."""
+    """A store that returns one value for every key and lets other tasks run first."""
 
     def __init__(self, value: bytes | None = None) -> None:
         self.value = value
 
     async def get(self, name: str) -> bytes | None:
-        """What it holds, whatever is asked for."""
+        """Return the value, for any key."""
         del name
         await asyncio.sleep(0)
         return self.value
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Hold this."""
+        """Replace the value."""
         del name, ttl
         await asyncio.sleep(0)
         self.value = value
 
 
 async def test_unreadable_cache_entry_is_a_miss() -> None:
-    """An entry of another release, of a stranger, or half an answer: the request asks anew, and its answer replaces the entry."""
+    """A cache entry that is empty, damaged, cut off or of another release is a miss, and the new answer replaces it."""
     shelf = Shelf()
 
     async def asked() -> str:
@@ -385,7 +385,7 @@ async def test_unreadable_cache_entry_is_a_miss() -> None:
 
 
 async def test_identical_requests_share_one_call_while_the_store_is_slow() -> None:
-    """All that wait for the store follow the call that was begun first."""
+    """Twenty concurrent requests that wait for a slow store make one call: one miss, 19 shared."""
     model = Model()
     answer = kept(model, Shelf())
     answers = await asyncio.gather(*(read(answer) for _ in range(20)))
@@ -394,7 +394,7 @@ async def test_identical_requests_share_one_call_while_the_store_is_slow() -> No
 
 
 async def test_answer_over_the_size_limit_is_sent_but_not_cached() -> None:
-    """A concurrent request that comes too late for its start asks anew."""
+    """An answer over the size limit is sent in full and not cached; a request in the middle of it makes its own call."""
     pieces = [Text("x" * 10_000)] * 200
     model, shelf = Model(*ended(*pieces)), Shelf()
     answer = kept(model, shelf)
@@ -412,7 +412,7 @@ async def test_answer_over_the_size_limit_is_sent_but_not_cached() -> None:
 
 @pytest.mark.parametrize("leave", [lambda: asyncio.timeout(0.01), lambda: asyncio.timeout(0)])
 async def test_cancelled_caller_leaves_no_task_or_call_behind(leave: Callable[[], asyncio.Timeout]) -> None:
-    """No task and no open call is left, whenever the cancellation comes."""
+    """A caller that is cancelled at once or after 10 ms leaves no running task and no open call."""
     model = Model()
     model.hold = asyncio.Event()
     answer = kept(model)

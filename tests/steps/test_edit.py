@@ -1,4 +1,4 @@
-"""`edit`: the ends of a text taken off, however it is cut into pieces."""
+"""The pipeline step `edit`: trimming the start and end of an answer, however its text is split into chunks."""
 
 import pytest
 from hypothesis import given
@@ -33,14 +33,14 @@ EDITED: dict[tuple[str | None, int | None, str], str] = {
 
 
 def trimmed(strip: str | None, limit: int | None, pieces: list[str]) -> str:
-    """The text, fed piece by piece."""
+    """Return the trimmed text of these chunks, fed one by one."""
     trim = Trim(STRIPS[strip] if strip else None, limit)
     return "".join([*(trim.feed(piece) for piece in pieces), trim.end()])
 
 
 @pytest.mark.parametrize("case", EDITED)
-def test_edit_is_equal_however_the_text_is_cut(case: tuple[str | None, int | None, str]) -> None:
-    """In one piece, and cut at every place, and one character at a time."""
+def test_edit_gives_the_expected_text_for_every_split(case: tuple[str | None, int | None, str]) -> None:
+    """The trimmed text is as expected for one chunk, for every split into two, and for single characters."""
     strip, limit, text = case
     assert trimmed(strip, limit, [text]) == EDITED[case]
     assert trimmed(strip, limit, list(text)) == EDITED[case]
@@ -54,7 +54,7 @@ def test_edit_is_equal_however_the_text_is_cut(case: tuple[str | None, int | Non
     st.lists(st.text("ab \n\"`'“”", max_size=5), max_size=8),
 )
 def test_edited_text_does_not_depend_on_how_it_was_split(strip: str | None, limit: int | None, pieces: list[str]) -> None:
-    """Any text has the same result, in whatever pieces it came."""
+    """A generated text in any chunks is trimmed as the same text in one chunk."""
     if strip is None and limit is None:
         return
     assert trimmed(strip, limit, pieces) == trimmed(strip, limit, ["".join(pieces)])
@@ -63,12 +63,12 @@ def test_edited_text_does_not_depend_on_how_it_was_split(strip: str | None, limi
 @pytest.mark.parametrize("strip", STRIPS)
 @pytest.mark.parametrize("pieces", [["a" + "\n" * 8_000 + "b"], ["a", *["\n"] * 8_000, "b"]], ids=["whole", "in pieces"])
 def test_edit_handles_endless_blank_lines_in_linear_time(strip: str, pieces: list[str]) -> None:
-    """A model that loses itself in blank lines does not hold up the others: cubic time here would be minutes."""
+    """A text with 8,000 blank lines, in one chunk or many, is edited without cubic running time."""
     assert trimmed(strip, None, pieces) == "".join(pieces)
 
 
 async def test_text_held_by_an_edit_is_sent_before_the_next_event() -> None:
-    """Text that is held of one model call precedes the next call's; no empty event is sent."""
+    """Text that `edit` holds back is sent before the tool call that follows it; no empty Text event is sent."""
     told: list[Event] = [
         Start("a", "m"),
         Text('"'),
@@ -92,6 +92,6 @@ async def test_text_held_by_an_edit_is_sent_before_the_next_event() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"max_chars": 0}])
 def test_edit_step_without_an_effect_is_refused_at_load(options: dict[str, int]) -> None:
-    """Such a step in a pipeline is taken for a mistake."""
+    """An `edit` step without options, or with `max_chars: 0`, raises Misfit."""
     with pytest.raises(Misfit):
         edit(**options)  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""`history`: what is kept of a long conversation."""
+"""The pipeline step `history`: which messages of a long conversation are kept."""
 
 import pytest
 
@@ -13,12 +13,12 @@ TOLD = Message("tool", (Result("c", "t", 1),))
 
 
 def user(text: str) -> Message:
-    """A user's turn."""
+    """Return a user message."""
     return Message("user", (text,))
 
 
 def said(text: str) -> Message:
-    """An assistant's turn."""
+    """Return an assistant message."""
     return Message("assistant", (text,))
 
 
@@ -35,13 +35,13 @@ KEPT: dict[str, tuple[list[Message], int, list[Message]]] = {
 
 @pytest.mark.parametrize("what", KEPT)
 def test_history_keeps_the_last_messages_from_a_question_on(what: str) -> None:
-    """The last `keep` messages stay, beginning with a user's question."""
+    """A shortened history has at most the last `keep` messages from a user's question on, and all system messages."""
     messages, keep, expected = KEPT[what]
     assert list(shortened(tuple(messages), keep)) == expected
 
 
 def test_first_message_of_a_shortened_history_changes_in_steps() -> None:
-    """Of a growing chat at most `keep` messages stay, with the same first message until ten more have come."""
+    """A chat that grows beyond `keep` (40) is cut by ten messages at a time, so that its beginning is stable for prompt caches."""
     chat = tuple(message for turn in range(100) for message in (user(f"q{turn}"), said(f"a{turn}")))
     kept = [shortened(chat[:length], 40, 10) for length in range(1, 200, 2)]
     assert max(map(len, kept)) == 40 - 1  # a chat that ends with a question is odd
@@ -53,7 +53,7 @@ def test_first_message_of_a_shortened_history_changes_in_steps() -> None:
 
 @pytest.mark.parametrize(("keep", "sent"), [(3, 3), (7, 7), (8, 7), (40, 31)])
 async def test_history_with_a_keep_below_8_drops_one_message_at_a_time(keep: int, sent: int) -> None:
-    """From a `keep` of 8 messages on, a fourth is dropped at a time."""
+    """A `keep` below 8 drops one message at a time; from 8 on, a fourth of `keep` is dropped at a time."""
     seen: list[Ask] = []
 
     async def answer(ask: Ask) -> Events:
@@ -68,6 +68,6 @@ async def test_history_with_a_keep_below_8_drops_one_message_at_a_time(keep: int
 
 
 def test_history_step_that_keeps_no_message_is_refused() -> None:
-    """A conversation without a message is no question."""
+    """A `history` step with `keep: 0` raises Misfit."""
     with pytest.raises(Misfit):
         history(0)

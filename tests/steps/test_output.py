@@ -1,4 +1,4 @@
-"""The step `output`: a schema beside the pipeline."""
+"""The pipeline step `output`: a JSON schema in a file beside the pipeline, which every answer must fit."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ TARGETS = f"a: {{script: [{{text: '{ADA}'}}]}}"
 
 
 def built(workspace: Workspace, schema: str | None, steps: str = "  - output: person.json\n", targets: str = TARGETS) -> Generation:
-    """The generation of a pipeline with this schema beside it."""
+    """Build the generation of a pipeline with these steps and this schema file."""
     workspace.write("pipelines/chat.yaml", f"steps:\n{steps}").write("routes.yaml", routes(targets))
     if schema is not None:
         workspace.write("pipelines/person.json", schema)
@@ -26,7 +26,7 @@ def built(workspace: Workspace, schema: str | None, steps: str = "  - output: pe
 
 
 async def test_every_answer_of_a_pipeline_with_output_fits_its_schema(workspace: Workspace) -> None:
-    """This holds in every dialect, and overrides the response format of the client."""
+    """An answer of a pipeline with `output` fits its schema in every wire, whatever `response_format` the client sends."""
     async with serving(built(workspace, json.dumps(PERSON))) as client:
         line = await client.ask()
         whole = await client.post(
@@ -59,21 +59,21 @@ async def test_every_answer_of_a_pipeline_with_output_fits_its_schema(workspace:
     ],
 )
 def test_mistake_in_an_output_schema_is_reported_at_load(workspace: Workspace, schema: str | None, steps: str, said: str) -> None:
-    """The complaint has the file, the line and the column."""
+    """A missing or invalid schema file, or an `edit` step before `output`, is a configuration error with file, line and column."""
     with pytest.raises(ConfigError) as wrong:
         built(workspace, schema, steps)
     assert str(wrong.value).startswith(said)
 
 
 def test_missing_schema_file_suggests_a_similar_name(workspace: Workspace) -> None:
-    """The complaint asks "did you mean" with the name of a schema file that exists."""
+    """The error of a missing schema file asks "did you mean" with the name of a similar file that exists."""
     workspace.write("pipelines/persons.json", "{}")
     with pytest.raises(ConfigError, match=r"did you mean `persons\.json`\?"):
         built(workspace, None)
 
 
-def test_edit_of_an_output_schema_is_reported_as_a_change_of_its_routes(workspace: Workspace) -> None:
-    """`router diff` and the log of an edit name the file, and the generation has another name."""
+def test_changed_output_schema_file_is_listed_among_the_changes(workspace: Workspace) -> None:
+    """An edited schema file changes the configuration's digest and is named in the list of changes."""
     seen: list[Any] = []
     for schema in (PERSON, {**PERSON, "title": "Person"}):
         built(workspace, json.dumps(schema))
@@ -86,7 +86,7 @@ def test_edit_of_an_output_schema_is_reported_as_a_change_of_its_routes(workspac
 def test_check_names_targets_that_emulate_structured_output(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model without structured output is named with its substitute; `show` has it for each target."""
+    """`router check` warns of a target whose model has no JSON schemas and gets JSON mode instead; `router show` describes each target."""
     targets = "a: {model: openai/gpt-4o, api_key: k}\nb: {model: deepseek/deepseek-chat, api_key: k}"
     workspace.write("pipelines/chat.yaml", "steps:\n  - output: person.json\n").write("pipelines/person.json", json.dumps(PERSON))
     workspace.write("routes.yaml", routes(targets, route="targets: [a, b]"))
@@ -107,7 +107,7 @@ def test_check_names_targets_that_emulate_structured_output(
 def test_check_names_targets_that_do_not_support_this_schema(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model supports schemas, but not this one: its answers are held back, too."""
+    """`router check` names a target whose model supports JSON schemas but not all of the pipeline's schema."""
     loose = {"type": "object", "properties": {"name": {"type": "string", "minLength": 1}}}
     workspace.write("pipelines/chat.yaml", "steps:\n  - output: person.json\n").write("pipelines/person.json", json.dumps(loose))
     workspace.write("routes.yaml", routes("a: {model: openai/gpt-4o, api_key: k}"))

@@ -1,4 +1,4 @@
-"""`params`: sampling parameters, and who has the last word."""
+"""The pipeline step `params`: sampling parameters of the pipeline and of the client."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from router.steps.params import params
 
 
 async def test_parameters_of_the_pipeline_override_the_clients() -> None:
-    """Parameters that the pipeline leaves open stay the client's; the smaller max_tokens wins."""
+    """A parameter that the pipeline sets overrides the client's, the others stay, and the smaller `max_tokens` is used."""
     asked: list[Ask] = []
 
     async def answer(ask: Ask) -> Events:
@@ -25,7 +25,7 @@ async def test_parameters_of_the_pipeline_override_the_clients() -> None:
 
 
 def test_overlaid_parameters_win_where_they_are_set() -> None:
-    """Zero counts as set, None does not."""
+    """`Params.over` takes the first value where it is not None, zero included, else the second."""
     assert Params(temperature=0).over(Params(temperature=1, seed=5)) == Params(temperature=0, seed=5)
     assert Params(max_tokens=5).over(Params()) == Params(max_tokens=5)
     assert Params().over(Params(max_tokens=5)) == Params(max_tokens=5)
@@ -36,7 +36,7 @@ def test_overlaid_parameters_win_where_they_are_set() -> None:
     [("temperature", 2.1), ("temperature", -0.1), ("top_p", 1.5), ("max_tokens", 0), ("presence_penalty", 3), ("frequency_penalty", -3)],
 )
 def test_parameter_out_of_range_is_refused_by_name(name: str, value: float) -> None:
-    """The complaint names the parameter."""
+    """A sampling parameter out of its range raises Misfit with the name of the parameter."""
     with pytest.raises(Misfit) as caught:
         Params(**{name: value})  # pyright: ignore[reportArgumentType]
     assert caught.value.field == name

@@ -1,4 +1,4 @@
-"""`prompt`: templates, what they see, and what they cannot reach."""
+"""The pipeline step `prompt`: Jinja templates, the variables they see, and the sandbox."""
 
 import jinja2
 import pytest
@@ -14,7 +14,7 @@ from router.steps.prompt import compile_template, prompt, render, templates_of
 
 
 def rendered(template: str, ask: Ask | None = None, **fields: Json) -> str:
-    """The prompt that a template makes of a question."""
+    """Return the prompt that a template renders for a question with these fields."""
     ask = ask or Ask(model="m", messages=(Message("user", ("Hello {{ 7*7 }}",)),), params=Params(temperature=0.5), fields=fields)
     return render(compile_template("t.j2", {"t.j2": template, "other.j2": "other"}), ask)
 
@@ -32,12 +32,12 @@ SEEN = {
 
 @pytest.mark.parametrize("template", SEEN)
 def test_template_sees_messages_parameters_and_fields(template: str) -> None:
-    """A template reads the request's messages, parameters and fields."""
+    """A template can use the request's messages, parameters and fields and include another template."""
     assert rendered(template, kind="code") == SEEN[template]
 
 
 async def test_rendered_prompt_precedes_the_conversation() -> None:
-    """The prompt is a system message before the conversation, whose own system messages stay."""
+    """The rendered prompt is a system message before the conversation, and the client's own system messages stay."""
     asked: list[Ask] = []
 
     async def answer(ask: Ask) -> Events:
@@ -55,7 +55,7 @@ async def test_rendered_prompt_precedes_the_conversation() -> None:
     "template", ["{{ ask.kind }}", "{{ params.kind }}", "{% if ask.kind == 'a' %}{% endif %}", "{% for a in ask.kind %}{% endfor %}"]
 )
 def test_template_field_missing_in_the_request_is_named_to_the_client(template: str) -> None:
-    """The client left it out: the error names the field."""
+    """A template that needs a field which the request lacks raises BadAsk with the name of the field."""
     with pytest.raises(BadAsk) as caught:
         rendered(template)
     assert caught.value.public == "This model needs a field that the request lacks: kind"
@@ -71,7 +71,7 @@ USES = [
 
 @pytest.mark.parametrize("use", USES)
 def test_any_use_of_a_missing_template_field_is_the_same_error(use: str) -> None:
-    """Every use but `default` and `is defined` names the field to the client."""
+    """Every use of a missing field in a template but `default` and `is defined` raises the same BadAsk."""
     with pytest.raises(BadAsk) as caught:
         rendered(use.replace("%s", "ask.kind").replace("%%", "%"))
     assert caught.value.public == "This model needs a field that the request lacks: kind"
@@ -79,21 +79,21 @@ def test_any_use_of_a_missing_template_field_is_the_same_error(use: str) -> None
 
 @pytest.mark.parametrize("template", ["{{ messages[9] }}", "{{ ask['<b>'] }}", "{{ ask['" + "x" * 65 + "'] }}"])
 def test_undefined_template_variable_is_reported_by_field_name_only(template: str) -> None:
-    """An index of a list, or a text from the request, is no field's name."""
+    """An undefined list index, or a key that is no plain field name, raises BadAsk with a general message that does not repeat it."""
     with pytest.raises(BadAsk) as caught:
         rendered(template)
     assert caught.value.public == BadAsk.sentence
 
 
-def test_template_field_of_a_wrong_type_is_a_400() -> None:
-    """The client is at fault, not the server."""
+def test_template_field_of_a_wrong_type_raises_bad_ask() -> None:
+    """A field whose type the template cannot use raises BadAsk (a 400)."""
     with pytest.raises(BadAsk):
         rendered("{{ ask.kind + 'x' }}", kind=["code"])
 
 
 @given(st.text())
 def test_user_text_is_never_compiled_as_a_template(text: str) -> None:
-    """Braces and tags stay as they are."""
+    """Template syntax in a user's text appears unchanged in the rendered prompt."""
     ask = Ask(model="m", messages=(Message("user", ("{{ 7*7 }}{% for %}" + text,)),))
     assert rendered("<{{ messages[0].text }}>", ask) == "<{{ 7*7 }}{% for %}" + text + ">"
 
@@ -141,7 +141,7 @@ ESCAPES = [
 
 @pytest.mark.parametrize("template", ESCAPES)
 def test_template_cannot_escape_its_sandbox(template: str) -> None:
-    """An attempt does not load, does not render, or renders as nothing."""
+    """A template that tries to reach Python internals or files fails to load or render, or renders nothing."""
     try:
         made = rendered(template)
     except (Misfit, RouterError, jinja2.TemplateError, TypeError, AttributeError, OverflowError):
@@ -150,7 +150,7 @@ def test_template_cannot_escape_its_sandbox(template: str) -> None:
 
 
 def test_rendered_prompt_that_is_too_large_is_refused() -> None:
-    """A template may quote a conversation, not multiply it without end."""
+    """A template that renders 9 MB raises TooLarge."""
     with pytest.raises(TooLarge):
         rendered("{% for a in range(90000) %}{{ '0123456789' * 10 }}{% endfor %}")
 
@@ -167,14 +167,14 @@ BROKEN = {
 
 @pytest.mark.parametrize("template", BROKEN)
 def test_invalid_template_is_reported_at_load_with_its_line(template: str) -> None:
-    """The place is a line of the template itself."""
+    """An invalid template raises Misfit with file, line and column of the mistake in the template."""
     with pytest.raises(Misfit) as caught:
         rendered(template)
     assert str(caught.value.place) == f"pipelines/{BROKEN[template]}"
 
 
-def test_the_templates_of_a_template_are_those_it_includes() -> None:
-    """And those that they include, however: those that are there, each once; a computed name is not known, a broken one has none."""
+def test_templates_of_returns_all_templates_reachable_by_includes() -> None:
+    """`templates_of` returns a template and all existing ones that it includes, extends or imports, directly or not."""
     templates = {
         "a.j2": "{% extends 'b.j2' %}{% include ['c.j2', 'none.j2'] %}",
         "b.j2": "{% from 'd.j2' import x %}{% include params.kind ~ '.j2' %}",

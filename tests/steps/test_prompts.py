@@ -1,4 +1,4 @@
-"""The shipped prompts, rendered over what requests bring: each says what its model needs, and user text stays text."""
+"""The shipped prompt templates, rendered with the fields of requests."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ HOSTILE = "{{ 7*7 }} {% for x in range(9) %}!{% endfor %} {# gone #} ${HOME}"
 
 
 def rendered(template: str, params: dict[str, Any] | None = None, **ask: Any) -> str:
-    """The prompt, from a template and what the request holds."""
+    """Return the prompt of a shipped template for these parameters and request fields."""
     environment = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(PIPELINES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
@@ -59,7 +59,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...], tup
 
 @pytest.mark.parametrize("case", CASES)
 def test_shipped_prompt_contains_what_the_model_needs_and_runs_no_user_text(case: str) -> None:
-    """Each case lists texts that the prompt must contain, and texts that it must not."""
+    """A shipped prompt contains the expected instructions for its fields, and template syntax in a field stays text."""
     template, params, ask, there, absent = CASES[case]
     prompt = rendered(template, params, **ask)
     for text in there:
@@ -71,5 +71,5 @@ def test_shipped_prompt_contains_what_the_model_needs_and_runs_no_user_text(case
 
 @pytest.mark.parametrize("template", ["chat.j2", "title.j2"])
 def test_fixed_shipped_prompt_contains_nothing_of_the_request(template: str) -> None:
-    """The prompt is the same for every request, so that a provider can cache it."""
+    """The shipped prompts `chat` and `title` are the same for every request, so that a provider can cache them."""
     assert rendered(template, {"kind": HOSTILE}, title=HOSTILE, content=HOSTILE) == rendered(template)

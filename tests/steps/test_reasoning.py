@@ -1,4 +1,4 @@
-"""`reasoning: hide`: thoughts stay here, everything else goes on."""
+"""The step `reasoning: hide`: Thought events are dropped, all others passed on."""
 
 import pytest
 
@@ -30,7 +30,7 @@ SPOKEN: dict[str, list[Event]] = {
 
 @pytest.mark.parametrize("what", SPOKEN)
 async def test_hidden_reasoning_leaves_the_other_events_in_order(what: str) -> None:
-    """The events are the same in the same order, without the reasoning."""
+    """An answer through the step has all its events in order but the Thought events."""
     asked: list[Ask] = []
 
     async def answer(ask: Ask) -> Events:

@@ -1,4 +1,4 @@
-"""The outermost step: reasoning state over calls that a client runs."""
+"""The step `recall`: keeping a model's reasoning state for the request that brings the results of client tools."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -19,14 +19,14 @@ RESULT = Message("tool", (Result("c1", "look", "x"),))
 
 
 class Source:
-    """An answer of these events, and what it was asked."""
+    """A fake target that answers with these events and records the questions."""
 
     def __init__(self, *events: Event) -> None:
         self.events = events
         self.asked: list[Ask] = []
 
     async def answer(self, ask: Ask) -> Events:
-        """The events."""
+        """Record the question and yield the events."""
         self.asked.append(ask)
         for event in self.events:
             yield event
@@ -35,13 +35,13 @@ class Source:
 async def heard(
     source: Source, memory: Memory, *messages: Message, tools: Sequence[ToolSpec] = (THEIRS,), caller: str = "", user: str = ""
 ) -> list[Event]:
-    """The answer through the step."""
+    """Return the events of the answer through the recall step to these messages."""
     ask = Ask(model="m", messages=messages, tools=tuple(tools), caller=caller, user=user)
     return [event async for event in recall(memory=memory)(source.answer)(ask)]
 
 
 def states(ask: Ask) -> list[tuple[ReasoningState, ...]]:
-    """The reasoning state in each message with calls, and that it stands before the calls."""
+    """Return the reasoning states in each message with tool calls, after checking that they precede the calls."""
     found: list[tuple[ReasoningState, ...]] = []
     for message in ask.messages:
         if message.calls:
@@ -55,7 +55,7 @@ ROUND: tuple[Event, ...] = (Start("a", "m"), Text("Let me see. "), STATE, CALL, 
 
 
 async def test_reasoning_state_is_restored_with_tool_results_and_never_sent_to_clients() -> None:
-    """No ReasoningState leaves the step; the next request has it in the message with the call."""
+    """Reasoning state is removed from the answer, and added before the tool call when the client sends back its result."""
     memory, source = Memory(), Source(*ROUND)
     seen = await heard(source, memory, ASKED)
     assert seen == [event for event in ROUND if event is not STATE]
@@ -64,7 +64,7 @@ async def test_reasoning_state_is_restored_with_tool_results_and_never_sent_to_c
 
 
 async def test_reasoning_state_of_another_caller_is_not_restored() -> None:
-    """The other caller sends the same conversation."""
+    """Reasoning state stored for one caller is not added to the same conversation of another caller."""
     memory, source = Memory(), Source(*ROUND)
     await heard(source, memory, ASKED, caller="one")
     for caller, expected in (("two", ()), ("one", (STATE,))):
@@ -73,7 +73,7 @@ async def test_reasoning_state_of_another_caller_is_not_restored() -> None:
 
 
 async def test_each_round_of_a_turn_has_its_own_reasoning_state_though_ids_repeat() -> None:
-    """The calls of the three rounds are the same, word for word."""
+    """Three rounds with the same tool call id and arguments each get back the reasoning state of their own round."""
     memory = Memory()
     messages: list[Message] = [ASKED]
     for count in range(3):
@@ -103,7 +103,7 @@ OURS: tuple[Event, ...] = (
 
 
 async def test_reasoning_state_is_restored_for_a_client_that_saw_the_routes_calls() -> None:
-    """A page sends back the route's calls, as JavaScript writes them: only the state of each round is added."""
+    """A client that sends back the router's tool calls (with 1.0 as 1) has only the reasoning states added to its messages."""
     memory, source = Memory(), Source(*OURS)
     await heard(source, memory, ASKED)
     shown = (
@@ -121,7 +121,7 @@ async def test_reasoning_state_is_restored_for_a_client_that_saw_the_routes_call
 
 
 async def test_tool_calls_of_the_route_are_restored_for_a_client_that_saw_none() -> None:
-    """A client of OpenAI's API sees one message with one call: the route's calls before and beside it are restored, with results."""
+    """A client that sends back only its own tool call has the router's calls, results and reasoning states added."""
     memory, source = Memory(), Source(*OURS)
     await heard(source, memory, ASKED)
     brought = (ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)
@@ -141,7 +141,7 @@ async def test_tool_calls_of_the_route_are_restored_for_a_client_that_saw_none()
 
 
 async def test_calls_of_the_route_are_kept_over_two_rounds_of_the_client() -> None:
-    """The second request's round is kept beside the first one's: both are put back, also at another replica."""
+    """The router's tool calls of two rounds are both restored in the third request, also at another replica."""
     shared = cast("Any", Shared())
     await heard(Source(*OURS), Memory(shared=shared), ASKED)
     called = (ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)
@@ -156,7 +156,7 @@ async def test_calls_of_the_route_are_kept_over_two_rounds_of_the_client() -> No
 
 
 async def test_tool_calls_of_the_route_are_not_restored_for_another_caller() -> None:
-    """The other caller sends the same conversation, and gets nothing of it."""
+    """The same conversation of another caller is sent on without the router's tool calls."""
     memory = Memory()
     await heard(Source(*OURS), memory, ASKED, caller="one")
     brought = (ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)
@@ -165,7 +165,7 @@ async def test_tool_calls_of_the_route_are_not_restored_for_another_caller() -> 
 
 
 async def test_stored_reasoning_state_overrides_the_clients_copy() -> None:
-    """Its target is known, so that no other target is sent the state."""
+    """Stored reasoning state replaces the copy that a client sends back, and is bound to its target: no other one gets it."""
     memory, source = Memory(), Source(*ROUND)
     await heard(source, memory, ASKED)
     copy = ReasoningState("", {"reasoning_content": "Hm."})
@@ -176,7 +176,7 @@ async def test_stored_reasoning_state_overrides_the_clients_copy() -> None:
 
 
 async def test_reasoning_state_of_an_earlier_turn_is_restored() -> None:
-    """A user's message follows it: some providers want the reasoning of the whole conversation."""
+    """Reasoning state of a tool call in an earlier turn is restored although a newer user message follows."""
     memory, source = Memory(), Source(*ROUND)
     await heard(source, memory, ASKED)
     turn = (ASKED, Message("assistant", (Call("c1", "look", {}),)), RESULT, Message("assistant", ("So.",)), Message("user", ("Sure?",)))
@@ -186,7 +186,7 @@ async def test_reasoning_state_of_an_earlier_turn_is_restored() -> None:
 
 
 async def test_request_without_tools_and_calls_skips_reasoning_state() -> None:
-    """Nothing is looked up and nothing is stored for it."""
+    """A request without tools and tool calls makes no look-up of reasoning state."""
 
     class Broken:
         async def get(self, *_: Any) -> Any:
@@ -198,23 +198,23 @@ async def test_request_without_tools_and_calls_skips_reasoning_state() -> None:
 
 
 class Shared:
-    """A Redis that two replicas see."""
+    """A fake Redis shared by two replicas."""
 
     def __init__(self) -> None:
         self.held: dict[str, bytes] = {}
 
     async def get(self, name: str) -> bytes | None:
-        """What is there."""
+        """Return the value of a key, or None."""
         return self.held.get(name)
 
     async def put(self, name: str, value: bytes, _: float) -> None:
-        """Keep it."""
+        """Store a value."""
         self.held[name] = value
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
 async def test_reasoning_state_belongs_to_one_user_of_a_caller(replicas: int) -> None:
-    """Another user with the same conversation and key gets none of it; nor does the caller itself, at any replica."""
+    """Reasoning state is restored only for the same user of the same API key, at the same replica or another."""
     shared, source = cast("Any", Shared()), Source(*ROUND)
     memories = [Memory(shared=shared) for _ in range(replicas)]
     await heard(source, memories[0], ASKED, caller="key:webui", user="ann")

@@ -1,4 +1,4 @@
-"""The tool loop and the toolbox: rounds, results, and everything that goes wrong in a tool."""
+"""The tool loop and the toolbox: model calls, tool results, and failures of a tool."""
 
 import asyncio
 import sys
@@ -23,7 +23,7 @@ ASK = Ask(model="m", messages=(Message("user", ("?",)),))
 
 
 def box(code: str, limit: float = 5) -> Toolbox:
-    """A toolbox of one file."""
+    """Return a toolbox with the tools of this source code. `limit`: seconds that a call may take."""
     made = load("mine", textwrap.dedent(code), Path("tools/mine.py"), "test")
     try:
         return Toolbox(made.tools, limit)
@@ -32,14 +32,14 @@ def box(code: str, limit: float = 5) -> Toolbox:
 
 
 class Model:
-    """Answers its model calls in order; remembers what it was asked."""
+    """A fake model that answers its calls with these turns in order and records the questions."""
 
     def __init__(self, *turns: Sequence[Event]) -> None:
         self.turns = list(turns)
         self.asked: list[Ask] = []
 
     async def answer(self, ask: Ask) -> Events:
-        """One model call."""
+        """Record the question and yield the events of the next turn (of the last one again after that)."""
         self.asked.append(ask)
         yield Start("a", "m")
         for event in self.turns[min(len(self.asked), len(self.turns)) - 1]:
@@ -47,7 +47,7 @@ class Model:
 
 
 async def heard(model: Model, toolbox: Toolbox, max_steps: int = 5) -> list[Event]:
-    """The whole answer, its order checked."""
+    """Return the events of an answer through the tool step, after checking their order."""
     order = Order()
     seen = [order.see(event) async for event in tools(toolbox=toolbox, max_steps=max_steps, approvals=Approvals())(model.answer)(ASK)]
     order.end()
@@ -55,7 +55,7 @@ async def heard(model: Model, toolbox: Toolbox, max_steps: int = 5) -> list[Even
 
 
 def wish(tool: str, /, **arguments: Json) -> list[Event]:
-    """A model call that asks for one tool."""
+    """Return a model turn that calls one tool."""
     return [ToolCall("c1", tool, arguments), Finish("tool-calls", Usage(10, 1))]
 
 
@@ -68,7 +68,7 @@ GREET = '''
 
 
 async def test_model_is_asked_again_with_call_and_result_of_a_tool() -> None:
-    """The usage is summed, and reported for each model call; there is one finish."""
+    """The second model call has the first one's text, tool call and result; the answer has one Finish with the summed usage."""
     model = Model([Text("Let me. "), *wish("greet", name="Ann")], DONE)
     seen = await heard(model, box(GREET))
     assert [type(event) for event in seen] == [Start, Text, ToolCall, ToolResult, Start, Text, Finish]
@@ -82,8 +82,8 @@ async def test_model_is_asked_again_with_call_and_result_of_a_tool() -> None:
     assert second.messages[1].calls[0].call_id == second.messages[2].results[0].call_id == "c1"
 
 
-async def test_tools_run_side_by_side() -> None:
-    """Two calls that wait for each other both end; each result comes when it is done."""
+async def test_tool_calls_of_one_turn_run_concurrently() -> None:
+    """Two tools that wait for each other both return, and the model gets the results in the order of the calls."""
     toolbox = box('''
         import asyncio
         _both = asyncio.Barrier(2)
@@ -101,8 +101,8 @@ async def test_tools_run_side_by_side() -> None:
     assert [result.call_id for result in told] == ["c1", "c2"]
 
 
-async def test_a_quick_result_does_not_wait_for_a_slow_one() -> None:
-    """Results come in the order in which they are done."""
+async def test_tool_result_is_sent_as_soon_as_its_tool_returns() -> None:
+    """Results of concurrent tools are sent in the order in which the tools return."""
     toolbox = box('''
         import asyncio
         _quick = asyncio.Event()
@@ -122,7 +122,7 @@ async def test_a_quick_result_does_not_wait_for_a_slow_one() -> None:
 
 
 async def test_tool_loop_ends_after_max_steps_model_calls() -> None:
-    """A model that calls for ever is asked max_steps times; its last calls still run; the reason is tool-calls."""
+    """A model that calls tools in every turn is asked `max_steps` times; its last calls run, and the reason is `tool-calls`."""
     model = Model(wish("greet", name="Ann"))
     seen = await heard(model, box(GREET), max_steps=2)
     assert len(model.asked) == 2
@@ -131,7 +131,7 @@ async def test_tool_loop_ends_after_max_steps_model_calls() -> None:
 
 
 async def test_tool_call_ids_are_made_unique_over_the_rounds() -> None:
-    """A provider counts from c1 each time: pieces, call and result of the second round have one new id."""
+    """A tool call id that a model uses again in its second turn is replaced by a new one in input, call and result."""
     second: list[Event] = [ToolInput("c1", "greet", "{}"), *wish("greet", name="Bob")]
     seen = await heard(Model(wish("greet", name="Ann"), second, DONE), box(GREET))
     ids = [event.call_id for event in seen if isinstance(event, ToolInput | ToolCall | ToolResult)]
@@ -140,14 +140,14 @@ async def test_tool_call_ids_are_made_unique_over_the_rounds() -> None:
 
 
 async def test_tool_loop_follows_the_calls_not_the_finish_reason() -> None:
-    """Calls under the reason stop are run; the reason tool-calls without a call ends the answer as stop."""
+    """Tool calls with finish reason `stop` are run; the reason `tool-calls` without a call ends the answer as `stop`."""
     seen = await heard(Model([ToolCall("c1", "greet", {"name": "Ann"}), Finish("stop")], [Text("x"), Finish("tool-calls")]), box(GREET))
     assert [type(event) for event in seen] == [Start, ToolCall, ToolResult, Start, Text, Finish]
     assert seen[-1] == Finish("stop")
 
 
 async def test_tool_calls_of_a_failed_model_call_are_not_run() -> None:
-    """The failure ends the answer."""
+    """A Failure after a tool call ends the answer without running the tool."""
     seen = await heard(Model([ToolCall("c1", "greet", {"name": "Ann"}), Failure("no_answer", "Sorry.")]), box(GREET))
     assert [type(event) for event in seen] == [Start, ToolCall, Failure]
 
@@ -225,7 +225,7 @@ TOLD: dict[str, tuple[str, dict[str, Json], str]] = {
 
 @pytest.mark.parametrize("what", TOLD)
 async def test_failing_tool_becomes_an_error_result_for_the_model(what: str) -> None:
-    """It becomes a result that is an error; the turn goes on; nothing of what was raised is shown."""
+    """A tool that fails, hangs or gets invalid arguments gives the model an error result without the exception's text."""
     name, arguments, sentence = TOLD[what]
     model = Model(wish(name, **arguments), DONE)
     seen = await heard(model, box(WRONG, limit=0.2))
@@ -235,19 +235,19 @@ async def test_failing_tool_becomes_an_error_result_for_the_model(what: str) -> 
 
 
 async def test_call_of_an_unknown_tool_returns_the_existing_names_to_the_model() -> None:
-    """The model may try again with a name that exists."""
+    """A call of an unknown tool gives the model an error result with the names of the tools that exist."""
     seen = await heard(Model(wish("weather"), DONE), box(GREET))
     assert seen[2] == ToolResult("c1", "weather", "There is no tool of this name. There is: greet.", is_error=True)
 
 
-async def test_tool_call_with_invalid_json_is_not_run_and_says_so() -> None:
-    """The call has empty arguments, and its result says why it was not run."""
+async def test_tool_call_with_invalid_json_arguments_is_not_run() -> None:
+    """A tool call whose arguments are not valid JSON is not run, and its error result says so."""
     seen = await heard(Model([ToolCall("c1", "greet", {}, malformed='{"name'), Finish("tool-calls")], DONE), box(GREET))
     assert seen[2] == ToolResult("c1", "greet", "Invalid arguments: they must be one JSON object.", is_error=True)
 
 
 async def test_long_tool_result_is_cut_with_a_note() -> None:
-    """A tool that returns a book gives its beginning."""
+    """A result of a million characters is cut to less than 270,000 and ends with a note."""
     toolbox = box('''
         async def book() -> str:
             """Returns a book."""
@@ -259,7 +259,7 @@ async def test_long_tool_result_is_cut_with_a_note() -> None:
 
 
 async def test_synchronous_tool_runs_in_a_thread() -> None:
-    """The event loop turns meanwhile: the tool waits for something that only the loop can do."""
+    """A tool that is not async runs in a thread of its own, and the event loop goes on meanwhile."""
     toolbox = box('''
         import threading
         gate = threading.Event()
@@ -278,7 +278,7 @@ async def test_synchronous_tool_runs_in_a_thread() -> None:
 
 
 async def test_closed_answer_cancels_its_running_tools() -> None:
-    """Closing the answer while a tool runs cancels it, before the closing returns."""
+    """An answer that is closed while a tool runs cancels the tool before the close returns."""
     toolbox = box('''
         import asyncio
         seen = []
@@ -318,8 +318,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_file_that_is_no_tool_set_is_refused_at_its_line(what: str) -> None:
-    """When it is loaded, not when the model calls it; and nothing of it is left."""
+def test_invalid_tool_file_is_refused_at_load_with_its_line(what: str) -> None:
+    """A tool file with an invalid signature, no docstring or an error at import raises Misfit with its line and is unloaded."""
     code, line, said = REFUSED[what]
     with pytest.raises(Misfit) as caught:
         load("mine", code, Path("tools/mine.py"), "test")
@@ -329,8 +329,8 @@ def test_a_file_that_is_no_tool_set_is_refused_at_its_line(what: str) -> None:
     assert "router_tools_test.mine" not in sys.modules
 
 
-async def test_keyboard_interrupt_raised_by_a_tool_file_is_a_mistake_off_the_main_thread() -> None:
-    """Ctrl-C reaches the main thread only, and ends it; elsewhere the file has raised it."""
+async def test_keyboard_interrupt_raised_by_a_tool_file_is_misfit_off_the_main_thread() -> None:
+    """A KeyboardInterrupt that a tool file raises at import becomes Misfit in another thread and propagates in the main one."""
     text = "raise KeyboardInterrupt\n"
     with pytest.raises(Misfit, match="KeyboardInterrupt"):
         await asyncio.to_thread(load, "mine", text, Path("tools/mine.py"), "test")
@@ -339,7 +339,7 @@ async def test_keyboard_interrupt_raised_by_a_tool_file_is_a_mistake_off_the_mai
 
 
 def test_tool_schema_is_made_from_its_signature_and_docstring() -> None:
-    """It has names, types, defaults and the docstring's lines."""
+    """The schema of a tool has the names, types and defaults of its signature and the descriptions of its docstring."""
     (spec,) = box('''
         from typing import Literal
 
@@ -366,7 +366,7 @@ def test_tool_schema_is_made_from_its_signature_and_docstring() -> None:
 
 
 async def test_tool_loop_stops_a_model_that_repeats_the_same_call() -> None:
-    """The call and its result are the same three times in a row. The reason is tool-calls."""
+    """A model that makes the same call with the same result three times in a row is not asked again; the reason is `tool-calls`."""
     turns = [[ToolCall(f"c{count}", "greet", {"name": "Ada"}), Finish("tool-calls")] for count in range(9)]
     model = Model(*turns)
     seen = await heard(model, box(GREET), max_steps=9)
@@ -376,7 +376,7 @@ async def test_tool_loop_stops_a_model_that_repeats_the_same_call() -> None:
 
 
 async def test_tool_loop_continues_while_calls_or_results_differ() -> None:
-    """A model may wait for something to change."""
+    """A model whose repeated calls differ in arguments or results is asked until it answers."""
     names = ["Ada", "Ada", "Bob", "Ada", "Ada"]
     turns = [[ToolCall(f"c{count}", "greet", {"name": name}), Finish("tool-calls")] for count, name in enumerate(names)]
     model = Model(*turns, [Text("Done"), Finish("stop")])
@@ -393,7 +393,7 @@ async def test_tool_loop_continues_while_calls_or_results_differ() -> None:
 
 
 async def test_preliminary_output_of_a_tool_is_sent_while_it_runs() -> None:
-    """Each output is passed on before the tool goes on; the last one yielded is the result."""
+    """A value that a tool yields is sent as ToolProgress before the tool continues; the last value is its result."""
     toolbox = box('''
         import asyncio
         _seen = asyncio.Event()
@@ -424,7 +424,7 @@ async def test_preliminary_output_of_a_tool_is_sent_while_it_runs() -> None:
 
 
 async def test_unread_preliminary_output_is_replaced_by_newer_output() -> None:
-    """A tool that reports faster than the client reads fills no memory: the newest report of each call counts."""
+    """Of 100,000 values that a tool yields without a pause, at most the newest is sent as ToolProgress."""
     toolbox = box('''
         async def count():
             """Reports without a pause."""
@@ -436,8 +436,8 @@ async def test_unread_preliminary_output_is_replaced_by_newer_output() -> None:
     assert [event.result for event in seen if isinstance(event, ToolResult)] == [99_999]
 
 
-async def test_data_parts_come_in_order_and_wait_for_the_client() -> None:
-    """None is replaced or lost; a tool that yields faster than the client reads is held back, and the parts come before its result."""
+async def test_data_parts_of_a_tool_are_sent_in_order_with_backpressure() -> None:
+    """All data parts of a tool are sent in order before its result, and the tool waits when the client reads too slowly."""
     toolbox = box('''
         from router.toolbox import DataPart
         made = []
@@ -472,7 +472,7 @@ async def test_data_parts_come_in_order_and_wait_for_the_client() -> None:
 
 @pytest.mark.parametrize("part", ['DataPart("a b", 1)', 'DataPart("", 1)', 'DataPart("x", object())', 'DataPart("x", "x" * 300_000)'])
 async def test_unfit_data_part_fails_its_tool(part: str) -> None:
-    """A name that no part can have, and data that is not JSON or is too large."""
+    """A data part with an invalid name, data that is not JSON, or data that is too large fails its tool call."""
     toolbox = box(f'''
         from router.toolbox import DataPart
 
@@ -485,12 +485,12 @@ async def test_unfit_data_part_fails_its_tool(part: str) -> None:
 
 
 def brought(*names: str) -> Ask:
-    """A question whose caller has tools of its own."""
+    """Return a question with client tools of these names and the tool choice `required`."""
     return replace(ASK, tools=tuple(ToolSpec(name, "", {"type": "object"}) for name in names), choice=Choice("required"))
 
 
 async def test_call_of_a_client_tool_ends_the_answer() -> None:
-    """The calls of the route's own tools beside it are run first."""
+    """A turn that calls a client tool runs the route's own tools beside it and ends the answer with reason `tool-calls`."""
     state = ReasoningState("a=m", {"reasoning_content": "Hm."})
     model = Model([state, ToolCall("c1", "ask_user", {}), ToolCall("c2", "greet", {"name": "Ada"}), Finish("tool-calls")])
     order = Order()
@@ -505,7 +505,7 @@ async def test_call_of_a_client_tool_ends_the_answer() -> None:
 
 
 async def test_tool_choice_applies_to_the_first_model_call_only() -> None:
-    """A model that had to call a tool again after each result would never answer."""
+    """The tool choice `required` is sent with the first model call; later calls have `auto`."""
     model = Model(wish("greet", name="Ada"), DONE)
     seen = [event async for event in tools(toolbox=box(GREET), max_steps=5, approvals=Approvals())(model.answer)(brought("ask_user"))]
     assert isinstance(seen[-1], Finish)
@@ -513,7 +513,7 @@ async def test_tool_choice_applies_to_the_first_model_call_only() -> None:
 
 
 async def test_route_tool_overrides_a_client_tool_of_the_same_name() -> None:
-    """The route grants the tool, and it runs here."""
+    """A client tool with the name of a route's tool is dropped, and a call of that name runs the route's tool."""
     model = Model(wish("greet", name="Ada"), DONE)
     seen = [event async for event in tools(toolbox=box(GREET), max_steps=5, approvals=Approvals())(model.answer)(brought("greet"))]
     assert [event.is_error for event in seen if isinstance(event, ToolResult)] == [False]

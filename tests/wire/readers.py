@@ -1,4 +1,4 @@
-"""Strict readers of each dialect: bytes back to what was said. They accept what the oldest client of the dialect accepts, no more."""
+"""Strict readers, one for each wire: they parse an answer's bytes and assert what the oldest client of the wire requires."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ HEADING = Heading(request_id="req_1", message_id="msg-1", model="chat-model", cr
 
 @dataclass
 class Heard:
-    """What a client knows in the end. A call is (id, name, arguments), a result (id, value, whether it is an error)."""
+    """A parsed answer. A call is (id, name, arguments); a result is (id, value, is_error)."""
 
     text: str = ""
     thoughts: str = ""
@@ -23,13 +23,13 @@ class Heard:
     usage: tuple[int, int] | None = None
     error: str | None = None
     sources: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Address and title; of a document no address."""
+    """(URL, title) of each source; the URL is empty for a document."""
     files: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Media type, and the bytes in base64."""
+    """(media type, base64 data) of each file."""
 
 
 def line(body: bytes) -> Heard:
-    """The line protocol."""
+    """Parse an answer in the line protocol."""
     heard = Heard()
     for code, value in parsed_lines(body):
         match code:
@@ -61,13 +61,13 @@ def _counts(usage: dict[str, int] | None) -> tuple[int, int] | None:
 
 
 def _keys(value: dict[str, Any], needed: str, allowed: str = "") -> None:
-    """Exactly these keys, none of them null."""
+    """Assert that an object has the needed keys, no others than the allowed, and no null outside `result`, `output` and `input`."""
     assert set(needed.split()) <= set(value) <= {*needed.split(), *allowed.split()}, value
     assert None not in [one for key, one in value.items() if key not in ("result", "output", "input")], value
 
 
 class _DataStream:
-    """AI SDK 4, as its parser and its state machine read it."""
+    """The state of a client of AI SDK 4 that reads a data stream line by line."""
 
     def __init__(self) -> None:
         self.heard = Heard()
@@ -78,7 +78,7 @@ class _DataStream:
         self.used: list[tuple[int, int]] = []
 
     def see(self, code: str, value: Any) -> None:
-        """One line."""
+        """Check one line and add what it says."""
         assert not self.ended
         assert self.step or code in "fd3", f"{code} outside a step"
         match code:
@@ -114,7 +114,7 @@ class _DataStream:
                 self.tool(code, value)
 
     def tool(self, code: str, value: Any) -> None:
-        """A line about a tool."""
+        """Check one line about a tool call and add what it says."""
         call_id = value["toolCallId"]
         match code:
             case "b":
@@ -138,7 +138,7 @@ class _DataStream:
 
 
 def data_stream(body: bytes) -> Heard:
-    """AI SDK 4. The usage of the steps adds up to the usage of the whole."""
+    """Parse an answer in AI SDK 4's data stream, and assert that its usage is the sum over its steps."""
     text = body.decode("utf-8", "strict")
     assert text.endswith("\n")
     reader = _DataStream()
@@ -155,7 +155,7 @@ def data_stream(body: bytes) -> Heard:
 
 
 def _events(body: bytes) -> list[str]:
-    """The data of server-sent events, whole frames only, one [DONE], last."""
+    """Return the data of all server-sent events before the one `[DONE]`, without comments, and assert that all frames are complete."""
     text = body.decode("utf-8", "strict")
     assert text.endswith("\n\n")
     frames = [frame for frame in text[:-2].split("\n\n") if not frame.startswith(": ")]
@@ -186,12 +186,12 @@ PORTABLE = {
     "error": ("errorText", ""),
     "finish": ("", "messageMetadata"),
 }
-"""What AI SDK 5.0.0 takes of what we may send: type → (keys, optional keys)."""
+"""Types of chunks that AI SDK 5.0.0 accepts → (required keys, optional keys), separated by spaces."""
 REASONS = {"stop", "length", "content-filter", "tool-calls", "error", "other"}
 
 
 class _UiMessageStream:
-    """AI SDK 5.0.0: no key and no type it does not know, each part opened, closed, and closed before its step is."""
+    """The state of a client of AI SDK 5.0.0, which refuses unknown types and keys and parts that are not opened or closed."""
 
     def __init__(self) -> None:
         self.heard = Heard()
@@ -203,7 +203,7 @@ class _UiMessageStream:
         self.called: set[str] = set()
 
     def see(self, kind: str, value: dict[str, Any]) -> None:
-        """One chunk."""
+        """Check one chunk and add what it says."""
         _keys(value, *PORTABLE[kind])
         assert "finish" not in self.seen
         assert self.seen or kind in ("start", "error")
@@ -245,7 +245,7 @@ class _UiMessageStream:
         self.seen.append(kind)
 
     def spoken(self, part: str, deed: str, value: dict[str, Any]) -> None:
-        """A chunk of text or reasoning."""
+        """Check one chunk of a text or reasoning part and add its text."""
         if deed == "start":
             assert self.part is None
             assert value["id"] not in self.ids
@@ -261,7 +261,7 @@ class _UiMessageStream:
         self.heard.thoughts += value["delta"] if part == "reasoning" else ""
 
     def tool(self, kind: str, value: dict[str, Any]) -> None:
-        """A chunk about a tool."""
+        """Check one chunk about a tool call and add what it says."""
         call_id = value["toolCallId"]
         assert self.part is None
         if call_id.startswith("earlier_"):  # its call stands in the message that the answer goes on with
@@ -284,7 +284,7 @@ class _UiMessageStream:
                 self.heard.results.append((call_id, value["errorText"], True))
 
     def finish(self, told: dict[str, Any]) -> None:
-        """What the finish says of the message."""
+        """Check the metadata of the finish chunk and add finish reason and usage."""
         _keys(told, "finishReason model", "usage")
         assert told["finishReason"] in REASONS
         self.heard.finish = told["finishReason"]
@@ -294,7 +294,7 @@ class _UiMessageStream:
 
 
 def ui_message_stream(body: bytes) -> Heard:
-    """AI SDK 5, 6 and 7, as strict as the strictest of them."""
+    """Parse an answer in the UI message stream, by the rules of the strictest of AI SDK 5, 6 and 7."""
     reader = _UiMessageStream()
     for data in _events(body):
         value: dict[str, Any] = json.loads(data)
@@ -306,7 +306,7 @@ def ui_message_stream(body: bytes) -> Heard:
 
 
 def openai(body: bytes) -> Heard:
-    """chat.completions, as both SDKs add its chunks up; a call's arguments stay the text they are."""
+    """Parse a streamed answer of chat completions; the arguments of a call stay a JSON text."""
     heard = Heard()
     calls: dict[int, dict[str, str]] = {}
     common: set[tuple[str, int, str]] = set()
@@ -366,7 +366,7 @@ def _data_url(url: str) -> tuple[str, str]:
 
 
 def text_completion(body: bytes) -> Heard:
-    """Legacy completions, as both SDKs add their chunks up."""
+    """Parse a streamed answer of OpenAI's legacy completions."""
     heard = Heard()
     common: set[tuple[str, int, str]] = set()
     for data in _events(body):
@@ -398,7 +398,7 @@ def text_completion(body: bytes) -> Heard:
 
 
 class _Messages:
-    """Anthropic's Messages API, as its SDKs add it up: each event after the one it needs, one block open at a time."""
+    """The state of a client of Anthropic's Messages API: one content block open at a time, each event after the one it needs."""
 
     def __init__(self) -> None:
         self.heard = Heard()
@@ -408,7 +408,7 @@ class _Messages:
         self.message: dict[str, Any] = {}
 
     def see(self, kind: str, value: dict[str, Any]) -> None:
-        """One event."""
+        """Check one event and add what it says."""
         assert "message_stop" not in self.kinds
         assert self.heard.error is None
         assert (kind in ("message_start", "error")) or self.kinds
@@ -448,7 +448,7 @@ class _Messages:
         self.kinds.append(kind)
 
     def delta(self, block: str, delta: dict[str, Any]) -> None:
-        """A piece of the open block."""
+        """Add one delta to the open content block."""
         match block, delta["type"]:
             case "text", "text_delta":
                 self.heard.text += delta["text"]
@@ -467,7 +467,7 @@ class _Messages:
 
 
 def anthropic(body: bytes) -> Heard:
-    """The Messages API: each frame has its name, and says it again in its data."""
+    """Parse a streamed answer of Anthropic's Messages API."""
     written = body.decode("utf-8", "strict")
     assert written.endswith("\n\n")
     reader = _Messages()
@@ -484,7 +484,7 @@ def anthropic(body: bytes) -> Heard:
 
 
 class _Responses:
-    """The Responses API, as its SDKs add it up: numbered events, one item open at a time, what is done is what was added up."""
+    """The state of a client of OpenAI's Responses API: numbered events, one output item open at a time."""
 
     def __init__(self) -> None:
         self.heard = Heard()
@@ -495,7 +495,7 @@ class _Responses:
         self.annotations: list[Any] = []
 
     def see(self, kind: str, value: dict[str, Any]) -> None:
-        """One event."""
+        """Check one event and add what it says."""
         assert value.pop("sequence_number") == len(self.kinds)
         assert self.kinds[:2] == ["response.created", "response.in_progress"][: len(self.kinds)]
         self.kinds.append(kind)
@@ -518,7 +518,7 @@ class _Responses:
                 assert self.pieces == value.get("text", value.get("arguments"))
 
     def turned(self, kind: str, item: dict[str, Any]) -> None:
-        """An item begins or ends."""
+        """Open an output item, or close it and add its content."""
         if kind.endswith("added"):
             assert self.item is None
             self.item, self.pieces, self.annotations = item, "", []
@@ -547,7 +547,7 @@ class _Responses:
                 self.heard.results.append((item["name"], item["error" if failed else "output"], failed))
 
     def response(self, response: dict[str, Any]) -> None:
-        """The whole, as it is by now."""
+        """Check a response object against the items so far, and add finish reason and usage."""
         assert self.item is None
         assert response["output"] == self.output
         if response["status"] in ("completed", "incomplete"):
@@ -558,7 +558,7 @@ class _Responses:
 
 
 def responses(body: bytes) -> Heard:
-    """The Responses API: each frame has its name, and says it again in its data."""
+    """Parse a streamed answer of OpenAI's Responses API."""
     written = body.decode("utf-8", "strict")
     assert written.endswith("\n\n")
     reader = _Responses()
@@ -576,7 +576,7 @@ def responses(body: bytes) -> Heard:
 
 
 class _AgentRun:
-    """AG-UI, as its client verifies and adds it up: nothing continues what is not open, and nothing is open at the end."""
+    """The state of an AG-UI client: an event continues only what is open."""
 
     def __init__(self) -> None:
         self.heard = Heard()
@@ -586,7 +586,7 @@ class _AgentRun:
         self.calls: dict[str, tuple[str, list[str]]] = {}
 
     def see(self, kind: str, value: dict[str, Any]) -> None:
-        """One event."""
+        """Check one event and add what it says."""
         assert None not in value.values()
         assert (kind == "RUN_STARTED") is (self.kinds == [])
         assert not {"RUN_FINISHED", "RUN_ERROR"} & set(self.kinds)
@@ -604,7 +604,7 @@ class _AgentRun:
             self.spoken(entity, phase, value)
 
     def spoken(self, entity: str, phase: str, value: dict[str, Any]) -> None:
-        """An event of a text or of a thought."""
+        """Check one event of a text or reasoning message and add its text."""
         key = (entity, value["messageId"])
         if phase == "START":
             assert key not in self.open
@@ -620,7 +620,7 @@ class _AgentRun:
             self.heard.thoughts += value["delta"]
 
     def call(self, phase: str, value: dict[str, Any]) -> None:
-        """An event of a call."""
+        """Check one event of a tool call, and add the call at its end."""
         call_id = value["toolCallId"]
         key = ("TOOL_CALL", call_id)
         if phase == "START":
@@ -637,7 +637,7 @@ class _AgentRun:
             self.heard.calls.append((call_id, name, "".join(pieces)))
 
     def custom(self, name: str, value: dict[str, str]) -> None:
-        """An event of ours."""
+        """Add the source or file of a CUSTOM event."""
         if name == "source":
             self.heard.sources.append((value.get("url", ""), value.get("title", "")))
         else:
@@ -645,7 +645,7 @@ class _AgentRun:
             self.heard.files.append((value["mediaType"], value["data"]))
 
     def result(self, messageId: str, toolCallId: str, content: str, role: str, metadata: dict[str, Any] | None = None) -> None:  # noqa: N803 - the dialect's names
-        """The result of a call."""
+        """Check and add the result of a tool call."""
         assert messageId not in self.ids
         assert ("TOOL_CALL", toolCallId) not in self.open
         assert (toolCallId in self.calls, role) == (True, "tool")
@@ -654,7 +654,7 @@ class _AgentRun:
         self.heard.results.append((toolCallId, content, metadata is not None))
 
     def ended(self, phase: str, value: dict[str, Any]) -> None:
-        """The run begins or ends."""
+        """Check the start, end or error of a run, and add finish reason, usage or error."""
         if phase == "ERROR":
             self.heard.error, self.heard.finish = value["message"], "error"
             return
@@ -670,7 +670,7 @@ class _AgentRun:
 
 
 def ag_ui(body: bytes) -> Heard:
-    """AG-UI: each frame is one event."""
+    """Parse an AG-UI event stream, and assert that nothing is open at its end."""
     written = body.decode("utf-8", "strict")
     assert written.endswith("\n\n")
     run = _AgentRun()
@@ -684,7 +684,7 @@ def ag_ui(body: bytes) -> Heard:
 
 
 class _LanguageModel:
-    """The AI SDK's language model, specification 4, as the SDK reads its parts: one text open at a time, nothing is null."""
+    """The state of the AI SDK's language model client (specification 4): one text or reasoning open at a time, no nulls."""
 
     def __init__(self) -> None:
         self.heard = Heard()
@@ -694,7 +694,7 @@ class _LanguageModel:
         self.called: dict[str, tuple[str, Any]] = {}
 
     def see(self, kind: str, value: dict[str, Any]) -> None:
-        """One part."""
+        """Check one stream part and add what it says."""
         assert None not in value.values()
         assert "finish" not in self.kinds
         self.kinds.append(kind)
@@ -718,7 +718,7 @@ class _LanguageModel:
             assert len(self.kinds) == {"stream-start": 1, "response-metadata": 2}[kind]
 
     def spoken(self, part: str, phase: str, value: dict[str, Any]) -> None:
-        """A part of a text or of a thought."""
+        """Check one part of a text or reasoning and add its text."""
         key = (part, value["id"])
         if phase == "start":
             assert self.open is None
@@ -735,7 +735,7 @@ class _LanguageModel:
             self.heard.thoughts += value["delta"]
 
     def tool(self, phase: str, toolCallId: str, toolName: str, **more: Any) -> None:  # noqa: N803 - the dialect's names
-        """A call or its result. A call that ran here says so, and has its result behind it."""
+        """Check and add a tool call or result. A call that the router ran is marked and directly followed by its result."""
         assert self.open is None
         if phase == "call":
             assert toolCallId not in self.called
@@ -750,7 +750,7 @@ class _LanguageModel:
         self.heard.results.append((toolName, more["result"], more["isError"]))
 
     def ended(self, reason: str, usage: dict[str, Any]) -> None:
-        """The end."""
+        """Add the finish reason, and the usage after checking its sums."""
         read, written = usage["inputTokens"], usage["outputTokens"]
         self.heard.finish = reason
         if read or written:
@@ -760,7 +760,7 @@ class _LanguageModel:
 
 
 def ai_gateway(body: bytes) -> Heard:
-    """The AI SDK's gateway protocol: each frame is one part."""
+    """Parse a stream of the AI SDK's gateway protocol."""
     written = body.decode("utf-8", "strict")
     assert written.endswith("\n\n")
     model = _LanguageModel()
@@ -774,7 +774,7 @@ def ai_gateway(body: bytes) -> Heard:
 
 
 def text(body: bytes) -> Heard:
-    """Text."""
+    """Parse a plain text answer."""
     return Heard(text=body.decode("utf-8", "strict"))
 
 

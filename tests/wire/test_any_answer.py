@@ -1,4 +1,4 @@
-"""Every legal answer, through every wire and back."""
+"""Generated answers, encoded in every wire and parsed by its strict reader."""
 
 import json
 from dataclasses import replace
@@ -53,7 +53,7 @@ REASON: st.SearchStrategy[Reason] = st.sampled_from(["stop", "length", "content-
 
 @st.composite
 def answers(draw: st.DrawFn) -> list[Event]:
-    """A walk through ORDER, from its beginning to an end."""
+    """Generate a valid sequence of events by a random walk through ORDER."""
     made: list[Event] = []
     state: State = "idle"
     waiting: list[ToolCall] = []
@@ -106,16 +106,16 @@ def answers(draw: st.DrawFn) -> list[Event]:
 
 
 CALLED = {"openai": "tool_calls", "anthropic": "tool_use"}
-"""Dialect in which a call that is shown is the client's → its reason where there is one."""
+"""Wire that shows only the client's tool calls → its finish reason with such a call."""
 ENDED = {
     "openai": {"stop": "stop", "content-filter": "content_filter", "length": "length", "tool-calls": "length"},
     "anthropic": {"stop": "end_turn", "content-filter": "refusal", "length": "max_tokens", "tool-calls": "max_tokens"},
 }
-"""Its other reasons."""
+"""Wire → finish reason of the router → finish reason of the wire without a tool call."""
 
 
 def expected(wire: str, events: list[Event]) -> Heard:
-    """What the dialect can say of these events."""
+    """Return what the reader of a wire should parse from these events, as far as the wire can express them."""
     heard = Heard()
     for event in events:
         match event:
@@ -174,7 +174,7 @@ def expected(wire: str, events: list[Event]) -> Heard:
 
 
 def _show(heard: Heard, wire: str, event: Source | Produced) -> None:
-    """Add what stands beside the text, as far as the dialect has a form for it."""
+    """Add a source or file to the expected answer if the wire can express it."""
     match event:
         case Source(url, title) if url or wire not in ("data-stream", "openai", "anthropic", "responses"):
             heard.sources.append((url, title or (url if wire in ("openai", "responses") else "")))
@@ -185,7 +185,7 @@ def _show(heard: Heard, wire: str, event: Source | Produced) -> None:
 
 
 def _response(heard: Heard, events: list[Event]) -> Heard:
-    """Calls that ran here stand with their results, the client's own come at the end, and a failure has none."""
+    """Return the expected answer in the Responses wire: router tool calls as results, client calls only without a failure."""
     done = {call_id for call_id, _, _ in heard.results}
     names = {one.call_id: one.name for one in events if isinstance(one, ToolCall)}
     results = [(names[call_id], value if isinstance(value, str) else compact(value), failed) for call_id, value, failed in heard.results]
@@ -204,7 +204,7 @@ def _response(heard: Heard, events: list[Event]) -> Heard:
 
 
 def _language_model(heard: Heard, events: list[Event]) -> Heard:
-    """Calls that ran here stand with their results, the client's own come at the end, and a failure has none."""
+    """Return the expected answer in the gateway wire: router tool calls as results, client calls only without a failure."""
     done = {call_id for call_id, _, _ in heard.results}
     names = {one.call_id: one.name for one in events if isinstance(one, ToolCall)}
     results = [(names[call_id], "null" if value is None else value, failed) for call_id, value, failed in heard.results]
@@ -222,8 +222,8 @@ def _language_model(heard: Heard, events: list[Event]) -> Heard:
 @pytest.mark.parametrize("wire", WIRES)
 @PATIENT
 @given(answers())
-def test_strict_reader_of_each_dialect_gets_the_same_answer(wire: str, events: list[Event]) -> None:
-    """Text, reasoning, calls, results and finish are the same, in a form that the oldest client of the dialect reads."""
+def test_generated_answer_is_parsed_back_by_the_strict_reader_of_each_wire(wire: str, events: list[Event]) -> None:
+    """Text, reasoning, calls, results, usage and finish of a generated answer are parsed back by the strict reader of each wire."""
     order = Order()
     encode = WIRES[wire].encoder(HEADING)
     body = b"".join(encode(order.see(event)) for event in events)
@@ -234,7 +234,7 @@ def test_strict_reader_of_each_dialect_gets_the_same_answer(wire: str, events: l
 @PATIENT
 @given(answers())
 def test_bytes_of_each_event_end_with_a_complete_frame(events: list[Event]) -> None:
-    """They end where a line or a frame does: a client of AI SDK 4 reads nothing else."""
+    """The bytes of each generated event end with a complete line or frame in every wire with frames."""
     for wire, end in (
         ("line", b"\n"),
         ("data-stream", b"\n"),
@@ -253,8 +253,8 @@ def test_bytes_of_each_event_end_with_a_complete_frame(events: list[Event]) -> N
 @pytest.mark.parametrize("wire", WIRES)
 @PATIENT
 @given(st.text(st.characters()).filter(bool))
-def test_any_text_is_sent_as_valid_utf8_in_every_dialect(wire: str, text: str) -> None:
-    """Lone surrogates are, too, which no provider should send and some do."""
+def test_any_text_is_sent_as_valid_utf8_in_every_wire(wire: str, text: str) -> None:
+    """A text with any code points is sent as valid UTF-8 in every wire; lone surrogates become U+FFFD."""
     encode = WIRES[wire].encoder(HEADING)
     events = [Start("a", "m"), Text(text), Thought(text), ToolCall("c", "t", {"a": text}), ToolResult("c", "t", text), Finish("stop")]
     heard = READERS[wire](b"".join(encode(event) for event in events))

@@ -1,4 +1,4 @@
-"""AI SDK 4's data stream, to the byte."""
+"""The wire `data-stream` (AI SDK 4): exact bytes of its lines, its JSON answer and its errors."""
 
 import json
 
@@ -68,14 +68,14 @@ GOLDEN: dict[str, tuple[list[Event], str]] = {
 
 @pytest.mark.parametrize("what", GOLDEN)
 def test_events_become_data_stream_lines_byte_for_byte(what: str) -> None:
-    """Each event gives exactly these lines."""
+    """Each sequence of events is encoded as exactly the expected lines."""
     events, expected = GOLDEN[what]
     encode = data_stream.encoder(HEADING)
     assert b"".join(encode(event) for event in events).decode() == expected
 
 
 def test_data_stream_answer_without_streaming_is_one_message() -> None:
-    """`stream: false`: a message of AI SDK 4; a call without a result is still to be run."""
+    """With `stream: false`, an answer is one AI SDK 4 message; a tool call without a result has the state `call`."""
     events = [
         Start("a", "m"),
         Thought("Hm"),
@@ -115,6 +115,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("status", REFUSED)
 def test_data_stream_error_has_a_code_that_chat_front_ends_know(status: int) -> None:
-    """The router's own code is its cause."""
+    """The error body for each HTTP status has a code of the AI SDK's chat front ends and the router's own code as `cause`."""
     made = json.loads(data_stream.refusal(Refusal(status, "our_code", "No.", "r1")))
     assert made == {"code": REFUSED[status], "message": "No.", "cause": "our_code"}

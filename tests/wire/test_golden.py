@@ -1,4 +1,4 @@
-"""Bytes that the dialects' own writers wrote, or their strictest clients took (tests/golden): ours are the same."""
+"""Answers of the router compared with golden files in tests/golden, which the SDKs' own servers or clients wrote."""
 
 import json
 import re
@@ -19,18 +19,18 @@ START = Start("a", HEADING.model)
 
 
 def said(*words: str) -> list[Event]:
-    """Text, piece by piece."""
+    """Return a Text event for each of these texts."""
     return [Text(word) for word in words]
 
 
 def weather(call_id: str, place: str) -> tuple[ToolCall, ToolResult]:
-    """A call of the weather tool, and what came of it."""
+    """Return a call of the weather tool and its result."""
     call = ToolCall(call_id, "get_weather", {"location": place})
     return call, ToolResult(call_id, "get_weather", f"{place} weather: 25°C, Sunny")
 
 
 def rounds(first: list[Event], used: Usage, second: list[Event], last: Usage) -> list[Event]:
-    """Two model calls: what each says and uses."""
+    """Return the events of an answer of two model calls with this usage each."""
     return [START, *first, Start("a", HEADING.model, (), used), *second, Finish("stop", used + last)]
 
 
@@ -63,7 +63,7 @@ SDK: dict[str, list[Event]] = {
         Usage(80, 6),
     ),
 }
-"""The cases that the SDKs' own servers were run with."""
+"""Case → the events of the answer that the SDKs' own servers were run with."""
 FIRST, SECOND = weather("call_1", "Beijing")[0], weather("call_2", "Shanghai")[0]
 SEED: dict[str, list[Event]] = {
     "seed-example": [*said("你", "好", "！"), Finish("stop")],
@@ -116,7 +116,7 @@ CASES: dict[str, tuple[str, dict[str, list[Event]]]] = {
     "openai-chat": ("openai", OPENAI),
     "text-stream": ("text", {f"ai{major}-plain-text": SDK["plain-text"] for major in (4, 5, 6, 7)}),
 }
-"""Folder → the wire, and the events of each of its files."""
+"""Folder of golden files → the wire, and the events of each file."""
 NO_WORDS = "no event says it"
 ELSEWHERE = "not made of events; held by the tests of the server"
 GONE = "a client that aborts is gone: nothing is written to it"
@@ -152,23 +152,23 @@ OTHERWISE: dict[str, dict[str, str]] = {
     },
     "text-stream": {f"_headers-ai{major}": ELSEWHERE for major in (4, 5, 6, 7)},
 }
-"""Folder → golden file → why our bytes are others."""
+"""Folder → golden file → why the router's bytes differ from it."""
 
 
 def numbered(text: str, pattern: str) -> str:
-    """Each id that the pattern finds replaced by its number in the order they appear."""
+    """Replace each id that the pattern finds by its number in order of appearance."""
     seen: dict[str, str] = {}
     return re.sub(pattern, lambda hit: f"{hit[1]}{seen.setdefault(hit[2], str(len(seen)))}{hit[3]}", text)
 
 
 def ui_normal(text: str) -> str:
-    """Part ids numbered; without the metadata of the finish, which is the application's to say."""
+    """Return a UI message stream with numbered part ids and without the metadata of `finish`."""
     text = re.sub(r',"messageMetadata":\{.*\}\}\n', "}\n", text)
     return numbered(text, r'((?:start|delta|end)","id":")([^"]*)(")')
 
 
 def closed_before_error(text: str) -> str:
-    """The SDK's server leaves a part open where an error comes; we close it."""
+    """Insert the `text-end` that the SDK's server omits before an error."""
     opened = re.findall(r'"text-start","id":"(\w+)"', text)
     if not opened or '"text-end"' in text:
         return text
@@ -182,19 +182,19 @@ NORMAL: dict[str, Callable[[str], str]] = {
 
 
 def files(folder: str) -> list[str]:
-    """The names of a folder's streams."""
+    """Return the names of a folder's golden streams."""
     return sorted(path.stem for path in (GOLDEN / folder).glob("*.txt"))
 
 
 MIN_CLIENT = {"ui-portable": "5.0"}
-"""Folder → what its readers may be as old as; what the SDKs' own servers write is for those that know a finish reason."""
+"""Folder → `min_client` of its answers; in all other folders it is 6.0."""
 
 IDS = {"openai-chat": "1", "ai5-continue": "srv-35", "ai6-continue": "srv-41", "ai7-continue": "srv-41"}
-"""Folder → the id of the message that its server begins."""
+"""Folder → the message id in its golden files."""
 
 
 def message_id(folder: str, name: str) -> str:
-    """The id of the answer: where it goes on with a message, that message's, as its body has it."""
+    """Return the message id of a golden answer: that of the continued message if its request continues one."""
     body = GOLDEN / folder / f"{name}.request.json"
     if body.exists():
         continued = asked(json.loads(body.read_text(encoding="utf-8")), None, "chat", "usual", RequestBounds()).continues
@@ -208,7 +208,7 @@ ALL = [(folder, name) for folder in CASES for name in files(folder) if name not 
 
 @pytest.mark.parametrize(("folder", "name"), ALL)
 def test_encoded_answers_equal_the_golden_files(folder: str, name: str) -> None:
-    """Ids and the request's name in an error may differ."""
+    """The bytes of an encoded answer equal its golden file, but for part ids and the request id in an error."""
     wire, cases = CASES[folder]
     head = replace(
         HEADING, message_id=message_id(folder, name), min_client=MIN_CLIENT.get(folder, "6.0"), wants_usage=name.endswith("-usage")
@@ -224,21 +224,21 @@ def test_encoded_answers_equal_the_golden_files(folder: str, name: str) -> None:
 
 @pytest.mark.parametrize("folder", CASES)
 def test_every_golden_file_is_compared_or_excused(folder: str) -> None:
-    """No file is skipped without a reason, and no reason names a file that does not exist."""
+    """Every golden file is compared or listed with the reason why it is not, and every listed one exists."""
     names = set(files(folder))
     assert set(OTHERWISE[folder]) <= names
     assert names - set(OTHERWISE[folder]) <= set(CASES[folder][1])
 
 
 def test_every_golden_folder_and_body_is_compared() -> None:
-    """A folder that is added must have a case, and so must a body."""
+    """Every golden folder has an entry in CASES, and every golden JSON body is compared by a test."""
     assert {path.name for path in GOLDEN.iterdir()} == set(CASES)
     bodies = {"models", "nonstream", "nonstream-tool", "error-404", "error-429"}
     assert {path.stem for path in GOLDEN.glob("*/*.json") if not path.name.endswith(".request.json")} == bodies
 
 
 async def test_models_page_equals_openais_golden_list(workspace: Workspace) -> None:
-    """The objects are the golden ones but for the start time of this process and fields of the router's own; aliases are listed."""
+    """`GET /v1/models` equals OpenAI's golden list but for the creation time, the router's own fields and the alias."""
     golden = json.loads((GOLDEN / "openai-chat/models.json").read_text(encoding="utf-8"))
     first, *others = [model["id"] for model in golden["data"]]
     assert first == "chat-model"
@@ -250,8 +250,8 @@ async def test_models_page_equals_openais_golden_list(workspace: Workspace) -> N
     assert {**listed, "data": [model for model in shown if model["id"] != "gpt-4"]} == golden
 
 
-def test_whole_answers_and_errors_equal_openais_golden_bodies() -> None:
-    """Keys that only OpenAI's own service has are left out."""
+def test_unstreamed_answers_and_errors_equal_openais_golden_bodies() -> None:
+    """Unstreamed answers and errors equal OpenAI's golden bodies without the keys that only OpenAI's service has."""
     wire = WIRES["openai"]
 
     def golden(name: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The line protocol, to the byte."""
+"""The wire `line` (the router's line protocol): exact bytes of its lines, its JSON answer and its errors."""
 
 import json
 from typing import Any
@@ -99,7 +99,7 @@ GOLDEN: dict[str, tuple[list[Event], str]] = {
 
 @pytest.mark.parametrize("what", GOLDEN)
 def test_events_become_protocol_lines_byte_for_byte(what: str) -> None:
-    """Each event gives exactly these lines."""
+    """Each sequence of events is encoded as exactly the expected lines."""
     events, expected = GOLDEN[what]
     encode = line.encoder(HEADING)
     assert b"".join(encode(event) for event in events) == expected.encode()
@@ -115,7 +115,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 @given(st.one_of(TEXT.map(Text), TEXT.map(Thought)))
 def test_any_text_parses_back_from_its_line(event: Text | Thought) -> None:
-    """The line has one LF at its end, is valid UTF-8, and holds the same text."""
+    """A generated text is one line of valid UTF-8 with a single LF at its end, and parses back unchanged."""
     encoded = line.encoder(HEADING)(event)
     assert encoded.count(b"\n") == 1
     assert encoded.endswith(b"\n")
@@ -124,7 +124,7 @@ def test_any_text_parses_back_from_its_line(event: Text | Thought) -> None:
 
 @given(st.text(), TEXT, st.dictionaries(TEXT, JSON, max_size=4), JSON)
 def test_any_tool_call_and_result_parse_back_from_their_lines(call_id: str, name: str, arguments: dict[str, Any], result: Any) -> None:
-    """Any arguments of a model and any output of a tool keep their values."""
+    """Generated tool arguments and results parse back unchanged from their lines."""
     call_id = call_id.encode("utf-8", "ignore").decode()
     encode = line.encoder(HEADING)
     called = json.loads(encode(ToolCall(call_id, name, arguments))[2:])
@@ -134,15 +134,15 @@ def test_any_tool_call_and_result_parse_back_from_their_lines(call_id: str, name
 
 
 @given(st.text(st.characters()))
-def test_any_text_at_all_is_a_line_of_valid_utf8(text: str) -> None:
-    """Lone surrogates too, which no provider should send and some do."""
+def test_text_with_lone_surrogates_is_a_line_of_valid_utf8(text: str) -> None:
+    """A generated text that may have lone surrogates is one line of valid UTF-8."""
     encoded = line.encoder(HEADING)(Text(text))
     assert encoded.count(b"\n") == 1
     json.loads(encoded.decode("utf-8", "strict")[2:])
 
 
 def test_line_answer_without_streaming_has_the_objects_of_the_lines() -> None:
-    """`stream: false`: a list stands there only where something is in it."""
+    """With `stream: false`, an answer is one object with text, tool calls, results and usage; empty ones are left out."""
     short = json.loads(line.complete(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])))
     assert short == {"id": "msg-1", "model": "chat-model", "role": "assistant", "content": "Hi", "finishReason": "stop"}
     events = [Start("a", "m"), Thought("Hm"), WEATHER, ToolResult("call_a", "get_weather", 5), Finish("length", Usage(1, 2))]
@@ -161,5 +161,5 @@ def test_line_answer_without_streaming_has_the_objects_of_the_lines() -> None:
 
 
 def test_line_error_before_the_first_event_is_one_json_object() -> None:
-    """An error before the first event is one JSON object."""
+    """An error before the first event is one JSON object with error, code and request id."""
     assert line.refusal(Refusal(400, "bad_request", "No.", "r1")) == b'{"type":"error","error":"No.","code":"bad_request","requestId":"r1"}'

@@ -1,4 +1,4 @@
-"""OpenAI's chat.completions, to the byte."""
+"""The wire `openai` (chat completions): exact bytes of its chunks, its JSON answer and its errors."""
 
 import json
 
@@ -15,7 +15,7 @@ COMMON = '{"id":"chatcmpl-msg-1","object":"chat.completion.chunk","created":1700
 
 
 def chunk(delta: str, reason: str = "null") -> str:
-    """One chunk of one choice."""
+    """Return the JSON of one chunk with one choice."""
     return f'{COMMON}{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{reason}}}]}}'
 
 
@@ -86,14 +86,14 @@ GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
 
 @pytest.mark.parametrize("what", GOLDEN)
 def test_events_become_openai_chunks_byte_for_byte(what: str) -> None:
-    """Each event gives exactly these frames."""
+    """Each sequence of events is encoded as exactly the expected frames."""
     events, expected = GOLDEN[what]
     encode = openai.encoder(HEADING)
     assert b"".join(encode(event) for event in events).decode() == "".join(f"data: {data}\n\n" for data in expected)
 
 
 def test_openai_stream_ends_with_usage_if_the_client_asked_for_it() -> None:
-    """With include_usage each chunk says null, and one more has no choice but the usage; zeros where no provider counted."""
+    """With `include_usage` each chunk has `usage: null`, and a last chunk without choices has the usage (zeros if unknown)."""
     head = replace(HEADING, wants_usage=True)
     for usage, last in (
         (Usage(11, 3), '{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}'),
@@ -107,7 +107,7 @@ def test_openai_stream_ends_with_usage_if_the_client_asked_for_it() -> None:
 
 
 def test_openai_answer_without_streaming_is_one_completion() -> None:
-    """`content` is null only beside calls; usage always, zeros where no provider counted."""
+    """With `stream: false`, an answer is one completion with usage; `content` is null if it has tool calls for the client."""
     none = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     common = {"id": "chatcmpl-msg-1", "object": "chat.completion", "created": 1700000000, "model": "openai/gpt-4o", "usage": none}
 
@@ -138,7 +138,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("why", REFUSED)
 def test_openai_error_type_follows_the_status(why: tuple[int, str]) -> None:
-    """The code is OpenAI's own where it has one that programs look for."""
+    """An error has the `type` of its HTTP status and OpenAI's own code where OpenAI has one."""
     kind, parameter, code = REFUSED[why]
     made = json.loads(openai.refusal(Refusal(*why, "No.", "r1")))
     assert made == {"error": {"message": "No.", "type": kind, "param": parameter, "code": code}}

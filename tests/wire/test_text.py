@@ -1,4 +1,4 @@
-"""Text and nothing else."""
+"""The wire `text`: the answer's text without any frames."""
 
 from router.events import Failure, Finish, Start, Text, Thought, ToolCall, ToolInput, ToolResult
 from router.wire import Refusal, answered, text
@@ -6,7 +6,7 @@ from tests.wire.readers import HEADING
 
 
 def test_text_wire_writes_text_alone() -> None:
-    """Text as it is; every other event is silent, and a failure is not told but broken off."""
+    """Text is sent as it is, all other events as nothing; a failure closes the connection, and there is no keep-alive."""
     encode = text.encoder(HEADING)
     silent = [Start("a", "m"), Thought("Hm"), ToolInput("c", "t", "{"), ToolCall("c", "t", {}), ToolResult("c", "t", 1)]
     assert [encode(event) for event in [*silent, Finish("stop"), Failure("no_answer", "No.")]] == [b""] * 7
@@ -15,8 +15,8 @@ def test_text_wire_writes_text_alone() -> None:
     assert text.WIRE.keep_alive == b""
 
 
-def test_text_wire_sends_whole_answers_and_errors_as_text() -> None:
-    """They have no frames either."""
+def test_text_wire_sends_unstreamed_answers_and_errors_as_text() -> None:
+    """An unstreamed answer and an error message are sent as plain text."""
     assert text.complete(answered(HEADING, [Start("a", "m"), Text("H"), Text("i"), Finish("stop")])) == b"Hi"
     assert text.refusal(Refusal(404, "unknown_model", "No such model.", "r1")) == b"No such model."
     assert text.WIRE.body_type == "text/plain; charset=utf-8"

@@ -1,4 +1,4 @@
-"""OpenAI's legacy completions, to the byte."""
+"""The wire `text-completion` (OpenAI's legacy completions): exact bytes of its chunks, its JSON answer and its errors."""
 
 import json
 
@@ -16,7 +16,7 @@ COMMON = '{"id":"cmpl-msg-1","object":"text_completion","created":1700000000,"mo
 
 
 def chunk(text: str, reason: str = "null") -> str:
-    """One chunk of one choice."""
+    """Return the JSON of one chunk with one choice."""
     return f'{COMMON}{{"text":{text},"index":0,"logprobs":null,"finish_reason":{reason}}}]}}'
 
 
@@ -41,15 +41,15 @@ GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", GOLDEN)
-def test_events_become_chunks_byte_for_byte(case: str) -> None:
-    """Each event gives exactly these frames."""
+def test_events_become_text_completion_chunks_byte_for_byte(case: str) -> None:
+    """Each sequence of events is encoded as exactly the expected frames."""
     events, expected = GOLDEN[case]
     encode = text_completion.encoder(HEADING)
     assert b"".join(encode(event) for event in events).decode() == "".join(f"data: {data}\n\n" for data in expected)
 
 
-def test_usage_ends_a_stream_whose_client_asked_for_it() -> None:
-    """With include_usage each chunk has a null, and one more has no choice but the usage."""
+def test_text_completion_stream_ends_with_usage_if_the_client_asked_for_it() -> None:
+    """With `include_usage` each chunk has `usage: null`, and a last chunk without choices has the usage."""
     encode = text_completion.encoder(replace(HEADING, wants_usage=True))
     body = b"".join(encode(event) for event in (START, Text("Hi"), Finish("stop", Usage(11, 3)))).decode()
     chunks = [f'{one[:-1]},"usage":null}}' for one in (chunk('"Hi"'), chunk('""', '"stop"'))]
@@ -58,8 +58,8 @@ def test_usage_ends_a_stream_whose_client_asked_for_it() -> None:
 
 
 @pytest.mark.parametrize("said", [["Hi"], []])
-def test_echo_opens_the_text_once(said: list[str]) -> None:
-    """The prompt stands before the answer's first piece, streamed or not, also where the model says nothing."""
+def test_text_completion_with_echo_has_the_prompt_once_before_the_text(said: list[str]) -> None:
+    """With `echo` the prompt precedes the text once, streamed or not, also if the model sends no text."""
     heading = replace(HEADING, asked={"prompts": 1, "echo": ["Say it: "]})
     events: list[Event] = [START, *map(Text, said), Finish("stop")]
     encode = text_completion.encoder(heading)
@@ -69,8 +69,8 @@ def test_echo_opens_the_text_once(said: list[str]) -> None:
     assert (streamed, whole) == ("Say it: " + "".join(said),) * 2
 
 
-def test_answer_that_is_not_streamed_is_one_object() -> None:
-    """`stream: false`: one text_completion, usage always."""
+def test_text_completion_without_streaming_is_one_object() -> None:
+    """With `stream: false`, an answer is one `text_completion` object with its usage, without reasoning and tool calls."""
     made = json.loads(
         text_completion.complete(answered(HEADING, [*ROUND, START, Thought("Hm"), Text("25°C"), Finish("length", Usage(1, 2))]))
     )
@@ -85,7 +85,7 @@ def test_answer_that_is_not_streamed_is_one_object() -> None:
 
 
 @pytest.mark.parametrize(("module", "parameter"), [(text_completion, "prompt"), (responses, "input")])
-def test_refusal_names_the_field_of_the_api_that_was_asked(module: object, parameter: str) -> None:
-    """A question that is too long is in `prompt` here and in `input` of the Responses API; neither has `messages`."""
+def test_context_too_long_error_names_the_input_field_of_the_api(module: object, parameter: str) -> None:
+    """The error of a question that is too long has `prompt` as its `param` in legacy completions, and `input` in the Responses API."""
     refusal = json.loads(module.refusal(Refusal(400, "context_too_long", "Too long.", "r1")))  # type: ignore[attr-defined]
     assert (refusal["error"]["param"], refusal["error"]["code"]) == (parameter, "context_length_exceeded")

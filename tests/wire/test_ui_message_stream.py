@@ -1,4 +1,4 @@
-"""AI SDK 5's UI message stream, to the byte."""
+"""The wire `ui-message-stream` (AI SDK 5 and later): exact bytes of its frames and its JSON answer."""
 
 import json
 from typing import Any
@@ -126,7 +126,7 @@ GOLDEN: dict[str, tuple[list[Event], list[str]]] = {
 
 @pytest.mark.parametrize("what", GOLDEN)
 def test_events_become_ui_message_frames_byte_for_byte(what: str) -> None:
-    """Each event gives exactly these frames."""
+    """Each sequence of events is encoded as exactly the expected frames."""
     events, expected = GOLDEN[what]
     encode = ui_message_stream.encoder(HEADING)
     assert b"".join(encode(event) for event in events).decode() == "".join(f"data: {data}\n\n" for data in expected)
@@ -134,7 +134,7 @@ def test_events_become_ui_message_frames_byte_for_byte(what: str) -> None:
 
 @pytest.mark.parametrize(("ours", "theirs"), [("stop", "stop"), ("unknown", "other"), ("other", "other"), ("tool-calls", "tool-calls")])
 def test_ui_message_finish_reason_is_placed_for_each_sdk_version(ours: Any, theirs: str) -> None:
-    """In the metadata always, as a key of its own only for clients from 6.0 on; `unknown` is a word of AI SDK 4."""
+    """The finish reason is in the metadata for all clients, and also a key of `finish` from 6.0 on; `unknown` becomes `other`."""
     for level, top in (("5.0", ""), ("6.0", f'"finishReason":"{theirs}",')):
         encode = ui_message_stream.encoder(replace(HEADING, min_client=level))
         encode(Start("a", "m"))
@@ -149,8 +149,8 @@ def test_ui_message_finish_reason_is_placed_for_each_sdk_version(ours: Any, thei
         ("6.0", '{"type":"tool-output-available","toolCallId":"call_a","output":{"done":10},"preliminary":true}'),
     ],
 )
-def test_progress_of_a_tool_has_a_form_for_newer_clients(level: str, frame: str) -> None:
-    """The first releases of AI SDK 5 refuse the key `preliminary`: they get a data part that no message keeps. A whole answer has neither."""
+def test_tool_progress_is_a_preliminary_output_only_from_ai_sdk_6_on(level: str, frame: str) -> None:
+    """A tool's progress is a transient data part for 5.0 and a preliminary output from 6.0 on; the JSON answer omits it."""
     encode = ui_message_stream.encoder(replace(HEADING, min_client=level))
     progress = ToolProgress("call_a", "get_weather", {"done": 10})
     result = ToolResult("call_a", "get_weather", "25°C")
@@ -163,8 +163,8 @@ def test_progress_of_a_tool_has_a_form_for_newer_clients(level: str, frame: str)
 
 
 @pytest.mark.parametrize("level", ["5.0", "6.0"])
-def test_data_part_of_a_tool_has_its_name_and_its_call(level: str) -> None:
-    """Every release since 5.0.0 takes its four keys; no message keeps it, and a whole answer leaves it out."""
+def test_data_part_of_a_tool_is_transient_and_has_the_call_id(level: str) -> None:
+    """A tool's data part is a transient `data-<name>` chunk with the tool call's id; the JSON answer omits it."""
     encode = ui_message_stream.encoder(replace(HEADING, min_client=level))
     for event in (Start("a", "m"), WEATHER):
         encode(event)
@@ -175,7 +175,7 @@ def test_data_part_of_a_tool_has_its_name_and_its_call(level: str) -> None:
 
 
 def test_ui_message_answer_without_streaming_is_one_uimessage() -> None:
-    """`stream: false`: one UIMessage, its parts in the order they came in."""
+    """With `stream: false`, an answer is one UIMessage whose parts are in the order of the events."""
     events = [
         Start("a", "m"),
         *(
