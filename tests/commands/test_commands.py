@@ -333,7 +333,7 @@ def rain() -> str:
     [(1, "the port"), (2, "the port"), (1, "the configuration"), (2, "the configuration"), (2, "its folder"), (2, "a worker")],
 )
 def test_serve_that_cannot_start_exits_1(workspace: Workspace, tmp_path: Path, workers: int, why: str) -> None:
-    """`router serve` exits with 1 if the port is taken, the configuration is wrong, the socket path is too long, or workers cannot start."""
+    """`router serve` exits with 1 if the port is taken, the configuration is wrong, the socket path is too long, or no worker starts."""
     tools = "targets: [a]\n    tools: [weather]"
     workspace.write("routes.yaml", routes(HI, "targets: [nobody]" if why == "the configuration" else tools))
     if why == "a worker":

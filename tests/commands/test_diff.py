@@ -247,7 +247,7 @@ def test_diff_reports_changed_and_new_drills_of_drills_yaml(
 ) -> None:
     """`router diff` reports a changed drill in the drills.yaml of two folders.
 
-    A routes.yaml alone in its folder is compared with the drills of the other side. A folder with pipelines but no drills.yaml has no drills.
+    A lone routes.yaml is compared with the drills of the other side. A folder with pipelines but without a drills.yaml has no drills.
     """
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).write("drills.yaml", DRILLS)
     other = Workspace(tmp_path_factory.mktemp("other")).write("routes.yaml", routes(HI, "targets: [a, b]"))
@@ -424,7 +424,7 @@ def test_diff_live_fails_after_a_time_limit_or_on_a_refused_connection(workspace
 def test_live_option_refuses_plain_http_to_other_machines_and_invalid_addresses(
     address: str, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`router show --live` exits with 1 for an http address that is not loopback, or an invalid one, and prints no part of it that is secret."""
+    """`router show --live` exits with 1 for an http address that is not loopback, or an invalid address, whose secrets are not printed."""
     assert main(["show", "--live", address]) == 1
     told = capsys.readouterr().err
     assert sentence in told
