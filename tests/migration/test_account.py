@@ -164,7 +164,7 @@ def told_of(path: str, config: Mapping[str, Any], said: str) -> bool:
 @given(CONFIG)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_each_value_of_a_litellm_config_is_accounted_for(tmp_path: Path, config: dict[str, Any]) -> None:
-    """Each value of an arbitrary config has an outcome in the account (`carried`, `told` or `alike`); a `told` one is named in a comment."""
+    """Each value of an arbitrary config has an outcome (`carried`, `told` or `alike`); a `told` one is named in a comment."""
     made = made_of(tmp_path, config)
     if made is None:
         return
