@@ -20,7 +20,7 @@ from tests.support.raw import request, said
 HI = "a: {script: [{text: Hi}]}"
 ASK = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
 BRIDGE = {"client": ("172.17.0.1", 50_000), "server": ("172.17.0.2", 8000)}
-"""What a container says of a request that came through a published port."""
+"""The ASGI scope's addresses of a request that reaches a container through a published port."""
 
 
 @pytest.mark.parametrize("server", ["", "server: {auth: none}\n", f"server: {{auth: {{keys: {{a: {{hash: 'sha256:{'0' * 64}'}}}}}}}}\n"])

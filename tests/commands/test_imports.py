@@ -23,15 +23,15 @@ with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()),
     main(sys.argv[1:])
 sys.stdout.write(json.dumps(sorted(sys.modules)))
 """
-"""Runs a command, and lists the modules that it has imported. A server ends where it would begin to serve."""
+"""A program that runs a command and prints the imported modules as JSON. A server ends before it would serve."""
 PROVIDERS = {"litellm", "openai", "anthropic", "httpx", "aiohttp"}
-"""Libraries of providers, which targets that are read directly do not need."""
+"""Provider and HTTP client libraries, which targets with a native wire do not need."""
 EXTRAS = {"mcp", "redis", "joserfc", "jsonschema", "requests", "shtab"}
-"""Packages for tool servers, a shared Redis, tokens, structured output, traces and completion: nothing of that is declared here."""
+"""Packages for MCP, Redis, JWTs, structured output, traces and shell completion, none of which these configurations use."""
 SERVERS = {"starlette", "uvicorn", "prometheus_client", "watchfiles"}
-"""Packages that only a server needs."""
+"""Packages that `router serve` needs, and other commands do not."""
 PAGES = {"fastapi", "pydantic"}
-"""Packages that the first reader of a page needs."""
+"""Packages of the admin pages, imported at the first request for a page."""
 
 
 def imported(*arguments: str, cwd: Path) -> set[str]:
@@ -85,7 +85,7 @@ def test_serve_imports_no_package_that_the_configuration_does_not_need(targets: 
 
 
 MAX_MODULES = 720
-"""Modules that a server of a direct target imports, its libraries' and Python's included: each takes 70 KB and half a millisecond on average."""
+"""Modules that a server of a direct target may import, Python's own included: each takes 70 KB and half a millisecond on average."""
 
 
 def test_serve_imports_at_most_720_modules(workspace: Workspace) -> None:

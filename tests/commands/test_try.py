@@ -24,7 +24,7 @@ from tests.support.provider import DONE, Provider, Reply, calls, chunk, frame, r
 
 Body = dict[str, Any]
 Quirk = Callable[["Model", Body], Reply | None]
-"""What a model does otherwise with a request; None where it answers as the honest one does."""
+"""A model's deviation: its reply to a request, or None if it replies as the honest model does."""
 SECRET = "provider-words-canary"
 OSLO = ("call_1", "get_weather", '{"city": "Oslo"}')
 LIMA = ("call_2", "get_weather", '{"city": "Lima"}')
@@ -230,7 +230,7 @@ QUIRKS: dict[str, tuple[Quirk, str, list[str]]] = {
     "no forced tool": (refuses("tool_choice"), "forced tool", ["facts: {forced_tools: false}"]),
     "no JSON": (chats, "JSON", ["facts: {schemas: false}"]),
 }
-"""Quirk → what does it, the question that shows it, the lines that are found."""
+"""Name → the quirk, the test question that reveals it, and the configuration lines that the rehearsal suggests."""
 
 
 @dataclass

@@ -496,7 +496,7 @@ def test_typical_mistake_in_routes_yaml_gives_exactly_these_complaints(workspace
 REMEDY = re.compile(
     r"\bwrite\b|did you mean|[;:,] (?:put|begin|indent|leave|set|take|give)\b|put before it|must be from|`router |deploy/|`defaults`|e\.g\."
 )
-"""What a sentence has that says what to do."""
+"""Phrases by which a complaint says what to do."""
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -16,7 +16,7 @@ SENT = (
     *("chat-model", "chat-model-reasoning", "title-model", "artifact-model", "claude", "local", "plain"),
     *("gpt-4", "gpt-4-turbo-preview", "gpt-3.5-turbo", "gpt-4o", "claude-3-opus-20240229"),
 )
-"""What front ends send: their own ids, those of the addresses, and those to which a `modelMapping` maps them, whatever model answers."""
+"""Model ids that front ends send: their own ids, and those to which their `modelMapping` maps them."""
 
 
 @pytest.fixture

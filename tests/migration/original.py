@@ -24,9 +24,9 @@ from tests.migration.reading import with_includes
 LIBRARY = ("num_retries", "request_timeout", "fallbacks", "context_window_fallbacks", "default_fallbacks", "allowed_fails", "drop_params")
 DEFAULTS = {key: getattr(litellm, key) for key in LIBRARY}
 LEFT_OUT = ("litellm_credential_name", "organization", "max_retries")
-"""Parameters that do not say who is asked: keys, and a client's own waits."""
+"""Deployment parameters without influence on the routing: keys, and retries of the provider's client."""
 ELSEWHERE = ("redis_", "optional_pre_call_checks", "enable_pre_call_checks", "enable_tag_filtering")
-"""Settings of the router that are not about who is asked next."""
+"""Prefixes of router settings without influence on the order of deployments."""
 
 
 def router(config: dict[str, Any], base: str) -> Any:

@@ -142,7 +142,7 @@ def comments(made: Imported) -> str:
 
 
 SAID_AS_ONE = {"timeout", "stream_timeout", "num_retries", "max_retries"}
-"""What a remark tells of in other words: `a timeout for each deployment`, `retries for each deployment`."""
+"""Keys that a comment names in other words: `a timeout for each deployment`, `retries for each deployment`."""
 
 
 def told_of(path: str, config: Mapping[str, Any], said: str) -> bool:

@@ -30,7 +30,7 @@ from tests.migration.test_import import stand_in
 CONFIGS = Path(__file__).parent / "configs"
 Faults = Mapping[str, int | str]
 TIMES = 200
-"""Questions that are counted for the shares."""
+"""Number of questions by which the shares are measured."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Case:
 
     targets: Sequence[str]
     chains: Mapping[str, Sequence[str]]
-    """Model asked for → the groups that LiteLLM comes to, each when all before it fail."""
+    """Requested model → the groups that LiteLLM asks in order, each after all before it have failed."""
     too_long: Mapping[str, str]
-    """Model → the group that answers what is too long for all others."""
+    """Model → the group that answers questions that are too long for all others."""
     invited: Mapping[str, int]
     shares: Mapping[str, Mapping[str, float]]
-    """Model → target → its share of the questions."""
+    """Model → target → its share of the questions, from 0 to 1."""
     last: Mapping[str, Sequence[str]]
-    """Model → the group that ours comes to yet, when all of the chain fail: the one for what is too long."""
+    """Model → the group for too long questions, which our router asks last if the whole chain fails."""
 
 
 CASES = {

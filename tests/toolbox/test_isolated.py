@@ -393,7 +393,7 @@ def test_mistake_in_an_isolated_tool_set_entry_is_reported_with_its_place(trials
 
 
 async def test_server_answers_other_requests_while_an_isolated_tool_computes(trials: Workspace) -> None:
-    """A server answers /healthz while an isolated tool computes; after a kill of that process the model and the client get an error result."""
+    """A server answers /healthz while an isolated tool computes; a kill of the tool's process gives its call an error result."""
     mark = trials.root / "begun"
     wanted = calls(("call_1", "grips", json.dumps({"mark": str(mark)})))
     async with provider(Reply(wanted), Reply(text("Well."))) as fake:

@@ -29,7 +29,7 @@ def calculate() -> Callable[[str], str]:
     return module.calculate
 
 
-def test_the_file_grants_one_tool() -> None:
+def test_calculate_file_has_one_public_tool() -> None:
     """The file tools/calculate.py has the public tool `calculate` alone, and its parameter has a description."""
     tools = load("calculate", FILE.read_text(encoding="utf-8"), FILE, "test").tools
     assert [tool.spec.name for tool in tools] == ["calculate"]

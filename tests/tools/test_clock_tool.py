@@ -36,7 +36,7 @@ def told(clock: ModuleType) -> Callable[[str], str]:
     return lambda place: clock._time(place, NOW)
 
 
-def test_the_file_grants_one_tool() -> None:
+def test_clock_file_has_one_public_tool() -> None:
     """The file tools/clock.py has the public tool `get_time` alone, and its parameter has a description."""
     tools = load("clock", FILE.read_text(encoding="utf-8"), FILE, "test").tools
     assert [(tool.spec.name, tool.spec.description) for tool in tools] == [("get_time", "Current date and time in a city or time zone.")]
