@@ -34,10 +34,7 @@ class Command(Protocol):
 
 
 class Commands(Mapping[str, Command]):
-    """The commands by their names. `modules`: a command → its module in this folder.
-
-    A module is imported when its command is first asked for: a command imports only itself.
-    """
+    """A mapping: name of a command → its module, imported at the first look-up. `modules`: name → module in this folder."""
 
     def __init__(self, modules: Mapping[str, str]) -> None:
         self._modules = modules
@@ -114,7 +111,7 @@ def _loaded(given: Sequence[str]) -> Collection[str]:
 
 
 def parser(loaded: Collection[str] | None = None) -> argparse.ArgumentParser:
-    """Return the parser of the command line. `loaded`: the commands with their help and options; the others have a name alone. Default: all."""
+    """Return the parser of the command line. `loaded`: commands with help and options, by default all; the others have a name alone."""
     root = argparse.ArgumentParser("router", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     root.description = "The router behind a chat UI: routes.yaml says which model answers for each model id."
     root.add_argument("--version", action="version", version=f"pointsman {__version__}")

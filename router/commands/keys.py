@@ -95,7 +95,7 @@ def _routes(text: str) -> list[str]:
 
 
 def _expiry(text: str) -> str:
-    """Return the moment as it is written: in UTC if it was a time from now, else as given."""
+    """Return the expiry as routes.yaml has it: a time from now becomes a moment in UTC, any other text stays as given."""
     try:
         if text[:1].isdigit() and text[-1:].isalpha() and "T" not in text:
             return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 GUEST = "guest"
 """The name of the caller of a first look; it is in the log."""
 STANDARD = 2
-"""The last number of a standard stream."""
+"""The highest file descriptor of a standard stream (stderr)."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:

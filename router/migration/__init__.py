@@ -71,7 +71,7 @@ def _carried(page: Page) -> Mapping[str, int]:
 
 
 def _names(source: SourceConfig) -> set[str]:
-    """Return every environment variable that the LiteLLM config names."""
+    """Return every environment variable that the LiteLLM config sets or refers to."""
     found: set[str] = set(source.section("environment_variables"))
     todo = list(source.sections.values())
     seen: set[int] = set()

@@ -18,7 +18,7 @@ CALLBACKS = ("callbacks", "success_callback", "failure_callback")
 SERVER = frozenset({"max_parallel_requests", "max_request_size_mb", "allowed_ips", "allowed_routes", "custom_auth"})
 """Keys of general_settings that belong under `server`."""
 SETTLED = frozenset({"model_list", "credential_list", *SETTINGS})
-"""Sections whose values are settled one by one."""
+"""Sections whose values have an outcome each, recorded elsewhere."""
 REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
 
 

@@ -14,7 +14,7 @@ STRATEGIES = {"simple-shuffle": "", "least-busy": "", "latency-based-routing": "
 RETRIED = ("RateLimitErrorRetries", "InternalServerErrorRetries", "ServiceUnavailableErrorRetries", "DefaultRetries")
 """Errors after which a target is retried here, as LiteLLM names them."""
 RETRIES = 2
-"""LiteLLM's default."""
+"""Retries that LiteLLM makes by default."""
 MAX_ATTEMPTS = 10
 """Attempts that routes.yaml allows at most."""
 TOTAL = 300.0
@@ -22,7 +22,7 @@ TOTAL = 300.0
 MAX_CONCURRENT = 1_000_000
 """Simultaneous answers that a limit may allow at most."""
 SHORTEST = 0.001
-"""Seconds. A shorter time is a way to write none."""
+"""Seconds. A shorter time in the original counts as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Policy:
         return OriginalTries(count, tuple(said for said in used if said is not None))
 
     def _retry(self, calls: int, members: int) -> dict[str, Value]:
-        """Return the retries: the calls, shared among the members of the pool that is asked first."""
+        """Return the retry settings: LiteLLM's calls divided by the members of the pool that is asked first, and its wait."""
         made: dict[str, Value] = {"attempts": max(1, min(MAX_ATTEMPTS, math.ceil(calls / members)))}
         wait = self.settings.number("retry_after")
         if wait and wait >= SHORTEST:

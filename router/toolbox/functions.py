@@ -39,7 +39,7 @@ MAX_THREADS = 64
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that a model may call. `condition`: says of a call's arguments whether a user has to allow it; None if none needs to."""
+    """A function that a model may call. `condition`: returns whether a user has to allow a call with these arguments; None: never."""
 
     spec: ToolSpec
     parameters: "Parameters"
@@ -47,7 +47,7 @@ class Tool:
     condition: Condition | None = None
 
     def asks(self, values: dict[str, object]) -> bool:
-        """Return whether a user has to allow a call with these arguments: also where the condition fails, which is logged."""
+        """Return whether a user has to allow a call with these arguments; True if the condition raises, which is logged."""
         if self.condition is None:
             return False
         try:
@@ -182,7 +182,7 @@ Report = Callable[[Json, str], Awaitable[None]]
 
 
 async def called(function: Callable[..., object], values: dict[str, object], report: Report) -> object:
-    """Return the tool's result, or raise its exception. An async generator's values are reported, and the last is the result."""
+    """Return the tool's result, or raise its exception. What an async generator yields is reported, and its last value is the result."""
     if inspect.isasyncgenfunction(function):
         given: object = None
         async with aclosing(function(**values)) as yielded:
