@@ -207,7 +207,7 @@ class Course:
         return ask
 
     async def _refused(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
-        """Interpret a refusal that names no parameter, record its meaning, and return the state. Some guesses are tested by another call."""
+        """Interpret a refusal that names no parameter, record its meaning, and return the state. Another call tests some guesses."""
         if question is questions.PLAIN:
             self._remedy(heard)
         elif question in (questions.ROUNDS, questions.FOREIGN):
