@@ -56,7 +56,7 @@ class Workers(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replace workers that have ended. If one ends by itself before any has served, end all.
 
-        Such a worker could not start, and neither could another in its place. One that was killed has a negative exit code, and is replaced.
+        Such a worker could not start, and neither could its successor. One that was killed has a negative exit code, and is replaced.
         """
         if not self.served:
             self.served = any(_ready(process) for process in self.processes if process.process.is_alive())
