@@ -6,8 +6,8 @@ examples:
   router init gateway --provider anthropic  with that provider's: once its key is set, it answers
 
 exit codes:
-  0 it was written
-  1 one of its files is there already, and nothing was
+  0 the workspace was written
+  1 one of its files exists already or cannot be written
   2 the command line is wrong
 """
 

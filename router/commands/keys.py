@@ -1,4 +1,4 @@
-"""Make an API key for a caller. It is shown this once; what is written down is its hash.
+"""Make an API key for a caller. The key is printed only once; routes.yaml has its hash.
 
 examples:
   router keys new alice                               the key on stdout, what to write into routes.yaml on stderr
@@ -7,7 +7,7 @@ examples:
   router keys new webui --user-header X-OpenWebUI-User-Id   for a front end that names its end users
 
 exit codes:
-  0 it was made
+  0 the key was made
   2 the command line is wrong
 """
 
