@@ -1,4 +1,4 @@
-"""The command line: one file per command, one row each.
+"""The command line: one module for each command, listed in COMMANDS.
 
 A command is a module. Its docstring is its help: the first paragraph describes it, the rest is examples. `options` declares its
 arguments; `run` runs it and returns the exit code.
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _loaded(given: Sequence[str]) -> Collection[str]:
-    """Return the commands whose options this command line needs: its own, or all where it names none or lists them."""
+    """Return the commands whose options this command line needs: its own; none for --version or an empty line; else all."""
     first = given[0] if given else ""
     if first in COMMANDS and first != "completion":
         return (first,)

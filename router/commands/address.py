@@ -12,7 +12,7 @@ PORT = 8000
 
 
 class WrongVariable(RouterError):
-    """A variable that takes the place of an option has a value that the option would not take."""
+    """An error: a variable that stands in for an option has a value that the option would refuse."""
 
     code = "wrong_variable"
 

@@ -32,7 +32,7 @@ NAMES = {
     ".env.example": "env.example",
     ".gitignore": "gitignore",
 }
-"""File of a workspace → its name in this package, under which tools ignore it."""
+"""File of a workspace → its name in this package, which differs where tools would take notice of it (.gitignore)."""
 
 
 @dataclass(frozen=True, slots=True)

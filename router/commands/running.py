@@ -27,7 +27,7 @@ from router.errors import Misfit, RouterError
 WAIT_S = 10.0
 """Seconds in which a server must have answered completely."""
 MAX_PAGE_BYTES = 64 * 1024 * 1024
-"""Bytes of a page."""
+"""Maximum bytes of a page's response."""
 
 
 class NoServer(RouterError):
@@ -77,7 +77,7 @@ class Running:
             self._opener.add_handler(handler)
 
     def served(self) -> Served:
-        """Return the configuration that the server runs."""
+        """Return the server's configuration, the targets that it skips, and the complaints about a newer edit that it refused."""
         said = self._page("/admin/config")
         live, failed = table(said.get("live")), table(said.get("failed"))
         try:

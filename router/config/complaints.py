@@ -26,7 +26,7 @@ class Complaints:
     """File name → its text: complaints quote the line."""
     found: list[Complaint] = field(default_factory=list[Complaint])
     warnings: list[Complaint] = field(default_factory=list[Complaint])
-    """Warnings: not a mistake by itself, but seldom meant."""
+    """Settings that are valid, but rarely intended."""
     lacking: list[Complaint] = field(default_factory=list[Complaint])
     """Variables and secret files that are missing, where that is not a mistake: see `without_environment`."""
     without_environment: bool = False

@@ -132,7 +132,7 @@ REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 
 def has_literal_password(source: str) -> bool:
-    """Return True if a proxy's address, as it is written, holds a password, be it as the default of a `${…}`."""
+    """Return True if a proxy's address, as it is written, holds a password, even as the default of a `${…}`."""
     bare = REFERENCE.sub(lambda hit: hit[0][2:-1].partition(":-")[2] if ":-" in hit[0] else "$", source)
     hit = re.search(r"//[^/@:]*:([^/]*)@", bare)
     return hit is not None and hit[1].strip("$") != ""

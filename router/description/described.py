@@ -1,4 +1,4 @@
-"""Description of a configuration with its defaults filled in: plain JSON, stored in this form."""
+"""Description of a configuration with its defaults filled in: plain JSON."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -248,7 +248,7 @@ def _pipeline(lines: tuple[StepLine, ...], declaration: Declaration) -> JsonObje
 
 
 def _options(line: StepLine) -> Json:
-    """Return a step's options: the value of the word itself, or a mapping of options."""
+    """Return a step's options as JSON: a single value for a step that takes one, else a mapping."""
     function = STEPS.get(line.name)
     if function is None:
         return canonical(line.options, Anything())

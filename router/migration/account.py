@@ -24,10 +24,10 @@ class Account:
 
     _entered: dict[str, Located] = field(default_factory=dict[str, Located])
     _outcomes: dict[int, tuple[Outcome, Located]] = field(default_factory=dict[int, tuple[Outcome, Located]])
-    """Identity of a value → its outcome and the value. Each is entered once, see `apart`. Kept, lest another value gets its identity."""
+    """id() of a value → its outcome, and the value itself, kept so that no other object gets the same id. See `apart`."""
 
     def enter(self, path: str, said: Located) -> None:
-        """Register a value whose outcome is to be recorded; an empty one needs none."""
+        """Register a value whose outcome is to be recorded; that of an empty value is `alike` at once."""
         self._entered[path] = said
         if said.value is None or said.value in ("", ()) or said.value == {}:
             self.agree(said)
@@ -55,7 +55,7 @@ class Account:
         return id(said) in self._outcomes
 
     def open(self) -> Iterator[tuple[str, Located]]:
-        """Yield the values without an outcome."""
+        """Yield the registered values without an outcome, each with its path."""
         return ((path, said) for path, said in self._entered.items() if not self.settled(said))
 
     def outcomes(self) -> Mapping[str, Outcome]:

@@ -1,4 +1,4 @@
-"""LiteLLM's settings that belong to no route, key by key, each with its place in routes.yaml."""
+"""LiteLLM's settings that belong to no single route: written under `server`, or mentioned in a comment."""
 
 import re
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ def _callbacks(library: Mapping[str, Located], made: Section, account: Account) 
 
 
 def _cache(page: Page, settings: Settings, variables: Variables) -> None:
-    """Record the outcome of LiteLLM's cache settings: the routes have a cache already, if its kind exists here."""
+    """Record the outcome of LiteLLM's cache settings, and write `server.redis` if they name a Redis. The routes have their `cache` already."""
     params, account = settings.cache, settings.source.account
     said = settings.library.get("cache")
     on = settings.source.truth(said)

@@ -42,7 +42,7 @@ class Plan:
     chains: dict[str, Chains] = field(init=False)
     """Kind of fallback → its chains."""
     followed: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    """Kind of fallback and group of the chains that a route has taken up."""
+    """(kind of fallback, group) of each chain that a route uses."""
     called: dict[int, str] = field(default_factory=dict[int, str])
     """Identity of a deployment → its target."""
 
@@ -70,7 +70,7 @@ class Plan:
         self._unserved()
 
     def _aliases(self) -> dict[str, str]:
-        """Return alias → group. An alias that names no model is remarked on."""
+        """Return alias → group. An alias that names no model gets a comment."""
         made: dict[str, str] = {}
         for section, name in ((self.settings.router, "model_group_alias"), (self.settings.library, "model_alias_map")):
             said = section.get(name)
@@ -245,7 +245,7 @@ class Plan:
             self.settings.source.account.tell(self.settings.said(kind))
 
     def _unfollowed(self) -> None:
-        """Comment on fallbacks of groups that no route has, and settle the other settings of fallbacks."""
+        """Comment on fallbacks of groups that have no route, and record the outcome of the other fallback settings."""
         account = self.settings.source.account
         for kind, chains in self.chains.items():
             for name in chains:

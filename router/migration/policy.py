@@ -40,7 +40,7 @@ class Policy:
     settings: Settings
 
     def defaults(self, made: Section) -> None:
-        """Write the policy that holds for every route."""
+        """Write LiteLLM's general policy into `defaults`."""
         account = self.settings.source.account
         stated, whose = self._silence({})
         account.carry(whose)
@@ -63,7 +63,7 @@ class Policy:
             made.lose(f"routing_strategy {strategy}: the least busy of a pool is asked first")
 
     def route(self, group: str, members: Sequence[Deployment], first: int, count: int, made: Section) -> None:
-        """Write the settings of one route that differ.
+        """Write the settings of one route that differ from `defaults`.
 
         group: the group that it asks first
         first: the number of targets that are asked first

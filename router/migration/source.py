@@ -89,7 +89,7 @@ def read(path: Path) -> SourceConfig:
 
 SETTINGS = ("router_settings", "litellm_settings", "general_settings")
 PARTS = {"litellm_settings": "cache_params"}
-"""Section → its key whose values are settled one by one."""
+"""Section → its key whose values have an outcome each."""
 
 
 def _apart(name: str, said: Located) -> Located:

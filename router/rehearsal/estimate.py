@@ -1,4 +1,4 @@
-"""The maximum cost of a rehearsal, before it begins."""
+"""The maximum number of calls, tokens and dollars of a rehearsal, computed before it begins."""
 
 from dataclasses import dataclass
 

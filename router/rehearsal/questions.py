@@ -1,4 +1,4 @@
-"""Questions of a rehearsal. Each differs from the plain one in one thing, so that a refusal shows which thing is refused."""
+"""Questions of a rehearsal. Most differ from the plain one in one thing, so that a refusal shows which thing is refused."""
 
 import base64
 import json

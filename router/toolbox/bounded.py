@@ -1,4 +1,4 @@
-"""Bounds on a message of a tool server over HTTP: its library reads each message completely before any code can check it."""
+"""Bounds on the messages of an MCP server over HTTP: the MCP library reads each message completely before any code can check it."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, cast

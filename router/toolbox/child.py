@@ -79,7 +79,7 @@ def _exactly(line: socket.socket, size: int) -> bytes:
 
 
 def main(number: int) -> None:
-    """Serve the parent on the socket with this number."""
+    """Load the file that the parent sends, then run the parent's calls until the socket with this descriptor is closed."""
     with socket.socket(fileno=number) as line, asyncio.Runner() as runner:
         try:
             source = received(line, MAX_FRAME)

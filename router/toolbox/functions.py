@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("router.tools")
 
 MAX_RESULT = 256 * 1024
-"""Characters of one result, as JSON. A longer text is cut and marked as cut; anything else becomes an error."""
+"""Characters of one result, as JSON. A longer text is cut and marked as cut; any other longer value becomes an error."""
 FAILED = "The tool failed."
 MAX_THREADS = 64
 """Threads that tools may hold at once, hung ones included."""
@@ -72,7 +72,7 @@ class ToolSet:
 
 
 def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
-    """Return the tool set in a file's text, in a module of its own for each generation. Raises Misfit if it has none."""
+    """Return the tool set in a file's text, in a module of its own for each generation. Raises Misfit if it fails, or has no tool."""
     module = ModuleType(f"router_tools_{generation}.{name}")
     module.__file__ = str(path)
     place = Place(f"tools/{name}.py", 1, 1)
@@ -164,7 +164,7 @@ PART_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class DataPart:
-    """A value that a tool yields for the page alone: a part `data-<name>` of its stream, in order, and never replaced by a later one.
+    """A value that a tool yields for the client alone: a part `data-<name>` of its stream, in order, and never replaced by a later one.
 
     Raises ValueError if the name has anything else than letters, digits and hyphens.
     """

@@ -71,7 +71,7 @@ class Toolbox:
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """The tools that are known by now."""
+        """The functions, and the granted tools that the MCP servers have listed so far."""
         if not self._grants:
             return self._specs
         return self._with({one: one.server.known for one in self._grants})
@@ -115,7 +115,7 @@ class Toolbox:
             return True
 
     def _grant(self, name: str) -> Grant | None:
-        """Return the server that has a tool of this name."""
+        """Return the grant of the MCP server that offers a tool of this name; None without one."""
         return next((one for one in self._grants if name in one.of(one.server.known)), None)
 
     @property
@@ -125,7 +125,7 @@ class Toolbox:
 
     @property
     def askers(self) -> tuple[str, ...]:
-        """The functions that ask routes."""
+        """The names of the functions that ask other routes."""
         tools = (tool for tool in self._tools.values() if isinstance(tool, Tool))
         return tuple(tool.spec.name for tool in tools if any(kind is Routes for _, kind in tool.parameters.supplied))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("router.tools")
 
 START = 15.0
-"""Seconds for a server to start, shake hands and list its tools."""
+"""Maximum seconds for a server to start, shake hands and list its tools."""
 PATIENCE = 3.0
 """Seconds that an answer or a call waits for the current attempt to connect."""
 LISTING_INTERVAL_S = 30.0
