@@ -1,4 +1,4 @@
-"""Loading of a configuration: YAML → a frozen declaration, or every mistake with its place. Only this room reads the environment."""
+"""Loading of a configuration: YAML → a frozen declaration, or every mistake with its place. Only this package reads the environment."""
 
 import os
 from collections.abc import Iterable, Mapping

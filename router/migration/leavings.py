@@ -59,7 +59,7 @@ def _callbacks(library: Mapping[str, Located], made: Section, account: Account) 
 
 
 def _cache(page: Page, settings: Settings, variables: Variables) -> None:
-    """Record the outcome of LiteLLM's cache settings, and write `server.redis` if they name a Redis. The routes have their `cache` already."""
+    """Record the outcome of LiteLLM's cache settings; write `server.redis` if they name a Redis. The routes have their `cache` already."""
     params, account = settings.cache, settings.source.account
     said = settings.library.get("cache")
     on = settings.source.truth(said)
