@@ -71,10 +71,10 @@ class Page:
     defaults: Section = field(default_factory=Section)
     routes: dict[str, Section] = field(default_factory=dict[str, Section])
     unrouted: Section = field(default_factory=Section)
-    """Remarks on models that no route answers for."""
+    """Comments on models that no route answers for."""
     server: Section = field(default_factory=Section)
     rest: Section = field(default_factory=Section)
-    """Remarks that belong to no key of ours."""
+    """Comments that belong to no key of routes.yaml."""
 
     def text(self) -> str:
         """Return the page as YAML."""
