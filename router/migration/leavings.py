@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 
 from router.config.foreign import Located
+from router.config.limits import MAX_CONCURRENT
 from router.migration import verdicts
 from router.migration.account import Account
 from router.migration.models import Models
 from router.migration.page import Page, Section
-from router.migration.policy import MAX_CONCURRENT
 from router.migration.settings import STORES, Settings
 from router.migration.source import SETTINGS, in_environment
 from router.migration.targets import losses

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from router.config.foreign import Located
+from router.config.values import NAME
 from router.errors import Place
 from router.migration import verdicts
 from router.migration.account import apart
@@ -207,12 +208,9 @@ def _credentials(source: SourceConfig) -> Mapping[str, Mapping[str, Located]]:
     return found
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
-
-
 def slug(name: str, otherwise: str = "model") -> str:
     """Return a name that routes.yaml takes, as similar to this one as possible."""
-    if NAME.fullmatch(name):
+    if re.fullmatch(NAME, name):
         return name
     return re.sub(r"[^A-Za-z0-9._:/@-]+", "-", name).strip("-._:/@")[:100] or otherwise
 

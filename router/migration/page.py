@@ -131,13 +131,3 @@ def flowing(value: Value, *, bare: bool = False) -> str:
             return "{" + ", ".join(f"{scalar(key, bare=False)}: {flowing(one)}" for key, one in value.items()) + "}"
         case _:
             return "[" + ", ".join(flowing(one) for one in value) + "]"
-
-
-def spelled(seconds: float) -> str:
-    """Return a duration in the form of routes.yaml."""
-    for unit, length in (("h", 3600), ("m", 60)):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:.0f}{unit}"
-    if seconds < 1:
-        return f"{seconds * 1000:.6g}ms"
-    return f"{seconds:.10g}s"
