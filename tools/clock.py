@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from router.errors import ToolError
 
 REGIONS = {"Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Europe", "Indian", "Pacific"}
-"""Where a zone's last part is a place. `US/Central` and `Australia/North` are known by their whole names only."""
+"""Regions whose zones end in a place. `US/Central` and `Australia/North` are known by their whole names only."""
 NO_PLACES = {"Factory", "localtime"}
 
 CITIES = {
@@ -98,7 +98,7 @@ def get_time(place: str) -> str:
 
 
 def _time(place: str, now: datetime) -> str:
-    """`Tokyo: 2026-11-22 14:05 (Sunday), Asia/Tokyo, UTC+09:00`."""
+    """Return the time in a place as `Tokyo: 2026-11-22 14:05 (Sunday), Asia/Tokyo, UTC+09:00`."""
     known = _places().get(_plain(place))
     if known is None:
         raise ToolError("This place is not known here. Give a time zone, such as Europe/Berlin.")
@@ -110,7 +110,7 @@ def _time(place: str, now: datetime) -> str:
 
 @cache
 def _places() -> Mapping[str, tuple[str, str]]:
-    """Every name that is understood → (how it is written, its zone). Made once: finding all zones reads 600 files."""
+    """Return each known name → (its usual spelling, its zone). Cached: a search for all zones reads 600 files."""
     # Sorted: of America/Argentina/Mendoza and America/Mendoza, its old name, the first stands.
     zones = sorted(available_timezones() - NO_PLACES)
     found: dict[str, tuple[str, str]] = {}
@@ -130,7 +130,7 @@ def _last(zone: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name without what people write differently: case, accents, underscores and the 市 of 北京市."""
+    """Return a name without differences of spelling: case, accents, underscores and the 市 of 北京市."""
     decomposed = unicodedata.normalize("NFKD", name.casefold().replace("_", " "))
     letters = "".join(character for character in decomposed if not unicodedata.combining(character))
     return " ".join(letters.split()).removesuffix("市")

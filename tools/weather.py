@@ -1,6 +1,6 @@
-"""The weather in a city, from Open-Meteo, which asks for no key. Where it cannot be reached, a sample that says it is one.
+"""The weather in a city, from Open-Meteo, which needs no API key. If it cannot be reached: sample data, labelled as such.
 
-The hosts are constants and no redirect is followed: nothing that a model writes can lead elsewhere.
+The hosts are constants and no redirect is followed: text written by a model cannot lead to another host.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 GEOCODING = "https://geocoding-api.open-meteo.com"
 FORECAST = "https://api.open-meteo.com"
 DEADLINE = 5.0
-"""Seconds for both questions together."""
+"""Seconds for search and forecast together."""
 MAX_CHARS = 100
 MAX_BYTES = 64 * 1024
-"""Of one answer; twenty places take about 15 KiB."""
+"""Bytes of one response; twenty places take about 15 KiB."""
 
 LANGUAGES = {
     "ja": re.compile(r"[\u3040-\u30ff]"),
@@ -36,7 +36,7 @@ LANGUAGES = {
     "hi": re.compile(r"[\u0900-\u097f]"),
     "th": re.compile(r"[\u0e00-\u0e7f]"),
 }
-"""The language of a name, told by its script: the service finds a city by its names in that one language only."""
+"""Language → the script of its names. The service finds a city only by its name in the language of the request."""
 UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 SKIES = {
@@ -69,14 +69,14 @@ SKIES = {
     96: "Thunderstorm with light hail",
     99: "Thunderstorm with hail",
 }
-"""WMO weather codes, those that the service gives."""
+"""WMO weather code → word, for the codes of the service."""
 NIGHT = {0: "Clear", 1: "Mainly clear"}
-"""What no sun shines on."""
+"""Weather code → word at night, where it differs."""
 SAMPLES = ("Partly cloudy", "Overcast", "Light rain", "Sunny")
 
 
 class _Unusable(Exception):
-    """The service answered, but nothing that can be told."""
+    """An error: the response of the service is not usable."""
 
 
 async def get_weather(location: str) -> str:
@@ -112,7 +112,7 @@ async def _weather(city: str, geocoding: str, forecast: str, deadline: float) ->
 
 
 async def _place(session: "aiohttp.ClientSession", city: str, base: str) -> tuple[str, float, float]:
-    """The city's name, latitude and longitude. ToolError where no city has this name."""
+    """Return the city's name, latitude and longitude. Raises ToolError if no city has this name."""
     language = next((language for language, script in LANGUAGES.items() if script.search(city)), "en")
     # More than one is asked for, because the first is not always the one that is meant: for 北京 it is a village.
     query = {"name": city, "count": "20", "language": language, "format": "json"}
@@ -130,7 +130,7 @@ async def _place(session: "aiohttp.ClientSession", city: str, base: str) -> tupl
 
 
 def _likelihood(place: object, city: str) -> tuple[bool, float]:
-    """Of several places: those that bear just this name first (北京市 is 北京), of these the most populous."""
+    """Return a sort key for places: first whether the name is exactly this one (北京市 is 北京), then the population."""
     match place:
         case {"name": str(name), "population": float(population)}:
             return _plain(name) == _plain(city), population
@@ -145,7 +145,7 @@ def _plain(name: str) -> str:
 
 
 async def _current(session: "aiohttp.ClientSession", where: Mapping[str, str], base: str) -> str:
-    """What the sky does there: `25°C, Sunny, humidity 40 %, wind 8 km/h`."""
+    """Return the weather at these coordinates as `25°C, Sunny, humidity 40 %, wind 8 km/h`."""
     query = {**where, "current": "temperature_2m,relative_humidity_2m,wind_speed_10m,weather_code,is_day"}
     match await _asked(session, f"{base}/v1/forecast", query):
         case {
@@ -165,7 +165,7 @@ async def _current(session: "aiohttp.ClientSession", where: Mapping[str, str], b
 
 
 async def _asked(session: "aiohttp.ClientSession", url: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """The object that the service answers with; its numbers are all floats."""
+    """Return the JSON object of a response; its numbers are all floats. Raises _Unusable for any other response."""
     async with session.get(url, params=query, allow_redirects=False) as response:
         if response.status != 200:
             raise _Unusable
@@ -184,7 +184,7 @@ async def _asked(session: "aiohttp.ClientSession", url: str, query: Mapping[str,
 
 
 def _sample(city: str) -> str:
-    """The same for the same city: a demo that is shown twice says the same twice."""
+    """Return labelled sample weather, always the same for one city."""
     number = zlib.crc32(city.casefold().encode())
     sky = SAMPLES[number // 20 % len(SAMPLES)]
     return f"{city} weather: {8 + number % 20}°C, {sky} (sample data: the weather service could not be reached)"

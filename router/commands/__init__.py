@@ -1,4 +1,4 @@
-"""The command line: one file per command, one row each.
+"""The command line: one module for each command, listed in COMMANDS.
 
 A command is a module. Its docstring is its help: the first paragraph describes it, the rest is examples. `options` declares its
 arguments; `run` runs it and returns the exit code.
@@ -34,10 +34,7 @@ class Command(Protocol):
 
 
 class Commands(Mapping[str, Command]):
-    """The commands by their names. `modules`: a command → its module in this folder.
-
-    A module is imported when its command is first asked for: a command imports only itself.
-    """
+    """A mapping: name of a command → its module, imported at the first look-up. `modules`: name → module in this folder."""
 
     def __init__(self, modules: Mapping[str, str]) -> None:
         self._modules = modules
@@ -122,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _loaded(given: Sequence[str]) -> Collection[str]:
-    """Return the commands whose options this command line needs: its own, or all if it names none or lists them."""
+    """Return the commands whose options this command line needs: its own; none for --version; else all."""
     first = given[0]
     if first in COMMANDS and first != "completion":
         return (first,)
@@ -130,7 +127,7 @@ def _loaded(given: Sequence[str]) -> Collection[str]:
 
 
 def parser(loaded: Collection[str] | None = None) -> argparse.ArgumentParser:
-    """Return the parser of the command line. `loaded`: the commands with their help and options; the others have a name alone. Default: all."""
+    """Return the parser of the command line. `loaded`: commands with help and options, by default all; the others have a name alone."""
     root = argparse.ArgumentParser("router", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     root.description = "The router behind a chat UI: routes.yaml says which model answers for each model id."
     root.add_argument("--version", action="version", version=f"pointsman {__version__}")

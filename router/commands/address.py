@@ -12,13 +12,13 @@ PORT = 8000
 
 
 class WrongVariable(RouterError):
-    """A variable that takes the place of an option has a value that the option would not take."""
+    """An error: a variable that stands in for an option has a value that the option would refuse."""
 
     code = "wrong_variable"
 
 
 def number(least: int, most: int) -> Callable[[str], int]:
-    """Return a reader of a whole number within these bounds, for an option."""
+    """Return an argparse type that parses a whole number from `least` to `most`."""
 
     def read(text: str) -> int:
         if not re.fullmatch("[0-9]{1,6}", text) or not least <= int(text) <= most:
@@ -29,7 +29,7 @@ def number(least: int, most: int) -> Callable[[str], int]:
 
 
 port = number(0, 65_535)
-"""A reader of the port of an option."""
+"""An argparse type: a port from 0 to 65,535."""
 
 
 def options(parser: argparse.ArgumentParser, default: str) -> None:

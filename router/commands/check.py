@@ -87,7 +87,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _checked(given: argparse.Namespace) -> Generation:
-    """Return the generation, closed again: it can be built, and its drills hold."""
+    """Build the configuration, run its drills with --drills, and return the closed generation. Raises ConfigError for mistakes."""
     declaration = without_environment(given.routes) if given.without_env else load(given.routes)
     if production(declaration):
         require_auth(declaration)

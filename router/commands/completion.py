@@ -6,7 +6,7 @@ examples:
   router completion fish > ~/.config/fish/completions/router.fish
 
 exit codes:
-  0 it was printed
+  0 the script was printed
   2 the command line is wrong
 """
 

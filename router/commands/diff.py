@@ -1,4 +1,4 @@
-"""Say what a change of the configuration means, route by route. Values are compared, not lines; no environment is needed, and no code is run.
+"""Explain a change of the configuration, route by route. Values are compared, not lines. No environment is needed, and no code is run.
 
 A and B are files, or folders with a routes.yaml; B is ./routes.yaml unless given, and A is what was before. `-` is standard input. A
 routes file with no pipelines/ and no tools/ beside it is read with those of the other side. With --live, A is what a server runs.
@@ -11,10 +11,10 @@ examples:
   router diff --exit-code old.yaml new.yaml       exit code 3 where it means something
 
 exit codes:
-  0 it was said what changes (with --exit-code: nothing does)
+  0 the changes were printed (with --exit-code: there are none)
   1 a file is wrong or cannot be read, or the server cannot be asked
   2 the command line is wrong
-  3 something changes, and --exit-code was given
+  3 there are changes, and --exit-code was given
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Writing of a command's new files: existing files are not overwritten."""
+"""Writing of new files by commands, and the check that none of them exists already."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ class Unwritten(RouterError):
 
 
 def write(texts: Mapping[Path, str]) -> None:
-    """Write files, and the folders they stand in. Raises Unwritten if one cannot be written."""
+    """Write files, overwriting existing ones, and create their folders. Raises Unwritten if one cannot be written."""
     for path, text in texts.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +24,6 @@ def write(texts: Mapping[Path, str]) -> None:
 
 
 def refuse(paths: Iterable[Path], advice: str) -> None:
-    """Raise Unwritten if one of these paths exists already."""
+    """Raise Unwritten if one of these paths exists already, also as a dangling link. `advice` ends its sentence."""
     if there := [str(path) for path in paths if os.path.lexists(path)]:
         raise Unwritten(f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already; {advice}")

@@ -1,6 +1,7 @@
 """A first look: serve the routes to clients with a key that is made for this run and printed (`router try` without a target).
 
-It is for the image: its ports are published, so no request comes from the machine it runs on, whatever callers the configuration declares.
+It is for the container image: its ports are published, so no request comes from the machine it runs on, whatever callers the
+configuration declares.
 """
 
 import argparse

@@ -7,7 +7,7 @@ examples:
   router import litellm config.yaml --json | jq .lost      what was not carried over
 
 exit codes:
-  0 it was turned; what was not carried over stands on stderr, and in the file
+  0 it was imported; settings that were not carried over are counted on stderr, and commented on in the file
   1 it cannot be read, or the file is there already
   2 the command line is wrong
 """

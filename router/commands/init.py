@@ -6,8 +6,8 @@ examples:
   router init gateway --provider anthropic  with that provider's: once its key is set, it answers
 
 exit codes:
-  0 it was written
-  1 one of its files is there already, and nothing was
+  0 the workspace was written
+  1 one of its files exists already or cannot be written
   2 the command line is wrong
 """
 
@@ -32,12 +32,12 @@ NAMES = {
     ".env.example": "env.example",
     ".gitignore": "gitignore",
 }
-"""File of a workspace → its name in this package, under which tools ignore it."""
+"""File of a workspace → its name in this package, which differs where tools would take notice of it (.gitignore)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderLine:
-    """A provider's line: the target's name, its model, and the variable it needs."""
+    """The line of a new routes.yaml that declares a provider's target: its name, its model, and the variable that it needs."""
 
     target: str
     model: str
@@ -45,7 +45,7 @@ class ProviderLine:
     key: str = "api_key"
     """The target's key that takes the variable."""
     effort: str = ""
-    """The default effort. A model that thinks unseen for long counts as silent."""
+    """The reasoning effort of the line, if any: a model that thinks for long without output would exceed the first-token timeout."""
 
     @property
     def line(self) -> str:
@@ -88,7 +88,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _provided(text: str, provider: ProviderLine) -> str:
-    """Return a template with this provider, in place of the line that shows how one is written."""
+    """Return a template with this provider's target in place of the commented-out example, and with the drill of its failure."""
     usual = PROVIDERS["openai"]
     text = text.replace(f"  # {usual.line}", f"  {provider.line}")
     text = re.sub(r"^  # (?=- name:|  \w+:)", "  ", text, flags=re.MULTILINE)  # the drill of its failure

@@ -1,4 +1,4 @@
-"""Make an API key for a caller. It is shown this once; what is written down is its hash.
+"""Make an API key for a caller. The key is printed only once; routes.yaml has its hash.
 
 examples:
   router keys new alice                               the key on stdout, what to write into routes.yaml on stderr
@@ -7,7 +7,7 @@ examples:
   router keys new webui --user-header X-OpenWebUI-User-Id   for a front end that names its end users
 
 exit codes:
-  0 it was made
+  0 the key was made
   2 the command line is wrong
 """
 
@@ -95,7 +95,7 @@ def _routes(text: str) -> list[str]:
 
 
 def _expiry(text: str) -> str:
-    """Return the moment as it is written: in UTC if it was a time from now, else as given."""
+    """Return the expiry as routes.yaml has it: a time from now becomes a moment in UTC, any other text stays as given."""
     try:
         if text[:1].isdigit() and text[-1:].isalpha() and "T" not in text:
             return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")

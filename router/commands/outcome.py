@@ -1,4 +1,4 @@
-"""The end of a command: its exit code, and what is printed where it could not be done."""
+"""Exit codes of commands, and the error messages of those that fail."""
 
 import os
 import sys

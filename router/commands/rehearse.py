@@ -45,7 +45,7 @@ class AskedToday:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Rehearse the named target."""
+    """Rehearse the named target and print the report. Returns 0 if it answers, 1 if not or if declined, 2 if nobody can agree."""
     declaration = load(given.routes)
     generation = build(declaration)
     generation.discard()
@@ -85,7 +85,7 @@ def _declared(declaration: Declaration, name: str) -> TargetConfig:
 
 
 def _beside(generation: Generation, declaration: Declaration, name: str, route: str | None) -> AskedToday | None:
-    """Return the first target of the given route, else of the first route with this target; None if it is this target."""
+    """Return the first model target of the given route, or of a route with this target; None if that is the rehearsed target itself."""
     routes = [generation.route(route)] if route else [one for one in generation.routes.values() if name in map(str, one.declared.names)]
     for one in routes:
         first = next((target for target in one.targets if target.lane != "script"), None)

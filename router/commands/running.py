@@ -1,7 +1,7 @@
-"""A running server, as an operator asks it: its admin pages over HTTP.
+"""A client of a running server's admin pages, for `--live` options.
 
-The admin key is sent to loopback or over https; over plain http elsewhere only with --insecure. No redirect is followed, and no proxy of the
-environment is used.
+The admin key is sent to loopback or over https; over plain http elsewhere only with --insecure. No redirect is followed. Proxies that
+the environment names are not used.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from router.errors import Misfit, RouterError
 WAIT_S = 10.0
 """Seconds in which a server must have answered completely."""
 MAX_PAGE_BYTES = 64 * 1024 * 1024
-"""Bytes of a page."""
+"""Maximum bytes of a page's response."""
 
 
 class NoServer(RouterError):
-    """The server cannot be asked, or its answer is of no use."""
+    """An error: the server cannot be reached or refuses, or its answer cannot be used."""
 
     code = "no_server"
 
@@ -77,7 +77,7 @@ class Running:
             self._opener.add_handler(handler)
 
     def served(self) -> Served:
-        """Return the configuration that the server runs."""
+        """Return the server's configuration, the targets that it skips, and the complaints about a newer edit that it refused."""
         said = self._page("/admin/config")
         live, failed = table(said.get("live")), table(said.get("failed"))
         try:
@@ -94,7 +94,7 @@ class Running:
         return {str(one.get("name")): one for one in tables}
 
     def budgets(self) -> list[JsonObject]:
-        """Return the used share of each limit on tokens or money. A server of an older version has no such page: nothing is known then."""
+        """Return the used share of each limit on tokens or money; an empty list if that page cannot be read, as with older versions."""
         with suppress(NoServer):
             return [table(one) for one in listing(self._page("/admin/budgets").get("budgets"))]
         return []

@@ -5,7 +5,7 @@ examples:
   router schema drills > drills.schema.json
 
 exit codes:
-  0 it was printed
+  0 the schema was printed
   2 the command line is wrong
 """
 

@@ -1,4 +1,4 @@
-"""A route as it would be asked now: from the files here, or as a running server has it."""
+"""The data that `router show` prints of a route: from the files here, or from a running server."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from router.targets import batch_of, facts_of, lane_of
 APART = frozenset({"kind", "pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
 """Keys of a route that are shown in words of their own; every other key that is set has a line."""
 USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True, "refuse": []}
-"""Keys that have a line only for another value than this."""
+"""Defaults of some keys, which get a line only if they have another value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Seen:
     """The data of routes and targets that `router show` prints.
 
     skipped: target → reason
-    lanes: target → its lane and the reason for it
+    lanes: target → its lane (native wire, LiteLLM or script) and the reason for it
     tools: route → the names of its tools, or of its tool sets if only those are known
-    fares: target → its health, if it runs
+    fares: target → its health on a running server; empty for files
     """
 
     digest: str
@@ -65,12 +65,12 @@ def served(server: Running) -> Seen:
 
 
 def _tools(route: Compiled) -> list[str]:
-    """Return the route's tools by name; a tool server that was not asked yet is named itself."""
+    """Return the names of the route's known tools, and the label of each of its MCP servers."""
     return [*(spec.name for spec in route.toolbox.specs), *(f"mcp {server.label}" for server in route.declared.tool_servers)]
 
 
 def _lane(target: JsonObject) -> tuple[str, str]:
-    """Return the lane of a described target, without the values of its variables, which are unknown here."""
+    """Return the lane (native wire, LiteLLM or script) of a described target, and the reason, without the values of its variables."""
     model = target.get("model")
     if not isinstance(model, str):
         return lane_of(TargetConfig(script="demo"))
@@ -114,7 +114,7 @@ def record(name: str, seen: Seen) -> dict[str, Json]:
 
 
 def _budgets(name: str, seen: Seen) -> Iterator[JsonObject]:
-    """Yield the budgets that count a question to this route."""
+    """Yield the budgets against which a question to this route counts."""
     for one in seen.budgets:
         routes = one.get("routes")
         if routes is None or name in listing(routes):
@@ -187,7 +187,10 @@ def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
 
 
 def _demo(target: JsonObject, before: Sequence[tuple[str, str]], route: JsonObject) -> str:
-    """Return the reason that the demo makes no embeddings: a target before it does. `before`: targets that are not skipped."""
+    """Return why a scripted target would not make embeddings: a model before it is not skipped. Empty if it would, or for other targets.
+
+    `before`: targets that are not skipped, each with the words of its condition
+    """
     if route.get("kind") != "embeddings" or target.get("model") is not None or not before:
         return ""
     return f"a demo makes embeddings only while every model before it is skipped, and {before[0][0]} is not"

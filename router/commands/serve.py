@@ -5,7 +5,7 @@ examples:
   router serve --routes prod.yaml --port 80 --workers 4
 
 exit codes:
-  0 it was told to end, and did
+  0 the server was asked to end (SIGTERM, Ctrl-C), and did
   1 the configuration is wrong, or it could not start (the port is taken, a worker ends at once)
   2 the command line is wrong
 """
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 GUEST = "guest"
 """The name of the caller of a first look; it is in the log."""
 STANDARD = 2
-"""The last number of a standard stream."""
+"""The highest file descriptor of a standard stream (stderr)."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ examples:
   router show --live https://router.example.com --key-file admin.key
 
 exit codes:
-  0 it was shown
+  0 the route was printed
   1 the configuration is wrong, there is no such route, or the server cannot be asked
   2 the command line is wrong
 """

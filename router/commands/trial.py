@@ -1,9 +1,9 @@
-"""Try it out: with TARGET, rehearse a swap; without, serve the routes for a first look, to whoever bears a key that is made for this run.
+"""Try it out: with TARGET, rehearse that target; without, serve the routes for a first look, to clients with a key made for this run.
 
 With TARGET its provider is asked about a dozen small questions, at most 19 calls. The most that they cost is announced first. Printed
 are what works, what is left out, how long it takes, what it costs, and the facts to write into the target.
 
-Without TARGET it is for the image: its ports are published, so no request comes from the machine it runs on, whatever the
+Without TARGET it is for the container image: its ports are published, so no request comes from the machine it runs on, whatever the
 configuration says of callers. In the image: docker run --rm -it -p 127.0.0.1:8000:8000 pointsman try
 
 examples:
@@ -14,7 +14,7 @@ examples:
   router try --host 127.0.0.1 --port 9000         on this machine alone
 
 exit codes:
-  0 the target answers, whatever facts are to be written; without TARGET: it was told to end, and did
+  0 the target answers, whatever facts are to be written; without TARGET: the server was asked to end, and did
   1 the target does not answer, the rehearsal was declined, the configuration is wrong, or the server could not start
   2 the command line is wrong, or nobody can agree: the input is no terminal, and --yes is not given
 """

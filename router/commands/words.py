@@ -38,13 +38,13 @@ def expired(server: Server) -> list[str]:
 
 
 def warned(generation: Generation, workers: int = 1) -> Sequence[Complaint]:
-    """Return the warnings about its configuration: not mistakes, but seldom meant. `workers`: processes that serve it."""
+    """Return the warnings about a configuration: settings that are valid, but rarely intended. `workers`: processes that serve it."""
     complaints = generation.declaration.complaints
     return complaints.sorted([*complaints.warnings, *_unshared(generation, workers)])
 
 
 def _unshared(generation: Generation, workers: int) -> Iterator[Complaint]:
-    """Yield a warning for each route whose tools ask for approval, if several processes serve it and only one of them knows each question."""
+    """Yield a warning for each route with tools that need approval, if several processes serve it without a shared approval key."""
     server = generation.server
     if server.approval_key is not None or (workers == 1 and server.redis is None):
         return
@@ -59,7 +59,7 @@ def _unshared(generation: Generation, workers: int) -> Iterator[Complaint]:
 
 
 def _asking(route: Route) -> Place | None:
-    """Return the place of the first tool set that always asks; of the first one where a tool asks by itself."""
+    """Return the place of the route's first tool set with `approve: always`; if there is none, of its first tool set."""
     always = [one for one in route.tools if isinstance(one, ToolSetEntry | ToolServer) and one.approve == "always"]
     match (*always, *route.tools)[0]:
         case ToolServer(mcp=address):
@@ -69,13 +69,13 @@ def _asking(route: Route) -> Place | None:
 
 
 def missing(generation: Generation) -> Sequence[Complaint]:
-    """Return the variables and secret files that it lacks, if it was made without them."""
+    """Return the variables and secret files that are missing, if the configuration was loaded without the environment; else none."""
     complaints = generation.declaration.complaints
     return complaints.sorted(complaints.lacking)
 
 
 def unpriced(generation: Generation) -> dict[str, str]:
-    """Return target → the reason that a limit on money does not hold it: its price is unknown."""
+    """Return target → the reason that a spend limit does not apply to it: its price is unknown."""
     auth = generation.server.auth
     limits = [(key.limit, key.routes) for key in (auth.keys or {}).values()] if isinstance(auth, Auth) else []
     limits += [(route.declared.limit, (name,)) for name, route in generation.routes.items()]
@@ -91,7 +91,7 @@ def unpriced(generation: Generation) -> dict[str, str]:
 
 
 def omissions(generation: Generation) -> dict[str, list[str]]:
-    """Return target → its configured settings that its model will not be sent, because it does not accept them.
+    """Return target → lines on configured settings that its model does not accept, and on their effect.
 
     For example: `claude-sonnet-5 takes no temperature; the title pipeline's is left out`.
     """
@@ -154,7 +154,7 @@ def _params(pipeline: JsonObject) -> Iterator[Params]:
 
 
 def stand_ins(generation: Generation) -> dict[str, str]:
-    """Return route → the fault of its scripts in production: if no model answers, users read their lines. Empty elsewhere."""
+    """Return route → a warning: in production a script answers if its models do not. Empty outside production."""
     if not production(generation.declaration):
         return {}
     return {

@@ -56,7 +56,7 @@ class Workers(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replace workers that have ended. If one ends by itself before any has served, end all.
 
-        It could not start, and neither could another in its place. A worker that was killed has a negative exit code: it is replaced.
+        Such a worker could not start, and neither could its successor. One that was killed has a negative exit code, and is replaced.
         """
         if not self.served:
             self.served = any(_ready(process) for process in self.processes if process.process.is_alive())
@@ -66,7 +66,7 @@ class Workers(Multiprocess):
         self._replace()
 
     def _replace(self) -> None:
-        """Replace workers that have ended or hang. A healthy one is not waited for."""
+        """Replace workers that have ended, or have not answered for SILENCE seconds, without waiting for any answer."""
         now, workers = self._clock(), self.processes
         for index, process in enumerate(workers):
             if process.ping(timeout=0):  # to an earlier one, as a rule

@@ -1,4 +1,4 @@
-"""Loading of a configuration: YAML → a frozen declaration, or every mistake with its place. Only this room reads the environment."""
+"""Loading of a configuration: YAML → a frozen declaration, or every mistake with its place. Only this package reads the environment."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -49,7 +49,7 @@ __all__ = [
 ROUTES_VARIABLE = "ROUTER_ROUTES"
 """Variable with the routes file, for commands without `--routes` and for the workers of `router serve --workers`."""
 HOST_VARIABLE = "ROUTER_HOST"
-"""Variable with the address to serve at, for both as well."""
+"""Variable with the address to serve at, for the same commands and workers."""
 PORT_VARIABLES = ("ROUTER_PORT", "PORT")
 """Variables with the port; the first that is set counts. Container platforms set the second."""
 RELOAD_VARIABLE = "ROUTER_RELOAD"
@@ -121,12 +121,12 @@ def as_written(snapshot: Snapshot) -> Declaration:
 
 
 def admin_key(routes: Path) -> str:
-    """Return the key that operators' commands present to a running server; empty where none is set."""
+    """Return ROUTER_ADMIN_KEY, which commands send to a running server; empty if it is not set."""
     return variable("ROUTER_ADMIN_KEY", env_file_of(routes))
 
 
 def routes_from_environment() -> Path:
-    """Return the routes file that a command reads and a worker serves."""
+    """Return the routes file that ROUTER_ROUTES names, else routes.yaml."""
     return Path(os.environ.get(ROUTES_VARIABLE) or "routes.yaml")
 
 

@@ -16,7 +16,7 @@ from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Reco
 
 
 def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -> object:
-    """Return the value of a node, or UNFIT."""
+    """Return the value of a node bound to a shape; UNFIT if it does not fit (a complaint is recorded), or is not known."""
     if isinstance(node, document.Scalar) and (node.unset or node.forgiven):
         if not node.forgiven:
             complaints.lack(node.place, node.unset + _to_set(node.unset))
@@ -37,7 +37,7 @@ def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -
 
 
 def _to_set(unset: str) -> str:
-    """Return the advice for a variable that is not set; `${NAME:?message}` has its own."""
+    """Return the advice for a variable that is not set; empty for other reasons, such as a `${NAME:?message}` of the operator."""
     hit = re.fullmatch(r"the environment variable (\w+) is not set", unset)
     return f": set it where the router is started or in .env, or give it a default, ${{{hit[1]}:-…}}" if hit else ""
 
@@ -173,7 +173,7 @@ def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.T
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
-    """Return the values of a record's fields that could be bound, and True if that is all of them."""
+    """Return the values of a record's fields that could be bound, and True if all keys were bound and no required one is missing."""
     if not isinstance(node, document.Table):
         complaints.add(node.place, f"{what} takes a mapping{_as_record(node, record)}")
         return {}, False

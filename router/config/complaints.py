@@ -26,18 +26,18 @@ class Complaints:
     """File name → its text: complaints quote the line."""
     found: list[Complaint] = field(default_factory=list[Complaint])
     warnings: list[Complaint] = field(default_factory=list[Complaint])
-    """Warnings: not a mistake by itself, but seldom meant."""
+    """Settings that are valid, but rarely intended."""
     lacking: list[Complaint] = field(default_factory=list[Complaint])
     """Variables and secret files that are missing, where that is not a mistake: see `without_environment`."""
     without_environment: bool = False
     noted: set[tuple[int, Complaint]] = field(default_factory=set[tuple[int, Complaint]])
-    """All of these, with the number of their list: each is recorded once."""
+    """Complaints of the three lists above, each with the number of its list: none is recorded twice."""
     lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """File name → its lines, once one of them is quoted."""
     advice: Advice = field(default_factory=lambda: Advice({}))
 
     def trial(self) -> "Complaints":
-        """Return complaints that record mistakes of their own: whether a shape fits is tried."""
+        """Return a collector with an empty list of mistakes, to try whether a node fits a shape. Warnings and `lacking` are shared."""
         return Complaints(self.texts, [], self.warnings, self.lacking, self.without_environment, set(), self.lines, self.advice)
 
     def add(self, place: Place, message: str) -> None:
@@ -49,7 +49,7 @@ class Complaints:
         self._note(1, self.warnings, place, message)
 
     def lack(self, place: Place, message: str) -> None:
-        """Record a variable or secret file that is missing."""
+        """Record a missing variable or secret file: in `lacking` if the load is `without_environment`, else as a mistake."""
         if self.without_environment:
             self._note(2, self.lacking, place, message)
         else:

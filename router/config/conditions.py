@@ -19,7 +19,7 @@ from router.errors import Misfit
 from router.signature import Spelled
 
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-goog-api-key", "x-auth-token"})
-"""Headers that hold secrets: their values are not written in a file."""
+"""Headers that hold secrets: a condition may not name them, because their values would stand in a file."""
 MAX_DIGITS = 9
 MAX_VALUE = 256
 """Characters of a value that a caller, a claim or a header is compared with."""
@@ -37,7 +37,7 @@ class Range:
 
     @property
     def ends(self) -> Iterator[float]:
-        """Yield the ends: each range that this one cuts holds one of them."""
+        """Yield the lower end, and the upper end if there is one: a test with these numbers reaches every part that this range cuts."""
         yield self.least
         if self.below != math.inf:
             yield self.below
@@ -185,7 +185,7 @@ def _text(value: Json) -> str | None:
 
 
 def reachable(entry: When | None, earlier: Sequence[When | None]) -> bool:
-    """Return True if `entry` holds for some question for which none of `earlier` does. None holds for each question.
+    """Return True if `entry` holds for some question for which none of `earlier` does. An entry that is None has no condition.
 
     A caller, a claim and a header can only help an entry to hold. It is therefore enough to check questions with just those that `entry`
     asks for, and with the numbers at the ends of ranges.

@@ -125,7 +125,7 @@ class Member:
 
     @property
     def shares(self) -> bool:
-        """True if this member makes its pool one that goes by weights."""
+        """True if this member gives its pool weights: it has a weight, or it is written as `{use: …}` without a condition."""
         return self.weight is not None or self.when is None
 
 
@@ -260,7 +260,7 @@ class TargetConfig:
 
     @property
     def egress(self) -> Egress:
-        """The way to the target, once `network` is put in."""
+        """The proxy and certificates of connections to the target; those of `network` are included after `inheritance.through`."""
         return egress_of(self.proxy, self.ca)
 
 
@@ -355,7 +355,7 @@ class Route:
 
     @property
     def conditions(self) -> "tuple[When | None, ...]":
-        """The condition of each target in each entry, by their places; None where there is none."""
+        """The condition of each target in each entry, in the order of the entries; None where there is none."""
         return tuple(one.when if isinstance(one, Member) else None for pool in self.pools for one in pool)
 
     @property

@@ -61,7 +61,7 @@ Node = Scalar | Listing | Table
 
 
 class UnreadableYaml(Exception):
-    """Text that is not YAML, or not YAML that is read here. Bears the one complaint."""
+    """An error: a text is not YAML, or uses YAML that is refused here. It has one complaint."""
 
     def __init__(self, complaint: Complaint) -> None:
         super().__init__(str(complaint))
@@ -69,7 +69,7 @@ class UnreadableYaml(Exception):
 
 
 def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node | None:
-    """Return the tree of one document; None for an empty one. Raise Unreadable where it is not YAML."""
+    """Return the tree of one document; None for an empty one. Raises UnreadableYaml if it cannot be read."""
     if len(text) > MAX_BYTES:
         raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
     reader = _NodeReader(file, complain)

@@ -66,7 +66,7 @@ class Environment:
         self.files: dict[str, str | None] = {}
 
     def resolve(self, node: Node) -> Node:
-        """Return the tree with its references replaced. A scalar bears the variable or file that is missing in `unset`."""
+        """Return the tree with its references replaced. A scalar whose variable or file is missing has the reason in `unset`."""
         match node:
             case Scalar():
                 return self._scalar(node) if "$" in node.text else node

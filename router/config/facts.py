@@ -26,7 +26,7 @@ class FactsConfig:
     tools: false where it takes no tools: a question with tools goes to the next target
     forced_tools: false where it cannot be forced to call a tool
     wire: the API that it is asked through: chat, or responses (openai/ and azure/)
-    returns: the field without which it refuses a call in a conversation: its reasoning before that call
+    returns: the field that returns its own reasoning with each earlier tool call; it refuses a conversation without it
     prefill: true where it continues the assistant's last words
     images: true where it reads images
     documents: true where it reads PDF documents

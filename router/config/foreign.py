@@ -28,17 +28,17 @@ class Located:
 
     @property
     def table(self) -> "Mapping[str, Located]":
-        """The mapping that it is; empty where it is none."""
+        """The value if it is a mapping, else an empty mapping."""
         return self.value if isinstance(self.value, Mapping) else {}
 
     @property
     def items(self) -> "tuple[Located, ...]":
-        """The list that it is; empty where it is none."""
+        """The value if it is a list, else an empty tuple."""
         return self.value if isinstance(self.value, tuple) else ()
 
 
 def understood(text: str, file: str) -> Located | None:
-    """Return the value of a document; None for an empty one. Raise Unreadable where it is not YAML."""
+    """Return the value of a document; None for an empty one. Raises UnreadableYaml if it cannot be read."""
     if len(text) > MAX_BYTES:
         raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
     try:

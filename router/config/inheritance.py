@@ -15,7 +15,10 @@ from router.signature import record_of
 
 
 def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
-    """Forgive missing variables of optional targets and record those targets as skipped. Their other keys are still checked."""
+    """Return the tree with missing variables of optional targets marked as no mistake; record in `skipped` those targets and the reasons.
+
+    Their other keys are still checked.
+    """
     targets = tree.get("targets")
     if not isinstance(targets, Table):
         return tree
@@ -71,7 +74,10 @@ def _with(tree: Table, name: str, node: Node) -> Table:
 
 
 def through(routes: RoutesFile) -> RoutesFile:
-    """Return the routes with `network` put into each part that is reached at an address and has no way of its own."""
+    """Return the routes with proxy and CA of `network` in each target, MCP server, issuer and collector that declares none of its own.
+
+    A target on this machine gets no proxy. Scripts and MCP commands get neither.
+    """
     network, server = routes.network, routes.server
     if network.proxy is None and network.ca is None:
         return routes

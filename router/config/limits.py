@@ -40,7 +40,7 @@ class Limit:
 
     @cached_property
     def spelled(self) -> str:
-        """All of the limit as one text, by which counts of different limits are told apart. Made once: every request needs it."""
+        """The whole limit as text, which tells the counts of different limits apart. Cached, because every request needs it."""
         return str(self)
 
     def times(self, factor: int) -> Self:

@@ -59,13 +59,13 @@ class Certificates:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """The way to an address. `proxy`: None for the direct one; `ca`: PEM, empty for the system's authorities alone."""
+    """The proxy and CA of connections to an address. `proxy`: None if direct; `ca`: PEM, empty for the system's authorities alone."""
 
     proxy: Proxy | None = None
     ca: str = field(default="", repr=False)
 
     def proxy_to(self, host: str) -> Proxy | None:
-        """Return the proxy on the way to a host. To this machine there is none: the proxy's loopback is another machine's."""
+        """Return the proxy for connections to a host; None if there is none, or the host is this machine."""
         return None if self.proxy is None or is_this_machine(host) else self.proxy
 
 
@@ -132,7 +132,7 @@ REFERENCE = re.compile(r"\$\{[^{}]*\}")
 
 
 def has_literal_password(source: str) -> bool:
-    """Return True if a proxy's address, as it is written, holds a password, be it as the default of a `${…}`."""
+    """Return True if a proxy's address, as it is written, holds a password, even as the default of a `${…}`."""
     bare = REFERENCE.sub(lambda hit: hit[0][2:-1].partition(":-")[2] if ":-" in hit[0] else "$", source)
     hit = re.search(r"//[^/@:]*:([^/]*)@", bare)
     return hit is not None and hit[1].strip("$") != ""
@@ -145,7 +145,7 @@ OwnProxy = Literal["none"] | ProxyAddress
 
 
 def egress_of(proxy: Secret | Literal["none"] | None, ca: Certificates | None) -> Egress:
-    """Return the way that was declared."""
+    """Return the declared proxy and certificates; `none` and None mean a direct connection."""
     return Egress(proxy_of(proxy.value) if isinstance(proxy, Secret) else None, ca.pem if ca else "")
 
 

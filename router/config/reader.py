@@ -1,4 +1,4 @@
-"""The way from a snapshot of files to a Declaration with every complaint in it. Without complaints it is consistent."""
+"""Reading of a snapshot of files into a Declaration that has every complaint about them. Without complaints it is consistent."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -246,7 +246,7 @@ SPELLINGS = (
 )
 """Spellings of an environment variable in other programs; the first group of each is its name."""
 MEANT = re.compile("|".join(SPELLINGS))
-"""All of them: each scalar of a file is looked at once."""
+"""All spellings in a single pattern, so that each scalar is matched only once."""
 
 
 def variable(text: str) -> str:

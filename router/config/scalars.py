@@ -47,7 +47,7 @@ def scalar_value(node: Node, shape: Plain | OneOf | Spelled, complaints: Complai
 
 
 def truth_meant(word: str, values: Sequence[str]) -> str:
-    """Return the hint where a truth value stands for a word, such as `false` or `yes`."""
+    """Return the hint for a truth value such as `false` or `yes` where one of these words is needed; empty if none fits."""
     meant = HINTS.get(("boolean", word.lower()), f"`{word.lower()}`")
     words = ("none", "off", "hide", "skip") if "`false`" in meant else ("on", "show", "keep") if "`true`" in meant else ()
     return next((f"; did you mean `{one}`?" for one in words if one in values), "")

@@ -28,16 +28,16 @@ PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def secret_in_query(query: str) -> str | None:
-    """Return the word that gives a secret away among the names of a query's parameters; None where none does.
+    """Return the word that marks one of a query's parameters as a secret, e.g. `key`; None without one.
 
-    Only the word is returned, from our own list: the name itself may hold what nobody should read.
+    Only the word is returned, from our own list: the parameter's name itself may hold a secret.
     """
     found = (secret_in_name(name) for name, _ in parse_qsl(query, keep_blank_values=True, separator="&"))
     return next((word for word in found if word is not None), None)
 
 
 def secret_in_name(name: str) -> str | None:
-    """Return the word that gives a secret away in a name; None where none does."""
+    """Return the part of a name that marks it as that of a secret, e.g. `key`; None without one."""
     parts = [part.lower() for part in PARTS.findall(name)]
     return next((word for word in (*SECRETS, *JOINED) if word in parts), None)
 
@@ -46,5 +46,5 @@ QUERY = re.compile(r"""(://[^\s?#'"]*[?#])([^\s'"]+)""")
 
 
 def without_secret_queries(line: str) -> str:
-    """Return a line of a file without the queries of its addresses that hold a secret."""
+    """Return a line of a file in which the queries of addresses that hold a secret are replaced by `***`."""
     return QUERY.sub(lambda hit: hit[1] + ("***" if secret_in_query(hit[2]) else hit[2]), line)

@@ -128,7 +128,7 @@ class Jwt:
 
     @property
     def egress(self) -> Egress:
-        """The way to the issuer's keys, once `network` is put in."""
+        """The proxy and certificates of connections to the issuer's `jwks`; those of `network` are included after `inheritance.through`."""
         return egress_of(self.proxy, self.ca)
 
 
@@ -205,7 +205,7 @@ class Otel:
 
     @property
     def egress(self) -> Egress:
-        """The way to the collector, once `network` is put in."""
+        """The proxy and certificates of connections to the collector; those of `network` are included after `inheritance.through`."""
         return egress_of(self.proxy, self.ca)
 
 

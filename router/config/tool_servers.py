@@ -98,7 +98,7 @@ class ToolServer:
 
     @property
     def egress(self) -> Egress:
-        """The way to the server, once `network` is put in."""
+        """The proxy and certificates of connections to the server; those of `network` are included after `inheritance.through`."""
         return egress_of(self.proxy, self.ca)
 
     @property

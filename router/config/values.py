@@ -36,7 +36,7 @@ def duration(text: str) -> float:
 
 
 def written_duration(seconds: float) -> str:
-    """Return a duration in its largest whole unit: 90 is `90s`, 300 is `5m`."""
+    """Return a duration as text in the largest unit in which it is whole: 90 is `90s`, 300 is `5m`; other durations are in ms or s."""
     for unit in ("d", "h", "m", "s"):
         if seconds >= SECONDS[unit] and seconds % SECONDS[unit] == 0:
             return f"{seconds / SECONDS[unit]:.0f}{unit}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from router.config.snapshot import DRILLS, FOLDERS, walked
 
 MAX_LINKS = 40
-"""Links on the way to one file, as the kernel counts."""
+"""Symbolic links followed on the way to one file: the limit of the Linux kernel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Canonical JSON of a file's nodes: equal where two nodes mean the same, without secrets."""
+"""Canonical JSON of YAML nodes, with secrets masked: nodes of the same meaning have equal JSON."""
 
 import hashlib
 import inspect
@@ -115,7 +115,7 @@ def _starred(secret: str) -> str:
 
 
 def _meant(node: Node, options: Sequence[Shape]) -> Shape:
-    """Return the schema option that a YAML node was meant for: the first that it fits, else the last of its kind."""
+    """Return the shape that a YAML node was meant for: the first that it fits, else the last of its kind."""
     near = [one for one in options if isinstance(node, kinds(one))]
     for option in near[:-1]:
         trial = Complaints({})

@@ -141,9 +141,9 @@ def _granted(was: JsonObject, now: JsonObject) -> str:
 
 
 def _asked_anew(name: str, before: Description, after: Description) -> bool:
-    """Return whether a route now asks one of its old targets under a policy that no route used for it before.
+    """Return whether a route now asks one of its old targets under breaker and retry settings that no route used for it before.
 
-    State of a target is kept per policy: see Carryover in router/generation/.
+    State of a target is kept for each such pair: see Carryover in router/generation/.
     """
     now = after.routes[name]
     policies = {
@@ -288,7 +288,7 @@ FRONT = ("prompt", "history")
 def _cold(before: Description, after: Description) -> Iterator[Change]:
     """Yield a change for each route whose chats miss the providers' prompt caches at their next question.
 
-    The next question begins otherwise than the last one, or goes to another target: its whole prompt is paid for once more.
+    That question has another beginning than the last one, or goes to another target, so its whole prompt is paid for once more.
     Scripts have no prompt cache.
     """
     for name, now in after.routes.items():

@@ -1,4 +1,4 @@
-"""Description of a configuration with its defaults filled in: plain JSON, stored in this form."""
+"""Description of a configuration with its defaults filled in: plain JSON."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ class Description:
 
     @property
     def ids(self) -> dict[str, str]:
-        """Return every route id and alias → its route."""
+        """Every route id and alias → its route."""
         aliases = {str(alias): name for name, route in self.routes.items() for alias in listing(route.get("aliases"))}
         return {**aliases, **{name: name for name in self.routes}}
 
@@ -145,7 +145,7 @@ def describe(declaration: Declaration) -> Description:
 
 
 def pipelines_of(declaration: Declaration) -> dict[str, JsonObject]:
-    """Return the pipelines of a description alone: their number is not that of the routes."""
+    """Return only the pipelines of a description, name → steps and templates: cheaper than the whole."""
     return {name: _pipeline(lines, declaration) for name, lines in declaration.pipelines.items()}
 
 
@@ -248,7 +248,7 @@ def _pipeline(lines: tuple[StepLine, ...], declaration: Declaration) -> JsonObje
 
 
 def _options(line: StepLine) -> Json:
-    """Return a step's options: the value of the word itself, or a mapping of options."""
+    """Return a step's options as JSON: a single value for a step that takes one, else a mapping."""
     function = STEPS.get(line.name)
     if function is None:
         return canonical(line.options, Anything())

@@ -6,7 +6,7 @@ Pools = tuple[Pool, ...]
 
 
 def reordered(before: Pools, after: Pools) -> list[str]:
-    """Return a sentence for each change; at least one, unless both are the same. The order within a pool means nothing."""
+    """Return sentences for the changes between two lists of pools; none if they are equal. The order within a pool has no meaning."""
     before, after = (tuple(tuple(sorted(pool)) for pool in pools) for pools in (before, after))
     if before == after:
         return []

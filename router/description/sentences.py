@@ -37,7 +37,7 @@ class Change:
 
     @property
     def said(self) -> str:
-        """Return the change in words, without the name of the changed part."""
+        """The change in words, without the name of the changed part."""
         return f"{self.words}; {self.then}" if self.then else self.words
 
     def sentence(self, *others: str) -> str:

@@ -33,7 +33,7 @@ class Imported:
     carried: Mapping[str, int]
     """Kind (route, target, alias) → number that was carried over."""
     lost: tuple[tuple[int, str], ...]
-    """Losses: (the line of the text with the comment on it, its words)."""
+    """Settings that were not carried over: (line of the comment in the text, its words)."""
     variables: Mapping[str, str]
     """Variable that must be set → the reason."""
     outcomes: Mapping[str, Outcome]
@@ -62,7 +62,7 @@ def _head(config: Path) -> list[str]:
 
 
 def _carried(page: Page) -> Mapping[str, int]:
-    """Return kind (route, target, alias) → the number of them that were carried over."""
+    """Return kind (route, target, alias) → the number of them in the new file."""
     targets = [section for section in page.targets.values() if not section.dropped]
     routes = [section for section in page.routes.values() if section.keys and not section.dropped]
     counts = {"route": len(routes), "target": len(targets)}
@@ -71,7 +71,7 @@ def _carried(page: Page) -> Mapping[str, int]:
 
 
 def _names(source: SourceConfig) -> set[str]:
-    """Return every environment variable that the LiteLLM config names."""
+    """Return every environment variable that the LiteLLM config sets or refers to."""
     found: set[str] = set(source.section("environment_variables"))
     todo = list(source.sections.values())
     seen: set[int] = set()

@@ -17,14 +17,17 @@ Outcome = Literal["carried", "told", "alike"]
 
 @dataclass(slots=True)
 class Account:
-    """The values of a config by their paths, e.g. `model_list[0].litellm_params.rpm`. A list or mapping below such a key goes with it."""
+    """The values of a config by their paths, e.g. `model_list[0].litellm_params.rpm`, each with its outcome.
+
+    A list or mapping below such a key has the outcome of that key.
+    """
 
     _entered: dict[str, Located] = field(default_factory=dict[str, Located])
     _outcomes: dict[int, tuple[Outcome, Located]] = field(default_factory=dict[int, tuple[Outcome, Located]])
-    """Identity of a value → its outcome and the value. Each is entered once, see `apart`. Kept, lest another value gets its identity."""
+    """id() of a value → its outcome, and the value itself, kept so that no other object gets the same id. See `apart`."""
 
     def enter(self, path: str, said: Located) -> None:
-        """Register a value whose outcome is to be recorded; an empty one needs none."""
+        """Register a value whose outcome is to be recorded; that of an empty value is `alike` at once."""
         self._entered[path] = said
         if said.value is None or said.value in ("", ()) or said.value == {}:
             self.agree(said)
@@ -36,13 +39,13 @@ class Account:
                 self._outcomes[id(one)] = "carried", one
 
     def tell(self, *said: Located | None) -> None:
-        """Record that a comment mentions values; those carried over elsewhere stay so."""
+        """Record that a comment mentions values; those that are recorded as carried over stay so."""
         for one in said:
             if one is not None and self._outcomes.get(id(one), ("", one))[0] != "carried":
                 self._outcomes[id(one)] = "told", one
 
     def agree(self, *said: Located | None) -> None:
-        """Record that values need no comment, because they hold here anyway."""
+        """Record that values without an outcome need no comment, because they hold here anyway."""
         for one in said:
             if one is not None:
                 self._outcomes.setdefault(id(one), ("alike", one))
@@ -52,7 +55,7 @@ class Account:
         return id(said) in self._outcomes
 
     def open(self) -> Iterator[tuple[str, Located]]:
-        """Yield the values without an outcome."""
+        """Yield the registered values without an outcome, each with its path."""
         return ((path, said) for path, said in self._entered.items() if not self.settled(said))
 
     def outcomes(self) -> Mapping[str, Outcome]:
@@ -61,7 +64,7 @@ class Account:
 
 
 def apart(said: Located) -> Located:
-    """Return the same mapping with values of its own: an anchor's value may be in several mappings, and be carried over in only one."""
+    """Return the same mapping with copies of its values: a YAML anchor's value may be in several mappings, each with its own outcome."""
     return (
         Located(said.place, {key: Located(one.place, one.value) for key, one in said.table.items()})
         if isinstance(said.value, Mapping)

@@ -1,14 +1,14 @@
-"""LiteLLM's settings that belong to no route, key by key, each with its place in routes.yaml."""
+"""LiteLLM's settings that belong to no single route: written under `server`, or mentioned in a comment."""
 
 import re
 from collections.abc import Mapping
 
 from router.config.foreign import Located
+from router.config.limits import MAX_CONCURRENT
 from router.migration import verdicts
 from router.migration.account import Account
 from router.migration.models import Models
 from router.migration.page import Page, Section
-from router.migration.policy import MAX_CONCURRENT
 from router.migration.settings import STORES, Settings
 from router.migration.source import SETTINGS, in_environment
 from router.migration.targets import losses
@@ -18,7 +18,7 @@ CALLBACKS = ("callbacks", "success_callback", "failure_callback")
 SERVER = frozenset({"max_parallel_requests", "max_request_size_mb", "allowed_ips", "allowed_routes", "custom_auth"})
 """Keys of general_settings that belong under `server`."""
 SETTLED = frozenset({"model_list", "credential_list", *SETTINGS})
-"""Sections whose values are settled one by one."""
+"""Sections whose values have an outcome each, recorded elsewhere."""
 REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
 
 
@@ -59,7 +59,7 @@ def _callbacks(library: Mapping[str, Located], made: Section, account: Account) 
 
 
 def _cache(page: Page, settings: Settings, variables: Variables) -> None:
-    """Record the outcome of LiteLLM's cache settings: the routes have a cache already, if its kind exists here."""
+    """Record the outcome of LiteLLM's cache settings; write `server.redis` if they name a Redis. The routes have their `cache` already."""
     params, account = settings.cache, settings.source.account
     said = settings.library.get("cache")
     on = settings.source.truth(said)

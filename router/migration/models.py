@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from router.config.foreign import Located
+from router.config.values import NAME
 from router.errors import Place
 from router.migration import verdicts
 from router.migration.account import apart
@@ -24,7 +25,7 @@ FAMILIES = (
     (re.compile(r"claude-.*"), "anthropic"),
     (re.compile(r"gemini-.*"), "vertex_ai"),
 )
-"""Models that are newer than the table, or have left it."""
+"""Names of models that are not in LiteLLM's table → their provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Group:
 
 @dataclass(slots=True)
 class Models:
-    """All models of the config. `wildcards` are groups whose name is a pattern."""
+    """All models of the config. `wildcards`: the groups whose name is a pattern with `*`."""
 
     groups: dict[str, Group]
     wildcards: dict[str, Group]
@@ -181,7 +182,7 @@ def _deployment(entry: Located, source: SourceConfig, known: Mapping[str, Mappin
 
 
 def _enter(source: SourceConfig, path: str, entry: Located, params: Mapping[str, Located], info: Mapping[str, Located]) -> None:
-    """Register the values of an entry of the model_list; unknown keys beside its three keep no outcome."""
+    """Register each value of an entry of the model_list in the account, those of its inner mappings one by one."""
     for key, one in entry.table.items():
         inner = {"litellm_params": params, "model_info": info}.get(key)
         for name, value in (inner or {}).items():
@@ -207,18 +208,15 @@ def _credentials(source: SourceConfig) -> Mapping[str, Mapping[str, Located]]:
     return found
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
-
-
 def slug(name: str, otherwise: str = "model") -> str:
     """Return a name that routes.yaml takes, as similar to this one as possible."""
-    if NAME.fullmatch(name):
+    if re.fullmatch(NAME, name):
         return name
     return re.sub(r"[^A-Za-z0-9._:/@-]+", "-", name).strip("-._:/@")[:100] or otherwise
 
 
 def names(group: Group) -> Mapping[int, str]:
-    """Return place in a group → name of the target: the group's name, and a part that differs."""
+    """Return index in a group → name of its target: the group's name, followed by a part that differs; or the ids, if all differ."""
     full_name = slug(group.name)
     count = len(group.deployments)
     if count == 1:

@@ -1,4 +1,4 @@
-"""A routes.yaml while it is written: its sections, and the remarks that belong to each."""
+"""A routes.yaml under construction: its sections, and the comments that belong to each."""
 
 import json
 import re
@@ -28,7 +28,7 @@ class Remark:
 
 @dataclass(slots=True)
 class Section:
-    """A mapping with its remarks. Without keys it is written as its remarks alone."""
+    """A mapping of the new file with its comments. Without keys only the comments are written."""
 
     keys: dict[str, Value] = field(default_factory=dict[str, Value])
     remarks: list[Remark] = field(default_factory=list[Remark])
@@ -46,7 +46,7 @@ class Section:
         self.remarks.append(Remark(text, lost=True))
 
     def lines(self, name: str, indent: str) -> Iterator[str]:
-        """Yield the section as YAML. Its remarks stand in it, below its name; if it is a comment itself, before it."""
+        """Yield the section as YAML, its comments below its name; a dropped section is itself a comment, with its comments before it."""
         first = f"{indent}# " if self.dropped else indent
         title = [f"{first}{scalar(name)}:"] if self.keys else []
         remarks = [f"{indent}{'  ' if self.keys and not self.dropped else ''}{remark.line}" for remark in self.remarks]
@@ -71,10 +71,10 @@ class Page:
     defaults: Section = field(default_factory=Section)
     routes: dict[str, Section] = field(default_factory=dict[str, Section])
     unrouted: Section = field(default_factory=Section)
-    """Remarks on models that no route answers for."""
+    """Comments on models that no route answers for."""
     server: Section = field(default_factory=Section)
     rest: Section = field(default_factory=Section)
-    """Remarks that belong to no key of ours."""
+    """Comments that belong to no key of routes.yaml."""
 
     def text(self) -> str:
         """Return the page as YAML."""
@@ -109,7 +109,7 @@ UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 def scalar(value: str | float | None, *, bare: bool = True) -> str:
-    """Return a scalar as YAML that every parser reads as the same value."""
+    """Return a scalar as YAML that every parser reads as the same value. `bare`: it stands outside of brackets."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -131,13 +131,3 @@ def flowing(value: Value, *, bare: bool = False) -> str:
             return "{" + ", ".join(f"{scalar(key, bare=False)}: {flowing(one)}" for key, one in value.items()) + "}"
         case _:
             return "[" + ", ".join(flowing(one) for one in value) + "]"
-
-
-def spelled(seconds: float) -> str:
-    """Return a duration in the form of routes.yaml."""
-    for unit, length in (("h", 3600), ("m", 60)):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:.0f}{unit}"
-    if seconds < 1:
-        return f"{seconds * 1000:.6g}ms"
-    return f"{seconds:.10g}s"

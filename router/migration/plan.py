@@ -42,7 +42,7 @@ class Plan:
     chains: dict[str, Chains] = field(init=False)
     """Kind of fallback → its chains."""
     followed: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    """Kind of fallback and group of the chains that a route has taken up."""
+    """(kind of fallback, group) of each chain that a route uses."""
     called: dict[int, str] = field(default_factory=dict[int, str])
     """Identity of a deployment → its target."""
 
@@ -70,7 +70,7 @@ class Plan:
         self._unserved()
 
     def _aliases(self) -> dict[str, str]:
-        """Return alias → group. An alias that names no model is remarked on."""
+        """Return alias → group. An alias that names no model gets a comment."""
         made: dict[str, str] = {}
         for section, name in ((self.settings.router, "model_group_alias"), (self.settings.library, "model_alias_map")):
             said = section.get(name)
@@ -84,7 +84,7 @@ class Plan:
         return made
 
     def _invite(self) -> None:
-        """Create the model groups that are only named elsewhere and match a wildcard."""
+        """Create the model groups that match a wildcard and are named only in fallbacks, or as the default model."""
         named = [self.settings.first]
         for chains in self.chains.values():
             named += [one for name, others in chains.items() for one in (name, *(str(other.value) for other in others))]
@@ -136,7 +136,7 @@ class Plan:
         self.policy.route(group.name, self._served(group) or group.deployments, first, sum(map(len, listed)), made)
 
     def _pools(self, group: Group, remarks: Section | None = None) -> list[list[Share]]:
-        """Return the pools of a group: deployments of the lowest order first. If some have weights, the others come after them."""
+        """Return the pools of a group: deployments of the lowest `order` first, those without an order last."""
         number = self.settings.source.number
         orders: dict[float, list[Deployment]] = {}
         for one in self._served(group):
@@ -200,7 +200,7 @@ class Plan:
         return Group(name, (one,)) if one else None
 
     def _too_long(self, name: str, group: Group, behind: Sequence[Group], pools: list[list[Share]], made: Section) -> list[list[Share]]:
-        """Return the pools for too long conversations: they stand at the end, with a larger window."""
+        """Return the pools that LiteLLM asks with too long conversations; they stand last, and get a large window if theirs is unknown."""
         larger = {
             one.name: one for asking in (name, *(other.name for other in behind)) for one in self._chain(asking, "context_window_fallbacks")
         }
@@ -222,7 +222,7 @@ class Plan:
         return more
 
     def _widen(self, group: Group, own: int) -> None:
-        """Declare the unknown context windows of targets that LiteLLM uses for too long conversations."""
+        """Declare a context window for targets whose own is unknown, because LiteLLM uses them for too long conversations."""
         for one in group.deployments:
             if self._reads(one) == 0:
                 target = self._target(one)
@@ -245,7 +245,7 @@ class Plan:
             self.settings.source.account.tell(self.settings.said(kind))
 
     def _unfollowed(self) -> None:
-        """Comment on fallbacks of groups that no route has, and settle the other settings of fallbacks."""
+        """Comment on fallbacks of groups that have no route, and record the outcome of the other fallback settings."""
         account = self.settings.source.account
         for kind, chains in self.chains.items():
             for name in chains:

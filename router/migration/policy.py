@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.config.foreign import Located
+from router.config.limits import MAX_CONCURRENT
+from router.config.values import written_duration
 from router.migration.models import Deployment
-from router.migration.page import Section, Value, spelled
+from router.migration.page import Section, Value
 from router.migration.settings import Settings
 
 STRATEGIES = {"simple-shuffle": "", "least-busy": "", "latency-based-routing": "latency"}
@@ -14,15 +16,13 @@ STRATEGIES = {"simple-shuffle": "", "least-busy": "", "latency-based-routing": "
 RETRIED = ("RateLimitErrorRetries", "InternalServerErrorRetries", "ServiceUnavailableErrorRetries", "DefaultRetries")
 """Errors after which a target is retried here, as LiteLLM names them."""
 RETRIES = 2
-"""LiteLLM's default."""
+"""Retries that LiteLLM makes by default."""
 MAX_ATTEMPTS = 10
 """Attempts that routes.yaml allows at most."""
 TOTAL = 300.0
 """Seconds: the default of `timeout.total`."""
-MAX_CONCURRENT = 1_000_000
-"""Simultaneous answers that a limit may allow at most."""
 SHORTEST = 0.001
-"""Seconds. A shorter time is a way to write none."""
+"""Seconds. A shorter time in the original counts as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class Policy:
     settings: Settings
 
     def defaults(self, made: Section) -> None:
-        """Write the policy that holds for every route."""
+        """Write LiteLLM's general policy into `defaults`."""
         account = self.settings.source.account
         stated, whose = self._silence({})
         account.carry(whose)
         if stated is None:
             made.note("timeout: the original waits for as long as it takes; here 10s for the first word, and 15s for the next")
         else:
-            made.keys["timeout"] = {"first_token": spelled(stated), "idle": spelled(stated)}
+            made.keys["timeout"] = {"first_token": written_duration(stated), "idle": written_duration(stated)}
         tries = self._tries({}, "")
         account.carry(*tries.said)
         made.keys["retry"] = self._retry(tries.count, 1)
@@ -63,7 +63,7 @@ class Policy:
             made.lose(f"routing_strategy {strategy}: the least busy of a pool is asked first")
 
     def route(self, group: str, members: Sequence[Deployment], first: int, count: int, made: Section) -> None:
-        """Write the settings of one route that differ.
+        """Write the settings of one route that differ from `defaults`.
 
         group: the group that it asks first
         first: the number of targets that are asked first
@@ -85,7 +85,7 @@ class Policy:
         if self.settings.keeps_answers:
             self.settings.source.account.carry(self.settings.cache.get("ttl"))
             ttl = self.settings.source.number(self.settings.cache.get("ttl"), "ttl")
-            made.keys["cache"] = {"ttl": spelled(ttl) if ttl and ttl >= SHORTEST else "1h", "scope": "route"}
+            made.keys["cache"] = {"ttl": written_duration(ttl) if ttl and ttl >= SHORTEST else "1h", "scope": "route"}
         self._limit(members, made)
 
     def _timeout(self, members: Sequence[Deployment], count: int, made: Section) -> dict[str, Value]:
@@ -98,13 +98,13 @@ class Policy:
         account.carry(*(whose for seconds, whose in heard if seconds == longest))
         timeout: dict[str, Value] = {}
         if silences and longest != general:
-            timeout = {"first_token": spelled(longest), "idle": spelled(longest)}
+            timeout = {"first_token": written_duration(longest), "idle": written_duration(longest)}
         if len(silences) > 1:
-            stated = ", ".join(map(spelled, silences))
+            stated = ", ".join(map(written_duration, silences))
             made.lose(f"a timeout for each deployment ({stated}): a route has one, the longest")
             account.tell(*(whose for _, whose in heard))
         if longest * (count + 1) > TOTAL:
-            timeout["total"] = spelled(float(math.ceil(longest * (count + 1))))
+            timeout["total"] = written_duration(float(math.ceil(longest * (count + 1))))
         return timeout
 
     def _silence(self, params: Mapping[str, Located]) -> tuple[float | None, Located | None]:
@@ -141,12 +141,12 @@ class Policy:
         return OriginalTries(count, tuple(said for said in used if said is not None))
 
     def _retry(self, calls: int, members: int) -> dict[str, Value]:
-        """Return the retries: the calls, shared among the members of the pool that is asked first."""
+        """Return the retry settings: LiteLLM's calls divided by the members of the pool that is asked first, and its wait."""
         made: dict[str, Value] = {"attempts": max(1, min(MAX_ATTEMPTS, math.ceil(calls / members)))}
         wait = self.settings.number("retry_after")
         if wait and wait >= SHORTEST:
             self.settings.carry("retry_after")
-            made["backoff"] = f"{spelled(wait)}..{spelled(max(4.0, wait))}"
+            made["backoff"] = f"{written_duration(wait)}..{written_duration(max(4.0, wait))}"
         return made
 
     def _breaker(self, remarks: Section) -> dict[str, Value]:
@@ -161,7 +161,7 @@ class Policy:
             made |= {"failures": int(min(1000, fails + 1)), "within": "1m"}
         if cool and cool >= SHORTEST:
             self.settings.carry("cooldown_time")
-            made["open"] = spelled(cool)
+            made["open"] = written_duration(cool)
         return made
 
     def _limit(self, members: Sequence[Deployment], made: Section) -> None:

@@ -9,7 +9,7 @@ from router.migration.source import SourceConfig
 FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 BY_USAGE = ("usage-based-routing", "usage-based-routing-v2")
 STORES = ("local", "redis", "redis-cluster")
-"""Stores of the original's answers for which the router has one too."""
+"""Kinds of LiteLLM's cache that this router has, too."""
 Chains = Mapping[str, tuple[Located, ...]]
 """Group → the groups that it falls back to; `*` for every other group."""
 
@@ -41,13 +41,13 @@ class Settings:
 
     @property
     def strategy(self) -> str:
-        """Return the strategy by which LiteLLM chooses among the deployments of a group."""
+        """The strategy by which LiteLLM chooses among the deployments of a group."""
         said = self.said("routing_strategy")
         return str(said.value) if said else "simple-shuffle"
 
     @property
     def holds_limits(self) -> bool:
-        """Return whether LiteLLM enforces rpm and tpm as limits, and does not only use them as weights."""
+        """True if LiteLLM enforces rpm and tpm as limits, and does not only use them as weights."""
         checks = self.said("optional_pre_call_checks")
         named = {str(one.value) for one in checks.items} if checks else set[str]()
         before = self.source.truth(self.said("enable_pre_call_checks")) or "enforce_model_rate_limits" in named
@@ -55,7 +55,7 @@ class Settings:
 
     @property
     def first(self) -> str:
-        """Return the model for requests that name none; empty if LiteLLM has none."""
+        """The model for requests that name none; empty if LiteLLM has none."""
         said = self.general.get("completion_model")
         return str(said.value) if said is not None and isinstance(said.value, str) else ""
 
@@ -82,13 +82,13 @@ class Settings:
 
     @property
     def cache(self) -> Mapping[str, Located]:
-        """Return the parameters of LiteLLM's cache."""
+        """The parameters of LiteLLM's cache."""
         said = self.library.get("cache_params")
         return said.table if said else {}
 
     @property
     def keeps_answers(self) -> bool:
-        """Return whether LiteLLM caches answers for all callers, in a way that the router has too."""
+        """True if LiteLLM caches chat answers for all callers, in a store that this router has too."""
         kind, mode, calls = (self.cache.get(name) for name in ("type", "mode", "supported_call_types"))
         if not self.source.truth(self.library.get("cache")) or (kind and kind.value not in STORES):
             return False

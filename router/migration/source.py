@@ -19,7 +19,7 @@ MAX_FILES = 100
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """The config's sections, its `include`s merged in, and a place to complain."""
+    """The sections of a LiteLLM config with its `include`s merged in, the complaints about it, and the account of its values."""
 
     root: Path
     """The folder of the config."""
@@ -36,7 +36,7 @@ class SourceConfig:
         return said.table if said else {}
 
     def number(self, said: Located | None, name: str, least: float = 0) -> float | None:
-        """Return a number, written as one or as a text; None if it is missing, or in the environment."""
+        """Return a number, written as one or as text; None if it is missing, in the environment, or wrong (a complaint is recorded)."""
         if said is None or said.value is None or in_environment(said):
             return None
         try:
@@ -89,7 +89,7 @@ def read(path: Path) -> SourceConfig:
 
 SETTINGS = ("router_settings", "litellm_settings", "general_settings")
 PARTS = {"litellm_settings": "cache_params"}
-"""Section → its key whose values are settled one by one."""
+"""Section → its key whose values have an outcome each."""
 
 
 def _apart(name: str, said: Located) -> Located:
@@ -99,7 +99,7 @@ def _apart(name: str, said: Located) -> Located:
 
 
 def _enter(source: SourceConfig) -> None:
-    """Enter all values except those of the model_list, of which its deployments have copies."""
+    """Register all values in the account except those of model_list and credential_list, which models.py registers."""
     for name, said in source.sections.items():
         if name in SETTINGS:
             for key, one in said.table.items():

@@ -51,14 +51,14 @@ ENTRA = frozenset({"azure_ad_token", "azure_ad_token_provider", "tenant_id", "cl
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """The conversion of deployments to targets; once the routes exist, it comments on values that were not carried over."""
+    """The conversion of deployments to targets, and, once the routes exist, the comments on values that were not carried over."""
 
     source: SourceConfig
     variables: Variables
     connections: Connections
 
     def target(self, name: str, one: Deployment) -> Section:
-        """Return the target. It is `dropped` if it could not be served; `leave` remarks on values that it could not take over."""
+        """Return the target of a deployment. It is `dropped` if it could not be served; `leave` comments on what it does not carry over."""
         made = Section()
         self._model(one, made)
         self._address(one, made)
@@ -271,7 +271,7 @@ class Workshop:
             account.agree(base)  # the model's own context window is known
 
     def _price(self, one: Deployment, made: Section) -> None:
-        """Write the price of a token, if the original has those of input and output."""
+        """Write the price, if the original has the costs of input and output tokens."""
         number = self.source.number
         costs_stated = {name: one.params.get(key) or one.info.get(key) for key, name in COSTS.items()}
         costs = {name: number(costs_stated[name], key) for key, name in COSTS.items()}
@@ -340,7 +340,7 @@ def _reason(key: str, said: Located, known: Mapping[str, str]) -> str:
 
 
 def _as_here(key: str, said: Located, known: Mapping[str, str]) -> bool:
-    """Return whether a value matches the router's fixed behaviour: a switch that is on here, or one that is off without its feature."""
+    """Return whether a value says what the router does anyway: a switch that is on here, or one that is off for a missing feature."""
     if said.value is False:
         return key not in verdicts.SWITCHED_OFF and (key in known or key in verdicts.AS_HERE or key in verdicts.SWITCHES)
     return key in verdicts.AS_HERE

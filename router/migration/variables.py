@@ -1,6 +1,6 @@
 """Environment variables of a LiteLLM config, and variables for its literal secrets.
 
-No written-out key gets past here: each becomes `${NAME}`, and the operator gets the name of the variable to set.
+A literal key is never copied: each becomes `${NAME}`, and the operator gets the name of the variable to set.
 """
 
 import re
@@ -26,14 +26,14 @@ class Variables:
     values: Mapping[str, Located]
     """`environment_variables` of the original: the variables that it sets for itself."""
     taken: set[str]
-    """Names that the original uses already: no new name may be one of them."""
+    """Variables that the original uses already: a new variable gets another name."""
     needed: dict[str, str] = field(default_factory=dict[str, str])
-    """Variable → its purpose: as in the original, or the reason that it was made."""
+    """Variable to set → the reason, for the operator."""
     made: dict[str, str] = field(default_factory=dict[str, str])
-    """Written-out key → the variable in its place. Never shown."""
+    """Literal key → the variable in its place. Never shown."""
 
     def key(self, said: Located, *names: str) -> tuple[str | None, str]:
-        """Return a reference to a key, and a remark if it was written out. None for a placeholder."""
+        """Return a reference to an API key, and a remark if the key was literal; no reference for a placeholder or an invalid name."""
         text = "" if said.value is None else str(said.value)
         if in_environment(said):
             return self.reference(said), ""

@@ -24,9 +24,9 @@ SWITCHED_OFF = {
     "ssl_verify": "certificates are always verified: with `ssl_verify: false` LiteLLM verifies none",
     "drop_params": "a parameter that a model does not take is left out, but for `logit_bias` and `parallel_tool_calls: false`",
 }
-"""Features that LiteLLM has switched off and that are on here."""
+"""Setting → the comment if LiteLLM's config has it as false: it cannot be switched off here."""
 SWITCHES = frozenset({"cache", "disable_cooldowns", "stream", "enable_json_schema_validation"})
-"""Features that are off here as well by default."""
+"""Settings that need no comment if they are false: that is the default here, too."""
 
 NO_TAGS = "there is no routing by tags: write a route for each of them, or one route whose entries have `when: {header: …}`"
 NO_TEAMS = "there are no teams: a route for each of them"
@@ -194,4 +194,4 @@ CALLBACKS = {
 }
 OTHERWISE = "no equal here"
 OVERRULED = (HELD, OTHERWISE)
-"""Reasons that do not apply to a value in the environment."""
+"""Reasons that NO_NUMBER replaces if the value stands in the environment."""

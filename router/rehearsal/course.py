@@ -32,12 +32,12 @@ from router.value import replace
 DEADLINE = 60.0
 """Seconds for one question, its repetitions included."""
 FAILURES = 3
-"""Questions in a row that fail for other reasons than a refusal; after them no more are asked."""
+"""Questions in a row that fail for other reasons than a refusal; after that many the rehearsal ends."""
 FULL = 0.9
 """Share of the limit that an answer must reach to count as cut at it, and not at a smaller limit of the model's own."""
 OPENAI_LANE = "openai"
 CALLING = (questions.TOOL, questions.THINKING_TOOL)
-"""Questions that are answered with calls: the second round goes on from the last that worked."""
+"""Questions that should be answered with tool calls; the question "two rounds" continues the last one that worked."""
 State = Literal["works", "wrong", "refused", "failed", "skipped"]
 Opener = Callable[[TargetConfig], Target]
 """A function that opens the target under another declaration."""
@@ -67,7 +67,7 @@ class Rehearsed:
     """The result of a rehearsal: outcomes, findings and facts.
 
     facts: what the target's `facts` should hold, declared ones included; empty if nothing is to be written
-    calls: to the provider
+    calls: number of calls to the provider
     used: tokens, as far as the provider counted them
     first_token: the median over the answers, in seconds; None without an answer
     """
@@ -89,7 +89,7 @@ class Rehearsed:
 class Course:
     """A rehearsal of one target: asks the questions and collects findings.
 
-    open: opens the target; each must have the same `Learned`
+    open: opens the target with another declaration; all that it opens share one `Learned`
     patience: seconds to the first token for which the routes that ask the target wait
     """
 
@@ -207,7 +207,7 @@ class Course:
         return ask
 
     async def _refused(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
-        """Find the meaning of a refusal that names no parameter. Some guesses are proved by another call."""
+        """Interpret a refusal that names no parameter, record its meaning, and return the state. Another call tests some guesses."""
         if question is questions.PLAIN:
             self._remedy(heard)
         elif question in (questions.ROUNDS, questions.FOREIGN):
@@ -225,7 +225,7 @@ class Course:
         return "refused"
 
     def _may_repeat(self, target: Target) -> bool:
-        """Return whether a call is left for another question, and take it."""
+        """Reserve one of the calls left for repetitions. Returns False if none is left."""
         if target.learned.repeats_left < 1:
             return False
         target.learned.repeats_left -= 1
@@ -240,7 +240,7 @@ class Course:
         return (await self._heard(self.open(dataclasses.replace(self.declared, facts=facts)), ask)).error is None
 
     def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
-        """Return the fault that an answer shows, if any; an answer that was cut short shows only that."""
+        """Return the fault that an answer shows, if any. An answer cut at the token limit is not judged, except the plain one."""
         most = ask.params.max_tokens or 0
         if heard.reason == "length" and question.ask.params.max_tokens is None:
             written = heard.usage.output_tokens if heard.usage else most

@@ -1,4 +1,4 @@
-"""The maximum cost of a rehearsal, before it begins."""
+"""The maximum number of calls, tokens and dollars of a rehearsal, computed before it begins."""
 
 from dataclasses import dataclass
 
@@ -42,7 +42,7 @@ class Estimate:
 
 
 def room(facts: Facts) -> int:
-    """Return the limit of an answer's length, in tokens, for a question without its own."""
+    """Return the token limit of a question that sets none: larger for a model that may think."""
     return ROOM if facts.thinking == "none" else THINKING_ROOM
 
 

@@ -57,7 +57,7 @@ class Heard:
 
     @property
     def text(self) -> str:
-        """Return the text of the answer, without its reasoning."""
+        """The text of the answer, without its reasoning."""
         return "".join(self.said)
 
     @property

@@ -1,4 +1,4 @@
-"""Questions of a rehearsal. Each differs from the plain one in one thing, so that a refusal shows which thing is refused."""
+"""Questions of a rehearsal. Most differ from the plain one in one thing, so that a refusal shows which thing is refused."""
 
 import base64
 import json
@@ -72,7 +72,7 @@ def _ask(*parts: str | File, params: Params | None = None, tools: tuple[ToolSpec
 
 
 def says_something(heard: Heard) -> Verdict | None:
-    """Find out whether an answer has words in it, or thoughts for which the limit left no words."""
+    """Return a fault if an answer is empty; None if it has text, or only thoughts because it reached its limit."""
     thinking = heard.thoughts or (heard.usage is not None and heard.usage.output_tokens > 0)
     if heard.text.strip() or (heard.reason == "length" and thinking):
         return None
@@ -122,7 +122,7 @@ def _sees(heard: Heard) -> Verdict | None:
 
 
 def goes_on(heard: Heard) -> Verdict | None:
-    """Find out whether the model continues an answer from its last words when it is sent the beginning."""
+    """Return a fault if the model starts its answer again instead of continuing the given beginning."""
     splice = Splice(SAID)
     try:
         rest = splice.feed(heard.text) + splice.end()

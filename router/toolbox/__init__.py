@@ -1,6 +1,6 @@
 """Tools that a model may call: functions in tools/*.py, in this process or in processes of their own, and the tools of MCP servers.
 
-Every failure of a tool becomes a result that the model reads; nothing of it is shown but a ToolError's own sentence.
+Every failure of a tool becomes a result that the model reads. Of an exception in a tool it shows only the sentence of a ToolError.
 """
 
 from router.toolbox.approval import needs_approval

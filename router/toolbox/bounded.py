@@ -1,4 +1,4 @@
-"""Bounds on a message of a tool server over HTTP: its library reads each message completely before any code can check it."""
+"""Bounds on the messages of an MCP server over HTTP: the MCP library reads each message completely before any code can check it."""
 
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, cast
@@ -19,7 +19,7 @@ BLANKS = b"\n\n", b"\r\r", b"\r\n\r\n"
 async def bounded(response: "httpx2.Response") -> None:
     """Limit the messages of this response (a hook of the HTTP client).
 
-    Its stream raises httpx2.ReadError at a message that is too large, or compressed: that unfolds to a thousand times its counted size.
+    Its stream raises httpx2.ReadError at a message that is too large, or compressed: decompressed, it may be a thousand times as large.
     """
     import httpx2  # noqa: PLC0415 - of an extra
 
@@ -45,7 +45,7 @@ async def bounded(response: "httpx2.Response") -> None:
 
 
 def _held(held: int, last: bytes, chunk: bytes) -> int:
-    """Return the bytes since the end of the last event."""
+    """Return the bytes since the end of the last event, after this chunk. `held`: those before it; `last`: its three bytes before."""
     joined = last + chunk
     ended = max(at + len(blank) if (at := joined.rfind(blank)) >= 0 else -1 for blank in BLANKS)
     return held + len(chunk) if ended < 0 else len(joined) - ended

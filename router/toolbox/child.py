@@ -31,7 +31,7 @@ HEADER = struct.Struct(">I")
 MAX_FRAME = 16 * 1024 * 1024
 """Bytes of a frame to a child: the text of a file is the longest."""
 GRACE = 5.0
-"""Seconds after which an overdue call ends the process by itself: its parent was killed, and could not end it."""
+"""Seconds after a call's time limit at which the process ends itself, in case its parent was killed and could not end it."""
 
 Frame = dict[str, Any]
 
@@ -79,7 +79,7 @@ def _exactly(line: socket.socket, size: int) -> bytes:
 
 
 def main(number: int) -> None:
-    """Serve the parent on the socket with this number."""
+    """Load the file that the parent sends, then run the parent's calls until the socket with this descriptor is closed."""
     with socket.socket(fileno=number) as line, asyncio.Runner() as runner:
         try:
             source = received(line, MAX_FRAME)
@@ -112,7 +112,7 @@ def main(number: int) -> None:
 
 
 def asks(tool: Tool, given: Json) -> bool:
-    """Return whether a user has to allow a call: not one whose arguments do not fit, which is refused anyway."""
+    """Return whether a user has to allow a call; False for arguments that do not fit, because such a call is refused anyway."""
     try:
         return tool.asks(tool.parameters.read(json.dumps(given, ensure_ascii=False)))
     except Misfit:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("router.tools")
 
 MAX_RESULT = 256 * 1024
-"""Characters of one result, as JSON. A longer text is cut and marked as cut; anything else becomes an error."""
+"""Characters of one result, as JSON. A longer text is cut and marked as cut; any other longer value becomes an error."""
 FAILED = "The tool failed."
 MAX_THREADS = 64
 """Threads that tools may hold at once, hung ones included."""
@@ -39,7 +39,7 @@ MAX_THREADS = 64
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that a model may call. `condition`: says of a call's arguments whether a user has to allow it; None if none needs to."""
+    """A function that a model may call. `condition`: returns whether a user has to allow a call with these arguments; None: never."""
 
     spec: ToolSpec
     parameters: "Parameters"
@@ -47,7 +47,7 @@ class Tool:
     condition: Condition | None = None
 
     def asks(self, values: dict[str, object]) -> bool:
-        """Return whether a user has to allow a call with these arguments: also where the condition fails, which is logged."""
+        """Return whether a user has to allow a call with these arguments; True if the condition raises, which is logged."""
         if self.condition is None:
             return False
         try:
@@ -72,7 +72,7 @@ class ToolSet:
 
 
 def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
-    """Return the tool set in a file's text, in a module of its own for each generation. Raises Misfit if it has none."""
+    """Return the tool set in a file's text, in a module of its own for each generation. Raises Misfit if it fails, or has no tool."""
     module = ModuleType(f"router_tools_{generation}.{name}")
     module.__file__ = str(path)
     place = Place(f"tools/{name}.py", 1, 1)
@@ -164,7 +164,7 @@ PART_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class DataPart:
-    """A value that a tool yields for the page alone: a part `data-<name>` of its stream, in order, and never replaced by a later one.
+    """A value that a tool yields for the client alone: a part `data-<name>` of its stream, in order, and never replaced by a later one.
 
     Raises ValueError if the name has anything else than letters, digits and hyphens.
     """
@@ -182,7 +182,7 @@ Report = Callable[[Json, str], Awaitable[None]]
 
 
 async def called(function: Callable[..., object], values: dict[str, object], report: Report) -> object:
-    """Return the tool's result, or raise its exception. An async generator's values are reported, and the last is the result."""
+    """Return the tool's result, or raise its exception. What an async generator yields is reported, and its last value is the result."""
     if inspect.isasyncgenfunction(function):
         given: object = None
         async with aclosing(function(**values)) as yielded:

@@ -21,7 +21,7 @@ log = logging.getLogger("router.tools")
 
 MAX_ARGUMENTS = 64 * 1024
 NOTHING = Ask(model="", messages=())
-"""The question of a call that belongs to none."""
+"""The stand-in for the question of a call that belongs to none."""
 
 
 async def unreported(value: Json, part: str) -> None:
@@ -66,18 +66,18 @@ class Toolbox:
         return bool(self._tools or self._grants)
 
     def __contains__(self, name: object) -> bool:
-        """Return whether there is, or was, a tool of this name."""
+        """Return whether a tool of this name is granted, or was listed by a server before."""
         return name in self._tools or any(name in one.server and (one.only is None or name in one.only) for one in self._grants)
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """The tools that are known by now."""
+        """The functions, and the granted tools that the MCP servers have listed so far."""
         if not self._grants:
             return self._specs
         return self._with({one: one.server.known for one in self._grants})
 
     async def offered(self) -> tuple[ToolSpec, ...]:
-        """Return the tools for one answer. Waits shortly for a server that is just starting."""
+        """Return the tools for one answer. Waits up to 3 s for an MCP server that is connecting for the first time."""
         if not self._grants:
             return self._specs
         known = await asyncio.gather(*(one.server.tools() for one in self._grants))
@@ -92,7 +92,7 @@ class Toolbox:
 
     @property
     def may_ask(self) -> bool:
-        """True if the user may have to allow a call of one of the tools."""
+        """True if a call of one of the tools may need the user's approval."""
         asking = any((tool.asking if isinstance(tool, IsolatedTool) else tool.condition) for tool in self._tools.values())
         return asking or bool(self._approve) or any(grant.approve for grant in self._grants)
 
@@ -115,7 +115,7 @@ class Toolbox:
             return True
 
     def _grant(self, name: str) -> Grant | None:
-        """Return the server that has a tool of this name."""
+        """Return the grant of the MCP server that offers a tool of this name; None without one."""
         return next((one for one in self._grants if name in one.of(one.server.known)), None)
 
     @property
@@ -125,15 +125,15 @@ class Toolbox:
 
     @property
     def askers(self) -> tuple[str, ...]:
-        """The functions that ask routes."""
+        """The names of the functions that ask other routes."""
         tools = (tool for tool in self._tools.values() if isinstance(tool, Tool))
         return tuple(tool.spec.name for tool in tools if any(kind is Routes for _, kind in tool.parameters.supplied))
 
     async def run(self, name: str, given: JsonObject, report: Report = unreported, ask: Ask = NOTHING) -> tuple[Json, bool]:
         """Return the result of a call: (the result, true if it is an error). Raises only when it is cancelled.
 
-        ask: the question that the call belongs to; answers that the tool asks for are added to its `tried`
-        Values that a tool yields before its end are reported.
+        report: gets the values that a tool yields before its end
+        ask: the question that the call belongs to; attempts of answers that the tool asks for are added to its `tried`
         """
         try:
             work = self._work(name, given, report, ask)

@@ -1,4 +1,4 @@
-"""A tool set in processes of its own: the router's loop goes on during any call.
+"""A tool set in processes of its own: the router's event loop is not blocked by any call.
 
 One process is started when the configuration is loaded, to read the file's tools from it. More are started for simultaneous calls.
 Each runs one call at a time. A call that exceeds its time, or whose caller has left, is killed with its process. That also ends
@@ -55,7 +55,7 @@ class ProcessSource:
 
 @dataclass(frozen=True, slots=True)
 class IsolatedTool:
-    """A function that a model may call, in a process of its own. `asking`: true if it says of a call whether a user has to allow it."""
+    """A function that a model may call, in a process of its own. `asking`: true if it has a condition for the approval of calls."""
 
     spec: ToolSpec
     processes: "ToolProcesses"
@@ -90,7 +90,7 @@ class ToolProcesses:
                 return FAILED, True
 
     async def asks(self, name: str, given: JsonObject, seconds: float) -> bool:
-        """Return whether a user has to allow a call: also where the process does not say."""
+        """Return whether a user has to allow a call; True if the process does not answer."""
         said = await self._said(name, {"asks": name, "arguments": given, "seconds": seconds}, _unheard)
         return said is None or said.get("asks") is not False
 
@@ -111,7 +111,7 @@ class ToolProcesses:
         return said
 
     async def _started(self) -> "_Process":
-        """Return another process. If its caller leaves, it is kept for the next call."""
+        """Start another process and return it. If its caller is cancelled meanwhile, the process is kept for the next call."""
         starting = asyncio.ensure_future(in_thread(partial(_Process, self._source), "tool process"))
         try:
             return await asyncio.shield(starting)
@@ -137,11 +137,11 @@ class ToolProcesses:
 
 
 async def _unheard(value: Json, part: str) -> None:
-    """Take progress of a question that has none."""
+    """Ignore a reported value: a question for approval has no progress."""
 
 
 class _Process:
-    """A process that has loaded its file. Made off the loop: that takes a tenth of a second, or `loading` seconds at most."""
+    """A process that has loaded its file. Starting it blocks for 0.1 s, or `loading` seconds at most: not done on the event loop."""
 
     def __init__(self, source: ProcessSource) -> None:
         ours, theirs = socket.socketpair()
@@ -164,7 +164,7 @@ class _Process:
             raise
 
     def _loaded(self, source: ProcessSource) -> tuple[tuple[ToolSpec, ...], frozenset[str]]:
-        """Return the tools of the file, and the names of those that say of a call whether a user has to allow it."""
+        """Return the tools of the file, and the names of those that have a condition for the approval of calls."""
         place = Place(f"tools/{source.name}.py", 1, 1)
         self._line.settimeout(source.loading)
         try:

@@ -1,8 +1,8 @@
-"""A server of tools (Model Context Protocol): one connection that is restored by itself, and never inside a request's own task.
+"""A client of an MCP server (Model Context Protocol): one connection that is restored by itself, never inside a request's own task.
 
-A task of the server's own opens the connection and lists the tools. It lists them again every `LISTING_INTERVAL_S` seconds and when the server reports a
-change, and opens another connection if this one is lost. Each call runs in a task too: the library was seen to cancel the caller
-that waits for a server that dies. So a request gets `ToolError` and nothing else, whatever becomes of the server.
+A task of the client's own opens the connection and lists the tools. It lists them again every `LISTING_INTERVAL_S` seconds and when the
+server reports a change, and opens another connection if this one is lost. Each call runs in a task too: the library was seen to cancel
+the caller that waits for a server that dies. So a request gets `ToolError` and nothing else, whatever becomes of the server.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("router.tools")
 
 START = 15.0
-"""Seconds for a server to start, shake hands and list its tools."""
+"""Maximum seconds for a server to start, shake hands and list its tools."""
 PATIENCE = 3.0
-"""Seconds that an answer or a call waits for a server that is just starting."""
+"""Seconds that an answer or a call waits for the current attempt to connect."""
 LISTING_INTERVAL_S = 30.0
-"""Seconds after which its tools are listed again: it may forget to report a change, or be gone."""
+"""Seconds after which a server's tools are listed again: it may not have reported a change, or be gone."""
 LISTING = 10.0
 ENDING = 10.0
 """Seconds for a connection to close. The library gives a command two to end by itself, then two to obey a signal."""
@@ -52,7 +52,7 @@ GONE = "The server of this tool went away before it answered."
 
 
 class McpServer(SharedConnection):
-    """An MCP server. Opened by `start`."""
+    """An MCP server and its connection, which `start` opens in the background."""
 
     def __init__(self, declared: ToolServer) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class McpServer(SharedConnection):
         self._settled = asyncio.Event()
         """Set once the present attempt to connect has succeeded or failed."""
         self._doubt = asyncio.Event()
-        """Set when its tools may have changed, or it may be gone."""
+        """Set when the server's tools may have changed, or the server may be gone."""
         self._calls: set[asyncio.Task[tuple[Json, bool]]] = set()
         self._supervisor: asyncio.Task[None] | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -78,25 +78,25 @@ class McpServer(SharedConnection):
 
     @property
     def here(self) -> bool:
-        """True if it can be asked."""
+        """True while the connection is open and the tools are listed."""
         return self._state == "here"
 
     @property
     def tried(self) -> bool:
-        """True once it was reached, or a first attempt has failed: from then on no answer waits for it."""
+        """True once the first attempt to connect has succeeded or failed: from then on no answer waits for the server."""
         return self._tried
 
     @property
     def known(self) -> Mapping[str, ToolSpec]:
-        """The tools that it listed last."""
+        """The tools that the server listed last, by name."""
         return self._tools
 
     def __contains__(self, name: object) -> bool:
-        """Return whether it has, or had, a tool of this name."""
+        """Return whether the server lists, or has listed before, a tool of this name."""
         return name in self._names
 
     async def tools(self) -> Mapping[str, ToolSpec]:
-        """Return its tools. Waits shortly for a server that is just starting and was never reached."""
+        """Return the server's tools by name. Waits PATIENCE seconds at most for the first attempt to connect."""
         if not self._tried:
             await self._tries()
         return self._tools
@@ -150,7 +150,7 @@ class McpServer(SharedConnection):
             call.cancel()
 
     async def _connection(self, *, reported: bool) -> None:
-        """Run one connection until it is lost: then it raises, or returns."""
+        """Run one connection until it is lost: then it raises, or returns. `reported`: its loss was logged, so its return is, too."""
         await asyncio.to_thread(import_module, "mcp")  # half a second, once
         async with self._opened() as client:
             listening = asyncio.create_task(self._listened(client))
@@ -174,7 +174,7 @@ class McpServer(SharedConnection):
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator["Client", None]:
-        """Open a client that has shaken hands."""
+        """Open a client that has completed the handshake."""
         from mcp import Client  # noqa: PLC0415 - an extra; and half a second for nothing where none is declared
 
         async with self._transport() as (read, write):
@@ -217,18 +217,18 @@ class McpServer(SharedConnection):
                 yield streams
 
     async def _listened(self, client: "Client") -> None:
-        """Wait for changes of the tools that the server reports in a stream of its own (from 2026-07-28 on)."""
+        """Wait for changes of the tools that the server reports in a stream of its own (protocol 2026-07-28 and later)."""
         from mcp import MCPError  # noqa: PLC0415
         from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost  # noqa: PLC0415
 
-        # A server without such a stream is asked every EVERY seconds.
+        # A server without such a stream is asked every LISTING_INTERVAL_S seconds.
         with suppress(ListenNotSupportedError, SubscriptionLost, MCPError, TimeoutError):
             async with client.listen(tools_list_changed=True) as events:
                 async for _ in events:
                     self._doubt.set()
 
     async def _heard(self, message: object) -> None:
-        """Take in a change of the tools that the server reports among its answers (before 2026-07-28)."""
+        """Note a change of the tools that the server reports among its answers (protocols before 2026-07-28)."""
         if type(message).__name__ == "ToolListChangedNotification":
             self._doubt.set()
 
@@ -284,7 +284,7 @@ class McpServer(SharedConnection):
 
 
 class _Given:
-    """A transport of streams that are open already."""
+    """A transport whose streams are open already."""
 
     def __init__(self, streams: tuple[Any, Any]) -> None:
         self._streams = streams
@@ -333,7 +333,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 def _spec(tool: Any) -> ToolSpec | None:
-    """Return a tool as the model sees it; None if no provider would take it."""
+    """Return a tool as the model sees it; None if its name or schema is one that providers refuse."""
     schema = cast("JsonObject", mended(tool.input_schema))
     if not re.fullmatch(TOOL_NAME, tool.name) or schema.get("type") != "object" or deeper(schema, MAX_DEPTH):
         return None
@@ -357,7 +357,7 @@ def _texts(content: Iterable[Any]) -> Iterator[str]:
 
 
 def _tool_error(error: BaseException) -> ToolError:
-    """Return the error for the model. It never has the server's own sentence, which may quote the call."""
+    """Return the error for the model, without the server's own sentence, which may quote the call."""
     from mcp import MCPError  # noqa: PLC0415
     from mcp.types import CONNECTION_CLOSED  # noqa: PLC0415
 

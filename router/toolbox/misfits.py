@@ -1,4 +1,4 @@
-"""The mistakes in the arguments of a call, in a sentence from which a model can correct them: their place, and what is expected there.
+"""Sentences on wrong arguments of a tool call, from which a model can correct them: the place, and what is expected there.
 
 Pydantic names each alternative of a union that did not fit. Here only the likeliest alternative is named: the right kind of value, with the
 fewest mistakes. If no alternative has that kind, all of them are named.
@@ -93,7 +93,7 @@ def _walked(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[
 
 
 def _meant(found: Sequence[_Misfit], level: int = 0) -> list[_Misfit]:
-    """Keep of each union the mistakes of the alternative that was meant."""
+    """Return the mistakes; of each union only those of the alternative that was probably meant."""
     meant: list[_Misfit] = []
     unions: dict[str, dict[str, list[_Misfit]]] = {}
     for one in found:

@@ -55,7 +55,7 @@ class Parameters:
 
 
 def parameters_of(function: Callable[..., object], descriptions: Mapping[str, str]) -> Parameters:
-    """Compile the parameters of a function. Raises Unfit if no JSON schema describes the type of one."""
+    """Compile the parameters of a function. Raises UnfitParameter if no JSON schema describes the type of one."""
     signature = inspect.signature(function)
     # A field of a parameter's own name could be one that BaseModel has (`schema`, `copy`): the name is its alias.
     hints = {name: _hint(function, parameter) for name, parameter in signature.parameters.items()}

@@ -27,21 +27,21 @@ MAX_ANSWER = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class AskableRoute:
-    """A route that a tool may ask. `askers`: its tools that ask routes themselves; a route with any is refused."""
+    """A route as tools see it. `askers`: those of its own tools that ask routes; a tool may not ask a route that has any."""
 
     answer: Answer
     askers: tuple[str, ...] = ()
 
 
 class Fields(dict[str, Json]):
-    """The fields of the request's body that say nothing to the router: those that a template sees as `ask.<name>`.
+    """The fields of the request's body that the router itself does not use: those that a template sees as `ask.<name>`.
 
     They come from the client, unchecked.
     """
 
 
 class RouteAnswer:
-    """The answer of a route, as text: iterate over its pieces, or await all of it. Raises ToolError if the route gives none.
+    """The answer of a route, as text: iterate over its pieces, or await all of it. Raises ToolError if the route fails.
 
     usage: tokens of the answer, as its provider counted them; None before its end, or without a count
     """
@@ -63,7 +63,7 @@ class RouteAnswer:
         return "".join([piece async for piece in self._pieces])
 
     async def aclose(self) -> None:
-        """Stop the answer, if it still runs. A task that the tool left reading it ends with the next piece."""
+        """Stop the answer, if it still runs. If a task is reading it just now, that task gets no further piece."""
         self._closed = True
         with suppress(RuntimeError):  # it is being read just now
             await self._pieces.aclose()
@@ -94,7 +94,7 @@ class RouteAnswer:
             raise ToolError(self._end.public)
 
     def _see(self, event: Event) -> tuple[Attempt, ...]:
-        """Return the attempts that the end of the answer reports; of any other event, none."""
+        """Record the end of the answer and return its attempts; return none for any other event."""
         if not isinstance(event, Finish | Failure):
             return ()
         self._end = event
@@ -104,7 +104,7 @@ class RouteAnswer:
 
 
 class Routes:
-    """The routes of the configuration, for one call of a tool."""
+    """The routes of the configuration, as one call of a tool may ask them."""
 
     def __init__(self, known: Mapping[str, AskableRoute], ask: Ask) -> None:
         self._known = known
@@ -114,14 +114,14 @@ class Routes:
     def ask(
         self, route: str, prompt: str, *, system: str = "", fields: JsonObject | None = None, schema: JsonObject | None = None
     ) -> RouteAnswer:
-        """Return the answer of a route to a prompt. It is asked when the answer is read.
+        """Return the answer of a route to a prompt. The request is sent when the answer is read.
 
         route: its id, or an alias
         system: an instruction before the prompt, besides that of the route's pipeline
         fields: what the templates of its pipeline see as `ask.<name>`
         schema: the JSON schema of the answer's text
 
-        Raises ToolError if there is no such route, or it cannot be asked by a tool.
+        Raises ToolError if there is no such route, if its own tools ask routes, or after MAX_ASKED answers.
         """
         known = self._known.get(route)
         if known is None:

@@ -15,7 +15,7 @@ ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def plain(value: object) -> object:
-    """Return such a value as JSON has it. Raises TypeError if a tool may not return it."""
+    """Return a value of one of VALUES, or a dataclass, as JSON. Raises TypeError if a tool may not return it."""
     if isinstance(value, VALUES) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
         return ANYTHING.dump_python(value, mode="json")
     raise TypeError(type(value).__name__)

@@ -1,4 +1,4 @@
-"""The address that a server listens at: an option, else a variable of the environment or of `.env`, else the default."""
+"""The address that `router serve` listens on: a command-line option, else a variable of the environment or of `.env`, else the default."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def _without_variables(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ign
 
 
 def settled(folder: Path, *options: str) -> tuple[str, int]:
-    """Return the address at which `router serve` with these options would listen."""
+    """Return the host and port on which `router serve` with these options would listen."""
     given = parser().parse_args(["serve", "--routes", str(folder / "routes.yaml"), *options])
     settle(given, LOCAL)
     return given.host, given.port
@@ -44,10 +44,14 @@ def settled(folder: Path, *options: str) -> tuple[str, int]:
         ("", ({"PORT": "81"}, "ROUTER_PORT=85\n"), ("127.0.0.1", 85)),
     ],
 )
-def test_listen_address_precedence_is_option_router_variable_port_default(
+def test_listen_port_comes_from_option_then_router_port_then_port_then_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, variables: tuple[dict[str, str], str], address: tuple[str, int]
 ) -> None:
-    """`.env` fills in what the environment does not have. `variables`: of the environment, and the text of `.env`."""
+    """Host and port come from the option, else ROUTER_HOST or ROUTER_PORT (the port also from PORT), else the default 127.0.0.1:8000.
+
+    Variables of `.env` are used only where the environment does not set them; empty variables count as not set.
+    `variables`: those of the environment, and the text of `.env`.
+    """
     environment, env_file = variables
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -56,8 +60,8 @@ def test_listen_address_precedence_is_option_router_variable_port_default(
 
 
 @pytest.mark.parametrize("wrong", ["http", "70000", "-1", "8000 ", "tcp://10.0.0.1:8000"])
-def test_invalid_port_variable_is_reported_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
-    """Its value is not repeated; a port that an option names is not looked for in a variable."""
+def test_invalid_port_variable_is_reported_by_name_without_its_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    """An invalid PORT raises an error that names the variable but not its value, unless `--port` is given: then PORT is not read."""
     monkeypatch.setenv("PORT", wrong)
     with pytest.raises(WrongVariable, match="the variable PORT is no port: it must be from 0 to 65535") as error:
         settled(tmp_path)
@@ -66,8 +70,8 @@ def test_invalid_port_variable_is_reported_by_name(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("where", ["the environment", ".env"])
-def test_public_listen_address_from_a_variable_requires_auth_too(workspace: Workspace, where: str) -> None:
-    """Without declared auth only this machine is served, whether an option or a variable has the address."""
+def test_serve_refuses_a_public_listen_address_from_a_variable_without_auth(workspace: Workspace, where: str) -> None:
+    """`router serve` exits with 1 if ROUTER_HOST (from the environment or `.env`) is 0.0.0.0 and `server.auth` is not declared."""
     workspace.write("routes.yaml", routes(HI))
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "PORT": str(free_ports(1)[0])}
     if where == ".env":
@@ -80,10 +84,10 @@ def test_public_listen_address_from_a_variable_requires_auth_too(workspace: Work
     assert "whoever reaches 0.0.0.0 could ask, and you would pay" in done.stderr
 
 
-def test_each_command_reads_the_routes_file_named_by_the_variable(
+def test_commands_read_the_routes_file_named_by_router_routes(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A path on the command line takes precedence; `router diff` uses the variable for the newer side."""
+    """Four commands read the file that ROUTER_ROUTES names, unless `--routes` names another; an empty variable is ignored."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     monkeypatch.setenv("ROUTER_ROUTES", str(file))

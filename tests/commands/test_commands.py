@@ -1,4 +1,4 @@
-"""The command line, run as its user runs it."""
+"""The command line: exit codes, standard output and standard error of its commands."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ HI = "a: {script: [{text: Hello}, {text: ' you'}]}"
 
 @dataclass(frozen=True)
 class Done:
-    """A command that has ended: its exit code and all that it wrote."""
+    """The result of a command that has ended: its exit code and all that it wrote."""
 
     returncode: int | str | None
     stdout: str
@@ -34,7 +34,7 @@ class Done:
 
 
 def router(*arguments: str, cwd: Path, **variables: str) -> Done:
-    """Run one command to its end, in this process and with these variables alone."""
+    """Run one command to its end, in this process and in this folder, with only PATH and these variables in the environment."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(cwd), pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
         patched.setattr(os, "environ", {"PATH": os.environ["PATH"], **variables})
@@ -45,8 +45,8 @@ def router(*arguments: str, cwd: Path, **variables: str) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def test_check_of_a_valid_configuration_exits_0_and_lists_what_is_skipped(workspace: Workspace) -> None:
-    """It prints what is served, and which optional target is skipped and why."""
+def test_check_of_a_valid_configuration_exits_0_and_lists_skipped_targets(workspace: Workspace) -> None:
+    """`router check` prints the number of routes, and each skipped optional target with the reason (its variable is not set)."""
     targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
     workspace.write("routes.yaml", routes(targets, "targets: [b, a]"))
     done = router("check", cwd=workspace.root)
@@ -57,8 +57,8 @@ def test_check_of_a_valid_configuration_exits_0_and_lists_what_is_skipped(worksp
 
 
 @pytest.mark.parametrize("whose", ["the route's", "a caller's"])
-def test_check_warns_of_a_cost_limit_over_targets_without_a_price(workspace: Workspace, whose: str) -> None:
-    """Each target of the route whose price is unknown is named; the configuration is valid all the same."""
+def test_check_warns_of_a_spend_limit_over_targets_without_a_known_price(workspace: Workspace, whose: str) -> None:
+    """`router check` names each target with no known price that a `spend` limit of a route or of a caller covers, and exits with 0."""
     targets = """
 known: {model: openai/gpt-4o, api_key: sk-x}
 said: {model: openai/ours, api_key: sk-x, price: {input: 1, output: 2}}
@@ -78,8 +78,12 @@ dark: {model: openai/ours, api_key: sk-x}
     assert "unpriced" not in router("check", cwd=workspace.root).stdout
 
 
-def test_check_warns_of_scripts_behind_models_in_production(workspace: Workspace) -> None:
-    """Each route that has one, with the models before it, skipped ones too; not a script that stands first, nor outside production."""
+def test_check_in_production_warns_of_a_script_that_is_a_fallback_for_models(workspace: Workspace) -> None:
+    """`router check` with ROUTER_ENV=production warns of each route in which a script is a fallback for models, and names those models.
+
+    A skipped model is named, too. A script that comes first, or shares a pool with a model, causes no warning.
+    Outside production there are no such warnings.
+    """
     models = "a: {model: openai/gpt-4o, api_key: sk-x}\nb: {model: openai/gpt-4o, api_key: '${NOT_SET}', optional: true}\n"
     more = "  second: {pipeline: chat, targets: [a]}\n  third: {pipeline: chat, targets: [c, a]}\n  fourth: {pipeline: chat, targets: [[a, c]]}\n"
     more += "server: {auth: none}\n"
@@ -95,8 +99,11 @@ def test_check_warns_of_scripts_behind_models_in_production(workspace: Workspace
 
 
 @pytest.mark.parametrize(("server", "line"), [("", 1), ("server: {keep_alive: 9s}\n", 8)])
-def test_check_requires_auth_in_production(workspace: Workspace, server: str, line: int) -> None:
-    """With its place and what to write, beside every other mistake; `auth: none` says that everybody may ask. Elsewhere it is no mistake."""
+def test_check_in_production_requires_server_auth(workspace: Workspace, server: str, line: int) -> None:
+    """`router check` with ROUTER_ENV=production exits with 1 if `server.auth` is missing, and prints the place and what to write.
+
+    The mistake is listed beside all others. `auth: none` is accepted; outside production `server.auth` is optional.
+    """
     workspace.write("routes.yaml", routes(HI, more=server))
     done = router("check", cwd=workspace.root, ROUTER_ENV="production")
     assert done.returncode == 1
@@ -110,8 +117,8 @@ def test_check_requires_auth_in_production(workspace: Workspace, server: str, li
     assert router("check", cwd=workspace.root, ROUTER_ENV="production").returncode == 0
 
 
-def test_check_prints_every_mistake_and_exits_1(workspace: Workspace) -> None:
-    """Each with its place, its line and a caret."""
+def test_check_prints_every_mistake_with_its_place_and_exits_1(workspace: Workspace) -> None:
+    """`router check` prints each mistake with file, line and column, the line itself and a caret below it, then the number of mistakes."""
     workspace.write("routes.yaml", routes("a: {scrpt: demo}", "targets: [aa]\n    max_stps: 3"))
     done = router("check", cwd=workspace.root)
     assert done.returncode == 1
@@ -121,8 +128,8 @@ def test_check_prints_every_mistake_and_exits_1(workspace: Workspace) -> None:
     assert done.stderr.endswith("3 mistakes in the configuration.\n")
 
 
-def test_check_prints_json_records_for_scripts(workspace: Workspace) -> None:
-    """--json: each complaint with file, line, column and message, or the skipped targets. The exit codes are the same."""
+def test_check_json_lists_complaints_routes_and_skipped_targets(workspace: Workspace) -> None:
+    """`router check --json` prints each complaint with file, line, column and message, or the number of routes and the skipped targets."""
     targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
     workspace.write("routes.yaml", routes(targets, "targets: [b, aa]"))
     done = router("check", "--json", cwd=workspace.root)
@@ -136,8 +143,8 @@ def test_check_prints_json_records_for_scripts(workspace: Workspace) -> None:
     assert found["skipped"] == {"b": "the environment variable SOME_KEY is not set"}
 
 
-def test_check_never_imports_litellm(workspace: Workspace) -> None:
-    """It takes the same path as serving, and that takes no library of a provider, nor a web server."""
+def test_check_imports_no_provider_library_and_no_web_server(workspace: Workspace) -> None:
+    """`router check` imports none of litellm, openai, httpx, fastapi and uvicorn, not even for a target that uses LiteLLM."""
     workspace.write("routes.yaml", routes(litellm_target("http://127.0.0.1:1/v1")))
     code = (
         "import sys; from router.commands import main; code = main(['check']);"
@@ -148,8 +155,8 @@ def test_check_never_imports_litellm(workspace: Workspace) -> None:
     assert done.stdout.splitlines()[-1] == "[] 0"
 
 
-def test_show_prints_the_pipeline_tools_limits_and_targets_of_a_route(workspace: Workspace) -> None:
-    """Each target has the reason why it would be used or skipped; an alias names the route, too."""
+def test_show_prints_the_targets_of_a_route_and_why_each_is_asked_or_skipped(workspace: Workspace) -> None:
+    """`router show` prints the tools and the targets of a route, found by id or alias, and exits with 1 for an unknown route."""
     targets = HI + "\nb: {model: openai/gpt-4o, api_key: '${SOME_KEY}', optional: true}"
     workspace.write("routes.yaml", routes(targets, "targets: [b, a]\n    tools: [weather]"))
     shown = router("show", "gpt-4", cwd=workspace.root).stdout
@@ -163,8 +170,8 @@ def test_show_prints_the_pipeline_tools_limits_and_targets_of_a_route(workspace:
     assert router("show", "no-such", cwd=workspace.root).returncode == 1
 
 
-def test_chat_streams_in_the_terminal(workspace: Workspace) -> None:
-    """The answer on stdout, what is about it on stderr; a failure has the exit code 1."""
+def test_chat_prints_the_answer_on_stdout_and_details_on_stderr(workspace: Workspace) -> None:
+    """`router chat` prints the answer on stdout and its stop reason on stderr; a failed answer makes the exit code 1."""
     workspace.write("routes.yaml", routes(HI))
     done = router("chat", "chat-model", "Hi", cwd=workspace.root)
     assert (done.returncode, done.stdout.strip()) == (0, "Hello you")
@@ -175,21 +182,21 @@ def test_chat_streams_in_the_terminal(workspace: Workspace) -> None:
     assert "a: status_503" in done.stderr
 
 
-def test_committed_json_schema_is_what_router_schema_prints() -> None:
-    """routes.schema.json is what `router schema` prints."""
+def test_committed_json_schema_equals_the_output_of_router_schema() -> None:
+    """The committed file routes.schema.json is exactly the output of `router schema`."""
     made = router("schema", cwd=ROOT).stdout
     assert (ROOT / "routes.schema.json").read_text(encoding="utf-8") == made
     assert json.loads(made)["$ref"] == "#/$defs/RoutesFile"
 
 
-def test_wrong_command_line_exits_2(tmp_path: Path) -> None:
-    """Exit code 2 is what command lines use for a wrong usage."""
+def test_unknown_or_missing_command_exits_2(tmp_path: Path) -> None:
+    """An unknown command, or no command, makes the exit code 2."""
     assert router("serv", cwd=tmp_path).returncode == 2
     assert router(cwd=tmp_path).returncode == 2
 
 
-def test_missing_routes_file_is_one_sentence_without_a_traceback(tmp_path: Path) -> None:
-    """The sentence says which file, and why."""
+def test_missing_routes_file_is_reported_in_one_sentence_without_a_traceback(tmp_path: Path) -> None:
+    """`router check` without a routes.yaml exits with 1; its message names the file and the reason, and suggests `router init`."""
     done = router("check", cwd=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "routes.yaml:1:1: the file cannot be read: No such file or directory; `router init DIR` writes" in done.stderr
@@ -204,8 +211,8 @@ server: {admin: {key: '${file:secrets/admin}'}}
 """
 
 
-def test_check_reports_all_else_where_a_variable_is_missing(workspace: Workspace) -> None:
-    """A missing variable is a mistake, and hides no other one: not that of the target that it belongs to either."""
+def test_check_reports_all_other_mistakes_beside_a_missing_variable(workspace: Workspace) -> None:
+    """`router check` reports missing variables and secret files together with all other mistakes, also those of the same target."""
     workspace.write("routes.yaml", BROKEN)
     done = router("check", "--json", cwd=workspace.root)
     assert done.returncode == 1
@@ -218,8 +225,8 @@ def test_check_reports_all_else_where_a_variable_is_missing(workspace: Workspace
     ]
 
 
-def test_check_without_the_environment_lists_what_is_missing(workspace: Workspace) -> None:
-    """--without-env: variables and secret files that lack are no mistakes, each is listed with its place; all other mistakes are."""
+def test_check_without_env_lists_missing_variables_without_failing(workspace: Workspace) -> None:
+    """`router check --without-env` lists missing variables and secret files with their places, and fails only for other mistakes."""
     workspace.write("routes.yaml", BROKEN)
     done = router("check", "--without-env", cwd=workspace.root)
     assert (done.returncode, "is not set" in done.stderr) == (1, False)
@@ -238,7 +245,7 @@ def test_check_without_the_environment_lists_what_is_missing(workspace: Workspac
 
 @pytest.mark.parametrize("command", [("check",), ("serve",), ("show",), ("chat", "m", "Hi"), ("drill",)])
 def test_commands_suggest_init_where_there_is_no_routes_file(command: tuple[str, ...], tmp_path: Path) -> None:
-    """Every command that needs the file suggests `router init`."""
+    """The commands check, serve, show, chat and drill exit with 1 and suggest `router init` in a folder without a routes.yaml."""
     done = router(*command, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "`router init DIR` writes a workspace that answers at once" in done.stderr
@@ -260,8 +267,8 @@ def test_router_without_a_command_prints_the_first_commands_and_exits_2(capsys: 
         parser().parse_args(words[1:])
 
 
-def test_check_prints_warnings_and_exits_0(workspace: Workspace) -> None:
-    """What is seldom meant is told with its place, for people and for scripts."""
+def test_check_prints_warnings_with_their_place_and_exits_0(workspace: Workspace) -> None:
+    """`router check` warns of a valid setting that is rarely intended (`per: ip`), with its place, also with `--json`."""
     workspace.write("routes.yaml", routes(HI, "targets: [a]\n    limit: {requests: 10/minute, per: ip}"))
     done = router("check", cwd=workspace.root)
     assert (done.returncode, done.stderr) == (0, "")
@@ -288,8 +295,8 @@ SIGNED = f"server: {{approval_key: {'k' * 20}, redis: redis://127.0.0.1:1}}\n"
 
 
 @pytest.mark.parametrize("case", ASKING)
-def test_check_warns_of_approvals_that_one_process_alone_knows(workspace: Workspace, case: str) -> None:
-    """With Redis, or several workers, and no key of the operator's; the place is that of the tool set."""
+def test_check_warns_of_tool_approvals_without_a_shared_key_for_several_processes(workspace: Workspace, case: str) -> None:
+    """`router check` warns of tools that need approval if Redis or several workers are used without `server.approval_key`."""
     tools, place = ASKING[case]
     workspace.write("tools/paying.py", PAYING).write("tools/orders.py", PAYING.replace("pay(", "delete("))
 
@@ -310,7 +317,7 @@ def test_check_warns_of_approvals_that_one_process_alone_knows(workspace: Worksp
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_answers_and_exits_0_on_sigterm_or_ctrl_c(workspace: Workspace, workers: int, number: int) -> None:
-    """A real process, alone or with workers, says what it serves and answers; SIGTERM, or Ctrl-C, is exit code 0."""
+    """A server with one or two workers logs its address, answers a question, and exits with 0 after SIGTERM or SIGINT."""
     workspace.write("routes.yaml", routes(HI))
     [port] = free_ports(1)
     command = [sys.executable, "-m", "router", "serve", "--port", str(port), "--workers", str(workers)]
@@ -343,7 +350,7 @@ def rain() -> str:
     [(1, "the port"), (2, "the port"), (1, "the configuration"), (2, "the configuration"), (2, "its folder"), (2, "a worker")],
 )
 def test_serve_that_cannot_start_exits_1(workspace: Workspace, tmp_path: Path, workers: int, why: str) -> None:
-    """Causes: a port that is taken, a mistake, a folder where workers cannot meet, a mistake that only workers find."""
+    """`router serve` exits with 1 if the port is taken, the configuration is wrong, the socket path is too long, or no worker starts."""
     tools = "targets: [a]\n    tools: [weather]"
     workspace.write("routes.yaml", routes(HI, "targets: [nobody]" if why == "the configuration" else tools))
     if why == "a worker":
@@ -361,15 +368,15 @@ def test_serve_that_cannot_start_exits_1(workspace: Workspace, tmp_path: Path, w
 
 @pytest.mark.parametrize("wrong", [("--port", "99999"), ("--port", "-1"), ("--workers", "0"), ("--workers", "-2"), ("--workers", "x")])
 def test_serve_refuses_a_port_or_worker_count_out_of_range(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    """A port out of range would silently become another one, and zero workers would become one."""
+    """`router serve` exits with 2 if `--port` or `--workers` is out of range or not a number, and prints the range."""
     with pytest.raises(SystemExit) as ended:
         main(["serve", *wrong])
     assert ended.value.code == 2
     assert f"argument {wrong[0]}: must be from" in capsys.readouterr().err
 
 
-def test_edit_is_logged_as_one_entry(workspace: Workspace) -> None:
-    """No library logs beside it that it saw a file change."""
+def test_reload_is_logged_without_entries_of_the_file_watcher(workspace: Workspace) -> None:
+    """A server logs `reloaded` after an edit of routes.yaml, and nothing from the library watchfiles."""
     workspace.write("routes.yaml", routes(HI))
     [port] = free_ports(1)
     command = [sys.executable, "-m", "router", "serve", "--port", str(port)]
@@ -393,7 +400,7 @@ def test_edit_is_logged_as_one_entry(workspace: Workspace) -> None:
 
 
 def _answered(process: subprocess.Popen[str], port: int) -> str:
-    """Wait until it serves, and ask it something; what it said on starting."""
+    """Wait until the server listens, check that it answers a question, and return what it wrote to stderr while starting."""
     said = ""
     assert process.stderr is not None
     while "Application startup complete" not in said or "Uvicorn running" not in said:

@@ -1,4 +1,4 @@
-"""`router completion`: scripts that a shell completes the command line with."""
+"""`router completion`: scripts with which a shell completes the command line."""
 
 import shutil
 import subprocess
@@ -12,8 +12,8 @@ from router.commands.completion import SHELLS
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_script_of_a_shell_names_each_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """And options of commands; where the shell is installed, it takes the script."""
+def test_completion_script_names_each_command_and_is_valid_for_its_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The completion script of each shell contains every command and its options; an installed shell accepts its syntax."""
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
     assert not [name for name in COMMANDS if name not in script]
@@ -33,8 +33,10 @@ def test_script_of_a_shell_names_each_command(shell: str, capsys: pytest.Capture
         (["router", "import", "litellm", "ro"], ["routes.yaml"]),
     ],
 )
-def test_bash_completes_what_is_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: list[str], completed: list[str]) -> None:
-    """Commands, options, words and names of files."""
+def test_bash_completes_commands_options_arguments_and_file_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: list[str], completed: list[str]
+) -> None:
+    """Bash with the completion script completes a partial command, option, argument or file name at the end of the command line."""
     (tmp_path / "routes.yaml").touch()
     (tmp_path / "notes.txt").touch()
     assert main(["completion", "bash"]) == 0
@@ -44,8 +46,8 @@ def test_bash_completes_what_is_typed(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [one for one in done.stdout.splitlines() if one.startswith(typed[-1])] == completed
 
 
-def test_completion_directives_for_files_equal_those_of_the_library() -> None:
-    """They are written out in paths.py, so that no command waits for an import."""
+def test_completion_of_file_names_equals_that_of_the_library_shtab() -> None:
+    """The constants of paths.py with which shells complete files and folders equal those of the library shtab."""
     for ours, theirs in ((paths.FILE, shtab.FILE), (paths.FOLDER, shtab.DIRECTORY)):
         assert ours == {shell: theirs[shell] for shell in ours}
         assert set(ours) == set(SHELLS)

@@ -1,4 +1,4 @@
-"""`router diff`: what a change means, in words that are compared to the letter; and what it must never say."""
+"""`router diff`: the exact sentences that explain a configuration change, and the secrets that no output may contain."""
 
 import asyncio
 import io
@@ -35,20 +35,20 @@ HI = "a: {script: [{text: Hello}]}\nb: {script: demo}"
 
 
 def described(text: str, **beside: str) -> Description:
-    """The description of a routes.yaml with the pipeline `chat`."""
+    """Return the description of a routes.yaml with this text, the pipeline `chat` and the files in `beside`."""
     declaration = as_written(Snapshot(Path(), "routes.yaml", {"routes.yaml": text, "pipelines/chat.yaml": CHAT, **beside}))
     assert not declaration.complaints.found
     return describe(declaration)
 
 
 def said(before: str, after: str) -> list[str]:
-    """What it means that one routes.yaml becomes the other."""
+    """Return the sentences that `router diff` prints for the change from one routes.yaml text to the other."""
     return sentences(changes(described(before), described(after)))
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
-def test_diff_prints_the_golden_sentences_for_each_change(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ten pairs of folders, each with the sentences that are printed for it."""
+def test_diff_prints_the_expected_sentences_for_each_golden_pair(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router diff` prints exactly the text of expected.txt for each of ten pairs of configuration folders."""
     assert len(GOLDEN) == 10
     assert main(["diff", str(case / "a"), str(case / "b")]) == 0
     assert capsys.readouterr() == ((case / "expected.txt").read_text(encoding="utf-8"), "")
@@ -56,7 +56,7 @@ def test_diff_prints_the_golden_sentences_for_each_change(case: Path, capsys: py
 
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
 def test_diff_json_has_a_record_with_the_printed_sentence_of_each_change(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--json has a record for each change, and its sentence is what is printed for it alone."""
+    """`router diff --json` prints a record with a sentence for each change; with `--exit-code` the code is 3 if there is a change."""
     expected = (case / "expected.txt").read_text(encoding="utf-8").splitlines()
     changed = not expected[0].startswith("no change")
     assert main(["diff", str(case / "a"), str(case / "b"), "--json", "--exit-code"]) == (3 if changed else 0)
@@ -70,7 +70,7 @@ def test_diff_json_has_a_record_with_the_printed_sentence_of_each_change(case: P
 @pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case.name)
 @pytest.mark.parametrize("side", ["a", "b"])
 def test_diff_of_a_configuration_with_itself_is_empty(case: Path, side: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A configuration does not differ from itself, nor from its own description read again from JSON."""
+    """`router diff` reports no change between a configuration and itself, or its description after a round trip through JSON."""
     assert main(["diff", str(case / side), str(case / side), "--exit-code"]) == 0
     assert capsys.readouterr().out == "no change: every file is the same\n"
     description = describe(as_written(read(case / side / "routes.yaml")))
@@ -78,8 +78,8 @@ def test_diff_of_a_configuration_with_itself_is_empty(case: Path, side: str, cap
     assert changes(description, again) == []
 
 
-def test_secret_is_in_no_description(capsys: pytest.CaptureFixture[str]) -> None:
-    """Written out, as a default, in another's place: neither in the words, nor in the records, nor in what /admin/config serves."""
+def test_secret_is_in_no_diff_output_and_no_description(capsys: pytest.CaptureFixture[str]) -> None:
+    """A secret of routes.yaml is neither in the text or JSON of `router diff`, nor in the description of the configuration."""
     case = ROOT / "tests/golden/diff/08-secrets"
     assert "canary" in (case / "a/routes.yaml").read_text(encoding="utf-8")
     for more in ([], ["--json"]):
@@ -90,7 +90,7 @@ def test_secret_is_in_no_description(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_configuration_is_described_without_the_values_of_its_variables(workspace: Workspace) -> None:
-    """Not where it was looked up either, secret or not: `${VAR}` stays `${VAR}`, so that both sides of a wire describe alike."""
+    """A configuration that was read with its variables set is described with `${VAR}` in the place of their values."""
     targets = "a: {model: 'openai/${NAME}', api_key: 'x${KEY}', api_base: '${BASE:-https://u:canary@h/v1}'}\nb: {script: demo}"
     workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    max_steps: ${STEPS}"))
     snapshot = read(workspace.root / "routes.yaml")
@@ -104,7 +104,7 @@ def test_configuration_is_described_without_the_values_of_its_variables(workspac
 
 
 def test_every_kind_of_secret_is_masked() -> None:
-    """Whatever key is declared as a Secret, now or later: the type decides, nobody has to think of it."""
+    """The type `Secret` alone keeps a value out of descriptions and out of its repr: api_key, admin key and otel token are all masked."""
     text = "targets: {a: {model: openai/x, api_key: canary-1}}\nroutes: {r: {pipeline: chat, targets: [a]}}\n"
     text += "server: {admin: {key: canary-2-of-the-operators}, otel: {endpoint: 'http://h:1', token: canary-3}}\n"
     description = described(text)
@@ -121,7 +121,7 @@ def test_every_kind_of_secret_is_masked() -> None:
     ],
 )
 def test_diff_treats_two_spellings_of_a_value_as_equal(before: str, after: str) -> None:
-    """A default that is written down equals one that is left out, too."""
+    """`router diff` reports no change for another spelling of a duration (300s, 5m), or for a default that is written down."""
     old, new = (routes(HI, f"targets: [a]\n    timeout: {{{one}}}") for one in (before, after))
     assert said(old, new) == []
 
@@ -130,22 +130,22 @@ MANY = "\n".join(f"  r{count}: {{pipeline: chat, targets: [a]}}" for count in ra
 
 
 def test_diff_reports_a_changed_target_in_one_line_for_all_its_routes() -> None:
-    """The routes that ask the target are named: a few of them where there are many."""
+    """`router diff` prints one sentence for a changed target, with four of its 100 routes by name and the number of the others."""
     old, new = (f"targets: {{a: {{script: [{{text: {word}}}]}}}}\nroutes:\n{MANY}\n" for word in ("x", "y"))
     told = "target a: script changed (asked by r0, r1, r2, r3 and 96 more); its breaker and its load start anew"
     assert said(old, new) == [told]
 
 
 def test_diff_reports_a_changed_default_in_one_line_for_all_routes() -> None:
-    """A hundred routes make one sentence and a hundred records."""
+    """`router diff` finds one change for each of 100 routes after an edit of `defaults`, and prints one sentence for all."""
     old, new = (f"defaults: {{rescue: {word}}}\ntargets: {{a: {{script: demo}}}}\nroutes:\n{MANY}\n" for word in ("fail", "continue"))
     found = changes(described(old), described(new))
     assert len(found) == 100
     assert sentences(found) == ["r0, r1, r2, r3 and 96 more: rescue fail → continue (from defaults)"]
 
 
-def test_diff_reports_lost_health_of_a_target_only_where_it_is_lost(workspace: Workspace) -> None:
-    """The sentence about breakers is compared with the generation that is built: its health object is new, or the same one."""
+def test_diff_says_start_anew_exactly_if_a_reload_resets_the_health_of_a_target(workspace: Workspace) -> None:
+    """`router diff` prints "start anew" for an edit exactly if the generation built from it has a new health object for the target."""
     edits = {
         "breaker: {failures: 2}": True,
         "breaker: {failures: 5}": False,  # the default, written down
@@ -171,7 +171,7 @@ pools: some.SearchStrategy[Pools] = some.lists(
 
 
 def _cut(drawn: list[tuple[str, bool, float | None]]) -> Pools:
-    """Pools as a description has them: either each of a pool has a weight, or nobody has, and nobody who stands alone."""
+    """Return pools in the form of a description: in a pool either each target has a weight or none has, and a target alone has none."""
     found: list[list[tuple[str, float | None]]] = [[]]
     for name, cut, weight in drawn:
         if cut and found[-1]:
@@ -188,20 +188,20 @@ def _shared(weight: float | None, pool: list[tuple[str, float | None]]) -> float
 @settings(max_examples=200, deadline=None)
 @given(pools, pools, pools)
 def test_diff_sentence_for_reordered_targets_is_unambiguous(before: Pools, one: Pools, other: Pools) -> None:
-    """Every change of order has a sentence, an equal order has none, and two different orders have different sentences."""
+    """Every change of the target order has a sentence, an equal order has none, and two different new orders have different sentences."""
     assert bool(reordered(before, one)) == (before != one)
     if one != other:
         assert reordered(before, one) != reordered(before, other)
 
 
 def test_diff_ignores_the_order_of_targets_within_a_pool() -> None:
-    """The targets of a pool share the requests, so their order has no effect."""
+    """`router diff` reports no change if the targets within one pool are written in another order."""
     assert said(routes(HI, "targets: [[a, b]]"), routes(HI, "targets: [[b, a]]")) == []
 
 
 @given(some.integers(1, 10**7).map(lambda count: count / 1000))
-def test_duration_that_diff_prints_parses_back_to_the_same(seconds: float) -> None:
-    """The duration is in whole milliseconds, up to hours."""
+def test_printed_duration_parses_back_to_the_same_seconds(seconds: float) -> None:
+    """A duration of whole milliseconds, from 1 ms to 10,000 s, parses back to the same number of seconds after it was written."""
     shape = shape_of(Seconds)
     assert isinstance(shape, Spelled)
     assert shape.read(written_duration(seconds)) == pytest.approx(seconds, rel=1e-9)
@@ -210,7 +210,7 @@ def test_duration_that_diff_prints_parses_back_to_the_same(seconds: float) -> No
 def test_diff_reads_a_lone_file_with_the_pipelines_and_tools_of_the_other_side(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lone file is an older copy elsewhere, standard input, or a pipe; the other side is ./routes.yaml."""
+    """`router diff` compares a lone file, stdin or a pipe as if it had the pipelines and tools of ./routes.yaml."""
     workspace.write("routes.yaml", routes(HI, "targets: [b, a]\n    tools: [weather]"))
     old = tmp_path_factory.mktemp("old") / "routes.yaml"
     old.write_text(routes(HI, "targets: [a, b]\n    tools: [weather]"), encoding="utf-8")
@@ -231,10 +231,10 @@ def test_diff_reads_a_lone_file_with_the_pipelines_and_tools_of_the_other_side(
 DRILLS = "drills:\n  - {name: one, ask: {model: gpt-4}, expect: {served_by: a}}\n"
 
 
-def test_drills_that_move_into_their_own_file_are_no_change(
+def test_diff_reports_no_change_when_drills_move_into_their_own_file(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A lone older copy that has them inline is not read with the drills.yaml of the other side: each of them would stand there twice."""
+    """`router diff` reports no change between a lone routes.yaml with inline drills and a folder with the same drills in drills.yaml."""
     old = tmp_path_factory.mktemp("old") / "routes.yaml"
     old.write_text(routes(HI, "targets: [a, b]", DRILLS), encoding="utf-8")
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).write("drills.yaml", DRILLS)
@@ -242,10 +242,13 @@ def test_drills_that_move_into_their_own_file_are_no_change(
     assert capsys.readouterr().out == "no change in meaning (at most comments or layout)\n"
 
 
-def test_diff_reports_an_edit_of_the_drill_file(
+def test_diff_reports_changed_and_new_drills_of_drills_yaml(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each of two folders has its own; a lone routes file uses its own drills if it has them, else those of the other side."""
+    """`router diff` reports a changed drill in the drills.yaml of two folders.
+
+    A lone routes.yaml is compared with the drills of the other side. A folder with pipelines but without a drills.yaml has no drills.
+    """
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).write("drills.yaml", DRILLS)
     other = Workspace(tmp_path_factory.mktemp("other")).write("routes.yaml", routes(HI, "targets: [a, b]"))
     assert main(["diff", str(other.root), str(workspace.root)]) == 0
@@ -259,8 +262,8 @@ def test_diff_reports_an_edit_of_the_drill_file(
     assert capsys.readouterr().out == "drill one is new\n"
 
 
-def test_diff_needs_no_key_and_runs_no_code(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """A variable that is not set is no mistake here; a tool file that would end the process is read, not run."""
+def test_diff_needs_no_environment_variable_and_runs_no_tool_code(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router diff` accepts variables that are not set, and does not execute tool files, not even one that would end the process."""
     target = "a: {model: openai/x, api_key: '${NOBODY_SET_THIS}', api_base: '${NOR_THIS}', context_window: '${NOR_THAT}'}"
     workspace.write("tools/weather.py", "import os\nos._exit(9)\n")
     workspace.write("routes.yaml", routes(target, "targets: [a]\n    tools: [weather]"))
@@ -270,8 +273,8 @@ def test_diff_needs_no_key_and_runs_no_code(workspace: Workspace, capsys: pytest
     assert capsys.readouterr().out == f"chat-model: loses tools: weather\n{cold}"
 
 
-def test_diff_reports_a_mistake_with_the_folder_it_is_in(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 1, and the folder before the file; --exit-code does not hide it."""
+def test_diff_reports_a_mistake_with_its_folder_and_exits_1(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router diff` exits with 1, also with `--exit-code`, if a side is invalid or missing, and prints its path with the folder."""
     workspace.write("routes.yaml", routes(HI)).write("new/routes.yaml", "targets: {a: {scrpt: demo}}\nroutes: {}\n")
     assert main(["diff", str(workspace.root), str(workspace.root / "new"), "--exit-code"]) == 1
     assert f"{workspace.root}/new/routes.yaml:1:15: unknown key `scrpt`" in capsys.readouterr().err
@@ -280,21 +283,24 @@ def test_diff_reports_a_mistake_with_the_folder_it_is_in(workspace: Workspace, c
 
 
 @pytest.mark.parametrize("words", [[], ["a", "b", "c"], ["-", "-"], ["--live", "http://127.0.0.1:1", "a", "b"]])
-def test_diff_with_a_wrong_command_line_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Too few paths, too many, or standard input twice."""
+def test_diff_with_a_wrong_number_of_paths_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """`router diff` exits with 2 for no path, three paths, two with `--live`, or standard input on both sides."""
     assert main(["diff", *words]) == 2
     assert "compared" in capsys.readouterr().err
 
 
 async def live(base: str, *words: str) -> int:
-    """The command, beside a server that runs in this loop."""
+    """Run `router diff --live BASE` in a thread, beside a server in this loop, and return its exit code."""
     return await asyncio.to_thread(main, ["diff", "--live", base, *words])
 
 
 async def test_diff_compares_a_running_server_with_the_local_file(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server's configuration is compared with ./routes.yaml; the key comes from a file or a variable, and is never shown."""
+    """`router diff --live` compares the configuration of a server with ./routes.yaml.
+
+    The admin key comes from `--key-file` or ROUTER_ADMIN_KEY, is required if the server has one, and is never printed.
+    """
     admin = "server: {admin: {key: adm-canary-of-the-operators}}\n"
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]", admin))
     monkeypatch.chdir(workspace.root)
@@ -316,7 +322,7 @@ async def test_diff_compares_a_running_server_with_the_local_file(
 async def test_diff_mentions_an_edit_that_the_running_server_refused(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The comparison is with the configuration that it serves; the refused one is mentioned beside."""
+    """`router diff --live` compares with the configuration in use, and notes on stderr that the server refused a newer edit, and why."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).root / "routes.yaml"
     workspace.write("here.yaml", routes(HI, "targets: [b]"))
     monkeypatch.chdir(workspace.root)
@@ -331,14 +337,14 @@ async def test_diff_mentions_an_edit_that_the_running_server_refused(
 
 
 class Odd(BaseHTTPRequestHandler):
-    """A server that is no router."""
+    """An HTTP server that is not a router, and answers each GET with the status, headers and body of the class."""
 
     asked: list[tuple[str, str | None]]
     status, headers_, body = 200, dict[str, str](), b"{}"
     hold: threading.Event | None = None
 
     def do_GET(self) -> None:
-        """Answer as it was set up."""
+        """Record path and Authorization header, wait for `hold` if there is one (10 s at most), and send the configured answer."""
         self.asked.append((self.path, self.headers.get("authorization")))
         if self.hold is not None:
             self.hold.wait(10)
@@ -350,12 +356,12 @@ class Odd(BaseHTTPRequestHandler):
         self.wfile.write(self.body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def odd(**odds: Any) -> Generator[tuple[str, list[tuple[str, str | None]]]]:
-    """Such a server on loopback, and what it was asked."""
+    """Run an `Odd` server on loopback: its address, and a list to which each request adds its path and Authorization header."""
     asked: list[tuple[str, str | None]] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), cast("Any", type("Odds", (Odd,), {"asked": asked, **odds})))
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -383,7 +389,7 @@ def odd(**odds: Any) -> Generator[tuple[str, list[tuple[str, str | None]]]]:
 def test_diff_against_a_server_that_is_not_a_router_fails_in_one_sentence(
     odds: dict[str, Any], sentence: str, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No traceback, exit code 1; a redirect is not followed, for the key would go with it."""
+    """`router diff --live` exits with 1 and one sentence for an unexpected answer of the server, and does not follow a redirect."""
     workspace.write("routes.yaml", routes(HI))
     with odd(**odds) as (base, asked):
         assert main(["diff", "--live", base, str(workspace.root)]) == 1
@@ -391,8 +397,8 @@ def test_diff_against_a_server_that_is_not_a_router_fails_in_one_sentence(
     assert [path for path, _ in asked] == ["/admin/config"]
 
 
-def test_diff_gives_up_on_a_server_that_does_not_answer(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """A silent server is given up after a time limit; one that is not there, at once."""
+def test_diff_live_fails_after_a_time_limit_or_on_a_refused_connection(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router diff --live` fails after its time limit if the server does not answer, and at once if the connection is refused."""
     workspace.write("routes.yaml", routes(HI))
     hold = threading.Event()
     with odd(hold=hold) as (base, _):
@@ -415,16 +421,18 @@ def test_diff_gives_up_on_a_server_that_does_not_answer(workspace: Workspace, ca
         ("http://127.0.0.1:canary", "this is no address of a server"),
     ],
 )
-def test_diff_sends_the_key_to_loopback_or_https_only(address: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Another address is asked only with an explicit option; otherwise no request is sent."""
+def test_live_option_refuses_plain_http_to_other_machines_and_invalid_addresses(
+    address: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`router show --live` exits with 1 for an http address that is not loopback, or an invalid address, whose secrets are not printed."""
     assert main(["show", "--live", address]) == 1
     told = capsys.readouterr().err
     assert sentence in told
     assert "canary" not in told
 
 
-def test_diff_key_file_must_hold_exactly_one_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """The content is sent as it is; any other file is refused before a request is sent."""
+def test_key_file_must_hold_exactly_one_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The key in the `--key-file` is sent as bearer token; a missing file, one with two lines or non-ASCII text sends no request."""
     workspace.write("admin.key", "adm-1\n").write("two.key", "adm-canary-of-the-operators\nadm-2\n").write("ü.key", "ü")
     with odd(status=404) as (base, asked):
         main(["show", "--live", base, "--key-file", str(workspace.root / "admin.key")])
@@ -439,6 +447,6 @@ def test_diff_key_file_must_hold_exactly_one_key(workspace: Workspace, capsys: p
     "value", [None, [], {"first": 1}, {"first": "", "routes": {"r": 1}, "targets": {}, "pipelines": {}, "tools": {}, "server": {}}]
 )
 def test_diff_refuses_a_server_answer_that_is_no_configuration_description(value: JsonObject) -> None:
-    """Another version may have written it: it is refused as a whole."""
+    """A value that is not a complete configuration description raises `Misfit`, also if only one of its fields has the wrong type."""
     with pytest.raises(Misfit):
         understood(value)

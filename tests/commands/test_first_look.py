@@ -1,4 +1,4 @@
-"""`router try`: a first look at a server whose port is published, where no request comes from its own machine."""
+"""`router try` without a target: a server with a generated API key, reachable through a published port of a container."""
 
 import json
 import re
@@ -20,12 +20,15 @@ from tests.support.raw import request, said
 HI = "a: {script: [{text: Hi}]}"
 ASK = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
 BRIDGE = {"client": ("172.17.0.1", 50_000), "server": ("172.17.0.2", 8000)}
-"""What a container says of a request that came through a published port."""
+"""The ASGI scope's addresses of a request that reaches a container through a published port."""
 
 
 @pytest.mark.parametrize("server", ["", "server: {auth: none}\n", f"server: {{auth: {{keys: {{a: {{hash: 'sha256:{'0' * 64}'}}}}}}}}\n"])
-async def test_first_look_answers_the_printed_key_alone(workspace: Workspace, server: str) -> None:
-    """Whatever is declared. The question that is printed can be pasted: it has the key, the port and a route that there is."""
+async def test_try_server_accepts_only_the_printed_key(workspace: Workspace, server: str) -> None:
+    """`router try` serves only requests with the key that it prints, whatever `server.auth` declares: any other key gets 401.
+
+    The printed curl command has an existing route. The key is not logged; the caller's name is `guest`; /admin stays closed.
+    """
     workspace.write("routes.yaml", routes(HI, more=server))
     async with process(workspace.root, command="try") as router:
         [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.said))
@@ -45,8 +48,8 @@ async def test_first_look_answers_the_printed_key_alone(workspace: Workspace, se
         assert not [line for line in lines if line["event"] == "server.auth is not declared"]
 
 
-async def test_bearer_of_the_key_is_answered_through_a_published_port(workspace: Workspace) -> None:
-    """The peer is a bridge's address, and Host whatever the port is published at. Operators' pages stay closed there."""
+async def test_try_server_accepts_the_key_from_a_container_bridge_but_closes_admin(workspace: Workspace) -> None:
+    """A request from the bridge address of a container gets 200 with the key and 401 without; /admin/config gets 403, and /healthz 200."""
     workspace.write("routes.yaml", routes(HI))
     key = new()
     edge = application(workspace.build(), only=Known(Keys({"guest": ApiKey(hash=hashed(key))}), None))
@@ -60,7 +63,7 @@ async def test_bearer_of_the_key_is_answered_through_a_published_port(workspace:
 
 
 async def test_try_without_a_target_serves_the_shipped_configuration(tmp_path: Path) -> None:
-    """The image has this configuration, which declares no callers."""
+    """`router try` serves the routes.yaml of this repository, with 401 for requests without the printed key and 200 with it."""
     shutil.copy(ROOT / "routes.yaml", tmp_path)
     for folder in ("pipelines", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
@@ -71,7 +74,7 @@ async def test_try_without_a_target_serves_the_shipped_configuration(tmp_path: P
 
 
 def test_try_without_a_target_reports_mistakes_as_serve_does(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """The complaints are printed before anything listens."""
+    """`router try` exits with 1 and prints the mistakes of an invalid configuration."""
     workspace.write("routes.yaml", routes(HI, "targets: [nobody]"))
     assert main(["try", "--routes", str(workspace.root / "routes.yaml")]) == 1
     assert "no target is named `nobody`" in capsys.readouterr().err

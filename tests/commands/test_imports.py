@@ -1,4 +1,4 @@
-"""Commands import only what they need: sets of packages, no times."""
+"""The packages that each command imports: only those that it needs."""
 
 import json
 import os
@@ -23,19 +23,19 @@ with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()),
     main(sys.argv[1:])
 sys.stdout.write(json.dumps(sorted(sys.modules)))
 """
-"""Runs a command, and lists the modules that it has imported. A server ends where it would begin to serve."""
+"""A program that runs a command and prints the imported modules as JSON. A server ends before it would serve."""
 PROVIDERS = {"litellm", "openai", "anthropic", "httpx", "aiohttp"}
-"""Libraries of providers, which targets that are read directly do not need."""
+"""Provider and HTTP client libraries, which targets with a native wire do not need."""
 EXTRAS = {"mcp", "redis", "joserfc", "jsonschema", "requests", "shtab"}
-"""Packages for tool servers, a shared Redis, tokens, structured output, traces and completion: nothing of that is declared here."""
+"""Packages for MCP, Redis, JWTs, structured output, traces and shell completion, none of which these configurations use."""
 SERVERS = {"starlette", "uvicorn", "prometheus_client", "watchfiles"}
-"""Packages that only a server needs."""
+"""Packages that `router serve` needs, and other commands do not."""
 PAGES = {"fastapi", "pydantic"}
-"""Packages that the first reader of a page needs."""
+"""Packages of the admin pages, imported at the first request for a page."""
 
 
 def imported(*arguments: str, cwd: Path) -> set[str]:
-    """Return the modules that a command imports."""
+    """Run a command in a new process and return the names of all modules that are then imported."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", LIST, *arguments]
     return set(
@@ -44,7 +44,7 @@ def imported(*arguments: str, cwd: Path) -> set[str]:
 
 
 def of_others(modules: set[str]) -> set[str]:
-    """Return the packages among them that are neither Python's nor this project's, but for what Python's own start imports."""
+    """Return the third-party packages among these modules, without those that the start of Python itself imports."""
     started = {"__main__", "_distutils_hack", "sitecustomize"}
     packages = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - started
     return {
@@ -52,8 +52,8 @@ def of_others(modules: set[str]) -> set[str]:
     } - {"router"}
 
 
-def test_version_imports_no_command_and_no_package(tmp_path: Path) -> None:
-    """It knows its version before anything else is loaded, asyncio included."""
+def test_version_option_imports_no_command_and_no_third_party_package(tmp_path: Path) -> None:
+    """`router --version` imports four modules of the router, no third-party package, and not asyncio."""
     found = imported("--version", cwd=tmp_path)
     assert {name for name in found if name.startswith("router")} == {"router", "router.commands", "router.commands.paths", "router.garbage"}
     assert not of_others(found)
@@ -62,22 +62,22 @@ def test_version_imports_no_command_and_no_package(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["keys", "check", "serve"])
 def test_command_imports_no_other_command(name: str, tmp_path: Path) -> None:
-    """The others have their names on the command line, and nothing more."""
+    """The help of one command imports the module of that command and of no other."""
     modules = {one: vars(COMMANDS[one])["__name__"] for one in COMMANDS}
     found = imported(name, "--help", cwd=tmp_path)
     assert modules[name] in found
     assert not found & ({*modules.values()} - {modules[name]})
 
 
-def test_check_imports_no_server(workspace: Workspace) -> None:
-    """It builds the configuration as serving does, and serves nothing."""
+def test_check_imports_no_server_no_provider_library_and_no_extra(workspace: Workspace) -> None:
+    """`router check` of a target with a native wire imports no web server, no provider library and no package of an optional feature."""
     workspace.write("routes.yaml", routes(DIRECT))
     assert not of_others(imported("check", cwd=workspace.root)) & (SERVERS | PAGES | PROVIDERS | EXTRAS)
 
 
 @pytest.mark.parametrize("targets", [HI, DIRECT], ids=["script", "direct"])
 def test_serve_imports_no_package_that_the_configuration_does_not_need(targets: str, workspace: Workspace) -> None:
-    """A library of a provider, or an extra, is loaded by the configuration that needs it."""
+    """`router serve` of a script or a native wire imports the server, but no provider library, optional feature or FastAPI."""
     workspace.write("routes.yaml", routes(targets))
     found = of_others(imported("serve", cwd=workspace.root))
     assert found >= SERVERS
@@ -85,10 +85,10 @@ def test_serve_imports_no_package_that_the_configuration_does_not_need(targets: 
 
 
 MAX_MODULES = 720
-"""Modules that a server of a direct target imports, its libraries' and Python's included: each takes 70 KB and half a millisecond on average."""
+"""Modules that a server of a direct target may import, Python's own included: each takes 70 KB and half a millisecond on average."""
 
 
-def test_serve_imports_no_more_modules_than_before(workspace: Workspace) -> None:
-    """Memory at rest and the time of a start are mostly those of imports: a library that brings many more is seen here."""
+def test_serve_imports_at_most_720_modules(workspace: Workspace) -> None:
+    """`router serve` of one target with a native wire imports at most MAX_MODULES modules, which bounds start time and memory."""
     workspace.write("routes.yaml", routes(DIRECT))
     assert len(imported("serve", cwd=workspace.root)) <= MAX_MODULES

@@ -1,4 +1,4 @@
-"""`router init`: a fresh workspace that answers at once, and what ships it."""
+"""`router init`: a new workspace that answers offline, and its templates in the wheel."""
 
 import asyncio
 import subprocess
@@ -15,7 +15,7 @@ from tests.conftest import ROOT, Workspace, serving
 
 
 async def test_workspace_of_init_passes_check_and_answers_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Into a folder that is not there yet; the tool runs, the system prompt is its own."""
+    """`router init` creates a missing folder whose configuration passes check and drill, and whose offline demo runs a tool."""
     folder = tmp_path / "made" / "gateway"
     assert await asyncio.to_thread(main, ["init", str(folder)]) == 0
     capsys.readouterr()
@@ -37,8 +37,8 @@ async def test_workspace_of_init_passes_check_and_answers_offline(tmp_path: Path
 
 
 @pytest.mark.parametrize("path", ["", str(Path(sys.executable).parent)])
-def test_commands_that_init_prints_can_be_pasted(path: str, tmp_path: Path) -> None:
-    """The next one is `router check`; in an environment that is not active it is spelled out."""
+def test_next_commands_that_init_prints_run_in_a_shell(path: str, tmp_path: Path) -> None:
+    """`router init` prints a `router check` command that runs in a shell, with the full path of the program if it is not on PATH."""
     environment = {"PATH": path or "/nowhere", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "router", "init", "my gateway"]
     said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=True).stdout
@@ -51,8 +51,8 @@ def test_commands_that_init_prints_can_be_pasted(path: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-async def test_provider_of_a_new_workspace_answers_once_its_variable_is_set(name: str, tmp_path: Path) -> None:
-    """Its target is skipped until then; `.env.example` names the variable; no other provider is mentioned."""
+async def test_init_with_a_provider_adds_a_target_that_is_used_once_its_variable_is_set(name: str, tmp_path: Path) -> None:
+    """`router init --provider` writes a target that is skipped until its variable is set, and names that variable in `.env.example`."""
     provider = PROVIDERS[name]
     assert await asyncio.to_thread(main, ["init", str(tmp_path), "--provider", name]) == 0
     generation = Workspace(tmp_path).build()
@@ -68,14 +68,14 @@ async def test_provider_of_a_new_workspace_answers_once_its_variable_is_set(name
     assert ("OPENAI_API_KEY" in said) == (name == "openai")
 
 
-def test_models_of_the_init_templates_exist() -> None:
-    """LiteLLM's table lists each of them, for the providers whose models it lists."""
+def test_models_of_the_init_templates_are_known_chat_models() -> None:
+    """LiteLLM's table lists the model of each `--provider` template except that of Ollama as a chat model."""
     known = {name: about(provider.model).mode for name, provider in PROVIDERS.items() if name != "ollama"}
     assert set(known.values()) == {"chat"}
 
 
 async def test_example_target_that_init_comments_out_works_once_uncommented(tmp_path: Path) -> None:
-    """Without a provider there is a comment: uncommented, and named among the targets, it is a target."""
+    """The commented-out target `gpt` of a new routes.yaml is a valid first target of the route once it is uncommented."""
     assert await asyncio.to_thread(main, ["init", str(tmp_path)]) == 0
     text = (tmp_path / "routes.yaml").read_text(encoding="utf-8").replace("  # gpt:", "  gpt:").replace("[demo] ", "[gpt, demo] ")
     generation = Workspace(tmp_path).write("routes.yaml", text).build(OPENAI_API_KEY="sk-test")
@@ -85,7 +85,7 @@ async def test_example_target_that_init_comments_out_works_once_uncommented(tmp_
 
 @pytest.mark.parametrize("name", NAMES)
 def test_init_writes_nothing_where_one_of_its_files_exists(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command names the file, and leaves the folder unchanged. A dangling link counts as a file."""
+    """`router init` exits with 1, names the file and writes nothing if one of its files exists, also as a dangling link."""
     theirs = tmp_path / name
     theirs.parent.mkdir(exist_ok=True)
     theirs.symlink_to("nowhere") if name == ".gitignore" else theirs.write_text("mine", encoding="utf-8")
@@ -94,10 +94,10 @@ def test_init_writes_nothing_where_one_of_its_files_exists(name: str, tmp_path: 
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == [theirs]
 
 
-def test_workspace_is_written_here_unless_a_folder_is_named(
+def test_init_without_a_folder_writes_into_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What it says to do next then goes nowhere else."""
+    """`router init` without a folder writes into the working directory, and the commands that it prints next contain no `cd`."""
     monkeypatch.chdir(tmp_path)
     assert main(["init"]) == 0
     check, serve = (line.strip() for line in capsys.readouterr().out.splitlines()[-2:])
@@ -107,8 +107,8 @@ def test_workspace_is_written_here_unless_a_folder_is_named(
     assert (tmp_path / "routes.yaml").is_file()
 
 
-def test_init_leaves_other_files_of_the_folder_alone(tmp_path: Path) -> None:
-    """A folder with other contents may become a workspace, too."""
+def test_init_does_not_change_other_files_of_the_folder(tmp_path: Path) -> None:
+    """`router init` in a folder with other files succeeds and does not change them."""
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools/mine.py").write_text("", encoding="utf-8")
     assert main(["init", str(tmp_path)]) == 0
@@ -116,14 +116,14 @@ def test_init_leaves_other_files_of_the_folder_alone(tmp_path: Path) -> None:
 
 
 def test_init_reports_a_folder_that_cannot_be_created_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """There is no traceback: the sentence says which file, and why."""
+    """`router init` exits with 1 and "cannot be written" if the folder's path is an existing file."""
     (tmp_path / "taken").write_text("a file", encoding="utf-8")
     assert main(["init", str(tmp_path / "taken")]) == 1
     assert "cannot be written" in capsys.readouterr().err
 
 
 def test_wheel_contains_the_init_templates(tmp_path: Path) -> None:
-    """A wheel that is built from here holds every template unchanged."""
+    """A wheel built from this repository contains every template of `router init` unchanged."""
     build = (
         "import sys; from hatchling.builders.wheel import WheelBuilder; print(next(WheelBuilder(sys.argv[1]).build(directory=sys.argv[2])))"
     )

@@ -1,4 +1,4 @@
-"""The package as a stranger has it: installed in an environment that holds what it declares and nothing else, used in an empty folder."""
+"""The package as a user has it: its wheel in a fresh environment with only its declared dependencies, used in an empty folder."""
 
 import asyncio
 import subprocess
@@ -23,7 +23,7 @@ BUILD = "import sys; from hatchling.builders.wheel import WheelBuilder; print(ne
 
 
 def required(package: metadata.Distribution) -> Iterator[metadata.Distribution]:
-    """What an installer would install with a package, without its extras, as it is installed in the environment of the tests."""
+    """Yield the distributions on which a package depends, directly or not, as installed for the tests, without the package's own extras."""
     seen: set[str] = set()
     todo = list(_needs(package, {""}))
     while todo:
@@ -45,7 +45,7 @@ def _needs(package: metadata.Distribution, extras: set[str]) -> Iterator[Require
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment into which this folder was installed. What it requires is linked from the environment of the tests: no network."""
+    """The `bin` folder of a fresh environment with the wheel of this repository; its dependencies are links to those of the tests."""
     made = tmp_path_factory.mktemp("installed")
     python = made / "venv/bin/python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(made / "venv")], timeout=120, check=True)
@@ -63,7 +63,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ran(installed: Path, folder: Path, *arguments: str, **variables: str) -> str:
-    """What a command of the installed package says in this folder; it must end well."""
+    """Run a command of the installed package in this folder, check that it exits with 0, and return its standard output."""
     environment = {"PATH": f"{installed}:/usr/bin:/bin", "HOME": str(folder), **variables}
     command = [str(installed / "router"), *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False)
@@ -73,7 +73,7 @@ def ran(installed: Path, folder: Path, *arguments: str, **variables: str) -> str
 
 @asynccontextmanager
 async def served(installed: Path, folder: Path, **variables: str) -> AsyncGenerator[Process]:
-    """`router serve` of the installed package in this folder, once it is ready. No option: variables say the port."""
+    """Run `router serve` of the installed package in this folder until the end of the block; the variable PORT sets the port."""
     port = free_ports(1)[0]
     environment = {"PATH": f"{installed}:/usr/bin:/bin", "HOME": str(folder), "PORT": str(port), **variables}
     output = folder.with_suffix(".log")
@@ -90,14 +90,14 @@ async def served(installed: Path, folder: Path, **variables: str) -> AsyncGenera
 
 
 async def said(running: Process, question: str) -> str:
-    """The whole answer to a question."""
+    """Ask one question without streaming and return the body of the answer."""
     status, _, body = await running.ask(question, stream=False)
     assert status == 200, body
     return body.decode()
 
 
-def test_installed_package_is_typed_and_is_not_the_one_here(installed: Path, tmp_path: Path) -> None:
-    """A type checker reads its annotations (PEP 561), and the tests below are of the wheel."""
+def test_installed_package_is_imported_from_the_wheel_and_has_py_typed(installed: Path, tmp_path: Path) -> None:
+    """The fresh environment imports `router` from its own folder, not from this repository, with the marker py.typed (PEP 561)."""
     script = "import pathlib, router; print(pathlib.Path(router.__file__).parent)"
     found = subprocess.run([installed / "python", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
     package = Path(found.stdout.strip())
@@ -105,8 +105,8 @@ def test_installed_package_is_typed_and_is_not_the_one_here(installed: Path, tmp
     assert (package / "py.typed").is_file()
 
 
-async def test_workspace_in_an_empty_folder_works_and_the_demo_speaks_the_truth(installed: Path, tmp_path: Path) -> None:
-    """init, check, drill and serve, each without an option; the tool that the demo names runs."""
+async def test_installed_commands_work_in_an_empty_folder_and_the_demo_runs_its_tool(installed: Path, tmp_path: Path) -> None:
+    """init, check, drill, completion and serve work without options in an empty folder, and the demo runs the tool that it offers."""
     folder = tmp_path / "empty"
     folder.mkdir()
     assert "router check" in await asyncio.to_thread(ran, installed, folder, "init")
@@ -120,8 +120,8 @@ async def test_workspace_in_an_empty_folder_works_and_the_demo_speaks_the_truth(
         assert "(Asia/Tokyo)" in await said(running, "What time is it in Tokyo?")
 
 
-async def test_key_that_the_demo_asks_for_lets_a_model_answer(installed: Path, tmp_path: Path) -> None:
-    """`router check` says which variable is missing; once `.env` has it, the same route asks the model, and the log names the variable alone."""
+async def test_target_of_init_answers_once_its_key_is_in_the_env_file(installed: Path, tmp_path: Path) -> None:
+    """`router check` names the missing key variable; once `.env` sets it, the model answers, and no log contains the value."""
     folder = tmp_path / "empty"
     folder.mkdir()
     await asyncio.to_thread(ran, installed, folder, "init", "--provider", "openai")

@@ -1,4 +1,4 @@
-"""`router show`: why each target would be asked or skipped, from the files and on a running server."""
+"""`router show`: why each target would be asked or skipped, from the files or from a running server (`--live`)."""
 
 import asyncio
 import json
@@ -28,17 +28,17 @@ WHOLE = """targets: [a, [{use: b, weight: 3}, c], d, e]
 
 
 def page(text: str) -> list[str]:
-    """The lines of what was printed."""
+    """Return the lines of a printed text."""
     return text.splitlines()
 
 
 def accepts(model: str, window: int | None = None) -> str:
-    """What is shown of the facts of a model."""
+    """Return the line that `router show` prints about the facts of a model (what it accepts)."""
     return "; ".join(facts_of(TargetConfig(model=Name(model), context_window=window)).sentences)
 
 
 def test_show_prints_all_settings_of_a_route_and_no_key(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """It prints the steps, the settings, and each target with its state, its lane, and the reasons for both."""
+    """`router show ROUTE` prints the steps, the settings and each target with its state, model, wire and facts, and no API key."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - history: {keep: 40}\n  - params: {temperature: 0}\n")
     workspace.write("routes.yaml", routes(TARGETS, WHOLE))
     assert main(["show", "gpt-4", "--routes", str(workspace.root / "routes.yaml")]) == 0
@@ -74,8 +74,8 @@ def test_show_prints_all_settings_of_a_route_and_no_key(workspace: Workspace, ca
     ]
 
 
-def test_all_routes_are_shown_one_line_each(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Id, aliases, pipeline, targets, tools."""
+def test_show_without_a_route_prints_one_line_for_each_route(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router show` without a route prints a line for each: id, aliases, pipeline, targets (with skipped ones marked) and tools."""
     workspace.write("routes.yaml", routes(TARGETS, WHOLE, "  local: {pipeline: chat, targets: [e]}\n"))
     assert main(["show", "--routes", str(workspace.root / "routes.yaml")]) == 0
     assert page(capsys.readouterr().out) == [
@@ -84,8 +84,8 @@ def test_all_routes_are_shown_one_line_each(workspace: Workspace, capsys: pytest
     ]
 
 
-def test_show_prints_json_for_scripts(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """One route is an object, all routes are a list of objects."""
+def test_show_json_is_an_object_for_one_route_and_a_list_for_all(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router show ROUTE --json` prints one object; without a route, the generation and a list of objects, without any API key."""
     file = str(workspace.write("routes.yaml", routes(TARGETS, WHOLE)).root / "routes.yaml")
     main(["show", "chat-model", "--json", "--routes", file])
     one = json.loads(capsys.readouterr().out)
@@ -104,7 +104,7 @@ def test_show_prints_json_for_scripts(workspace: Workspace, capsys: pytest.Captu
 
 
 def test_show_of_an_unknown_route_suggests_a_similar_one(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """The exit code is 1."""
+    """`router show` of an unknown route exits with 1, prints the error code `unknown_model`, and suggests a similar name."""
     workspace.write("routes.yaml", routes("a: {script: demo}"))
     assert main(["show", "chat-modl", "--routes", str(workspace.root / "routes.yaml")]) == 1
     assert capsys.readouterr().err == "error: There is no route `chat-modl`; did you mean `chat-model`? [unknown_model]\n"
@@ -113,7 +113,7 @@ def test_show_of_an_unknown_route_suggests_a_similar_one(workspace: Workspace, c
 async def test_show_live_prints_drained_targets_and_open_breakers_of_a_server(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The server reports its declaration, drains and failures, and which target is therefore asked first."""
+    """`router show --live` marks targets as skipped that an operator drained or whose breaker is open, and says which is asked first."""
     scripts = "a: {script: [{text: hi}]}\nb: {script: [{fail: down}]}\nc: {script: [{text: hi}]}\nd: {script: demo}"
     more = "targets: [a, b, c, d]\n    breaker: {failures: 1, open: 1h}\n    retry: {attempts: 1}"
     workspace.write("routes.yaml", routes(scripts, more, "  other: {pipeline: chat, targets: [d], tools: [weather]}\n"))
@@ -171,10 +171,10 @@ CONTRACT: dict[str, Any] = {
         ({"breaker": "closed", "refusing": {"reason": "tls", "since": "noon"}}, "asked first", "refuses every question since noon: tls"),
     ],
 )
-def test_show_describes_each_state_of_a_target(
+def test_show_live_describes_each_state_of_a_target_that_a_server_reports(
     fares: dict[str, Any], use: str, nature: str, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every state that /admin/targets can report has a description."""
+    """`router show --live` has a description for each state of a target: breaker states, an operator's state, load, TTFT and refusals."""
     generation = workspace.write("routes.yaml", routes("a: {model: 'openai/${NAME}', api_key: x}")).build(NAME="x")
     live: dict[str, Any] = {"digest": "0123", "since": 1.0, "declared": describe(generation.declaration).as_json(), "skipped": {}}
     pages = {"live": live, "failed": None, "targets": [{**CONTRACT, **fares}]}
@@ -185,8 +185,8 @@ def test_show_describes_each_state_of_a_target(
     assert lines[-1].startswith(f"       openai/${{NAME}}, read directly: the OpenAI wire; {nature}")
 
 
-def test_show_prints_a_setting_that_it_does_not_know(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """A server of a newer version may declare more: such a setting is printed as it is."""
+def test_show_live_prints_an_unknown_setting_of_a_newer_server_as_it_is(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router show --live` prints settings that it does not know as the server reports them; `router diff --live` works, too."""
     generation = workspace.write("routes.yaml", routes("a: {script: demo}")).build()
     declared: Any = describe(generation.declaration).as_json()
     declared["routes"]["chat-model"]["cache"] = {"ttl": "1h", "size": "64MiB"}

@@ -1,4 +1,4 @@
-"""`router try TARGET`: a rehearsal of fake providers with planted quirks."""
+"""`router try TARGET`: a rehearsal that asks a model test questions, here fake models with one planted quirk each."""
 
 import asyncio
 import json
@@ -24,20 +24,20 @@ from tests.support.provider import DONE, Provider, Reply, calls, chunk, frame, r
 
 Body = dict[str, Any]
 Quirk = Callable[["Model", Body], Reply | None]
-"""What a model does otherwise with a request; None where it answers as the honest one does."""
+"""A model's deviation: its reply to a request, or None if it replies as the honest model does."""
 SECRET = "provider-words-canary"
 OSLO = ("call_1", "get_weather", '{"city": "Oslo"}')
 LIMA = ("call_2", "get_weather", '{"city": "Lima"}')
 
 
 def refusal(message: str, status: int = 400, param: str | None = None) -> Reply:
-    """A refusal in OpenAI's shape."""
+    """Return an error response in OpenAI's shape, which contains SECRET."""
     error = {"message": f"{message} {SECRET}", "type": "invalid_request_error", "param": param, "code": None}
     return Reply(status=status, body=json.dumps({"error": error}).encode())
 
 
 def last_of(body: Body) -> tuple[str, str, bool]:
-    """The role, the words and whether there is an image, of the last message of a request."""
+    """Return the role and the text of the last message of a request, and whether it has an image."""
     message: Body = body["messages"][-1]
     content: Any = message["content"]
     if not isinstance(content, str | None):
@@ -46,7 +46,7 @@ def last_of(body: Body) -> tuple[str, str, bool]:
 
 
 def honest(body: Body) -> tuple[bytes, ...]:
-    """What a model answers that does all it is asked."""
+    """Return the response frames of a model that does all that a test question asks."""
     role, said, image = last_of(body)
     if role == "tool":
         return text("4°C", " and rain")
@@ -66,7 +66,7 @@ def honest(body: Body) -> tuple[bytes, ...]:
 
 
 class Model(Provider):
-    """One model with a quirk. `now`: the time by its clock, in seconds, which only it moves."""
+    """A fake provider whose model has one quirk. `now`: its clock in seconds, which only the quirk advances."""
 
     def __init__(self, quirk: Quirk) -> None:
         super().__init__([Reply()])
@@ -74,37 +74,37 @@ class Model(Provider):
         self.now = 0.0
 
     def reply(self, headers: dict[str, str], body: Body) -> Reply:
-        """The answer to one request."""
+        """Return the reply to one request: the quirk's, or else the honest one."""
         return self.quirk(self, body) or Reply(honest(body))
 
 
 def none(_: Model, __: Body) -> None:
-    """No quirk."""
+    """Have no quirk."""
 
 
 def refuses(name: str, message: str = "Unsupported parameter: '{name}' is not supported with this model.") -> Quirk:
-    """Refuses a parameter by its name."""
+    """Return the quirk of a model that refuses this parameter and names it in its error."""
     return lambda _, body: refusal(message.format(name=name), param=name) if name in body else None
 
 
 def refuses_without_a_word(name: str) -> Quirk:
-    """Refuses a parameter, and does not say which."""
+    """Return the quirk of a model that refuses this parameter but does not name it in its error."""
     return lambda _, body: refusal("The request is wrong.") if name in body else None
 
 
 def calls_it_otherwise(_: Model, body: Body) -> Reply | None:
-    """Knows max_completion_tokens, and no max_tokens."""
+    """Refuse max_tokens, and accept max_completion_tokens."""
     message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
     return refusal(message, param="max_tokens") if "max_tokens" in body else None
 
 
 def refuses_tools_with_effort(_: Model, body: Body) -> Reply | None:
-    """Thinks, and calls tools, but not both."""
+    """Refuse tools together with reasoning_effort; accept each alone."""
     return refusal("The request is wrong.") if body.get("tools") and "reasoning_effort" in body else None
 
 
 def tools_with_effort_on_responses(model: Model, body: Body) -> Reply | None:
-    """Sends tools with an effort to the Responses API, where it takes them."""
+    """Refuse tools together with reasoning_effort in chat completions, with a hint at the Responses API, which accepts them."""
     if model.headers[-1][":path"].endswith("/responses"):
         return Reply(responding(body))
     message = "Function tools with reasoning_effort are not supported in /v1/chat/completions. Please use /v1/responses instead."
@@ -112,7 +112,7 @@ def tools_with_effort_on_responses(model: Model, body: Body) -> Reply | None:
 
 
 def responding(body: Body) -> tuple[bytes, ...]:
-    """The same answers through the Responses API: a call, or words where its result is there."""
+    """Return a Responses API answer: tool calls, or text if the request has the result of a tool."""
     if any(one.get("type") == "function_call_output" for one in body["input"]):
         return responses_text("4°C and rain")
     wanted = (OSLO, LIMA) if "both at once" in json.dumps(body["input"]) else (OSLO,)
@@ -121,18 +121,18 @@ def responding(body: Body) -> tuple[bytes, ...]:
 
 
 def responses_text(words: str) -> tuple[bytes, ...]:
-    """An answer of the Responses API."""
+    """Return a text answer of the Responses API."""
     return responses_events({"type": "response.output_text.delta", "output_index": 0, "item_id": "m", "delta": words})
 
 
 def responses_events(*events: Body) -> tuple[bytes, ...]:
-    """Events, and the end."""
+    """Return these events as frames, followed by `response.completed`."""
     over: Body = {"id": "r", "model": "fake", "status": "completed", "output": [], "usage": {"input_tokens": 11, "output_tokens": 3}}
     return *map(frame, events), frame({"type": "response.completed", "response": over})
 
 
 def wants_reasoning(_: Model, body: Body) -> Reply | None:
-    """Thinks before it calls, and refuses calls without the thoughts before them."""
+    """Reason before a tool call, and refuse a later request that has the call without its reasoning_content."""
     said = [one for one in body["messages"] if one.get("tool_calls")]
     if not all(one.get("reasoning_content") for one in said):
         return refusal("The reasoning of the assistant message must be passed back.")
@@ -142,37 +142,37 @@ def wants_reasoning(_: Model, body: Body) -> Reply | None:
 
 
 def blind(_: Model, body: Body) -> Reply | None:
-    """Refuses images, as servers of text models do."""
+    """Refuse images, as servers of text models do."""
     return refusal("This model has no eyes.") if last_of(body)[2] else None
 
 
 def sees_nothing(_: Model, body: Body) -> Reply | None:
-    """Takes images, and does not look."""
+    """Accept an image, but answer without looking at it."""
     return Reply(text("I cannot tell.")) if last_of(body)[2] else None
 
 
 def denies(_: Model, __: Body) -> Reply:
-    """Does not know the key."""
+    """Refuse the API key with 401."""
     return refusal("Incorrect API key provided.", 401)
 
 
 def slow(model: Model, _: Body) -> None:
-    """Takes twenty seconds to start."""
+    """Take twenty seconds to start."""
     model.now += 20
 
 
 def one_at_a_time(_: Model, body: Body) -> Reply | None:
-    """Calls one tool, whatever it is asked."""
+    """Make one tool call where two at once are asked for."""
     return Reply(calls(OSLO)) if "both at once" in last_of(body)[1] else None
 
 
 def empty(_: Model, __: Body) -> Reply:
-    """Says nothing."""
+    """Send an answer without text."""
     return Reply((chunk({"role": "assistant", "content": ""}), chunk({}, "stop"), usage(11, 0), DONE))
 
 
 def cuts(_: Model, body: Body) -> Reply | None:
-    """Ends its words after 100 tokens."""
+    """End a text after 100 tokens, with the finish reason `length`."""
     if body.get("tools") or last_of(body)[1].startswith("Write"):
         return None
     words = " eight" if last_of(body)[0] == "assistant" else "pong"
@@ -180,27 +180,27 @@ def cuts(_: Model, body: Body) -> Reply | None:
 
 
 def goes_on_after_stop(_: Model, body: Body) -> Reply | None:
-    """Takes `stop`, and does not stop."""
+    """Accept `stop`, but do not stop there."""
     return Reply(text("1 2 3 4 5 6 7 8 9")) if body.get("stop") else None
 
 
 def writes_on(_: Model, body: Body) -> Reply | None:
-    """Takes a limit, and does not keep it."""
+    """Accept a token limit, but exceed it."""
     return Reply(text("one two three " * 40)) if "two hundred" in last_of(body)[1] else None
 
 
 def no_prefill(_: Model, body: Body) -> Reply | None:
-    """Refuses a conversation that ends in the assistant's words."""
+    """Refuse a conversation whose last message is the assistant's."""
     return refusal("The conversation must end with a user message.") if last_of(body)[0] == "assistant" else None
 
 
 def no_tools(_: Model, body: Body) -> Reply | None:
-    """Refuses tools, as a template without them does."""
+    """Refuse tools, as a chat template without them does."""
     return refusal("The request is wrong.") if body.get("tools") else None
 
 
 def chats(_: Model, body: Body) -> Reply | None:
-    """Talks where it is asked for JSON."""
+    """Answer in prose where JSON is asked for."""
     return Reply(text("Certainly! Here it is.")) if "JSON" in last_of(body)[1] else None
 
 
@@ -230,29 +230,29 @@ QUIRKS: dict[str, tuple[Quirk, str, list[str]]] = {
     "no forced tool": (refuses("tool_choice"), "forced tool", ["facts: {forced_tools: false}"]),
     "no JSON": (chats, "JSON", ["facts: {schemas: false}"]),
 }
-"""Quirk → what does it, the question that shows it, the lines that are found."""
+"""Name → the quirk, the test question that reveals it, and the configuration lines that the rehearsal suggests."""
 
 
 @dataclass
 class Gone:
-    """A rehearsal that was run, and the model it was of."""
+    """The result of a rehearsal, and the model that was rehearsed."""
 
     done: Rehearsed
     model: Model
 
     @property
     def calls(self) -> int:
-        """Requests that the provider got."""
+        """The number of requests that the provider received."""
         return len(self.model.requests)
 
 
 def target(base: str, more: str = "") -> str:
-    """A target whose model no table knows."""
+    """Return the declaration of the target `new`, whose model is in no table."""
     return f"new: {{model: openai/fake, api_base: '{base}', api_key: sk-test{more}}}\n"
 
 
 async def rehearsed(workspace: Workspace, quirk: Quirk, more: str = "") -> Gone:
-    """Rehearse a model with a quirk, by the clock of its own."""
+    """Rehearse a model with this quirk, timed by the model's own clock."""
     async with running(Model(quirk)) as model:
         workspace.write("routes.yaml", routes(target(model.base, more), "targets: [new]"))
         declared = load(workspace.root / "routes.yaml").routes.targets["new"]  # type: ignore[index]
@@ -265,8 +265,11 @@ async def rehearsed(workspace: Workspace, quirk: Quirk, more: str = "") -> Gone:
 
 
 @pytest.mark.parametrize("name", QUIRKS)
-async def test_rehearsal_names_each_quirk_with_its_line_and_nothing_else(workspace: Workspace, name: str) -> None:
-    """Fewer than 20 calls, counted by the provider; every other question works, and nothing that it said is repeated."""
+async def test_rehearsal_finds_each_planted_quirk_and_nothing_else(workspace: Workspace, name: str) -> None:
+    """A rehearsal of a model with one quirk finds it, suggests the configuration line for it, and makes fewer than 20 calls.
+
+    All other questions work. No text of the provider is repeated in the result.
+    """
     quirk, question, lines = QUIRKS[name]
     gone = await rehearsed(workspace, quirk)
     assert [one.line for one in gone.done.findings] == lines
@@ -278,8 +281,8 @@ async def test_rehearsal_names_each_quirk_with_its_line_and_nothing_else(workspa
 
 
 @pytest.mark.parametrize("name", [name for name, (_, _, lines) in QUIRKS.items() if any(line.startswith("facts") for line in lines)])
-async def test_facts_of_rehearsal_load_and_end_the_quirk(workspace: Workspace, name: str) -> None:
-    """With the printed line in the target, a second rehearsal learns nothing and finds nothing to write."""
+async def test_second_rehearsal_with_the_suggested_facts_finds_nothing_new(workspace: Workspace, name: str) -> None:
+    """A second rehearsal, with the suggested `facts` in the target, learns nothing new and makes no more calls than the first."""
     quirk, _, _ = QUIRKS[name]
     first = await rehearsed(workspace, quirk)
     second = await rehearsed(workspace, quirk, f", {facts_line(first.done.facts)}")
@@ -288,22 +291,22 @@ async def test_facts_of_rehearsal_load_and_end_the_quirk(workspace: Workspace, n
     assert second.calls <= first.calls
 
 
-async def test_rehearsal_keeps_what_the_target_declares(workspace: Workspace) -> None:
-    """Its `facts` are written out whole: those that it had, and the new ones, of a list too."""
+async def test_rehearsal_suggests_facts_that_include_those_already_declared(workspace: Workspace) -> None:
+    """The suggested `facts` contain those that the target declares; a list is merged with the new values."""
     quirk = refuses("temperature")
     gone = await rehearsed(workspace, quirk, ", facts: {refuses: [stop, seed], max_output: 2000}")
     assert facts_line(gone.done.facts) == "facts: {refuses: [temperature, seed, stop], max_output: 2000}"
 
 
-async def test_rehearsal_of_model_with_three_quirks_names_all(workspace: Workspace) -> None:
-    """Each quirk has a fact of its own."""
+async def test_rehearsal_of_a_model_with_three_quirks_finds_all_three(workspace: Workspace) -> None:
+    """The suggested `facts` have an entry for each of three quirks of one model."""
     three = [refuses("temperature"), refuses("stop"), blind]
     gone = await rehearsed(workspace, lambda model, body: next((said for one in three if (said := one(model, body))), None))
     assert facts_line(gone.done.facts) == "facts: {refuses: [temperature, stop], images: false}"
 
 
-async def test_rehearsal_never_makes_more_calls_than_announced(workspace: Workspace) -> None:
-    """The model refuses whatever parameter it is sent, one after the other, each time by another name."""
+async def test_rehearsal_makes_at_most_the_announced_number_of_calls(workspace: Workspace) -> None:
+    """A rehearsal makes at most MAX_CALLS calls, also of a model that refuses one parameter after the other."""
     order = ["temperature", "stop", "reasoning_effort", "tool_choice", "stream_options", "max_tokens"]
 
     def unwilling(model: Model, body: Body) -> Reply | None:
@@ -316,13 +319,13 @@ async def test_rehearsal_never_makes_more_calls_than_announced(workspace: Worksp
 
 
 async def test_rehearsal_stops_after_one_call_when_the_provider_refuses_the_key(workspace: Workspace) -> None:
-    """A refused key is known after one call."""
+    """A rehearsal ends after its first call if the provider answers 401, with the outcome `status_401`."""
     gone = await rehearsed(workspace, denies)
     assert (gone.calls, gone.done.answers, gone.done.asked[0].outcome) == (1, False, "status_401")
 
 
-async def test_rehearsal_gives_up_on_silent_target_at_the_deadline(workspace: Workspace) -> None:
-    """A target that never starts is a category, and no wait without an end."""
+async def test_rehearsal_ends_at_its_deadline_if_the_target_is_silent(workspace: Workspace) -> None:
+    """A rehearsal of a target that sends nothing ends at the deadline with `timeout_first_token`, and closes the connection."""
     held = Reply(frames=(), hold=True)
     async with running(Model(lambda _, __: held)) as model:
         workspace.write("routes.yaml", routes(target(model.base), "targets: [new]"))
@@ -336,8 +339,8 @@ async def test_rehearsal_gives_up_on_silent_target_at_the_deadline(workspace: Wo
 
 
 @pytest.mark.parametrize("flagship", FLAGSHIPS, ids=lambda one: one.name)
-async def test_rehearsal_of_known_flagship_is_refused_nothing(workspace: Workspace, flagship: Flagship) -> None:
-    """Its facts are in the table: its reasoning comes back as it was issued, signatures too, and nothing of its own is to be declared."""
+async def test_rehearsal_of_a_known_model_gets_no_refusal(workspace: Workspace, flagship: Flagship) -> None:
+    """A rehearsal of a model that is in the table of known models gets no refusal: no parameter or returned reasoning is wrong."""
     async with fakes(flagship) as server:
         workspace.write("routes.yaml", routes(f"new: {flagship.target(server.address)}", "targets: [new]"))
         declared = load(workspace.root / "routes.yaml").routes.targets["new"]  # type: ignore[index]
@@ -351,8 +354,8 @@ async def test_rehearsal_of_known_flagship_is_refused_nothing(workspace: Workspa
         assert {states[one] for one in ("plain", "temperature", "stop", "effort", "tool", "two rounds", "parallel calls")} == {"works"}
 
 
-def test_rehearsal_estimate_covers_every_question_and_repetition(workspace: Workspace) -> None:
-    """The estimate is a number of calls, and dollars where the price is known."""
+def test_rehearsal_estimate_counts_all_calls_and_their_cost(workspace: Workspace) -> None:
+    """The estimate before a rehearsal is 19 calls, and their cost in dollars if the price of the model is known."""
     workspace.write(
         "routes.yaml", routes("new: {model: openai/gpt-4o, api_key: sk-x}\nown: {model: openai/x, api_key: sk-x}", "targets: [new]")
     )
@@ -366,7 +369,7 @@ def test_rehearsal_estimate_covers_every_question_and_repetition(workspace: Work
 
 @pytest.mark.parametrize(("model", "budget"), [("gemini/gemini-2.5-flash", 24_576), ("anthropic/claude-haiku-4-5", 16_384)])
 def test_rehearsal_estimate_includes_reasoning_tokens(workspace: Workspace, model: str, budget: int) -> None:
-    """Their number is what the target's lane asks the model for."""
+    """The estimated output tokens include the thinking budget that the reasoning effort requests of the model, 16 times."""
     workspace.write("routes.yaml", routes(f"new: {{model: {model}, api_key: sk-x}}", "targets: [new]"))
     declared = load(workspace.root / "routes.yaml").routes.targets["new"]  # type: ignore[index]
     thinking = estimate(facts_of(declared), Params(reasoning_effort="high")).written
@@ -375,7 +378,7 @@ def test_rehearsal_estimate_includes_reasoning_tokens(workspace: Workspace, mode
 
 
 async def ran(workspace: Workspace, quirk: Quirk, *arguments: str, more: str = "") -> tuple[Any, Model]:
-    """Run the command as its user does."""
+    """Run `router try new` with these arguments on a model with this quirk; return the result of the command and the model."""
     async with running(Model(quirk)) as model:
         today = "today: {model: openai/gpt-4o, api_key: sk-x}\n"
         workspace.write("routes.yaml", routes(target(model.base, more) + today, "targets: [today, new]"))
@@ -383,16 +386,16 @@ async def ran(workspace: Workspace, quirk: Quirk, *arguments: str, more: str = "
     return done, model
 
 
-async def test_try_announces_calls_and_cost_and_asks_nothing_without_consent(workspace: Workspace) -> None:
-    """Where the input is no terminal and --yes is not given: exit code 2, and no request."""
+async def test_try_without_yes_prints_calls_and_cost_and_sends_no_request(workspace: Workspace) -> None:
+    """`router try` without `--yes` and without a terminal prints the number of calls and the cost, sends nothing, and exits with 2."""
     done, model = await ran(workspace, none, more=", price: {input: 1, output: 2}")
     assert (done.returncode, model.requests, done.stdout) == (2, [], "")
     assert re.search(r"14 questions, at most 19 calls; at most \$0\.\d{4} \(", done.stderr)
     assert "give --yes" in done.stderr
 
 
-async def test_try_prints_what_works_what_is_left_out_and_the_facts(workspace: Workspace) -> None:
-    """The line at its end loads where it is put."""
+async def test_try_prints_each_question_the_prices_and_a_facts_line_that_loads(workspace: Workspace) -> None:
+    """`router try` prints the outcome of each question, calls, prices and the `facts` line, which `router check` accepts."""
     done, model = await ran(workspace, refuses("temperature"), "--yes", more=", price: {input: 1, output: 2}")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^  temperature +works; learned: temperature$", done.stdout, re.MULTILINE)
@@ -407,8 +410,8 @@ async def test_try_prints_what_works_what_is_left_out_and_the_facts(workspace: W
     assert "all is well" in checked.stdout
 
 
-async def test_try_prints_json_for_scripts(workspace: Workspace) -> None:
-    """An object and nothing else on stdout; exit code 1 where the target does not answer."""
+async def test_try_json_prints_one_object_and_exits_1_if_the_target_does_not_answer(workspace: Workspace) -> None:
+    """`router try --json` prints one object with answers, calls, findings and the compared target; the exit code is 1 for a refused key."""
     done, model = await ran(workspace, denies, "--yes", "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, found["answers"], found["calls"]) == (1, False, len(model.requests))
@@ -426,8 +429,8 @@ async def test_try_prints_json_for_scripts(workspace: Workspace) -> None:
         (("try", "--yes"), 2, "name a target"),
     ],
 )
-def test_try_says_what_is_wrong_with_its_arguments(workspace: Workspace, arguments: tuple[str, ...], code: int, said: str) -> None:
-    """A wrong argument is reported before the target is asked."""
+def test_try_refuses_wrong_arguments_before_any_request(workspace: Workspace, arguments: tuple[str, ...], code: int, said: str) -> None:
+    """`router try` exits with 1 for an unknown, scripted or skipped target or an unknown `--beside` route, and with 2 without a target."""
     more = "a: {script: demo}\nlater: {model: openai/gpt-4o, api_key: '${NOT_SET}', optional: true}\n"
     workspace.write("routes.yaml", routes(target("http://127.0.0.1:9/v1") + more, "targets: [new]"))
     done = router(*arguments, cwd=Path(workspace.root))
@@ -435,8 +438,8 @@ def test_try_says_what_is_wrong_with_its_arguments(workspace: Workspace, argumen
     assert said in done.stderr
 
 
-def test_rehearsed_target_need_not_be_in_a_route(workspace: Workspace) -> None:
-    """A swap is rehearsed before it is made."""
+def test_try_rehearses_a_target_that_no_route_uses(workspace: Workspace) -> None:
+    """`router try` rehearses a declared target that no route uses."""
     workspace.write("routes.yaml", routes(target("http://127.0.0.1:9/v1") + "a: {script: demo}", "targets: [a]"))
     assert build(load(workspace.root / "routes.yaml")).routes
     done = router("try", "new", "--yes", cwd=Path(workspace.root))

@@ -1,4 +1,4 @@
-"""Workers are replaced where they end or hang, and not where they are slow."""
+"""The supervisor of `router serve --workers` replaces workers that end or hang, but not those that are slow."""
 
 import signal
 from collections.abc import Generator
@@ -12,7 +12,7 @@ from router.commands.workers import SILENCE, Workers
 
 
 class Worker:
-    """A worker as its supervisor sees it: whether its process lives, and whether it answers."""
+    """A worker as its supervisor sees it: whether its process lives, and whether it answers pings."""
 
     made: list["Worker"]
     exitcode: int | None = None
@@ -26,48 +26,48 @@ class Worker:
         self.later: list[bool] = []
 
     def poll(self, _: float) -> bool:
-        """Whether another answer lies in the pipe."""
+        """Return whether an answer to an earlier ping is queued in the pipe."""
         return bool(self.later)
 
     def recv(self) -> bool:
-        """Take it out."""
+        """Take the oldest queued answer out of the pipe."""
         return self.later.pop(0)
 
     def is_alive(self, timeout: float | None = None) -> bool:
-        """Its process's word for it, or, with a timeout, the supervisor's."""
+        """Return whether the process lives; with a timeout, as the supervisor asks, whether it also answers."""
         return self.lives if timeout is None else self.lives and self.answers
 
     def ping(self, timeout: float) -> bool:
-        """Whether an answer lies there: nobody waits for one."""
+        """Return whether the worker answers; the supervisor must not wait for that (timeout 0)."""
         assert timeout == 0
         return self.lives and self.answers
 
     is_ready = is_alive
 
     def ends(self, exitcode: int) -> None:
-        """End by itself, or by a signal where negative."""
+        """End with this exit code, negative for a signal."""
         self.lives, self.exitcode = False, exitcode
 
     def start(self) -> None:
-        """It runs."""
+        """Do nothing: the worker runs from the start."""
 
     def join(self) -> None:
-        """It ended."""
+        """Do nothing: there is no process to wait for."""
 
     def kill(self) -> None:
-        """It ends."""
+        """End the worker."""
         self.lives = False
 
 
 @pytest.fixture
 def now() -> list[float]:
-    """The time."""
+    """A clock in seconds, in a list that the test changes."""
     return [0.0]
 
 
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch, now: list[float]) -> Generator[Workers, None, None]:
-    """Two workers that serve."""
+    """A supervisor with two fake workers that serve."""
     before = {number: signal.getsignal(number) for number in multiprocess.SIGNALS}
     Worker.made = []
     monkeypatch.setattr(multiprocess, "Process", Worker)
@@ -81,19 +81,19 @@ def workers(monkeypatch: pytest.MonkeyPatch, now: list[float]) -> Generator[Work
 
 
 def pids(workers: Workers) -> list[Any]:
-    """Who serves."""
+    """Return the ids of the current workers."""
     return [one.pid for one in workers.processes]
 
 
-def test_worker_that_ended_is_replaced_at_once(workers: Workers) -> None:
-    """The other worker goes on."""
+def test_supervisor_replaces_an_ended_worker_at_once(workers: Workers) -> None:
+    """A worker whose process has ended is replaced at the next check; the other worker continues."""
     Worker.made[0].lives = False
     workers.keep_subprocess_alive()
     assert pids(workers) == [2, 1]
 
 
-def test_slow_worker_is_replaced_only_after_its_time_to_answer(workers: Workers, now: list[float]) -> None:
-    """The time begins at the first look at a worker, also at one that starts, and anew with each answer."""
+def test_supervisor_replaces_a_worker_that_has_not_answered_for_the_silence_limit(workers: Workers, now: list[float]) -> None:
+    """A worker is replaced SILENCE seconds after its last answer, or after its first check if it has not answered yet."""
     Worker.made[0].lives = False
     workers.keep_subprocess_alive()
     starting = Worker.made[2]
@@ -114,8 +114,8 @@ def test_slow_worker_is_replaced_only_after_its_time_to_answer(workers: Workers,
 
 
 @pytest.mark.parametrize(("exitcode", "goes_on"), [(-signal.SIGKILL, True), (1, False)], ids=["killed", "by itself"])
-def test_worker_that_ends_before_any_has_served_is_replaced_if_it_was_killed(workers: Workers, exitcode: int, goes_on: bool) -> None:
-    """A worker that ends by itself could not start: then the server ends."""
+def test_worker_that_ends_before_any_has_served_is_replaced_only_if_killed(workers: Workers, exitcode: int, goes_on: bool) -> None:
+    """Before any worker has served, one killed by a signal is replaced, but one that exits by itself ends the server."""
     workers.served = False
     for worker in Worker.made:
         worker.answers = False
@@ -126,7 +126,7 @@ def test_worker_that_ends_before_any_has_served_is_replaced_if_it_was_killed(wor
 
 
 def test_worker_readiness_is_read_from_its_newest_answer(workers: Workers) -> None:
-    """On a busy machine answers to earlier checks are still in the queue before it."""
+    """A worker counts as ready if the newest of its queued answers says so, whatever the older ones say."""
     workers.served = False
     for worker in Worker.made:
         worker.answers = False

@@ -1,4 +1,4 @@
-"""Whatever is written is a configuration, or complained of."""
+"""Arbitrary text in the files of a configuration: each input loads or is refused with complaints, without any other error."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ MARKS = st.text(alphabet="{}[]:,-?'\"&*!|>%@`#~$.<= \n\t\r\x00\x85\u2028aZ09é",
 
 
 def found(routes: str, **files: str) -> tuple[Complaint, ...]:
-    """What is wrong with a routes.yaml beside the shipped pipelines; any error but a ConfigError is let through."""
+    """Return the complaints about a routes.yaml beside the shipped pipelines; any error other than ConfigError propagates."""
     snapshot = Snapshot(Path("/nowhere"), "routes.yaml", {"routes.yaml": routes, **FILES, **files})
     try:
         build(declare(snapshot, {}))
@@ -29,15 +29,15 @@ def found(routes: str, **files: str) -> tuple[Complaint, ...]:
 
 
 def stands_somewhere(complaint: Complaint) -> bool:
-    """Whether its place is one in a text."""
+    """Return whether the complaint's line and column are both at least 1."""
     return complaint.place.line >= 1 and complaint.place.column >= 1
 
 
 @given(st.text(st.characters(codec="utf-8")) | MARKS)
 @example("9" * 5_000)
 @example("targets: {a: {script: demo, context_window: " + "9" * 5_000 + "}}\nroutes: {}")
-def test_any_text_is_answered_with_complaints(text: str) -> None:
-    """Nothing is right by chance, and nothing brings the loader down."""
+def test_arbitrary_routes_file_is_refused_with_complaints(text: str) -> None:
+    """A routes.yaml of arbitrary text raises only ConfigError, with at least one complaint, each with a line and a column."""
     told = found(text)
     assert told
     assert all(map(stands_somewhere, told))
@@ -65,20 +65,20 @@ PIECES = st.lists(
 @example(SLOTS[2], "http://[")
 @example(SLOTS[1], "${file:\0}")
 @example(SLOTS[1], "${file:" + "a" * 5_000 + "}")
-def test_any_text_is_a_value_or_complained_about(slot: str, text: str) -> None:
-    """Wherever a value may stand: a generation or a ConfigError."""
+def test_arbitrary_value_of_a_key_loads_or_is_refused_with_a_place(slot: str, text: str) -> None:
+    """Arbitrary text as a value anywhere in routes.yaml loads, or is refused with complaints that have a line and a column."""
     assert all(map(stands_somewhere, found(slot.replace("HERE", json.dumps(text, ensure_ascii=False)))))
 
 
 @given(st.integers(0, len(VALID)), st.integers(0, 40), MARKS)
-def test_any_slip_of_the_pen_loads_or_is_complained_about(start: int, length: int, typed: str) -> None:
-    """Some of a good file replaced by whatever a hand may type: a generation or a ConfigError."""
+def test_arbitrary_edit_of_the_shipped_file_loads_or_is_refused_with_a_place(start: int, length: int, typed: str) -> None:
+    """The shipped routes.yaml with one range replaced by arbitrary characters loads, or is refused with complaints that have a place."""
     tools = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in sorted((ROOT / "tools").glob("*.py"))}
     assert all(map(stands_somewhere, found(VALID[:start] + typed + VALID[start + length :], **tools)))
 
 
 @given(MARKS.map(lambda marks: f"{{{{ {marks} }}}}") | MARKS.map(lambda marks: f"{{% {marks} %}}") | st.text(st.characters(codec="utf-8")))
-def test_any_template_loads_or_is_complained_about(text: str) -> None:
-    """Whatever stands in it."""
+def test_arbitrary_prompt_template_loads_or_is_refused_with_a_place(text: str) -> None:
+    """A prompt template of arbitrary text loads, or is refused with complaints that have a line and a column."""
     files: dict[str, str] = {"pipelines/chat.yaml": PROMPT, "pipelines/chat.j2": text}
     assert all(map(stands_somewhere, found(TARGETS + ROUTES, **files)))

@@ -1,4 +1,4 @@
-"""What an operator may write, and what it means: values, what routes inherit, what is skipped."""
+"""The meaning of a valid routes.yaml: spelled values, defaults that routes inherit, and optional targets that are skipped."""
 
 import contextlib
 from typing import Any
@@ -33,8 +33,8 @@ READ: list[tuple[Any, str, object]] = [
 
 
 @pytest.mark.parametrize(("kind", "text", "value"), READ)
-def test_a_value_with_a_spelling(kind: Any, text: str, value: object) -> None:
-    """It is read as what it says."""
+def test_duration_size_span_origin_and_address_are_parsed(kind: Any, text: str, value: object) -> None:
+    """A duration becomes seconds, a size bytes, a span its two ends; an origin is in lower case, an address has no trailing slash."""
     assert check(shape_of(kind), text) == value
 
 
@@ -42,16 +42,16 @@ def test_a_value_with_a_spelling(kind: Any, text: str, value: object) -> None:
 @example(Seconds, "9" * 400 + "s")
 @example(ByteSize, "9" * 5_000 + "B")
 @example(Backoff, "1s.." + "9" * 400 + "s")
-def test_any_text_is_a_number_or_a_misfit(kind: Any, text: str) -> None:
-    """Nothing else comes of reading it: no other error, nothing infinite."""
+def test_arbitrary_duration_size_or_span_is_a_finite_number_or_a_misfit(kind: Any, text: str) -> None:
+    """Arbitrary text parsed as duration, size or span gives numbers from 0 to below 1e25, or raises `Misfit` and no other error."""
     with contextlib.suppress(Misfit):
         value = check(shape_of(kind), text)
         ends = (value.least, value.most) if isinstance(value, Span) else (value,)
         assert all(isinstance(one, int | float) and 0 <= one < 1e25 for one in ends)
 
 
-def test_a_route_inherits_what_it_does_not_say(workspace: Workspace) -> None:
-    """Key by key: the route's own word, else the defaults' own, else the built-in one."""
+def test_route_inherits_each_key_that_it_does_not_set_from_defaults(workspace: Workspace) -> None:
+    """Each key of a route's settings is the route's own, else that of `defaults`, else the built-in default."""
     written = more("defaults: {timeout: {first_token: 5s, idle: 7s}, retry: {attempts: 4}}").replace(
         "targets: [a]}", "targets: [a], timeout: {first_token: 60s}}"
     )
@@ -60,16 +60,16 @@ def test_a_route_inherits_what_it_does_not_say(workspace: Workspace) -> None:
     assert (one.retry.attempts, one.retry.backoff) == (4, Span(0.25, 4.0))
 
 
-def test_a_plain_route_has_the_defaults(workspace: Workspace) -> None:
-    """What is not said is as documented."""
+def test_route_without_settings_has_the_built_in_defaults(workspace: Workspace) -> None:
+    """A route with only `pipeline` and `targets` has the documented steps, reasoning and timeouts, and no aliases or tools."""
     one = declared(workspace, TARGETS + ROUTES).routes.routes["m"]  # type: ignore[index]  # a Name is a str
     assert (one.max_steps, one.reasoning, one.aliases, one.tools) == (5, "hide", (), ())
     limits = one.timeout
     assert (limits.connect, limits.first_token, limits.idle, limits.tool, limits.total) == (2.0, 10.0, 15.0, 20.0, 300.0)
 
 
-def test_an_optional_target_is_skipped_while_its_variable_is_not_set(workspace: Workspace) -> None:
-    """It is named with the reason; the others of its route answer."""
+def test_optional_target_is_skipped_while_its_variable_is_not_set(workspace: Workspace) -> None:
+    """An optional target whose variable is not set is listed as skipped, with the reason, and its route has only the other targets."""
     written = (
         "targets:\n  a: {model: openai/x, api_key: '${KEY}', optional: true}\n  b: {script: demo}\n"
         "routes:\n  m: {pipeline: chat, targets: [a, b]}\n"
@@ -80,22 +80,22 @@ def test_an_optional_target_is_skipped_while_its_variable_is_not_set(workspace: 
     assert (made.skipped, [one.name for one in made.routes["m"].targets]) == ({}, ["a", "b"])
 
 
-def test_a_skipped_target_is_checked_all_the_same(workspace: Workspace) -> None:
-    """Its other mistakes do not wait for the day its variable is set."""
+def test_other_mistakes_of_a_skipped_target_are_reported(workspace: Workspace) -> None:
+    """An optional target whose variable is not set is still checked: a wrong `context_window` is a complaint."""
     workspace.write("routes.yaml", target("{model: openai/x, api_key: '${KEY}', optional: true, context_window: many}"))
     assert complaints(workspace)[0] == "routes.yaml:2:75: `context_window` takes a whole number, not `many`"
 
 
-def test_a_thousand_routes_load(workspace: Workspace) -> None:
-    """Each with its alias."""
+def test_configuration_of_a_thousand_routes_loads(workspace: Workspace) -> None:
+    """A routes.yaml of 1,000 routes loads, and an alias finds its route."""
     lines = "".join(f"  m{index}: {{pipeline: chat, targets: [a], aliases: [x{index}]}}\n" for index in range(1_000))
     made = workspace.write("routes.yaml", f"{TARGETS}routes:\n{lines}").build()
     assert len(made.routes) == 1_000
     assert made.route("x999") is made.routes["m999"]
 
 
-def test_the_shipped_configuration_loads_without_a_key() -> None:
-    """Everything that needs one is optional."""
+def test_shipped_configuration_loads_without_any_api_key() -> None:
+    """The shipped routes.yaml loads without any variable: each route then has only the target `demo`, and route `demo` its two scripts."""
     made = build(declare(read(ROOT / "routes.yaml"), {}))
     assert "chat-model" in made.routes
     targets = {name: [one.name for one in compiled.targets] for name, compiled in made.routes.items()}
@@ -103,8 +103,8 @@ def test_the_shipped_configuration_loads_without_a_key() -> None:
     assert all(names == ["demo"] for names in targets.values())
 
 
-def test_file_is_checked_without_an_environment(workspace: Workspace) -> None:
-    """No variable, no secret file is looked at; each reference stands for a value of the right kind, and other mistakes are still found."""
+def test_configuration_is_checked_without_the_environment(workspace: Workspace) -> None:
+    """A check without an environment accepts every reference to a variable or secret file, and still reports other mistakes."""
     target = (
         "a: {model: openai/x, api_key: '${A}', api_base: '${B}', context_window: '${C}', params: {temperature: '${D}'}, optional: '${E}'}"
     )

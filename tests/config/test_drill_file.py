@@ -1,4 +1,4 @@
-"""drills.yaml: drills in a file of their own, beside the routes file."""
+"""drills.yaml: a file of drills (tests of an operator's routes) beside routes.yaml."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ BESIDE = "drills:\n  - name: beside\n    given: {a: 503}\n    ask: {model: gpt-4
 
 
 def written(workspace: Workspace, beside: str | None, inline: str = "") -> Path:
-    """Write the two files; return the routes file."""
+    """Write drills.yaml (unless None) and a routes.yaml with these inline drills; return the path of routes.yaml."""
     if beside is not None:
         workspace.write("drills.yaml", beside)
     return workspace.write("routes.yaml", routes(TWO, "targets: [a, b]", inline)).root / "routes.yaml"
@@ -35,28 +35,28 @@ def mistakes(workspace: Workspace, beside: str, inline: str = "") -> list[str]:
     return [str(complaint) for complaint in refused.value.complaints]
 
 
-def test_drills_of_both_files_are_run_in_order(workspace: Workspace) -> None:
-    """Those of the routes file come first."""
+def test_drills_of_the_routes_file_run_before_those_of_drills_yaml(workspace: Workspace) -> None:
+    """The drills of both files are run, those of routes.yaml first, and each result has the file and line of its drill."""
     results = drilled(load(written(workspace, BESIDE, INLINE)))
     assert [(one.name, one.faults) for one in results] == [("inline", ()), ("beside", ())]
     assert [(one.place.file, one.place.line) for one in results if one.place] == [("routes.yaml", 10), ("drills.yaml", 2)]
 
 
 def test_drill_file_beside_a_routes_file_of_any_name_is_read(workspace: Workspace) -> None:
-    """The same file tests an edit that is checked under another name before it takes the place of routes.yaml."""
+    """The drills.yaml beside a routes file named new.yaml is read, too."""
     written(workspace, BESIDE).rename(workspace.root / "new.yaml")
     assert [str(drill.name) for drill in load(workspace.root / "new.yaml").routes.drills] == ["beside"]
 
 
 def test_missing_drill_file_is_no_mistake(workspace: Workspace) -> None:
-    """The inline drills are all there are, and the generation has the name that it had before there was a drills.yaml."""
+    """A configuration without a drills.yaml has only its inline drills, and its snapshot contains no file of that name."""
     file = written(workspace, None, INLINE)
     assert [str(drill.name) for drill in load(file).routes.drills] == ["inline"]
     assert list(read(file).texts) == ["routes.yaml", "pipelines/chat.yaml", "tools/weather.py"]
 
 
 def test_routes_file_named_drills_yaml_is_read_once(workspace: Workspace) -> None:
-    """It is the routes file then."""
+    """A routes file that is itself named drills.yaml is not read a second time as a drill file: its drills occur once."""
     written(workspace, None, INLINE).rename(workspace.root / "drills.yaml")
     assert [str(drill.name) for drill in load(workspace.root / "drills.yaml").routes.drills] == ["inline"]
 
@@ -80,13 +80,13 @@ def test_routes_file_named_drills_yaml_is_read_once(workspace: Workspace) -> Non
         (BESIDE.replace("served_by", "servedby"), "drills.yaml:5:14: unknown key `servedby` in `expect`; did you mean `served_by`?"),
     ],
 )
-def test_mistake_in_the_drill_file_is_told_at_its_place(workspace: Workspace, beside: str, complaint: str) -> None:
-    """With file, line and column."""
+def test_mistake_in_drills_yaml_is_reported_with_file_line_and_column(workspace: Workspace, beside: str, complaint: str) -> None:
+    """Each mistake in drills.yaml (empty, not YAML, wrong shape, unknown name or key) has a complaint with its place."""
     assert any(one.startswith(complaint) for one in mistakes(workspace, beside)), mistakes(workspace, beside)
 
 
-def test_mistake_in_the_drill_file_shows_its_line_with_a_caret(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """As `router check` prints it; a mistake in the routes file comes first, in the same run."""
+def test_check_prints_the_line_of_a_mistake_in_drills_yaml_with_a_caret(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router check` prints the line of a mistake in drills.yaml with a caret below it, after the mistakes in routes.yaml."""
     file = written(workspace, BESIDE.replace("{a: ", "{c: "))
     file.write_text(file.read_text(encoding="utf-8").replace("[a, b]", "[a, bb]"), encoding="utf-8")
     assert main(["check", "--routes", str(file)]) == 1
@@ -104,21 +104,21 @@ def test_mistake_in_the_drill_file_shows_its_line_with_a_caret(workspace: Worksp
         (BESIDE + BESIDE.removeprefix("drills:\n"), "", "drills.yaml:6:11: line 2 of drills.yaml has a drill of this name: "),
     ],
 )
-def test_name_that_stands_twice_is_a_mistake(workspace: Workspace, beside: str, inline: str, complaint: str) -> None:
-    """`router drill NAME` could not tell the two apart, and a diff would lose one of them."""
+def test_drill_name_used_twice_with_drills_yaml_is_a_mistake(workspace: Workspace, beside: str, inline: str, complaint: str) -> None:
+    """Two drills of one name, both in drills.yaml or one in each file, are a mistake at the second, which names the first's line."""
     (one,) = mistakes(workspace, beside, inline)
     assert one.startswith(complaint)
 
 
-def test_name_that_stands_twice_in_the_routes_file_is_a_warning(workspace: Workspace) -> None:
-    """Such a file was valid before, and is served on."""
+def test_drill_name_used_twice_in_routes_yaml_is_only_a_warning(workspace: Workspace) -> None:
+    """Two inline drills of one name in routes.yaml cause a warning at the second, not a complaint."""
     declaration = load(written(workspace, None, INLINE + INLINE.removeprefix("drills:\n")))
     assert declaration.complaints.in_order() == ()
     assert [str(one).partition(": ")[0] for one in declaration.complaints.warnings] == ["routes.yaml:11:12"]
 
 
-def test_link_that_leads_out_is_refused_for_the_drill_file_too(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """As for each file of a configuration; a link that leads nowhere is an error and no missing file."""
+def test_drills_yaml_that_links_out_of_the_folder_is_refused(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A drills.yaml that is a symbolic link out of the folder, or to a missing file, raises ConfigError."""
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "drills.yaml"
     (workspace.root / "drills.yaml").symlink_to(elsewhere)
     with pytest.raises(ConfigError, match=r"drills\.yaml:1:1: this link leads out"):
@@ -129,14 +129,14 @@ def test_link_that_leads_out_is_refused_for_the_drill_file_too(workspace: Worksp
         load(written(workspace, None))
 
 
-def test_description_has_the_drills_of_both_files(workspace: Workspace) -> None:
-    """What is compared and shown of a configuration does not depend on the file in which a drill stands."""
+def test_drills_of_drills_yaml_are_part_of_the_declaration(workspace: Workspace) -> None:
+    """A declaration read without the environment contains the drills of drills.yaml."""
     moved = written(workspace, INLINE)
     assert [str(drill.name) for drill in as_written(read(moved)).routes.drills] == ["inline"]
 
 
-def test_schema_takes_the_shipped_drills_and_refuses_a_slip(capsys: pytest.CaptureFixture[str]) -> None:
-    """drills.schema.json is what `router schema drills` prints, and editors check drills.yaml with it."""
+def test_drills_schema_accepts_the_shipped_drills_and_refuses_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
+    """The committed drills.schema.json is the output of `router schema drills`; the shipped drills.yaml is valid, an unknown key is not."""
     assert main(["schema", "drills"]) == 0
     assert capsys.readouterr().out == (ROOT / "drills.schema.json").read_text(encoding="utf-8")
     assert json.loads((ROOT / "drills.schema.json").read_text(encoding="utf-8")) == drills_schema()

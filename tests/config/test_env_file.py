@@ -1,4 +1,4 @@
-"""`.env` beside the routes file: what it adds to the environment, and who is told."""
+"""The file `.env` beside routes.yaml: the variables that it adds to the environment, and the warnings about it."""
 
 import json
 import os
@@ -18,12 +18,12 @@ KEYED = "a: {model: openai/gpt-5.6, api_key: '${A_KEY_OF_THE_TESTS}', optional: 
 
 @pytest.fixture
 def keyed(workspace: Workspace) -> Workspace:
-    """A workspace with a target that needs a variable."""
+    """A workspace with an optional target whose API key is the variable A_KEY_OF_THE_TESTS."""
     return workspace.write("routes.yaml", routes(KEYED, "targets: [a, b]"))
 
 
 def env_file(workspace: Workspace, text: str, mode: int = 0o600) -> Path:
-    """Write `.env` there."""
+    """Write `.env` with this text and file mode; return the path of routes.yaml."""
     file = workspace.root / ".env"
     file.write_text(text, encoding="utf-8")
     file.chmod(mode)
@@ -46,8 +46,8 @@ def env_file(workspace: Workspace, text: str, mode: int = 0o600) -> Path:
         ("SET_HERE=x\nEMPTY_HERE=x\n", None),
     ],
 )
-def test_value_is_read_as_python_dotenv_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, value: str | None) -> None:
-    """With quotes, `export`, comments and references; a variable that the environment has, empty or not, is left as it is."""
+def test_env_file_is_parsed_as_python_dotenv_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, value: str | None) -> None:
+    """`.env` may have quotes, `export`, comments and references; a variable that the environment has, even empty, is not taken from it."""
     monkeypatch.setenv("SET_HERE", "by the environment")
     monkeypatch.setenv("EMPTY_HERE", "")
     env_file(Workspace(tmp_path), text)
@@ -57,8 +57,8 @@ def test_value_is_read_as_python_dotenv_reads_it(tmp_path: Path, monkeypatch: py
     assert read.warnings == ()
 
 
-def test_variable_of_the_file_counts_where_the_environment_lacks_it(keyed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment wins; the process's own environment is not changed."""
+def test_env_file_variable_is_used_only_if_the_environment_lacks_it(keyed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of `.env` is used if the environment does not have it; the environment of the process is not changed."""
     monkeypatch.delenv("A_KEY_OF_THE_TESTS", raising=False)
     file = keyed.root / "routes.yaml"
     lacking = load(file)
@@ -74,8 +74,8 @@ def test_variable_of_the_file_counts_where_the_environment_lacks_it(keyed: Works
     assert over.env_file.names == ("UNUSED",)
 
 
-def test_generation_is_another_where_a_variable_that_it_uses_is(keyed: Workspace) -> None:
-    """Its name is that of the configuration without `.env` as long as the file adds nothing to it, so workers and replicas agree."""
+def test_digest_changes_with_env_file_variables_that_the_configuration_uses(keyed: Workspace) -> None:
+    """The digest of a configuration depends on the `.env` variables that it uses; an unused variable does not change it."""
     file = keyed.root / "routes.yaml"
     bare = load(file).digest
     digests: list[str] = []
@@ -87,8 +87,11 @@ def test_generation_is_another_where_a_variable_that_it_uses_is(keyed: Workspace
     assert load(file).digest == digests[-1]
 
 
-def test_file_that_everybody_can_read_is_a_warning(keyed: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router check` says so, names the variables, and shows no value; a file for its owner alone, or for a group, is no warning."""
+def test_world_readable_env_file_is_a_warning(keyed: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router check` warns of a `.env` that all users can read, and prints the names of its variables but not their values.
+
+    Mode 0640 causes no warning.
+    """
     file = env_file(keyed, "A_KEY_OF_THE_TESTS=sk-do-not-show\n", 0o644)
     assert main(["check", "--routes", str(file)]) == 0
     said = capsys.readouterr().out
@@ -102,8 +105,8 @@ def test_file_that_everybody_can_read_is_a_warning(keyed: Workspace, capsys: pyt
     assert load(file).complaints.warnings == []
 
 
-def test_line_that_is_no_variable_is_a_warning_without_its_text(keyed: Workspace) -> None:
-    """It is left out, and the others count."""
+def test_invalid_line_of_the_env_file_is_a_warning_without_its_text(keyed: Workspace) -> None:
+    """An invalid line of `.env` causes a warning that does not quote it, and the other lines are used."""
     file = env_file(keyed, 'A_KEY_OF_THE_TESTS=sk-x\nBROKEN="sk-do-not-show\nmore\n')
     found = load(file)
     assert found.env_file.names == ("A_KEY_OF_THE_TESTS",)
@@ -111,8 +114,8 @@ def test_line_that_is_no_variable_is_a_warning_without_its_text(keyed: Workspace
 
 
 @pytest.mark.parametrize("what", ["a folder", "a pipe", "no UTF-8", "a link that leads nowhere"])
-def test_file_that_cannot_be_read_is_a_warning(keyed: Workspace, what: str) -> None:
-    """The configuration is served without it: what it lacks is said where a variable is missing."""
+def test_unreadable_env_file_is_a_warning(keyed: Workspace, what: str) -> None:
+    """A `.env` that is a folder, a pipe, not UTF-8 or a dangling link causes a warning, and the configuration loads without it."""
     path = keyed.root / ".env"
     match what:
         case "a folder":
@@ -129,8 +132,8 @@ def test_file_that_cannot_be_read_is_a_warning(keyed: Workspace, what: str) -> N
     assert found.skipped.keys() == {"a"}
 
 
-def test_production_may_be_said_in_the_file(keyed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`router check` then requires `server.auth`, as where the environment says it."""
+def test_env_file_may_set_router_env_and_router_host(keyed: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ROUTER_ENV and ROUTER_HOST are read from `.env`, too (production then requires `server.auth`); the environment takes precedence."""
     monkeypatch.delenv("ROUTER_ENV", raising=False)
     file = env_file(keyed, "ROUTER_ENV=production\nROUTER_HOST=192.0.2.1\n")
     assert production(load(file))
@@ -142,8 +145,8 @@ def test_production_may_be_said_in_the_file(keyed: Workspace, monkeypatch: pytes
     assert host_from_environment(file) == "127.0.0.2"
 
 
-def test_litellm_reads_no_file_of_its_own() -> None:
-    """It would put the `.env` of a folder above its own into the environment, and nobody would be told."""
+def test_import_of_litellm_reads_no_env_file() -> None:
+    """LiteLLM, imported by the router, does not load a `.env` file."""
     script = (
         "import dotenv; dotenv.load_dotenv = lambda *_, **__: print('read'); "
         "from router.targets.litellm_library import _import_alone; print(_import_alone() is not None)"

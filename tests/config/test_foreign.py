@@ -1,4 +1,4 @@
-"""YAML as other programs read it: what PyYAML would make of it, with places, and within bounds."""
+"""YAML files of other programs (LiteLLM): read as PyYAML reads them, with the place of each value, and within bounds."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from router.errors import Place
 
 
 def plain(said: Located) -> object:
-    """Without the places."""
+    """Return the value without the places."""
     if isinstance(said.value, Mapping):
         return {key: plain(one) for key, one in said.value.items()}
     return [plain(one) for one in said.value] if isinstance(said.value, tuple) else said.value
@@ -29,28 +29,28 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_foreign_yaml_is_read_as_pyyaml_reads_it(text: str) -> None:
-    """Booleans and numbers of YAML 1.1, merge keys with their precedence, the last of equal keys."""
+    """Booleans and numbers of YAML 1.1, merge keys, repeated keys and block texts have the values that PyYAML gives them."""
     said = understood(text, "f")
     assert said is not None
     assert plain(said) == yaml.safe_load(text)
 
 
-def test_a_date_stays_a_text() -> None:
-    """Nobody calculates with it: it is the version of something."""
+def test_date_in_foreign_yaml_remains_a_string() -> None:
+    """A date or timestamp is read as the string that was written, not as a date."""
     said = understood("v: 2024-10-21\nw: 2001-12-14t21:59:43.10-05:00", "f")
     assert said is not None
     assert plain(said) == {"v": "2024-10-21", "w": "2001-12-14t21:59:43.10-05:00"}
 
 
-def test_each_value_knows_its_place() -> None:
-    """Where it was written, also where an alias or a merge brings it."""
+def test_foreign_yaml_value_has_the_place_where_it_was_written() -> None:
+    """A value that an alias or a merge key inserts has the file, line and column where it was written."""
     said = understood("a: &x\n  k: 1\nb: {<<: *x}\nc: *x\n", "f.yaml")
     assert said is not None
     assert [said.table[key].table["k"].place for key in "abc"] == [Place("f.yaml", 2, 6)] * 3
 
 
-def test_nothing_is_none() -> None:
-    """An empty document, and one of comments."""
+def test_empty_foreign_yaml_is_none() -> None:
+    """An empty document, or one with only comments, is read as None."""
     assert understood("", "f") is None
     assert understood("# nothing\n", "f") is None
 
@@ -68,8 +68,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_unreadable_message_is_refused_with_its_place(text: str) -> None:
-    """One complaint, and no more."""
+def test_unreadable_foreign_yaml_is_refused_with_its_place(text: str) -> None:
+    """A document that is not readable raises UnreadableYaml with one complaint that has file, line and column."""
     with pytest.raises(UnreadableYaml) as raised:
         understood(text, "f")
     assert str(raised.value.complaint).startswith(REFUSED[text])

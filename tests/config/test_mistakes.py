@@ -1,6 +1,6 @@
-"""Mistakes that newcomers make: each is answered with its place, its cause and the YAML or command that mends it.
+"""Mistakes that new users make in routes.yaml: each complaint has the place, the cause, and what to write instead.
 
-A row is what was written, and the lines that `router check` prints: `file:line:column: cause; remedy`.
+A row is the text that was written, and the lines that `router check` prints: `file:line:column: cause; remedy`.
 """
 
 import re
@@ -19,17 +19,17 @@ ROUTES = "routes:\n  m: {pipeline: chat, targets: [a]}\n"
 
 
 def target(declared: str) -> str:
-    """A routes.yaml whose target `a` is this: line 2, from column 6."""
+    """Return a routes.yaml with this as target `a`, in line 2 from column 6."""
     return f"targets:\n  a: {declared}\n{ROUTES}"
 
 
 def route(declared: str) -> str:
-    """A routes.yaml whose route `m` is this: line 4, from column 6."""
+    """Return a routes.yaml with this as route `m`, in line 4 from column 6."""
     return f"{TARGETS}routes:\n  m: {declared}\n"
 
 
 def below(declared: str) -> str:
-    """A routes.yaml with this from line 5 on."""
+    """Return a routes.yaml with this from line 5 on."""
     return f"{TARGETS}{ROUTES}{declared}\n"
 
 
@@ -485,8 +485,8 @@ MISTAKES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_with_place_cause_and_remedy(workspace: Workspace, mistake: str) -> None:
-    """All lines that are printed for it, and no other."""
+def test_typical_mistake_in_routes_yaml_gives_exactly_these_complaints(workspace: Workspace, mistake: str) -> None:
+    """A typical mistake in routes.yaml gives exactly the complaints of its row, with place, cause and remedy."""
     written, told = MISTAKES[mistake]
     with pytest.raises(ConfigError) as caught:
         workspace.write("routes.yaml", written).build()
@@ -496,12 +496,12 @@ def test_a_mistake_is_told_with_place_cause_and_remedy(workspace: Workspace, mis
 REMEDY = re.compile(
     r"\bwrite\b|did you mean|[;:,] (?:put|begin|indent|leave|set|take|give)\b|put before it|must be from|`router |deploy/|`defaults`|e\.g\."
 )
-"""What a sentence has that says what to do."""
+"""Phrases by which a complaint says what to do."""
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_names_a_remedy(mistake: str) -> None:
-    """At least one line of each says what to write, where, or which command to run."""
+def test_complaint_about_a_typical_mistake_says_what_to_write(mistake: str) -> None:
+    """The complaints about each typical mistake contain an instruction: what to write, where, or which command to run."""
     assert REMEDY.search(MISTAKES[mistake][1])
 
 
@@ -526,16 +526,16 @@ IN_PIPELINES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("mistake", IN_PIPELINES)
-def test_a_mistake_in_a_pipeline_is_told_with_its_remedy(workspace: Workspace, mistake: str) -> None:
-    """Words that belong elsewhere are told where."""
+def test_typical_mistake_in_a_pipeline_gives_a_complaint_with_its_remedy(workspace: Workspace, mistake: str) -> None:
+    """A key or step that does not belong in a pipeline gives one complaint that says where it belongs."""
     written, told = IN_PIPELINES[mistake]
     with pytest.raises(ConfigError) as caught:
         workspace.write("routes.yaml", TARGETS + ROUTES).write("pipelines/chat.yaml", written).build()
     assert [f"{one.place}: {one.message}" for one in caught.value.complaints] == [told]
 
 
-def test_every_word_of_the_tables_is_unknown_where_it_is_looked_up() -> None:
-    """A key that the declaration has gained is no longer explained as somebody else's; each mapping that a table names is one."""
+def test_key_of_the_remedy_tables_is_not_a_valid_key() -> None:
+    """No key for which remedies.py has an explanation is a valid key of the mapping for which it is explained."""
     fields: dict[str, set[str]] = {}
 
     def walk(shape: Shape) -> None:
@@ -580,16 +580,16 @@ WARNED = {
 
 
 @pytest.mark.parametrize("what", WARNED)
-def test_rarely_meant_setting_is_a_warning(workspace: Workspace, what: str) -> None:
-    """The configuration is served all the same."""
+def test_valid_but_rarely_intended_setting_is_a_warning(workspace: Workspace, what: str) -> None:
+    """A setting that is valid but rarely intended gives one warning with its place, and the configuration loads."""
     written, told = WARNED[what]
     complaints = workspace.write("routes.yaml", written).build().declaration.complaints
     (warning,) = complaints.warnings
     assert f"{warning.place}: {warning.message}".startswith(told)
 
 
-def test_proxies_that_are_declared_end_the_warning(workspace: Workspace) -> None:
-    """An empty list says that clients connect directly."""
+def test_limit_by_ip_gives_no_warning_if_server_proxies_is_declared(workspace: Workspace) -> None:
+    """A limit with `per: ip` gives no warning if `server.proxies` is declared, even as an empty list."""
     limited = route("{pipeline: chat, targets: [a], limit: {requests: 10/minute, per: ip}}")
     for proxies in ("[]", "[127.0.0.1]"):
         made = workspace.write("routes.yaml", f"{limited}server: {{proxies: {proxies}}}\n").build()

@@ -1,4 +1,4 @@
-"""Every mistake in pipelines, templates and tools is answered with where, what, and what was meant; and how complaints look."""
+"""Mistakes in pipelines, templates and tool files: each complaint has the place, the cause, and a similar valid name."""
 
 import pytest
 
@@ -194,8 +194,8 @@ BESIDE: dict[str, tuple[dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("mistake", BESIDE)
-def test_a_mistake_beside_routes(workspace: Workspace, mistake: str) -> None:
-    """A pipeline, a template and a tool file are told of in their own lines."""
+def test_mistake_in_a_pipeline_template_or_tool_file_gives_exactly_these_complaints(workspace: Workspace, mistake: str) -> None:
+    """A mistake in a pipeline, a template or a tool file gives exactly the expected complaint, at its line and column in that file."""
     files, told = BESIDE[mistake]
     workspace.write("routes.yaml", WITH_TOOLS)
     for name, content in files.items():
@@ -203,14 +203,14 @@ def test_a_mistake_beside_routes(workspace: Workspace, mistake: str) -> None:
     assert complaints(workspace) == told.split("\n")
 
 
-def test_two_tools_of_one_name(workspace: Workspace) -> None:
-    """A route cannot be granted both: its list of tool sets says so."""
+def test_route_with_two_tools_of_one_name_is_a_mistake(workspace: Workspace) -> None:
+    """A route with two tool sets that have a tool of one name gives a complaint at the second set."""
     workspace.write("routes.yaml", route("{pipeline: chat, targets: [a], tools: [weather, other]}")).write("tools/other.py", WEATHER)
     assert complaints(workspace) == ["routes.yaml:4:54: `m` gets two tools named `get_weather`: from weather and from other"]
 
 
-def test_ten_mistakes_are_told_at_once(workspace: Workspace) -> None:
-    """Over all files, in reading order, nine of them with what was meant."""
+def test_ten_mistakes_in_three_files_are_reported_at_once(workspace: Workspace) -> None:
+    """Ten mistakes in routes.yaml and two other files are all reported in one run, in reading order."""
     written = """targets:
   demo: {script: demo}
   gpt: {model: opnai/gpt-4o}
@@ -243,8 +243,8 @@ routes:
     ]
 
 
-def test_a_complaint_shows_its_line(workspace: Workspace) -> None:
-    """With a caret under the culprit."""
+def test_complaint_is_printed_with_its_line_and_a_caret(workspace: Workspace) -> None:
+    """A printed complaint is followed by its line of the file, and a caret below the wrong word."""
     workspace.write("routes.yaml", target("{script: demo, optionl: true}"))
     with pytest.raises(ConfigError) as caught:
         workspace.build()
@@ -255,8 +255,8 @@ def test_a_complaint_shows_its_line(workspace: Workspace) -> None:
     ]
 
 
-def test_a_time_is_no_secret(workspace: Workspace) -> None:
-    """A slip in `first_token` is shown with its line."""
+def test_line_of_a_misspelled_first_token_is_shown(workspace: Workspace) -> None:
+    """A misspelled `first_token` is shown with its line: a key that contains "token" is not masked as a secret here."""
     workspace.write("routes.yaml", target("{script: demo}") + "defaults:\n  timeout: {frist_token: 10s}\n")
     with pytest.raises(ConfigError) as caught:
         workspace.build()

@@ -1,4 +1,4 @@
-"""Every mistake in routes.yaml is answered with where, what, and what was meant."""
+"""Mistakes in routes.yaml: each complaint has the place, the cause, and a similar valid name where there is one."""
 
 import pytest
 
@@ -465,7 +465,7 @@ IN_ROUTES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("mistake", IN_ROUTES)
-def test_a_mistake_in_routes(workspace: Workspace, mistake: str) -> None:
-    """It is told once, where it stands, with what was meant where that can be guessed."""
+def test_mistake_in_routes_yaml_gives_exactly_these_complaints(workspace: Workspace, mistake: str) -> None:
+    """A mistake in routes.yaml gives exactly the expected complaints, with line, column and, if there is one, a suggestion."""
     written, told = IN_ROUTES[mistake]
     assert complaints(workspace.write("routes.yaml", written), EMPTY="", WORD="many") == told.split("\n")

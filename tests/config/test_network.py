@@ -1,4 +1,4 @@
-"""A proxy and a CA bundle as routes.yaml declares them: read, inherited, refused with place and remedy, and never shown."""
+"""The proxy and the CA bundle that routes.yaml declares: inheritance, refusals with place and remedy, and secrecy of passwords."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ routes:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Declare this routes.yaml, with a CA bundle and variables beside it."""
+    """A function that writes a routes.yaml with a CA bundle (None: no file) and returns its declaration with these variables."""
 
     def declared(text: str, bundle: str | None = "", **variables: str) -> Declaration:
         (tmp_path / "pipelines").mkdir(exist_ok=True)
@@ -48,12 +48,15 @@ def write(tmp_path: Path) -> Write:
 
 
 def said(declaration: Declaration) -> list[str]:
-    """Its complaints."""
+    """Return the complaints of a declaration."""
     return [str(one) for one in declaration.complaints.in_order()]
 
 
-def test_network_leads_to_whatever_does_not_say_otherwise(write: Write) -> None:
-    """A target, an MCP server, the issuer and the collector inherit it; what runs on this machine, or is a command, does not."""
+def test_network_settings_are_inherited_except_by_local_addresses_and_commands(write: Write) -> None:
+    """Targets, MCP servers, the JWT issuer and the OTel collector inherit proxy and CA of `network`, unless they declare their own.
+
+    A local address and a command get no proxy.
+    """
     declared = write(ROUTES, HTTPS_PROXY=PROXY)
     assert said(declared) == []
     routes = declared.routes
@@ -70,8 +73,8 @@ def test_network_leads_to_whatever_does_not_say_otherwise(write: Write) -> None:
     assert (routes.server.otel.egress.proxy, bool(routes.server.otel.egress.ca)) == (None, True)
 
 
-def test_nothing_shows_the_credentials_of_a_proxy(write: Write) -> None:
-    """Neither the values, nor a description, nor what an edit means, nor a complaint about the line."""
+def test_proxy_password_is_in_no_repr_description_or_diff(write: Write) -> None:
+    """The password in a proxy address appears neither in a repr of the declaration, nor in descriptions or their changes."""
     declared = write(ROUTES, HTTPS_PROXY=PROXY)
     after = write(ROUTES.replace("${HTTPS_PROXY}", "http://svc:${WORD}@proxy.corp.example:8080"), WORD="second-canary")
     assert said(after) == []
@@ -96,8 +99,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_address_that_is_no_proxy_is_refused_without_being_repeated(write: Write, case: str) -> None:
-    """With its place and what to write."""
+def test_invalid_proxy_address_is_refused_without_its_password(write: Write, case: str) -> None:
+    """A proxy address with a wrong scheme, port, path or password gives one complaint with its place, which does not quote it."""
     value, words = REFUSED[case]
     (complaint,) = said(write(ROUTES, HTTPS_PROXY=value))
     assert complaint.startswith("routes.yaml:2:18: ")
@@ -119,8 +122,8 @@ def test_address_that_is_no_proxy_is_refused_without_being_repeated(write: Write
         ("http://h:1", False),
     ],
 )
-def test_password_in_the_file_is_found(write: Write, source: str, literal: bool) -> None:
-    """The file is shown, compared and kept in a repository: a password is named there."""
+def test_literal_proxy_password_in_routes_yaml_is_refused(write: Write, source: str, literal: bool) -> None:
+    """A proxy address whose password is written in routes.yaml, even partly or as a default, is refused; one from a variable is not."""
     assert has_literal_password(source) is literal
     complaints = said(write(ROUTES.replace("${HTTPS_PROXY}", source), P="http://h:1", U="u", W="w"))
     assert [("a password does not belong in the file" in one, "canary" in one) for one in complaints] == (
@@ -142,8 +145,8 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_setting_that_would_do_nothing_is_a_mistake(write: Write, case: str) -> None:
-    """It is told what it is, once."""
+def test_network_setting_without_effect_is_a_mistake(write: Write, case: str) -> None:
+    """A `proxy` of a script, a local target or a command, a `ca` without a fetch, or `verify: false` gives one complaint."""
     was, now, words = MISTAKES[case]
     (complaint,) = said(write(ROUTES.replace(was, now), HTTPS_PROXY=PROXY))
     assert words in complaint
@@ -158,36 +161,36 @@ BUNDLES = {
 
 
 @pytest.mark.parametrize("case", BUNDLES)
-def test_bundle_without_a_certificate_is_a_mistake_with_its_place(write: Write, case: str) -> None:
-    """It is found when the file is loaded, not when a target is asked."""
+def test_ca_bundle_without_a_readable_certificate_is_refused_at_load(write: Write, case: str) -> None:
+    """A CA bundle that is missing, or has no readable certificate, gives one complaint with its place when the file is loaded."""
     bundle, words = BUNDLES[case]
     (complaint,) = said(write(ROUTES, bundle, HTTPS_PROXY=PROXY))
     assert complaint.startswith("routes.yaml:2:40: ")
     assert words in complaint
 
 
-def test_path_in_place_of_a_bundle_says_how_a_file_is_named(write: Write) -> None:
-    """As every other file beside routes.yaml."""
+def test_bare_path_as_ca_is_refused_with_the_right_syntax(write: Write) -> None:
+    """A `ca` that is a bare path gives a complaint that says to write `${file:NAME.pem}`."""
     (complaint,) = said(write(ROUTES.replace("${file:corp.pem}", "corp.pem"), HTTPS_PROXY=PROXY))
     assert "write ${file:NAME.pem}" in complaint
 
 
-def test_bundle_is_read_past_what_is_for_people(write: Write, tmp_path: Path) -> None:
-    """Names in any alphabet, line breaks of any kind, and more than one certificate."""
+def test_ca_bundle_may_have_comments_and_several_certificates(write: Write, tmp_path: Path) -> None:
+    """A CA bundle with non-ASCII comments, CRLF line ends and two certificates is read as two certificates."""
     bundle = f"# AC Raíz Ñ\r\n{Authority(tmp_path).pem}\n# Second\n{Authority(tmp_path, 'Second').pem}".replace("\n", "\r\n")
     declared = write(ROUTES, bundle, HTTPS_PROXY=PROXY)
     assert said(declared) == []
     assert next(iter(declared.routes.targets.values())).egress.ca.count("BEGIN CERTIFICATE") == 2
 
 
-def test_large_bundle_is_read(write: Write, tmp_path: Path) -> None:
-    """A whole system's has 200 KB."""
+def test_ca_bundle_of_400_certificates_is_read(write: Write, tmp_path: Path) -> None:
+    """A CA bundle of 400 certificates, as large as that of an operating system, gives no complaint."""
     declared = write(ROUTES, Authority(tmp_path).pem * 400, HTTPS_PROXY=PROXY)
     assert said(declared) == []
 
 
-def test_edit_of_the_bundle_is_another_generation(write: Write, tmp_path: Path) -> None:
-    """It is watched and named with the secret files."""
+def test_edit_of_the_ca_bundle_changes_the_digest(write: Write, tmp_path: Path) -> None:
+    """A changed CA bundle changes the digest of the configuration, and the bundle is among its secret files."""
     before = write(ROUTES, HTTPS_PROXY=PROXY)
     after = write(ROUTES, Authority(tmp_path, "Renewed").pem, HTTPS_PROXY=PROXY)
     assert before.digest != after.digest
@@ -208,15 +211,15 @@ def test_edit_of_the_bundle_is_another_generation(write: Write, tmp_path: Path) 
         ("localhost.example.com", False),
     ],
 )
-def test_local_address_is_known_without_a_lookup(host: str, here: bool) -> None:
-    """Nothing is looked up for it."""
+def test_loopback_host_is_recognised_by_its_name_and_gets_no_proxy(host: str, here: bool) -> None:
+    """localhost, names below it, and loopback addresses count as this machine and get no proxy; other hosts get it."""
     assert is_this_machine(host) is here
     proxy = proxy_of("http://proxy.corp.example:3128")
     assert Egress(proxy).proxy_to(host) == (None if here else proxy)
 
 
-def test_address_of_a_proxy_keeps_its_credentials_as_they_are_meant() -> None:
-    """Percent-encoded where it is written, decoded for the header, encoded again for libraries; an address of IPv6 in its brackets."""
+def test_proxy_credentials_are_percent_decoded_and_encoded_again() -> None:
+    """User and password of a proxy address are percent-decoded, and encoded again in its URL; its label has host and port only."""
     proxy = proxy_of("https://a%20b:p%40ss%3A%2F@[2001:db8::1]:3129/")
     assert (proxy.user, proxy.password, proxy.tls, proxy.label) == ("a b", "p@ss:/", True, "[2001:db8::1]:3129")
     assert proxy_of(proxy.url) == proxy
@@ -225,8 +228,8 @@ def test_address_of_a_proxy_keeps_its_credentials_as_they_are_meant() -> None:
         proxy_of("proxy.corp.example:3128")
 
 
-def test_edit_of_the_way_forgets_how_a_target_fared(write: Write, tmp_path: Path) -> None:
-    """A breaker that a broken proxy opened is not held against the next one; the cache's key is the same."""
+def test_edit_of_the_proxy_resets_the_health_of_targets_that_use_it(write: Write, tmp_path: Path) -> None:
+    """A reload with another proxy gives the targets that use it new health objects; an equal configuration keeps them all."""
     bundle = Authority(tmp_path).pem
     first = build(write(ROUTES, bundle, HTTPS_PROXY=PROXY))
     same = build(write(ROUTES, bundle, HTTPS_PROXY=PROXY), first.kept)
@@ -236,7 +239,7 @@ def test_edit_of_the_way_forgets_how_a_target_fared(write: Write, tmp_path: Path
     assert {name for name in fared[1] if fared[1][name] != fared[2][name]} == {"away"}
 
 
-def test_description_without_the_environment_names_the_variable(write: Write) -> None:
-    """As with every other reference."""
+def test_description_shows_proxy_and_ca_as_written(write: Write) -> None:
+    """A description read without the environment has the references `${HTTPS_PROXY}` and `${file:corp.pem}`."""
     declared = write(ROUTES, HTTPS_PROXY=PROXY)
     assert describe(as_written(declared.snapshot)).network == {"proxy": "${HTTPS_PROXY}", "ca": "${file:corp.pem}"}

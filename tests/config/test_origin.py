@@ -1,4 +1,4 @@
-"""Web origins: every spelling in the one form that a browser sends, or refused with that form."""
+"""Web origins (CORS): each spelling is normalised to the form that a browser sends, or refused with that form."""
 
 import pytest
 
@@ -49,15 +49,15 @@ STRANGE = [
 
 
 @pytest.mark.parametrize(("written", "sent"), WELL_FORMED.items())
-def test_origin_is_brought_into_the_form_that_browsers_send(written: str, sent: str) -> None:
-    """The default port is left out, the host is in lower case and in IDNA's ASCII form; the form itself stays as it is."""
+def test_origin_is_normalised_to_the_form_that_browsers_send(written: str, sent: str) -> None:
+    """An origin loses its default port, and its host becomes lower case and IDNA ASCII; a normalised origin does not change."""
     assert origin(written) == sent
     assert origin(sent) == sent
 
 
 @pytest.mark.parametrize(("written", "meant"), MEANT.items())
-def test_refusal_of_an_origin_names_the_right_form(written: str, meant: str) -> None:
-    """Where it can be told what was meant, the message says it."""
+def test_refused_origin_with_an_obvious_correction_suggests_it(written: str, meant: str) -> None:
+    """An origin with a path, a space or a wrong scheme raises `Misfit` with the origin to write instead."""
     with pytest.raises(Misfit) as caught:
         origin(written)
     assert caught.value.message == f"`{written}` is not an origin: write {meant}"
@@ -65,13 +65,13 @@ def test_refusal_of_an_origin_names_the_right_form(written: str, meant: str) -> 
 
 @pytest.mark.parametrize("written", STRANGE)
 def test_origin_that_no_browser_sends_is_refused(written: str) -> None:
-    """It could never match a request."""
+    """A text that no browser sends as an origin (`*`, `null`, no scheme, an invalid host or port) raises `Misfit`."""
     with pytest.raises(Misfit, match=r"is not an origin: write scheme and host without a path"):
         origin(written)
 
 
-def test_secrets_of_an_origin_are_not_repeated() -> None:
-    """A user or a password is in no message."""
+def test_refusal_of_an_origin_does_not_quote_its_password() -> None:
+    """An origin with user and password raises `Misfit`, whose message does not contain the password."""
     with pytest.raises(Misfit) as caught:
         origin("https://me:sk-HIDDEN@host/")
     assert "HIDDEN" not in caught.value.message

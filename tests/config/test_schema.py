@@ -1,4 +1,4 @@
-"""The JSON schema of routes.yaml says of each key what the declaration does: its default, and the range of a number."""
+"""The JSON schema of routes.yaml has the same defaults and number ranges as the declaration classes."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -17,7 +17,7 @@ from router.signature import Either, Field, ListOf, MapOf, Plain, Record, Shape,
 
 
 def records(shape: Shape, seen: dict[str, Record]) -> dict[str, Record]:
-    """Every mapping with known keys, by its name in the schema."""
+    """Return every mapping with known keys within a shape, by its name in the schema."""
     match shape:
         case Record():
             if shape.name not in seen:
@@ -40,22 +40,25 @@ INHERITED = {f"{record_of(Route).name}.{item.name}" for item in record_of(Defaul
 
 
 def bound(shape: Shape, text: str) -> tuple[object, list[str]]:
-    """What a plain scalar is bound to, and the complaints about it."""
+    """Return the value to which a plain scalar is bound, and the complaints about it."""
     complaints = Complaints({})
     value = bind(Written(Place("f", 1, 1), text, plain=True, source=text), shape, complaints, "`key`")
     return value, [one.message for one in complaints.found]
 
 
 def scalars(shape: Shape) -> Iterator[Plain]:
-    """The plain scalars among what a key takes."""
+    """Yield the plain scalars among the options of a shape."""
     for option in shape.options if isinstance(shape, Either) else (shape,):
         if isinstance(option, Plain):
             yield option
 
 
 @pytest.mark.parametrize("key", FIELDS)
-def test_a_default_of_the_schema_is_the_declarations(key: str) -> None:
-    """Written into the file, it is bound to what the declaration has where nothing is written; every default is there."""
+def test_schema_default_of_a_key_equals_that_of_the_declaration(key: str) -> None:
+    """A default in the schema, written into the file, gives the declaration's default; a default that fits on a line is in the schema.
+
+    Required keys, and keys that routes inherit from `defaults`, have no default in the schema.
+    """
     name, item = FIELDS[key]
     shown = DEFINITIONS[name]["properties"][item.name]
     if key in INHERITED or item.required:
@@ -73,7 +76,7 @@ def test_a_default_of_the_schema_is_the_declarations(key: str) -> None:
 
 
 def _is_shown(item: Field) -> bool:
-    """Whether a default can be written on one line: it is no mapping with defaults of its own, and no absence."""
+    """Return whether a default fits on one line: it is neither None nor a mapping with defaults of its own."""
     spelled = isinstance(item.shape, Spelled) and item.shape.write is not None
     return item.default is not None and (spelled or isinstance(item.default, str | int | float | tuple | dict))
 
@@ -82,8 +85,8 @@ BOUNDED = {key: scalar for key, (_, item) in FIELDS.items() for scalar in scalar
 
 
 @pytest.mark.parametrize("key", BOUNDED)
-def test_a_range_of_the_schema_is_the_declarations(key: str) -> None:
-    """Its ends are taken; what is beyond them is refused with both ends in the sentence."""
+def test_schema_range_of_a_number_equals_that_of_the_declaration(key: str) -> None:
+    """Both ends of a number's range in the schema are accepted; a number beyond an end gives a complaint that names that end."""
     name, item = FIELDS[key]
     shown = DEFINITIONS[name]["properties"][item.name]
     step = 1 if shown["type"] == "integer" else 0.5
@@ -102,8 +105,8 @@ def test_a_range_of_the_schema_is_the_declarations(key: str) -> None:
         assert bound(item.shape, f"{above + 0.001}")[1] == []
 
 
-def test_numbers_with_a_range_have_it_in_the_schema() -> None:
-    """The keys whose numbers the pages bound: none has lost its range."""
+def test_declaration_keeps_the_documented_number_ranges() -> None:
+    """The documented numeric keys all have a range in their declaration."""
     assert set(BOUNDED) >= {
         *("Retry.attempts", "BreakerConfig.failures", "Member.weight", "Route.max_steps", "Route.max_output", "Limit.concurrent"),
         *(

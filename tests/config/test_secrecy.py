@@ -1,4 +1,4 @@
-"""Secrets in addresses: told by the names of a query's parameters, and never repeated."""
+"""Secrets in the addresses of a configuration: recognised by the names of query parameters, refused, and not quoted."""
 
 import pytest
 
@@ -42,8 +42,8 @@ HARMLESS = [
 
 
 @pytest.mark.parametrize("name", SECRET)
-def test_secret_parameter_of_an_address_is_refused(name: str) -> None:
-    """In a query and in a fragment, whatever its case and whatever stands before it; what it holds is not repeated."""
+def test_address_with_a_secret_query_parameter_is_refused_without_its_value(name: str) -> None:
+    """An address with a secret in a parameter of its query or fragment raises `Misfit`, whose message does not contain the value."""
     for address in (f"https://host/v1?{name}=sk-HIDDEN", f"https://host/v1?a=b&{name}=sk-HIDDEN&c", f"https://host/v1#{name}=sk-HIDDEN"):
         with pytest.raises(Misfit, match=r"a secret .* does not belong in an address") as caught:
             web_address(address)
@@ -51,8 +51,8 @@ def test_secret_parameter_of_an_address_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_other_parameters_of_an_address_stay(name: str) -> None:
-    """A gateway's version or region is no secret."""
+def test_harmless_query_parameter_is_not_taken_for_a_secret(name: str) -> None:
+    """A query parameter such as `region` or `max_tokens` is not recognised as a secret."""
     assert secret_in_query(f"{name}=1&x=key") is None
 
 
@@ -69,8 +69,8 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("what", ADDRESSES)
-def test_every_address_of_the_configuration_is_looked_at(workspace: Workspace, what: str) -> None:
-    """When the file is loaded; the complaint shows its line without the secret."""
+def test_secret_in_any_address_of_the_configuration_is_refused(workspace: Workspace, what: str) -> None:
+    """A secret in the address of a target, MCP server, collector, JWKS or Redis gives one complaint that does not contain it."""
     with pytest.raises(ConfigError) as caught:
         workspace.write("routes.yaml", ADDRESSES[what]).build()
     assert len(caught.value.complaints) == 1

@@ -1,4 +1,4 @@
-"""Keys, and what is shown of them."""
+"""API keys in a configuration: their references, and what complaints show of them."""
 
 import pytest
 
@@ -34,8 +34,8 @@ LITERALS = {
 
 
 @pytest.mark.parametrize("where", LITERALS)
-def test_a_key_in_the_file_is_not_quoted(workspace: Workspace, where: str) -> None:
-    """A complaint shows its line without the key that stands in it."""
+def test_complaint_does_not_quote_a_literal_key_in_its_line(workspace: Workspace, where: str) -> None:
+    """A complaint about a line with an API key is printed without the key, also if the key's name is misspelled."""
     with pytest.raises(ConfigError) as caught:
         workspace.write("routes.yaml", LITERALS[where]).build()
     assert caught.value.complaints
@@ -63,8 +63,8 @@ VARIABLES = {
 
 
 @pytest.mark.parametrize("what", VARIABLES)
-def test_value_of_a_variable_is_not_quoted(workspace: Workspace, what: str) -> None:
-    """A complaint about it shows `${V}` instead."""
+def test_complaint_shows_the_reference_and_not_the_value_of_a_variable(workspace: Workspace, what: str) -> None:
+    """A complaint about a value from a variable contains `${V}`, not the value."""
     with pytest.raises(ConfigError) as caught:
         workspace.write("routes.yaml", VARIABLES[what]).build(V="sk-HIDDEN")
     assert "HIDDEN" not in str(caught.value)
@@ -85,8 +85,8 @@ KEYS: dict[str, tuple[str, str, str]] = {
 
 
 @pytest.mark.parametrize("spelled", KEYS)
-def test_a_key(workspace: Workspace, spelled: str) -> None:
-    """It is what its spelling stands for, and shows no more than that spelling."""
+def test_api_key_has_the_resolved_value_and_its_reference_as_repr(workspace: Workspace, spelled: str) -> None:
+    """An API key has the value of its reference (variable, default, file); its repr is the reference, or `***` for a literal."""
     written, value, shown = KEYS[spelled]
     workspace.write("secrets/key", "sk-3\n")
     made = declared(workspace, target(f"{{model: openai/x, api_key: '{written}'}}"), KEY="sk-1", EMPTY="")
@@ -100,15 +100,15 @@ def test_a_key(workspace: Workspace, spelled: str) -> None:
     [(b"x" * (1024 * 1024 + 1), "is larger than 1 MiB"), (b"caf\xe9", "cannot be read: it is not UTF-8")],
     ids=["too large", "not UTF-8"],
 )
-def test_a_secret_file_that_is_none(workspace: Workspace, content: bytes, why: str) -> None:
-    """It is refused by its name; nothing of it is shown."""
+def test_secret_file_that_is_too_large_or_not_utf8_is_refused(workspace: Workspace, content: bytes, why: str) -> None:
+    """A secret file above 1 MiB, or not UTF-8, gives one complaint with its name and no content."""
     workspace.write("routes.yaml", target("{model: openai/x, api_key: '${file:key}'}"))
     (workspace.root / "key").write_bytes(content)
     assert complaints(workspace) == [f"routes.yaml:2:33: the secret file key {why}"]
 
 
-def test_a_value_cannot_inject_yaml(workspace: Workspace) -> None:
-    """A variable that holds YAML is a text."""
+def test_variable_that_contains_yaml_is_used_as_plain_text(workspace: Workspace) -> None:
+    """A variable whose value contains YAML becomes part of the model's name and adds no keys."""
     made = declared(workspace, target("{model: 'openai/${V}'}"), V="x, api_key: stolen}\nb: {")
     one = next(iter(made.routes.targets.values()))
     assert (one.model, one.api_key) == ("openai/x, api_key: stolen}\nb: {", None)

@@ -1,4 +1,4 @@
-"""The shipped routes.yaml: models of today, all of whose facts are known, and ids that front ends send."""
+"""The shipped routes.yaml: current models with known facts, and routes for the model ids that front ends send."""
 
 import shutil
 from typing import Any
@@ -16,7 +16,7 @@ SENT = (
     *("chat-model", "chat-model-reasoning", "title-model", "artifact-model", "claude", "local", "plain"),
     *("gpt-4", "gpt-4-turbo-preview", "gpt-3.5-turbo", "gpt-4o", "claude-3-opus-20240229"),
 )
-"""What front ends send: their own ids, those of the addresses, and those to which a `modelMapping` maps them, whatever model answers."""
+"""Model ids that front ends send: their own ids, and those to which their `modelMapping` maps them."""
 
 
 @pytest.fixture
@@ -25,13 +25,16 @@ def keyed() -> Generation:
     return build(declare(read(ROOT / "routes.yaml"), KEYS))
 
 
-def test_the_shipped_routes_know_the_ids_that_front_ends_send(keyed: Generation) -> None:
-    """Of none of them the answer is that there is no such model."""
+def test_shipped_routes_include_every_model_id_that_front_ends_send(keyed: Generation) -> None:
+    """Each model id of SENT is a route or an alias of the shipped routes.yaml."""
     assert [one for one in SENT if one not in {*keyed.routes, *keyed.aliases}] == []
 
 
-def test_the_shipped_models_are_known_by_their_own_names(keyed: Generation) -> None:
-    """With price and window, all but the local one; each target is asked by a route; the one for long conversations reads the most."""
+def test_shipped_models_have_a_known_price_and_context_window(keyed: Generation) -> None:
+    """Each shipped target except the local one has facts, price and window under its own name, and belongs to a route.
+
+    The target `big`, for long conversations, has the largest window.
+    """
     asked = {target.name: target.facts for route in keyed.routes.values() for target in route.targets if target.lane != "script"}
     assert set(asked) == set(keyed.declaration.routes.targets) - {"demo", "understudy"}
     unknown = [name for name, facts in asked.items() if facts.source != "itself" or facts.price is None or facts.window is None]
@@ -39,13 +42,13 @@ def test_the_shipped_models_are_known_by_their_own_names(keyed: Generation) -> N
     assert asked["big"].window == max(facts.window or 0 for facts in asked.values())
 
 
-def test_the_shipped_file_sets_nothing_that_is_left_out(keyed: Generation) -> None:
-    """`router check` has no notice about it."""
+def test_shipped_file_sets_no_parameter_that_its_models_refuse(keyed: Generation) -> None:
+    """`router check` lists no omitted parameter for the shipped routes.yaml."""
     assert omissions(keyed) == {}
 
 
-def test_a_hint_is_kept_where_the_targets_own_effort_lets_it_be(workspace: Workspace) -> None:
-    """A model that takes a temperature only while it does not think is told not to think by its target: a pipeline's is sent."""
+def test_pipeline_temperature_is_omitted_only_for_a_target_that_reasons(workspace: Workspace) -> None:
+    """A temperature of the pipeline is listed as left out for a reasoning model, but not if its target sets the effort to `none`."""
     workspace.write("pipelines/title.yaml", "steps:\n  - params: {temperature: 0}\n")
     luna = "model: openai/gpt-5.6-luna, api_key: sk-x"
     targets = f"idle: {{{luna}, params: {{reasoning_effort: none}}}}\nthinks: {{{luna}}}"
@@ -54,8 +57,8 @@ def test_a_hint_is_kept_where_the_targets_own_effort_lets_it_be(workspace: Works
     assert omissions(workspace.build()) == {"thinks": [left_out]}
 
 
-def test_parameter_that_would_be_missed_is_announced(workspace: Workspace) -> None:
-    """Of a target that does not take what the configuration asks for, `router check` says that questions pass it over."""
+def test_check_lists_parameters_of_a_target_that_its_model_does_not_take(workspace: Workspace) -> None:
+    """A target's parameter that its model does not take is listed as left out, or, if it is essential, as a reason to skip the target."""
     targets = (
         "first: {model: deepseek/deepseek-chat, api_key: sk-x, params: {logit_bias: {'5': 1}, verbosity: low, parallel_tool_calls: true}}"
     )
@@ -71,8 +74,8 @@ def test_parameter_that_would_be_missed_is_announced(workspace: Workspace) -> No
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "mine", "parameters": {"type": "object", "properties": {}}}}
 
 
-async def test_the_plain_route_adds_nothing_to_the_question(workspace: Workspace) -> None:
-    """The model is sent the client's messages and tools, and nothing else; a client of the OpenAI API reaches it by its id."""
+async def test_plain_route_sends_only_the_messages_and_tools_of_the_client(workspace: Workspace) -> None:
+    """The shipped route `plain` sends the client's messages and tools unchanged; `chat-model` adds a prompt and tools."""
     shutil.copytree(ROOT / "pipelines", workspace.root / "pipelines", dirs_exist_ok=True)
     shutil.copytree(ROOT / "tools", workspace.root / "tools", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     shipped, asked = (ROOT / "routes.yaml").read_text(encoding="utf-8"), [{"role": "user", "content": "Hello"}]

@@ -1,4 +1,4 @@
-"""The files of a configuration, as they are found in its folder."""
+"""A snapshot of a configuration: the files that are read from its folder, and their digest."""
 
 import shutil
 
@@ -10,8 +10,8 @@ from tests.config.written import ROUTES, TARGETS, complaints, target
 from tests.conftest import CHAT, WEATHER, Workspace
 
 
-def test_the_digest_names_the_text(workspace: Workspace) -> None:
-    """Equal text, equal digest; a change in any file, or in a secret file, is another one. A file nobody reads is none."""
+def test_digest_changes_with_every_file_of_the_configuration(workspace: Workspace) -> None:
+    """The digest of 12 characters changes with routes.yaml, pipelines, tools and secret files, but not with unrelated files."""
     workspace.write("routes.yaml", target("{model: openai/x, api_key: '${file:secrets/key}'}")).write("secrets/key", "one")
 
     def digest() -> str:
@@ -35,32 +35,32 @@ def test_the_digest_names_the_text(workspace: Workspace) -> None:
     assert digest() == seen[-1]
 
 
-def test_a_byte_order_mark_and_dos_line_ends_are_read(workspace: Workspace) -> None:
-    """As editors on Windows write them."""
+def test_routes_file_with_byte_order_mark_and_crlf_is_read(workspace: Workspace) -> None:
+    """A routes.yaml with a byte order mark and CRLF line ends loads."""
     (workspace.root / "routes.yaml").write_bytes(b"\xef\xbb\xbf" + (TARGETS + ROUTES).replace("\n", "\r\n").encode())
     assert list(workspace.build().routes) == ["m"]
 
 
-def test_a_file_that_is_not_utf8(workspace: Workspace) -> None:
-    """It is named, with the line."""
+def test_file_that_is_not_utf8_is_refused_with_its_line(workspace: Workspace) -> None:
+    """A routes.yaml that is not UTF-8 gives one complaint with the line of the wrong byte."""
     (workspace.root / "routes.yaml").write_bytes(b"targets:\n  a: {script: demo}\n# caf\xe9\n")
     assert complaints(workspace) == ["routes.yaml:3:1: the file is not UTF-8"]
 
 
-def test_a_file_that_is_too_large(workspace: Workspace) -> None:
-    """It is not read."""
+def test_file_above_8_mib_is_refused(workspace: Workspace) -> None:
+    """A template larger than 8 MiB gives one complaint."""
     workspace.write("routes.yaml", TARGETS + ROUTES).write("pipelines/big.j2", "x" * (MAX_BYTES + 1))
     assert complaints(workspace) == ["pipelines/big.j2:1:1: the file is larger than 8 MiB"]
 
 
-def test_a_file_that_is_not_there(workspace: Workspace) -> None:
-    """No routes.yaml, no configuration; a first run is told how to begin."""
+def test_missing_routes_file_gives_one_complaint_that_suggests_init(workspace: Workspace) -> None:
+    """A folder without a routes.yaml gives one complaint, which suggests `router init`."""
     (told,) = complaints(workspace)
     assert told.startswith("routes.yaml:1:1: the file cannot be read: No such file or directory; `router init DIR` writes a workspace")
 
 
-def test_a_link_that_leads_out(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A single file that is elsewhere is refused; a link within the folder is read."""
+def test_link_out_of_the_configuration_folder_is_refused(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A symbolic link to a file outside the configuration's folder gives a complaint; one within it is read."""
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "secret.j2"
     elsewhere.write_text("secret")
     workspace.write("routes.yaml", TARGETS + ROUTES)
@@ -80,8 +80,8 @@ def test_a_link_that_leads_out(workspace: Workspace, tmp_path_factory: pytest.Te
         ("tools", "tools/more", "folder"),
     ],
 )
-def test_a_link_that_leads_in_a_circle(workspace: Workspace, name: str, leads: str, what: str) -> None:
-    """It is a mistake with its place, as anything else is that cannot be read."""
+def test_circular_link_is_refused_with_its_path(workspace: Workspace, name: str, leads: str, what: str) -> None:
+    """A file or folder that is a circular symbolic link gives one complaint with its path."""
     workspace.write("routes.yaml", TARGETS + ROUTES)
     link = workspace.root / name
     if link.is_dir():
@@ -92,14 +92,14 @@ def test_a_link_that_leads_in_a_circle(workspace: Workspace, name: str, leads: s
 
 
 def test_link_to_a_folder_below_pipelines_is_not_followed(workspace: Workspace) -> None:
-    """Links to folders below pipelines/ and tools/ are left alone."""
+    """A symbolic link to a folder within pipelines/ is ignored: no file below it is read."""
     workspace.write("routes.yaml", TARGETS + ROUTES)
     (workspace.root / "pipelines/again").symlink_to("..")
     assert sorted(read(workspace.root / "routes.yaml").texts) == ["pipelines/chat.yaml", "routes.yaml", "tools/weather.py"]
 
 
-def test_a_mounted_configuration_is_read(workspace: Workspace) -> None:
-    """As Kubernetes mounts one: every file a link into `..data`, which is a link to a folder beside it."""
+def test_kubernetes_mounted_configuration_is_read(workspace: Workspace) -> None:
+    """A configuration loads whose files are links into `..data`, itself a link to a folder beside it, as Kubernetes mounts them."""
     mounted = workspace.root / "mounted"
     Workspace(mounted / "..2026").write("routes.yaml", TARGETS + ROUTES).write("pipelines/chat.yaml", CHAT)
     (mounted / "..data").symlink_to("..2026")

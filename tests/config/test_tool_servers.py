@@ -1,4 +1,4 @@
-"""MCP servers, as a route declares them: what is taken, what is complained about and where, what a change means."""
+"""MCP servers among the `tools` of a route: accepted forms, complaints with their place, and what a change means."""
 
 import pytest
 
@@ -13,13 +13,13 @@ ADDRESS = "{mcp: https://mcp.example.com/mcp}"
 
 
 def declared(workspace: Workspace, tools: str, **variables: str) -> Declaration:
-    """A configuration whose route grants these."""
+    """Return the declaration of a configuration whose route has these `tools`."""
     workspace.write("routes.yaml", routes("a: {script: demo}", f"targets: [a]\n    tools: {tools}"))
     return declare(read(workspace.root / "routes.yaml"), variables)
 
 
-def test_an_address_and_a_command_stand_among_the_tool_sets(workspace: Workspace) -> None:
-    """In any order; references are resolved, and shown as they are written."""
+def test_mcp_servers_by_address_and_by_command_are_declared_among_tools(workspace: Workspace) -> None:
+    """A route may list tool sets, MCP addresses and MCP commands; references are resolved, and labels show them as written."""
     tools = (
         '[weather, {mcp: "https://${HOST}/mcp", token: "${TOKEN}"}, {mcp: [npx, -y, "${PACKAGE}"], env: {ROOT: "/srv/a b"}, only: [read]}]'
     )
@@ -42,8 +42,8 @@ def test_an_address_and_a_command_stand_among_the_tool_sets(workspace: Workspace
         ("${NOWHERE:-https://mcp.example.com/mcp?tenant=acme}", "${NOWHERE:-https://mcp.example.com/mcp?tenant=acme}"),
     ],
 )
-def test_label_of_a_server_has_no_query(workspace: Workspace, written: str, label: str) -> None:
-    """Logs, metrics and pages show host and path of what is written."""
+def test_label_of_an_mcp_server_is_its_address_without_the_query(workspace: Workspace, written: str, label: str) -> None:
+    """The label of an MCP server, for logs and metrics, is its address as written, without query and fragment."""
     workspace.write("routes.yaml", routes("a: {script: demo}", f"targets: [a]\n    tools: [{{mcp: '{written}'}}]"))
     [server] = workspace.build().routes["chat-model"].declared.tool_servers
     assert server.label == label
@@ -65,8 +65,8 @@ def test_label_of_a_server_has_no_query(workspace: Workspace, written: str, labe
         ("[wether]", "there is no tools/wether.py; did you mean `weather`?"),
     ],
 )
-def test_a_mistake_is_complained_about_where_it_stands(workspace: Workspace, tools: str, complaint: str) -> None:
-    """In the line of the tools."""
+def test_mistake_in_an_mcp_server_is_reported_in_its_line(workspace: Workspace, tools: str, complaint: str) -> None:
+    """A mistake in an entry of `tools` gives one complaint, in the line of that entry."""
     workspace.write("routes.yaml", routes("a: {script: demo}", f"targets: [a]\n    tools: {tools}"))
     with pytest.raises(ConfigError) as caught:
         workspace.build()
@@ -83,14 +83,14 @@ def test_a_mistake_is_complained_about_where_it_stands(workspace: Workspace, too
         ("[{mcp: [npx, a]}]", "[{mcp: [npx, a], only: [b]}]", "chat-model: a tool server is asked otherwise"),
     ],
 )
-def test_change_of_a_tool_server_is_described(workspace: Workspace, before: str, after: str, told: str) -> None:
-    """In words, as of any tool set."""
+def test_diff_describes_an_added_removed_or_changed_mcp_server(workspace: Workspace, before: str, after: str, told: str) -> None:
+    """An added, removed or changed MCP server is one sentence in a diff of configurations."""
     was, now = describe(declared(workspace, before)), describe(declared(workspace, after))
     assert sentences(changes(was, now)) == [told]
 
 
-def test_checking_starts_nothing(workspace: Workspace) -> None:
-    """A command is run by a server that serves, and by nothing else."""
+def test_building_a_configuration_does_not_start_mcp_commands(workspace: Workspace) -> None:
+    """A configuration with an MCP command is declared and built without running the command."""
     mark = workspace.root / "ran"
     declared(workspace, f"[{{mcp: [touch, '{mark}']}}]")
     workspace.build().discard()

@@ -1,4 +1,4 @@
-"""Tool sets with options among a route's `tools:`."""
+"""Tool sets with options (`use`, `approve`, `isolate`, `env`) among a route's `tools`."""
 
 import pytest
 
@@ -9,7 +9,7 @@ HI = "a: {script: [{text: Hi}]}"
 
 
 def built(workspace: Workspace, entry: str) -> Workspace:
-    """A workspace whose route has this tool set."""
+    """Return a workspace whose route has this entry as its only tool set."""
     return workspace.write("routes.yaml", routes(HI, f"targets: [a]\n    tools: [{entry}]"))
 
 
@@ -24,8 +24,8 @@ def built(workspace: Workspace, entry: str) -> Workspace:
         ("{use: weather, isolate: process, approve: always}", True),
     ],
 )
-async def test_tool_set_asks_the_user_where_its_entry_says_so(workspace: Workspace, entry: str, asks: bool) -> None:
-    """In the router's own process, or in one of its own; a bare name never does."""
+async def test_tool_call_needs_approval_only_if_the_set_has_approve_always(workspace: Workspace, entry: str, asks: bool) -> None:
+    """A call of a tool needs the user's approval only with `approve: always`, also for `isolate: process`; unknown tools need none."""
     generation = built(workspace, entry).build()
     toolbox = generation.route("chat-model").toolbox
     assert [spec.name for spec in toolbox.specs] == ["get_weather"]
@@ -42,8 +42,8 @@ async def test_tool_set_asks_the_user_where_its_entry_says_so(workspace: Workspa
         ("{use: wether, approve: always}", "there is no tools/wether.py; did you mean `weather`?"),
     ],
 )
-def test_mistake_in_an_entry_says_what_to_write(workspace: Workspace, entry: str, sentence: str) -> None:
-    """With its place."""
+def test_mistake_in_a_tool_set_entry_is_refused_with_its_remedy(workspace: Workspace, entry: str, sentence: str) -> None:
+    """A wrong word, an `env` without `isolate: process`, or an unknown tool set raises ConfigError with a suggestion."""
     with pytest.raises(ConfigError) as refused:
         built(workspace, entry).build()
     assert sentence in str(refused.value)

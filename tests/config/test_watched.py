@@ -1,4 +1,4 @@
-"""What has to be watched for an edit to be heard of."""
+"""The paths that a server watches to notice an edit of its configuration."""
 
 from pathlib import Path
 
@@ -6,8 +6,11 @@ from router.config import watched
 from router.config.watched import MAX_LINKS
 
 
-def test_links_and_what_is_missing_are_watched_where_they_would_be_turned_or_made(tmp_path: Path) -> None:
-    """Each folder by its own path, each name in it that decides what is read; whatever stands beside does not count."""
+def test_watch_covers_link_targets_and_missing_files_and_ignores_others(tmp_path: Path) -> None:
+    """The watched folders include those of link targets; events of links, of files that may be read, and of missing ones count.
+
+    Events of unrelated files in these folders do not count.
+    """
     root, elsewhere = tmp_path / "etc", tmp_path / "elsewhere"
     (root / "..1/pipelines/deep").mkdir(parents=True)
     (root / "..1/routes.yaml").touch()
@@ -34,8 +37,8 @@ def test_links_and_what_is_missing_are_watched_where_they_would_be_turned_or_mad
     assert not found.counts(None, str(elsewhere / "other"))
 
 
-def test_a_circle_is_gone_round_no_further_than_the_kernel_does(tmp_path: Path) -> None:
-    """What a link that leads into itself leads to is nowhere, and the link is watched; so is one whose name no file may have."""
+def test_watch_of_circular_links_ends_after_the_link_limit(tmp_path: Path) -> None:
+    """Circular links are followed at most MAX_LINKS times, and are themselves watched; a path with a NUL byte is ignored."""
     (tmp_path / "routes.yaml").symlink_to("routes.yaml/more")
     (tmp_path / "tools").symlink_to("pipelines")
     (tmp_path / "pipelines").symlink_to("tools")
@@ -45,8 +48,8 @@ def test_a_circle_is_gone_round_no_further_than_the_kernel_does(tmp_path: Path) 
     assert len(found.names) < 4 * MAX_LINKS
 
 
-def test_a_folder_that_took_anothers_place_is_another(tmp_path: Path) -> None:
-    """Its watch would be the old one's."""
+def test_watch_differs_after_a_folder_was_replaced_by_another(tmp_path: Path) -> None:
+    """The watch of a folder that was replaced by another of the same path is not equal to the one before."""
     (tmp_path / "pipelines").mkdir()
     before = watched(tmp_path / "routes.yaml", [])
     assert watched(tmp_path / "routes.yaml", []) == before

@@ -1,4 +1,4 @@
-"""Texts of routes.yaml with one thing of interest in them, and what is complained of."""
+"""Texts of routes.yaml with one target, route or section under test, and the complaints about them."""
 
 import pytest
 
@@ -13,29 +13,29 @@ PROMPT = "steps:\n  - prompt: chat.j2\n"
 
 
 def target(declared: str) -> str:
-    """A routes.yaml whose target `a` is this: line 2, from column 6."""
+    """Return a routes.yaml with this as target `a`, in line 2 from column 6."""
     return f"targets:\n  a: {declared}\n{ROUTES}"
 
 
 def route(declared: str) -> str:
-    """A routes.yaml whose route `m` is this: line 4, from column 6."""
+    """Return a routes.yaml with this as route `m`, in line 4 from column 6."""
     return f"{TARGETS}routes:\n  m: {declared}\n"
 
 
 def more(declared: str) -> str:
-    """A routes.yaml with this in line 5."""
+    """Return a routes.yaml with this in line 5."""
     return f"{TARGETS}{ROUTES}{declared}\n"
 
 
 def complaints(workspace: Workspace, **variables: str) -> list[str]:
-    """Everything that is wrong, as `file:line:col: message`."""
+    """Build the workspace, which must be refused, and return its complaints as `file:line:col: message`."""
     with pytest.raises(ConfigError) as caught:
         workspace.build(**variables)
     return [f"{one.place}: {one.message}" for one in caught.value.complaints]
 
 
 def declared(workspace: Workspace, written: str, **variables: str) -> Declaration:
-    """The declaration of a routes.yaml that is right."""
+    """Return the declaration of a routes.yaml that has no mistakes."""
     made = declare(read(workspace.write("routes.yaml", written).root / "routes.yaml"), variables)
     assert made.complaints.in_order() == ()
     return made

@@ -1,7 +1,7 @@
-"""Deployments on loopback that do as each question says, for whoever asks: this router, or LiteLLM's.
+"""A fake server for many deployments, asked by this router or by LiteLLM's own: each fails or answers as the question says.
 
-A question is JSON: `faults` maps a deployment's label to what it does (a status, or `long`); any other answers with its own label.
-The label is the first part of the path, so that one server is them all; who was asked for what is kept in order.
+A question is JSON: `faults` maps a deployment's label to its fault (a status, or `long`); any other deployment answers with its label.
+The label is the first part of the URL's path. The server records the labels that each question reached, in order.
 """
 
 import asyncio
@@ -17,23 +17,23 @@ TOO_LONG = "This model's maximum context length is 8192 tokens. However, your me
 
 
 def question(number: int, faults: Mapping[str, int | str]) -> str:
-    """A question in which these deployments fail."""
+    """Return the text of a question in which these deployments fail."""
     return json.dumps({"id": number, "faults": faults})
 
 
 class Cast:
-    """The server. `asked`: question → the labels of those that it was put to, in order."""
+    """The fake server. `asked`: number of a question → the labels of the deployments that received it, in order."""
 
     def __init__(self) -> None:
         self.asked: dict[int, list[str]] = {}
         self.base = ""
 
     def order(self, number: int) -> list[str]:
-        """Who was asked, each where it came first."""
+        """Return the labels that a question reached, each once, by first arrival."""
         return list(dict.fromkeys(self.asked.get(number, [])))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request, then close."""
+        """Answer one request, then close the connection."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = next(int(line.split(":")[1]) for line in head.lower().split("\r\n") if line.startswith("content-length"))
         body = json.loads(await reader.readexactly(length))
@@ -86,7 +86,7 @@ def _response(status: int, kind: str, body: bytes) -> bytes:
 
 @asynccontextmanager
 async def cast() -> AsyncGenerator[Cast, None]:
-    """A running cast."""
+    """Run the fake server on loopback until the end of the block."""
     made = Cast()
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=1 << 20)
     made.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

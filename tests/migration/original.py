@@ -1,10 +1,10 @@
-"""LiteLLM's own router over proxy configs, for comparison: run as a process of its own.
+"""LiteLLM's own router over proxy configs, run in a process of its own for comparison with this router.
 
     python -m tests.migration.original < jobs.json > answers.json
 
-A job is `{"config": …, "base": …, "questions": [{"model": …, "text": …, "times": 1}, …]}`. Each deployment is taken for one of the
-cast at the base: the first part of its path is its place in the model_list. Answers are the labels that came, null where none did.
-The router leaves nobody alone after failures: each question is as the first one.
+A job is `{"config": …, "base": …, "questions": [{"model": …, "text": …, "times": 1}, …]}`. Each deployment is replaced by one of the fake
+server at the base, whose label is its index in the model_list. Answers are the labels that came, null where no deployment answered.
+Cooldowns are disabled, so each question is independent of the ones before.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from tests.migration.reading import with_includes
 LIBRARY = ("num_retries", "request_timeout", "fallbacks", "context_window_fallbacks", "default_fallbacks", "allowed_fails", "drop_params")
 DEFAULTS = {key: getattr(litellm, key) for key in LIBRARY}
 LEFT_OUT = ("litellm_credential_name", "organization", "max_retries")
-"""Parameters that do not say who is asked: keys, and a client's own waits."""
+"""Deployment parameters without influence on the routing: keys, and retries of the provider's client."""
 ELSEWHERE = ("redis_", "optional_pre_call_checks", "enable_pre_call_checks", "enable_tag_filtering")
-"""Settings of the router that are not about who is asked next."""
+"""Prefixes of router settings without influence on the order of deployments."""
 
 
 def router(config: dict[str, Any], base: str) -> Any:
-    """The router as the proxy would make it, but for where the deployments are."""
+    """Return the LiteLLM router that the proxy would make of this config, with its deployments moved to the fake server."""
     models: list[dict[str, Any]] = []
     for place, entry in enumerate(config["model_list"]):
         params = {key: value for key, value in entry["litellm_params"].items() if key not in LEFT_OUT}
@@ -46,7 +46,7 @@ def router(config: dict[str, Any], base: str) -> Any:
 
 
 async def answers(job: dict[str, Any]) -> list[list[str | None]]:
-    """What comes of each question, each time it is asked."""
+    """Return the answers to each question of a job, one for each time that it is asked."""
     config = with_includes(Path(job["config"]))
     for key in LIBRARY:
         setattr(litellm, key, copy.deepcopy(config.get("litellm_settings", {}).get(key, DEFAULTS[key])))
@@ -55,7 +55,7 @@ async def answers(job: dict[str, Any]) -> list[list[str | None]]:
 
 
 async def answer(made: Any, model: str, text: str) -> str | None:
-    """One answer."""
+    """Return the text of one answer; None if LiteLLM raised an error."""
     try:
         stream = await made.acompletion(model=model, messages=[{"role": "user", "content": text}], stream=True)
         return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
@@ -64,7 +64,7 @@ async def answer(made: Any, model: str, text: str) -> str | None:
 
 
 async def all_answers(jobs: list[dict[str, Any]]) -> list[list[list[str | None]]]:
-    """Those of each job."""
+    """Return the answers of each job."""
     return [await answers(job) for job in jobs]
 
 

@@ -1,4 +1,4 @@
-"""Nothing of LiteLLM's configuration is dropped in silence: each value is carried over, told of in a comment, or says what is so here."""
+"""The account of an import from LiteLLM: each value of the config is carried over, reported in a comment, or holds here anyway."""
 
 import copy
 import itertools
@@ -107,7 +107,7 @@ CONFIG: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 
 def leaves(config: Mapping[str, Any]) -> Iterator[str]:
-    """The paths of every value, as the account has them; what lies below one that it settles as a whole is that one."""
+    """Yield the path of every value of a config, as the account names it; a value that the account treats as a whole has one path."""
     for name, section in config.items():
         if name in ("model_list", "credential_list"):
             for place, entry in enumerate(section):
@@ -128,7 +128,7 @@ def _below(path: str, value: object, opened: set[str]) -> Iterator[str]:
 
 
 def made_of(folder: Path, config: Mapping[str, Any]) -> Imported | None:
-    """What comes of a config; None where it is refused with a place."""
+    """Import this config; return None if it is refused."""
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     try:
         return from_litellm(folder / "config.yaml")
@@ -137,16 +137,16 @@ def made_of(folder: Path, config: Mapping[str, Any]) -> Imported | None:
 
 
 def comments(made: Imported) -> str:
-    """What is told in the file."""
+    """Return the text of all comments in the imported file."""
     return "\n".join(line.partition("#")[2] for line in made.text.splitlines() if "#" in line)
 
 
 SAID_AS_ONE = {"timeout", "stream_timeout", "num_retries", "max_retries"}
-"""What a remark tells of in other words: `a timeout for each deployment`, `retries for each deployment`."""
+"""Keys that a comment names in other words: `a timeout for each deployment`, `retries for each deployment`."""
 
 
 def told_of(path: str, config: Mapping[str, Any], said: str) -> bool:
-    """Whether a comment names the value, or its model as a whole where that is not served."""
+    """Return whether a comment names this value, or the whole model of the value if that model is not served."""
     key = path.rpartition(".")[2]
     words = [key.partition("[")[0], *(["for each deployment"] if key in SAID_AS_ONE else [])]
     if key.endswith("cost_per_token"):
@@ -164,7 +164,7 @@ def told_of(path: str, config: Mapping[str, Any], said: str) -> bool:
 @given(CONFIG)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_each_value_of_a_litellm_config_is_accounted_for(tmp_path: Path, config: dict[str, Any]) -> None:
-    """Each leaf is carried over, reported, or holds here anyway; what is reported is named in a comment."""
+    """Each value of an arbitrary config has an outcome (`carried`, `told` or `alike`); a `told` one is named in a comment."""
     made = made_of(tmp_path, config)
     if made is None:
         return
@@ -178,7 +178,7 @@ def test_each_value_of_a_litellm_config_is_accounted_for(tmp_path: Path, config:
 @given(CONFIG, st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_litellm_value_that_counts_as_carried_over_changes_the_output(tmp_path: Path, config: dict[str, Any], data: st.DataObject) -> None:
-    """Without a weight or a limit that counts as carried over, the written routes differ."""
+    """The import of a config without one of its `carried` weights or limits differs from that of the whole config."""
     made = made_of(tmp_path, config)
     if made is None:
         return
@@ -288,8 +288,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_litellm_setting_that_does_not_fit_this_case_is_reported(tmp_path: Path, case: str) -> None:
-    """These are values that are carried over in other cases only."""
+def test_litellm_setting_that_cannot_be_carried_over_in_a_case_is_reported(tmp_path: Path, case: str) -> None:
+    """A setting that is carried over in other cases, but has no equivalent in this one, is named in a comment with the reason."""
     config, told = CASES[case]
     made = made_of(tmp_path, yaml.safe_load(f"model_list:\n{config}\n"))
     assert made is not None
@@ -298,14 +298,14 @@ def test_litellm_setting_that_does_not_fit_this_case_is_reported(tmp_path: Path,
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
 def test_each_value_of_a_large_litellm_config_is_accounted_for(name: str) -> None:
-    """The config has includes, anchors and merges."""
+    """The account of a large config with includes, anchors and merges has all three outcomes and the paths of its model parameters."""
     made = from_litellm(CONFIGS / f"{name}.yaml")
     assert set(made.outcomes.values()) == {"carried", "told", "alike"}
     assert [path for path in made.outcomes if path.startswith("model_list[0].litellm_params.")]
 
 
 def test_yaml_anchor_is_accounted_for_at_each_of_its_uses(tmp_path: Path) -> None:
-    """Its value is carried over for one deployment, and reported for the other."""
+    """A value that two deployments share by a YAML anchor has an outcome of its own for each: here `carried` and `alike`."""
     (tmp_path / "config.yaml").write_text(
         "x: &shared {model: openai/x, weight: 3}\n"
         "model_list:\n"

@@ -1,4 +1,4 @@
-"""`router import litellm`: what each word of LiteLLM's becomes, what is told of the rest, and what is refused."""
+"""`router import litellm`: what the settings of a LiteLLM config become, which are reported as lost, and which configs are refused."""
 
 import json
 import os
@@ -33,7 +33,7 @@ model_list:
 
 
 def imported(folder: Path, config: str) -> tuple[dict[str, Any], Imported]:
-    """What comes of a config: as YAML, and all of it. `router check` has accepted it."""
+    """Import this config, check that `router check` would accept the result, and return its YAML and the import itself."""
     (folder / "config.yaml").write_text(config, encoding="utf-8")
     made = from_litellm(folder / "config.yaml")
     accepted(made)
@@ -41,7 +41,7 @@ def imported(folder: Path, config: str) -> tuple[dict[str, Any], Imported]:
 
 
 def accepted(made: Imported) -> Declaration:
-    """It is built as `router check` builds it, with just the variables that it says are needed."""
+    """Build the imported configuration with only the variables that the import lists, and return its declaration."""
     variables = {name: stand_in(name) for name in made.variables}
     declaration = declare(Snapshot(Path.cwd(), "routes.yaml", {"routes.yaml": made.text, **made.files}), variables)
     build(declaration)
@@ -49,14 +49,14 @@ def accepted(made: Imported) -> Declaration:
 
 
 def stand_in(variable: str) -> str:
-    """A value that such a variable may have."""
+    """Return a valid value for an imported variable of this name: a Redis URL, a web address, or a key."""
     if variable == "REDIS_URL":
         return "redis://127.0.0.1:1"
     return "http://127.0.0.1:1" if variable.endswith(("BASE", "URL")) else "sk-test"
 
 
 def deployments(*entries: str, more: str = "") -> str:
-    """A config: each entry is a group and its litellm_params."""
+    """Return a config whose entries are each a model group's name and its litellm_params, followed by `more`."""
     listed = "".join(
         f"  - {{model_name: {name}, litellm_params: {{{params}}}}}\n" for name, params in (one.split(" ", 1) for one in entries)
     )
@@ -67,7 +67,10 @@ def deployments(*entries: str, more: str = "") -> str:
 def test_imported_routes_file_passes_check(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The variables that it names are set, and no others; it counts the settings that were not carried over."""
+    """An imported routes.yaml passes `router check` with exactly the variables that the import lists, and fails without any one of them.
+
+    The import prints the numbers of routes, targets and settings that were not carried over.
+    """
     output = tmp_path / "made/routes.yaml"
     assert main(["import", "litellm", str(CONFIGS / f"{name}.yaml"), "-o", str(output)]) == 0
     told = capsys.readouterr().err
@@ -89,7 +92,7 @@ def test_imported_routes_file_passes_check(
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
 def test_secret_of_a_litellm_config_is_not_repeated(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither the written file nor the printed text holds one; the originals are full of secrets."""
+    """Secrets of a LiteLLM config appear neither in the written files nor in the output of the import."""
     assert "canary" in "".join(path.read_text(encoding="utf-8") for path in CONFIGS.rglob("*.yaml") if name in str(path))
     assert main(["import", "litellm", str(CONFIGS / f"{name}.yaml"), "-o", str(tmp_path / "routes.yaml")]) == 0
     assert main(["import", "litellm", str(CONFIGS / f"{name}.yaml")]) == 0
@@ -100,7 +103,7 @@ def test_secret_of_a_litellm_config_is_not_repeated(name: str, tmp_path: Path, c
 
 @pytest.mark.parametrize("name", ["team", "product", "enterprise"])
 def test_every_key_of_a_litellm_config_is_carried_over_or_reported(name: str) -> None:
-    """No key is dropped in silence, except those that always hold here."""
+    """Each setting of a large config that is not carried over is named in the imported file, unless it holds here anyway."""
     config = with_includes(CONFIGS / f"{name}.yaml")
     text = from_litellm(CONFIGS / f"{name}.yaml").text
     quiet = {"drop_params", "turn_off_message_logging", "set_verbose", "model_name", "litellm_params", "model_info"}
@@ -123,8 +126,8 @@ def test_every_key_of_a_litellm_config_is_carried_over_or_reported(name: str) ->
             assert key in text, f"{section}.{key}"
 
 
-def test_import_prints_to_stdout_without_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The text alone on stdout, so that it can be piped; what is about it on stderr, with the pipeline that it needs."""
+def test_import_without_an_output_file_prints_the_routes_file_to_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router import litellm` without `-o` prints the YAML on stdout and a summary on stderr, and writes no file."""
     (tmp_path / "config.yaml").write_text(ONE, encoding="utf-8")
     assert main(["import", "litellm", str(tmp_path / "config.yaml")]) == 0
     said = capsys.readouterr()
@@ -133,8 +136,8 @@ def test_import_prints_to_stdout_without_a_file(tmp_path: Path, capsys: pytest.C
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
-def test_import_prints_json_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It has the text, and each value that was not carried over with its comment's line; the file of `-o` is written."""
+def test_import_json_has_the_routes_file_and_each_lost_setting_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router import litellm --json` prints the file's text, its counts, variables, and each lost setting; `-o` still writes the file."""
     output = tmp_path / "routes.yaml"
     (tmp_path / "config.yaml").write_text(ONE + "litellm_settings: {callbacks: [my.callback]}\n", encoding="utf-8")
     for more in ([], ["-o", str(output)]):
@@ -154,8 +157,8 @@ def test_import_prints_json_for_scripts(tmp_path: Path, capsys: pytest.CaptureFi
     assert output.read_text(encoding="utf-8") == found["routes"]
 
 
-def test_import_overwrites_no_existing_file_without_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file with the same text is no hindrance. The pipeline's file counts as well."""
+def test_import_overwrites_a_different_file_only_with_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router import litellm -o` exits with 1 if routes.yaml or the pipeline exists with another text, unless `--force` is given."""
     config, output, pipeline = tmp_path / "config.yaml", tmp_path / "routes.yaml", tmp_path / "pipelines/plain.yaml"
     config.write_text(ONE, encoding="utf-8")
     command = ["import", "litellm", str(config), "-o", str(output)]
@@ -172,8 +175,8 @@ def test_import_overwrites_no_existing_file_without_an_option(tmp_path: Path, ca
     assert pipeline.read_text(encoding="utf-8").endswith("steps: []\n")
 
 
-def test_import_does_not_load_litellm(tmp_path: Path) -> None:
-    """It reads LiteLLM's table of models, which is data."""
+def test_import_command_imports_no_provider_library_and_no_web_server(tmp_path: Path) -> None:
+    """`router import litellm` imports none of litellm, openai, httpx, fastapi and uvicorn."""
     code = (
         f"import sys; from router.commands import main; main(['import', 'litellm', {str(CONFIGS / 'enterprise.yaml')!r}]);"
         "print([name for name in ('litellm', 'openai', 'httpx', 'fastapi', 'uvicorn') if name in sys.modules])"
@@ -217,7 +220,7 @@ REFUSED = {
 def test_import_refuses_an_invalid_config_with_file_line_and_column(
     config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says what to do and writes nothing; a line with a key is not quoted."""
+    """An invalid LiteLLM config makes the exit code 1, prints its place and the remedy but no key, and writes no file."""
     config_file = tmp_path / "config.yaml"
     config_file.write_text(config, encoding="utf-8")
     assert main(["import", "litellm", str(config_file), "-o", str(tmp_path / "routes.yaml")]) == 1
@@ -229,7 +232,7 @@ def test_import_refuses_an_invalid_config_with_file_line_and_column(
 
 
 def test_import_refuses_a_missing_or_non_utf8_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One sentence has the file's name."""
+    """A LiteLLM config that is missing or not UTF-8 makes the exit code 1, and its name is printed with the reason."""
     assert main(["import", "litellm", str(tmp_path / "no.yaml")]) == 1
     assert "no.yaml cannot be read: No such file or directory" in capsys.readouterr().err
     (tmp_path / "config.yaml").write_bytes(b"a: \xff\n")
@@ -237,8 +240,8 @@ def test_import_refuses_a_missing_or_non_utf8_file(tmp_path: Path, capsys: pytes
     assert "config.yaml is not UTF-8" in capsys.readouterr().err
 
 
-def test_yaml_alias_bomb_is_read_quickly(tmp_path: Path) -> None:
-    """An alias is the same node again, not a copy of it."""
+def test_yaml_aliases_nested_24_deep_are_imported(tmp_path: Path) -> None:
+    """A config with 24 levels of doubled aliases (2^24 copies if expanded) is imported."""
     lines = ["a0: &a0 {k: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}], l: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 25))]
     _, made = imported(tmp_path, ONE + "\n".join(lines))
     assert made.carried["route"] == 1
@@ -372,7 +375,7 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", ROUTES)
 def test_litellm_model_groups_become_routes(name: str, tmp_path: Path) -> None:
-    """They keep their order, and each route has what differs from the defaults."""
+    """Model groups become routes in their order, with pools, weights, fallbacks, aliases, limits and retries of the original."""
     config, expected = ROUTES[name]
     made, _ = imported(tmp_path, config)
     names = [one for one in made["routes"] if one in expected]
@@ -405,7 +408,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("said", DEFAULTS)
 def test_litellm_settings_become_route_defaults(said: str, tmp_path: Path) -> None:
-    """Retries, timeouts, cooldowns and the strategy are imported, with LiteLLM's own precedence."""
+    """Retries, timeouts, cooldowns and the routing strategy of LiteLLM become `defaults`, with LiteLLM's precedence between sections."""
     made, _ = imported(tmp_path, ONE + said)
     assert {key: made["defaults"].get(key) for key in DEFAULTS[said]} == DEFAULTS[said]
 
@@ -470,7 +473,7 @@ TARGETS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_litellm_deployment_becomes_a_target(name: str, tmp_path: Path) -> None:
-    """The target has its model, its address, its key as a reference, and its parameters."""
+    """A deployment becomes a target with its model, address, API key (as a variable), price, parameters, body and headers."""
     params, expected = TARGETS[name]
     made, all_of_it = imported(tmp_path, deployments(f"a {params}"))
     assert {key: made["targets"]["a"].get(key) for key in expected} == expected
@@ -482,13 +485,13 @@ def test_litellm_deployment_becomes_a_target(name: str, tmp_path: Path) -> None:
     [("max_input_tokens: 9000", 9000), ("base_model: azure/gpt-4o", 128_000), ("base_model: nobody/knows", None), ("mode: chat", None)],
 )
 def test_context_window_of_a_litellm_deployment_follows_its_base_model(info: str, window: int | None, tmp_path: Path) -> None:
-    """The window is the declared one, or else that of the base model."""
+    """The `context_window` of a target is the deployment's `max_input_tokens`, else that of a known `base_model`, else not set."""
     made, _ = imported(tmp_path, f"model_list: [{{model_name: a, litellm_params: {{model: azure/d}}, model_info: {{{info}}}}}]")
     assert made["targets"]["a"].get("context_window") == window
 
 
-def test_context_window_fallback_target_has_a_larger_window(tmp_path: Path) -> None:
-    """An unknown window is assumed, and the comment says so; a known one comes from the table."""
+def test_context_window_fallback_with_an_unknown_window_gets_an_assumed_one(tmp_path: Path) -> None:
+    """A context window fallback whose window is unknown gets 1,000,000 tokens and a comment "assumed"; a known one gets no key."""
     more = "router_settings: {context_window_fallbacks: [{a: [own, big]}]}"
     made, all_of_it = imported(
         tmp_path,
@@ -500,7 +503,7 @@ def test_context_window_fallback_target_has_a_larger_window(tmp_path: Path) -> N
 
 
 def test_literal_keys_of_a_litellm_config_become_variables(tmp_path: Path) -> None:
-    """Equal keys share a variable, different keys have different ones, and none is a variable that the original uses otherwise."""
+    """Equal literal API keys become one variable, different keys different ones, and none that the config uses for something else."""
     config = deployments(
         "a model: openai/m, api_key: sk-canary-1",
         "b model: openai/n, api_key: sk-canary-1",
@@ -515,8 +518,8 @@ def test_literal_keys_of_a_litellm_config_become_variables(tmp_path: Path) -> No
     assert "the key was written out in line 2 of" in all_of_it.text
 
 
-def test_environment_variables_of_a_litellm_config_become_defaults(tmp_path: Path) -> None:
-    """An address becomes the default of its reference; a secret is not repeated."""
+def test_addresses_in_environment_variables_become_defaults_of_references(tmp_path: Path) -> None:
+    """An address under `environment_variables` becomes the default of its reference; secrets there are not copied but reported."""
     config = "environment_variables: {OWN_URL: 'http://h/v1', OWN_KEY: sk-canary, OTHER: x}\n"
     made, all_of_it = imported(
         tmp_path, config + deployments("a model: openai/m, api_base: os.environ/OWN_URL, api_key: os.environ/OWN_KEY")
@@ -527,14 +530,14 @@ def test_environment_variables_of_a_litellm_config_become_defaults(tmp_path: Pat
 
 
 def test_litellm_credentials_are_copied_to_their_deployments(tmp_path: Path) -> None:
-    """A value of the deployment's own takes precedence."""
+    """A deployment that names a credential gets its values, except those that the deployment sets itself."""
     config = "credential_list: [{credential_name: c, credential_values: {api_key: os.environ/K, api_base: 'http://x'}}]\n"
     made, _ = imported(tmp_path, config + deployments("a model: openai/m, litellm_credential_name: c, api_base: 'http://y'"))
     assert made["targets"]["a"] == {"model": "openai/m", "api_base": "http://y", "api_key": "${K}"}
 
 
 def test_litellm_includes_are_merged(tmp_path: Path) -> None:
-    """Lists are concatenated; of other values the included one holds; each file is read once, however often it is included."""
+    """Included files are merged, also if they include each other: lists are joined, other values come from the included file."""
     (tmp_path / "more").mkdir()
     (tmp_path / "more/a.yaml").write_text(deployments("b model: openai/b", more="include: [b.yaml]\nrouter_settings: {num_retries: 5}"))
     (tmp_path / "more/b.yaml").write_text(deployments("c model: openai/c", more="include: [a.yaml, ../config.yaml]"))
@@ -584,8 +587,8 @@ TOLD = {
 
 
 @pytest.mark.parametrize("config", TOLD)
-def test_litellm_setting_without_an_equivalent_is_reported(config: str, tmp_path: Path) -> None:
-    """A comment reports it, unless it is LiteLLM's default or holds here anyway."""
+def test_litellm_setting_is_carried_over_or_reported_with_the_expected_text(config: str, tmp_path: Path) -> None:
+    """Each of these settings appears in the imported file: as a key, or in a comment that says why it is not carried over."""
     _, made = imported(tmp_path, config)
     assert TOLD[config] in made.text
     assert "canary" not in made.text
@@ -600,12 +603,12 @@ def test_litellm_setting_without_an_equivalent_is_reported(config: str, tmp_path
     ],
 )
 def test_litellm_setting_that_always_holds_here_is_not_reported(said: str, tmp_path: Path) -> None:
-    """A setting that is switched off is not reported either."""
+    """A setting that always holds in this router, or that is switched off, is not reported as lost."""
     assert imported(tmp_path, ONE + said)[1].lost == ()
 
 
-def test_name_with_a_line_break_stays_within_its_comment_and_quotes(tmp_path: Path) -> None:
-    """No text of the original config becomes YAML of the imported file."""
+def test_name_with_a_line_break_adds_no_yaml_to_the_imported_file(tmp_path: Path) -> None:
+    """A name or model with a line break and YAML in it adds no keys to the imported file."""
     config = (
         '"x\\n  evil: {script: demo}\\n#": 1\nmodel_list:\n  - {model_name: "a\\nevil: b", litellm_params: {model: "openai/m\\nevil: c"}}\n'
     )
@@ -640,10 +643,10 @@ ENTRIES = st.lists(st.tuples(NAMES, MODELS, PARAMS), max_size=5)
 
 @given(ENTRIES, st.lists(st.tuples(NAMES, st.lists(NAMES, max_size=3)), max_size=3), st.dictionaries(NAMES, NAMES, max_size=3))
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_arbitrary_config_is_refused_or_imported_validly(
+def test_arbitrary_litellm_config_is_refused_with_a_place_or_imported_validly(
     tmp_path: Path, entries: list[tuple[str, str, dict[str, Any]]], fallbacks: list[tuple[str, list[str]]], aliases: dict[str, str]
 ) -> None:
-    """Any config is refused with a place, or gives a file that `router check` accepts."""
+    """An arbitrary LiteLLM config is refused with places in that file, or gives a configuration that can be built."""
     config = {
         "model_list": [{"model_name": name, "litellm_params": {"model": model, **params}} for name, model, params in entries],
         "router_settings": {"fallbacks": [{name: others} for name, others in fallbacks], "model_group_alias": aliases},

@@ -1,5 +1,6 @@
-"""An imported config routes as the original says: asked the same questions, with the same deployments failing, LiteLLM's own router
-and ours put them to the same groups in the same order.
+"""An imported config routes as LiteLLM does: both routers get the same questions with the same deployments failing.
+
+Both ask the same model groups in the same order, and share requests in the same proportions.
 """
 
 import asyncio
@@ -29,23 +30,26 @@ from tests.migration.test_import import stand_in
 CONFIGS = Path(__file__).parent / "configs"
 Faults = Mapping[str, int | str]
 TIMES = 200
-"""Questions that are counted for the shares."""
+"""Number of questions by which the shares are measured."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A config. `targets`: ours, in the order of its model_list; `invited`: those of a pattern, and the pattern's place."""
+    """A LiteLLM config and how it routes.
+
+    `targets`: our targets in the order of its model_list. `invited`: targets made of a wildcard entry → that entry's index.
+    """
 
     targets: Sequence[str]
     chains: Mapping[str, Sequence[str]]
-    """Model asked for → the groups that LiteLLM comes to, each when all before it fail."""
+    """Requested model → the groups that LiteLLM asks in order, each after all before it have failed."""
     too_long: Mapping[str, str]
-    """Model → the group that answers what is too long for all others."""
+    """Model → the group that answers questions that are too long for all others."""
     invited: Mapping[str, int]
     shares: Mapping[str, Mapping[str, float]]
-    """Model → target → its share of the questions."""
+    """Model → target → its share of the questions, from 0 to 1."""
     last: Mapping[str, Sequence[str]]
-    """Model → the group that ours comes to yet, when all of the chain fail: the one for what is too long."""
+    """Model → the group for too long questions, which our router asks last if the whole chain fails."""
 
 
 CASES = {
@@ -87,12 +91,12 @@ CASES = {
 
 
 def labels(case: Case) -> dict[str, str]:
-    """Our target → the label of its deployment."""
+    """Return our target → the label of its deployment."""
     return {name: f"d{place}" for place, name in enumerate(case.targets) if name} | {name: f"d{at}" for name, at in case.invited.items()}
 
 
 def groups(name: str) -> dict[str, str]:
-    """Label → the group of its deployment; each order is one of its own."""
+    """Return label → the model group of its deployment; deployments with an `order` are in a group for each order."""
     made: dict[str, str] = {}
     for place, entry in enumerate(with_includes(CONFIGS / f"{name}.yaml")["model_list"]):
         order = entry["litellm_params"].get("order")
@@ -101,7 +105,7 @@ def groups(name: str) -> dict[str, str]:
 
 
 def ours(name: str, base: str, folder: Path) -> Generation:
-    """The imported config, its targets at the cast."""
+    """Return the imported configuration, with its targets moved to the fake server and short retry waits."""
     imported = from_litellm(CONFIGS / f"{name}.yaml")
     for path, text in {"routes.yaml": imported.text, **imported.files}.items():
         (folder / path).parent.mkdir(exist_ok=True)
@@ -124,7 +128,7 @@ def ours(name: str, base: str, folder: Path) -> Generation:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One question. `expected`: the groups it comes to."""
+    """One question, asked `times` times. `expected`: the model groups that it reaches, in order."""
 
     number: int
     model: str
@@ -134,12 +138,12 @@ class Scenario:
 
     @property
     def text(self) -> str:
-        """The question, as it is put."""
+        """The text of the question."""
         return question(self.number, self.faults)
 
 
 def scenarios(name: str) -> list[Scenario]:
-    """Nobody fails, then the first group, then the first two, to the end of the chain; what is too long; and many alike."""
+    """Return the scenarios of a config: no group fails, the first fails, the first two, and so on; too long questions; many alike."""
     case, known, number = CASES[name], groups(name), count()
     made: list[Scenario] = []
     for model, chain in case.chains.items():
@@ -154,14 +158,14 @@ def scenarios(name: str) -> list[Scenario]:
 
 @dataclass(frozen=True)
 class Told:
-    """What came of a scenario: who was asked, each where it came first, and who answered, each time."""
+    """The result of a scenario: the labels that it reached, each once by first arrival, and the label that answered, each time."""
 
     order: Sequence[str]
     answers: Sequence[str | None]
 
 
 async def theirs() -> dict[str, list[Told]]:
-    """What LiteLLM's router makes of every scenario. It takes seconds to start, so one process does it all."""
+    """Return LiteLLM's result of every scenario, from a single process, because it takes seconds to start."""
     async with AsyncExitStack() as stack:
         casts = {name: await stack.enter_async_context(cast()) for name in CASES}
         jobs = [
@@ -186,12 +190,12 @@ async def theirs() -> dict[str, list[Told]]:
 
 @pytest.fixture(scope="module")
 def original() -> dict[str, list[Told]]:
-    """Config → what LiteLLM made of each of its scenarios."""
+    """Config → LiteLLM's result of each of its scenarios."""
     return asyncio.run(theirs())
 
 
 async def answered(generation: Generation, model: str, text: str) -> str | None:
-    """What ours answers; None where nobody does."""
+    """Return the answer of our router; None if no target answers."""
     ask = Ask(model=model, messages=(Message("user", (text,)),))
     try:
         async with aclosing(generation.route(model).answer(ask)) as events:
@@ -204,7 +208,10 @@ async def answered(generation: Generation, model: str, text: str) -> str | None:
 async def test_imported_routes_ask_model_groups_in_litellms_order(
     name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path
 ) -> None:
-    """In every scenario LiteLLM's router and this one ask the groups that the config names, and the same group answers."""
+    """In each scenario LiteLLM's router and this one ask the expected model groups in order, and the same group answers.
+
+    If all of these fail, this router also asks the group for questions that are too long.
+    """
     known = groups(name)
     async with cast() as server:
         for scenario, their in zip(scenarios(name), original[name], strict=True):
@@ -225,7 +232,7 @@ async def test_imported_routes_ask_model_groups_in_litellms_order(
 async def test_imported_targets_share_requests_in_litellms_proportions(
     name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path
 ) -> None:
-    """Weights count, or the rpm without weights: both routers are within five standard deviations of the config."""
+    """Both routers share 200 questions by the weights (or rpm) of the config, within five standard deviations."""
     at = labels(CASES[name])
     async with cast() as server:
         generation = ours(name, server.base, tmp_path)

@@ -1,6 +1,6 @@
-"""A real MCP server for the tests, run as a program: over its standard streams, or with a port over HTTP.
+"""A real MCP server for the tests, run as a program: over stdin and stdout, or over HTTP if a port is given.
 
-Its tools do what the tests need: answer, fail, hang, die, tell what they were given, become others.
+Its tools do what the tests need: answer, fail, hang, end the process, show its environment, and add another tool.
 """
 
 import asyncio
@@ -27,49 +27,49 @@ async def greet(name: str) -> str:
 
 @server.tool()
 async def fail() -> str:
-    """Fail."""
+    """Raise an error."""
     raise ValueError("no use")
 
 
 @server.tool()
 async def hang() -> str:
-    """Never answer."""
+    """Wait for an hour."""
     await asyncio.sleep(3600)
     return "late"
 
 
 @server.tool()
 async def die() -> str:
-    """End the whole process."""
+    """End the process of the server."""
     os._exit(3)
 
 
 @server.tool(structured_output=False)
 async def environment() -> str:
-    """The environment as the system tells it."""
+    """Return the environment variables of this process, one a line."""
     return Path("/proc/self/environ").read_text(encoding="utf-8").replace("\0", "\n")
 
 
 @server.tool(structured_output=False)
 async def pid() -> str:
-    """Which process this is."""
+    """Return the id of this process."""
     return str(os.getpid())
 
 
 @server.tool(structured_output=False)
 async def long(size: int) -> str:
-    """Say much."""
+    """Return a text of this many characters."""
     return "x" * size
 
 
 async def extra() -> str:
-    """What was learned."""
+    """Return a fixed text: the tool that `learn` adds."""
     return "learned"
 
 
 @server.tool()
 async def learn(context: Context) -> str:
-    """Have one tool more, and tell."""
+    """Add the tool `extra`, and notify the client that the tools have changed."""
     server.add_tool(extra)
     await context.notify_tools_changed()
     return "ok"

@@ -1,4 +1,4 @@
-"""An MCP server of the protocol of 2025, by hand: JSON-RPC by lines over its standard streams."""
+"""An MCP server of the 2025 protocol, written by hand: JSON-RPC over stdin and stdout, one message a line."""
 
 import json
 import sys
@@ -7,12 +7,12 @@ TOOLS = ["echo"]
 
 
 def tools() -> list[dict[str, object]]:
-    """Those it has now."""
+    """Return the descriptions of the current tools."""
     return [{"name": name, "description": name, "inputSchema": {"type": "object"}} for name in TOOLS]
 
 
 def answer(method: str, params: dict[str, object]) -> dict[str, object] | None:
-    """What it says to a request; None where it does not know the method."""
+    """Return the result of a request; None if the method is not known."""
     if method == "initialize":
         info = {"name": "old", "version": "1"}
         return {"protocolVersion": "2025-06-18", "capabilities": {"tools": {"listChanged": True}}, "serverInfo": info}
@@ -28,7 +28,7 @@ def answer(method: str, params: dict[str, object]) -> dict[str, object] | None:
 
 
 def say(message: dict[str, object]) -> None:
-    """One line."""
+    """Write one JSON-RPC message as a line."""
     print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)  # noqa: T201 - the wire
 
 

@@ -1,4 +1,4 @@
-"""Tool sets in processes of their own: killed at their time, with nothing of ours, and gone with their generation."""
+"""Tool sets with `isolate: process`: killed at their time limit, without the router's secrets and files, ended with their generation."""
 
 import asyncio
 import json
@@ -131,12 +131,12 @@ HI = "a: {script: [{text: Hi}]}"
 
 @pytest.fixture
 def trials(workspace: Workspace) -> Workspace:
-    """A workspace with the trials."""
+    """A workspace whose route has the tool set TRIALS in a process of its own."""
     return workspace.write("tools/trials.py", TRIALS).write("routes.yaml", routes(HI, f"targets: [a]\n    tools: [{USE}]"))
 
 
 def toolbox(generation: Generation, seconds: float = 30) -> Toolbox:
-    """The tools of the route, each call limited to so many seconds."""
+    """Return the tools of the first route, each call limited to so many seconds."""
     granted = next(iter(generation.routes.values())).toolbox
     granted._limit = seconds  # pyright: ignore[reportPrivateUsage]
     return granted
@@ -150,7 +150,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 def gone(process_id: int) -> bool:
-    """Whether there is no such process, or only what its parent has yet to note."""
+    """Return whether a process has ended; a zombie counts as ended."""
     try:
         return Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -158,13 +158,13 @@ def gone(process_id: int) -> bool:
 
 
 def children(process_id: int) -> list[int]:
-    """The processes that a process has started, in whichever of its threads."""
+    """Return the ids of the child processes of a process, started by any of its threads."""
     lists = Path(f"/proc/{process_id}/task").glob("*/children")
     return [int(one) for each in lists for one in each.read_text(encoding="utf-8").split()]
 
 
-async def test_isolated_tool_answers_as_one_of_ours(trials: Workspace) -> None:
-    """What the model is told of each tool, and what comes of a call, is the same in a process of its own."""
+async def test_isolated_tool_has_the_same_schema_and_results_as_one_in_process(trials: Workspace) -> None:
+    """A tool set has the same schemas, results and error sentences in a process of its own as in the router's process."""
     isolated, inside = trials.build(), trials.write("routes.yaml", routes(HI, "targets: [a]\n    tools: [trials]")).build()
     there, here = toolbox(isolated), toolbox(inside)
     assert there.specs == here.specs
@@ -188,8 +188,8 @@ async def test_isolated_tool_answers_as_one_of_ours(trials: Workspace) -> None:
     inside.discard()
 
 
-async def test_data_parts_of_a_process_come_with_their_names(trials: Workspace) -> None:
-    """They pass the socket in order, among the preliminary outputs."""
+async def test_data_parts_of_an_isolated_tool_keep_their_names_and_order(trials: Workspace) -> None:
+    """The data parts and preliminary outputs of an isolated tool are reported in order, each data part with its name."""
     code = '''\n\nfrom router.toolbox import DataPart\n\n\nasync def draws():\n    """Draws."""\n    yield DataPart("line", [1])\n    yield 2\n'''
     trials.write("tools/trials.py", TRIALS + code)
     generation = trials.build()
@@ -205,8 +205,8 @@ async def test_data_parts_of_a_process_come_with_their_names(trials: Workspace) 
         await generation.close()
 
 
-async def test_process_is_kept_for_the_next_call(trials: Workspace) -> None:
-    """Its module's variables live as long as it does; a call that fails does not end it."""
+async def test_tool_process_is_reused_for_the_next_call(trials: Workspace) -> None:
+    """The process of an isolated tool set is reused: its module variables last, also after a call that failed."""
     generation = trials.build()
     tools = toolbox(generation)
     assert [await tools.run("count", {}) for _ in range(2)] == [(1, False), (2, False)]
@@ -216,8 +216,8 @@ async def test_process_is_kept_for_the_next_call(trials: Workspace) -> None:
     generation.discard()
 
 
-async def test_process_has_nothing_of_ours(trials: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of our variables it finds those that any program finds, of our open files and sockets none."""
+async def test_tool_process_inherits_no_secret_variable_and_no_open_file(trials: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of an isolated tool set has only basic and declared environment variables, and no file or socket of the router."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     with (trials.root / "open").open("w") as held:
         os.set_inheritable(held.fileno(), True)
@@ -236,8 +236,8 @@ async def test_process_has_nothing_of_ours(trials: Workspace, monkeypatch: pytes
     generation.discard()
 
 
-async def test_call_that_computes_in_c_is_killed_at_its_time(trials: Workspace) -> None:
-    """The process is gone although it never lets go of its interpreter, and the next call has another."""
+async def test_tool_call_that_blocks_in_c_code_is_killed_at_its_time_limit(trials: Workspace) -> None:
+    """A call that blocks its interpreter gets an error at its time limit, its process is killed, and the next call has a new one."""
     generation = trials.build()
     tools, mark = toolbox(generation, 0.3), trials.root / "begun"
     said, is_error = await tools.run("grips", {"mark": str(mark)})
@@ -248,8 +248,8 @@ async def test_call_that_computes_in_c_is_killed_at_its_time(trials: Workspace) 
     generation.discard()
 
 
-async def test_call_that_nobody_waits_for_is_killed(trials: Workspace) -> None:
-    """A client that leaves ends the process of the call that runs for it, and what that process has started."""
+async def test_cancelled_tool_call_kills_its_process_and_that_processs_children(trials: Workspace) -> None:
+    """A cancelled call kills the process that runs it and the programs that this process started; the next call has a new process."""
     generation = trials.build()
     tools, mark = toolbox(generation), trials.root / "begun"
     sleeper, _ = await tools.run("child", {})
@@ -264,8 +264,11 @@ async def test_call_that_nobody_waits_for_is_killed(trials: Workspace) -> None:
     generation.discard()
 
 
-async def test_process_that_dies_costs_its_call(trials: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """The model is told that the tool failed, the log that its process ended; the next call has another process."""
+async def test_tool_process_that_crashes_fails_only_its_call(trials: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A crash of the process gives "The tool failed." and a log entry; the next call has a new process.
+
+    An exception in a tool is logged with its type and line, without its text.
+    """
     generation = trials.build()
     tools = toolbox(generation)
     assert await tools.run("dies", {}) == ("The tool failed.", True)
@@ -277,8 +280,8 @@ async def test_process_that_dies_costs_its_call(trials: Workspace, caplog: pytes
     generation.discard()
 
 
-async def test_processes_are_few(trials: Workspace) -> None:
-    """As many calls at once as there may be processes, each in its own; one more waits its turn."""
+async def test_tool_set_runs_at_most_max_processes_calls_at_once(trials: Workspace) -> None:
+    """An isolated tool set runs MAX_PROCESSES calls at once, each in its own process; further calls wait for a free one."""
     generation = trials.build()
     tools, mark = toolbox(generation), trials.root / "go"
     asked = [asyncio.create_task(tools.run("waits", {"mark": str(mark)})) for _ in range(MAX_PROCESSES + 2)]
@@ -291,8 +294,8 @@ async def test_processes_are_few(trials: Workspace) -> None:
     await until(lambda: all(map(gone, used)))
 
 
-async def test_processes_end_with_their_generation(trials: Workspace) -> None:
-    """An edit starts others; the old ones end when the old generation is closed, one that runs a call after that call."""
+async def test_tool_process_ends_with_its_generation_after_its_call(trials: Workspace) -> None:
+    """A reload starts new tool processes; those of the closed generation end, a busy one after its call."""
     first = trials.build()
     tools, mark = toolbox(first), trials.root / "go"
     old, _ = await tools.run("pid", {})
@@ -310,8 +313,10 @@ async def test_processes_end_with_their_generation(trials: Workspace) -> None:
     second.discard()
 
 
-async def test_process_that_starts_for_nobody_is_kept(trials: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that is given up while its process starts leaks nothing: the process serves the next call, or ends with its generation."""
+async def test_tool_process_whose_call_was_cancelled_at_its_start_serves_the_next_call(
+    trials: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was still starting when its call was cancelled becomes idle and serves the next call."""
     generation = trials.build()
     tools = toolbox(generation)
     await tools.run("dies", {})
@@ -350,8 +355,8 @@ BAD: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("how", BAD)
-def test_mistake_in_an_isolated_file_has_its_place(trials: Workspace, how: str) -> None:
-    """File, line and column, as for a file that is loaded here; `router check` reports it so, too."""
+def test_mistake_in_an_isolated_tool_file_is_reported_with_its_place(trials: Workspace, how: str) -> None:
+    """A file of an isolated tool set that cannot be loaded gives one complaint with file, line and column."""
     written, complaint = BAD[how]
     trials.write("tools/trials.py", written)
     with pytest.raises(ConfigError) as caught:
@@ -359,8 +364,8 @@ def test_mistake_in_an_isolated_file_has_its_place(trials: Workspace, how: str) 
     assert [str(one).splitlines()[0] for one in caught.value.complaints] == [complaint]
 
 
-def test_file_that_loads_for_too_long_is_a_mistake(trials: Workspace) -> None:
-    """Its process is killed, even where it computes in C."""
+def test_isolated_tool_file_that_loads_for_too_long_is_refused(trials: Workspace) -> None:
+    """A file of an isolated tool set that takes longer than the loading limit gives a complaint, even if it blocks in C code."""
     trials.write("tools/trials.py", "import re\nre.match('(a+)+$', 'a' * 60 + 'b')\n")
     with pytest.raises(ConfigError, match=r"tools/trials\.py:1:1: this file takes longer than 0\.5 s to load"):
         trials.build(Ground(loading=0.5))
@@ -378,8 +383,8 @@ MISTAKES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("how", MISTAKES)
-def test_mistake_in_a_route_has_its_place(trials: Workspace, how: str) -> None:
-    """A slip in an entry with `use` is told as one, not as a slip in an MCP server's."""
+def test_mistake_in_an_isolated_tool_set_entry_is_reported_with_its_place(trials: Workspace, how: str) -> None:
+    """A mistake in an entry with `use` and `isolate` gives one complaint with its place in routes.yaml."""
     entry, complaint = MISTAKES[how]
     trials.write("routes.yaml", routes(HI, f"targets: [a]\n    tools: [{entry}]"))
     with pytest.raises(ConfigError) as caught:
@@ -387,8 +392,8 @@ def test_mistake_in_a_route_has_its_place(trials: Workspace, how: str) -> None:
     assert [str(one).splitlines()[0] for one in caught.value.complaints] == [complaint]
 
 
-async def test_route_runs_an_isolated_tool(trials: Workspace) -> None:
-    """Over HTTP: the model calls it, the client sees the result, and the loop answers others while it computes."""
+async def test_server_answers_other_requests_while_an_isolated_tool_computes(trials: Workspace) -> None:
+    """A server answers /healthz while an isolated tool computes; a kill of the tool's process gives its call an error result."""
     mark = trials.root / "begun"
     wanted = calls(("call_1", "grips", json.dumps({"mark": str(mark)})))
     async with provider(Reply(wanted), Reply(text("Well."))) as fake:
@@ -404,8 +409,8 @@ async def test_route_runs_an_isolated_tool(trials: Workspace) -> None:
     assert [value["result"] for code, value in answer.lines if code == "a"] == ["The tool failed."]
 
 
-async def test_processes_end_with_the_server(trials: Workspace) -> None:
-    """On SIGTERM, and where the server is killed: then its processes find their sockets closed."""
+async def test_tool_processes_end_when_the_server_gets_sigterm_or_sigkill(trials: Workspace) -> None:
+    """The processes of isolated tool sets end after SIGTERM, and also after SIGKILL, of the server."""
     for sent in (signal.SIGTERM, signal.SIGKILL):
         async with process(trials.root) as router:
             started = children(router.process.pid)

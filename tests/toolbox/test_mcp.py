@@ -1,4 +1,4 @@
-"""Tools of a real MCP server: offered, called, and whatever becomes of the server meanwhile."""
+"""Tools of a real MCP server: listed, called, bounded, and handled when the server fails, restarts or changes its tools."""
 
 import asyncio
 import gzip
@@ -35,7 +35,7 @@ TRIALS = f"tools: [{{mcp: ['{sys.executable}', '{PROGRAM}']}}]"
 
 @asynccontextmanager
 async def running(declared: ToolServer = COMMAND) -> AsyncGenerator[McpServer, None]:
-    """A server that is reached for."""
+    """An MCP client whose connection has been started, closed at the end of the block."""
     server = McpServer(declared)
     server.start()
     try:
@@ -46,7 +46,7 @@ async def running(declared: ToolServer = COMMAND) -> AsyncGenerator[McpServer, N
 
 @asynccontextmanager
 async def over_http(tmp_path: Path) -> AsyncGenerator[McpServer, None]:
-    """The same server, over HTTP."""
+    """An MCP client of the test server over HTTP."""
     [port] = free_ports(1)
     async with (
         daemon((sys.executable, str(PROGRAM), str(port)), listens(port), tmp_path),
@@ -63,19 +63,19 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 async def back(server: McpServer) -> None:
-    """Wait until it was lost and is there again."""
+    """Wait until the connection was lost and is established again."""
     await until(lambda: not server.here)
     await until(lambda: server.here)
 
 
 def box(server: McpServer, limit: float = 20, only: frozenset[str] | None = None) -> Toolbox:
-    """A toolbox of its tools."""
+    """Return a toolbox with the tools of this server, limited to `limit` seconds a call and, if given, to the names in `only`."""
     return Toolbox((), limit, [Grant(server, only)])
 
 
 @pytest.mark.parametrize("way", ["command", "http"])
-async def test_tools_of_a_server_are_offered_and_run(way: str, tmp_path: Path) -> None:
-    """With their schemas; a result as the server gives it, a failure as one."""
+async def test_mcp_tools_are_offered_with_their_schemas_and_run(way: str, tmp_path: Path) -> None:
+    """The tools of an MCP server, by command or HTTP, are offered with description and schema; results and errors are returned."""
     async with running() if way == "command" else over_http(tmp_path) as server:
         await until(lambda: server.here)
         tools = box(server)
@@ -92,8 +92,8 @@ async def test_tools_of_a_server_are_offered_and_run(way: str, tmp_path: Path) -
         assert (await tools.run("nope", {}))[1]
 
 
-async def test_tool_that_is_not_granted_cannot_be_run() -> None:
-    """And only that is offered."""
+async def test_mcp_tool_outside_only_is_neither_offered_nor_run() -> None:
+    """A toolbox limited to some names offers and runs only those; with `approve` these need the user's approval."""
     async with running() as server:
         await until(lambda: server.here)
         tools = box(server, only=frozenset({"add", "unheard_of"}))
@@ -106,8 +106,8 @@ async def test_tool_that_is_not_granted_cannot_be_run() -> None:
         assert not await tools.asks("add", {})
 
 
-async def test_a_command_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a provider's key nor anything else but where programs and its user's files are; what is declared it gets."""
+async def test_mcp_command_gets_only_basic_and_declared_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of an MCP command has basic variables such as PATH and HOME, and its declared `env`, but no other of the router's."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     monkeypatch.setenv("ROUTER_ENV", "production")
     declared = ToolServer(mcp=COMMAND.mcp, env={Name("ROOT"): Secret("/srv/my files")})
@@ -119,8 +119,8 @@ async def test_a_command_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> No
         assert given["ROOT"] == "/srv/my files"
 
 
-async def test_a_call_that_takes_too_long_ends_and_harms_no_other() -> None:
-    """The model is told; others are answered meanwhile."""
+async def test_mcp_call_beyond_its_time_limit_returns_an_error_and_disturbs_no_other() -> None:
+    """An MCP call that exceeds its time limit returns an error result, while another call on the same connection succeeds."""
     async with running() as server:
         await until(lambda: server.here)
         hung, done = await asyncio.gather(box(server, limit=0.3).run("hang", {}), box(server).run("add", {"a": 1, "b": 2}))
@@ -129,8 +129,8 @@ async def test_a_call_that_takes_too_long_ends_and_harms_no_other() -> None:
         await until(lambda: not server._calls)
 
 
-async def test_leaving_caller_cancels_its_own_call_alone() -> None:
-    """A cancelled call is cancelled, not turned into something else; the server stays."""
+async def test_cancelled_mcp_call_raises_cancellederror_and_keeps_the_connection() -> None:
+    """A cancelled MCP call raises CancelledError, and the connection serves the next call."""
     async with running() as server:
         await until(lambda: server.here)
         leaver = asyncio.create_task(box(server).run("hang", {}))
@@ -143,8 +143,13 @@ async def test_leaving_caller_cancels_its_own_call_alone() -> None:
 
 
 @pytest.mark.parametrize("way", ["command", "http"])
-async def test_server_that_dies_during_a_call_gives_an_error_result(way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Everybody who waits for it is, at once, by a result; nobody is cancelled. A command is started again."""
+async def test_mcp_server_that_ends_during_calls_gives_each_of_them_an_error_result(
+    way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An MCP server that ends gives each waiting call an error result at once, and its tools are still offered.
+
+    A command is started again. Over HTTP, later calls get an error while the server cannot be reached.
+    """
     caplog.set_level(logging.INFO, "router.tools")
     async with running() if way == "command" else over_http(tmp_path) as server:
         await until(lambda: server.here)
@@ -166,8 +171,8 @@ async def test_server_that_dies_during_a_call_gives_an_error_result(way: str, tm
             assert await tools.run("add", {"a": 1, "b": 2}) == ("The server of this tool cannot be reached just now.", True)
 
 
-async def test_server_absent_at_start_is_used_when_it_comes(tmp_path: Path) -> None:
-    """Nobody waits for it after its first try; it is complained about once."""
+async def test_mcp_server_absent_at_start_is_used_once_it_is_reachable(tmp_path: Path) -> None:
+    """An MCP server that cannot be reached offers no tools after its first try, and offers them once it can be reached."""
     [port] = free_ports(1)
     async with running(ToolServer(mcp=Name(f"http://127.0.0.1:{port}/mcp"))) as server:
         async with asyncio.timeout(240):
@@ -178,8 +183,8 @@ async def test_server_absent_at_start_is_used_when_it_comes(tmp_path: Path) -> N
             assert "add" in {spec.name for spec in await box(server).offered()}
 
 
-async def test_a_command_that_there_is_not(caplog: pytest.LogCaptureFixture) -> None:
-    """It is away, and says why once."""
+async def test_missing_mcp_command_offers_no_tools_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """An MCP command that does not exist has no tools, its calls raise ToolError, and the reason is logged once."""
     async with running(ToolServer(mcp=(Name("no-such-command-here"),))) as server:
         assert await server.tools() == {}
         with pytest.raises(ToolError):
@@ -189,8 +194,8 @@ async def test_a_command_that_there_is_not(caplog: pytest.LogCaptureFixture) -> 
     assert fields == [{"server": "no-such-command-here", "why": "FileNotFoundError"}]
 
 
-async def test_other_tools_are_taken_over_when_it_tells() -> None:
-    """The next answer is offered them."""
+async def test_tool_added_by_a_running_mcp_server_becomes_available() -> None:
+    """A tool that an MCP server adds and announces while connected can be called."""
     async with running() as server:
         await until(lambda: server.here)
         tools = box(server)
@@ -201,8 +206,8 @@ async def test_other_tools_are_taken_over_when_it_tells() -> None:
         assert "extra" in tools
 
 
-async def test_a_long_result_is_cut() -> None:
-    """As that of any tool."""
+async def test_long_mcp_result_is_cut() -> None:
+    """A tool result of 300,000 characters is cut and ends with a note that it was longer."""
     async with running() as server:
         await until(lambda: server.here)
         said, is_error = await box(server).run("long", {"size": 300_000})
@@ -210,8 +215,8 @@ async def test_a_long_result_is_cut() -> None:
         assert not is_error
 
 
-async def test_a_message_that_is_too_large_is_not_read(tmp_path: Path) -> None:
-    """The connection is given up, and another opened."""
+async def test_mcp_message_above_the_limit_fails_its_call_and_reconnects(tmp_path: Path) -> None:
+    """An MCP message above MAX_MESSAGE_BYTES fails its call with ToolError, and the connection is opened again."""
     async with over_http(tmp_path) as server:
         await until(lambda: server.here)
         with pytest.raises(ToolError):
@@ -236,8 +241,8 @@ async def test_a_message_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         ("text/event-stream", [b"," * MAX_MESSAGE_VALUES + b"\n\n,", b"[" * MAX_MESSAGE_VALUES], False),
     ],
 )
-async def test_messages_are_bounded_and_streams_are_not(kind: str, chunks: list[bytes], fits: bool) -> None:
-    """A stream of small events may be as long as it likes, however it is cut up."""
+async def test_each_mcp_message_is_bounded_but_a_stream_of_events_is_not(kind: str, chunks: list[bytes], fits: bool) -> None:
+    """A JSON response, or one event of a stream, is limited in bytes and in JSON values; a stream may have any number of events."""
 
     async def body() -> AsyncGenerator[bytes, None]:
         for chunk in chunks:
@@ -249,16 +254,16 @@ async def test_messages_are_bounded_and_streams_are_not(kind: str, chunks: list[
         assert len(await response.aread()) == sum(map(len, chunks))
 
 
-async def test_a_packed_message_is_not_unfolded() -> None:
-    """It would be counted before it is large."""
+async def test_compressed_mcp_response_is_refused() -> None:
+    """An MCP response with a content encoding such as gzip raises a read error, because its size limit could not be held."""
     response = httpx2.Response(200, headers={"content-encoding": "gzip"}, stream=httpx2.ByteStream(gzip.compress(b"x")))
     await bounded(response)
     with pytest.raises(httpx2.ReadError):
         await response.aread()
 
 
-async def test_closing_ends_the_command() -> None:
-    """Its process is gone, and nothing runs on."""
+async def test_closing_an_mcp_client_ends_the_process_and_all_tasks() -> None:
+    """A closed MCP client leaves no process of its command and no asyncio task behind."""
     async with running() as server:
         await until(lambda: server.here)
         process = int(str((await server.call("pid", {}))[0]))
@@ -270,7 +275,7 @@ async def test_closing_ends_the_command() -> None:
 
 @asynccontextmanager
 async def answering(head: bytes) -> AsyncGenerator[tuple[str, list[bytes]], None]:
-    """An HTTP server that says just this to whatever it is asked; its address, and what it was asked."""
+    """An HTTP server that sends this response to every request: its address, and a list of the request heads that it received."""
     asked: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -284,8 +289,8 @@ async def answering(head: bytes) -> AsyncGenerator[tuple[str, list[bytes]], None
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
 
 
-async def test_an_address_is_shown_its_token_and_leads_nowhere_else() -> None:
-    """A redirect to another origin is not followed: the token would go with it."""
+async def test_mcp_client_sends_its_token_and_follows_no_redirect() -> None:
+    """An MCP client sends its token as a bearer token to the declared address, and does not follow a redirect to another origin."""
     async with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n") as (elsewhere, strayed):
         head = f"HTTP/1.1 307 Temporary Redirect\r\nlocation: {elsewhere}/mcp\r\ncontent-length: 0\r\n\r\n".encode()
         async with answering(head) as (base, asked), running(ToolServer(mcp=Name(f"{base}/mcp"), token=Secret("tok-1"))) as server:
@@ -306,31 +311,34 @@ UNFIT: list[tuple[str, dict[str, Json]]] = [
 
 
 @pytest.mark.parametrize(("name", "schema"), UNFIT)
-def test_tool_that_no_provider_accepts_is_not_offered(name: str, schema: dict[str, Json]) -> None:
-    """One such tool would have every question refused."""
+def test_mcp_tool_with_an_unusable_name_or_schema_is_not_offered(name: str, schema: dict[str, Json]) -> None:
+    """An MCP tool is left out if its name has other characters or is too long, or its schema is no object, too deep or too large."""
     assert _spec(SimpleNamespace(name=name, description="", input_schema=schema)) is None
 
 
-def test_a_description_is_bounded() -> None:
-    """It goes into every question."""
+def test_description_of_an_mcp_tool_is_cut_to_4096_characters() -> None:
+    """A tool description of 10,000 characters is cut to 4,096."""
     spec = _spec(SimpleNamespace(name="a", description="x" * 10_000, input_schema={"type": "object"}))
     assert spec is not None
     assert len(spec.description) == 4096
 
 
 async def asks(fake: Provider, client: Client) -> Answered:
-    """One question whose model calls `pid`."""
+    """Ask one question for which the model calls `pid`, and return its answer."""
     fake.script = [Reply(calls(("c1", "pid", "{}"))), Reply(text("Done."))]
     return await client.ask()
 
 
 def results(answer: Answered) -> list[Json]:
-    """What the tools gave."""
+    """Return the results of the tool calls in an answer."""
     return [value["result"] for code, value in answer.lines if code == "a"]
 
 
-async def test_a_routes_tools_are_its_servers(workspace: Workspace) -> None:
-    """The model is told of them, a call is run, its result goes to the client and to the model; all routes share one process."""
+async def test_route_offers_and_runs_the_tools_of_its_mcp_server(workspace: Workspace) -> None:
+    """A route's MCP tools are sent to the model; a call's result goes to client and model; two routes share one server process.
+
+    /api/models lists the tools; /metrics counts the calls and shows that the server is up.
+    """
     async with provider() as fake:
         both = routes(direct_target(fake.base), f"targets: [a]\n    {TRIALS}", f"  other: {{pipeline: chat, targets: [a], {TRIALS}}}\n")
         async with serving(workspace.write("routes.yaml", both).build()) as client:
@@ -347,14 +355,14 @@ async def test_a_routes_tools_are_its_servers(workspace: Workspace) -> None:
 
 
 async def until_ready(client: Client) -> None:
-    """Wait until it says it is."""
+    """Wait until /readyz reports that the server is ready."""
     async with asyncio.timeout(240):
         while not (await client.get("/readyz")).json["ready"]:
             await asyncio.sleep(0.01)
 
 
-async def test_an_edit_elsewhere_keeps_the_session_and_one_that_drops_it_ends_it(workspace: Workspace) -> None:
-    """The same process answers after the first; after the second there is none."""
+async def test_reload_keeps_an_unchanged_mcp_server_and_ends_a_removed_one(workspace: Workspace) -> None:
+    """A reload that does not change an MCP server keeps its process; a reload that removes it ends the process."""
     async with provider() as fake:
         before = routes(direct_target(fake.base), f"targets: [a]\n    {TRIALS}")
         workspace.write("routes.yaml", before)
@@ -373,7 +381,7 @@ async def test_an_edit_elsewhere_keeps_the_session_and_one_that_drops_it_ends_it
 
 
 def alive(process: int) -> bool:
-    """Whether this process runs."""
+    """Return whether a process with this id exists."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -381,8 +389,8 @@ def alive(process: int) -> bool:
     return True
 
 
-async def test_a_server_of_the_older_protocol_is_spoken_to() -> None:
-    """It shakes hands, tells of other tools among its answers, and has no structured results."""
+async def test_mcp_server_of_the_2025_protocol_works() -> None:
+    """An MCP server of the 2025 protocol is connected; its announced tools become available, and its text results are returned."""
     async with running(ToolServer(mcp=(Name(sys.executable), Name(PROGRAM.with_name("old_server.py"))))) as server:
         await until(lambda: server.here)
         tools = box(server)
@@ -392,8 +400,8 @@ async def test_a_server_of_the_older_protocol_is_spoken_to() -> None:
         assert await tools.run("more", {}) == ("[image, not shown]\ntwo", False)
 
 
-async def test_tools_stand_in_one_order_whatever_a_server_lists_first() -> None:
-    """Some list them in another order with each connection, in pages: the model is told the same, and beyond the bound the same are left out."""
+async def test_mcp_tools_are_sorted_by_name_and_limited_to_max_tools() -> None:
+    """The tools of an MCP server are offered in the order of their names, the first MAX_TOOLS of them, however the server lists them."""
     names = [f"tool_{number:03}" for number in range(MAX_TOOLS + 20)]
     found: list[list[str]] = []
     for seed in range(5):

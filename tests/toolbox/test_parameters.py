@@ -1,4 +1,4 @@
-"""Tools as Python programmers write them: twenty signatures, their schemas by pydantic, and what a model is told of a wrong call."""
+"""Tool functions with typed parameters: their JSON schemas, as pydantic makes them, and the errors for wrong arguments."""
 
 from __future__ import annotations
 
@@ -113,14 +113,14 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
 
 
 def file_of(signatures: list[str]) -> str:
-    """A tool file with a function for each signature."""
+    """Return the text of a tool file with a function for each signature."""
     return TYPES + "".join(
         f'\n\ndef tool_{count}({one}) -> str:\n    """Do it."""\n    return "done"\n' for count, one in enumerate(signatures)
     )
 
 
 def untitled(schema: Any, *, named: bool = False) -> Any:
-    """A schema without the titles that pydantic makes of names. `named`: its keys are names of properties or definitions."""
+    """Return a schema without the titles that pydantic generates. `named`: its keys are names of properties or definitions."""
     if isinstance(schema, list):
         return [untitled(one) for one in cast("list[Any]", schema)]
     if not isinstance(schema, dict):
@@ -130,7 +130,7 @@ def untitled(schema: Any, *, named: bool = False) -> Any:
 
 
 def model_of(signature: str) -> type[BaseModel]:
-    """The model that a programmer would write for these parameters."""
+    """Return the pydantic model with the parameters of this signature as its fields."""
     space: dict[str, Any] = {"__name__": __name__}
     exec(TYPES, space)  # noqa: S102 - this file's own text
     space["ConfigDict"] = ConfigDict
@@ -141,7 +141,7 @@ def model_of(signature: str) -> type[BaseModel]:
 
 
 def split(signature: str) -> list[str]:
-    """The parameters of a signature."""
+    """Return the parameters of a signature as separate texts."""
     found: list[str] = []
     depth = start = 0
     for at, letter in enumerate(signature):
@@ -158,14 +158,14 @@ TOOLS = load("twenty", file_of(SIGNATURES), Path("tools/twenty.py"), "twenty").t
 
 @pytest.mark.filterwarnings("ignore:Field name .* shadows an attribute:UserWarning")
 @pytest.mark.parametrize("count", range(len(CASES)), ids=SIGNATURES)
-def test_schema_of_a_tool_is_pydantics(count: int) -> None:
-    """It is that of the model with these fields, without the titles that pydantic makes of names."""
+def test_tool_schema_equals_that_of_the_pydantic_model_without_titles(count: int) -> None:
+    """The parameter schema of a tool equals that of a pydantic model with the same fields, without generated titles."""
     assert TOOLS[count].spec.parameters == untitled(model_of(SIGNATURES[count]).model_json_schema())
 
 
 @pytest.mark.parametrize("count", range(len(CASES)), ids=SIGNATURES)
-async def test_wrong_call_is_told_where_and_what_is_expected(count: int) -> None:
-    """The result is an error that names the path, and what is needed there."""
+async def test_wrong_tool_argument_gives_an_error_with_its_path_and_the_expected_type(count: int) -> None:
+    """A tool call with a wrong argument returns an error result that names the argument's path and what is needed there."""
     said, is_error = await Toolbox(TOOLS, 5).run(f"tool_{count}", CASES[count][1])
     assert is_error
     assert isinstance(said, str)
@@ -173,8 +173,8 @@ async def test_wrong_call_is_told_where_and_what_is_expected(count: int) -> None
     assert len(said) < 2_000
 
 
-async def test_complaint_is_bounded_however_wrong_a_call_is() -> None:
-    """Thousands of mistakes, and names as long as arguments may be."""
+async def test_error_about_wrong_tool_arguments_is_shorter_than_2000_characters() -> None:
+    """The error about thousands of wrong arguments, or about very long names, is shorter than 2,000 characters."""
     box = Toolbox(TOOLS, 5)
     for given in ({"counts": {str(one): "x" for one in range(3_000)}}, {"counts": {"k" * 60_000: "x"}}, {"x" * 60_000: 1}):
         said, is_error = await box.run("tool_14", given)
@@ -191,8 +191,8 @@ STYLES = {
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_docstring_describes_parameters_in_each_style(style: str) -> None:
-    """The descriptions go to the parameters; what else is said stays the tool's."""
+def test_tool_docstring_in_each_style_describes_the_parameters(style: str) -> None:
+    """A docstring in Google, NumPy, reST or plain style gives each parameter its description; the rest describes the tool."""
     doc = textwrap.indent(f"Tell the weather.\n\n{STYLES[style]}\n", "    ")
     code = f'def tell(city: str, days: int = 1) -> str:\n    """{doc.lstrip()}    """\n    return city\n'
     (tool,) = load("mine", code, Path("tools/mine.py"), "test").tools
@@ -205,8 +205,8 @@ def test_docstring_describes_parameters_in_each_style(style: str) -> None:
     "written",
     ["bytes", "complex", "int | bytes", "type[int]", "__import__('socket').socket", "__import__('collections').abc.Iterable[int]"],
 )
-def test_type_without_a_schema_is_refused_at_its_place(written: str) -> None:
-    """When the file is loaded, at the line and column of the parameter."""
+def test_tool_parameter_of_a_type_without_a_json_form_is_refused_with_its_place(written: str) -> None:
+    """A tool file with a parameter whose type JSON does not have raises `Misfit` with the line and column of that parameter."""
     with pytest.raises(Misfit, match="is not a type that JSON has") as caught:
         load(
             "mine",
@@ -218,8 +218,8 @@ def test_type_without_a_schema_is_refused_at_its_place(written: str) -> None:
     assert (caught.value.place.line, caught.value.place.column) == (3, 5)
 
 
-async def test_last_value_of_an_async_generator_is_its_result() -> None:
-    """What it yields before is reported as it comes."""
+async def test_async_generator_tool_reports_each_value_and_returns_the_last() -> None:
+    """A tool that is an async generator reports each value that it yields, and its last value is the result."""
     code = 'async def count(most: int):\n    """Count."""\n    for one in range(most):\n        yield {"done": one}\n'
     (tool,) = load("mine", code, Path("tools/mine.py"), "test").tools
     reported: list[object] = []

@@ -1,4 +1,4 @@
-"""A typed function seen as a model: its shapes, its schema, its documentation, and what it lets in."""
+"""Typed functions and dataclasses as JSON shapes: their schema, their documentation, and the check of values against them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -63,20 +63,20 @@ SHAPES: list[tuple[object, Shape]] = [
 
 @pytest.mark.parametrize(("annotation", "shape"), SHAPES)
 def test_annotation_becomes_its_shape(annotation: object, shape: Shape) -> None:
-    """Each type that JSON has."""
+    """A type annotation that JSON can express becomes the corresponding shape."""
     assert shape_of(annotation) == shape
 
 
-def test_an_annotated_spelling_is_its_own_shape() -> None:
-    """The note stands over the type."""
+def test_annotated_duration_becomes_a_spelled_shape() -> None:
+    """The annotated type `Seconds` becomes the shape `Spelled` with the name "duration", not that of its base type."""
     shape = shape_of(Seconds)
     assert isinstance(shape, Spelled)
     assert shape.name == "duration"
 
 
 @pytest.mark.parametrize("annotation", [bytes, complex, Callable, Literal[1, 2], tuple[()], "int", type, ...])
-def test_type_without_a_json_form_is_a_typeerror(annotation: object) -> None:
-    """A type without a shape is a TypeError that names it."""
+def test_annotation_without_a_json_form_raises_typeerror(annotation: object) -> None:
+    """A type that JSON cannot express, such as bytes, raises TypeError."""
     with pytest.raises(TypeError, match="is not a type that JSON has"):
         shape_of(annotation)
 
@@ -153,15 +153,15 @@ PLAN: dict[str, object] = {
 }
 
 
-def test_the_schema_of_a_function() -> None:
-    """As a model is told of it: records in place, docs beside their parameters, no key that is not known."""
+def test_schema_of_a_function_is_inline_with_parameter_descriptions() -> None:
+    """The JSON schema of a function has dataclasses inline, parameter descriptions from docstrings, and no additional properties."""
     made = schema(record_of(plan))
     assert made == PLAN
     jsonschema.Draft202012Validator.check_schema(made)
 
 
-def test_the_schema_of_a_file() -> None:
-    """With definitions, records stand there once, with what they say and their defaults; what is not wanted is left out, not null."""
+def test_schema_with_definitions_has_each_dataclass_once() -> None:
+    """A schema made with definitions refers to each dataclass by `$ref`, with descriptions and defaults, and without null types."""
     definitions: dict[str, object] = {}
     assert schema(record_of(plan), definitions) == {"$ref": "#/$defs/plan"}
     assert set(definitions) == {"plan", "Trip", "Place"}
@@ -183,20 +183,20 @@ ALTERNATIVES: list[tuple[object, dict[str, object]]] = [
 
 
 @pytest.mark.parametrize(("annotation", "expected"), ALTERNATIVES)
-def test_the_schema_of_one_of_several(annotation: object, expected: dict[str, object]) -> None:
-    """Plain types as a list of types, others as anyOf."""
+def test_schema_of_a_union_is_a_list_of_types_or_anyof(annotation: object, expected: dict[str, object]) -> None:
+    """A union of plain types becomes a list of types in the schema; any other union becomes `anyOf`."""
     assert schema(shape_of(annotation)) == expected
 
 
-def test_a_docstring_is_a_summary_and_lines_for_parameters() -> None:
-    """A line `name: text` is a parameter's where there is one of this name; the rest is the function's."""
+def test_docstring_line_that_starts_with_a_parameter_name_documents_it() -> None:
+    """A docstring line `name: text` describes the parameter of that name, if there is one; all other lines describe the function."""
     said, docs = documentation(plan)
     assert said == "Plan a trip.\n\nIt takes the weather into account.\n\nweather: this is no parameter"
     assert docs == {"days": "how many", "budget": "in euros: no cents"}
 
 
 def test_function_without_a_docstring_has_no_description() -> None:
-    """Neither of the function nor of its parameters."""
+    """A function without a docstring has an empty description and no parameter descriptions."""
 
     def silent(a: int) -> int:
         return a
@@ -204,15 +204,15 @@ def test_function_without_a_docstring_has_no_description() -> None:
     assert documentation(silent) == ("", {})
 
 
-def test_a_record_knows_its_defaults() -> None:
-    """Those of parameters, and those that a dataclass makes; what has none is required."""
+def test_record_fields_have_their_defaults_or_are_required() -> None:
+    """The fields of a function or dataclass have their default values; a field without one is required."""
     fields = {item.name: (item.required, item.default) for item in record_of(plan).fields}
     assert fields == {"trip": (True, None), "days": (False, 1), "pace": (False, "slow"), "budget": (False, None), "tags": (False, ())}
     assert {item.name: (item.required, item.default) for item in record_of(Trip).fields} == {"stops": (True, None), "notes": (False, {})}
 
 
-def test_keyword_only_parameters_are_supplied_not_given() -> None:
-    """Of a function; those of a dataclass are its fields."""
+def test_keyword_only_parameters_of_a_function_are_not_fields() -> None:
+    """The keyword-only parameters of a function are not among its fields; those of a dataclass are."""
 
     def step(keep: int, *, templates: dict[str, str]) -> int:
         return keep + len(templates)
@@ -222,8 +222,8 @@ def test_keyword_only_parameters_are_supplied_not_given() -> None:
     assert [item.name for item in record_of(Trip).fields] == ["stops", "notes"]
 
 
-def test_a_parameter_without_a_type_is_refused() -> None:
-    """And one that takes any number of values."""
+def test_untyped_or_variadic_parameter_raises_typeerror() -> None:
+    """A parameter without an annotation, `*args` or `**kwargs` raises a TypeError that names the function."""
 
     def untyped(a) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001  # pyright: ignore[reportUnknownParameterType, reportMissingParameterType]
         return a  # pyright: ignore[reportUnknownVariableType]
@@ -266,8 +266,8 @@ FITS: list[tuple[object, object, object]] = [
 
 
 @pytest.mark.parametrize(("annotation", "value", "expected"), FITS)
-def test_fitting_value_becomes_its_type(annotation: object, value: object, expected: object) -> None:
-    """It becomes the shape's own value, of the shape's own type."""
+def test_valid_value_is_converted_to_its_annotated_type(annotation: object, value: object, expected: object) -> None:
+    """A JSON value that fits an annotation becomes a value of exactly that type, such as a dataclass or a float."""
     made = check(shape_of(annotation), value)
     assert made == expected
     assert type(made) is type(expected)
@@ -309,23 +309,23 @@ MISFITS: list[tuple[object, object, str]] = [
 
 
 @pytest.mark.parametrize(("annotation", "value", "told"), MISFITS)
-def test_misfit_is_reported_with_its_place(annotation: object, value: object, told: str) -> None:
-    """Nothing is converted; the complaint says where in the value, and what would have fitted."""
+def test_invalid_value_raises_misfit_with_its_path_and_the_expected_type(annotation: object, value: object, told: str) -> None:
+    """A JSON value that does not fit raises `Misfit` with its path and what is needed there; texts and numbers are not converted."""
     with pytest.raises(Misfit) as caught:
         check(shape_of(annotation), value)
     assert caught.value.message == told
 
 
-def test_arguments_are_the_functions_keywords() -> None:
-    """Those that were given, checked; the others keep their defaults."""
+def test_arguments_contain_only_the_given_parameters_as_typed_values() -> None:
+    """The checked arguments of a function contain the parameters that were given, as typed values, and no defaults."""
     given_ = arguments(record_of(plan), {"trip": {"stops": [{"city": "A"}]}, "budget": None, "tags": ["x"]})
     assert given_ == {"trip": Trip(stops=[Place("A")]), "budget": None, "tags": ["x"]}
     assert plan(**given_).endswith(" 1 slow None ['x']")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("value", [None, [], "a", 5])
-def test_arguments_are_an_object(value: object) -> None:
-    """Whatever else a model writes."""
+def test_arguments_that_are_not_a_json_object_raise_misfit(value: object) -> None:
+    """Arguments that are null, a list, a text or a number raise `Misfit`."""
     with pytest.raises(Misfit, match="an object is needed"):
         arguments(record_of(plan), value)
 
@@ -338,8 +338,8 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(st.sampled_from([annotation for annotation, _ in SHAPES] + [Place, Trip, list[Place] | int]), JSON)
-def test_the_check_agrees_with_the_schema(annotation: object, value: Any) -> None:
-    """What the schema refuses does not fit, and what fits the schema allows (1.0, a whole number there, is none here)."""
+def test_value_that_passes_the_check_is_valid_by_the_json_schema(annotation: object, value: Any) -> None:
+    """An arbitrary JSON value that passes the check of a shape is valid by that shape's JSON schema."""
     shape = shape_of(annotation)
     validator: Any = jsonschema.Draft202012Validator(schema(shape))
     valid = validator.is_valid(value)
@@ -350,8 +350,8 @@ def test_the_check_agrees_with_the_schema(annotation: object, value: Any) -> Non
     assert valid
 
 
-def test_a_record_is_found_by_name() -> None:
-    """Its fields bear their shapes and docs."""
+def test_record_finds_a_field_by_its_name() -> None:
+    """A record returns the field of a name with its shape, description and whether it is required, or None."""
     record = record_of(Place)
     assert isinstance(record, Record)
     found = record.field("city")
@@ -360,8 +360,8 @@ def test_a_record_is_found_by_name() -> None:
     assert record.field("town") is None
 
 
-def test_bounds_of_a_number_are_checked_and_shown() -> None:
-    """A parameter's type says its range once: the schema has it, and an argument beyond it is refused."""
+def test_bounds_of_a_parameter_are_in_the_schema_and_checked() -> None:
+    """The bounds in a parameter's annotation are in its JSON schema, and a number beyond them raises `Misfit`."""
 
     def brew(cups: Annotated[int, Bounds(1, 12)], heat: Annotated[float, Bounds(above=0)] | None = None) -> str:
         return f"{cups} at {heat}"

@@ -1,4 +1,4 @@
-"""Tools that ask other routes: streamed, counted with the request, one level deep, and over with the call."""
+"""Tools that ask other routes: their answers are streamed, charged to the request, limited to one level, and closed with the call."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ PAPER = "steps:\n  - prompt: paper.j2\n"
 
 
 def write(workspace: Workspace, talker: str, author: str, *, more: str = "", seconds: str = "60s") -> Workspace:
-    """Put a route with the writer there, and the route that it asks."""
+    """Write a route `chat-model` with the tool `write`, and the route `paper` that the tool asks; return the workspace."""
     workspace.write("tools/writer.py", WRITER).write("pipelines/paper.yaml", PAPER).write("pipelines/paper.j2", "Write {{ ask.kind }}.")
     return workspace.write("routes.yaml", DECLARED.format(talker=talker, author=author, more=more, seconds=seconds))
 
@@ -62,7 +62,7 @@ WISH = Reply(calls(("c1", "write", '{"title": "Rain"}')))
 async def asking(
     workspace: Workspace, author: Reply, more: str = "", seconds: str = "60s"
 ) -> AsyncGenerator[tuple[Client, Provider, Provider], None]:
-    """A router, and the providers of the chat and of the paper."""
+    """A client of a router, the fake provider of the route `chat-model` and that of `paper`."""
     async with (
         provider(WISH, Reply(text("Done."))) as talker,
         provider(author) as asked,
@@ -72,13 +72,13 @@ async def asking(
 
 
 def parts(body: bytes) -> list[dict[str, Any]]:
-    """The parts of a UI message stream."""
+    """Return the JSON parts of a UI message stream."""
     lines = [line.removeprefix("data: ") for line in body.decode().split("\n\n")]
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
 async def ask(client: Client, **more: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return the parts of an answer, and the record of its request."""
+    """Ask one question; return the parts of the answer, and the record of the request."""
     messages = [{"role": "user", "content": "Write."}]
     came = await client.post("/api/chat?protocol=ui-message-stream", model="chat-model", messages=messages, kind="verse", **more)
     told = await record(client, came.headers["x-request-id"])
@@ -87,7 +87,7 @@ async def ask(client: Client, **more: Any) -> tuple[list[dict[str, Any]], dict[s
 
 
 async def record(client: Client, request_id: str) -> dict[str, Any]:
-    """Return the record of a request, once it is over."""
+    """Return the record of a request, once it has ended."""
     async with asyncio.timeout(240):
         while (found := await client.get(f"/admin/requests/{request_id}")).status != 200:
             await asyncio.sleep(0.005)
@@ -95,7 +95,10 @@ async def record(client: Client, request_id: str) -> dict[str, Any]:
 
 
 async def test_tool_streams_the_answer_of_another_route(workspace: Workspace) -> None:
-    """Its data parts come in order, before its result; the route's own pipeline makes the prompt, with the fields that the tool gives it."""
+    """A tool sends the answer of another route to the client as data parts, in order, before its result.
+
+    The other route uses its own pipeline, with the tool's `system` and `fields`, and gets no tools.
+    """
     async with asking(workspace, Reply(text("Drip, ", "drop."))) as (client, talker, author):
         seen, _ = await ask(client)
     data = [part for part in seen if part["type"].startswith("data-") and part["type"] != "data-tool-progress"]
@@ -114,8 +117,8 @@ async def test_tool_streams_the_answer_of_another_route(workspace: Workspace) ->
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_asked_route_counts_with_the_request(workspace: Workspace, stream: bool) -> None:
-    """Its attempts are in the record of the request, with their route; tokens and cost are summed, each call at its target's price."""
+async def test_attempts_tokens_and_cost_of_an_asked_route_are_in_the_requests_record(workspace: Workspace, stream: bool) -> None:
+    """The record of a request has the attempts of a route that its tool asked, and the sum of tokens and cost of all calls."""
     async with asking(workspace, Reply(text("Drip."))) as (client, _, _):
         _, told = await ask(client, stream=stream)
     assert [(one["target"], one.get("route"), one["outcome"]) for one in told["attempts"]] == [
@@ -128,8 +131,8 @@ async def test_asked_route_counts_with_the_request(workspace: Workspace, stream:
     assert told["cost_usd"] == pytest.approx((2 * 14 * 1 + 14 * 100) / 1e6)
 
 
-async def test_asked_route_counts_with_the_limits_of_the_request(workspace: Workspace) -> None:
-    """The tokens of an answer that a tool asked for use up the limit of the route that the client asked."""
+async def test_tokens_of_an_asked_route_count_against_the_limit_of_the_requests_route(workspace: Workspace) -> None:
+    """The tokens that a tool's route uses count against the limit of the client's route: the next question gets 429."""
     async with provider(WISH, Reply(text("Done."))) as talker, provider(Reply(text("Drip."))) as author:
         write(workspace, talker.base, author.base)
         declared = (
@@ -143,8 +146,8 @@ async def test_asked_route_counts_with_the_limits_of_the_request(workspace: Work
             assert (await client.ask("More.")).status == 429
 
 
-async def test_failure_of_an_asked_route_is_the_result_of_the_tool(workspace: Workspace) -> None:
-    """The model reads a sentence and goes on; the failed attempts are in the record."""
+async def test_failure_of_an_asked_route_becomes_an_error_result_of_the_tool(workspace: Workspace) -> None:
+    """A route that fails for a tool gives the tool an error result; the model continues, and the failed attempts are recorded."""
     async with asking(workspace, Reply(status=500, body=b"{}")) as (client, _, _):
         seen, told = await ask(client)
     errors = [part["errorText"] for part in seen if part["type"] == "tool-output-error"]
@@ -153,8 +156,8 @@ async def test_failure_of_an_asked_route_is_the_result_of_the_tool(workspace: Wo
     assert told["outcome"] == "stop"
 
 
-async def test_asked_route_is_stopped_at_the_time_of_the_tool(workspace: Workspace) -> None:
-    """The stream of its provider is closed, and what it took is charged."""
+async def test_answer_of_an_asked_route_ends_at_the_time_limit_of_the_tool(workspace: Workspace) -> None:
+    """The time limit of a tool closes the upstream stream of the route that it asked; the attempt is recorded as abandoned."""
     silent = Reply((chunk({"content": "Drip"}),), hold=True)
     async with asking(workspace, silent, seconds="1s") as (client, _, author):
         seen, told = await ask(client)
@@ -166,8 +169,8 @@ async def test_asked_route_is_stopped_at_the_time_of_the_tool(workspace: Workspa
     assert (attempt["outcome"], attempt["estimated"]) == ("abandoned", True)
 
 
-async def test_asked_route_is_cancelled_with_the_request(workspace: Workspace) -> None:
-    """A client that leaves closes the stream of the asked route's provider; the record holds what was tried."""
+async def test_client_disconnect_closes_the_upstream_stream_of_an_asked_route(workspace: Workspace) -> None:
+    """A client that disconnects closes the upstream stream of the route that a tool asked; the record has both attempts."""
     silent = Reply((chunk({"content": "Drip"}),), hold=True)
     async with asking(workspace, silent) as (client, _, author):
         body = {"messages": [{"role": "user", "content": "Write."}], "model": "chat-model", "kind": "verse"}
@@ -181,8 +184,8 @@ async def test_asked_route_is_cancelled_with_the_request(workspace: Workspace) -
     assert [(one["target"], one["outcome"]) for one in told["attempts"]] == [("talker", "ok"), ("author", "client_left")]
 
 
-async def test_route_whose_tools_ask_routes_is_refused(workspace: Workspace) -> None:
-    """One level: a tool that would ask a route with such a tool reads why not, and nobody is asked."""
+async def test_tool_cannot_ask_a_route_whose_tools_ask_routes(workspace: Workspace) -> None:
+    """A tool that asks a route whose own tools ask routes gets an error result, and no upstream request is sent."""
     async with asking(workspace, Reply(text("Drip.")), more=", tools: [writer]") as (client, _, author):
         seen, _ = await ask(client)
         assert author.requests == []
@@ -193,8 +196,8 @@ async def test_route_whose_tools_ask_routes_is_refused(workspace: Workspace) -> 
 QUESTION = Ask(model="chat-model", messages=(), until=5.0, caller="alice", user="ann")
 
 
-async def test_question_of_a_tool_is_the_callers(workspace: Workspace) -> None:
-    """It has the caller and the end user of the request, its deadline, and none of its conversation."""
+async def test_question_of_a_tool_has_caller_user_and_deadline_of_the_request(workspace: Workspace) -> None:
+    """A tool's question to a route has the caller, end user and deadline of the request, but not its chat id; `schema` is passed on."""
     del workspace
     asked: list[Ask] = []
 
@@ -213,7 +216,7 @@ async def test_question_of_a_tool_is_the_callers(workspace: Workspace) -> None:
 
 
 async def long_answer(ask: Ask) -> Events:
-    """An answer without an end."""
+    """Yield an answer without an end."""
     del ask
     yield Start("a", "m")
     while True:
@@ -221,21 +224,21 @@ async def long_answer(ask: Ask) -> Events:
 
 
 async def broken_answer(ask: Ask) -> Events:
-    """An answer that breaks off."""
+    """Yield an answer that fails after its first text."""
     del ask
     yield Start("a", "m")
     yield Text("Half")
     yield Failure("cut", "The answer was cut off.")
 
 
-async def test_answer_of_an_asked_route_is_bounded() -> None:
-    """A longer one is stopped, and the tool gets an error."""
+async def test_answer_of_an_asked_route_above_max_answer_raises() -> None:
+    """An answer longer than MAX_ANSWER characters raises an error in the tool that asked for it."""
     with pytest.raises(Exception, match=f"longer than {MAX_ANSWER:,} characters"):
         await Routes({"paper": AskableRoute(long_answer)}, QUESTION).ask("paper", "?").text()
 
 
-async def test_answer_that_breaks_off_is_an_error_after_its_text() -> None:
-    """The pieces come first, then the sentence of the failure."""
+async def test_asked_routes_answer_that_fails_midway_raises_its_error_in_the_tool() -> None:
+    """An answer that fails after its first text raises the failure's sentence in the tool that reads it."""
     pieces: list[str] = []
 
     async def take() -> None:
@@ -245,8 +248,8 @@ async def test_answer_that_breaks_off_is_an_error_after_its_text() -> None:
         await take()
 
 
-async def test_answers_of_one_call_are_few() -> None:
-    """A loop in a tool asks no provider without end."""
+async def test_tool_call_may_ask_routes_at_most_max_asked_times() -> None:
+    """One tool call can ask routes MAX_ASKED times; the next question raises an error."""
     routes = Routes({"paper": AskableRoute(broken_answer)}, QUESTION)
     for _ in range(MAX_ASKED):
         routes.ask("paper", "?")
@@ -255,14 +258,14 @@ async def test_answers_of_one_call_are_few() -> None:
     await routes.aclose()
 
 
-async def test_unknown_route_is_an_error_of_the_tool() -> None:
-    """It names the route, for whoever wrote the tool."""
+async def test_tool_that_asks_an_unknown_route_gets_an_error_with_its_name() -> None:
+    """A question to a route that does not exist raises an error that names it."""
     with pytest.raises(Exception, match="no route papre"):
         Routes({}, QUESTION).ask("papre", "?")
 
 
-async def test_answer_left_open_by_its_tool_is_closed_with_the_call() -> None:
-    """A tool that reads half of an answer leaves no stream open."""
+async def test_answer_that_a_tool_reads_only_partly_is_closed_with_the_call() -> None:
+    """An answer that a tool has read only in part is closed when the tool call ends."""
     closed: list[bool] = []
 
     async def answer(ask: Ask) -> Events:
@@ -281,8 +284,8 @@ async def test_answer_left_open_by_its_tool_is_closed_with_the_call() -> None:
     assert closed
 
 
-async def test_task_that_a_tool_left_behind_ends_with_the_next_piece() -> None:
-    """It reads an answer that is closed with the call: nothing more is taken of its stream, and nothing is raised at the call."""
+async def test_background_task_of_a_tool_gets_no_more_text_after_the_call() -> None:
+    """A task that still reads an answer after its tool call has ended gets no further text, and the answer is closed."""
     goes_on, read, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def answer(ask: Ask) -> Events:
@@ -332,8 +335,8 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("how", MISTAKES)
-def test_tool_that_cannot_get_routes_or_fields_is_a_mistake_with_file_and_line(workspace: Workspace, how: str) -> None:
-    """When the configuration is loaded, with what to do."""
+def test_tool_that_cannot_get_routes_or_fields_is_refused_at_load_with_its_place(workspace: Workspace, how: str) -> None:
+    """A plain function or isolated tool that takes Routes, or one that takes Fields on a cached route, gives one complaint."""
     code, tools, complaint = MISTAKES[how]
     write(workspace, "http://127.0.0.1:1", "http://127.0.0.1:1").write("tools/writer.py", code)
     declared = (workspace.root / "routes.yaml").read_text().replace("tools: [writer]", tools)

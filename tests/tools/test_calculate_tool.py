@@ -1,4 +1,4 @@
-"""The calculator: exact where it can be, bounded always, and its refusals are sentences a model can act on."""
+"""The tool `calculate`: exact results where possible, bounded time and size, and refusals that a model can act on."""
 
 import importlib.util
 import time
@@ -20,7 +20,7 @@ FILE = Path(__file__).parents[2] / "tools" / "calculate.py"
 
 @pytest.fixture(scope="module")
 def calculate() -> Callable[[str], str]:
-    """The tool, from its file: tools/ is no package."""
+    """The function `calculate`, loaded from its file, because tools/ is not a package."""
     spec = importlib.util.spec_from_file_location("tool_calculate", FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -29,8 +29,8 @@ def calculate() -> Callable[[str], str]:
     return module.calculate
 
 
-def test_the_file_grants_one_tool() -> None:
-    """Whatever else the file holds is not the model's to call, and the parameter is told of."""
+def test_calculate_file_has_one_public_tool() -> None:
+    """The file tools/calculate.py has the public tool `calculate` alone, and its parameter has a description."""
     tools = load("calculate", FILE.read_text(encoding="utf-8"), FILE, "test").tools
     assert [tool.spec.name for tool in tools] == ["calculate"]
     shown: Any = tools[0].spec.parameters["properties"]
@@ -137,8 +137,8 @@ VALUES = {
 
 
 @pytest.mark.parametrize("expression", VALUES)
-def test_calculation_gives_its_value(calculate: Callable[[str], str], expression: str) -> None:
-    """The value, exact where it can be, else to fifteen digits."""
+def test_calculate_returns_the_value_of_an_expression(calculate: Callable[[str], str], expression: str) -> None:
+    """An expression has its exact value if that ends within 40 digits or is a whole number, else the value to 15 digits."""
     assert calculate(expression) == VALUES[expression]
 
 
@@ -190,8 +190,8 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("expression", REFUSALS)
-def test_calculation_refuses_with_a_reason(calculate: Callable[[str], str], expression: str) -> None:
-    """Each refusal says what is wrong, and where."""
+def test_calculate_refuses_an_invalid_expression_with_the_reason(calculate: Callable[[str], str], expression: str) -> None:
+    """An expression that is invalid, has no value or is too large raises ToolError with the reason and, for syntax, the position."""
     with pytest.raises(ToolError) as refused:
         calculate(expression)
     assert refused.value.public == REFUSALS[expression]
@@ -200,14 +200,14 @@ def test_calculation_refuses_with_a_reason(calculate: Callable[[str], str], expr
 @pytest.mark.parametrize(
     "code", ["__import__('os')", "().__class__", "open('x')", "lambda: 1", "[1]", "1 if 1 else 2", "a := 1", "1 and 2", "'a' * 9"]
 )
-def test_code_is_no_arithmetic(calculate: Callable[[str], str], code: str) -> None:
-    """What Python would run is only text here."""
+def test_calculate_refuses_python_code(calculate: Callable[[str], str], code: str) -> None:
+    """Python code that is not arithmetic raises ToolError."""
     with pytest.raises(ToolError):
         calculate(code)
 
 
-def test_deep_but_not_too_deep(calculate: Callable[[str], str]) -> None:
-    """Fifty parentheses are read, and so is a sum of as many terms as an expression can hold."""
+def test_calculate_accepts_fifty_nested_parentheses_and_250_terms(calculate: Callable[[str], str]) -> None:
+    """An expression of 50 nested parentheses, and a sum of 250 terms, have their values."""
     assert calculate("(" * 50 + "1" + ")" * 50) == "1"
     assert calculate("+".join(["1"] * 250)) == "250"
 
@@ -237,8 +237,8 @@ HEAVY = (
 
 
 @pytest.mark.parametrize("expression", HEAVY, ids=lambda text: text[:20])
-def test_nothing_takes_long(calculate: Callable[[str], str], expression: str) -> None:
-    """Whatever fits into an expression is done, or refused, in no time, and its result is short."""
+def test_calculate_ends_a_heavy_expression_within_a_quarter_second(calculate: Callable[[str], str], expression: str) -> None:
+    """An expression chosen to be expensive is calculated or refused within 0.25 s of CPU time, with at most 1,001 characters."""
     began = time.thread_time()
     with suppress(ToolError):
         assert len(calculate(expression)) <= 1001
@@ -255,8 +255,8 @@ def test_nothing_takes_long(calculate: Callable[[str], str], expression: str) ->
 @example("-(" * 250)
 @example("max(" * 125)
 @example("\ud800")
-def test_any_text_is_a_value_or_a_refusal(calculate: Callable[[str], str], text: str) -> None:
-    """Nothing else is ever raised, and it is quick."""
+def test_calculate_gives_arbitrary_text_a_value_or_a_toolerror(calculate: Callable[[str], str], text: str) -> None:
+    """Arbitrary text is calculated, or raises ToolError and no other error, within a second."""
     began = time.thread_time()
     with suppress(ToolError):
         assert len(calculate(text)) <= 1001
@@ -287,8 +287,8 @@ SUMS = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(SUMS)
-def test_calculation_agrees_with_fractions(calculate: Callable[[str], str], made: Sum) -> None:
-    """What ends is exact; what has no end is right to its last digit."""
+def test_calculate_agrees_with_exact_fractions(calculate: Callable[[str], str], made: Sum) -> None:
+    """The value of an arbitrary expression equals that of exact fractions, or differs by at most 1e-14 of it if it had to be rounded."""
     expression, value = made
     told = Fraction(calculate(expression))
     if told != value:

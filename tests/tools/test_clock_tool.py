@@ -1,4 +1,4 @@
-"""The clock: places by the names people give them, and the rules of summer time."""
+"""The tool `get_time`: places by the names that people use, and daylight saving time."""
 
 import importlib.util
 from collections.abc import Callable
@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 22, 5, 5, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def clock() -> ModuleType:
-    """The module, from its file: tools/ is no package."""
+    """The module, loaded from its file, because tools/ is not a package."""
     spec = importlib.util.spec_from_file_location("tool_clock", FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -32,12 +32,12 @@ def clock() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def told(clock: ModuleType) -> Callable[[str], str]:
-    """What the clock says of a place on a Sunday in November."""
+    """A function that returns the tool's text for a place at a fixed time, a Sunday in November."""
     return lambda place: clock._time(place, NOW)
 
 
-def test_the_file_grants_one_tool() -> None:
-    """Whatever else the file holds is not the model's to call, and the parameter is told of."""
+def test_clock_file_has_one_public_tool() -> None:
+    """The file tools/clock.py has the public tool `get_time` alone, and its parameter has a description."""
     tools = load("clock", FILE.read_text(encoding="utf-8"), FILE, "test").tools
     assert [(tool.spec.name, tool.spec.description) for tool in tools] == [("get_time", "Current date and time in a city or time zone.")]
     shown = cast("dict[str, dict[str, str]]", tools[0].spec.parameters["properties"])
@@ -67,13 +67,13 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_time_in_a_place(told: Callable[[str], str], place: str) -> None:
-    """A city or a zone, in any case, with blanks for underscores and without accents."""
+def test_clock_accepts_cities_and_zones_in_any_case_and_without_accents(told: Callable[[str], str], place: str) -> None:
+    """A city or a time zone is found in any case, with spaces for underscores, without accents, and by Chinese names."""
     assert told(place) == PLACES[place]
 
 
-def test_summer_time(clock: ModuleType) -> None:
-    """The offset is the one of that day."""
+def test_clock_uses_the_utc_offset_of_the_date(clock: ModuleType) -> None:
+    """The time in Berlin has the offset +02:00 in July and +01:00 in December."""
     assert (
         clock._time("Berlin", datetime(2026, 7, 1, 12, 0, tzinfo=UTC)) == "Berlin: 2026-07-01 14:00 (Wednesday), Europe/Berlin, UTC+02:00"
     )
@@ -81,8 +81,8 @@ def test_summer_time(clock: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("place", ["", " ", "Atlantis", "../../etc/passwd", "/etc/localtime", "localtime", "Factory", "North", "Tokyo\0"])
-def test_an_unknown_place_is_refused(told: Callable[[str], str], place: str) -> None:
-    """The refusal says what would be understood; no file outside the zones is looked for."""
+def test_clock_refuses_an_unknown_place_with_an_example(told: Callable[[str], str], place: str) -> None:
+    """A place that is not known, also a file path, raises ToolError with the example of a valid time zone."""
     with pytest.raises(ToolError, match=r"Give a time zone, such as Europe/Berlin\."):
         told(place)
 
@@ -90,16 +90,16 @@ def test_an_unknown_place_is_refused(told: Callable[[str], str], place: str) -> 
 @given(st.text(max_size=200))
 @example("\ud800")
 @example("a" * 100_000)
-def test_any_text_is_a_place_or_a_refusal(told: Callable[[str], str], place: str) -> None:
-    """Nothing but a refusal is ever raised."""
+def test_clock_gives_arbitrary_text_a_time_or_a_toolerror(told: Callable[[str], str], place: str) -> None:
+    """Arbitrary text as a place gives a time, or raises ToolError and no other error."""
     try:
         told(place)
     except ToolError:
         return
 
 
-def test_every_zone_and_every_city_is_known(clock: ModuleType, told: Callable[[str], str]) -> None:
-    """No zone is unreadable, and no row of the table names a zone that there is not."""
+def test_clock_knows_every_time_zone_and_every_city_of_its_table(clock: ModuleType, told: Callable[[str], str]) -> None:
+    """Each available time zone, and each city of the tool's table, gives the time of the right zone."""
     zones = available_timezones() - clock.NO_PLACES
     assert set(clock.CITIES) <= zones
     for zone in zones:
@@ -109,8 +109,8 @@ def test_every_zone_and_every_city_is_known(clock: ModuleType, told: Callable[[s
             assert f", {zone}, UTC" in told(city)
 
 
-def test_now_is_now(clock: ModuleType) -> None:
-    """The tool itself tells the present time."""
+def test_clock_tool_returns_the_current_time(clock: ModuleType) -> None:
+    """The tool `get_time` returns the current minute in UTC."""
     before = datetime.now(UTC).replace(second=0, microsecond=0)
     said = clock.get_time("UTC")
     shown = datetime.strptime(said[5:21], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)

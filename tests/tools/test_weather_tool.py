@@ -1,4 +1,4 @@
-"""The weather: asked of a service on loopback that behaves and misbehaves, and a labelled sample where there is none."""
+"""The tool `get_weather`: a fake weather service on loopback that answers or fails, and labelled sample data as its fallback."""
 
 import asyncio
 import importlib.util
@@ -26,7 +26,7 @@ NOW = {"temperature_2m": 25.2, "relative_humidity_2m": 40, "wind_speed_10m": 8.4
 
 @pytest.fixture(scope="module")
 def weather() -> ModuleType:
-    """The module, from its file: tools/ is no package."""
+    """The module, loaded from its file, because tools/ is not a package."""
     spec = importlib.util.spec_from_file_location("tool_weather", FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -36,7 +36,7 @@ def weather() -> ModuleType:
 
 
 class Service:
-    """Both halves of the service. `asked`: the queries it got, by path."""
+    """A fake weather service: geocoding search and forecast. `asked`: path → the query that it received."""
 
     def __init__(self, places: object, current: object) -> None:
         self.answers: dict[str, Any] = {"/v1/search": places, "/v1/forecast": current}
@@ -45,7 +45,7 @@ class Service:
         self.base = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """What was set for the path: a response, an action that makes one, or a JSON value."""
+        """Return the response that was set for the path: a response, a function that makes one, or a JSON value."""
         self.asked[request.path] = dict(request.query)
         self.headers.append(request.headers)
         answer = self.answers[request.path]
@@ -56,7 +56,7 @@ class Service:
 
 @asynccontextmanager
 async def service(places: object = None, current: object = None) -> AsyncGenerator[Service]:
-    """The service, running on a port of its own."""
+    """A running fake weather service with these answers to a search and a forecast."""
     found = Service({"results": [BEIJING]} if places is None else places, {"current": NOW} if current is None else current)
     app = web.Application()
     app.router.add_get("/{path:.*}", found.answer)
@@ -71,16 +71,16 @@ async def service(places: object = None, current: object = None) -> AsyncGenerat
         await runner.cleanup()
 
 
-def test_the_file_grants_one_tool() -> None:
-    """Whatever else the file holds is not the model's to call, and the parameter is told of."""
+def test_weather_file_has_one_public_tool() -> None:
+    """The file tools/weather.py has the public tool `get_weather` alone, and its parameter has a description."""
     tools = load("weather", FILE.read_text(encoding="utf-8"), FILE, "test").tools
     assert [(tool.spec.name, tool.spec.description) for tool in tools] == [("get_weather", "Current weather for a city.")]
     shown = cast("dict[str, dict[str, str]]", tools[0].spec.parameters["properties"])
     assert shown["location"]["description"] == "the city's name, e.g. 北京"
 
 
-async def test_the_weather_in_one_sentence(weather: ModuleType) -> None:
-    """The place is looked up, its weather asked for, and told in one sentence; no cookie and no redirect takes part."""
+async def test_weather_looks_up_the_city_and_returns_one_sentence(weather: ModuleType) -> None:
+    """The tool searches the city, requests the weather at its coordinates, and returns one sentence."""
     async with service() as fake:
         said = await weather._weather("Beijing", fake.base, fake.base, 5)
     assert said == "Beijing weather: 25°C, Sunny, humidity 40 %, wind 8 km/h"
@@ -102,8 +102,8 @@ SKIES = {
 
 
 @pytest.mark.parametrize("sky", SKIES)
-async def test_weather_is_told_in_words_and_whole_numbers(weather: ModuleType, sky: str) -> None:
-    """The code becomes a word, the figures are whole numbers."""
+async def test_weather_sentence_has_a_word_for_the_code_and_whole_numbers(weather: ModuleType, sky: str) -> None:
+    """The weather code becomes a word, by day or by night, and the figures are rounded to whole numbers."""
     changed, told = SKIES[sky]
     async with service(current={"current": NOW | changed}) as fake:
         assert await weather._weather("Beijing", fake.base, fake.base, 5) == f"Beijing weather: {told}"
@@ -113,15 +113,15 @@ async def test_weather_is_told_in_words_and_whole_numbers(weather: ModuleType, s
     ("city", "language"),
     [("北京", "zh"), ("東京タワー", "ja"), ("서울", "ko"), ("Москва", "ru"), ("القاهرة", "ar"), ("São Paulo", "en"), ("A&count=99", "en")],
 )
-async def test_the_name_is_asked_in_its_language(weather: ModuleType, city: str, language: str) -> None:
-    """The service knows a city by its names in one language only; a name is one value of the query, whatever it holds."""
+async def test_weather_search_uses_the_language_of_the_city_name(weather: ModuleType, city: str, language: str) -> None:
+    """The search has the language that belongs to the script of the city's name, and that name as one query value."""
     async with service() as fake:
         await weather._weather(city, fake.base, fake.base, 5)
     assert fake.asked["/v1/search"] == {"name": city, "count": "20", "language": language, "format": "json"}
 
 
-async def test_largest_place_of_the_exact_name_is_taken(weather: ModuleType) -> None:
-    """Of places of one name it is the most populous; a larger one of another name is not meant."""
+async def test_weather_takes_the_most_populous_place_of_the_exact_name(weather: ModuleType) -> None:
+    """The most populous place of the exact name is taken, not a larger one of another name."""
     village = {"name": "北京", "latitude": 30.7, "longitude": 108.6}
     capital = {"name": "北京市", "latitude": 39.9, "longitude": 116.4, "population": 18960744}
     other = {"name": "北京路街道", "latitude": 1.0, "longitude": 1.0, "population": 99999999}
@@ -132,8 +132,8 @@ async def test_largest_place_of_the_exact_name_is_taken(weather: ModuleType) -> 
 
 
 @pytest.mark.parametrize("answer", [{"generationtime_ms": 0.5}, {"results": []}])
-async def test_an_unknown_city_is_said_to_be_one(weather: ModuleType, answer: object) -> None:
-    """A service that knows no such city was reached: that is no reason for a sample."""
+async def test_weather_of_an_unknown_city_raises_toolerror(weather: ModuleType, answer: object) -> None:
+    """A city that the service does not find raises ToolError, and no sample data is returned."""
     async with service(answer) as fake:
         with pytest.raises(ToolError, match=r"^No city of that name was found\.$"):
             await weather._weather("Atlantis", fake.base, fake.base, 5)
@@ -141,25 +141,25 @@ async def test_an_unknown_city_is_said_to_be_one(weather: ModuleType, answer: ob
 
 
 @pytest.mark.parametrize("location", ["", "  \n ", "x" * 101, "a\0b", "\ud800"])
-async def test_a_name_that_is_none_is_refused(weather: ModuleType, location: str) -> None:
-    """Nobody is asked about it."""
+async def test_weather_refuses_an_empty_too_long_or_invalid_name(weather: ModuleType, location: str) -> None:
+    """A city name that is empty, longer than 100 characters, or has invalid characters raises ToolError."""
     with pytest.raises(ToolError, match="100 characters at most"):
         await weather.get_weather(location)
 
 
 async def never() -> web.Response:
-    """Too late for anybody."""
+    """Answer after 30 seconds."""
     await asyncio.sleep(30)
     return web.json_response({})
 
 
 def redirect() -> web.Response:
-    """A way out, which nobody may take."""
+    """Return a redirect to the forecast."""
     return web.Response(status=302, headers={"location": "/v1/forecast"})
 
 
 def body(content: bytes, **headers: str) -> web.Response:
-    """A good status with this content."""
+    """Return a 200 response with this content and these headers."""
     return web.Response(
         body=content, content_type="application/json", headers={name.replace("_", "-"): value for name, value in headers.items()}
     )
@@ -188,8 +188,8 @@ FAULTS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("half", ["/v1/search", "/v1/forecast"])
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_service_that_fails_gives_way_to_the_sample(weather: ModuleType, fault: str, half: str) -> None:
-    """Whichever half fails, and however: the sample, labelled."""
+async def test_weather_returns_sample_data_if_search_or_forecast_fails(weather: ModuleType, fault: str, half: str) -> None:
+    """A failure of the search or of the forecast, of any kind, gives sample data that is labelled as such."""
     async with service() as fake:
         fake.answers[half] = FAULTS[fault]()
         if fault in ("an error with a good status", "no numbers", "a weather that is none", "figures without end") and half == "/v1/search":
@@ -198,8 +198,8 @@ async def test_a_service_that_fails_gives_way_to_the_sample(weather: ModuleType,
     assert said == f"Beijing weather: 25°C, Sunny {LABEL}"
 
 
-async def test_the_deadline_is_for_both_together(weather: ModuleType) -> None:
-    """Two answers that are each in time are too late when they are not so together."""
+async def test_weather_deadline_covers_search_and_forecast_together(weather: ModuleType) -> None:
+    """The deadline covers both requests together: if their sum exceeds it, the result is sample data."""
 
     def slowly(value: object) -> Callable[[], Any]:
         async def answer() -> web.Response:
@@ -213,16 +213,16 @@ async def test_the_deadline_is_for_both_together(weather: ModuleType) -> None:
         assert LABEL not in await weather._weather("Beijing", fake.base, fake.base, 5)
 
 
-async def test_a_redirect_is_not_followed(weather: ModuleType) -> None:
-    """Where it leads is not asked."""
+async def test_weather_does_not_follow_a_redirect(weather: ModuleType) -> None:
+    """A redirect of the search is not followed."""
     async with service() as fake:
         fake.answers["/v1/search"] = redirect()
         await weather._weather("Beijing", fake.base, fake.base, 5)
     assert "/v1/forecast" not in fake.asked
 
 
-async def test_a_cookie_is_not_kept(weather: ModuleType) -> None:
-    """What the first answer sets, the second question does not bear."""
+async def test_weather_sends_no_cookie_back(weather: ModuleType) -> None:
+    """A cookie that the search sets is not sent with the forecast request."""
     answer = web.json_response({"results": [BEIJING]})
     answer.set_cookie("id", "1")
     async with service(answer) as fake:
@@ -231,20 +231,20 @@ async def test_a_cookie_is_not_kept(weather: ModuleType) -> None:
     assert not any("cookie" in headers for headers in fake.headers)
 
 
-async def test_without_a_network_there_is_a_sample(weather: ModuleType) -> None:
-    """Nobody listens: the sample comes at once, and is the same for a city every time."""
+async def test_weather_without_a_network_returns_the_same_sample_for_a_city(weather: ModuleType) -> None:
+    """A refused connection gives labelled sample data, always the same for one city and different for another."""
     first = await weather._weather("Beijing", NOBODY, NOBODY, 5)
     assert first == await weather._weather("Beijing", NOBODY, NOBODY, 5) == f"Beijing weather: 25°C, Sunny {LABEL}"
     assert await weather._weather("London", NOBODY, NOBODY, 5) != first.replace("Beijing", "London")
 
 
-async def test_the_tool_itself_needs_no_network(weather: ModuleType) -> None:
-    """Tests let nobody leave this machine: the tool, at its own addresses, tells the sample."""
+async def test_weather_tool_at_its_real_addresses_returns_a_sample_without_a_network(weather: ModuleType) -> None:
+    """The tool `get_weather`, at its own addresses and without a network, returns sample data."""
     assert await weather.get_weather("  Beijing\n") == f"Beijing weather: 25°C, Sunny {LABEL}"
 
 
-async def test_cancelled_weather_call_raises_and_returns_no_made_up_weather(weather: ModuleType) -> None:
-    """Cancellation passes through: it is no reason for a sample."""
+async def test_cancelled_weather_call_raises_and_returns_no_sample(weather: ModuleType) -> None:
+    """A cancelled call raises the cancellation and returns no sample data."""
     async with service(never) as fake:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
