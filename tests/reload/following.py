@@ -1,0 +1,74 @@
+"""Shared by these tests: generations that follow the files of a workspace, and the ways in which editors write a file."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from router.config import load
+from router.generation import build
+from router.reload import Live, Reload, ReloadTiming
+from tests.conftest import Workspace, routes
+
+HINTS_ALONE = 600.0
+"""Seconds between two reads of the files without a hint of the watch: longer than a test waits."""
+
+
+def says(word: str) -> str:
+    """A routes.yaml whose model says this."""
+    return routes(f"a: {{script: [{{text: {word}}}]}}")
+
+
+def word(live: Live) -> str:
+    """What the live generation's model says."""
+    (target,) = live.generation.routes["chat-model"].targets
+    declared = live.generation.kept.health
+    (known,) = [one for one, _ in declared.values()]
+    assert target.name == "a"
+    assert isinstance(known.script, tuple)
+    return str(known.script[0].text)
+
+
+@asynccontextmanager
+async def following(workspace: Workspace, check: float = ReloadTiming().check) -> AsyncGenerator[tuple[Live, Reload]]:
+    """A live generation that follows its files. `check`: seconds after which they are read without a hint."""
+    file = workspace.root / "routes.yaml"
+    live = Live(build(load(file)))
+    async with Reload(live, file, timing=ReloadTiming(check=check)) as reload:
+        yield live, reload
+    await live.close()
+
+
+def complaints_of(reload: Reload) -> str:
+    """What the newest edit is refused for; empty where it is served."""
+    return str(reload.failed.error) if reload.failed is not None else ""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    async with asyncio.timeout(240):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def in_place(file: Path, content: str) -> None:
+    """As `echo > file` does."""
+    file.write_text(content, encoding="utf-8")
+
+
+def renamed(file: Path, content: str) -> None:
+    """As most editors do: another file, moved over it."""
+    other = file.with_name(".routes.yaml.swp")
+    other.write_text(content, encoding="utf-8")
+    other.replace(file)
+
+
+def as_vim(file: Path, content: str) -> None:
+    """The old file is moved away, a new one written."""
+    backup = file.with_name("routes.yaml~")
+    file.replace(backup)
+    file.write_text(content, encoding="utf-8")
+    backup.unlink()
+
+
+WRITERS: dict[str, Callable[[Path, str], None]] = {"in place": in_place, "renamed": renamed, "as vim does": as_vim}

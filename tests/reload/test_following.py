@@ -1,0 +1,343 @@
+"""Files that are followed."""
+
+import asyncio
+import gc
+import logging
+import os
+import shutil
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.config import Snapshot, load, read
+from router.generation import Generation, build
+from router.reload import Live, Reload, ReloadTiming
+from tests.conftest import Workspace, routes
+from tests.reload.following import HINTS_ALONE, WRITERS, complaints_of, following, in_place, renamed, says, until, word
+
+
+@pytest.mark.parametrize("how", WRITERS)
+async def test_an_edit_goes_live(workspace: Workspace, how: str) -> None:
+    """However it is written, and each of several within a second: the newest is served."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    async with following(workspace) as (live, reload):
+        for said in ("two", "three"):
+            WRITERS[how](file, says(said))
+            await until(lambda said=said: word(live) == said)
+        for said in ("four", "five", "six"):
+            WRITERS[how](file, says(said))
+        await until(lambda: word(live) == "six")
+        assert reload.failed is None
+
+
+async def test_half_a_file_is_not_served(workspace: Workspace) -> None:
+    """A routes.yaml that is written in pieces, each of which would be a configuration of its own."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    whole = says("two") + "  second: {pipeline: chat, targets: [a]}\n"
+    async with following(workspace) as (live, reload):
+        with file.open("w", encoding="utf-8") as out:
+            for line in whole.splitlines(keepends=True):
+                out.write(line)
+                out.flush()
+                await asyncio.sleep(0.01)
+        await until(lambda: "second" in live.generation.routes)
+        assert word(live) == "two"
+        assert reload.failed is None
+
+
+async def test_settled_edit_is_served(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit that begins just when one before it has settled is looked at next, not read in its half."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    seen: list[str] = []
+
+    def looked(routes: Path) -> Snapshot:
+        found = read(routes)
+        seen.append(found.texts["routes.yaml"])
+        if seen.count(says("two")) == 2:
+            in_place(file, "targets:")
+        return found
+
+    async with following(workspace) as (live, reload):
+        monkeypatch.setattr("router.reload.reload.read", looked)
+        in_place(file, says("two"))
+        await until(lambda: reload.failed is not None)
+        assert (word(live), reload.swaps) == ("two", 1)
+
+
+async def test_a_configmap_is_followed(workspace: Workspace) -> None:
+    """Kubernetes turns one link, `..data`: all files change at once, and none was written to."""
+    root = workspace.root
+
+    def version(name: str, said: str) -> Path:
+        folder = root / name
+        (folder / "pipelines").mkdir(parents=True)
+        shutil.copy(root / "pipelines/chat.yaml", folder / "chat.yaml")
+        (folder / "routes.yaml").write_text(says(said), encoding="utf-8")
+        return folder
+
+    version("..2026_1", "one")
+    (root / "..data").symlink_to("..2026_1")
+    (root / "routes.yaml").symlink_to("..data/routes.yaml")
+    async with following(workspace) as (live, _):
+        version("..2026_2", "two")
+        (root / "..data_tmp").symlink_to("..2026_2")
+        (root / "..data_tmp").replace(root / "..data")
+        await until(lambda: word(live) == "two")
+
+
+async def test_pipelines_tools_and_secrets_are_followed(workspace: Workspace) -> None:
+    """Whatever the generation is made of; also a folder that is removed and made again."""
+    root = workspace.write("key.txt", "sk-one").root
+    workspace.write("routes.yaml", routes("a: {model: openai/x, api_key: '${file:key.txt}'}", "targets: [a]\n    tools: [weather]"))
+    async with following(workspace) as (live, _):
+        digests = [live.generation.digest]
+
+        async def changed() -> None:
+            await until(lambda: live.generation.digest not in digests)
+            digests.append(live.generation.digest)
+
+        workspace.write("key.txt", "sk-two")
+        await changed()
+        workspace.write("pipelines/chat.yaml", "steps:\n  - history: {keep: 7}\n")
+        await changed()
+        shutil.rmtree(root / "tools")
+        workspace.write("tools/weather.py", 'async def get_rain() -> str:\n    """Rain."""\n    return "none"\n')
+        await changed()
+        assert live.generation.routes["chat-model"].toolbox.specs[0].name == "get_rain"
+
+
+async def test_drill_file_is_followed(workspace: Workspace) -> None:
+    """It comes, changes and goes while the server runs, and each is an edit: of the watch alone, no look helps."""
+    drill = "drills:\n  - {name: NAME, ask: {model: gpt-4}, expect: {served_by: a}}\n"
+    file = workspace.write("routes.yaml", says("one")).root / "drills.yaml"
+    async with following(workspace, HINTS_ALONE) as (live, reload):
+
+        def names() -> list[str]:
+            return [str(one.name) for one in live.generation.declaration.routes.drills]
+
+        await until(lambda: reload._watched is not None)
+        for write in (in_place, renamed):
+            write(file, drill.replace("NAME", "first"))
+            await until(lambda: names() == ["first"])
+            write(file, drill.replace("NAME", "second"))
+            await until(lambda: names() == ["second"])
+            file.unlink()
+            await until(lambda: names() == [])
+        assert reload.failed is None
+        in_place(file, drill.replace("gpt-4", "gpt-5"))
+        await until(lambda: reload.failed is not None)
+        assert "drills.yaml:2:31: no route is named `gpt-5`" in complaints_of(reload)
+
+
+async def test_env_file_is_followed_and_its_names_are_logged(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """`.env` comes, changes and goes while the server runs, and each is an edit: of the watch alone, no look helps. No value is logged."""
+    caplog.set_level(logging.INFO, "router.reload")
+    target = "a: {script: [{text: hi}]}\nb: {model: openai/gpt-5.6, api_key: '${A_KEY_OF_THE_TESTS}', optional: true}"
+    workspace.write("routes.yaml", routes(target, "targets: [b, a]"))
+    file = workspace.root / ".env"
+    file.touch()
+    file.chmod(0o644)
+
+    def logged(event: str, field: str) -> list[Any]:
+        return [record.fields[field] for record in caplog.records if record.message == event]  # type: ignore[attr-defined]
+
+    async with following(workspace, HINTS_ALONE) as (live, reload):
+
+        def key() -> str:
+            found = live.generation.declaration.routes.targets["b"].api_key  # type: ignore[index]
+            return found.value if found is not None and "b" not in live.generation.skipped else ""
+
+        await until(lambda: reload._watched is not None and reload._watched.counts(None, os.path.realpath(file)))
+        assert key() == ""
+        for write in (in_place, renamed):
+            write(file, "A_KEY_OF_THE_TESTS=sk-do-not-show-1\n")
+            await until(lambda: key() == "sk-do-not-show-1")
+            write(file, "A_KEY_OF_THE_TESTS=sk-do-not-show-2\nMORE=x\n")
+            await until(lambda: key() == "sk-do-not-show-2")
+            file.unlink()
+            await until(lambda: key() == "")
+        assert reload.failed is None
+    once = [["A_KEY_OF_THE_TESTS"], ["A_KEY_OF_THE_TESTS", "MORE"]]
+    assert logged("variables come from .env", "names") == once * 2
+    assert "chmod 600 .env" in str(logged(".env is not as it should be", "warnings")[0])
+    assert "do-not-show" not in str([(record.message, getattr(record, "fields", {})) for record in caplog.records])
+
+
+async def test_linked_file_elsewhere_is_watched(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A secret file that a link leads to, as Kubernetes mounts it; a folder that is a link; and what is linked anew goes on being watched."""
+    mounted, shared = tmp_path_factory.mktemp("mounted"), tmp_path_factory.mktemp("shared")
+
+    def version(name: str, key: str) -> None:
+        (mounted / name).mkdir()
+        (mounted / name / "key").write_text(key)
+        (mounted / "..data_tmp").symlink_to(name)
+        (mounted / "..data_tmp").replace(mounted / "..data")
+
+    version("..2026_1", "sk-1")
+    (mounted / "key").symlink_to("..data/key")
+    root = workspace.write("routes.yaml", routes(f"a: {{model: openai/x, api_key: '${{file:{mounted}/key}}'}}")).root
+    for name in ("one", "two"):
+        shutil.copytree(root / "pipelines", shared / name)
+    shutil.rmtree(root / "pipelines")
+    (root / "pipelines").symlink_to(shared / "one")
+    async with following(workspace) as (live, reload):
+
+        async def changed(act: Callable[[], object]) -> None:
+            before = live.generation
+            act()
+            await until(lambda: live.generation is not before)
+            assert reload.failed is None
+
+        for number in range(2, 5):
+            await changed(lambda number=number: version(f"..2026_{number}", f"sk-{number}"))
+        await changed(lambda: (shared / "one/chat.yaml").write_text("steps:\n  - history: {keep: 7}\n"))
+        (root / "other").symlink_to(shared / "two")
+        await changed(lambda: (root / "other").replace(root / "pipelines"))
+        await changed(lambda: (shared / "two/chat.yaml").write_text("steps:\n  - history: {keep: 8}\n"))
+
+
+async def test_file_named_by_an_edit_is_watched_from_then_on(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A secret file in a folder that is not there yet, and its later contents; a folder that takes the place of another."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    async with following(workspace, HINTS_ALONE) as (live, reload):
+        in_place(file, routes(f"a: {{model: openai/x, api_key: '${{file:{elsewhere}/keys/deep/a}}'}}"))
+        await until(lambda: reload.failed is not None)
+        (elsewhere / "keys/deep").mkdir(parents=True)
+        (elsewhere / "keys/deep/a").write_text("sk-1")
+        await until(lambda: reload.failed is None)
+        for key in ("sk-2", "sk-3"):
+            before = live.generation
+            (elsewhere / "keys/deep/a").write_text(key)
+            await until(lambda before=before: live.generation is not before)
+        for keep in (7, 8, 9):
+            before = live.generation
+            workspace.write("new/chat.yaml", f"steps:\n  - history: {{keep: {keep}}}\n")
+            shutil.rmtree(workspace.root / "pipelines")
+            (workspace.root / "new").rename(workspace.root / "pipelines")
+            await until(lambda before=before: live.generation is not before)
+
+
+async def test_neighbouring_file_is_not_watched(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log, say, or another program's files: each of their changes would have everything read."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    looks = 0
+
+    def looked(routes: Path) -> Snapshot:
+        nonlocal looks
+        looks += 1
+        return read(routes)
+
+    async with following(workspace, HINTS_ALONE) as (live, _):
+        in_place(file, says("two"))
+        await until(lambda: word(live) == "two")
+        monkeypatch.setattr("router.reload.reload.read", looked)
+        for number in range(20):
+            workspace.write("log.txt", f"line {number}").write(f"logs/{number}", "")
+            await asyncio.sleep(0.03)  # further apart than what is told of at one time
+        assert looks <= 3
+
+
+@pytest.mark.parametrize("gone", ["routes.yaml", "."])
+async def test_file_removed_and_made_again_is_followed(workspace: Workspace, caplog: pytest.LogCaptureFixture, gone: str) -> None:
+    """The file, or the folder with all there is: it is complained about once, the old generation serves, and what comes is found."""
+    root = workspace.write("routes.yaml", says("one")).root
+    async with following(workspace, check=0.2) as (live, reload):  # nobody hints at what is in a new folder of that name
+        before = live.generation
+        for said in ("two", "three"):
+            shutil.rmtree(root) if gone == "." else (root / gone).unlink()
+            await until(lambda: reload.failed is not None)
+            await reload.refresh()
+            assert live.generation is before
+            workspace.write("pipelines/chat.yaml", "steps: []\n").write("routes.yaml", says(said))
+            await until(lambda said=said: word(live) == said)
+            before = live.generation
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["not reloaded"] * 2
+
+
+async def test_edit_during_the_start_is_found_at_once(workspace: Workspace) -> None:
+    """After it was loaded, and before it is watched."""
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    live = Live(build(load(file)))
+    in_place(file, says("two"))
+    async with Reload(live, file, timing=ReloadTiming(check=60.0)):
+        await until(lambda: word(live) == "two")
+    await live.close()
+
+
+async def tells_nothing(*_: object, **__: object) -> AsyncGenerator[object]:
+    """Watch no file: a replacement of `watchfiles.awatch` that yields no change."""
+    await asyncio.Event().wait()
+    yield
+
+
+async def test_an_edit_that_nothing_hints_at_is_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network's file system tells of nothing: the files are looked at all the same, often enough for five seconds."""
+    assert ReloadTiming().check + ReloadTiming().max_settle < 5
+
+    monkeypatch.setattr("watchfiles.awatch", tells_nothing)
+    file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
+    async with following(workspace, check=0.1) as (live, reload):
+        for said in ("two", "three"):
+            await asyncio.sleep(0.3)  # whatever the start had it look at is over
+            in_place(file, says(said))
+            await until(lambda said=said: word(live) == said)
+        assert reload.swaps == 2
+
+
+async def test_serving_generation_decides_whether_edits_go_live(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turned on by an edit that was asked for, they are looked for from then on, whoever hints at them; turned off, no longer."""
+
+    def says_when(said: str, when: str) -> str:
+        return says(said) + f"server: {{reload: '{when}'}}\n"
+
+    looks = 0
+
+    def looked(routes: Path) -> Snapshot:
+        nonlocal looks
+        looks += 1
+        return read(routes)
+
+    monkeypatch.setattr("watchfiles.awatch", tells_nothing)
+    monkeypatch.setattr("router.reload.reload.read", looked)
+    file = workspace.write("routes.yaml", says_when("one", "off")).root / "routes.yaml"
+    async with following(workspace, check=0.3) as (live, reload):
+        in_place(file, says_when("two", "on"))
+        await reload.refresh()
+        in_place(file, says_when("three", "on"))
+        await until(lambda: word(live) == "three")
+        await until(lambda: looks > 10)  # it goes on and on
+        in_place(file, says_when("four", "off"))
+        await reload.refresh()
+        assert word(live) == "four"
+        in_place(file, says_when("five", "off"))
+        looks = 0
+        await asyncio.sleep(0.7)  # two looks' time
+        assert (word(live), looks) == ("four", 0)
+        await reload.refresh()
+        assert word(live) == "five"
+
+
+async def test_a_storm_of_edits_is_a_few_and_leaves_nothing(workspace: Workspace) -> None:
+    """Three hundred within a second or two, each of them a configuration: only the newest counts, and those between are gone."""
+    file = workspace.write("routes.yaml", says("word0")).root / "routes.yaml"
+    others = generations()
+    async with following(workspace) as (live, reload):
+        most = 0
+        for number in range(1, 301):
+            renamed(file, says(f"word{number}"))
+            await asyncio.sleep(0.003)
+            most = max(most, live.alive)
+        await until(lambda: word(live) == "word300")
+        assert reload.swaps < 300  # some five on a machine that is not busy
+        assert most <= 3
+        await until(lambda: live.alive == 1)
+        assert [one for one in generations() if not any(one is other for other in others)] == [live.generation]
+
+
+def generations() -> list[Generation]:
+    """Those that something still holds."""
+    gc.collect()
+    return [one for one in gc.get_objects() if isinstance(one, Generation)]
