@@ -1,4 +1,4 @@
-"""Shared by these tests: generations that follow the files of a workspace, and the ways in which editors write a file."""
+"""Helpers of these tests: a generation that follows the files of a workspace, and three ways in which editors write a file."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -15,12 +15,12 @@ HINTS_ALONE = 600.0
 
 
 def says(word: str) -> str:
-    """A routes.yaml whose model says this."""
+    """Return a routes.yaml whose model answers with this word."""
     return routes(f"a: {{script: [{{text: {word}}}]}}")
 
 
 def word(live: Live) -> str:
-    """What the live generation's model says."""
+    """Return the word that the model of the live generation answers with."""
     (target,) = live.generation.routes["chat-model"].targets
     declared = live.generation.kept.health
     (known,) = [one for one, _ in declared.values()]
@@ -31,7 +31,7 @@ def word(live: Live) -> str:
 
 @asynccontextmanager
 async def following(workspace: Workspace, check: float = ReloadTiming().check) -> AsyncGenerator[tuple[Live, Reload]]:
-    """A live generation that follows its files. `check`: seconds after which they are read without a hint."""
+    """Yield a live generation and the Reload that follows its files. `check`: seconds between two reads without a hint of the watch."""
     file = workspace.root / "routes.yaml"
     live = Live(build(load(file)))
     async with Reload(live, file, timing=ReloadTiming(check=check)) as reload:
@@ -40,31 +40,31 @@ async def following(workspace: Workspace, check: float = ReloadTiming().check) -
 
 
 def complaints_of(reload: Reload) -> str:
-    """What the newest edit is refused for; empty where it is served."""
+    """Return the mistakes of the newest edit as text; empty if it is served."""
     return str(reload.failed.error) if reload.failed is not None else ""
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until it is so."""
+    """Wait until the condition is true, for 240 s at most."""
     async with asyncio.timeout(240):
         while not condition():
             await asyncio.sleep(0.01)
 
 
 def in_place(file: Path, content: str) -> None:
-    """As `echo > file` does."""
+    """Overwrite a file, as `echo > file` does."""
     file.write_text(content, encoding="utf-8")
 
 
 def renamed(file: Path, content: str) -> None:
-    """As most editors do: another file, moved over it."""
+    """Write another file and rename it over this one, as most editors do."""
     other = file.with_name(".routes.yaml.swp")
     other.write_text(content, encoding="utf-8")
     other.replace(file)
 
 
 def as_vim(file: Path, content: str) -> None:
-    """The old file is moved away, a new one written."""
+    """Move the file away, write a new one and delete the old one, as vim does."""
     backup = file.with_name("routes.yaml~")
     file.replace(backup)
     file.write_text(content, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""State that outlives a generation."""
+"""Carryover: the state that a generation takes over from the one before it."""
 
 from router.config import load
 from router.generation import build
@@ -8,7 +8,7 @@ from tests.support.provider import error, provider
 
 
 async def test_unchanged_target_keeps_its_health_and_connections(workspace: Workspace) -> None:
-    """A breaker that is open, the connections; not where the target itself is another."""
+    """An edit elsewhere keeps a target's open circuit breaker and connections; a new key for the target starts with a closed breaker."""
     async with provider(error(500)) as down:
         file = workspace.root / "routes.yaml"
 

@@ -1,4 +1,4 @@
-"""Edits that cannot be served."""
+"""Edits that cannot be served, or only later: the configuration before them goes on answering."""
 
 import asyncio
 import logging
@@ -16,8 +16,8 @@ from tests.reload.following import complaints_of, following, in_place, says, unt
 from tests.support.process import process
 
 
-async def test_a_bad_edit_changes_nothing(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """It is complained about once, with its place; the old generation serves; and a good one after it goes live."""
+async def test_invalid_edit_is_logged_once_and_not_served(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """An edit with a mistake is logged once, with line and column, while the generation before it serves; the next valid edit goes live."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     with caplog.at_level(logging.INFO, "router.reload"):
         async with following(workspace) as (live, reload):
@@ -32,12 +32,12 @@ async def test_a_bad_edit_changes_nothing(workspace: Workspace, caplog: pytest.L
             in_place(file, says("three"))
             await until(lambda: word(live) == "three")
             assert reload.failed is None
-    told = [record.getMessage() for record in caplog.records if record.name == "router.reload"]
-    assert told == ["not reloaded", "reloaded"]
+    logged = [record.getMessage() for record in caplog.records if record.name == "router.reload"]
+    assert logged == ["not reloaded", "reloaded"]
 
 
-async def test_an_edit_that_never_comes_to_an_end_holds_nobody_up(workspace: Workspace) -> None:
-    """A file of tools that hangs when it is run: what serves goes on, and ends when it is told to."""
+async def test_tool_file_that_hangs_on_load_blocks_neither_answers_nor_shutdown(workspace: Workspace) -> None:
+    """A tool file that hangs when an edit loads it leaves the router answering, and SIGTERM still ends the process with exit code 0."""
     begun = workspace.root / "begun"
     workspace.write("routes.yaml", says("one"))
     async with process(workspace.root) as router:
@@ -48,8 +48,8 @@ async def test_an_edit_that_never_comes_to_an_end_holds_nobody_up(workspace: Wor
         assert await router.ended() == 0
 
 
-async def test_an_edit_that_takes_too_long_is_not_the_last(workspace: Workspace) -> None:
-    """It is complained of, the next one goes live, and what comes of it at last is let go."""
+async def test_edit_beyond_the_build_time_is_refused_and_the_next_goes_live(workspace: Workspace) -> None:
+    """An edit that is not built within `ReloadTiming.build` is refused; the next one goes live, and the late build is discarded."""
     workspace.write("routes.yaml", says("one"))
     goes_on = workspace.root / "goes_on"
     waits = f"import pathlib, time\nwhile not pathlib.Path({str(goes_on)!r}).exists():\n    time.sleep(0.01)\n"
@@ -68,8 +68,8 @@ async def test_an_edit_that_takes_too_long_is_not_the_last(workspace: Workspace)
         await until(lambda: not any(name.endswith(".waits") for name in sys.modules))
 
 
-async def test_late_build_changes_nothing_of_the_edits_after_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What its thread finds out after its time is over is returned to nobody."""
+async def test_late_build_does_not_overwrite_the_state_of_a_later_edit(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that ends after its time limit leaves the content, digest and secrets that `Reload` recorded for the next edit unchanged."""
     goes_on, late = threading.Event(), list[threading.Thread]()
 
     def slow(snapshot: Snapshot, host: str) -> Declaration:
@@ -94,8 +94,8 @@ async def test_late_build_changes_nothing_of_the_edits_after_it(workspace: Works
         assert (reload._tried, reload._digest, reload._secrets) == known
 
 
-async def test_a_pipe_is_no_file(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """To read one is to wait for whoever writes into it: it is a mistake, and so it is among the secrets."""
+async def test_named_pipe_is_refused_as_a_pipeline_or_secret_file(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A named pipe among the pipelines, or as a secret file, is reported as `no file` and not read, because a read would block."""
     workspace.write("routes.yaml", says("one"))
     async with following(workspace) as (live, reload):
         os.mkfifo(workspace.root / "pipelines/pipe.yaml")
@@ -111,15 +111,15 @@ async def test_a_pipe_is_no_file(workspace: Workspace, caplog: pytest.LogCapture
         await until(lambda: word(live) == "three")
 
 
-async def test_a_secret_file_that_is_too_large_is_an_edit_like_any_other(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried once, not at each look."""
+async def test_too_large_secret_file_is_refused_once_not_at_each_check(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret file that grows beyond 1 MiB is refused at the line that names it, and is not built again at each periodic check."""
     tried: list[Snapshot] = []
 
-    def told(snapshot: Snapshot, host: str) -> Declaration:
+    def recording(snapshot: Snapshot, host: str) -> Declaration:
         tried.append(snapshot)
         return declared(snapshot, host)
 
-    monkeypatch.setattr("router.reload.edits.declared", told)
+    monkeypatch.setattr("router.reload.edits.declared", recording)
     workspace.write("key.txt", "sk-one").write("routes.yaml", routes("a: {model: openai/x, api_key: '${file:key.txt}'}"))
     looks = 0
 
@@ -138,8 +138,8 @@ async def test_a_secret_file_that_is_too_large_is_an_edit_like_any_other(workspa
         assert "routes.yaml:2:33: the secret file key.txt is larger than 1 MiB" in str(reload.failed.error if reload.failed else "")
 
 
-async def test_drill_file_that_fails_keeps_an_edit_from_going_live(workspace: Workspace) -> None:
-    """`server.reload: {drills: true}` holds for the drills of either file."""
+async def test_edit_is_refused_when_a_drill_of_drills_yaml_fails(workspace: Workspace) -> None:
+    """An edit of `drills.yaml` whose drill fails is refused at the drill's line and column, with `server.reload: {drills: true}`."""
     drill = "drills:\n  - {name: it, ask: {model: gpt-4}, expect: {fails: timeout}}\n"
     workspace.write("routes.yaml", says("one") + "server: {reload: {when: on, drills: true}}\n")
     async with following(workspace) as (_, reload):
@@ -148,8 +148,8 @@ async def test_drill_file_that_fails_keeps_an_edit_from_going_live(workspace: Wo
         assert "drills.yaml:2:12: the drill `it` fails: " in complaints_of(reload)
 
 
-async def test_a_secret_file_that_is_missing_changes_nothing_until_it_is_there(workspace: Workspace) -> None:
-    """One that an edit names, and one that is taken away: the complaint has its place, and no other edit is needed when it comes."""
+async def test_missing_secret_file_is_reported_until_it_exists(workspace: Workspace) -> None:
+    """An edit that names a missing secret file is refused at its line, and goes live when the file appears; a deleted one is reported."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     keyed = routes("a: {script: [{text: two}]}\nb: {model: openai/x, api_key: '${file:keys/b}'}", "targets: [a, b]")
     async with following(workspace) as (live, reload):
@@ -171,10 +171,10 @@ async def test_a_secret_file_that_is_missing_changes_nothing_until_it_is_there(w
         assert (reload.swaps, reload.failures) == (1, 2)
 
 
-async def test_configuration_that_lacked_something_is_tried_again_on_request(
+async def test_refused_edit_is_tried_again_when_a_reload_is_requested(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The files are as they were, and what they need from elsewhere is there now."""
+    """A requested reload builds a refused edit again although the files are unchanged: a file elsewhere that it needs may exist by now."""
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "needed"
     workspace.write("routes.yaml", says("one"))
     async with following(workspace) as (live, reload):
@@ -186,10 +186,10 @@ async def test_configuration_that_lacked_something_is_tried_again_on_request(
         assert (word(live), reload.failed) == ("two", None)
 
 
-async def test_an_edit_that_fails_as_nobody_foresaw_is_not_the_last(
+async def test_unexpected_exception_in_a_reload_is_logged_and_the_edit_tried_again(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told of, and looked at again."""
+    """An unexpected exception in a reload is logged by its class name, and the edit goes live at a later periodic check."""
 
     def broken(*_: object) -> object:
         raise ZeroDivisionError
@@ -203,8 +203,8 @@ async def test_an_edit_that_fails_as_nobody_foresaw_is_not_the_last(
         await until(lambda: word(live) == "two")
 
 
-async def test_an_edit_is_finished_where_whoever_asked_for_it_leaves(workspace: Workspace) -> None:
-    """Half of it would be lost: what was tried is not tried again."""
+async def test_requested_reload_finishes_when_its_caller_is_cancelled(workspace: Workspace) -> None:
+    """The reload goes on to its end after the task that requested it was cancelled."""
     workspace.write("routes.yaml", says("one"))
     async with following(workspace) as (live, reload):
         workspace.write("routes.yaml", says("two"))

@@ -1,4 +1,4 @@
-"""Files that are followed."""
+"""Reload follows the files: edits go live however they are written, linked and new files are watched, and a storm of edits leaks nothing."""
 
 import asyncio
 import gc
@@ -19,8 +19,8 @@ from tests.reload.following import HINTS_ALONE, WRITERS, complaints_of, followin
 
 
 @pytest.mark.parametrize("how", WRITERS)
-async def test_an_edit_goes_live(workspace: Workspace, how: str) -> None:
-    """However it is written, and each of several within a second: the newest is served."""
+async def test_edit_goes_live_however_an_editor_writes_it(workspace: Workspace, how: str) -> None:
+    """An edit goes live when written in place, renamed over the file, or written after the old file moved; of three in a row the last."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     async with following(workspace) as (live, reload):
         for said in ("two", "three"):
@@ -32,8 +32,8 @@ async def test_an_edit_goes_live(workspace: Workspace, how: str) -> None:
         assert reload.failed is None
 
 
-async def test_half_a_file_is_not_served(workspace: Workspace) -> None:
-    """A routes.yaml that is written in pieces, each of which would be a configuration of its own."""
+async def test_file_written_line_by_line_goes_live_complete(workspace: Workspace) -> None:
+    """A routes.yaml that is written line by line, 10 ms apart, goes live with its last line and leaves no complaint."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     whole = says("two") + "  second: {pipeline: chat, targets: [a]}\n"
     async with following(workspace) as (live, reload):
@@ -47,8 +47,8 @@ async def test_half_a_file_is_not_served(workspace: Workspace) -> None:
         assert reload.failed is None
 
 
-async def test_settled_edit_is_served(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An edit that begins just when one before it has settled is looked at next, not read in its half."""
+async def test_settled_edit_is_served_although_the_next_one_begins(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit that was read twice unchanged is served although the next edit, which is invalid, begins at that moment."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     seen: list[str] = []
 
@@ -66,8 +66,8 @@ async def test_settled_edit_is_served(workspace: Workspace, monkeypatch: pytest.
         assert (word(live), reload.swaps) == ("two", 1)
 
 
-async def test_a_configmap_is_followed(workspace: Workspace) -> None:
-    """Kubernetes turns one link, `..data`: all files change at once, and none was written to."""
+async def test_configmap_update_goes_live(workspace: Workspace) -> None:
+    """An update of a Kubernetes ConfigMap, which only turns the link `..data` to another folder, goes live."""
     root = workspace.root
 
     def version(name: str, said: str) -> Path:
@@ -87,8 +87,8 @@ async def test_a_configmap_is_followed(workspace: Workspace) -> None:
         await until(lambda: word(live) == "two")
 
 
-async def test_pipelines_tools_and_secrets_are_followed(workspace: Workspace) -> None:
-    """Whatever the generation is made of; also a folder that is removed and made again."""
+async def test_edit_of_a_secret_pipeline_or_tool_file_goes_live(workspace: Workspace) -> None:
+    """A changed secret file, a changed pipeline and a tools folder that was removed and made again each lead to a new generation."""
     root = workspace.write("key.txt", "sk-one").root
     workspace.write("routes.yaml", routes("a: {model: openai/x, api_key: '${file:key.txt}'}", "targets: [a]\n    tools: [weather]"))
     async with following(workspace) as (live, _):
@@ -109,7 +109,7 @@ async def test_pipelines_tools_and_secrets_are_followed(workspace: Workspace) ->
 
 
 async def test_drill_file_is_followed(workspace: Workspace) -> None:
-    """It comes, changes and goes while the server runs, and each is an edit: of the watch alone, no look helps."""
+    """A `drills.yaml` that is created, changed and deleted while the router serves is an edit each time, found by the file watch alone."""
     drill = "drills:\n  - {name: NAME, ask: {model: gpt-4}, expect: {served_by: a}}\n"
     file = workspace.write("routes.yaml", says("one")).root / "drills.yaml"
     async with following(workspace, HINTS_ALONE) as (live, reload):
@@ -132,7 +132,7 @@ async def test_drill_file_is_followed(workspace: Workspace) -> None:
 
 
 async def test_env_file_is_followed_and_its_names_are_logged(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """`.env` comes, changes and goes while the server runs, and each is an edit: of the watch alone, no look helps. No value is logged."""
+    """A `.env` that is created, changed and deleted is an edit each time; its variables are logged by name, without their values."""
     caplog.set_level(logging.INFO, "router.reload")
     target = "a: {script: [{text: hi}]}\nb: {model: openai/gpt-5.6, api_key: '${A_KEY_OF_THE_TESTS}', optional: true}"
     workspace.write("routes.yaml", routes(target, "targets: [b, a]"))
@@ -165,8 +165,8 @@ async def test_env_file_is_followed_and_its_names_are_logged(workspace: Workspac
     assert "do-not-show" not in str([(record.message, getattr(record, "fields", {})) for record in caplog.records])
 
 
-async def test_linked_file_elsewhere_is_watched(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A secret file that a link leads to, as Kubernetes mounts it; a folder that is a link; and what is linked anew goes on being watched."""
+async def test_target_of_a_symbolic_link_is_watched(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Edits behind symbolic links go live: of a linked secret file, in a linked pipelines folder, and by turning the link itself."""
     mounted, shared = tmp_path_factory.mktemp("mounted"), tmp_path_factory.mktemp("shared")
 
     def version(name: str, key: str) -> None:
@@ -198,8 +198,8 @@ async def test_linked_file_elsewhere_is_watched(workspace: Workspace, tmp_path_f
         await changed(lambda: (shared / "two/chat.yaml").write_text("steps:\n  - history: {keep: 8}\n"))
 
 
-async def test_file_named_by_an_edit_is_watched_from_then_on(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A secret file in a folder that is not there yet, and its later contents; a folder that takes the place of another."""
+async def test_file_that_an_edit_names_is_watched_from_then_on(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The watch covers a secret file that an edit names, in a folder that is created later, and a pipelines folder that is replaced."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     async with following(workspace, HINTS_ALONE) as (live, reload):
@@ -220,8 +220,8 @@ async def test_file_named_by_an_edit_is_watched_from_then_on(workspace: Workspac
             await until(lambda before=before: live.generation is not before)
 
 
-async def test_neighbouring_file_is_not_watched(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log, say, or another program's files: each of their changes would have everything read."""
+async def test_change_of_an_unrelated_file_does_not_reread_the_configuration(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty changes of files that the configuration does not use cause at most three reads of the configuration."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     looks = 0
 
@@ -236,13 +236,15 @@ async def test_neighbouring_file_is_not_watched(workspace: Workspace, monkeypatc
         monkeypatch.setattr("router.reload.reload.read", looked)
         for number in range(20):
             workspace.write("log.txt", f"line {number}").write(f"logs/{number}", "")
-            await asyncio.sleep(0.03)  # further apart than what is told of at one time
+            await asyncio.sleep(0.03)  # further apart than the changes that one hint covers
         assert looks <= 3
 
 
 @pytest.mark.parametrize("gone", ["routes.yaml", "."])
-async def test_file_removed_and_made_again_is_followed(workspace: Workspace, caplog: pytest.LogCaptureFixture, gone: str) -> None:
-    """The file, or the folder with all there is: it is complained about once, the old generation serves, and what comes is found."""
+async def test_deleted_configuration_is_logged_once_and_followed_when_it_returns(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, gone: str
+) -> None:
+    """A deleted routes.yaml, or its deleted folder, is logged once while the old generation serves; new files there go live."""
     root = workspace.write("routes.yaml", says("one")).root
     async with following(workspace, check=0.2) as (live, reload):  # nobody hints at what is in a new folder of that name
         before = live.generation
@@ -257,8 +259,8 @@ async def test_file_removed_and_made_again_is_followed(workspace: Workspace, cap
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == ["not reloaded"] * 2
 
 
-async def test_edit_during_the_start_is_found_at_once(workspace: Workspace) -> None:
-    """After it was loaded, and before it is watched."""
+async def test_edit_between_load_and_watch_goes_live(workspace: Workspace) -> None:
+    """An edit that is made after the configuration was loaded and before its files are watched goes live."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     live = Live(build(load(file)))
     in_place(file, says("two"))
@@ -268,13 +270,13 @@ async def test_edit_during_the_start_is_found_at_once(workspace: Workspace) -> N
 
 
 async def tells_nothing(*_: object, **__: object) -> AsyncGenerator[object]:
-    """Watch no file: a replacement of `watchfiles.awatch` that yields no change."""
+    """Yield no change of any file: replaces `watchfiles.awatch`."""
     await asyncio.Event().wait()
     yield
 
 
-async def test_an_edit_that_nothing_hints_at_is_found(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network's file system tells of nothing: the files are looked at all the same, often enough for five seconds."""
+async def test_edit_goes_live_on_a_file_system_without_change_events(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edits on a file system that reports no changes (a network's) are found by the periodic read, within five seconds by default."""
     assert ReloadTiming().check + ReloadTiming().max_settle < 5
 
     monkeypatch.setattr("watchfiles.awatch", tells_nothing)
@@ -287,8 +289,8 @@ async def test_an_edit_that_nothing_hints_at_is_found(workspace: Workspace, monk
         assert reload.swaps == 2
 
 
-async def test_serving_generation_decides_whether_edits_go_live(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turned on by an edit that was asked for, they are looked for from then on, whoever hints at them; turned off, no longer."""
+async def test_reload_setting_applies_as_the_serving_generation_declares_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A requested edit that turns `server.reload` on makes later edits go live by themselves; one that turns it off ends that."""
 
     def says_when(said: str, when: str) -> str:
         return says(said) + f"server: {{reload: '{when}'}}\n"
@@ -320,8 +322,8 @@ async def test_serving_generation_decides_whether_edits_go_live(workspace: Works
         assert word(live) == "five"
 
 
-async def test_a_storm_of_edits_is_a_few_and_leaves_nothing(workspace: Workspace) -> None:
-    """Three hundred within a second or two, each of them a configuration: only the newest counts, and those between are gone."""
+async def test_storm_of_edits_serves_the_last_and_leaks_no_generation(workspace: Workspace) -> None:
+    """The last of 300 edits within seconds is served; at most three generations are open at a time, and one is left in memory."""
     file = workspace.write("routes.yaml", says("word0")).root / "routes.yaml"
     others = generations()
     async with following(workspace) as (live, reload):
@@ -338,6 +340,6 @@ async def test_a_storm_of_edits_is_a_few_and_leaves_nothing(workspace: Workspace
 
 
 def generations() -> list[Generation]:
-    """Those that something still holds."""
+    """Return every Generation object that is still in memory."""
     gc.collect()
     return [one for one in gc.get_objects() if isinstance(one, Generation)]

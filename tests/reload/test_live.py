@@ -1,4 +1,4 @@
-"""The generation that serves, and when the one before it is closed."""
+"""Live: a request keeps its generation to its end, and an old generation is closed when its last request ends."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -12,24 +12,24 @@ from tests.support.provider import Reply, provider, text
 
 
 class Closing(Generation):
-    """A generation that says when it was closed."""
+    """A generation that records whether it was closed."""
 
     closed = False
 
     async def close(self) -> None:
-        """Note it."""
+        """Record the call, and close the generation."""
         self.closed = True
         await super().close()
 
 
 def made(workspace: Workspace, text: str) -> Closing:
-    """A generation that says this."""
+    """Return a generation whose only model answers with this text."""
     generation = workspace.write("routes.yaml", routes(f"a: {{script: [{{text: {text}}}]}}")).build()
     return Closing(generation.digest, generation.declaration, generation.server, generation.routes, generation.aliases, generation.skipped)
 
 
-async def test_a_request_keeps_the_generation_it_began_with(workspace: Workspace) -> None:
-    """A swap changes what new requests get; the old generation is closed when its last rider leaves, not before."""
+async def test_request_keeps_its_generation_across_a_swap(workspace: Workspace) -> None:
+    """A swap affects new requests only: the old generation is closed after its last request has ended, not before."""
     old, new = made(workspace, "old"), made(workspace, "new")
     live = Live(old)
     with live.pinned() as first, live.pinned() as second:
@@ -45,8 +45,8 @@ async def test_a_request_keeps_the_generation_it_began_with(workspace: Workspace
     assert new.closed
 
 
-async def test_a_generation_nobody_rides_on_is_let_go_at_once(workspace: Workspace) -> None:
-    """And each of many."""
+async def test_generation_without_requests_is_closed_when_it_is_replaced(workspace: Workspace) -> None:
+    """Of five generations that replace each other, without a request on any, four are closed by the next turn of the event loop."""
     generations = [made(workspace, f"text{index}") for index in range(5)]
     live = Live(generations[0])
     for generation in generations[1:]:
@@ -56,8 +56,8 @@ async def test_a_generation_nobody_rides_on_is_let_go_at_once(workspace: Workspa
     await live.close()
 
 
-async def test_an_edit_turns_nobody_away(workspace: Workspace) -> None:
-    """What it brings may be slow to start: what answers as before does so meanwhile."""
+async def test_readiness_stays_true_after_an_edit_adds_a_slow_tool_server(workspace: Workspace) -> None:
+    """A process that was ready stays ready after a swap to a generation whose tool server was not reached yet."""
     live = Live(workspace.write("routes.yaml", says("one")).build())
     assert live.ready
     slow = workspace.write("routes.yaml", routes("a: {script: demo}", "targets: [a]\n    tools: [{mcp: [no-such-command]}]")).build()
@@ -67,8 +67,8 @@ async def test_an_edit_turns_nobody_away(workspace: Workspace) -> None:
     await live.close()
 
 
-async def test_an_answer_ends_as_it_began(workspace: Workspace) -> None:
-    """An edit that swaps the target while answers stream: each finishes from its old one, the next asks the new one."""
+async def test_running_answers_finish_on_the_generation_they_began_with(workspace: Workspace) -> None:
+    """Fifty streams that run while an edit replaces their target finish from the old target; a request after the edit asks the new one."""
     gate = asyncio.Event()
     async with (
         provider(Reply(text("new"))) as new,

@@ -1,4 +1,4 @@
-"""Reloads of processes."""
+"""Reloads of a router in processes of its own: flags of the command line, SIGHUP, and several workers."""
 
 import asyncio
 import signal
@@ -14,8 +14,8 @@ from tests.support.process import STARTS, Process, process, starting
 @pytest.mark.parametrize(
     ("flag", "declared", "goes_live"), [("--no-reload", "on", False), ("--reload", "off", True), ("", "auto", False)], ids=str
 )
-async def test_the_command_line_has_the_last_word(workspace: Workspace, flag: str, declared: str, *, goes_live: bool) -> None:
-    """Over what is declared; and in production, where nothing is said, an edit waits to be asked for."""
+async def test_reload_flag_overrides_the_configuration(workspace: Workspace, flag: str, declared: str, *, goes_live: bool) -> None:
+    """The flags `--reload` and `--no-reload` override `server.reload`; with `auto` in production an edit waits for `POST /admin/reload`."""
     script = "a: {{script: [{{text: {}}}]}}"
     more = f"server: {{reload: '{declared}', admin: {{key: {OPERATOR}}}}}\n"
     workspace.write("routes.yaml", routes(script.format("old"), more=more))
@@ -32,8 +32,8 @@ async def test_the_command_line_has_the_last_word(workspace: Workspace, flag: st
             assert b"new" in (await router.ask())[2]
 
 
-async def told(router: Process, workers: int) -> tuple[set[str], bool]:
-    """What the workers serve, and whether one of them complains of an edit; once all are there."""
+async def serving_state(router: Process, workers: int) -> tuple[set[str], bool]:
+    """Return the digests that the workers serve, and whether the metrics report a failed edit, once so many workers are listed."""
     async with asyncio.timeout(240):
         while len(found := (await router.get("/admin/config"))[1]["workers"]) < workers:
             await asyncio.sleep(0.05)
@@ -41,27 +41,25 @@ async def told(router: Process, workers: int) -> tuple[set[str], bool]:
 
 
 async def becomes(router: Process, workers: int, digests: set[str], *, failed: bool) -> None:
-    """Wait until they stand so; and each answer says so."""
+    """Wait until the workers serve just these digests and report a failed edit or none; check the digests in answers' headers."""
     async with asyncio.timeout(240):
-        while await told(router, workers) != (digests, failed):
+        while await serving_state(router, workers) != (digests, failed):
             await asyncio.sleep(0.05)
     answers = await asyncio.gather(*(router.ask() for _ in range(8 * workers)))
     assert {headers["x-router-generation"] for _, headers, _ in answers} == digests
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-async def test_a_signal_has_the_files_read(workspace: Workspace, workers: int) -> None:
-    """SIGHUP, where edits do not go live by themselves: every worker ends on the new configuration; a broken one changes nothing, and each
-    says so once.
-    """
+async def test_sighup_reloads_every_worker(workspace: Workspace, workers: int) -> None:
+    """SIGHUP reloads the files in every worker although `reload` is off; an invalid edit is logged once by each and changes nothing."""
     off = "server: {reload: off}\n"
     file = workspace.write("routes.yaml", says("one") + off).root / "routes.yaml"
     first = load(file).digest
     async with process(workspace.root, "--workers", str(workers)) as router:
-        assert await told(router, workers) == ({first}, False)
+        assert await serving_state(router, workers) == ({first}, False)
         in_place(file, says("two") + off)
         second = load(file).digest
-        assert await told(router, workers) == ({first}, False)
+        assert await serving_state(router, workers) == ({first}, False)
         router.process.send_signal(signal.SIGHUP)
         await becomes(router, workers, {second}, failed=False)
         in_place(file, says("three").replace("pipeline: chat", "pipeline: chatt") + off)
@@ -73,8 +71,8 @@ async def test_a_signal_has_the_files_read(workspace: Workspace, workers: int) -
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_a_signal_that_comes_while_the_server_starts_waits(workspace: Workspace, workers: int) -> None:
-    """It ends nobody, and has the files read once somebody can."""
+async def test_sighup_during_the_start_reloads_once_the_server_serves(workspace: Workspace, workers: int) -> None:
+    """SIGHUP that arrives while the server starts ends no process, and the files are read again once it serves."""
     off = "server: {reload: off}\n"
     file = workspace.write("routes.yaml", says("one") + off).root / "routes.yaml"
     async with starting(workspace.root, "--workers", str(workers)) as router:
@@ -88,10 +86,8 @@ async def test_a_signal_that_comes_while_the_server_starts_waits(workspace: Work
 
 
 @pytest.mark.parametrize("how", ["in place", "renamed"])
-async def test_an_edit_goes_live_in_every_worker(workspace: Workspace, how: str) -> None:
-    """Each follows the files by itself, and all end on the same; a broken edit leaves all as they were, and is complained of; a good one after
-    it goes live.
-    """
+async def test_edit_goes_live_in_every_worker(workspace: Workspace, how: str) -> None:
+    """All three workers end on the same generation after an edit; an invalid edit is reported and leaves all on the one before."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
     async with process(workspace.root, "--workers", "3") as router:
         await becomes(router, 3, {load(file).digest}, failed=False)
@@ -107,7 +103,7 @@ async def test_an_edit_goes_live_in_every_worker(workspace: Workspace, how: str)
 
 
 async def test_edit_of_drills_and_env_file_goes_live_in_every_worker(workspace: Workspace) -> None:
-    """All workers end on the generation that these files make, and each logs which variables it took from `.env`."""
+    """All workers end on the generation of an edited `drills.yaml` or `.env`, and each logs names, not values, of `.env`'s variables."""
     drill = "drills:\n  - {name: it, ask: {model: gpt-4}, expect: {served_by: a}}\n"
     file = workspace.write("routes.yaml", says('"${A_WORD_OF_THE_TESTS:-none}"')).root / "routes.yaml"
     async with process(workspace.root, "--workers", "2") as router:
