@@ -71,7 +71,7 @@ class Construction:
         self.declaration.complaints.warn(place or Place(self.declaration.snapshot.routes, 1, 1), message)
 
     def known(self, name: str, declared: TargetConfig, table: Callable[[Carryover], Mapping[str, tuple[TargetConfig, T]]]) -> T | None:
-        """Return the known state of a target, shared by its routes, if it was declared in the same way."""
+        """Return the known state of a target, shared by its routes, if it was declared in the same way; else None."""
         for kept in (self.kept, self.before):
             config, found = table(kept).get(name, (None, None))
             if found is not None and config == declared:
@@ -79,7 +79,7 @@ class Construction:
         return None
 
     def callers(self) -> Callers:
-        """Return the callers that may ask."""
+        """Return the callers that `server.auth` lets in; anybody if it is invalid (a complaint was added)."""
         try:
             auth, connections = self.declaration.routes.server.auth, self.kept.connections
             return callers(auth, lambda egress: connections.over(egress).fetch, self.before.jwks, self.kept.jwks)
@@ -88,7 +88,7 @@ class Construction:
             return ANYBODY
 
     def _redis(self) -> Redis | None:
-        """Return the declared Redis: the one in use, if it is the same."""
+        """Return the declared Redis, the one in use if it is the same; None without a valid one (if invalid, a complaint was added)."""
         url, before = self.declaration.routes.server.redis, self.before.redis
         if url is None:
             return None

@@ -27,7 +27,7 @@ class LoadedTools:
         files = parts.declaration.tools.items()
         self._sets = {name: made for name, node in files if name not in outside and (made := self._tool_set(node))}
         self.askable: dict[str, AskableRoute] = {}
-        """Route, and alias → what a tool that asks it needs; known in full once all routes are made."""
+        """Name or alias of a route → what a tool that asks this route needs; complete once all routes are compiled."""
 
     @property
     def opened(self) -> tuple[ToolSet | ToolProcesses, ...]:

@@ -16,7 +16,7 @@ from router.targets import forget_table
 
 @dataclass(frozen=True, slots=True)
 class FileContents:
-    """The content of the files: texts and secrets. The texts are None if they cannot be read, as `complaints` explains."""
+    """The content of the files: texts and secrets. `snapshot` is None if the texts cannot be read, as `complaints` explains."""
 
     snapshot: Snapshot | None
     secrets: Mapping[str, str | None]
@@ -59,7 +59,7 @@ class Built:
 
 
 def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Build the generation of this content. Only secrets are read from files here: the declaration names them."""
+    """Build the generation of this content. Errors are part of the result. Secret files, which the declaration names, are read here."""
     if content.snapshot is None:
         return Built(error=ConfigError(content.complaints))
     declaration: Declaration | None = None

@@ -56,7 +56,7 @@ class Live:
 
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
-        """Return the present generation, kept open until the block ends."""
+        """Yield the present generation, kept open until the block ends."""
         generation = self.enter()
         try:
             yield generation
@@ -71,7 +71,7 @@ class Live:
             self._let_go(old)
 
     async def close(self) -> None:
-        """Close everything: the process ends."""
+        """Close the generations, the connections and the lanes: the process ends."""
         await self._now.close()
         await self._now.kept.connections.close()
         await asyncio.gather(*self._closing)

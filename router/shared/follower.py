@@ -9,7 +9,7 @@ from router.shared.written_log import Batch
 
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """The end of a log that no event describes, as a code."""
+    """The end of a log as a code, if no event describes it."""
 
     code: str
 
@@ -35,7 +35,7 @@ class Follower:
 
 
 def entry(after: int, fields: dict[bytes, bytes]) -> Batch | LogEnd:
-    """Return the content of a stream's entry; an entry without any becomes a batch that leaves something out."""
+    """Return the content of a stream's entry. An unreadable entry becomes a batch behind a gap, for which its reader raises ReplicaLost."""
     if (code := fields.get(b"x")) is not None:
         return LogEnd(code.decode("ascii", "replace"))
     if b"h" in fields:

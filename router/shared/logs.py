@@ -2,7 +2,7 @@
 
     pointsman:{<name>}:now          the id of the log last begun under this name, where readers find it by the name
     pointsman:{<name>}:<id>         a stream: 0-1 the head, then n-0 for each batch, where n counts the events written up to its end
-    pointsman:{<name>}:<id>:asked   its attachment: what the answer answers, where a later question may go on from it; complete before the head is there
+    pointsman:{<name>}:<id>:asked   its attachment: the question, if a later one may continue from it; complete before the head is there
     pointsman:{<replica>}:alive     there while this replica is
     pointsman:{<replica>}:inbox     a stream: messages of other replicas
 
@@ -39,7 +39,7 @@ ABSENT = 2
 WRITE_INTERVAL_S = 0.05
 """Seconds between two writes, while all that is to be written goes out at once."""
 HOLD_S = 3.0
-"""Seconds that a reader on another replica counts for the writer; the reader repeats its message three times in them."""
+"""Seconds for which a message of a reader on another replica counts; the reader repeats it three times in them."""
 PATIENCE = 5.0
 """Seconds that a reader waits for a Redis that is away."""
 LAST = 0.5
@@ -49,7 +49,7 @@ ROOM = 64
 AT_ONCE = 32
 """Logs that are written at once: a Redis that has missed much gets it bit by bit, and requests have their turn in between."""
 SETTLE = 3.0
-"""Seconds after Redis lost our sign of life in which no other replica is missed: each finds its way back in its own time."""
+"""Seconds after Redis lost this replica's sign of life in which no other replica counts as lost: each reconnects in its own time."""
 MISSED = 2
 """Checks at which a stream may be missing before it is lost."""
 WAITING = 1000
@@ -86,7 +86,7 @@ def _stopped(task: "asyncio.Task[None]") -> None:
 
 
 class Logs:
-    """The logs that this process writes and reads, as one replica among others. `hold`: the seconds that each of their readers counts."""
+    """The logs that this process writes and reads, as one replica of several. `hold`: seconds for which a reader's message counts."""
 
     def __init__(self, redis: Redis, hold: float = HOLD_S) -> None:
         self._held_for = hold
@@ -145,13 +145,13 @@ class Logs:
         self._offered.pop(number, None)
 
     def _begin(self, written: WrittenLog) -> None:
-        """Start writing a log, before those that wait already: its reader waits, or goes without."""
+        """Start writing a log, ahead of the logs that wait already."""
         self._written[written.id] = written
         self._dirty = {written: None, **self._dirty}
         self._news.set()
 
     def wake(self, written: WrittenLog) -> None:
-        """Note that a log has more events to write."""
+        """Note that a log has more to write: events, or its end."""
         if not written.done:
             self._dirty[written] = None
             self._news.set()
@@ -292,7 +292,7 @@ class Logs:
                 await self._tell(self._message(found.replica, f"leave {found.id}"))
 
     async def ask_again(self, found: Found) -> bool:
-        """Repeat that the log is read, and return whether its replica is alive, or was a moment ago."""
+        """Renew the reading of a log at the replica that writes it, and return whether that replica's sign of life is still in Redis."""
         alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold(found.replica, found.id)])
         return bool(alive)
 
@@ -389,7 +389,7 @@ class Logs:
                 self._lose(one)
 
     def _obey(self, message: str, reader: str) -> None:
-        """Carry out a message of another replica: its reader continues, or wants a log to stop."""
+        """Carry out another replica's message about a log: `hold`, `leave` or `stop`."""
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
             self._begin(offered)
@@ -407,7 +407,7 @@ class Logs:
             written.source.hold(max(0.0, max(written.readers.values(), default=now) - now))
 
     def _lose_patience(self) -> None:
-        """Give up followers that have waited too long for Redis. A follower without its first look waits not at all."""
+        """Mark the followers as lost that have waited too long for Redis; without a first read they are lost at once."""
         for follower in self._followers:
             if not follower.looked or self._redis.away_for > follower.patience:
                 self._lose(follower)
@@ -435,7 +435,7 @@ class Logs:
                 await self._redis.back()
 
     async def close(self) -> None:
-        """Stop this replica: write the rest, for LAST seconds at most."""
+        """Stop all sources and tasks, and write the rest of the logs, for LAST seconds at most."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

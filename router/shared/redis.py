@@ -64,7 +64,7 @@ class RedisTiming:
         return waited if waited <= 2 * self.tick else self.late
 
     def after(self, silence: float, limit: float) -> float:
-        """Return the limit after an answer that came so late: it grows with a busy Redis, as TCP's timeout does (RFC 6298), and shrinks again."""
+        """Return the limit after an answer this late: like TCP's timeout (RFC 6298), it grows with a slow Redis and shrinks again."""
         return min(max(self.limit, 4 * silence, 0.9 * limit), max(self.limit, self.most))
 
 

@@ -1,4 +1,4 @@
-"""A log that is written here: what Redis has of it, and what it lacks."""
+"""A log that this replica writes: what Redis has of it, and what it lacks."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events `first` to `after`, counted from 0, as bytes. `note`: what the events do not say of the end that is among them."""
+    """Events from number `first` up to but not including `after`, encoded. `note`: data about the end among them that the events lack."""
 
     first: int
     after: int
@@ -80,7 +80,7 @@ class LogWriter(Protocol):
     id: str
 
     def wake(self, written: "WrittenLog") -> None:
-        """Have a log written that has news."""
+        """Schedule the writing of a log that has news."""
         ...
 
 
@@ -90,8 +90,8 @@ class LogTerms:
 
     lasts: seconds that it may take
     keep: seconds that it can be found after its end
-    pointer: the key that holds its id; empty where readers have it from elsewhere
-    attachment: what the answer answers; empty where no later question may go on from it
+    pointer: the key that holds its id; empty if readers have the id from elsewhere
+    attachment: the question that the log answers; empty if no later question may continue from it
     """
 
     lasts: float
@@ -101,7 +101,7 @@ class LogTerms:
 
 
 class WrittenLog:
-    """A log that is written here. Its owner calls `news` whenever the source has more, or is over."""
+    """A log that this replica writes. Its owner calls `news` whenever the source has more, or is over."""
 
     def __init__(self, writer: LogWriter, name: str, number: str, source: EventSource, terms: LogTerms) -> None:
         self.id = number
