@@ -46,7 +46,7 @@ def test_capacity_page_shows_exactly_the_existing_charts() -> None:
 
 
 def test_committed_results_grow_at_most_linearly() -> None:
-    """No committed cost grows faster than linearly with its cause, up to a fitted exponent of 1.15."""
+    """Committed costs grow at most linearly with their causes: the fitted exponents are 1.15 or less."""
     assert results.faster(WRITTEN) == {}
 
 

@@ -281,7 +281,7 @@ def test_changed_policy_line_of_the_shipped_example_fails_a_drill(shipped: Works
 
 @timed
 def test_fifty_drills_take_two_cpu_seconds_at_most(shipped: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """At least fifty drills, the shipped ones twice, take 2 s of CPU time at most; the time is printed."""
+    """Fifty drills or more, the shipped ones twice, take 2 s of CPU time at most; the time is printed."""
     head, _, drills = (ROOT / "drills.yaml").read_text(encoding="utf-8").partition("drills:\n")
     again = re.sub(r"name: (.*)", r"name: once more, \1", drills)
     shipped.write("drills.yaml", f"{head}drills:\n{drills}{again}")

@@ -100,7 +100,7 @@ def _opening(text: str) -> tuple[str, str]:
 
 
 def test_docstring_of_the_router_opens_with_a_subject_or_an_imperative() -> None:
-    """No docstring in `router/` opens with a pronoun, a question word or another word of OPENERS."""
+    """Docstrings in `router/` do not open with a pronoun, a question word or another word of OPENERS."""
     bad: list[str] = []
     for path, tree in _modules():
         for line in _lines(path, tree):
@@ -134,7 +134,7 @@ def test_test_name_opens_with_its_subject() -> None:
 
 
 def test_class_name_is_used_once() -> None:
-    """No two classes of `router/` have the same name, except the structs of two wires that PAIRS lists."""
+    """Classes of `router/` have different names, except the structs of two wires that PAIRS lists."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path, tree in _modules():
         for node in ast.walk(tree):
@@ -145,7 +145,7 @@ def test_class_name_is_used_once() -> None:
 
 
 def test_name_is_none_of_the_meaningless_ones() -> None:
-    """No function, parameter, field or variable of `router/` is named `told` or `whole`, and no constant `MOST`, `EVERY` or `LOOK`."""
+    """Functions, parameters and variables of `router/` are not named `told` or `whole`, and constants not `MOST`, `EVERY` or `LOOK`."""
     bad = [
         f"{path}:{line}: {name}"
         for path, tree in _modules()

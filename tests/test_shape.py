@@ -192,7 +192,7 @@ def _module(imported: str, known: dict[str, ast.Module]) -> str:
 
 
 def test_imports_go_down_only_and_packages_stay_in_their_rooms() -> None:
-    """No import goes to a higher or equal floor, closes a circle, or imports a third-party package outside of the rooms in HOMES."""
+    """Imports go to lower floors, close no circle, and import a third-party package in the rooms that HOMES lists for it."""
     assert complaints(ROOT) == []
 
 
@@ -205,14 +205,14 @@ def naming(word: str, *folders: str) -> Iterator[tuple[str, ast.Module]]:
 
 
 def test_router_and_bench_do_not_import_tests() -> None:
-    """No module of `router/` or `bench/` imports a module of `tests/`."""
+    """Modules of `router/` and `bench/` do not import modules of `tests/`."""
     assert [
         path for path, tree in naming("tests", "router", "bench") if any(one.split(".")[0] == "tests" for one, _ in imports(tree))
     ] == []
 
 
-def test_no_test_module_imports_litellm_at_the_top() -> None:
-    """No test module but a program of its own imports LiteLLM at its top, because the environment has to be set before."""
+def test_modules_of_tests_do_not_import_litellm_at_the_top() -> None:
+    """Modules of tests, except a program of its own, do not import LiteLLM at their top, because the environment has to be set before."""
     program = "tests/migration/original.py"
     for path, tree in naming("litellm", "tests"):
         top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
@@ -239,8 +239,8 @@ def patched_constants(tree: ast.Module) -> Iterator[int]:
             yield node.lineno
 
 
-def test_no_test_patches_a_constant_of_the_router() -> None:
-    """No module of `tests/` or `bench/` sets a constant of `router/`: times and bounds are passed as parameters."""
+def test_tests_do_not_patch_constants_of_the_router() -> None:
+    """Modules of `tests/` and `bench/` do not set constants of `router/`: times and bounds are passed as parameters."""
     for folder in ("tests", "bench"):
         for path, tree in naming("router", folder):
             assert not list(patched_constants(tree)), path
@@ -343,7 +343,7 @@ def test_broad_except_clauses_are_only_the_listed_ones() -> None:
 
 
 def test_environment_variables_are_read_in_config_only() -> None:
-    """No module outside of `router/config` reads `os.environ`; other modules only set variables."""
+    """Modules outside of `router/config` do not read `os.environ`; they only set variables."""
     for name, tree in modules(ROOT).items():
         if room(name) == "config":
             continue

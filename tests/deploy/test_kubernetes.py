@@ -252,7 +252,7 @@ def test_invalid_helm_values_are_refused(values: dict[str, Any], why: str) -> No
 
 
 def test_existing_config_map_is_mounted_with_its_declared_keys() -> None:
-    """With `config.existingConfigMap` the chart mounts that ConfigMap by the declared keys and creates none."""
+    """The chart mounts the ConfigMap of `config.existingConfigMap` by the declared keys, and creates none."""
     keys = {"routes.yaml": "routes.yaml", "chat": "pipelines/chat.yaml"}
     manifests = rendered(config={"existingConfigMap": "mine", "keys": keys})
     assert _items(manifests) == keys

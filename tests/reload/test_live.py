@@ -46,7 +46,7 @@ async def test_request_keeps_its_generation_across_a_swap(workspace: Workspace) 
 
 
 async def test_generation_without_requests_is_closed_when_it_is_replaced(workspace: Workspace) -> None:
-    """Of five generations that replace each other, without a request on any, four are closed by the next turn of the event loop."""
+    """Five generations replace each other without a request on any: four are closed by the next turn of the event loop."""
     generations = [made(workspace, f"text{index}") for index in range(5)]
     live = Live(generations[0])
     for generation in generations[1:]:

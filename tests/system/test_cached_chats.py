@@ -44,7 +44,7 @@ def bill(served: Served) -> float:
 
 @dataclass
 class Chat:
-    """One chat and the messages that its page holds. `whole`: true if the page also sends tool calls and results back."""
+    """A chat and the messages that its page holds. `whole`: true if the page also sends tool calls and results back."""
 
     name: str
     """Its id at the front end."""
@@ -100,7 +100,7 @@ def written(workspace: Workspace, fake: Caches, idle: str = "15s") -> Workspace:
 
 
 async def test_chats_find_their_prompts_cached_and_cost_what_is_billed(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """At least 95 % of the prompts that could come from a provider's cache do, and `cost_usd` without estimates equals the bill."""
+    """Prompts that could come from a provider's cache do so in 95 % of cases or more, and `cost_usd` without estimates equals the bill."""
     caplog.set_level(logging.INFO, "router.access")
     chats = [Chat(f"chat-{number}", whole=bool(number % 2)) for number in range(CHATS)]
     async with caches() as fake:

@@ -91,7 +91,7 @@ async def read(router: Process, pages: list[str], operator: dict[str, str]) -> l
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
 async def test_secret_is_in_no_byte_the_process_emits(workspace: Workspace, lane: str) -> None:
-    """No configured secret, such as an API key, is in the process's output, pages, answers or traces, although providers repeat it."""
+    """Configured secrets, such as API keys, are not in the process's output, pages, answers or traces, although providers repeat them."""
     workspace.write("key.txt", f"sk-{CANARY}-file\n")
     via = ", via: litellm" if lane == "litellm" else ""
     async with AsyncExitStack() as stack:

@@ -260,14 +260,14 @@ FORBIDDEN = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "
 
 
 def test_router_imports_no_pickle_module() -> None:
-    """No module of `router/` imports pickle or a similar module, whose data could run code."""
+    """Modules of `router/` do not import pickle or a similar module, whose data could run code."""
     found = {name: {imported.partition(".")[0] for imported, _ in imports(tree)} & FORBIDDEN for name, tree in modules(ROOT).items()}
     assert len(found) > 50
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
 def test_certificate_checks_cannot_be_turned_off() -> None:
-    """No code in `router/` turns the check of certificates off, and the configuration schema has no key for that."""
+    """Code in `router/` does not turn the check of certificates off, and the configuration schema has no key for that."""
     unsafe = re.compile(r"CERT_NONE|check_hostname\s*=\s*False|verify\w*\s*=\s*False|_create_unverified|ssl\s*=\s*False")
     assert unsafe.search("context.verify_mode = ssl.CERT_NONE")
     assert [name for name, tree in modules(ROOT).items() if unsafe.search(ast.unparse(tree))] == []

@@ -117,7 +117,7 @@ KNOWN: dict[tuple[str, ...], str] = {}
 
 @dataclass(frozen=True)
 class Case:
-    """One row in one lane, for one kind of answer, with or without a healthy target behind."""
+    """A row in one lane, for one kind of answer, with or without a healthy target behind."""
 
     row: Row
     lane: Lane
