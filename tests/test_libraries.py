@@ -206,7 +206,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "mcp.types:ToolListChangedNotification": "news of its tools, known by the name of its class",
     },
 }
-"""File of ours → name in a library → what for.
+"""Our file → name in a library → what it is used for.
 
     package.module                        a module
     package.module:Class.attribute        a name in it, or an attribute of the class or of its instances

@@ -39,9 +39,9 @@ class Compiled:
     """Target → its model's name."""
     quota: Quota | None
     steps: tuple[str, ...]
-    """The words of its pipeline, outermost first."""
+    """The names of its pipeline's steps, outermost first."""
     stand_ins: Mapping[str, Post]
-    """Scripts that are asked only after a model, even a skipped one: no model gave an answer of theirs."""
+    """Scripted target → its position, for those behind a model, even a skipped one: their answers are no model's."""
     headers: frozenset[str] = frozenset()
     """The headers that its conditions name, in lower case."""
     embed: Embedder | None = None

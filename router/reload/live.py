@@ -46,7 +46,7 @@ class Live:
         return self._now
 
     def leave(self, generation: Generation) -> None:
-        """Let go of a generation that was entered; the last to leave an old one closes it."""
+        """Release a generation that was entered. An old one is closed when its last request releases it."""
         key = id(generation)
         self._riders[key] -= 1
         if not self._riders[key]:

@@ -99,7 +99,7 @@ class Reload:
         self.previous: Declaration | None = None
         """The configuration that served before the newest swap."""
         self._returned = False
-        """True while an operator's step back serves, not the newest content of the files."""
+        """True while a configuration serves that an operator went back to."""
 
     async def __aenter__(self) -> Self:
         _log_env_file(self._live.generation.declaration.env_file)

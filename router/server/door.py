@@ -242,7 +242,7 @@ class Door(HttpToolsProtocol):
     # The end.
 
     def _end(self) -> None:
-        """Close the connection after an answer: at once, or, if the request's body is still arriving, after a while."""
+        """Close the connection after an answer: at once, or, if the request's body is still arriving, after LINGER seconds at most."""
         if self._at == "body" and self._said:
             self._linger()
         else:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from router.admin.pages import Pages
 
 POLICY, NOTHING = b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"
-"""Content that a page may load: nothing, unless it says what. Also where a browser shows JSON as a page."""
+"""Default Content-Security-Policy: a page may load nothing, unless it sends its own policy. It also holds where a browser shows JSON."""
 log = logging.getLogger("router.server")
 
 

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 import httptools
 
 OFFERS = (b"upgrade", b"http2-settings")
-"""Headers that are an offer, and the words in `Connection` that belong to them."""
+"""Headers that offer an upgrade, and their names in `Connection`."""
 Header = tuple[bytes, bytes]
 
 

@@ -26,7 +26,7 @@ class Follower:
     waiting: deque[Batch | LogEnd] = field(default_factory=deque[Batch | LogEnd])
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doomed: bool = False
-    """True once the writer is gone: the events in Redis now are all."""
+    """True once the writer is gone: Redis gets no more events of this log."""
     missed: int = 0
     """Checks in a row at which its stream was missing."""
     lost: bool = False

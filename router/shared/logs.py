@@ -31,9 +31,9 @@ log = logging.getLogger("router.redis")
 BEAT = 0.3
 """Seconds between two signs of life of a replica."""
 LEASE = 1.2
-"""Seconds that a sign of life counts."""
+"""Seconds for which a sign of life is valid."""
 LIVENESS_CHECK_S = 0.25
-"""Seconds between two checks that the replicas are alive whose logs are read here."""
+"""Seconds between two checks whether the replicas whose logs are read here are alive."""
 ABSENT = 2
 """Checks in a row at which a replica may be missing before it is lost. On a busy machine a sign of life is late, and so is the check."""
 WRITE_INTERVAL_S = 0.05
@@ -45,15 +45,15 @@ PATIENCE = 5.0
 LAST = 0.5
 """Seconds that a replica has for its last writes when it ends."""
 ROOM = 64
-"""Batches that wait for their reader; beyond that no more are read."""
+"""Batches that may wait for their reader; a stream with more is not read for now."""
 AT_ONCE = 32
-"""Logs that are written at once: a Redis that has missed much gets it bit by bit, and requests have their turn in between."""
+"""Logs that are written in one round: after an outage Redis gets them bit by bit, and requests have their turn in between."""
 SETTLE = 3.0
 """Seconds after Redis lost this replica's sign of life in which no other replica counts as lost: each reconnects in its own time."""
 MISSED = 2
 """Checks at which a stream may be missing before it is lost."""
 WAITING = 1000
-"""Messages that wait in an inbox."""
+"""Messages that an inbox may hold, roughly."""
 
 DELETED = "~"
 """A value in place of a log's id, sorted after all ids: the name was deleted, and nothing is found under it."""
@@ -91,14 +91,14 @@ class Logs:
     def __init__(self, redis: Redis, hold: float = HOLD_S) -> None:
         self._held_for = hold
         self.id = secrets.token_hex(8)
-        """A new one for each process, and each time it starts."""
+        """The id of this replica: new at each start of a process."""
         self._redis = redis
         self._tasks: list[asyncio.Task[None]] = []
         self._offered: dict[str, WrittenLog] = {}
         """Id → log that is written once another replica asks for it."""
         self._written: dict[str, WrittenLog] = {}
         self._behind = False
-        """True if there was more to write than went out at once."""
+        """True if more logs waited than one round writes."""
         self._dirty: dict[WrittenLog, None] = {}
         """Logs with something to write, in the order it came."""
         self._news = asyncio.Event()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("router.redis")
 
 AT_ONCE = 128
-"""Commands that go out together."""
+"""Most commands that go out together."""
 LINES = 4
 """Connections: one for commands, one for the probe, one to listen; and one that is being closed."""
 FREE = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])"
@@ -46,18 +46,18 @@ class RedisTiming:
     """Times of a Redis that may be away, in seconds."""
 
     limit: float = 0.05
-    """Silence after which Redis is away: the cost of its absence for a request, once."""
+    """Silence after which Redis counts as away: the time that its absence costs the requests of that moment, once."""
     tick: float = 0.005
     """Time between two checks for silence. A check after twice that is late: the answer may lie in the socket unread."""
     late: float = 0.0025
     """Silence that a late check counts.
 
-    A process that is always late so gives its loop twenty turns to read an answer before Redis counts as away, however long they take.
+    A process with a slow event loop thus has twenty turns to read an answer before Redis counts as away.
     """
     most: float = 1.0
-    """The longest such silence, once Redis itself has been late."""
+    """The longest silence to which a slow Redis can raise the limit."""
     probe: float = 1.0
-    """The most that a probe may take. No request waits for it."""
+    """Longest time of a probe. No request waits for it."""
 
     def silence(self, waited: float) -> float:
         """Return the silence that a check counts, so many seconds after the one before."""
@@ -353,7 +353,7 @@ class Redis(SharedConnection):
     # Away and back.
 
     def _judged(self, error: Exception) -> Away:
-        """Return the error to raise for the caller of a failed command."""
+        """Return the error for the caller of a failed command: Mismatch, or Away if Redis itself is away, which is noted."""
         why = self._why(error)
         if why is None:
             return Mismatch()
@@ -434,7 +434,7 @@ class Redis(SharedConnection):
 
 
 UNUSABLE = frozenset({"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN", "MISCONF", "MOVED", "NOPERM", "NOREPLICAS", "TRYAGAIN"})
-"""Codes of answers that do not concern one key: every command would be refused."""
+"""Error codes that concern every command, not a single key."""
 
 
 def _given_up(task: "asyncio.Future[Any]") -> bool:

@@ -109,10 +109,10 @@ class WrittenLog:
         self.source = source
         self.terms = terms
         self.done = False
-        """True once all of it is in Redis, or never will be."""
+        """True once the log is complete in Redis, or was given up."""
         self.over_at: float | None = None
         self.readers: dict[str, float] = {}
-        """Replica that reads the log → time until which it does, unless it repeats its message."""
+        """Replica that reads the log → time until which its last message counts."""
         self.posted = asyncio.Event()
         """Set once the log can be found in Redis, or Redis is away or refuses it."""
         self._attached = 0

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 from tests.support.services import Nginx, free_ports, nginx, program, run
 
 PATIENCE = 240
-"""Seconds for a connection. It takes milliseconds; a stream that is held back would take for ever."""
+"""Seconds for everything on one connection. It takes milliseconds, unless a stream is held back."""
 DEPLOY = ROOT / "deploy"
 
 

@@ -36,7 +36,7 @@ ALL_OF_IT: dict[str, Any] = {
 }
 WAYS: dict[str, Callable[[], str]] = {"kustomize": kustomized, "helm": rendered, "helm, all of it": lambda: rendered(**ALL_OF_IT)}
 ENDING = 15
-"""Seconds after `drain` in which a router may still be ending: see serve.py and LAST_WORDS in server/chat.py."""
+"""Seconds after `drain` in which a router may still be ending: see LAST_WORDS in router/answering/kept.py."""
 
 
 @pytest.fixture(params=WAYS)

@@ -1,4 +1,4 @@
-"""Edits that cannot be served, or only later: the configuration before them goes on answering."""
+"""Edits that cannot be served, or only later: the configuration before them still answers."""
 
 import asyncio
 import logging

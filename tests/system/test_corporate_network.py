@@ -67,7 +67,7 @@ class Company(Provider):
             del self.serving[task]
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """Return the reply in the request's dialect. A model that is given tools first calls `add`, then says the result."""
+        """Return the reply in the request's dialect. A model that is given tools calls `add` first, and then answers with its result."""
         if headers[":path"].endswith("/messages"):
             return CLAUDE
         if headers[":path"].endswith("/responses"):

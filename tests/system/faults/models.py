@@ -23,7 +23,7 @@ def model(*calls: Call, text: str = ANSWER, rounds: int = 1, size: int = 5) -> S
 
 
 FLOOD = "".join(f"{index:07} " for index in range(125_000)) * 40
-"""40 MB."""
+"""An answer of 40 MB."""
 
 
 def flood(wire: Dialect, asked: Mapping[str, Any]) -> Honest:

@@ -74,7 +74,7 @@ from tests.system.faults.upstream_faults import (
 
 BRIEF = {"connect": "3s", "first_token": "4s", "idle": "4s", "tool": "3s", "total": "60s"}
 ENDLESS = "600s"
-"""A limit that is not to be waited for: a case that waited would end with the test's own time."""
+"""A timeout that no case may reach: it is longer than a case may take."""
 
 
 def later(seconds: float) -> str:

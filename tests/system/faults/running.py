@@ -24,14 +24,14 @@ from tests.system.faults.models import KEY, TOOLS, flood
 from tests.system.faults.rows import rows
 
 SLACK = 240.0
-"""Seconds that a loaded machine may take on top of a case's own time. Less than the limits of a case that is not about them."""
+"""Seconds that a loaded machine may take beyond a case's own time. Less than the timeouts of a case that does not test them."""
 AT_ONCE: dict[Lane, dict[str, int]] = {
     "openai": {"waits": 24, "works": 3},
     "anthropic": {"waits": 24, "works": 3},
     "gemini": {"waits": 24, "works": 3},
     "litellm": {"waits": 6, "works": 3},
 }
-"""Cases that run side by side: those that mostly wait, and those that work, which must not make the others late."""
+"""Lane → most cases side by side: `waits` are those that mostly wait, `works` those that compute and must not delay others."""
 CASES = [
     Case(row, lane, kind, company)
     for lane in LANES
