@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The environment of a generation: functions that open targets, split embeddings and load tool files, the clock, chance, and times.
+    """The environment of a generation: functions that open targets, split embeddings and load tool files, a clock, randomness, and times.
 
     loading: the seconds in which a tool file in a process of its own must have been loaded
     """
@@ -63,11 +63,11 @@ class Construction:
         self.kept.approvals = before.approvals.under(None if key is None else key.value, used)
 
     def complain(self, place: Place | None, message: str) -> None:
-        """Record a mistake, at the top of the routes file without a place."""
+        """Record a mistake at its place; without one, at the top of the routes file."""
         self.declaration.complaints.add(place or Place(self.declaration.snapshot.routes, 1, 1), message)
 
     def warn(self, place: Place | None, message: str) -> None:
-        """Record a warning, at the top of the routes file without a place."""
+        """Record a warning at its place; without one, at the top of the routes file."""
         self.declaration.complaints.warn(place or Place(self.declaration.snapshot.routes, 1, 1), message)
 
     def known(self, name: str, declared: TargetConfig, table: Callable[[Carryover], Mapping[str, tuple[TargetConfig, T]]]) -> T | None:

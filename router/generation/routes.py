@@ -1,4 +1,4 @@
-"""Routes, compiled: a failover over the route's targets, inside the steps of its pipeline and those that its keys ask for."""
+"""Compilation of routes: fallbacks over a route's targets, inside of its pipeline's steps and the steps that its own keys add."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

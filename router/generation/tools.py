@@ -92,7 +92,7 @@ class LoadedTools:
             return None
 
     def _file(self, name: str, source: str, place: Place | None) -> tuple[str, Path] | None:
-        """Return the text of a tool set's file, and its path."""
+        """Return the text of a tool set's file, and its path; None if there is no such file (a complaint was added)."""
         texts, file = self._parts.texts, f"tools/{name}.py"
         if file not in texts:
             known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]

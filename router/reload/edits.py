@@ -25,7 +25,7 @@ class FileContents:
 
 @dataclass(frozen=True, slots=True)
 class FailedEdit:
-    """An edit that cannot be served: its complaints, and the time (seconds since 1970). `digest`: its name, if it could be read."""
+    """An edit that cannot be served: its complaints, and the time (seconds since 1970). `digest`: that of its text, if it was readable."""
 
     error: ConfigError
     digest: str | None
@@ -47,9 +47,9 @@ class PendingEdit:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The outcome of an edit.
+    """The outcome of building an edit.
 
-    declaration: None if it could not be read as one
+    declaration: None if the files could not be read as one
     generation: None if the edit changes nothing, or cannot be served (see `error`)
     """
 

@@ -36,7 +36,7 @@ class Live:
 
     @property
     def alive(self) -> int:
-        """Generations that are not closed yet: the one that serves, and those with a request left."""
+        """The number of generations that are not closed yet: the one that serves, and those with a request left."""
         return len({*self._riders, id(self._now)}) + len(self._closing)
 
     def enter(self) -> Generation:
@@ -71,7 +71,7 @@ class Live:
             self._let_go(old)
 
     async def close(self) -> None:
-        """Close the generations, the connections and the lanes: the process ends."""
+        """Close the serving generation, its connections and the lanes, and wait for generations that are being closed: the process ends."""
         await self._now.close()
         await self._now.kept.connections.close()
         await asyncio.gather(*self._closing)

@@ -59,9 +59,9 @@ class Listeners:
 
 
 class Reload:
-    """Serves the files that `routes` begins with, while it is entered: on each change if so configured, else on request.
+    """Serves the configuration whose main file is `routes`, while entered: after each change if so configured, else on request.
 
-    failed: the reason that their newest state is not served; None if it is
+    failed: the reason that its newest state is not served; None if it is
     timing: may be replaced while files are followed
     """
 

@@ -104,7 +104,7 @@ class Door(HttpToolsProtocol):
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the connection."""
+        """Cancel the timer of a connection that is closed."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -132,20 +132,20 @@ class Door(HttpToolsProtocol):
             self._read_within(self.FIRST)  # line breaks before a request, which keep uvicorn from closing the connection
 
     def pause_writing(self) -> None:
-        """Stop writing until the client has read some of the data."""
+        """Stop writing, and set the time by which the client must have read some of the data."""
         super().pause_writing()
         self._sent_by = self.loop.time() + self.SENT
         self._wait()
 
     def resume_writing(self) -> None:
-        """Go on writing: the client has read enough."""
+        """Continue writing: the client has read enough."""
         super().resume_writing()
         self._sent_by = math.inf
 
     # What the parser finds in it.
 
     def on_message_begin(self) -> None:
-        """Begin a request at its first byte."""
+        """Note the first byte of a request."""
         super().on_message_begin()
         self._turn("head")
 

@@ -60,7 +60,7 @@ class Edge:
 
     @cached_property
     def _pages(self) -> "Pages":
-        """The application of all other addresses, made for the first request: importing FastAPI and pydantic takes 0.2 s and 16 MB."""
+        """The FastAPI application of all addresses but chats and probes, made at its first request: the import takes 0.2 s and 16 MB."""
         from router.admin.pages import pages  # noqa: PLC0415
 
         return pages(self.admin, self._gate, self._answers, self._probes)

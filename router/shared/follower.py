@@ -16,7 +16,7 @@ class LogEnd:
 
 @dataclass(slots=True, eq=False)
 class Follower:
-    """A reader on this replica of a log of another replica."""
+    """A reader, on this replica, of a log that another replica writes."""
 
     stream: str
     replica: str

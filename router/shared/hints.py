@@ -59,7 +59,7 @@ class Hints:
         return self._hints.setdefault(name, BreakerHint(self, name))
 
     def keep(self, names: set[str]) -> None:
-        """Forget all hints but these: no other target is declared any more."""
+        """Keep only the hints under these names: other targets are not declared any more."""
         self._hints = {name: hint for name, hint in self._hints.items() if name in names}
 
     def start(self) -> None:

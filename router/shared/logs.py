@@ -3,7 +3,7 @@
     pointsman:{<name>}:now          the id of the log last begun under this name, where readers find it by the name
     pointsman:{<name>}:<id>         a stream: 0-1 the head, then n-0 for each batch, where n counts the events written up to its end
     pointsman:{<name>}:<id>:asked   its attachment: the question, if a later one may continue from it; complete before the head is there
-    pointsman:{<replica>}:alive     there while this replica is
+    pointsman:{<replica>}:alive     exists while this replica is alive
     pointsman:{<replica>}:inbox     a stream: messages of other replicas
 
 No request waits for a write. Events stay with their source until Redis has them. The number of a batch says how far it goes: after a break
@@ -51,7 +51,7 @@ AT_ONCE = 32
 SETTLE = 3.0
 """Seconds after Redis lost this replica's sign of life in which no other replica counts as lost: each reconnects in its own time."""
 MISSED = 2
-"""Checks at which a stream may be missing before it is lost."""
+"""Checks in a row at which a stream may be missing before it is lost."""
 WAITING = 1000
 """Messages that an inbox may hold, roughly."""
 
@@ -141,7 +141,7 @@ class Logs:
         return made
 
     def withdraw(self, number: str) -> None:
-        """Withdraw an offered log. Its present readers read on."""
+        """Withdraw an offered log that is not being written yet."""
         self._offered.pop(number, None)
 
     def _begin(self, written: WrittenLog) -> None:
@@ -183,7 +183,7 @@ class Logs:
             await asyncio.sleep(0 if self._behind else WRITE_INTERVAL_S)
 
     async def _round(self) -> None:
-        """Publish that this replica is alive, and write all events that wait."""
+        """Publish that this replica is alive, and write the logs that have news, AT_ONCE of them at most."""
         now = asyncio.get_running_loop().time()
         if self._departures != self._redis.departures:
             departures = self._redis.departures
@@ -219,7 +219,7 @@ class Logs:
             self._news.set()
 
     def _forget_late(self) -> None:
-        """Drop logs that have been over for so long that they would not be found any more."""
+        """Drop logs that have been over for longer than they could be found after their end."""
         now = asyncio.get_running_loop().time()
         for one in [one for one in self._written.values() if one.source.over]:
             if one.over_at is None:
@@ -297,7 +297,7 @@ class Logs:
         return bool(alive)
 
     async def stop(self, found: Found) -> None:
-        """Ask the replica that writes the log to stop."""
+        """Ask the replica that writes the log to stop its source."""
         await self._redis.ask_all(self._message(found.replica, f"stop {found.id}"))
 
     async def delete(self, name: str, found: Found | None, keep: float) -> None:

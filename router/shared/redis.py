@@ -1,11 +1,11 @@
-"""A Redis that may be away: a request waits for it once and shortly, and it comes back by itself.
+"""A Redis that may be away: its absence costs requests one short wait, and its return is found in the background.
 
 All commands to Redis go through here. Redis counts as away in two cases:
 - while a command is under way, nothing at all is answered for `RedisTiming.limit` seconds, not even a PING (longer while Redis is slow);
 - an answer says that Redis cannot be used: full, read-only, loading, no permission.
 
 Waiting commands then end with `Away`, and later ones fail with it at once. A probe in the background writes a key until a write succeeds.
-The limit is one of silence, not of each command: a burst that takes this process long to get through is no absence of Redis.
+The limit is one of silence, not of each command: a burst that takes this process long to send does not make Redis count as away.
 
 Commands that are asked at the same time go out together, on one connection: a hundred cost as much as a few.
 """
@@ -60,7 +60,7 @@ class RedisTiming:
     """Longest time of a probe. No request waits for it."""
 
     def silence(self, waited: float) -> float:
-        """Return the silence that a check counts, so many seconds after the one before."""
+        """Return the seconds of silence that a check counts, `waited` seconds after the check before it."""
         return waited if waited <= 2 * self.tick else self.late
 
     def after(self, silence: float, limit: float) -> float:
@@ -85,7 +85,7 @@ class Mismatch(Away):
 
 
 def key(*parts: str) -> str:
-    """Return the name of a key. The first part decides its place in a cluster, so that keys which are used together are together."""
+    """Return the name of a key. Its first part decides the cluster slot: keys that share it can be used together."""
     first, *others = parts
     return ":".join((f"{PREFIX}{{{first}}}", *others))
 
@@ -96,7 +96,7 @@ def milliseconds(seconds: float) -> int:
 
 
 class Redis(SharedConnection):
-    """A Redis and its state. Opened by the first command.
+    """A connection to Redis, opened by the first command, and whether Redis can be asked.
 
     departed: called each time that Redis goes away
     """
@@ -126,10 +126,10 @@ class Redis(SharedConnection):
         self._pump: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Future[Any]] = set()
-        """Work that waits for an answer."""
+        """Work that waits for an answer of Redis."""
         self._listening: set[asyncio.Future[Any]] = set()
         self._quiet = 0.0
-        """Seconds of silence that count."""
+        """Seconds of silence so far."""
         self._limit = timing.limit
         self._look: asyncio.TimerHandle | None = None
         self._back: set[asyncio.Future[None]] = set()
@@ -147,7 +147,7 @@ class Redis(SharedConnection):
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
 
     async def looked_for(self) -> None:
-        """Wait at the start of a process until the first connection has succeeded or failed, so that no request waits for it."""
+        """Wait, at the start of a process, until the first connection has succeeded or failed, so that no request waits for it."""
         self.start()
         loop, silence = asyncio.get_running_loop(), 0.0
         while not self._known.is_set() and silence < self._timing.probe:
@@ -252,7 +252,7 @@ class Redis(SharedConnection):
         return [(name.decode(), [(number.decode(), fields) for number, fields in entries]) for name, entries in found or ()]
 
     async def _present(self) -> None:
-        """Return if Redis is here, else raise Unsent. The very first command waits for the connection, shortly."""
+        """Check that Redis can be asked; raises Unsent if not. The very first command waits shortly for the connection."""
         if self._state == "new":
             self.start()
             with suppress(Away):
@@ -302,7 +302,10 @@ class Redis(SharedConnection):
     # Silence.
 
     async def _watched(self, work: Awaitable[T]) -> T:
-        """Return the result of this work, while there are signs of Redis. The work survives its caller: no connection is cut mid-answer."""
+        """Return the result of this work. Raises Away after too long a silence of Redis.
+
+        The work continues if its caller is cancelled: no connection is cut in the middle of an answer.
+        """
         task = asyncio.ensure_future(work)
         self._under_way.add(task)
         task.add_done_callback(self._done)

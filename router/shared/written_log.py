@@ -13,7 +13,7 @@ log = logging.getLogger("router.redis")
 WINDOW = 256
 """Batches that are kept of a log whose start is dropped: for its present readers."""
 GONE = 10.0
-"""Seconds after which a log that cannot be found is dropped: its present readers come to its end."""
+"""Seconds for which a log that can no longer be found stays in Redis, for its present readers."""
 ROUND = 256 * 1024
 """Bytes of one log that are written at once."""
 ATTACHMENT = "asked"
@@ -75,7 +75,7 @@ class EventSource(Protocol):
 
 
 class LogWriter(Protocol):
-    """The replica that writes the log."""
+    """The interface of the replica that writes the log."""
 
     id: str
 
@@ -231,7 +231,7 @@ class WrittenLog:
         return [("EVAL", FREE, 1, self.terms.pointer, self.id)] if self.terms.pointer else []
 
     async def _look_up(self, redis: Redis) -> None:
-        """Read from Redis how far the log is written there."""
+        """Read from Redis how much of the log is there."""
         try:
             found = cast("list[tuple[bytes, object]]", await redis.ask("XREVRANGE", self._stream, "+", "-", "COUNT", 1))
         except Mismatch:
