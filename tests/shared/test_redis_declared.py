@@ -18,7 +18,7 @@ TARGET = "a: {script: [{text: Hello}]}"
 
 
 def declared(workspace: Workspace, redis: str, keep_alive: str = "10s") -> Workspace:
-    """Write a routes.yaml with this `server.redis`."""
+    """Write a routes.yaml with this `server.redis`, and return the workspace."""
     return workspace.write("routes.yaml", routes(TARGET, more=f"server: {{keep_alive: {keep_alive}, redis: '{redis}'}}\n"))
 
 

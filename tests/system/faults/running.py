@@ -92,7 +92,7 @@ class Log(logging.Handler):
 
 
 def _asked(record: logging.LogRecord) -> str:
-    """Return the route of the request in whose code an exception was raised; empty if no frame shows it."""
+    """Return the route of the request whose code raised the logged exception; empty if no frame of its traceback shows it."""
     trace = record.exc_info[2] if record.exc_info else None
     while trace is not None:
         ask = trace.tb_frame.f_locals.get("ask")

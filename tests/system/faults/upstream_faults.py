@@ -113,24 +113,24 @@ async def _half(exchange: Exchange) -> None:
 
 
 async def reset(exchange: Exchange) -> None:
-    """Reset the connection (RST) in mid-answer."""
+    """Reset the connection (RST) after half of the answer."""
     await _half(exchange)
     exchange.reset()
 
 
 async def cut(exchange: Exchange) -> None:
-    """Close the connection (FIN) in mid-answer, inside of a chunked HTTP body."""
+    """Close the connection (FIN) after half of the answer, inside of a chunked HTTP body."""
     await _half(exchange)
 
 
 async def ended(exchange: Exchange) -> None:
-    """End the HTTP body properly in mid-answer."""
+    """End the HTTP body properly after half of the answer."""
     await _half(exchange)
     await exchange.end()
 
 
 async def closed(exchange: Exchange) -> None:
-    """Close the connection (FIN) in mid-answer, where the close is the proper end of the HTTP body."""
+    """Close the connection (FIN) after half of the answer, where the close is the proper end of the HTTP body."""
     await exchange.head(content_length="")
     await exchange.send(*exchange.honest.half)
     if not exchange.honest.calls:
@@ -138,7 +138,7 @@ async def closed(exchange: Exchange) -> None:
 
 
 async def torn(exchange: Exchange) -> None:
-    """Close the connection (FIN) in the middle of an SSE frame."""
+    """Close the connection (FIN) inside of an SSE frame, after half of the answer."""
     await _half(exchange)
     await exchange.send(exchange.honest.speech[-1][:30])
 
@@ -147,21 +147,21 @@ GARBAGE = bytes(range(128, 256)) * 8
 
 
 async def garbled(exchange: Exchange) -> None:
-    """Send bytes that are not HTTP in mid-answer."""
+    """Send bytes that are not HTTP after half of the answer."""
     await _half(exchange)
     exchange.writer.write(GARBAGE)
     await exchange.writer.drain()
 
 
 async def unreadable(exchange: Exchange) -> None:
-    """Send bytes that are not SSE events in mid-answer, and end the HTTP body properly."""
+    """Send bytes that are not SSE events after half of the answer, and end the HTTP body properly."""
     await _half(exchange)
     await exchange.send(GARBAGE, b"\n\n", GARBAGE)
     await exchange.end()
 
 
 async def damaged(exchange: Exchange) -> None:
-    """Send bytes that are not gzip in the middle of a gzipped answer."""
+    """Send bytes that are not gzip after half of a gzipped answer."""
     packer = zlib.compressobj(wbits=31)
     await exchange.head(content_encoding="gzip")
     await exchange.send(packer.compress(b"".join(exchange.honest.half)) + packer.flush(zlib.Z_SYNC_FLUSH))
@@ -172,20 +172,20 @@ async def damaged(exchange: Exchange) -> None:
 
 
 async def error_later(exchange: Exchange) -> None:
-    """Send an error as an event in mid-answer."""
+    """Send an error as an event after half of the answer."""
     await _half(exchange)
     await exchange.send(exchange.wire.failing(529, f"{WORDS} {exchange.key}", "overloaded"))
     await exchange.end()
 
 
 async def stall(exchange: Exchange) -> None:
-    """Send nothing more in mid-answer, and hold the connection."""
+    """Send nothing more after half of the answer, and hold the connection."""
     await _half(exchange)
     await exchange.hold()
 
 
 async def stall_alive(exchange: Exchange) -> None:
-    """Send SSE comments without end in mid-answer."""
+    """Send SSE comments without end after half of the answer."""
     await _half(exchange)
     while not exchange.writer.is_closing():
         await exchange.send(b": keep-alive\n\n")
@@ -193,7 +193,7 @@ async def stall_alive(exchange: Exchange) -> None:
 
 
 async def filtered_later(exchange: Exchange) -> None:
-    """Send the content filter's finish reason in mid-answer; an answer of tool calls is sent complete."""
+    """Send the content filter's finish reason after half of a text answer; an answer of tool calls is sent complete."""
     honest = exchange.honest
     if honest.calls:
         return await well(exchange)
