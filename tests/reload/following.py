@@ -5,7 +5,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from router.config import load
+import pytest
+
+from router.config import Snapshot, load, read
 from router.generation import build
 from router.reload import Live, Reload, ReloadTiming
 from tests.conftest import Workspace, routes
@@ -42,6 +44,18 @@ async def following(workspace: Workspace, check: float = ReloadTiming().check) -
 def complaints_of(reload: Reload) -> str:
     """Return the mistakes of the newest edit as text; empty if it is served."""
     return str(reload.failed.error) if reload.failed is not None else ""
+
+
+def recorded_reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Return a list to which each read of the configuration by a Reload is added from now on."""
+    reads: list[Path] = []
+
+    def recording(routes: Path) -> Snapshot:
+        reads.append(routes)
+        return read(routes)
+
+    monkeypatch.setattr("router.reload.reload.read", recording)
+    return reads
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -5,14 +5,13 @@ import logging
 import os
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
-from router.config import Declaration, Snapshot, declared, read
+from router.config import Declaration, Snapshot, declared
 from router.reload import ReloadTiming
 from tests.conftest import Workspace, routes
-from tests.reload.following import complaints_of, following, in_place, says, until, word
+from tests.reload.following import complaints_of, following, in_place, recorded_reads, says, until, word
 from tests.support.process import process
 
 
@@ -121,19 +120,12 @@ async def test_too_large_secret_file_is_refused_once_not_at_each_check(workspace
 
     monkeypatch.setattr("router.reload.edits.declared", recording)
     workspace.write("key.txt", "sk-one").write("routes.yaml", routes("a: {model: openai/x, api_key: '${file:key.txt}'}"))
-    looks = 0
-
-    def looked(routes: Path) -> Snapshot:
-        nonlocal looks
-        looks += 1
-        return read(routes)
-
     async with following(workspace, check=0.02) as (_, reload):
         workspace.write("key.txt", "x" * 1_100_000)
         await until(lambda: reload.failed is not None)
         tried.clear()
-        monkeypatch.setattr("router.reload.reload.read", looked)
-        await until(lambda: looks > 5)
+        reads = recorded_reads(monkeypatch)
+        await until(lambda: len(reads) > 5)
         assert not tried
         assert "routes.yaml:2:33: the secret file key.txt is larger than 1 MiB" in str(reload.failed.error if reload.failed else "")
 

@@ -15,7 +15,7 @@ from router.config import Snapshot, load, read
 from router.generation import Generation, build
 from router.reload import Live, Reload, ReloadTiming
 from tests.conftest import Workspace, routes
-from tests.reload.following import HINTS_ALONE, WRITERS, complaints_of, following, in_place, renamed, says, until, word
+from tests.reload.following import HINTS_ALONE, WRITERS, complaints_of, following, in_place, recorded_reads, renamed, says, until, word
 
 
 @pytest.mark.parametrize("how", WRITERS)
@@ -223,21 +223,14 @@ async def test_file_that_an_edit_names_is_watched_from_then_on(workspace: Worksp
 async def test_change_of_an_unrelated_file_does_not_reread_the_configuration(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty changes of files that the configuration does not use cause at most three reads of the configuration."""
     file = workspace.write("routes.yaml", says("one")).root / "routes.yaml"
-    looks = 0
-
-    def looked(routes: Path) -> Snapshot:
-        nonlocal looks
-        looks += 1
-        return read(routes)
-
     async with following(workspace, HINTS_ALONE) as (live, _):
         in_place(file, says("two"))
         await until(lambda: word(live) == "two")
-        monkeypatch.setattr("router.reload.reload.read", looked)
+        reads = recorded_reads(monkeypatch)
         for number in range(20):
             workspace.write("log.txt", f"line {number}").write(f"logs/{number}", "")
             await asyncio.sleep(0.03)  # further apart than the changes that one hint covers
-        assert looks <= 3
+        assert len(reads) <= 3
 
 
 @pytest.mark.parametrize("gone", ["routes.yaml", "."])
@@ -295,29 +288,22 @@ async def test_reload_setting_applies_as_the_serving_generation_declares_it(work
     def says_when(said: str, when: str) -> str:
         return says(said) + f"server: {{reload: '{when}'}}\n"
 
-    looks = 0
-
-    def looked(routes: Path) -> Snapshot:
-        nonlocal looks
-        looks += 1
-        return read(routes)
-
     monkeypatch.setattr("watchfiles.awatch", tells_nothing)
-    monkeypatch.setattr("router.reload.reload.read", looked)
+    reads = recorded_reads(monkeypatch)
     file = workspace.write("routes.yaml", says_when("one", "off")).root / "routes.yaml"
     async with following(workspace, check=0.3) as (live, reload):
         in_place(file, says_when("two", "on"))
         await reload.refresh()
         in_place(file, says_when("three", "on"))
         await until(lambda: word(live) == "three")
-        await until(lambda: looks > 10)  # it goes on and on
+        await until(lambda: len(reads) > 10)  # it goes on and on
         in_place(file, says_when("four", "off"))
         await reload.refresh()
         assert word(live) == "four"
         in_place(file, says_when("five", "off"))
-        looks = 0
-        await asyncio.sleep(0.7)  # two looks' time
-        assert (word(live), looks) == ("four", 0)
+        reads.clear()
+        await asyncio.sleep(0.7)  # the time of two periodic reads
+        assert (word(live), reads) == ("four", [])
         await reload.refresh()
         assert word(live) == "five"
 
