@@ -322,7 +322,11 @@ async def test_storm_of_edits_serves_the_last_and_leaks_no_generation(workspace:
         assert reload.swaps < 300  # some five on a machine that is not busy
         assert most <= 3
         await until(lambda: live.alive == 1)
-        assert [one for one in generations() if not any(one is other for other in others)] == [live.generation]
+
+        def left() -> list[Generation]:
+            return [one for one in generations() if not any(one is other for other in others)]
+
+        await until(lambda: left() == [live.generation])  # the thread of the last build may still hold one
 
 
 def generations() -> list[Generation]:
