@@ -1,4 +1,4 @@
-"""One answer for several: each gets all of it, at its own pace; what that costs is bounded; the last to leave stops it."""
+"""Broadcast: one answer for several followers, each at its own pace. Its buffer is bounded, and the last follower to leave stops it."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -14,7 +14,7 @@ PIECE = Text("x" * 1000)
 
 
 class Source:
-    """An answer whose pieces are given out by the test."""
+    """An answer whose events the test supplies one by one."""
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Event | Exception] = asyncio.Queue()
@@ -22,12 +22,12 @@ class Source:
         self.closed = False
 
     def give(self, *events: Event | Exception) -> None:
-        """Say these."""
+        """Supply these events, or an exception that the answer raises."""
         for event in events:
             self.queue.put_nowait(event)
 
     async def answer(self) -> Events:
-        """The answer."""
+        """Stream the supplied events. Counts those that were taken, and records that the stream was closed."""
         try:
             while True:
                 event = await self.queue.get()
@@ -40,19 +40,19 @@ class Source:
 
 
 class Reader:
-    """A follower that can be told to read so many events, or all."""
+    """A follower of a broadcast that reads as many events as the test wants."""
 
     def __init__(self, broadcast: Broadcast) -> None:
         self.events = broadcast.follow()
         self.seen: list[Event] = []
 
     async def read(self, count: int) -> None:
-        """Read so many."""
+        """Read this many events."""
         for _ in range(count):
             self.seen.append(await anext(self.events))
 
     async def rest(self) -> list[Event]:
-        """Read to the end."""
+        """Read to the end, and return all events read so far."""
         async with aclosing(self.events) as events:
             async for event in events:
                 self.seen.append(event)
@@ -61,7 +61,7 @@ class Reader:
 
 @asynccontextmanager
 async def running(size: int = 1_000_000) -> AsyncGenerator[tuple[Source, Broadcast], None]:
-    """An answer under way."""
+    """Yield a source and the broadcast of its answer, whose buffer holds `size` bytes."""
     source, broadcast = Source(), Broadcast(size)
     broadcast.start(broadcast.take(source.answer()))
     async with asyncio.timeout(240):
@@ -69,13 +69,13 @@ async def running(size: int = 1_000_000) -> AsyncGenerator[tuple[Source, Broadca
 
 
 async def turns(count: int = 20) -> None:
-    """Let everybody do what they can."""
+    """Give all tasks this many turns of the event loop."""
     for _ in range(count):
         await asyncio.sleep(0)
 
 
-async def test_every_reader_gets_the_complete_answer() -> None:
-    """Whoever comes in the middle, too; and whoever comes once it is over."""
+async def test_every_follower_gets_the_complete_answer() -> None:
+    """Followers that join at the start, in the middle or after the end of an answer all get every event from the first on."""
     async with running() as (source, broadcast):
         first, second = Reader(broadcast), Reader(broadcast)
         source.give(Start("a", "m"), Text("One "))
@@ -89,8 +89,8 @@ async def test_every_reader_gets_the_complete_answer() -> None:
         assert broadcast.complete
 
 
-async def test_the_last_to_leave_stops_it() -> None:
-    """Not the one who began it. It is stopped when the leaving returns; and nobody can join it from then on."""
+async def test_broadcast_stops_when_its_last_follower_leaves() -> None:
+    """An unfinished answer continues while it has a follower, stops when the last one leaves, and can then no longer be joined."""
     async with running() as (source, broadcast):
         first, second = Reader(broadcast), Reader(broadcast)
         source.give(Start("a", "m"))
@@ -105,8 +105,8 @@ async def test_the_last_to_leave_stops_it() -> None:
         assert not broadcast.open
 
 
-async def test_finished_answer_is_not_stopped_by_its_readers() -> None:
-    """Its readers leave with its last event; what is to be done with the whole is done."""
+async def test_finished_answer_is_not_stopped_when_its_followers_leave() -> None:
+    """The task of an answer runs to its end although its followers leave with the last event."""
     broadcast, done = Broadcast(1000), asyncio.Event()
 
     async def work() -> None:
@@ -125,8 +125,8 @@ async def test_finished_answer_is_not_stopped_by_its_readers() -> None:
         await done.wait()
 
 
-async def test_slow_reader_holds_up_no_other() -> None:
-    """Within the bound it misses nothing, however far it is behind."""
+async def test_slow_follower_delays_no_other_follower() -> None:
+    """A fast follower reads to the end while another has read one event; within the buffer's bound the slow one misses nothing."""
     async with running() as (source, broadcast):
         slow, quick = Reader(broadcast), Reader(broadcast)
         source.give(Start("a", "m"))
@@ -137,8 +137,8 @@ async def test_slow_reader_holds_up_no_other() -> None:
         assert len(await slow.rest()) == 302
 
 
-async def test_beyond_the_bound_it_is_overtaken() -> None:
-    """The others go on, what is held is bounded; whoever is too late for the start is told so as well."""
+async def test_slow_follower_beyond_the_buffer_is_overtaken() -> None:
+    """A follower that falls behind by more than the buffer holds gets Overtaken, as does a late joiner; the fast one reads on."""
     size = 20 * weight(PIECE)
     async with running(size) as (source, broadcast):
         slow, quick = Reader(broadcast), Reader(broadcast)
@@ -158,8 +158,8 @@ async def test_beyond_the_bound_it_is_overtaken() -> None:
 
 
 @pytest.mark.parametrize("readers", [1, 3])
-async def test_answer_waits_when_all_readers_are_slow(readers: int) -> None:
-    """It is read from its provider no faster than its quickest reader takes it; nobody is overtaken while none is ahead."""
+async def test_source_waits_while_all_followers_are_slow(readers: int) -> None:
+    """The source is read no faster than its followers read it, apart from what the buffer holds, and none of them is overtaken."""
     size = 20 * weight(PIECE)
     async with running(size) as (source, broadcast):
         all_of_them = [Reader(broadcast) for _ in range(readers)]
@@ -174,8 +174,8 @@ async def test_answer_waits_when_all_readers_are_slow(readers: int) -> None:
         assert [len(seen) for seen in await asyncio.gather(*(reader.rest() for reader in all_of_them))] == [202] * readers
 
 
-async def test_leaving_reader_holds_up_no_other() -> None:
-    """However far it was behind."""
+async def test_follower_gets_the_whole_answer_after_a_slow_one_has_left() -> None:
+    """A follower gets the whole answer although a slow one, far behind in a full buffer, has left."""
     async with running(5 * weight(PIECE)) as (source, broadcast):
         slow, other = Reader(broadcast), Reader(broadcast)
         source.give(Start("a", "m"), *[PIECE] * 50, Finish("stop"))
@@ -187,8 +187,8 @@ async def test_leaving_reader_holds_up_no_other() -> None:
 
 
 @pytest.mark.parametrize("said", [0, 1])
-async def test_failure_is_raised_to_every_reader(said: int) -> None:
-    """Before the first event or after it; and also to whoever joins before it is forgotten."""
+async def test_failure_is_raised_to_every_follower(said: int) -> None:
+    """An error of the source, before or after the first event, is raised to every follower, and to one that joins afterwards."""
     async with running() as (source, broadcast):
         readers = [Reader(broadcast) for _ in range(3)]
         source.give(*[Start("a", "m")][:said], TargetDown("a", "status_503"))
@@ -199,8 +199,8 @@ async def test_failure_is_raised_to_every_reader(said: int) -> None:
             await Reader(broadcast).rest()
 
 
-async def test_answer_stopped_from_outside_ends_its_readers() -> None:
-    """The process ends: whoever reads is not left waiting."""
+async def test_cancelled_answer_raises_stopping_to_its_followers() -> None:
+    """A follower gets Stopping when the task of the answer is cancelled from outside."""
     async with running() as (source, broadcast):
         reader = Reader(broadcast)
         source.give(Start("a", "m"))
@@ -211,8 +211,8 @@ async def test_answer_stopped_from_outside_ends_its_readers() -> None:
             await reader.rest()
 
 
-async def test_an_answer_that_never_waits_lets_the_loop_turn() -> None:
-    """Others get their turn while it is taken."""
+async def test_fast_answer_leaves_turns_of_the_event_loop_to_others() -> None:
+    """Other tasks get turns of the event loop while an answer takes 1,000 events that are all at hand."""
     broadcast, turned = Broadcast(10_000_000), 0
 
     async def answer() -> Events:

@@ -1,4 +1,4 @@
-"""The calls that a unit of work takes: counted, so no machine is too slow and none too busy. `make calls` lists them."""
+"""The number of Python and C calls that a unit of work takes: a count that depends on no machine's speed. `make calls` lists them."""
 
 import sys
 
@@ -12,31 +12,31 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "burst": (791, 1020),
     "short": (781, 648),
 }
-"""Unit of work → the most Python calls and C calls that it may take, with all that is on by default. Lower them with each improvement."""
+"""Unit of work → the most (Python calls, C calls) that it may take with the default settings. Lower them with each improvement."""
 
 COUNTED = {"admin/hour.Hour.begin": 1, "admin/hour.Hour.count": 1, "admin/hour.Hour._now": 2, "admin/hour.bucket": 1}
-"""Calls of a whole request that are made for the page at `/`: the last hour is counted whether anybody looks at it or not."""
+"""Calls that a request makes for the operators' page at `/`: the last hour is counted although no browser shows it."""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not there on Windows")
 @pytest.mark.parametrize("unit", BOUNDS)
-def test_unit_of_work_keeps_to_its_calls(unit: str) -> None:
-    """A unit of work takes no more calls than are written down here."""
+def test_unit_of_work_stays_within_its_call_bounds(unit: str) -> None:
+    """Each unit of work, such as one chunk, takes no more Python calls and C calls than BOUNDS allows."""
     python, c = calls_of(unit).totals
     most_python, most_c = BOUNDS[unit]
     assert python <= most_python, "`make calls` lists them"
     assert c <= most_c, "`make calls` lists them"
 
 
-def test_every_unit_is_bounded() -> None:
-    """A new unit of work needs a bound here."""
+def test_every_unit_of_work_has_a_bound() -> None:
+    """Every unit of work that `bench.calls` counts has an entry in BOUNDS."""
     assert set(BOUNDS) == set(UNITS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not there on Windows")
 @pytest.mark.parametrize(("unit", "counted"), [("paced", {}), ("short", COUNTED)])
-def test_request_calls_nothing_of_a_page_that_nobody_has_open(unit: str, counted: dict[str, int]) -> None:
-    """A chunk takes no call of the operators' pages, a request those that count it, whether the page is served or not."""
+def test_operators_page_that_is_not_open_costs_only_the_hourly_count(unit: str, counted: dict[str, int]) -> None:
+    """A chunk makes no call of the operators' page, and a request only those that count the last hour, with `server.page` on or off."""
     for server in ("", "  page: off\n"):
         made = calls_of(unit, server).python
         operators = {callee for _, callee in made if callee.startswith("admin/") and not callee.startswith("admin/routed.")}

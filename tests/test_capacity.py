@@ -1,4 +1,4 @@
-"""The page on capacity, its charts and its results agree; and what must not grow faster than linearly is counted, without a clock."""
+"""The page on capacity agrees with its charts and results, and costs that may grow at most linearly are counted without a clock."""
 
 import re
 from pathlib import Path
@@ -19,52 +19,52 @@ WRITTEN = results.read()
 PAGE = results.PAGE.read_text(encoding="utf-8")
 
 
-def test_every_measure_is_written() -> None:
-    """A measure that is added is run, and written."""
+def test_every_capacity_measure_has_committed_results() -> None:
+    """The committed results hold exactly the measures of `bench.capacity`, none of them empty."""
     assert set(WRITTEN) == set(MEASURES)
     assert all(WRITTEN.values())
 
 
-def test_page_has_the_tables_of_the_results() -> None:
-    """No number of a table is written by hand: `make capacity` fills them."""
+def test_capacity_page_has_the_tables_of_the_results() -> None:
+    """The tables of the page are those that `bench.capacity` makes from the committed results."""
     assert results.filled(PAGE, WRITTEN) == PAGE, "run `python -m bench.capacity --draw`"
 
 
 @pytest.mark.parametrize("name", results.charts(WRITTEN))
 def test_chart_is_drawn_from_the_results(name: str) -> None:
-    """Each chart is the one of the results, is well-formed, and says in words what it shows."""
+    """Each committed SVG chart equals the one drawn from the results, and has a title and a description for screen readers."""
     text = (results.FOLDER / f"{name}.svg").read_text(encoding="utf-8")
     assert text == drawn(results.charts(WRITTEN)[name]), "run `python -m bench.capacity --draw`"
     tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(text)}  # noqa: S314 - our own file
     assert {"title", "desc", "style"} <= tags
 
 
-def test_page_shows_every_chart_and_no_other() -> None:
-    """A chart that nobody sees is of no use; a link to none is broken."""
+def test_capacity_page_shows_exactly_the_existing_charts() -> None:
+    """The page, the folder of charts and the results name the same charts."""
     assert set(re.findall(r"\(capacity/(\w+)\.svg\)", PAGE)) == set(results.charts(WRITTEN))
     assert {path.stem for path in results.FOLDER.glob("*.svg")} == set(results.charts(WRITTEN))
 
 
-def test_nothing_written_grows_faster_than_linearly() -> None:
-    """The results that are committed keep the promise of the page."""
+def test_committed_results_grow_at_most_linearly() -> None:
+    """Committed costs grow at most linearly with their causes: the fitted exponents are 1.15 or less."""
     assert results.faster(WRITTEN) == {}
 
 
 @pytest.mark.parametrize(("power", "found"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (2.0, 2.0)])
-def test_exponent_is_that_of_the_growth(power: float, found: float) -> None:
-    """A constant cost is taken away before the growth is fitted."""
+def test_fitted_exponent_ignores_a_constant_cost(power: float, found: float) -> None:
+    """The fitted exponent of the cost 100 + cause^power is `power`: the constant part does not flatten it."""
     points = [(1.0, 100.0), *((cause, 100 + (cause**power if power else 0)) for cause in (10.0, 100.0, 1000.0))]
     assert exponent(points) == pytest.approx(found, abs=0.05)
 
 
 def test_quadratic_growth_is_found() -> None:
-    """The check can fail: a cost that was quadratic in the routes is reported."""
+    """A cost that grows with the square of the number of routes is reported as faster than linear."""
     made = {**WRITTEN, "routes": [{**row, "check_s": row["at"] ** 2} for row in WRITTEN["routes"]]}
     assert results.faster(made)["CPU of `router check` by routes"] > LINEAR
 
 
 def test_chart_keeps_within_its_frame() -> None:
-    """Every point of a line lies between the axes, whatever its values."""
+    """All points of a chart's lines lie within its axes, for values from 0.003 to 70,000."""
     text = drawn(Chart("Title", "cause", "cost", (Line("a", [(1, 0.003), (4000, 70_000)]), Line("b", [(1, 5), (4000, 6)]))))
     for line in re.findall(r'points="([^"]+)"', text):
         for pair in line.split():
@@ -74,7 +74,7 @@ def test_chart_keeps_within_its_frame() -> None:
 
 
 def many(count: int, *, warned: bool = False) -> str:
-    """Return a configuration with as many routes, each with a target of its own. `warned`: each route with a warning."""
+    """Return a configuration of `count` routes, each with a target of its own. `warned`: each route causes a warning."""
     targets = "".join(
         f"  t{index}: {{model: openai/m{index}, api_base: 'http://127.0.0.1:9/v1', api_key: sk-test}}\n" for index in range(count)
     )
@@ -84,7 +84,7 @@ def many(count: int, *, warned: bool = False) -> str:
 
 
 def loaded(workspace: Workspace, text: str) -> int:
-    """Return the calls, of Python and of C, that it takes to declare and to build a configuration."""
+    """Return the number of Python and C calls that it takes to declare and build this configuration."""
     workspace.write("routes.yaml", text)
     snapshot = read(Path(workspace.root, "routes.yaml"))
     with counted() as counts:
@@ -94,13 +94,13 @@ def loaded(workspace: Workspace, text: str) -> int:
 
 @pytest.mark.parametrize(("warned", "most"), [(False, 1300), (True, 1550)], ids=["well", "warned"])
 def test_load_takes_calls_in_proportion_to_routes(workspace: Workspace, *, warned: bool, most: int) -> None:
-    """Twice the routes take twice the calls, with or without a warning for each."""
+    """A configuration of 100 routes takes at most 2.1 times the calls of one of 50, with or without a warning for each route."""
     loaded(workspace, many(5))  # tables and records that are made once
     few, twice = loaded(workspace, many(50, warned=warned)), loaded(workspace, many(100, warned=warned))
     assert twice <= 2.1 * few
     assert (twice - few) / 50 < most, "a route and its target took 1,204 calls, with a warning 1,459"
 
 
-def test_make_has_the_command() -> None:
-    """The page names one command that makes all of it."""
+def test_makefile_has_the_capacity_target() -> None:
+    """The Makefile has the target `capacity`, which the page names."""
     assert re.search(r"^capacity:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Events as bytes and back: whatever they hold, and whatever else the bytes may be."""
+"""The codec of events: encoded events come back equal, and other bytes are refused as unreadable."""
 
 import json
 from contextlib import suppress
@@ -34,11 +34,11 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "first": st.none() | st.floats(allow_nan=False),
     "wait": st.none() | st.floats(allow_nan=False),
 }
-"""What the fields of these names hold; what all others hold, their types say."""
+"""Name of a field → the values to generate for it; other fields get values of their declared types."""
 
 
 def built(kind: type[Any]) -> st.SearchStrategy[Any]:
-    """Values of this type, every field given: one that is added to it is tried, too."""
+    """Generate values of this type with every field set, so that a new field is tested as well."""
     held: dict[str, Any] = {}
     for name in names(kind):
         held[name] = FIELDS[name] if name in FIELDS else st.from_type(cast("type", kind.__annotations__[name]))
@@ -50,20 +50,20 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(*(built(kind) for kind in get_args(
 
 @given(st.lists(EVENTS, max_size=6))
 def test_decoded_events_equal_the_encoded(given_events: list[Event]) -> None:
-    """Each event equal to the one that went in, in their order."""
+    """Decoding an encoded list of any events returns equal events in the same order."""
     assert decode(encode(given_events)) == given_events
 
 
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_events_or_unreadable(data: bytes) -> None:
-    """Nothing else is raised, whatever lies there."""
+    """Decoding arbitrary bytes or JSON returns events or raises UnreadableEvents, and no other error."""
     with suppress(UnreadableEvents):
         decode(data)
 
 
 @given(JSON)
-def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: Any) -> None:
-    """A field that does not fit is no event with a wrong field in it: it could be written again as it was read."""
+def test_event_with_arbitrary_fields_is_unreadable_or_survives_reencoding(value: Any) -> None:
+    """An event with arbitrary JSON in its fields is unreadable, or decodes to events that encode and decode to equal ones."""
     for word in ("thought", "source", "file", "input", "call", "result", "state", "start", "finish", "failure"):
         for count in range(7):
             try:
@@ -87,18 +87,18 @@ def test_fields_of_another_kind_are_unreadable_or_read_as_what_they_say(value: A
         b"[" * 9999,
     ],
 )
-def test_another_release_is_unreadable(data: bytes) -> None:
-    """As are what is no list, a word that is none, and what is nested without end."""
+def test_bytes_of_another_format_are_unreadable(data: bytes) -> None:
+    """Bytes of another format version, unknown event names, other JSON and endless nesting raise UnreadableEvents."""
     with pytest.raises(UnreadableEvents):
         decode(data)
 
 
-def test_half_a_surrogate_pair_is_kept() -> None:
-    """A tool may return one; it is for the wires to mend."""
+def test_lone_surrogate_survives_encoding() -> None:
+    """A lone surrogate in a tool result is the same after encoding and decoding."""
     result = ToolResult("c", "t", {"\ud83d": ["\udc00 北京"]})
     assert decode(encode([result, Text("北京")])) == [result, Text("北京")]
 
 
-def test_text_is_written_as_it_is() -> None:
-    """A character outside of ASCII takes its bytes, not an escape of six."""
+def test_non_ascii_text_is_encoded_as_utf_8() -> None:
+    """Text outside of ASCII is encoded as UTF-8, not as JSON escapes."""
     assert encode([Text("北京")]) == '[5,"北京"]'.encode()

@@ -1,4 +1,4 @@
-"""README.md and docs/, held to the code: what they show loads, what they name exists, and nothing is left out."""
+"""The README and docs/ agree with the code: examples load, commands and links exist, and every key, error code and metric is listed."""
 
 import json
 import logging
@@ -56,12 +56,12 @@ SECRETS = {
     "corporate-ca.pem": Authority(ROOT).pem,
 }
 WHOLE = ("targets", "routes", "defaults", "server", "network", "drills")
-"""What a yaml block begins with that is (a part of) a routes.yaml."""
+"""First keys of a yaml block that is a routes.yaml, or part of one."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page. `refused`: it is shown for its mistakes."""
+    """A fenced block of a page. `refused`: true if the page shows it as an example of mistakes."""
 
     page: str
     line: int
@@ -84,22 +84,22 @@ BLOCKS = tuple(_blocks())
 
 
 def page(name: str) -> str:
-    """The text of a page."""
+    """Return the text of a page."""
     return (ROOT / name).read_text(encoding="utf-8")
 
 
 def shown(language: str, *, refused: bool = False) -> list[Block]:
-    """The blocks in a language. Those of CONTRIBUTING.md are files of this repository: tests/handbook/test_contributing.py follows them."""
+    """Return the blocks in a language, except those of CONTRIBUTING.md, which tests/handbook/test_contributing.py runs."""
     return [one for one in BLOCKS if one.language == language and one.refused == refused and one.page != "CONTRIBUTING.md"]
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of every table row of a page."""
+    """Return the cells of every table row of a page."""
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines() if line.startswith("|")]
 
 
 def _names(targets: list[Any]) -> list[str]:
-    """The targets of a route, those of its pools too."""
+    """Return the names of a route's targets, those inside of its pools included."""
     flat: list[Any] = []
     for entry in targets:
         flat += entry if isinstance(entry, list) else [entry]
@@ -107,7 +107,7 @@ def _names(targets: list[Any]) -> list[str]:
 
 
 def composed(text: str) -> str:
-    """A fragment of a routes.yaml with the least that makes it whole."""
+    """Return a fragment of a routes.yaml with the targets and the route that it lacks to be valid."""
     said = cast("dict[str, Any]", yaml.safe_load(text))
     routes = cast("dict[str, dict[str, Any]]", said.get("routes", {}))
     if "targets" not in said:
@@ -122,7 +122,7 @@ def composed(text: str) -> str:
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> Workspace:
-    """A workspace with the shipped pipelines and tools, and the secret files that the pages name."""
+    """Return a workspace with the shipped pipelines and tools, and the secret files that the pages name."""
     for folder in ("pipelines", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     workspace = Workspace(tmp_path)
@@ -134,8 +134,8 @@ def shipped(tmp_path: Path) -> Workspace:
 
 
 @pytest.mark.parametrize("block", shown("yaml"), ids=str)
-async def test_yaml_loads_without_complaint(block: Block, shipped: Workspace) -> None:
-    """Every yaml block is a routes.yaml, a part of one, or a pipeline, and holds together with what is shipped."""
+async def test_yaml_block_of_the_docs_loads(block: Block, shipped: Workspace) -> None:
+    """Every yaml block of the docs is a valid routes.yaml, part of one, or pipeline, together with the shipped pipelines and tools."""
     first = next(iter(yaml.safe_load(block.text)))
     assert first in {*WHOLE, "steps"}
     if first == "steps":
@@ -147,10 +147,10 @@ async def test_yaml_loads_without_complaint(block: Block, shipped: Workspace) ->
 
 
 @pytest.mark.parametrize("block", shown("yaml", refused=True), ids=str)
-def test_refused_example_shows_the_routers_complaint(
+def test_refused_yaml_block_is_followed_by_the_messages_of_router_check(
     block: Block, shipped: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A block shown for its mistakes is followed by what `router check` says of it, to the letter."""
+    """A block shown for its mistakes is followed by exactly the messages that `router check` prints for it."""
     following = BLOCKS[BLOCKS.index(block) + 1]
     shipped.write("routes.yaml", block.text)
     for name in VARIABLES:
@@ -159,8 +159,8 @@ def test_refused_example_shows_the_routers_complaint(
     assert capsys.readouterr().err == following.text
 
 
-def test_the_mistake_of_the_readme_is_the_shipped_files(shipped: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """The slip in the shipped routes.yaml that the README shows, at the line where it would be made."""
+def test_readme_mistake_is_reported_in_the_shipped_routes_file(shipped: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The misspelt line that the README shows, put into the shipped routes.yaml, makes `router check` print the message shown."""
     block = next(block for block in shown("text") if "cluade" in block.text)
     place, written = block.text.splitlines()[:2]
     lines = page("routes.yaml").splitlines()
@@ -171,16 +171,16 @@ def test_the_mistake_of_the_readme_is_the_shipped_files(shipped: Workspace, caps
 
 
 @pytest.mark.parametrize("block", [block for block in shown("python") if not re.search("-> Step|create_app", block.text)], ids=str)
-def test_a_tool_set_shown_is_one(block: Block) -> None:
-    """Every python block that is no step and no application loads as a tool set does."""
+def test_python_block_of_the_docs_loads_as_a_tool_file(block: Block) -> None:
+    """Every python block that is neither a step nor an application loads as a tool file and defines a tool."""
     made = load("shown", block.text, ROOT / "tools/shown.py", "docs")
     made.close()
     assert made.tools
 
 
 @pytest.mark.parametrize("block", [block for block in shown("python") if "-> Step" in block.text], ids=str)
-async def test_a_step_shown_works(block: Block, shipped: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step, once it has its row, is written in YAML as its docstring shows, and keeps the order of the events."""
+async def test_step_shown_in_the_docs_answers_a_chat(block: Block, shipped: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step shown in the docs, registered and written in YAML as its docstring shows, answers with text in a valid event order."""
     module = ModuleType("shown")
     exec(compile(block.text, str(block), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - our own documentation
     lines = [line.strip() for line in (module.__doc__ or "").splitlines() if line.strip().startswith("- ")]
@@ -200,14 +200,14 @@ async def test_a_step_shown_works(block: Block, shipped: Workspace, monkeypatch:
 
 
 @pytest.mark.parametrize("block", shown("jinja"), ids=str)
-def test_a_template_shown_compiles(block: Block) -> None:
-    """And knows no names but those that a template sees."""
+def test_jinja_block_of_the_docs_compiles(block: Block) -> None:
+    """Every jinja block compiles as a prompt template and uses only the names that a template has."""
     compile_template("shown.j2", {"shown.j2": block.text})
 
 
 @pytest.mark.parametrize("block", shown("json"), ids=str)
-def test_json_is_json(block: Block) -> None:
-    """Every json block is one value."""
+def test_json_block_of_the_docs_is_valid_json(block: Block) -> None:
+    """Every json block of the docs is one JSON value."""
     json.loads(block.text)
 
 
@@ -220,19 +220,19 @@ STREAMS = {
     'data: {"id"': "openai",
     "": "line",
 }
-"""What a stream begins with → its dialect."""
+"""Beginning of a stream → its dialect."""
 
 
 @pytest.mark.parametrize("block", [block for block in shown("text") if WIRE_LINE.match(block.text)], ids=str)
-def test_a_stream_shown_is_one(block: Block) -> None:
-    """The strictest client of its dialect takes it."""
+def test_stream_shown_in_the_docs_is_valid_in_its_dialect(block: Block) -> None:
+    """Every stream shown in the docs is accepted, to its finish, by the strict reader of its dialect."""
     wire = next(wire for first, wire in STREAMS.items() if block.text.startswith(first))
     assert READERS[wire](block.text.encode()).finish
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
-async def test_the_curls_of_the_readme_are_answered(name: str) -> None:
-    """Each body is posted to the shipped configuration without a key; the demo answers."""
+async def test_curl_bodies_of_the_readme_are_answered(name: str) -> None:
+    """Each curl body of the README gets a 200 with text from the shipped configuration, without any API key."""
     bodies = re.findall(r"-d '(.*?)'", page(name), re.DOTALL)
     assert bodies
     async with serving(Workspace(ROOT).build()) as client:
@@ -242,8 +242,8 @@ async def test_the_curls_of_the_readme_are_answered(name: str) -> None:
             assert said.json["content"] if "json" in said.headers["content-type"] else said.text
 
 
-async def test_the_answer_of_the_readme_is_the_demos() -> None:
-    """What the shipped configuration answers to the first curl while no variable is set, but for its id."""
+async def test_answer_shown_in_the_readme_is_the_one_of_the_demo() -> None:
+    """The answer shown in the README is what the shipped configuration returns to the first curl without any API key, apart from its id."""
     asked = json.loads(re.findall(r"-d '(.*?)'", page("README.md"), re.DOTALL)[0])
     answer = next(json.loads(block.text) for block in shown("json") if block.page == "README.md" and "offline demo" in block.text)
     async with serving(Workspace(ROOT).build()) as client:
@@ -258,8 +258,8 @@ def _commands() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("line", sorted(set(_commands())))
-def test_every_command_line_is_one(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router …` as the pages write it is understood; a bare `router show` names a command that there is."""
+def test_router_command_line_in_the_docs_is_valid(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every `router …` line in the docs is accepted by the argument parser; a line with a command alone names an existing command."""
     words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
     if len(words) > 1:
         parser().parse_args(words)
@@ -278,20 +278,20 @@ def _targets() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", sorted(set(_targets())))
-def test_target_of_make_on_a_page_exists(name: str) -> None:
-    """`make …` as the pages write it names a target of the Makefile."""
+def test_make_target_in_the_docs_exists(name: str) -> None:
+    """Every `make …` in the docs names a target of the Makefile."""
     assert re.search(rf"^[^\t\n:]*(?<![\w.-]){re.escape(name)}(?![\w.-])[^\n:]*:", page("Makefile"), re.MULTILINE)
 
 
 def anchors(text: str) -> set[str]:
-    """The names of a page's headings, as links write them."""
+    """Return the anchors of a page's headings, as links write them."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(path: Path) -> None:
-    """A relative link names a file that exists, and a heading in it where it names one."""
+def test_relative_link_in_the_docs_resolves(path: Path) -> None:
+    """Every relative link names an existing file and, if it has an anchor, an existing heading in that file."""
     text = path.read_text(encoding="utf-8")
     for target, _, anchor in (link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text))):
         if not re.match(r"\w+://", target):
@@ -325,8 +325,8 @@ DECLARED = [
 
 
 @pytest.mark.parametrize("record", DECLARED, ids=lambda record: record.name)
-def test_every_key_is_in_the_reference(record: Record) -> None:
-    """docs/routes.md names each field of each declaration."""
+def test_configuration_key_is_in_the_reference(record: Record) -> None:
+    """Every field of each declaration is named in docs/routes.md."""
     text = page("docs/routes.md")
     assert not [item.name for item in record.fields if not re.search(rf"`(\w+\.)?{item.name}[`.]", text)]
 
@@ -334,8 +334,8 @@ def test_every_key_is_in_the_reference(record: Record) -> None:
 @pytest.mark.parametrize(
     "record", [record_of(kind) for kind in (Timeout, Retry, Route, RequestBounds, Ui, Resume, Server)], ids=lambda record: record.name
 )
-def test_the_defaults_of_the_reference_are_the_real_ones(record: Record) -> None:
-    """A default that docs/routes.md writes in code is the one that holds."""
+def test_default_in_the_reference_is_the_one_in_the_code(record: Record) -> None:
+    """Every default that docs/routes.md gives for a time, a number or a choice is the default in the code."""
     told = {row[0].strip("`").rpartition(".")[2]: row[2].strip("`") for row in rows(page("docs/routes.md")) if len(row) == 4}
     for item in record.fields:
         match item.shape:
@@ -350,15 +350,15 @@ def test_the_defaults_of_the_reference_are_the_real_ones(record: Record) -> None
 
 
 def every(kind: type[RouterError]) -> Iterator[type[RouterError]]:
-    """An error and all below it."""
+    """Yield an error class and all its subclasses."""
     yield kind
     for below in kind.__subclasses__():
         yield from every(below)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_in_the_reference(name: str) -> None:
-    """docs/commands.md has a heading for each, an example below it, its exit codes, and each of its options."""
+def test_command_is_in_the_reference(name: str) -> None:
+    """Every command has a section in docs/commands.md with an example, its exit codes and each of its options."""
     section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", page("docs/commands.md"), re.DOTALL | re.MULTILINE)
     assert section, f"docs/commands.md has no heading for `{name}`"
     assert re.search(rf"^(.*\| )?router {name}\b", section[1], re.MULTILINE)
@@ -368,15 +368,15 @@ def test_every_command_is_in_the_reference(name: str) -> None:
 
 
 def _options(command: str) -> list[str]:
-    """Those of a command, as they are written out."""
+    """Return the long options of a command."""
     root: Any = parser()
     made = next(action for action in root._actions if action.dest == "command").choices[command]
     return [word for action in made._actions for word in action.option_strings if word.startswith("--")]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_helps(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What it does, examples that are understood, and its exit codes; no line wider than a page."""
+def test_command_help_has_valid_examples_and_exit_codes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The help of every command has examples that the parser accepts, its exit codes, and no line longer than 140 characters."""
     with pytest.raises(SystemExit):
         main([name, "--help"])
     told = capsys.readouterr().out
@@ -393,7 +393,7 @@ def test_every_command_helps(name: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_every_error_code_is_documented() -> None:
-    """docs/wire.md names each code, and for those a client gets, their status."""
+    """Every error code is named in docs/wire.md, and the status that its tables give for a code is the one in the code."""
     text = page("docs/wire.md")
     kinds = [kind for kind in every(RouterError) if kind.__module__ == errors.__name__]
     assert not [kind.code for kind in kinds if f"`{kind.code}`" not in text]
@@ -403,8 +403,8 @@ def test_every_error_code_is_documented() -> None:
             assert table[kind.code] == str(kind.status), kind.code
 
 
-def test_every_field_of_the_log_line_is_documented(caplog: pytest.LogCaptureFixture) -> None:
-    """docs/operations.md names each field, and its example has just those."""
+def test_every_field_of_the_access_log_is_documented(caplog: pytest.LogCaptureFixture) -> None:
+    """Every field of an access log line is named in docs/operations.md, and the example there has exactly these fields."""
     with caplog.at_level(logging.INFO, "router.access"):
         Entry("req_1", "0", observers=(log.line,)).close()
     fields = cast("dict[str, object]", caplog.records[-1].__dict__["fields"])
@@ -413,8 +413,8 @@ def test_every_field_of_the_log_line_is_documented(caplog: pytest.LogCaptureFixt
     assert set(json.loads(example.text)) == {"time", "level", "logger", "event", *fields}
 
 
-async def test_every_metric_is_documented_and_none_besides(workspace: Workspace) -> None:
-    """docs/observability.md has a row for each that a router tells which has all there is to tell of, with its labels."""
+async def test_documented_metrics_are_exactly_the_published_ones(workspace: Workspace) -> None:
+    """The metrics in docs/observability.md, with their labels, are exactly those that a router with Redis and a tool server publishes."""
     told = {name: row[1] for row in rows(page("docs/observability.md")) for name in re.findall("`(router_[a-z_]+)`", row[0])}
     documented = {name.removesuffix("_total"): set(re.findall("`([a-z]+)`", labels)) for name, labels in told.items()}
     route, away = "targets: [a]\n    tools: [{mcp: 'http://127.0.0.1:9/mcp'}]", "server: {redis: 'redis://127.0.0.1:9/0'}\n"
@@ -429,33 +429,33 @@ async def test_every_metric_is_documented_and_none_besides(workspace: Workspace)
 
 
 def test_every_logger_is_documented() -> None:
-    """docs/operations.md says what each of ours is for."""
+    """The loggers named in docs/operations.md are exactly those that the code creates."""
     sources = "".join(path.read_text() for path in (ROOT / "router").rglob("*.py"))
     ours = set(re.findall(r'getLogger\("(router[a-z.]*)"\)', sources))
     assert ours
     assert set(re.findall(r"[`\"](router\.[a-z]+)[`\"]", page("docs/operations.md"))) == ours
 
 
-def test_every_way_a_try_can_be_let_go_is_documented() -> None:
-    """docs/operations.md has the outcomes of tries."""
+def test_every_outcome_of_an_abandoned_attempt_is_documented() -> None:
+    """The outcomes of attempts that were cut short or abandoned are all named in docs/operations.md."""
     assert not [outcome for outcome in ("abandoned", *CUT_SHORT.values()) if f"`{outcome}`" not in page("docs/operations.md")]
 
 
-def test_the_floors_are_those_of_the_test() -> None:
-    """The page on floors has the numbers that tests/test_shape.py holds."""
+def test_documented_floors_are_those_of_the_shape_test() -> None:
+    """The floors in docs/decisions/0001-floors.md are the FLOORS of tests/test_shape.py."""
     told = {row[0].strip("`"): row[1] for row in rows(page("docs/decisions/0001-floors.md")) if row[1].lstrip("-").isdigit()}
     assert {room: int(told[one]) for one in told for room in re.split("`, `", one)} == FLOORS
 
 
-def test_the_shipped_configuration_is_the_one_described() -> None:
-    """The pipelines and tools that the pages list are those that are shipped."""
+def test_shipped_pipelines_and_tools_are_in_the_docs() -> None:
+    """Every shipped pipeline and tool file has a table row in docs/pipelines.md or docs/tools.md."""
     tables = {row[0].strip("`") for name in ("docs/pipelines.md", "docs/tools.md") for row in rows(page(name))}
     names = {path.stem for path in [*(ROOT / "pipelines").glob("*.yaml"), *(ROOT / "tools").glob("*.py")]}
     assert names <= tables
 
 
-def test_every_step_has_its_heading() -> None:
-    """docs/pipelines.md explains each word that a pipeline may use, and each option of it."""
+def test_every_step_and_its_options_are_documented() -> None:
+    """Every step has a section in docs/pipelines.md, with a table row for each option (`prompt`, `params` and `output` excepted)."""
     text = page("docs/pipelines.md")
     for word, function in STEPS.items():
         section = re.search(rf"^## {word}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)
@@ -464,7 +464,7 @@ def test_every_step_has_its_heading() -> None:
             assert not [item.name for item in record_of(function).fields if f"| `{item.name}` |" not in section[1]]
 
 
-def test_a_mistake_in_a_fragment_is_found(shipped: Workspace) -> None:
-    """The check can fail: what is composed is really loaded."""
+def test_mistake_in_a_yaml_fragment_is_found(shipped: Workspace) -> None:
+    """A misspelt key in a composed fragment raises ConfigError: the check of yaml blocks really loads them."""
     with pytest.raises(ConfigError):
         shipped.write("routes.yaml", composed("defaults: {timeout: {totl: 5m}}\n")).build()

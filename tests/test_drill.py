@@ -1,4 +1,4 @@
-"""Drills: faults played through the code that serves, by a clock that jumps."""
+"""Drills: simulated faults of targets, played through the serving code in virtual time."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ c: {script: demo}
 
 @pytest.fixture
 def shipped(tmp_path: Path) -> Workspace:
-    """A workspace with the shipped configuration."""
+    """Return a workspace with the shipped configuration."""
     for folder in ("pipelines", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("routes.yaml", "drills.yaml"):
@@ -41,13 +41,13 @@ def shipped(tmp_path: Path) -> Workspace:
 
 
 def ran(workspace: Workspace, drills: str, route: str = "targets: [a, b, c]") -> list[Drilled]:
-    """The drills of a configuration with three targets."""
+    """Run these drills on a configuration with the targets a, b and c, and return their results."""
     workspace.write("routes.yaml", routes(THREE, route, "drills:\n" + drills))
     return drilled(load(workspace.root / "routes.yaml"))
 
 
 def drill(given: str, expect: str, ask: str = "{model: gpt-4}") -> str:
-    """One drill."""
+    """Return the YAML of one drill."""
     return f"  - {{name: it, given: {given}, ask: {ask}, expect: {expect}}}\n"
 
 
@@ -74,15 +74,15 @@ def drill(given: str, expect: str, ask: str = "{model: gpt-4}") -> str:
         ("{a: too_long, b: too_long}", "[a context_too_long, b context_too_long, c ok]"),
     ],
 )
-def test_each_fault_is_met_as_it_would_be(workspace: Workspace, given: str, tried: str | None) -> None:
-    """By retry, by another target, by rescue; and the answer is whole. An optional target without its key is played like the others."""
+def test_drill_of_a_fault_shows_retry_fallback_and_rescue(workspace: Workspace, given: str, tried: str | None) -> None:
+    """Each simulated fault leads to the retries, fallbacks and outcomes listed here; an optional target without its key is simulated too."""
     expect = f"{{tried: {tried}}}" if tried else "{fails: no_answer}"
     (one,) = ran(workspace, drill(given, expect))
     assert one.faults == ()
 
 
-def test_time_is_the_drills_own(workspace: Workspace) -> None:
-    """An hour of breaker is over at once, and what took how long is told by that clock."""
+def test_drill_runs_in_virtual_time(workspace: Workspace) -> None:
+    """An hour of an open breaker passes at once, and `within` is measured in the drill's own virtual seconds."""
     breaker = "targets: [a, b]\n    breaker: {failures: 2, within: 30m, open: 1h}"
     began = time.process_time()
     left_alone, tried = ran(
@@ -100,8 +100,8 @@ def test_time_is_the_drills_own(workspace: Workspace) -> None:
     assert early.faults == (f"it took {early.seconds:.2f} s, 3 s were expected at least",)
 
 
-def test_failed_expectation_is_reported_with_what_was_tried(workspace: Workspace) -> None:
-    """Each expectation that does not hold, and what was tried."""
+def test_failed_expectation_of_a_drill_is_reported_with_the_actual_value(workspace: Workspace) -> None:
+    """Each expectation that a drill does not meet is reported with its expected and its actual value."""
     (one,) = ran(workspace, drill("{a: filtered}", "{served_by: b, tried: [b ok], events: [Start, Text, Finish], finish: stop}"))
     assert one.faults == (
         "it ended with content_filter",
@@ -114,14 +114,14 @@ def test_failed_expectation_is_reported_with_what_was_tried(workspace: Workspace
     assert kept.faults == ("it ended with an answer, no_answer was expected",)
 
 
-def test_an_answer_that_lost_a_word_is_no_answer(workspace: Workspace) -> None:
-    """Where nobody goes on, half of it is not taken for all."""
+def test_drill_fails_when_a_broken_answer_is_not_continued(workspace: Workspace) -> None:
+    """A drill whose answer breaks off under `rescue: fail` ends with no_answer, although part of the answer was sent."""
     (one,) = ran(workspace, drill("{a: cut}", "{served_by: a}"), "targets: [a, b]\n    rescue: fail")
     assert one.faults == ("it ended with no_answer",)
 
 
-def test_a_played_target_does_not_wait_for_litellm(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A drill has a clock of its own, and LiteLLM's import takes seconds of another one: the answer would be out of time."""
+def test_simulated_target_does_not_wait_for_litellm(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drill of a Gemini target does not wait for the import of LiteLLM, whose real seconds its virtual clock would not see."""
 
     async def imported() -> None:
         raise AssertionError("a played target was waited for")
@@ -150,15 +150,17 @@ def test_a_played_target_does_not_wait_for_litellm(workspace: Workspace, monkeyp
         (drill("{}", "{events: [Txt]}"), "Txt"),
     ],
 )
-def test_a_drill_that_means_nothing_is_a_mistake(workspace: Workspace, drills: str, complaint: str) -> None:
-    """At its place, when the file is loaded."""
+def test_meaningless_drill_is_refused_at_load(workspace: Workspace, drills: str, complaint: str) -> None:
+    """A drill with an unknown target, route or fault, or a contradiction, is a ConfigError at its line and column."""
     workspace.write("routes.yaml", routes(THREE, "targets: [b]", "drills:\n" + drills))
     with pytest.raises(ConfigError, match=rf"routes\.yaml:\d+:\d+: .*{re.escape(complaint)}"):
         build(load(workspace.root / "routes.yaml"))
 
 
-def test_the_command_says_how_each_went(workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 1 where one fails; as JSON for scripts; and `check --drills` puts it at its place."""
+def test_drill_command_reports_each_result_and_exits_1_on_a_failure(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands `router drill`, also with `--json`, and `router check --drills` report each failed drill and exit with 1."""
     monkeypatch.chdir(workspace.root)
     good = "  - {name: good, given: {a: 503}, ask: {model: gpt-4}, expect: {served_by: b}}\n"
     bad = "  - {name: bad, given: {a: 503}, ask: {model: gpt-4}, expect: {served_by: c}}\n"
@@ -179,8 +181,8 @@ def test_the_command_says_how_each_went(workspace: Workspace, capsys: pytest.Cap
     assert "routes.yaml:12:12: the drill `bad` fails: served by c was expected, it was b (tried: " in capsys.readouterr().err
 
 
-def test_a_file_of_tools_is_run_once_and_let_go(workspace: Workspace) -> None:
-    """However many drills there are, and whatever serves keeps its own."""
+def test_drills_load_a_tool_file_once_and_unload_it(workspace: Workspace) -> None:
+    """Three drills load a tool file once between them and unload it, while the serving generation keeps its own copy."""
     file = workspace.root / "ran"
     tool = f'with open({str(file)!r}, "a") as file:\n    file.write("x")\n\n\ndef counted() -> str:\n    """Count."""\n'
     workspace.write("tools/counted.py", tool)
@@ -193,8 +195,8 @@ def test_a_file_of_tools_is_run_once_and_let_go(workspace: Workspace) -> None:
     serves.discard()
 
 
-async def test_an_edit_of_which_a_drill_fails_does_not_go_live(workspace: Workspace) -> None:
-    """It is refused like one with a mistake; and goes live when the drill holds."""
+async def test_edit_with_a_failing_drill_is_refused_by_admin_reload(workspace: Workspace) -> None:
+    """An edit whose drill fails makes `POST /admin/reload` answer 422 and is not served; the corrected edit goes live."""
     more = "server: {reload: {when: off, drills: true}}\ndrills:\n" + drill("{b: 503}", "{served_by: c}")
     scripts = "b: {script: [{text: b}]}\nc: {script: [{text: c}]}"
     file = workspace.write("routes.yaml", routes(scripts, "targets: [b, c]", more)).root / "routes.yaml"
@@ -213,13 +215,13 @@ async def test_an_edit_of_which_a_drill_fails_does_not_go_live(workspace: Worksp
 
 SHIPPED = yaml.safe_load((ROOT / "routes.yaml").read_text(encoding="utf-8"))
 POLICIES = ("timeout", "retry", "breaker", "rescue", "targets")
-"""Keys of `defaults` and of a route whose lines say what becomes of a failure."""
+"""Keys of `defaults` and of a route that decide how a failure is handled."""
 BESIDE = ("timeout.connect", "timeout.tool")
-"""What a played target has no part in: it has no connection, and calls no tool."""
+"""Policy lines that no drill can show: a simulated target makes no connection and calls no tool."""
 
 
 def others(value: Any) -> Iterator[Any]:
-    """What else a policy may say: a number a little more and less, a time half and twice as long, one out of an order, two swapped."""
+    """Yield other values for a policy: numbers plus and minus 1, times halved and doubled, lists with an entry removed or two swapped."""
     match value:
         case [*order]:
             for number, one in enumerate(order):
@@ -242,7 +244,7 @@ def others(value: Any) -> Iterator[Any]:
 
 
 def policies(keys: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]:
-    """Each policy line under these keys, by its name with dots."""
+    """Yield (dotted name, value) of each policy line under these keys."""
     for key in POLICIES:
         for inner, value in keys[key].items() if isinstance(keys.get(key), dict) else [("", keys[key])] if key in keys else []:
             if (line := f"{key}.{inner}".rstrip(".")) not in BESIDE:
@@ -250,7 +252,7 @@ def policies(keys: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]:
 
 
 UNPLAYED = (("routes.embedding-model.targets", ["embedder"]),)
-"""Changes that no drill shows: each target is played as if its variable were set, and then the demo makes no embeddings anyway."""
+"""Changes that no drill shows: each target is simulated as if its key were set, and the demo target makes no embeddings."""
 LINES = dict(
     [
         *policies(SHIPPED["defaults"], "defaults"),
@@ -259,16 +261,16 @@ LINES = dict(
 )
 
 
-def test_the_shipped_drills_hold(shipped: Workspace) -> None:
-    """With no key set at all."""
+def test_shipped_drills_pass_without_any_key(shipped: Workspace) -> None:
+    """All drills of the shipped drills.yaml pass although no API key is set."""
     results = drilled(load(shipped.root / "routes.yaml"))
     assert len(results) > 30
     assert [one for one in results if one.faults] == []
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_change_of_any_policy_line_of_the_shipped_example_fails_a_drill(shipped: Workspace, line: str) -> None:
-    """Either way: so none of them can be changed by accident."""
+def test_changed_policy_line_of_the_shipped_example_fails_a_drill(shipped: Workspace, line: str) -> None:
+    """Each changed value of a policy line of the shipped routes.yaml makes at least one shipped drill fail."""
     *path, key = line.split(".")
     for other in (one for one in others(LINES[line]) if (line, one) not in UNPLAYED):
         changed = copy.deepcopy(SHIPPED)
@@ -278,8 +280,8 @@ def test_a_change_of_any_policy_line_of_the_shipped_example_fails_a_drill(shippe
 
 
 @timed
-def test_fifty_drills_take_no_time(shipped: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Half an hour and more by their own clock is two seconds of a processor's. What it took is printed."""
+def test_fifty_drills_take_two_cpu_seconds_at_most(shipped: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fifty drills or more, the shipped ones twice, take 2 s of CPU time at most; the time is printed."""
     head, _, drills = (ROOT / "drills.yaml").read_text(encoding="utf-8").partition("drills:\n")
     again = re.sub(r"name: (.*)", r"name: once more, \1", drills)
     shipped.write("drills.yaml", f"{head}drills:\n{drills}{again}")

@@ -1,4 +1,4 @@
-"""The grammar of answers: which streams are right, and why the others are not."""
+"""The grammar of answers: which sequences of events are valid, and why the others are refused."""
 
 import pytest
 
@@ -76,8 +76,8 @@ WRONG: dict[str, tuple[list[Event], str]] = {
 
 
 @pytest.mark.parametrize("stream", RIGHT)
-def test_a_stream_that_is_right(stream: str) -> None:
-    """It passes, event by event."""
+def test_valid_event_stream_is_accepted(stream: str) -> None:
+    """Each event of a valid stream passes `Order.see` unchanged, and `Order.end` accepts the stream."""
     order = Order()
     for event in RIGHT[stream]:
         assert order.see(event) is event
@@ -85,8 +85,8 @@ def test_a_stream_that_is_right(stream: str) -> None:
 
 
 @pytest.mark.parametrize("stream", WRONG)
-def test_a_stream_that_is_wrong(stream: str) -> None:
-    """It is objected to, and the objection says why."""
+def test_invalid_event_stream_is_refused_with_its_reason(stream: str) -> None:
+    """An invalid stream raises Disorder, whose message names what is wrong."""
     events, why = WRONG[stream]
 
     def run() -> None:
@@ -100,6 +100,6 @@ def test_a_stream_that_is_wrong(stream: str) -> None:
     assert str(caught.value) == why
 
 
-def test_usage_adds_up() -> None:
-    """Over the model calls of one answer."""
+def test_usage_of_two_model_calls_is_summed() -> None:
+    """The sum of two usages adds up their input tokens and their output tokens."""
     assert Usage(1, 2) + Usage(10, 20) == Usage(11, 22)

@@ -1,4 +1,4 @@
-"""The garbage collector stays away from a load, and does not visit what was loaded right after it either."""
+"""The garbage collector is off while a configuration loads, and its next passes do not visit what was loaded."""
 
 import gc
 from collections.abc import Generator
@@ -12,7 +12,7 @@ MADE = 50_000
 
 @pytest.fixture(autouse=True)
 def unfrozen() -> Generator[None, None, None]:
-    """Nothing is frozen before the test, as in a process that does not serve yet; afterwards the collector is as it was."""
+    """Unfreeze all objects and set Python's default thresholds for the test, as in a process that does not serve yet; restore both."""
     before = gc.get_threshold()
     gc.unfreeze()
     gc.set_threshold(700, 10, 10)
@@ -22,12 +22,12 @@ def unfrozen() -> Generator[None, None, None]:
 
 
 def young() -> int:
-    """Objects that the next two of three passes visit."""
+    """Return the number of objects in the two younger generations of the garbage collector."""
     return len(gc.get_objects(0)) + len(gc.get_objects(1))
 
 
-def test_load_leaves_nothing_young() -> None:
-    """A pass over the young objects of a load of 10,000 routes takes as long as a third of the load."""
+def test_load_leaves_its_objects_in_the_oldest_generation() -> None:
+    """Objects made under `uncollected` are in the collector's oldest generation afterwards; none is frozen, and the collector is on."""
     with uncollected():
         made = [[number] for number in range(MADE)]
         assert young() >= MADE
@@ -39,6 +39,7 @@ def test_load_leaves_nothing_young() -> None:
 
 
 def test_load_of_a_serving_process_leaves_frozen_objects_frozen() -> None:
+    """Objects that were frozen when the process began to serve are still frozen after `uncollected`."""
     gc.freeze()
     gc.set_threshold(*STEADY)
     frozen = gc.get_freeze_count()
@@ -48,7 +49,8 @@ def test_load_of_a_serving_process_leaves_frozen_objects_frozen() -> None:
     assert len(made) == MADE
 
 
-def test_collector_stays_away_from_a_load_within_a_load() -> None:
+def test_nested_load_leaves_the_collector_off() -> None:
+    """The collector stays off in an outer `uncollected` block after an inner one has ended."""
     with uncollected():
         with uncollected():
             pass

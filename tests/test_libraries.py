@@ -1,8 +1,8 @@
-"""What the router uses of its libraries though their documentation does not promise it.
+"""Uses of libraries that their documentation does not promise.
 
-`NEEDS` lists each such use with the file of ours that has it. When an upgrade removes one, a test names that file: it is the one to change.
-A use that is not listed is found as well, where it can be: a private name, a replaced function, an attribute of a class that is extended,
-a module that no documentation names, and every name of a package that the type checker does not see.
+`NEEDS` lists each such use with our file that has it. When an upgrade removes one, a test names that file: it is the one to change.
+A use that is missing from the list is found too, where possible: a private name, a replaced function, an attribute of an extended class,
+an undocumented module, and every name of a package that the type checker does not see.
 """
 
 import ast
@@ -206,7 +206,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "mcp.types:ToolListChangedNotification": "news of its tools, known by the name of its class",
     },
 }
-"""File of ours → name in a library → what for.
+"""Our file → name in a library → what it is used for.
 
     package.module                        a module
     package.module:Class.attribute        a name in it, or an attribute of the class or of its instances
@@ -249,7 +249,7 @@ EXTENDED = frozenset(
 )
 """Classes that are made to be extended: their documentation says what may be overridden."""
 UNSEEN = frozenset({"litellm", "httpx", "openai", "aiohttp"})
-"""Packages that are imported late and by name, so that the type checker sees nothing of them. In these files alone:"""
+"""Packages that the files of UNSEEN_IN import late and by name, so that the type checker sees nothing of them."""
 UNSEEN_IN = tuple(f"router/targets/{name}.py" for name in ("litellm", "litellm_chunks", "litellm_errors", "litellm_library", "passage"))
 
 
@@ -269,7 +269,7 @@ def gone(needs: Mapping[str, Mapping[str, str]]) -> list[str]:
 
 
 def listed_words(file: str) -> set[str]:
-    """Return the words of a file's list: modules, and the names in them."""
+    """Return the words that NEEDS lists for a file: modules, and the names in them."""
     found: set[str] = set()
     for need in NEEDS.get(file, {}):
         module, _, rest = need.partition("(")[0].replace("#", ":").partition(":")
@@ -278,7 +278,7 @@ def listed_words(file: str) -> set[str]:
 
 
 def own_names(trees: Mapping[str, ast.Module]) -> set[str]:
-    """Return the names that our own files define, attributes of instances included."""
+    """Return the names that our own files define, including attributes of instances."""
     nodes = [one for parsed in trees.values() for one in ast.walk(parsed)]
     names = {name for one in nodes if isinstance(one, ast.stmt) for name in names_of(one)}
     return names | {one.attr for one in nodes if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store) and _is_self(one.value)}
@@ -289,7 +289,7 @@ def _is_self(value: ast.expr) -> bool:
 
 
 def uses(file: str, parsed: ast.Module, own: set[str]) -> Iterator[str]:
-    """Yield each word of a library in a file that has to be listed."""
+    """Yield each word of a library that this file uses and that NEEDS has to list."""
     functions = {one.name for one in ast.walk(parsed) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)}
     unseen = UNSEEN if file in UNSEEN_IN else frozenset[str]()
     for one in ast.walk(parsed):
@@ -314,7 +314,7 @@ def uses(file: str, parsed: ast.Module, own: set[str]) -> Iterator[str]:
 
 
 def _private(values: Iterable[ast.expr | None]) -> Iterator[str]:
-    """Yield the texts among these that are private names."""
+    """Yield those constants among these expressions that are private names."""
     for one in values:
         text = one.value if isinstance(one, ast.Constant) else None
         if isinstance(text, str) and re.fullmatch(r"_[a-z][a-z0-9_]*", text):
@@ -335,7 +335,7 @@ def _modules(parsed: ast.Module) -> Iterator[str]:
 
 
 def _extended(found: ast.ClassDef, parsed: ast.Module) -> Iterator[str]:
-    """Yield what a class uses of a base that another package has: attributes of it, and methods that it replaces."""
+    """Yield what a class uses of its base in another package: attributes of the base, and methods of it that the class replaces."""
     imported = {
         alias.asname or alias.name: (one.module or "", alias.name)
         for one in ast.walk(parsed)
@@ -355,17 +355,18 @@ def _is_super(value: ast.expr) -> bool:
 
 
 def _called(call: ast.Call) -> str:
-    """Return the last word of what is called."""
+    """Return the last word of the name of the called function; empty if it has none."""
     return call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 @cache
 def ours() -> dict[str, ast.Module]:
-    """Return our files, parsed."""
+    """Return path → syntax tree of all files of `router/`."""
     return {path.relative_to(ROOT).as_posix(): tree(path) for path in sorted((ROOT / "router").rglob("*.py"))}
 
 
-def test_library_has_all_that_is_used_of_it() -> None:
+def test_installed_library_has_every_undocumented_name_that_is_used() -> None:
+    """Every entry of NEEDS exists in the installed libraries."""
     assert gone(NEEDS) == []
 
 
@@ -380,13 +381,14 @@ def test_library_has_all_that_is_used_of_it() -> None:
         ("uvicorn/threads.json", "uvicorn/threads.json"),
     ],
 )
-def test_removed_name_is_reported_with_the_file_that_needs_it(need: str, missing: str) -> None:
+def test_removed_library_name_is_reported_with_the_file_that_needs_it(need: str, missing: str) -> None:
+    """A name, parameter, module, text or file that a library lacks is reported with our file, the reason and the library's version."""
     sentence = f"router/commands/workers.py needs {missing} (to start workers): uvicorn {version('uvicorn')} does not have it"
     assert gone({"router/commands/workers.py": {need: "to start workers"}}) == [sentence]
 
 
-def test_every_use_is_listed() -> None:
-    """Private names, replaced functions, attributes of extended classes and undocumented modules."""
+def test_every_undocumented_use_of_a_library_is_listed() -> None:
+    """Every use of a private name, replaced function, inherited attribute or undocumented module in `router/` is listed in NEEDS."""
     own = own_names(ours())
     unlisted = {file: set(uses(file, parsed, own)) - listed_words(file) for file, parsed in ours().items()}
     assert {file: found for file, found in unlisted.items() if found} == {}
@@ -409,12 +411,13 @@ def test_every_use_is_listed() -> None:
         ),
     ],
 )
-def test_use_that_is_not_listed_is_found(source: str, found: set[str]) -> None:
+def test_unlisted_use_of_a_library_is_found(source: str, found: set[str]) -> None:
+    """Each form of an undocumented use is found in source code, such as a private attribute, `getattr` or a replaced method."""
     assert set(uses("router/targets/litellm.py", ast.parse(source), set())) - {"uvicorn.supervisors"} == found
 
 
-def test_listed_use_is_in_its_file() -> None:
-    """A line of the list that nothing needs any more is taken out."""
+def test_listed_use_occurs_in_its_file() -> None:
+    """Every name that NEEDS lists for a file occurs in the text of that file."""
     named = {file: {need: re.split(r"[.:#/]", need.partition("(")[0])[-1] for need in listed} for file, listed in NEEDS.items()}
     assert [
         need for file, needs in named.items() for need, word in needs.items() if word not in (ROOT / file).read_text(encoding="utf-8")

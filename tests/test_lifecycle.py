@@ -1,4 +1,4 @@
-"""A connection that generations share: who keeps it open, and how soon it is tried again."""
+"""Connections that generations share: the last user closes them, and a lost one is restored after growing pauses."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -9,7 +9,7 @@ from router.lifecycle import Backoff, Holdings, SharedConnection
 
 
 class Counted(SharedConnection):
-    """A connection that counts how often it was closed."""
+    """A shared connection that counts how often it was closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,8 +19,8 @@ class Counted(SharedConnection):
         self.closings += 1
 
 
-async def test_connection_is_closed_when_its_last_user_has_released_it() -> None:
-    """A generation that ends keeps open what the next one uses; and what is closed is not closed again."""
+async def test_connection_is_closed_once_after_its_last_release() -> None:
+    """A call of `close` has no effect while a user holds the connection; after the last release it closes it, once."""
     connection = Counted()
     connection.hold()
     connection.hold()
@@ -33,15 +33,15 @@ async def test_connection_is_closed_when_its_last_user_has_released_it() -> None
     assert (connection.held, connection.closed, connection.closings) == (False, True, 1)
 
 
-async def test_connection_without_a_user_is_closed() -> None:
-    """A generation that was built and never served releases what it held."""
+async def test_connection_that_was_never_held_can_be_closed() -> None:
+    """A connection that no user ever held is closed by `close`."""
     connection = Counted()
     await connection.close()
     assert connection.closings == 1
 
 
-async def test_users_are_counted_from_any_thread() -> None:
-    """Generations are built beside the loop, while others end on it."""
+async def test_users_of_a_connection_are_counted_across_threads() -> None:
+    """Holds and releases from eight threads are counted exactly."""
     connection = Counted()
     with ThreadPoolExecutor(8) as threads:
         for _ in range(1000):
@@ -54,8 +54,8 @@ async def test_users_are_counted_from_any_thread() -> None:
     assert not connection.held
 
 
-def test_pause_doubles_up_to_its_most() -> None:
-    """Each time that a connection is lost soon, or cannot be made."""
+def test_backoff_doubles_up_to_its_maximum() -> None:
+    """The pause before a reconnection doubles with each lost connection, from `first` up to `most` seconds."""
     backoff = Backoff(first=0.2, most=1.0, steady=10.0)
     pauses: list[float] = []
     for _ in range(5):
@@ -64,8 +64,8 @@ def test_pause_doubles_up_to_its_most() -> None:
     assert pauses == [0.2, 0.4, 0.8, 1.0, 1.0]
 
 
-def test_pause_is_short_again_after_a_connection_that_lasted() -> None:
-    """A server that is restarted now and then is back at once."""
+def test_backoff_starts_over_after_a_lasting_connection() -> None:
+    """The pause is `first` seconds again after a connection that lasted longer than `steady` seconds."""
     backoff = Backoff(first=0.2, most=1.0, steady=10.0)
     for _ in range(3):
         backoff.lost(0.0)
@@ -75,8 +75,8 @@ def test_pause_is_short_again_after_a_connection_that_lasted() -> None:
     assert backoff.pause == 0.4
 
 
-async def test_rest_is_never_longer_than_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And three quarters of it at least, so that processes which lost a server together come back one by one."""
+async def test_backoff_waits_between_three_quarters_and_all_of_its_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random wait of 75 % to 100 % of the pause keeps processes from reconnecting all at once."""
     rests: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -90,8 +90,8 @@ async def test_rest_is_never_longer_than_the_pause(monkeypatch: pytest.MonkeyPat
     assert 0.75 <= min(rests) < max(rests) <= 1.0
 
 
-def test_holdings_are_let_go_in_reverse_order_even_if_one_raises() -> None:
-    """Each function is called once: here, or by the holder that it was handed over to. One that was withdrawn is not called."""
+def test_holdings_are_released_in_reverse_order_even_if_one_raises() -> None:
+    """Each held function is called once, the last first, even if one raises; a withdrawn one is not called."""
     called: list[str] = []
 
     def failing() -> None:

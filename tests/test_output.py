@@ -1,4 +1,4 @@
-"""The form of an answer: JSON found in a text, and checked within bounds."""
+"""Structured output: JSON is found in an answer's text and checked against its schema within bounds."""
 
 import json
 import random
@@ -30,8 +30,8 @@ A: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}},
         ('{"a": 1} and once more {"a": 1, "longer": true}', '{"a": 1}'),
     ],
 )
-def test_json_is_taken_out_of_what_stands_around_it(text: str, found: str) -> None:
-    """Fences, words before and after it, and drafts that are not of the schema go; the JSON stays as it was written."""
+def test_json_is_extracted_from_surrounding_text(text: str, found: str) -> None:
+    """The JSON that fits the schema is extracted from code fences, words around it and drafts before it, with its own spelling."""
     made = check(text, OutputFormat(A))
     assert (made.text, made.wrong) == (found, ())
 
@@ -52,16 +52,16 @@ def test_json_is_taken_out_of_what_stands_around_it(text: str, found: str) -> No
         ('{"a": ' + "[" * 100_000, ("json",)),
     ],
 )
-def test_mistake_in_an_output_is_named_by_its_rule(text: str, rules: tuple[str, ...]) -> None:
-    """Each mistake has the keyword that it breaks, and a sentence with its place, which the model is told."""
+def test_mistake_in_an_output_names_the_violated_keyword(text: str, rules: tuple[str, ...]) -> None:
+    """Each mistake in an output is reported by the violated keyword and by a sentence that begins with its JSON path."""
     made = check(text, OutputFormat(A))
     assert made.rules == rules
     assert all(one.startswith("$") for one in made.wrong)
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_verdict_is_that_of_jsonschema(seed: int) -> None:
-    """Right values and wrong ones of 200 schemas are judged as the library does by itself."""
+def test_output_check_agrees_with_jsonschema(seed: int) -> None:
+    """Valid and spoiled values of 200 random schemas are judged as the jsonschema library judges them."""
     chance = random.Random(seed)
     schema = schema_of(chance)
     for value in (instance(schema, chance), spoiled(instance(schema, chance), chance)):
@@ -84,8 +84,8 @@ def test_verdict_is_that_of_jsonschema(seed: int) -> None:
         ({"$ref": "#here", "$defs": {"a": {"$anchor": "here", "type": "null"}}}, {"null": True, "1": False}),
     ],
 )
-def test_reimplemented_json_schema_keywords_judge_as_the_standard_says(schema: dict[str, Any], values: dict[str, bool]) -> None:
-    """Those that run regular expressions, follow references or compare items with items are replaced or counted."""
+def test_reimplemented_json_schema_keywords_follow_the_standard(schema: dict[str, Any], values: dict[str, bool]) -> None:
+    """The keywords that the router implements itself (patterns, references, `uniqueItems`) judge as JSON Schema defines them."""
     assert {text: not check(text, OutputFormat(schema)).wrong for text in values} == values
 
 
@@ -125,46 +125,46 @@ def _nested(levels: int) -> dict[str, Any]:
     ],
 )
 async def test_hostile_schema_is_refused_before_it_is_used(schema: dict[str, Any], said: str) -> None:
-    """What leaves the schema, has no end, multiplies or is too large is refused by name; the guard of the tests sees no connection."""
+    """A schema with outside references, endless references, too many values or too much nesting is refused with its reason."""
     with pytest.raises(Misfit) as refused:
         await admitted(schema)
     assert refused.value.message.startswith(said)
 
 
-def test_names_and_data_that_look_like_references_are_none() -> None:
-    """A property called `$ref`, and constants that hold one, are not followed."""
+def test_property_or_constant_named_ref_is_not_followed() -> None:
+    """A property named `$ref`, and a constant that contains one, are not treated as references."""
     schema: dict[str, Any] = {"properties": {"$ref": {"type": "string"}}, "const": {"$ref": "http://other/"}}
     assert check('{"$ref": "http://other/"}', OutputFormat(schema)).wrong == ()
 
 
 @pytest.mark.parametrize("pattern", ["(a|aa)+$", "(a*)*b", "^(([a-z])+.)+[A-Z]([a-z])+$"])
-async def test_catastrophic_pattern_is_given_up(pattern: str) -> None:
-    """An expression that takes exponential time is stopped, and the answer counts as wrong: that is found out, or given up."""
+async def test_catastrophic_regular_expression_is_stopped(pattern: str) -> None:
+    """A regular expression that takes exponential time is stopped after its time limit, and the answer counts as wrong."""
     schema = OutputFormat({"type": "string", "pattern": pattern})
     made = await checked(json.dumps("a" * 5_000 + "!"), schema, CheckBounds(pattern_seconds=0.05))
     assert made.rules in (("bounds",), ("pattern",))
 
 
-async def test_work_of_one_check_is_bounded() -> None:
-    """A large answer under a schema that multiplies is given up after so many keywords."""
+async def test_output_check_is_stopped_after_its_bound_of_keywords() -> None:
+    """The check of a large answer under a multiplying schema is stopped after the bound of 10,000 keywords, and counts as wrong."""
     schema = {"type": "array", "items": {"anyOf": [*[{"minLength": 9}] * 20, {"type": "string"}]}}
     made = await checked(json.dumps(["short"] * 5_000), OutputFormat(schema), CheckBounds(keywords=10_000))
     assert made.rules == ("bounds",)
 
 
-async def test_answer_without_a_schema_is_any_object() -> None:
-    """`json_object` wants an object, and nothing of it."""
+async def test_output_format_without_a_schema_accepts_any_object() -> None:
+    """An output format without a schema (`json_object`) accepts any JSON object and no other JSON value."""
     assert (await checked('{"anything": [1]}', OutputFormat())).wrong == ()
     assert (await checked("[1]", OutputFormat())).rules == ("type",)
 
 
-async def test_too_long_an_answer_is_not_looked_at() -> None:
-    """Its length alone says that it is wrong."""
+async def test_answer_beyond_the_character_bound_is_refused_unread() -> None:
+    """An answer with more characters than the bound counts as wrong by its length alone."""
     assert (await checked('{"a": 1234567}', OutputFormat(A), CheckBounds(characters=10))).rules == ("bounds",)
 
 
-async def test_large_answer_is_checked_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is small is checked on the loop; what is large, or runs expressions, in a thread that has its turn."""
+async def test_large_answer_is_checked_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large answer, or one checked with regular expressions, is checked in a thread; a small one on the event loop."""
     taken: list[str] = []
 
     async def take(work: Any, name: str) -> Any:
@@ -178,6 +178,6 @@ async def test_large_answer_is_checked_beside_the_loop(monkeypatch: pytest.Monke
     assert taken == ["output", "output"]
 
 
-def test_schema_is_made_ready_once() -> None:
-    """The same schema, in another object, is looked up."""
+def test_equal_schemas_are_compiled_once() -> None:
+    """A schema that equals an earlier one, as another object, gets the same compiled schema."""
     assert compiled(A) is compiled(json.loads(json.dumps(A)))

@@ -1,4 +1,4 @@
-"""The language of the code, held by a test: what docstrings open with, what tests and names are called, which terms the docs use."""
+"""The language of the code: the opening words of docstrings, the names of tests, classes and constants, and the terms in the docs."""
 
 import ast
 import re
@@ -69,7 +69,7 @@ class Line(NamedTuple):
 
     @property
     def first(self) -> str:
-        """Its first line."""
+        """Return its first line."""
         return self.text.strip().partition("\n")[0].rstrip()
 
 
@@ -99,8 +99,8 @@ def _opening(text: str) -> tuple[str, str]:
     return (words[0].lower() if words else ""), "_".join(words).lower()
 
 
-def test_docstring_opens_with_a_subject_or_an_imperative() -> None:
-    """No docstring opens with a pronoun or a question word."""
+def test_docstring_of_the_router_opens_with_a_subject_or_an_imperative() -> None:
+    """Docstrings in `router/` do not open with a pronoun, a question word or another word of OPENERS."""
     bad: list[str] = []
     for path, tree in _modules():
         for line in _lines(path, tree):
@@ -110,8 +110,8 @@ def test_docstring_opens_with_a_subject_or_an_imperative() -> None:
     assert not bad, "\n" + "\n".join(bad)
 
 
-def test_docstring_says_one_whole_sentence_on_its_first_line() -> None:
-    """The first line of a docstring stands alone: it ends there, within 140 characters."""
+def test_first_line_of_a_docstring_is_complete() -> None:
+    """The first line of a docstring in `router/` has 140 characters at most and ends with `.`, `:` or `?`."""
     bad = [
         f"{line.where}: {line.first}"
         for path, tree in _modules()
@@ -122,7 +122,7 @@ def test_docstring_says_one_whole_sentence_on_its_first_line() -> None:
 
 
 def test_test_name_opens_with_its_subject() -> None:
-    """A test is called test_<subject>_<verb>_<condition>: a failure line in CI shows only the name."""
+    """The name of a test has at least two words and opens with none of OPENERS: a failure line in CI shows only the name."""
     bad: list[str] = []
     for file in sorted(path for pattern in ("test_*.py", "*/test_*.py") for path in (ROOT / "tests").glob(pattern)):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -133,8 +133,8 @@ def test_test_name_opens_with_its_subject() -> None:
     assert not bad, "\n" + "\n".join(bad)
 
 
-def test_class_name_stands_for_one_class() -> None:
-    """Two classes of one name stand in `router/` only as the structs of two wires."""
+def test_class_name_is_used_once() -> None:
+    """Classes of `router/` have different names, except the structs of two wires that PAIRS lists."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path, tree in _modules():
         for node in ast.walk(tree):
@@ -144,8 +144,8 @@ def test_class_name_stands_for_one_class() -> None:
     assert not clashes
 
 
-def test_name_says_its_subject() -> None:
-    """No function, parameter, field or variable is called `told` or `whole`, no constant `MOST`, `EVERY` or `LOOK`."""
+def test_name_is_none_of_the_meaningless_ones() -> None:
+    """Functions, parameters and variables of `router/` are not named `told` or `whole`, and constants not `MOST`, `EVERY` or `LOOK`."""
     bad = [
         f"{path}:{line}: {name}"
         for path, tree in _modules()
@@ -156,7 +156,7 @@ def test_name_says_its_subject() -> None:
 
 
 def _names(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Yield every name that the module gives to something, with its line."""
+    """Yield (name, line) of every function, parameter and variable that a module defines."""
     for node in ast.walk(tree):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -176,8 +176,8 @@ def _names(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("term", TERMS)
-def test_term_stands_on_the_page_that_documents_it(term: str) -> None:
-    """An operator who searches the docs for the field's word finds the page."""
+def test_term_of_the_field_is_on_the_page_that_documents_it(term: str) -> None:
+    """The page that documents a feature contains the usual term for it, such as `circuit breaker`."""
     page = (ROOT / "docs" / TERMS[term]).read_text(encoding="utf-8").casefold()
     assert re.search(rf"\b{term}\b", page)
 
@@ -189,7 +189,7 @@ MAX_WORDS = 25
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_page_opens_with_a_paragraph(path: Path) -> None:
-    """A page says first what it is for, in whole sentences that can be read once; code, tables and headings come after."""
+    """A page of the docs opens with a paragraph whose sentences have 25 words at most, before any heading, code, table or list."""
     text = re.sub(r"<!--.*?-->\n", "", path.read_text(encoding="utf-8"))
     _, first, *_ = (part.strip() for part in text.split("\n\n") if part.strip())
     assert not first.startswith(("#", "```", "|", "*", "!", "<"))

@@ -1,4 +1,4 @@
-"""Events on their way to another replica: each once, in order, with the end that they had."""
+"""Relay of an answer to another replica: each event arrives once and in order, and the answer ends there in the same way."""
 
 from collections.abc import AsyncGenerator, Sequence
 
@@ -13,18 +13,18 @@ WORDS: Sequence[Event] = [Start("a", "x/a"), *(Text(f"{number} ") for number in 
 
 
 async def log(*entries: Batch | LogEnd) -> AsyncGenerator[Batch | LogEnd, None]:
-    """A log of these."""
+    """Yield these entries, as a log of an answer does."""
     for entry in entries:
         yield entry
 
 
 async def read(*entries: Batch | LogEnd) -> list[Event]:
-    """The events of a log."""
+    """Return the events that a reader gets from these entries of a log."""
     return [event async for events in relay.events_of(log(*entries)) for event in events]
 
 
-async def test_events_come_as_they_were_told() -> None:
-    """In batches; one that begins with what came before has nothing twice, and what comes after the end is not read."""
+async def test_relayed_events_arrive_once_and_in_order() -> None:
+    """Relayed events arrive once each and in order, also when a batch repeats earlier events; an entry after the last event is not read."""
     assert await read(*relay.batches(0, WORDS)) == WORDS
     again = [*relay.batches(0, WORDS[:50]), *relay.batches(30, WORDS[30:]), LogEnd("stopping")]
     assert await read(*again) == WORDS
@@ -33,8 +33,8 @@ async def test_events_come_as_they_were_told() -> None:
 
 
 @pytest.mark.parametrize("error", [Busy(), Busy(retry_after=7.5), Filtered(), Overtaken(), ReplicaLost(), Stopping(), Unanswered()])
-async def test_an_end_that_no_event_tells_is_the_same_elsewhere(error: RouterError) -> None:
-    """Its code, its sentence, its status; and when to ask again."""
+async def test_relayed_error_keeps_its_class_code_and_status(error: RouterError) -> None:
+    """An error that ended the answer is raised at the other replica with the same class, code, sentence, status and `retry_after`."""
     with pytest.raises(type(error)) as caught:
         await read(*relay.batches(0, WORDS[:3]), LogEnd(relay.ending(error)))
     assert (caught.value.code, caught.value.public, caught.value.status) == (error.code, error.public, error.status)
@@ -42,13 +42,13 @@ async def test_an_end_that_no_event_tells_is_the_same_elsewhere(error: RouterErr
 
 
 @pytest.mark.parametrize("told", [relay.ending(TargetDown("a", "cut")), "another release's", "", "overloaded x"])
-async def test_an_end_that_is_not_known_is_an_error_all_the_same(told: str) -> None:
-    """That nobody answered, or nobody could."""
+async def test_unknown_end_code_of_a_relayed_answer_raises_unanswered(told: str) -> None:
+    """An end code that the reader does not know, such as another release's, raises Unanswered."""
     with pytest.raises(Unanswered):
         await read(LogEnd(told))
 
 
-async def test_stream_of_another_release_counts_as_a_lost_replica() -> None:
-    """From there on."""
+async def test_undecodable_batch_raises_replica_lost() -> None:
+    """A batch that cannot be decoded, such as another release's, raises ReplicaLost."""
     with pytest.raises(ReplicaLost):
         await read(Batch(0, 1, b"[99]"))

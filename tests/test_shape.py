@@ -1,4 +1,4 @@
-"""The architecture, held by a test: floors, one package in one room, tables that are whole."""
+"""The architecture of `router/`: which room may import which, which package belongs to which room, and complete tables."""
 
 import ast
 import importlib
@@ -111,7 +111,7 @@ BROAD = {
 
 @cache
 def modules(root: Path) -> dict[str, ast.Module]:
-    """Module name → its tree."""
+    """Return module name → syntax tree of all modules of `router/`."""
     found: dict[str, ast.Module] = {}
     for path in sorted((root / "router").rglob("*.py")):
         name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
@@ -120,7 +120,7 @@ def modules(root: Path) -> dict[str, ast.Module]:
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """What a module imports, functions' own imports and import_module("…") included: (dotted name, line)."""
+    """Yield (dotted name, line) of each import of a module, including those inside of functions and `import_module("…")`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -136,18 +136,18 @@ def _name(function: ast.expr) -> str:
 
 
 def room(module: str) -> str:
-    """`router.steps.edit` is in the room `steps`."""
+    """Return the room of a module: `steps` for `router.steps.edit`."""
     return module.split(".")[1] if "." in module else ""
 
 
 def complaints(root: Path) -> list[str]:
-    """Every import that goes up, sideways, in a circle or to a package that lives elsewhere."""
+    """Return a sentence for each import that goes up, sideways, in a circle, or to a package that belongs to another room."""
     known = modules(root)
     return [wrong for name, tree in known.items() for wrong in forbidden(name, imports(tree))] + circles(known)
 
 
 def forbidden(name: str, imported: Iterable[tuple[str, int]]) -> Iterator[str]:
-    """Which of a module's imports go up, sideways or to a package that lives elsewhere."""
+    """Yield a sentence for each import of a module that goes up, sideways, or to a package that belongs to another room."""
     for module, line in imported:
         top = module.split(".")[0]
         if top == "router":
@@ -159,7 +159,7 @@ def forbidden(name: str, imported: Iterable[tuple[str, int]]) -> Iterator[str]:
 
 
 def drawn(known: dict[str, ast.Module]) -> set[tuple[str, str]]:
-    """The arrows of a diagram of the rooms: which imports which, without what already follows from other arrows."""
+    """Return the arrows of a diagram of the rooms: (importing room, imported room), without arrows that follow from others."""
     below: dict[str, set[str]] = {name: set() for name in FLOORS}
     for name, tree in known.items():
         below.get(room(name), set()).update(
@@ -172,7 +172,7 @@ def drawn(known: dict[str, ast.Module]) -> set[tuple[str, str]]:
 
 
 def circles(known: dict[str, ast.Module]) -> list[str]:
-    """Modules that import each other, over however many others."""
+    """Return a sentence for each module that imports itself through other modules."""
     edges = {name: {_module(imported, known) for imported, _ in imports(tree)} & set(known) for name, tree in known.items()}
     found: list[str] = []
     for start, below in edges.items():
@@ -192,27 +192,27 @@ def _module(imported: str, known: dict[str, ast.Module]) -> str:
     return imported if imported in known else imported.rpartition(".")[0]
 
 
-def test_imports_go_down_only_and_packages_stay_at_home() -> None:
-    """No import goes up or sideways, none closes a circle, no foreign package is known in two rooms."""
+def test_imports_go_down_only_and_packages_stay_in_their_rooms() -> None:
+    """Imports go to lower floors, close no circle, and import a third-party package in the rooms that HOMES lists for it."""
     assert complaints(ROOT) == []
 
 
 def naming(word: str, *folders: str) -> Iterator[tuple[str, ast.Module]]:
-    """Yield the modules below these folders whose text has a word: path, and tree."""
+    """Yield (path, syntax tree) of the modules below these folders whose text contains a word."""
     for path in (path for folder in folders for path in files_below(ROOT / folder, ".py")):
         if word in (text := path.read_text(encoding="utf-8")):
             yield path.relative_to(ROOT).as_posix(), ast.parse(text)
 
 
-def test_neither_the_program_nor_its_bench_imports_tests() -> None:
-    """Tests and endurance runs import both, and are imported by neither."""
+def test_router_and_bench_do_not_import_tests() -> None:
+    """Modules of `router/` and `bench/` do not import modules of `tests/`."""
     assert [
         path for path, tree in naming("tests", "router", "bench") if any(one.split(".")[0] == "tests" for one, _ in imports(tree))
     ] == []
 
 
-def test_litellm_is_imported_by_its_lane_or_a_program_of_its_own() -> None:
-    """Tests get LiteLLM from its lane, which sets the environment first: it would otherwise differ for each later test of the process."""
+def test_modules_of_tests_do_not_import_litellm_at_the_top() -> None:
+    """Modules of tests, except a program of its own, do not import LiteLLM at their top, because the environment has to be set before."""
     program = "tests/migration/original.py"
     for path, tree in naming("litellm", "tests"):
         top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
@@ -223,7 +223,7 @@ def test_litellm_is_imported_by_its_lane_or_a_program_of_its_own() -> None:
 
 
 def patched_constants(tree: ast.Module) -> Iterator[int]:
-    """Yield the lines in which a module sets a constant of ours: by `setattr`, or by an assignment."""
+    """Yield the lines in which a module sets a constant of `router/`, by `setattr` or by an assignment."""
     ours = {name.rpartition(".")[2] for name, _ in imports(tree) if name.startswith("router.")}
     for node in ast.walk(tree):
         match node:
@@ -239,8 +239,8 @@ def patched_constants(tree: ast.Module) -> Iterator[int]:
             yield node.lineno
 
 
-def test_tests_pass_values_and_patch_no_constant() -> None:
-    """Times and bounds are values that a class is given: a constant that a test patches is a parameter which nobody can see."""
+def test_tests_do_not_patch_constants_of_the_router() -> None:
+    """Modules of `tests/` and `bench/` do not set constants of `router/`: times and bounds are passed as parameters."""
     for folder in ("tests", "bench"):
         for path, tree in naming("router", folder):
             assert not list(patched_constants(tree)), path
@@ -256,12 +256,12 @@ def test_tests_pass_values_and_patch_no_constant() -> None:
     ],
 )
 def test_patched_constant_is_found(line: str) -> None:
-    """The check can fail, for each way in which a constant can be set."""
+    """A patched constant is found in each of the four ways in which one can be set."""
     assert list(patched_constants(ast.parse(f"from router import reload\n{line}"))) == [2]
 
 
-def test_request_enters_intake_once() -> None:
-    """Answering knows the front of intake alone: its one reader of bodies, and values. Each address of a chat asks it once."""
+def test_answering_reads_requests_through_intake_only() -> None:
+    """The room `answering` imports only the public names of `router.intake`, and calls its reader twice for chats and once for embeddings."""
     calls: Counter[str] = Counter()
     for name, tree in modules(ROOT).items():
         if room(name) == "answering":
@@ -275,7 +275,7 @@ def test_request_enters_intake_once() -> None:
 
 
 def test_import_in_each_forbidden_direction_is_found() -> None:
-    """The check can fail: between any two rooms an import that goes up or sideways is named."""
+    """A planted import between any two rooms is reported if it goes up or sideways, and only then."""
     for start, floor in FLOORS.items():
         for end, other in FLOORS.items():
             planted = [(f"router.{end}.planted", 1)] if start != end else []
@@ -283,53 +283,53 @@ def test_import_in_each_forbidden_direction_is_found() -> None:
             assert bool(found) == (start != end and other >= floor), (start, end)
 
 
-def test_foreign_package_outside_its_rooms_is_found() -> None:
-    """Each room that may not know a package is refused it; a package that no room is said to know is refused everywhere."""
+def test_third_party_package_outside_of_its_rooms_is_found() -> None:
+    """A planted import of a third-party package is reported in every room that HOMES does not list for it."""
     for package, homes in {**HOMES, "numpy": set[str]()}.items():
         for start in FLOORS:
             assert bool(list(forbidden(f"router.{start}.module", [(package, 1)]))) == (start not in homes)
 
 
-def test_late_import_and_circle_are_found() -> None:
-    """An import inside a function counts as one, and two modules that import each other are a circle."""
+def test_import_inside_a_function_and_circular_import_are_found() -> None:
+    """An import inside of a function counts as an import, and two modules that import each other are reported as a circle."""
     known = {"router.events": ast.parse("def late():\n    import router.chat"), "router.chat": ast.parse("from router import events")}
     assert [list(forbidden(name, imports(tree))) != [] for name, tree in known.items()] == [False, True]
     assert len(circles(known)) == 2
 
 
-def test_diagram_of_the_rooms_has_the_imports_as_arrows() -> None:
-    """docs/architecture.md draws each import between two rooms, but for those that follow from others."""
+def test_architecture_diagram_matches_the_imports() -> None:
+    """The arrows in docs/architecture.md are the imports between rooms, without those that follow from other arrows."""
     page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     arrows = {tuple(line.split(" --> ")) for line in map(str.strip, page.splitlines()) if " --> " in line}
     known = {name: tree for name, tree in modules(ROOT).items() if room(name)}
     assert {(start, end) for start, ends in arrows for end in ends.split(" & ")} == drawn(known)
 
 
-def test_every_room_has_a_floor_and_no_file_is_a_drawer() -> None:
-    """A new room needs its floor said; a file is named for what it holds."""
+def test_every_room_has_a_floor_and_no_module_is_named_utils() -> None:
+    """Every room has an entry in FLOORS, and no module has a catch-all name such as `utils` or `helpers`."""
     names = modules(ROOT)
     assert {room(name) for name in names} - {""} == set(FLOORS)
     assert not [name for name in names if name.rpartition(".")[2] in DRAWERS]
 
 
-def test_every_step_and_wire_is_in_its_table() -> None:
-    """A module of steps/ or wire/ has its row, under its own name."""
+def test_every_step_and_wire_module_is_registered() -> None:
+    """Every module of `steps/` and `wire/` is registered under its own name in STEPS, FROM_ROUTE or WIRES."""
     names = {name.rpartition(".")[2] for name in modules(ROOT) if room(name) == "steps"} - {"steps"}
     assert names == {*STEPS, *FROM_ROUTE}
     wires = {name.rpartition(".")[2].replace("_", "-") for name in modules(ROOT) if room(name) == "wire"} - {"wire", "shape"}
     assert wires == set(WIRES)
 
 
-def test_public_name_exists() -> None:
-    """Every name in an __all__ is there."""
+def test_every_name_in_all_exists() -> None:
+    """Every name in the `__all__` of a module exists in that module."""
     for name in modules(ROOT):
         if name != "router.__main__":
             module = importlib.import_module(name)
             assert not [one for one in getattr(module, "__all__", ()) if not hasattr(module, one)]
 
 
-def test_exceptions_are_caught_where_they_can_be_handled() -> None:
-    """`except Exception` and broader stand in the few places that have a reason."""
+def test_broad_except_clauses_are_only_the_listed_ones() -> None:
+    """The clauses `except Exception` and broader occur exactly as often per file as BROAD lists."""
     found: dict[str, int] = {}
     for name, tree in modules(ROOT).items():
         path = Path(*name.split("."))
@@ -342,8 +342,8 @@ def test_exceptions_are_caught_where_they_can_be_handled() -> None:
     assert found == BROAD
 
 
-def test_the_environment_is_read_in_one_room() -> None:
-    """os.environ is read in config/ only; elsewhere it is at most set."""
+def test_environment_variables_are_read_in_config_only() -> None:
+    """Modules outside of `router/config` do not read `os.environ`; they only set variables."""
     for name, tree in modules(ROOT).items():
         if room(name) == "config":
             continue

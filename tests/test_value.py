@@ -1,4 +1,4 @@
-"""Frozen values: what is compared, shown and copied."""
+"""Frozen values: which of their fields are compared and shown."""
 
 import math
 
@@ -28,8 +28,8 @@ PARTLY: list[tuple[PartlyCompared, dict[str, object]]] = [
 
 
 @pytest.mark.parametrize(("value", "beside"), PARTLY, ids=lambda one: type(one).__name__)
-def test_fields_beside_a_value_are_neither_compared_nor_shown(value: PartlyCompared, beside: dict[str, object]) -> None:
-    """Each field in BESIDE may differ between two equal values, and stands in neither representation."""
+def test_fields_listed_in_beside_are_neither_compared_nor_shown(value: PartlyCompared, beside: dict[str, object]) -> None:
+    """Two values that differ only in fields listed in BESIDE are equal and have the same representation."""
     assert beside.keys() == type(value).BESIDE
     assert set(names(type(value))) >= type(value).BESIDE
     changed = replace(value, **beside)
@@ -38,8 +38,8 @@ def test_fields_beside_a_value_are_neither_compared_nor_shown(value: PartlyCompa
     assert all(getattr(changed, name) == given for name, given in beside.items())
 
 
-def test_other_fields_are_compared_and_shown() -> None:
-    """Values of one type differ by each other field, and values of two types always."""
+def test_fields_outside_of_beside_are_compared_and_shown() -> None:
+    """Two values that differ in another field, or in their type, are unequal, and their hashes agree with that."""
     assert replace(ASK, model="other") != ASK
     assert replace(START, age=1.0) != START
     assert Attempt("a", "model-1", 1.0) != START
@@ -48,8 +48,8 @@ def test_other_fields_are_compared_and_shown() -> None:
     assert len({START, replace(START, output="native"), replace(START, target="b")}) == 2
 
 
-def test_value_is_frozen() -> None:
-    """A field of a value cannot be set."""
+def test_value_refuses_assignment_to_a_field() -> None:
+    """Assignment to a field of a value raises AttributeError."""
     with pytest.raises(AttributeError):
         ASK.model = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     assert ASK.until == math.inf

@@ -46,7 +46,7 @@ class Carryover:
     logs: Logs | None = None
     """Logs that this replica writes for the others, and reads of theirs."""
     tool_servers: list[McpServer] = field(default_factory=list[McpServer])
-    """Each server once, however many routes grant its tools."""
+    """Tool servers in use, each once although several routes may grant its tools."""
     memory: Memory = field(default_factory=Memory)
     """The model calls whose tools clients run."""
     approvals: Approvals = field(default_factory=Approvals)

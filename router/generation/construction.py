@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The environment of a generation: functions that open targets, split embeddings and load tool files, the clock, chance, and times.
+    """The environment of a generation: functions that open targets, split embeddings and load tool files, a clock, randomness, and times.
 
     loading: the seconds in which a tool file in a process of its own must have been loaded
     """
@@ -63,15 +63,15 @@ class Construction:
         self.kept.approvals = before.approvals.under(None if key is None else key.value, used)
 
     def complain(self, place: Place | None, message: str) -> None:
-        """Record a mistake, at the top of the routes file without a place."""
+        """Record a mistake at its place; without one, at the top of the routes file."""
         self.declaration.complaints.add(place or Place(self.declaration.snapshot.routes, 1, 1), message)
 
     def warn(self, place: Place | None, message: str) -> None:
-        """Record a warning, at the top of the routes file without a place."""
+        """Record a warning at its place; without one, at the top of the routes file."""
         self.declaration.complaints.warn(place or Place(self.declaration.snapshot.routes, 1, 1), message)
 
     def known(self, name: str, declared: TargetConfig, table: Callable[[Carryover], Mapping[str, tuple[TargetConfig, T]]]) -> T | None:
-        """Return the known state of a target, shared by its routes, if it was declared in the same way."""
+        """Return the known state of a target, shared by its routes, if it was declared in the same way; else None."""
         for kept in (self.kept, self.before):
             config, found = table(kept).get(name, (None, None))
             if found is not None and config == declared:
@@ -79,7 +79,7 @@ class Construction:
         return None
 
     def callers(self) -> Callers:
-        """Return the callers that may ask."""
+        """Return the callers that `server.auth` lets in; anybody if it is invalid (a complaint was added)."""
         try:
             auth, connections = self.declaration.routes.server.auth, self.kept.connections
             return callers(auth, lambda egress: connections.over(egress).fetch, self.before.jwks, self.kept.jwks)
@@ -88,7 +88,7 @@ class Construction:
             return ANYBODY
 
     def _redis(self) -> Redis | None:
-        """Return the declared Redis: the one in use, if it is the same."""
+        """Return the declared Redis, the one in use if it is the same; None without a valid one (if invalid, a complaint was added)."""
         url, before = self.declaration.routes.server.redis, self.before.redis
         if url is None:
             return None

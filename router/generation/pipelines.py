@@ -55,7 +55,7 @@ def _step(parts: Construction, line: StepLine) -> Step | None:
 
 
 def _call(function: Callable[..., object], own: str | None, given: Mapping[str, object], /, **values: object) -> object:
-    """Call a function with its options and what the generation supplies. The value of its own word goes by position."""
+    """Call a step's function with its options and what the generation supplies; the step's own value goes by position."""
     first = [values.pop(own)] if own else []
     return function(*first, **values, **given)
 

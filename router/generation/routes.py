@@ -1,4 +1,4 @@
-"""Routes, compiled: a failover over the route's targets, inside the steps of its pipeline and those that its keys ask for."""
+"""Compilation of routes: fallbacks over a route's targets, inside of its pipeline's steps and the steps that its own keys add."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -77,7 +77,7 @@ class RouteCompiler:
         return steps
 
     def _described(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, answer: Answer) -> Compiled:
-        """Return a route that answers, with what its parts say of it."""
+        """Return the compiled route of this answer, with the facts of its parts."""
         chats, declared, posts = route.kind == "chat", self._parts.targets, self.targets.posts(route)
         return Compiled(
             name=str(name),

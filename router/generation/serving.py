@@ -39,9 +39,9 @@ class Compiled:
     """Target → its model's name."""
     quota: Quota | None
     steps: tuple[str, ...]
-    """The words of its pipeline, outermost first."""
+    """The names of its pipeline's steps, outermost first."""
     stand_ins: Mapping[str, Post]
-    """Scripts that are asked only after a model, even a skipped one: no model gave an answer of theirs."""
+    """Scripted target → its position, for those behind a model, even a skipped one: their answers are no model's."""
     headers: frozenset[str] = frozenset()
     """The headers that its conditions name, in lower case."""
     embed: Embedder | None = None
@@ -102,7 +102,7 @@ class Generation:
         return all(task.done() and not task.cancelled() and task.exception() is None for task in self._warming)
 
     async def close(self) -> None:
-        """Close everything that was opened."""
+        """Close what this generation opened, and the shared connections that no other generation holds."""
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
@@ -116,7 +116,7 @@ class Generation:
                 await self.kept.hints.close()
 
     def discard(self) -> None:
-        """Release a generation that was never started."""
+        """Close the tool sets, and release tool servers and Redis: enough for a generation that was never started."""
         for tool_set in self._sets:
             tool_set.close()
         for server in self.kept.tool_servers:

@@ -27,7 +27,7 @@ class LoadedTools:
         files = parts.declaration.tools.items()
         self._sets = {name: made for name, node in files if name not in outside and (made := self._tool_set(node))}
         self.askable: dict[str, AskableRoute] = {}
-        """Route, and alias → what a tool that asks it needs; known in full once all routes are made."""
+        """Name or alias of a route → what a tool that asks this route needs; complete once all routes are compiled."""
 
     @property
     def opened(self) -> tuple[ToolSet | ToolProcesses, ...]:
@@ -92,7 +92,7 @@ class LoadedTools:
             return None
 
     def _file(self, name: str, source: str, place: Place | None) -> tuple[str, Path] | None:
-        """Return the text of a tool set's file, and its path."""
+        """Return the text of a tool set's file, and its path; None if there is no such file (a complaint was added)."""
         texts, file = self._parts.texts, f"tools/{name}.py"
         if file not in texts:
             known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]

@@ -16,7 +16,7 @@ from router.targets import forget_table
 
 @dataclass(frozen=True, slots=True)
 class FileContents:
-    """The content of the files: texts and secrets. The texts are None if they cannot be read, as `complaints` explains."""
+    """The content of the files: texts and secrets. `snapshot` is None if the texts cannot be read, as `complaints` explains."""
 
     snapshot: Snapshot | None
     secrets: Mapping[str, str | None]
@@ -25,7 +25,7 @@ class FileContents:
 
 @dataclass(frozen=True, slots=True)
 class FailedEdit:
-    """An edit that cannot be served: its complaints, and the time (seconds since 1970). `digest`: its name, if it could be read."""
+    """An edit that cannot be served: its complaints, and the time (seconds since 1970). `digest`: that of its text, if it was readable."""
 
     error: ConfigError
     digest: str | None
@@ -47,9 +47,9 @@ class PendingEdit:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The outcome of an edit.
+    """The outcome of building an edit.
 
-    declaration: None if it could not be read as one
+    declaration: None if the files could not be read as one
     generation: None if the edit changes nothing, or cannot be served (see `error`)
     """
 
@@ -59,7 +59,7 @@ class Built:
 
 
 def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Build the generation of this content. Only secrets are read from files here: the declaration names them."""
+    """Build the generation of this content. Errors are part of the result. Secret files, which the declaration names, are read here."""
     if content.snapshot is None:
         return Built(error=ConfigError(content.complaints))
     declaration: Declaration | None = None

@@ -36,7 +36,7 @@ class Live:
 
     @property
     def alive(self) -> int:
-        """Generations that are not closed yet: the one that serves, and those with a request left."""
+        """The number of generations that are not closed yet: the one that serves, and those with a request left."""
         return len({*self._riders, id(self._now)}) + len(self._closing)
 
     def enter(self) -> Generation:
@@ -46,7 +46,7 @@ class Live:
         return self._now
 
     def leave(self, generation: Generation) -> None:
-        """Let go of a generation that was entered; the last to leave an old one closes it."""
+        """Release a generation that was entered. An old one is closed when its last request releases it."""
         key = id(generation)
         self._riders[key] -= 1
         if not self._riders[key]:
@@ -56,7 +56,7 @@ class Live:
 
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
-        """Return the present generation, kept open until the block ends."""
+        """Yield the present generation, kept open until the block ends."""
         generation = self.enter()
         try:
             yield generation
@@ -71,7 +71,7 @@ class Live:
             self._let_go(old)
 
     async def close(self) -> None:
-        """Close everything: the process ends."""
+        """Close the serving generation, its connections and the lanes, and wait for generations that are being closed: the process ends."""
         await self._now.close()
         await self._now.kept.connections.close()
         await asyncio.gather(*self._closing)

@@ -34,16 +34,16 @@ class ReloadTiming:
     """Times of a reload, in seconds."""
 
     check: float = 2.0
-    """After it the files are read without a hint: a watch can miss an edit.
+    """Time after which the files are read without a hint: a watch can miss an edit.
 
     Reasons: a network's file system, a folder that was removed and made again.
     """
     settle: float = 0.05
-    """Nothing may change in it before an edit is read: editors write a file in pieces."""
+    """Time without a change before an edit is read: editors write a file in pieces."""
     max_settle: float = 1.0
-    """After it an edit is read although the files still change."""
+    """Time after which an edit is read although the files still change."""
     build: float = 45.0
-    """An edit has to be built in it. Some builds import LiteLLM; a file of tools may hang when it is run."""
+    """Time in which an edit has to be built. Some builds import LiteLLM; a tool file may hang when it is loaded."""
 
 
 def _nobody() -> None:
@@ -59,9 +59,9 @@ class Listeners:
 
 
 class Reload:
-    """Serves the files that `routes` begins with, while it is entered: on each change if so configured, else on request.
+    """Serves the configuration whose main file is `routes`, while entered: after each change if so configured, else on request.
 
-    failed: the reason that their newest state is not served; None if it is
+    failed: the reason that its newest state is not served; None if it is
     timing: may be replaced while files are followed
     """
 
@@ -99,7 +99,7 @@ class Reload:
         self.previous: Declaration | None = None
         """The configuration that served before the newest swap."""
         self._returned = False
-        """True while an operator's step back serves, not the newest content of the files."""
+        """True while a configuration serves that an operator went back to."""
 
     async def __aenter__(self) -> Self:
         _log_env_file(self._live.generation.declaration.env_file)
@@ -165,7 +165,7 @@ class Reload:
                 log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})
 
     def _asked(self) -> None:
-        """Reload on request: a failed edit is tried once more, for what it lacked may be there by now."""
+        """Request a reload, as SIGHUP does. A failed edit is tried once more: what it lacked may be there by now."""
         if self.failed is not None or self._returned:
             self._tried = None
         self._wanted = True

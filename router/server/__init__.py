@@ -1,4 +1,4 @@
-"""The HTTP edge: bodies → Ask, events → bytes."""
+"""The HTTP server: request bodies become an Ask, events become response bytes."""
 
 import gc
 import logging
@@ -40,10 +40,10 @@ def application(
     only: Callers | None = None,
     slowdown: Slowdown | None = None,
 ) -> Edge:
-    """The ASGI application over a generation; with the routes file it came from, edits of that can go live.
+    """Return the ASGI application of a generation. With `routes`, the file it was loaded from, edits can go live.
 
-    `host`: the address it is served at. `run_key`: an admin key that counts while none is declared. `only`: who may ask, whatever is
-    declared. `slowdown`: how refusals of keys are delayed.
+    `host`: the address at which it is served. `run_key`: an admin key that holds while none is declared. `only`: the callers that may ask,
+    whatever is declared. `slowdown`: the delays of refused keys.
     """
     live = Live(generation)
     folder = folder_from_environment()
@@ -61,7 +61,7 @@ def application(
 
 
 def create() -> Edge:
-    """The application a worker process runs: it builds its own generation."""
+    """Build and return the application of a worker process, from the routes file that the environment names."""
     to_stderr()
     routes = routes_from_environment()
     host = host_from_environment(routes)
@@ -71,7 +71,7 @@ def create() -> Edge:
 
 
 def warn_undeclared(generation: Generation) -> None:
-    """Log a warning if `server.auth` is undeclared: what keeps strangers out then does not see every proxy."""
+    """Log a warning if `server.auth` is undeclared: then only local requests are served, and some proxies look like local clients."""
     if generation.server.auth is None:
         messages.warning(
             "server.auth is not declared",
@@ -86,7 +86,7 @@ def warn_undeclared(generation: Generation) -> None:
 
 
 def steady() -> None:
-    """Free what a load alone needs, make the garbage collector pass over the rest, and come less often; for a process that begins to serve.
+    """Prepare a process that begins to serve: free what only loading needs, freeze the loaded objects, and collect garbage less often.
 
     This saves a tenth of the CPU of a short answer, and its longest pauses.
     """

@@ -1,8 +1,8 @@
 """The client's connection to the server, bounded in bytes and in time.
 
-uvicorn's own protocol bounds neither the headers, nor how long a request may take to come, nor how long a client may take to read.
-This one does, where nothing else could: it counts what comes until something comes of it, and one timer for each connection looks at
-what is late. A request that comes in one piece costs it a few comparisons, a piece of an answer nothing.
+uvicorn's own protocol limits neither the size of the headers, nor the time in which a request must arrive, nor the time in which a client
+must read. This one counts the bytes since the parser last found something in them, and one timer for each connection checks the deadlines.
+A request that arrives in one piece costs a few comparisons, a piece of an answer nothing.
 """
 
 import asyncio
@@ -23,8 +23,7 @@ from uvicorn.server import ServerState
 from router.server.plain import PlainParser
 
 MAX_UNSENT_BYTES = 128 * 1024
-"""Bytes that the kernel takes for a client before it says that there is no room: it would take megabytes, and keep them as long as a
-slow client likes."""
+"""Bytes that the kernel buffers for a client before its socket counts as full. By default it would buffer megabytes for a slow client."""
 
 SENTENCES = {
     400: ("bad_request", "This is not HTTP."),
@@ -34,7 +33,7 @@ SENTENCES = {
 
 
 class _Unhurried:
-    """A transport for an answer, whose `close` lets the client read what was sent first."""
+    """A transport for an answer. Its `close` first lets a client that is still sending read the answer."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write = transport.write
@@ -49,14 +48,14 @@ class _Refused(Exception):
 class Door(HttpToolsProtocol):
     """A client's HTTP connection, bounded in bytes and in time.
 
-    FIRST: seconds until the headers are whole, from the connection's beginning or the first byte of a later request
-    BODY: seconds until the body is whole, from there; longer than router/intake/body.py waits, which has an answer for it
-    SENT: seconds in which a client must have taken what waits for it
-    HEARD: seconds in which a client's machine must have acknowledged what was sent to it: one that vanished never does
-    MOST_HEAD: bytes of the request line and the headers; also of trailers, and of anything else that nothing comes of
-    MOST_AHEAD: requests that wait on one connection while another is answered
-    LINGER: seconds in which a client that is still sending may read why it is refused, before the connection is closed
-    MOST_AFTER: bytes that still come when the answer is over; they are read and thrown away
+    FIRST: seconds until the headers are complete, from the start of the connection or the first byte of a later request
+    BODY: seconds until the body is complete, from the end of the headers; longer than router/intake/body.py waits, which sends an answer
+    SENT: seconds in which a client must read data that waits for it
+    HEARD: seconds in which a client's machine must acknowledge what was sent to it; one that vanished does not
+    LINGER: seconds in which a client that is still sending may read its refusal, before the connection is closed
+    MAX_HEAD_BYTES: bytes of the request line and the headers; also of trailers, and of other input in which the parser finds nothing
+    MAX_PIPELINED: requests that wait on one connection while another is answered
+    MAX_DISCARDED_BYTES: bytes that are read and discarded after an answer
     """
 
     FIRST = 10.0
@@ -78,23 +77,23 @@ class Door(HttpToolsProtocol):
         self._turns = 0
         """Number of changes of that part."""
         self._loose = 0
-        """Bytes that came since something last came of them."""
+        """Bytes received since the parser last found something in them."""
         self._after = 0
         self._lingers = False
-        """True once nothing is answered any more on this connection, and what comes is thrown away."""
+        """True once nothing more is answered on this connection, and received bytes are discarded."""
         self._read_by = math.inf
         """Time at which the part that is being read must be complete."""
         self._sent_by = math.inf
-        """Time at which there must be room for more again."""
+        """Time by which the client must have read enough for more to be written."""
         self._left = False
-        """True if something was left to be sent after the end of the answer, at the last look."""
+        """True if bytes of a finished answer were still unsent at the last check."""
         self._status = 400
         self._timer: asyncio.TimerHandle | None = None
 
     # The connection.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
+        """Set the socket's options, and the deadline for the first request."""
         super().connection_made(transport)
         self._unhurried = _Unhurried(transport, self._end)
         with contextlib.suppress(OSError, AttributeError):  # not TCP, or a system that has no such options
@@ -105,14 +104,14 @@ class Door(HttpToolsProtocol):
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the connection."""
+        """Cancel the timer of a connection that is closed."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read bytes that the client has sent."""
+        """Parse received bytes, and refuse or close the connection if they exceed a bound."""
         turns, size = self._turns, len(data)
         if self._lingers:
             self._after += size
@@ -133,29 +132,29 @@ class Door(HttpToolsProtocol):
             self._read_within(self.FIRST)  # line breaks before a request, which keep uvicorn from closing the connection
 
     def pause_writing(self) -> None:
-        """Stop writing until the client has read some of the data."""
+        """Stop writing, and set the time by which the client must have read some of the data."""
         super().pause_writing()
         self._sent_by = self.loop.time() + self.SENT
         self._wait()
 
     def resume_writing(self) -> None:
-        """Go on writing: the client has read enough."""
+        """Continue writing: the client has read enough."""
         super().resume_writing()
         self._sent_by = math.inf
 
     # What the parser finds in it.
 
     def on_message_begin(self) -> None:
-        """Begin a request at its first byte."""
+        """Note the first byte of a request."""
         super().on_message_begin()
         self._turn("head")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header. White space after a value is not part of it (RFC 9112, 5); httptools leaves it on."""
+        """Take a header without the white space after its value, which is not part of it (RFC 9112, 5); httptools leaves it on."""
         super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
-        """Pass the request on once its headers are complete."""
+        """Pass the request on, or refuse it, once its headers are complete."""
         if (
             self._loose > self.MAX_HEAD_BYTES and self._head > self.MAX_HEAD_BYTES
         ):  # else it came with what is not the head, or is not that long
@@ -196,7 +195,7 @@ class Door(HttpToolsProtocol):
         self._turns += 1
 
     def _turned(self) -> None:
-        """Set the time by which the part of a request that is read now must be whole."""
+        """Set the deadline of the part of a request that is being read."""
         if self._at == "idle":
             self._read_by = math.inf
         else:
@@ -235,7 +234,7 @@ class Door(HttpToolsProtocol):
         self._wait()
 
     def _drop(self) -> None:
-        """Reset the connection: a close would wait for the client to read what it does not read, here and then in the kernel."""
+        """Reset the connection: a close would wait until the client has read the remaining data."""
         with contextlib.suppress(OSError, AttributeError):  # it is gone, or no socket
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
@@ -243,24 +242,24 @@ class Door(HttpToolsProtocol):
     # The end.
 
     def _end(self) -> None:
-        """Close the connection after an answer: at once, or, if the request's body is still arriving, after a while."""
+        """Close the connection after an answer: at once, or, if the request's body is still arriving, after LINGER seconds at most."""
         if self._at == "body" and self._said:
             self._linger()
         else:
             self.transport.close()
 
     def _linger(self) -> None:
-        """End the sending side, and read on for a while before the connection is closed.
+        """Shut down the sending side, and read on for LINGER seconds before the connection is closed.
 
-        A connection that is closed while its client is sending is reset: what was sent last, the reason among it, would be lost (RFC
-        9112, 9.6).
+        A connection that is closed while its client is sending is reset: the bytes sent last, such as the reason, would be lost
+        (RFC 9112, 9.6).
         """
         self._lingers = True
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._read_within(self.LINGER)
 
-    # What is said to a client that is not let in.
+    # Refusals.
 
     @property
     def _answering(self) -> RequestResponseCycle | None:
@@ -272,7 +271,10 @@ class Door(HttpToolsProtocol):
         return self._answering is None or self._answering.response_complete
 
     def _refuse(self, status: int) -> None:
-        """Send an error where the client can understand it, and close the connection."""
+        """Refuse the current request with this status, and close the connection.
+
+        Without a request, or after its answer, the connection is only closed.
+        """
         self._status = status
         if (self._at == "idle" and self._loose == 0) or (self._at == "body" and self._said):
             self.transport.close()  # nothing was asked, or it has been answered
@@ -280,7 +282,10 @@ class Door(HttpToolsProtocol):
             self.send_400_response(SENTENCES[status][1])
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
-        """Refuse input that is not HTTP; uvicorn calls this. During an answer the connection is aborted instead."""
+        """Send the pending refusal and close the connection; uvicorn calls this for invalid HTTP.
+
+        During an answer the connection is aborted instead.
+        """
         if self.transport.is_closing():
             return
         answering = self._answering

@@ -1,7 +1,7 @@
-"""The HTTP edge: one ASGI application. The chat addresses are routes that are answered here, everything else is FastAPI's.
+"""The ASGI application. Chat addresses and probes are answered here, all other addresses by FastAPI.
 
-The chat's routes stand in FastAPI's table too, for /openapi.json, and are served past it: each layer around a streaming `send` costs
-(FastAPI's StreamingResponse half the throughput) and some hide the client's leaving.
+The chat's routes are in FastAPI's table too, for /openapi.json, but are served without it: each layer around a streaming `send` costs time
+(FastAPI's StreamingResponse half of the throughput), and some hide the client's disconnect.
 """
 
 import contextlib
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from router.admin.pages import Pages
 
 POLICY, NOTHING = b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"
-"""Content that a page may load: nothing, unless it says what. Also where a browser shows JSON as a page."""
+"""Default Content-Security-Policy: a page may load nothing, unless it sends its own policy. It also holds where a browser shows JSON."""
 log = logging.getLogger("router.server")
 
 
 class Edge:
-    """The ASGI application: served by uvicorn, or mounted in another one, whose lifespan then enters `started`."""
+    """The ASGI application: served by uvicorn, or mounted in another application, whose lifespan must then enter `started`."""
 
     def __init__(self, admin: Operations, gate: Gate) -> None:
         self.live = admin.live
@@ -60,18 +60,18 @@ class Edge:
 
     @cached_property
     def _pages(self) -> "Pages":
-        """The application of all other addresses. FastAPI and pydantic are imported for it: 0.2 s and 16 MB, for the first reader of a page."""
+        """The FastAPI application of all addresses but chats and probes, made at its first request: the import takes 0.2 s and 16 MB."""
         from router.admin.pages import pages  # noqa: PLC0415
 
         return pages(self.admin, self._gate, self._answers, self._probes)
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
-        """All addresses, each with its guard."""
+        """Routes of all addresses, each with its access check."""
         return self._pages.routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope: a request, or the lifespan."""
+        """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
@@ -83,7 +83,7 @@ class Edge:
             await send({"type": "websocket.close", "code": 1008})
 
     def _with_cors(self) -> DeclaredOrigins:
-        """The application behind the live generation's `server.cors`; made anew when that changes."""
+        """Return the application behind the CORS rules of the live generation. It is made anew when they change."""
         declared = self.live.generation.server.cors
         if declared is not self._cors[0] and declared != self._cors[0]:
             self._cors = (declared, DeclaredOrigins(self._serve, declared, self._refused_origins))
@@ -113,7 +113,7 @@ class Edge:
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncGenerator[None, None]:
-        """Follow the files, reach what is reached beforehand, and take SIGTERM over; at the end close everything."""
+        """Follow the files, connect to Redis and sibling workers, and handle SIGTERM while entered; at the end close everything."""
         async with contextlib.AsyncExitStack() as following:
             if self.admin.reload is not None:  # before programs are started: they would be as deaf to SIGHUP as this is till now
                 await following.enter_async_context(self.admin.reload)
@@ -143,7 +143,7 @@ class Edge:
 
 
 def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
-    """The addresses at which answers of earlier requests are followed, stopped and deleted."""
+    """Return the routes at which earlier answers are resumed, stopped, read and deleted, and the token count of /v1/responses."""
 
     async def response(request: Request, send: Send) -> None:
         await chat.response(request, send, request.scope["path_params"]["response"])
@@ -180,7 +180,7 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 
 def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
-    """The chat addresses, in the order in which they are matched."""
+    """Return the chat routes, in the order in which they are matched."""
 
     async def ask(request: Request, send: Send) -> None:
         if request.method == "GET" and b"chatId=" in request.query:
@@ -234,7 +234,7 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 
 def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
-    """The chat addresses that are one path each, with their applications: they are found without going through the table of routes."""
+    """Return path → application of each chat route that is one fixed path and not shadowed: found without the table of routes."""
     found: dict[str, ASGIApp] = {}
     for at, route in enumerate(answers):
         shadowed = any(other.path_regex.match(route.path) for other in answers[:at])
@@ -244,9 +244,9 @@ def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
 
 
 def _careful(send: Send) -> Send:
-    """Return a `send` that adds a page's security headers.
+    """Return a `send` that adds the security headers which a page lacks.
 
-    Nobody but its reader keeps it, nobody guesses its type, and it loads nothing unless it says what.
+    They forbid storing, type sniffing, and loading any content, unless the page has a policy of its own.
     """
 
     async def sent(message: Message) -> None:

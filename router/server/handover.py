@@ -1,15 +1,15 @@
 """Handover at shutdown: a router that is about to end has its proxy send an unanswered request to another router.
 
-A proxy may not send a POST twice: the model may have been asked. Only the router knows that none was, so it says so, in nginx's own
-word, X-Accel-Redirect. It is said only to a proxy that knows the place it names (see deploy/nginx.conf) and told so.
+A proxy may not repeat a POST by itself: a model may have been asked. The router knows that none was, and answers with nginx's header
+X-Accel-Redirect. It does so only if the proxy announced, by X-Router-Handover, that it has the named location (see deploy/nginx.conf).
 """
 
 from starlette.types import Message, Scope, Send
 
 KNOWS = (b"x-router-handover", b"yes")
-"""The request header of a proxy that can ask another router."""
+"""Request header by which a proxy announces that it can ask another router."""
 ANOTHER = (b"x-accel-redirect", b"@another")
-"""Place in deploy/nginx.conf that does."""
+"""Response header that names the location in deploy/nginx.conf which asks another router."""
 
 
 def handing_over(scope: Scope, send: Send) -> Send:

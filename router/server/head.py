@@ -1,10 +1,10 @@
-"""HEAD: what GET answers, without the body (RFC 9110, 9.3.2). FastAPI's routes do not take it by themselves."""
+"""HEAD requests: the response of GET without its body (RFC 9110, 9.3.2). FastAPI's routes do not serve them."""
 
 from starlette.types import Message, Scope, Send
 
 
 def as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
-    """Return a HEAD request as the GET that it asks about, and a `send` that leaves its body out. Other requests stay as they are."""
+    """Return (scope, send): a HEAD request as a GET whose body is not sent. Other requests are returned unchanged."""
     if scope["method"] != "HEAD":
         return scope, send
 

@@ -1,7 +1,7 @@
-"""HTTP/1.1 alone: an offer to change to another protocol is passed over (RFC 9110, 7.8).
+"""HTTP/1.1 only: an Upgrade offer is ignored (RFC 9110, 7.8).
 
-Java's HTTP client offers HTTP/2 with every request over clear text, and some proxies do. httptools ends its reading at the headers of
-such a request, as if a change had been agreed to, and so its body would be lost.
+Java's HTTP client offers HTTP/2 with every request over clear text, and some proxies do. httptools stops reading after the headers of
+such a request, as if the upgrade had been agreed, so its body would be lost.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Protocol, cast
 import httptools
 
 OFFERS = (b"upgrade", b"http2-settings")
-"""Headers that are an offer, and the words in `Connection` that belong to them."""
+"""Headers that offer an upgrade, and their names in `Connection`."""
 Header = tuple[bytes, bytes]
 
 
@@ -24,8 +24,8 @@ class HeadReader(Protocol):
 class PlainParser:
     """An HTTP/1.1 request parser that ignores Upgrade offers.
 
-    Where a head makes an offer, it is read a second time without the offer: `reader` is given that head alone, and passes over a head for
-    which `should_upgrade` is true.
+    A head with an offer is parsed a second time without it: `reader` gets that head alone, and has to ignore a head for which
+    `should_upgrade` is true.
     """
 
     def __init__(self, reader: HeadReader) -> None:
@@ -38,7 +38,7 @@ class PlainParser:
         return parser
 
     def feed_data(self, data: bytes) -> None:
-        """Parse more bytes. HttpParserError if they are not HTTP."""
+        """Parse more bytes. Raises HttpParserError if they are not HTTP."""
         while True:
             try:
                 self._parser.feed_data(data)
@@ -69,7 +69,7 @@ class PlainParser:
         return self._parser.get_method()
 
     def get_http_version(self) -> str:
-        """Return the version: `1.1`, as a rule."""
+        """Return the request's HTTP version, such as `1.1`."""
         return self._parser.get_http_version()
 
 

@@ -1,7 +1,7 @@
-"""Shutdown, from SIGTERM to the end: new questions are refused, running answers may finish for a while, and are then ended.
+"""Graceful shutdown: from SIGTERM on new requests are refused, running answers may finish within `drain`, and are then ended.
 
-uvicorn by itself stops listening at once and cuts streams off when its time is over. So its handler hears of the signal only when
-nothing runs any more. The same signal again cuts the while short; a third time it goes straight to uvicorn.
+uvicorn itself would stop listening at once and cut streams off. Its handler is therefore called only when nothing runs any more. The same
+signal again ends the drain; a third time it goes straight to uvicorn.
 """
 
 import asyncio
@@ -16,9 +16,10 @@ Phase = Callable[[], Coroutine[object, object, None]]
 
 
 class Shutdown:
-    """Stands before the handlers of SIGTERM and SIGINT that uvicorn has set, from `install` on.
+    """Signal handlers in front of those that uvicorn has set for SIGTERM and SIGINT, from `install` on.
 
-    `drain` returns when nothing runs or its time is over; `end` when nothing runs.
+    drain: returns when no answer runs, or its time is over
+    end: returns when no answer runs
     """
 
     def __init__(self, drain: Phase, end: Phase) -> None:

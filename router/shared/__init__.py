@@ -5,13 +5,12 @@ from router.shared.hints import Hints
 from router.shared.logs import Deleted, Found, Logs, new_id
 from router.shared.redis import Away, Mismatch, Redis, RedisTiming, Unsent
 from router.shared.store import RedisStore
-from router.shared.written_log import Batch, EventSource, WrittenLog
+from router.shared.written_log import Batch
 
 __all__ = [
     "Away",
     "Batch",
     "Deleted",
-    "EventSource",
     "Found",
     "Hints",
     "LogEnd",
@@ -21,6 +20,5 @@ __all__ = [
     "RedisStore",
     "RedisTiming",
     "Unsent",
-    "WrittenLog",
     "new_id",
 ]

@@ -9,14 +9,14 @@ from router.shared.written_log import Batch
 
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """The end of a log that no event describes, as a code."""
+    """The end of a log as a code, if no event describes it."""
 
     code: str
 
 
 @dataclass(slots=True, eq=False)
 class Follower:
-    """A reader on this replica of a log of another replica."""
+    """A reader, on this replica, of a log that another replica writes."""
 
     stream: str
     replica: str
@@ -26,7 +26,7 @@ class Follower:
     waiting: deque[Batch | LogEnd] = field(default_factory=deque[Batch | LogEnd])
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doomed: bool = False
-    """True once the writer is gone: the events in Redis now are all."""
+    """True once the writer is gone: Redis gets no more events of this log."""
     missed: int = 0
     """Checks in a row at which its stream was missing."""
     lost: bool = False
@@ -35,7 +35,7 @@ class Follower:
 
 
 def entry(after: int, fields: dict[bytes, bytes]) -> Batch | LogEnd:
-    """Return the content of a stream's entry; an entry without any becomes a batch that leaves something out."""
+    """Return the content of a stream's entry. An unreadable entry becomes a batch behind a gap, for which its reader raises ReplicaLost."""
     if (code := fields.get(b"x")) is not None:
         return LogEnd(code.decode("ascii", "replace"))
     if b"h" in fields:

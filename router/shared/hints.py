@@ -16,7 +16,7 @@ GRACE_S = 1.5
 
 
 class BreakerHint:
-    """A hint to other replicas that the breaker of one target is open."""
+    """The hint between replicas that the circuit breaker of one target is open."""
 
     def __init__(self, hints: "Hints", name: str) -> None:
         self._hints = hints
@@ -40,7 +40,7 @@ class BreakerHint:
         return "PTTL", self._key
 
     def receive(self, answer: object) -> None:
-        """Take in Redis's answer to the command that published the hint."""
+        """Take in Redis's answer to `command`."""
         left = answer if isinstance(answer, int) and answer > 0 else 0
         self._until = asyncio.get_running_loop().time() + left / 1000
 
@@ -59,7 +59,7 @@ class Hints:
         return self._hints.setdefault(name, BreakerHint(self, name))
 
     def keep(self, names: set[str]) -> None:
-        """Forget all hints but these: no other target is declared any more."""
+        """Keep only the hints under these names: other targets are not declared any more."""
         self._hints = {name: hint for name, hint in self._hints.items() if name in names}
 
     def start(self) -> None:

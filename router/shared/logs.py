@@ -2,8 +2,8 @@
 
     pointsman:{<name>}:now          the id of the log last begun under this name, where readers find it by the name
     pointsman:{<name>}:<id>         a stream: 0-1 the head, then n-0 for each batch, where n counts the events written up to its end
-    pointsman:{<name>}:<id>:asked   its attachment: what the answer answers, where a later question may go on from it; complete before the head is there
-    pointsman:{<replica>}:alive     there while this replica is
+    pointsman:{<name>}:<id>:asked   its attachment: the question, if a later one may continue from it; complete before the head is there
+    pointsman:{<replica>}:alive     exists while this replica is alive
     pointsman:{<replica>}:inbox     a stream: messages of other replicas
 
 No request waits for a write. Events stay with their source until Redis has them. The number of a batch says how far it goes: after a break
@@ -31,29 +31,29 @@ log = logging.getLogger("router.redis")
 BEAT = 0.3
 """Seconds between two signs of life of a replica."""
 LEASE = 1.2
-"""Seconds that a sign of life counts."""
+"""Seconds for which a sign of life is valid."""
 LIVENESS_CHECK_S = 0.25
-"""Seconds between two checks that the replicas are alive whose logs are read here."""
+"""Seconds between two checks whether the replicas whose logs are read here are alive."""
 ABSENT = 2
 """Checks in a row at which a replica may be missing before it is lost. On a busy machine a sign of life is late, and so is the check."""
 WRITE_INTERVAL_S = 0.05
 """Seconds between two writes, while all that is to be written goes out at once."""
 HOLD_S = 3.0
-"""Seconds that a reader on another replica counts for the writer; the reader repeats its message three times in them."""
+"""Seconds for which a message of a reader on another replica counts; the reader repeats it three times in them."""
 PATIENCE = 5.0
 """Seconds that a reader waits for a Redis that is away."""
 LAST = 0.5
 """Seconds that a replica has for its last writes when it ends."""
 ROOM = 64
-"""Batches that wait for their reader; beyond that no more are read."""
+"""Batches that may wait for their reader; a stream with more is not read for now."""
 AT_ONCE = 32
-"""Logs that are written at once: a Redis that has missed much gets it bit by bit, and requests have their turn in between."""
+"""Logs that are written in one round: after an outage Redis gets them bit by bit, and requests have their turn in between."""
 SETTLE = 3.0
-"""Seconds after Redis lost our sign of life in which no other replica is missed: each finds its way back in its own time."""
+"""Seconds after Redis lost this replica's sign of life in which no other replica counts as lost: each reconnects in its own time."""
 MISSED = 2
-"""Checks at which a stream may be missing before it is lost."""
+"""Checks in a row at which a stream may be missing before it is lost."""
 WAITING = 1000
-"""Messages that wait in an inbox."""
+"""Messages that an inbox may hold, roughly."""
 
 DELETED = "~"
 """A value in place of a log's id, sorted after all ids: the name was deleted, and nothing is found under it."""
@@ -86,19 +86,19 @@ def _stopped(task: "asyncio.Task[None]") -> None:
 
 
 class Logs:
-    """The logs that this process writes and reads, as one replica among others. `hold`: the seconds that each of their readers counts."""
+    """The logs that this process writes and reads, as one replica of several. `hold`: seconds for which a reader's message counts."""
 
     def __init__(self, redis: Redis, hold: float = HOLD_S) -> None:
         self._held_for = hold
         self.id = secrets.token_hex(8)
-        """A new one for each process, and each time it starts."""
+        """The id of this replica: new at each start of a process."""
         self._redis = redis
         self._tasks: list[asyncio.Task[None]] = []
         self._offered: dict[str, WrittenLog] = {}
         """Id → log that is written once another replica asks for it."""
         self._written: dict[str, WrittenLog] = {}
         self._behind = False
-        """True if there was more to write than went out at once."""
+        """True if more logs waited than one round writes."""
         self._dirty: dict[WrittenLog, None] = {}
         """Logs with something to write, in the order it came."""
         self._news = asyncio.Event()
@@ -141,17 +141,17 @@ class Logs:
         return made
 
     def withdraw(self, number: str) -> None:
-        """Withdraw an offered log. Its present readers read on."""
+        """Withdraw an offered log that is not being written yet."""
         self._offered.pop(number, None)
 
     def _begin(self, written: WrittenLog) -> None:
-        """Start writing a log, before those that wait already: its reader waits, or goes without."""
+        """Start writing a log, ahead of the logs that wait already."""
         self._written[written.id] = written
         self._dirty = {written: None, **self._dirty}
         self._news.set()
 
     def wake(self, written: WrittenLog) -> None:
-        """Note that a log has more events to write."""
+        """Note that a log has more to write: events, or its end."""
         if not written.done:
             self._dirty[written] = None
             self._news.set()
@@ -183,7 +183,7 @@ class Logs:
             await asyncio.sleep(0 if self._behind else WRITE_INTERVAL_S)
 
     async def _round(self) -> None:
-        """Publish that this replica is alive, and write all events that wait."""
+        """Publish that this replica is alive, and write the logs that have news, AT_ONCE of them at most."""
         now = asyncio.get_running_loop().time()
         if self._departures != self._redis.departures:
             departures = self._redis.departures
@@ -219,7 +219,7 @@ class Logs:
             self._news.set()
 
     def _forget_late(self) -> None:
-        """Drop logs that have been over for so long that they would not be found any more."""
+        """Drop logs that have been over for longer than they could be found after their end."""
         now = asyncio.get_running_loop().time()
         for one in [one for one in self._written.values() if one.source.over]:
             if one.over_at is None:
@@ -292,12 +292,12 @@ class Logs:
                 await self._tell(self._message(found.replica, f"leave {found.id}"))
 
     async def ask_again(self, found: Found) -> bool:
-        """Repeat that the log is read, and return whether its replica is alive, or was a moment ago."""
+        """Renew the reading of a log at the replica that writes it, and return whether that replica's sign of life is still in Redis."""
         alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold(found.replica, found.id)])
         return bool(alive)
 
     async def stop(self, found: Found) -> None:
-        """Ask the replica that writes the log to stop."""
+        """Ask the replica that writes the log to stop its source."""
         await self._redis.ask_all(self._message(found.replica, f"stop {found.id}"))
 
     async def delete(self, name: str, found: Found | None, keep: float) -> None:
@@ -389,7 +389,7 @@ class Logs:
                 self._lose(one)
 
     def _obey(self, message: str, reader: str) -> None:
-        """Carry out a message of another replica: its reader continues, or wants a log to stop."""
+        """Carry out another replica's message about a log: `hold`, `leave` or `stop`."""
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
             self._begin(offered)
@@ -407,7 +407,7 @@ class Logs:
             written.source.hold(max(0.0, max(written.readers.values(), default=now) - now))
 
     def _lose_patience(self) -> None:
-        """Give up followers that have waited too long for Redis. A follower without its first look waits not at all."""
+        """Mark the followers as lost that have waited too long for Redis; without a first read they are lost at once."""
         for follower in self._followers:
             if not follower.looked or self._redis.away_for > follower.patience:
                 self._lose(follower)
@@ -435,7 +435,7 @@ class Logs:
                 await self._redis.back()
 
     async def close(self) -> None:
-        """Stop this replica: write the rest, for LAST seconds at most."""
+        """Stop all sources and tasks, and write the rest of the logs, for LAST seconds at most."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

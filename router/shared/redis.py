@@ -1,11 +1,11 @@
-"""A Redis that may be away: a request waits for it once and shortly, and it comes back by itself.
+"""A Redis that may be away: its absence costs requests one short wait, and its return is found in the background.
 
 All commands to Redis go through here. Redis counts as away in two cases:
 - while a command is under way, nothing at all is answered for `RedisTiming.limit` seconds, not even a PING (longer while Redis is slow);
 - an answer says that Redis cannot be used: full, read-only, loading, no permission.
 
 Waiting commands then end with `Away`, and later ones fail with it at once. A probe in the background writes a key until a write succeeds.
-The limit is one of silence, not of each command: a burst that takes this process long to get through is no absence of Redis.
+The limit is one of silence, not of each command: a burst that takes this process long to send does not make Redis count as away.
 
 Commands that are asked at the same time go out together, on one connection: a hundred cost as much as a few.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("router.redis")
 
 AT_ONCE = 128
-"""Commands that go out together."""
+"""Most commands that go out together."""
 LINES = 4
 """Connections: one for commands, one for the probe, one to listen; and one that is being closed."""
 FREE = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])"
@@ -46,25 +46,25 @@ class RedisTiming:
     """Times of a Redis that may be away, in seconds."""
 
     limit: float = 0.05
-    """Silence after which Redis is away: the cost of its absence for a request, once."""
+    """Silence after which Redis counts as away: the time that its absence costs the requests of that moment, once."""
     tick: float = 0.005
     """Time between two checks for silence. A check after twice that is late: the answer may lie in the socket unread."""
     late: float = 0.0025
     """Silence that a late check counts.
 
-    A process that is always late so gives its loop twenty turns to read an answer before Redis counts as away, however long they take.
+    A process with a slow event loop thus has twenty turns to read an answer before Redis counts as away.
     """
     most: float = 1.0
-    """The longest such silence, once Redis itself has been late."""
+    """The longest silence to which a slow Redis can raise the limit."""
     probe: float = 1.0
-    """The most that a probe may take. No request waits for it."""
+    """Longest time of a probe. No request waits for it."""
 
     def silence(self, waited: float) -> float:
-        """Return the silence that a check counts, so many seconds after the one before."""
+        """Return the seconds of silence that a check counts, `waited` seconds after the check before it."""
         return waited if waited <= 2 * self.tick else self.late
 
     def after(self, silence: float, limit: float) -> float:
-        """Return the limit after an answer that came so late: it grows with a busy Redis, as TCP's timeout does (RFC 6298), and shrinks again."""
+        """Return the limit after an answer this late: like TCP's timeout (RFC 6298), it grows with a slow Redis and shrinks again."""
         return min(max(self.limit, 4 * silence, 0.9 * limit), max(self.limit, self.most))
 
 
@@ -85,7 +85,7 @@ class Mismatch(Away):
 
 
 def key(*parts: str) -> str:
-    """Return the name of a key. The first part decides its place in a cluster, so that keys which are used together are together."""
+    """Return the name of a key. Its first part decides the cluster slot: keys that share it can be used together."""
     first, *others = parts
     return ":".join((f"{PREFIX}{{{first}}}", *others))
 
@@ -96,7 +96,7 @@ def milliseconds(seconds: float) -> int:
 
 
 class Redis(SharedConnection):
-    """A Redis and its state. Opened by the first command.
+    """A connection to Redis, opened by the first command, and whether Redis can be asked.
 
     departed: called each time that Redis goes away
     """
@@ -126,10 +126,10 @@ class Redis(SharedConnection):
         self._pump: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Future[Any]] = set()
-        """Work that waits for an answer."""
+        """Work that waits for an answer of Redis."""
         self._listening: set[asyncio.Future[Any]] = set()
         self._quiet = 0.0
-        """Seconds of silence that count."""
+        """Seconds of silence so far."""
         self._limit = timing.limit
         self._look: asyncio.TimerHandle | None = None
         self._back: set[asyncio.Future[None]] = set()
@@ -147,7 +147,7 @@ class Redis(SharedConnection):
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
 
     async def looked_for(self) -> None:
-        """Wait at the start of a process until the first connection has succeeded or failed, so that no request waits for it."""
+        """Wait, at the start of a process, until the first connection has succeeded or failed, so that no request waits for it."""
         self.start()
         loop, silence = asyncio.get_running_loop(), 0.0
         while not self._known.is_set() and silence < self._timing.probe:
@@ -252,7 +252,7 @@ class Redis(SharedConnection):
         return [(name.decode(), [(number.decode(), fields) for number, fields in entries]) for name, entries in found or ()]
 
     async def _present(self) -> None:
-        """Return if Redis is here, else raise Unsent. The very first command waits for the connection, shortly."""
+        """Check that Redis can be asked; raises Unsent if not. The very first command waits shortly for the connection."""
         if self._state == "new":
             self.start()
             with suppress(Away):
@@ -302,7 +302,10 @@ class Redis(SharedConnection):
     # Silence.
 
     async def _watched(self, work: Awaitable[T]) -> T:
-        """Return the result of this work, while there are signs of Redis. The work survives its caller: no connection is cut mid-answer."""
+        """Return the result of this work. Raises Away after too long a silence of Redis.
+
+        The work continues if its caller is cancelled: no connection is cut in the middle of an answer.
+        """
         task = asyncio.ensure_future(work)
         self._under_way.add(task)
         task.add_done_callback(self._done)
@@ -353,7 +356,7 @@ class Redis(SharedConnection):
     # Away and back.
 
     def _judged(self, error: Exception) -> Away:
-        """Return the error to raise for the caller of a failed command."""
+        """Return the error for the caller of a failed command: Mismatch, or Away if Redis itself is away, which is noted."""
         why = self._why(error)
         if why is None:
             return Mismatch()
@@ -434,7 +437,7 @@ class Redis(SharedConnection):
 
 
 UNUSABLE = frozenset({"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN", "MISCONF", "MOVED", "NOPERM", "NOREPLICAS", "TRYAGAIN"})
-"""Codes of answers that do not concern one key: every command would be refused."""
+"""Error codes that concern every command, not a single key."""
 
 
 def _given_up(task: "asyncio.Future[Any]") -> bool:

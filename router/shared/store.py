@@ -1,4 +1,4 @@
-"""Bytes under a key, for a while, in the Redis that all replicas see."""
+"""Bytes under a name, for a limited time, in the Redis that all replicas share."""
 
 from contextlib import suppress
 

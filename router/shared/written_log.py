@@ -1,4 +1,4 @@
-"""A log that is written here: what Redis has of it, and what it lacks."""
+"""A log that this replica writes: what Redis has of it, and what it lacks."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ log = logging.getLogger("router.redis")
 WINDOW = 256
 """Batches that are kept of a log whose start is dropped: for its present readers."""
 GONE = 10.0
-"""Seconds after which a log that cannot be found is dropped: its present readers come to its end."""
+"""Seconds for which a log that can no longer be found stays in Redis, for its present readers."""
 ROUND = 256 * 1024
 """Bytes of one log that are written at once."""
 ATTACHMENT = "asked"
@@ -30,7 +30,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events `first` to `after`, counted from 0, as bytes. `note`: what the events do not say of the end that is among them."""
+    """Events from number `first` up to but not including `after`, encoded. `note`: data about the end among them that the events lack."""
 
     first: int
     after: int
@@ -75,12 +75,12 @@ class EventSource(Protocol):
 
 
 class LogWriter(Protocol):
-    """The replica that writes the log."""
+    """The interface of the replica that writes the log."""
 
     id: str
 
     def wake(self, written: "WrittenLog") -> None:
-        """Have a log written that has news."""
+        """Schedule the writing of a log that has news."""
         ...
 
 
@@ -90,8 +90,8 @@ class LogTerms:
 
     lasts: seconds that it may take
     keep: seconds that it can be found after its end
-    pointer: the key that holds its id; empty where readers have it from elsewhere
-    attachment: what the answer answers; empty where no later question may go on from it
+    pointer: the key that holds its id; empty if readers have the id from elsewhere
+    attachment: the question that the log answers; empty if no later question may continue from it
     """
 
     lasts: float
@@ -101,7 +101,7 @@ class LogTerms:
 
 
 class WrittenLog:
-    """A log that is written here. Its owner calls `news` whenever the source has more, or is over."""
+    """A log that this replica writes. Its owner calls `news` whenever the source has more, or is over."""
 
     def __init__(self, writer: LogWriter, name: str, number: str, source: EventSource, terms: LogTerms) -> None:
         self.id = number
@@ -109,10 +109,10 @@ class WrittenLog:
         self.source = source
         self.terms = terms
         self.done = False
-        """True once all of it is in Redis, or never will be."""
+        """True once the log is complete in Redis, or was given up."""
         self.over_at: float | None = None
         self.readers: dict[str, float] = {}
-        """Replica that reads the log → time until which it does, unless it repeats its message."""
+        """Replica that reads the log → time until which its last message counts."""
         self.posted = asyncio.Event()
         """Set once the log can be found in Redis, or Redis is away or refuses it."""
         self._attached = 0
@@ -231,7 +231,7 @@ class WrittenLog:
         return [("EVAL", FREE, 1, self.terms.pointer, self.id)] if self.terms.pointer else []
 
     async def _look_up(self, redis: Redis) -> None:
-        """Read from Redis how far the log is written there."""
+        """Read from Redis how much of the log is there."""
         try:
             found = cast("list[tuple[bytes, object]]", await redis.ask("XREVRANGE", self._stream, "+", "-", "COUNT", 1))
         except Mismatch:

@@ -1,9 +1,9 @@
-"""Runs a command in the file system of an image as a container would have it, without a daemon. As root, in namespaces of its own:
+"""Runs a command in the file system of an image as a container would, without a daemon. As root, in namespaces of its own:
 
     unshare --mount --net python contained.py ROOT CONFIGURATION USER FOLDER NAME=VALUE… -- COMMAND…
 
 The file system is read-only but for /tmp. CONFIGURATION is mounted over /etc/router (empty: the image's own). The command has no
-capability, gains none, and becomes this process: a signal reaches it directly. Standard library alone.
+capability, gains none, and replaces this process: a signal reaches it directly. Standard library alone.
 """
 
 import ctypes
@@ -22,12 +22,12 @@ CAPABILITIES = 64
 
 
 def mount(*words: str) -> None:
-    """Mount something, in this process's namespace alone."""
+    """Call `mount` with these words, in this process's mount namespace."""
     subprocess.run(["mount", *words], check=True)
 
 
 def loopback() -> None:
-    """Take the loopback interface of a new network namespace into use."""
+    """Bring up the loopback interface of the new network namespace."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
         request = struct.pack("16sH14x", b"lo", 0)
         flags: int = struct.unpack("16sH14x", fcntl.ioctl(line, SIOCGIFFLAGS, request))[1]
@@ -35,7 +35,7 @@ def loopback() -> None:
 
 
 def mounted(root: str, configuration: str) -> None:
-    """Mount what a container has, and make all the rest read-only."""
+    """Mount the file systems of a container over the image's, and make all but /tmp read-only."""
     mount("--bind", root, root)
     mount("-t", "tmpfs", "-o", "nosuid,nodev,mode=1777", "tmpfs", f"{root}/tmp")  # noqa: S108 - in the image
     mount("-t", "proc", "proc", f"{root}/proc")
@@ -47,7 +47,7 @@ def mounted(root: str, configuration: str) -> None:
 
 
 def become(user: str, environment: dict[str, str], command: list[str]) -> NoReturn:
-    """Give up all rights, and become the command."""
+    """Drop all capabilities, change to the user, and replace this process by the command."""
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in range(CAPABILITIES):
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
@@ -62,7 +62,7 @@ def become(user: str, environment: dict[str, str], command: list[str]) -> NoRetu
 
 
 def main(words: list[str]) -> NoReturn:
-    """Run what the words of the command line say."""
+    """Run the command that these words of the command line describe."""
     end = words.index("--")
     root, configuration, user, folder, *variables = words[:end]
     loopback()

@@ -1,4 +1,4 @@
-"""The shipped nginx configuration, run for real: on free loopback ports, with a certificate of its own, before any upstreams."""
+"""The shipped nginx configuration, run by a real nginx: on free loopback ports, with a certificate of its own, before any upstreams."""
 
 import asyncio
 import ssl
@@ -11,13 +11,13 @@ from tests.conftest import ROOT
 from tests.support.services import Nginx, free_ports, nginx, program, run
 
 PATIENCE = 240
-"""Seconds for a connection. It takes milliseconds; a stream that is held back would take for ever."""
+"""Seconds for everything on one connection. It takes milliseconds, unless a stream is held back."""
 DEPLOY = ROOT / "deploy"
 
 
 @asynccontextmanager
 async def connected(port: int, trust: ssl.SSLContext | None = None) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to this machine, closed at the end, and for no longer than PATIENCE."""
+    """Yield a connection to a port of this machine, closed at the end; ends with TimeoutError after PATIENCE seconds."""
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust)
         try:
@@ -39,16 +39,16 @@ class Edge:
 
     @property
     def base(self) -> str:
-        """Its address."""
+        """Return its HTTPS address."""
         return f"https://localhost:{self.https}"
 
     def route_to(self, *ports: int) -> None:
-        """Write the list of routers anew; a reload makes it true."""
+        """Write a new list of router ports to upstream.conf; nginx uses it after a reload."""
         (self.nginx.folder / "upstream.conf").write_text(upstreams(*here(ports)), encoding="utf-8")
 
     @asynccontextmanager
     async def request(self, head: str, body: bytes = b"", *more: str) -> AsyncGenerator[asyncio.StreamReader]:
-        """Send a request over TLS, to read its answer as it comes."""
+        """Send a request over TLS, and yield the reader of its response."""
         async with connected(self.https, self.trust) as (reader, writer):
             writer.write(f"{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n".encode())
             writer.write(b"Accept-Encoding: gzip\r\nX-Forwarded-For: 192.0.2.1\r\nX-Request-Id: from-the-browser\r\n")
@@ -56,14 +56,14 @@ class Edge:
             yield reader
 
     async def answer(self, head: str, body: bytes = b"", *more: str) -> bytes:
-        """Send a request and read its whole answer."""
+        """Send a request over TLS, and return its whole response."""
         async with self.request(head, body, *more) as reader:
             return await reader.read()
 
 
 @asynccontextmanager
 async def edge(*ports: int, changes: Mapping[str, str] | None = None) -> AsyncGenerator[Edge, None]:
-    """An edge before the routers at these ports. `changes`: what stands once in nginx.conf → what is to stand there."""
+    """Yield an nginx before the routers at these ports. `changes`: text that occurs once in nginx.conf → its replacement."""
     http, https = free_ports(2)
     openssl = program("openssl")
 
@@ -81,7 +81,7 @@ async def edge(*ports: int, changes: Mapping[str, str] | None = None) -> AsyncGe
 
 
 def upstreams(*addresses: str) -> str:
-    """The shipped upstream.conf with these addresses in place of its own; its other lines stay, and so does their order."""
+    """Return the shipped upstream.conf with these addresses in place of its own; its other lines stay, in their order."""
     made: list[str] = []
     for line in (DEPLOY / "upstream.conf").read_text(encoding="utf-8").splitlines():
         assert line.count("127.0.0.1:") == line.strip().startswith("server ")
@@ -93,12 +93,12 @@ def upstreams(*addresses: str) -> str:
 
 
 def here(ports: Sequence[int]) -> list[str]:
-    """Addresses of this machine."""
+    """Return these ports as addresses of this machine."""
     return [f"127.0.0.1:{port}" for port in ports]
 
 
 def _adapted(folder: Path, http: int, https: int, changes: Mapping[str, str]) -> str:
-    """The shipped configuration with this test's ports and paths; each of them must stand in it, exactly so often."""
+    """Return the shipped configuration with this test's ports and paths. Fails if a replaced text does not occur as often as listed."""
     text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
     scratch = "".join(f"    {kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     for old, new, times in [

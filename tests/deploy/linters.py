@@ -1,4 +1,4 @@
-"""Programs that read deploy/ as its users would, from an environment of their own (`make` makes it); without it a test is skipped."""
+"""Linters and readers of deploy/, from an environment that `make` installs; without it, their tests are skipped."""
 
 import json
 import os
@@ -21,7 +21,7 @@ DEPLOY = ROOT / "deploy"
 HERE = Path(__file__).parent
 CHART = DEPLOY / "helm" / "pointsman"
 EMPTY = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", "KUBECONFIG": "/dev/null"}
-"""Whatever clusters this machine knows, no test asks them."""
+"""An environment without a kubeconfig: no test reaches a cluster."""
 
 
 SECRETS = "/run/secrets/router"
@@ -30,11 +30,11 @@ KEYS = {
     "CALLERS": "chat  sha256:c458c6d3b8c6717f32a39bd0a8138d973bfac02c2c9cab30177885f8c806c851  # pm_2uvLjzMQ\n",
 }
 CALLER = "pm_2uvLjzMQ_3tqE9xxeCXDTXPpLRxdrsLDLpvUlMoaM9fuVmwN62H71yB2zo"
-"""The key of that line: made for the tests, and let in nowhere else."""
+"""The caller key whose hash stands in CALLERS; made for these tests."""
 
 
 def secrets_in(folder: Path) -> Callable[[str], str]:
-    """Puts the keys that a pod finds in SECRETS into a folder, and turns a routes.yaml to it; one that lets nobody in yet, to its caller."""
+    """Write the keys of a pod's SECRETS into a folder. Returns a function that makes the text of a routes.yaml read them there."""
     folder.mkdir(exist_ok=True)
     for name, text in KEYS.items():
         (folder / name).write_text(text)
@@ -42,26 +42,26 @@ def secrets_in(folder: Path) -> Callable[[str], str]:
 
 
 def linter(name: str) -> str:
-    """A program of that environment."""
+    """Return the path of a program in that environment; skips the test if it is not installed."""
     found = HERE / ".venv" / "bin" / name
     return str(found) if found.exists() else pytest.skip(f"{name} is not installed here: `make linters-if-any` does")
 
 
 def said(*command: str, given: str = "") -> str:
-    """What a command that ends well says."""
+    """Return the output of a command that has to exit with 0."""
     done = subprocess.run(command, input=given, capture_output=True, text=True, env=EMPTY, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def documents(text: str) -> list[dict[str, Any]]:
-    """The YAML documents of a text."""
+    """Return the YAML documents of a text."""
     return [cast("dict[str, Any]", one) for one in yaml.safe_load_all(text) if one]
 
 
 @cache
 def kustomized() -> str:
-    """deploy/kubernetes as `kubectl apply -k` would send it."""
+    """Return the manifests of deploy/kubernetes as `kubectl apply -k` would send them."""
     for command in (["kustomize", "build"], ["kubectl", "kustomize"]):
         if shutil.which(command[0]):
             return said(*command, str(DEPLOY / "kubernetes"))
@@ -70,7 +70,7 @@ def kustomized() -> str:
 
 @cache
 def _schemas(version: str) -> Path:
-    """Where the strict schemas of that Kubernetes lie: kubernetes-validate brings them."""
+    """Return the folder with the strict schemas of this Kubernetes version, which kubernetes-validate installs."""
     [found] = Path(linter("kubernetes-validate")).parent.parent.glob(
         f"lib/*/site-packages/*/kubernetes-json-schema/v{version}-local-strict"
     )
@@ -79,7 +79,7 @@ def _schemas(version: str) -> Path:
 
 @cache
 def _schema(version: str, name: str) -> jsonschema.Draft202012Validator:
-    """One of them. Read here, not by the program: it reads the five megabytes that they all refer to anew for each object."""
+    """Return the validator of one kind of object. kubernetes-validate itself would read 5 MB of shared definitions for each object."""
     contents = cast("dict[str, Any]", json.loads((_schemas(version) / f"{name}.json").read_text()))
     return jsonschema.Draft202012Validator(contents, registry=_definitions(version))
 
@@ -91,7 +91,7 @@ def _definitions(version: str) -> Registry[Any]:
 
 
 def misfits(text: str, version: str) -> list[str]:
-    """What of these manifests that Kubernetes would refuse, or would silently drop."""
+    """Return a sentence for each part of these manifests that Kubernetes would refuse or silently drop."""
     found: list[str] = []
     for document in documents(text):
         *group, edition = document["apiVersion"].split("/")
@@ -102,19 +102,19 @@ def misfits(text: str, version: str) -> list[str]:
 
 
 def helm(do: str, values: dict[str, Any]) -> dict[str, Any]:
-    """What Helm makes of the chart with these values: see render.py."""
+    """Return the result of rendering or linting the chart with these values; render.py describes it."""
     wish = {"do": do, "chart": str(CHART), "values": values}
     return cast("dict[str, Any]", json.loads(said(linter("python"), str(HERE / "render.py"), given=json.dumps(wish))))
 
 
 def rendered(**values: Any) -> str:
-    """The manifests of the chart with these values."""
+    """Return the manifests of the chart with these values."""
     made = helm("render", values)
     assert "files" in made, made
     return "\n---\n".join(text for name, text in made["files"].items() if not name.endswith(".txt"))
 
 
 def one(kind: str, text: str) -> dict[str, Any]:
-    """The one object of this kind."""
+    """Return the object of this kind; fails unless there is exactly one."""
     [found] = [document for document in documents(text) if document["kind"] == kind]
     return found

@@ -1,4 +1,4 @@
-"""Helm, as a program: renders a chart, or lints it. It is run by the Python that Helm's SDK is installed for.
+"""Helm as a program: renders or lints a chart. It is run by the Python that has Helm's SDK installed.
 
 stdin: {"do": "render" | "lint", "chart": path, "values": {…}}; stdout: {"files": {name: text}}, {"errors": […]} or {"refused": why}.
 """
@@ -11,7 +11,7 @@ import helm_python as helm  # pyright: ignore[reportMissingImports]
 
 
 def answered(wish: dict[str, Any]) -> dict[str, Any]:
-    """What Helm makes of it."""
+    """Return the object that is written to stdout for this object of stdin."""
     found: Any = helm
     if wish["do"] == "lint":
         return {"errors": found.lint(wish["chart"], wish["values"], strict=True)["errors"]}

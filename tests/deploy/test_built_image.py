@@ -1,4 +1,4 @@
-"""The image, built from the Dockerfile and run as its comments say: without a daemon, by buildah and in namespaces of the test's own.
+"""The image, built from the Dockerfile by buildah and run in namespaces, without a container daemon.
 
 The Dockerfile names its base by a digest that only a registry serves. Here a base of Debian's own packages stands in its place, with
 Debian's Python (see image_base.sh): all other lines of the Dockerfile are executed as they are. Those of its first stage are executed
@@ -27,14 +27,14 @@ from tests.conftest import ROOT
 from tests.support.services import program, run
 
 FOLDER = ROOT / ".image"
-"""What image_base.sh has made."""
+"""The folder that image_base.sh makes."""
 NAME = "localhost/pointsman-under-test"
 PACKAGES = "localhost/pointsman-packages"
 """The first stage of the Dockerfile: the environments of the locks. Kept for the next run, as Docker keeps it for the next build."""
 PATIENCE = 240
-"""Seconds for what takes a few: a start, an end."""
+"""Seconds in which a container must start or end."""
 MARK = "pm-planted-4b1f0c"
-"""Stands in each planted secret, and nowhere else."""
+"""Text of every planted secret."""
 SECRETS = (".env", "router/.env.local", "pipelines/.env", "deploy/secrets/OPENAI_API_KEY", ".git/config")
 ROUTES = """
 server: {auth: none}
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.timeout(1800)  # a build is a minute on a quiet machine
 
 @dataclass(frozen=True)
 class Image:
-    """An image. `root`: its file system; `description`: what buildah says of it; `sizes`: megabytes of its parts."""
+    """A built image. `root`: its file system; `description`: the output of `buildah inspect`; `sizes`: part → megabytes."""
 
     root: Path
     description: str
@@ -57,11 +57,11 @@ class Image:
 
     @property
     def config(self) -> dict[str, Any]:
-        """How a container of it is started."""
+        """Return the image's container configuration: user, entry point, variables and so on."""
         return cast("dict[str, Any]", json.loads(self.description)["Docker"]["config"])
 
     def command(self, configuration: Path | None, *command: str) -> tuple[str, ...]:
-        """Return the command that runs another in a container; see contained.py."""
+        """Return the command line that runs a command in a container of this image; see contained.py."""
         config = self.config
         namespaces = (program("unshare"), "--mount", "--net", sys.executable, "-I", "-S", str(ROOT / "tests/deploy/contained.py"))
         started = (str(self.root), str(configuration or ""), config["User"], config["WorkingDir"], *config["Env"])
@@ -70,7 +70,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
-    """Build the image, and open its file system. One run of the tests at a time does so."""
+    """Build the image and yield it. A lock lets one test run build at a time; images are removed before and after."""
     if not (FOLDER / "done").exists():
         pytest.skip("there is no base for the image here: `make image-base-if-any` makes one, as root and with Debian's packages")
     with (FOLDER / "lock").open("w") as lock:
@@ -155,7 +155,7 @@ def _clean() -> None:
 
 @asynccontextmanager
 async def started(image: Image, folder: Path, *command: str) -> AsyncGenerator[asyncio.subprocess.Process, None]:
-    """Start a container with a configuration of its own, and return once it has its rights; at the end it is killed."""
+    """Run a command in a container with a small configuration. Yields its process once it runs as the image's user."""
     (folder / "pipelines").mkdir(parents=True)
     (folder / "pipelines/plain.yaml").write_text("steps: []\n")
     (folder / "routes.yaml").write_text(ROUTES)
@@ -174,7 +174,7 @@ async def started(image: Image, folder: Path, *command: str) -> AsyncGenerator[a
 
 @asynccontextmanager
 async def serving(image: Image, folder: Path) -> AsyncGenerator[asyncio.subprocess.Process, None]:
-    """Start the image's own command, and wait until its own health check is true."""
+    """Run the image's own entry point, and yield its process once the image's health check succeeds."""
     async with started(image, folder, *image.config["Entrypoint"], *image.config["Cmd"]) as process:
         async with asyncio.timeout(PATIENCE):
             while await healthy(image, process) != 0:
@@ -184,20 +184,20 @@ async def serving(image: Image, folder: Path) -> AsyncGenerator[asyncio.subproce
 
 
 def state(process: asyncio.subprocess.Process) -> dict[str, str]:
-    """Return what the system says of a process (proc(5), status)."""
+    """Return field → value of a process's /proc/<pid>/status."""
     lines = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines()
     return dict(cast("tuple[str, str]", line.split(":\t", 1)) for line in lines)
 
 
 async def healthy(image: Image, process: asyncio.subprocess.Process) -> int:
-    """Return the exit code of the image's health check, run beside this process."""
+    """Return the exit code of the image's health check, run in the container of this process."""
     done = await inside(image, process, *image.config["Healthcheck"]["Test"][1:])
     await done.communicate()
     return cast("int", done.returncode)
 
 
 async def inside(image: Image, process: asyncio.subprocess.Process, *command: str) -> asyncio.subprocess.Process:
-    """Start one more command in a container."""
+    """Start another command in the container of this process."""
     user, _, group = image.config["User"].partition(":")
     words = (program("nsenter"), f"--target={process.pid}", "--mount", "--net", "--root", "--wd", f"--setuid={user}", f"--setgid={group}")
     environment = dict(one.split("=", 1) for one in image.config["Env"])
@@ -213,11 +213,11 @@ request = urllib.request.Request("http://127.0.0.1:8000/api/chat", body, {"conte
 for line in urllib.request.urlopen(request):
     print(line.decode().strip(), flush=True)
 """
-"""A client, for the image's own Python: an answer, line by line as it comes."""
+"""A client for the image's own Python: prints an answer line by line as it arrives."""
 
 
 def test_image_size_is_within_a_quarter_of_the_documented_one(image: Image, capsys: pytest.CaptureFixture[str]) -> None:
-    """Sizes are printed; an image that has grown by a quarter holds something that does not belong there."""
+    """The size of the router's environment in the image differs from the one in docs/deploy.md by less than 25 %; sizes are printed."""
     with capsys.disabled():
         sys.stdout.write("\n" + "".join(f"  {name}: {size} MB\n" for name, size in image.sizes.items()))
     documented = re.search(r"([0-9]+) MB are the router's environment", (ROOT / "docs/deploy.md").read_text(encoding="utf-8"))
@@ -226,14 +226,14 @@ def test_image_size_is_within_a_quarter_of_the_documented_one(image: Image, caps
 
 
 def test_files_of_the_image_are_writable_by_root_alone(image: Image) -> None:
-    """The router cannot change itself, also where its file system may be written to."""
+    """Every file of the router and its configuration belongs to root, is writable by root alone, and has no setuid or setgid bit."""
     found = [path for folder in ("opt/router", "etc/router") for path in (image.root / folder).rglob("*") if not path.is_symlink()]
     assert len(found) > 1000
     assert [path for path in found if path.stat().st_uid != 0 or path.stat().st_mode & 0o6022] == []
 
 
 def test_image_holds_nothing_of_the_build_stage(image: Image) -> None:
-    """It has neither the build environment, nor the source, nor a cache; bytecode is there for what takes long to import."""
+    """The image has neither sources, nor build tools, nor caches; LiteLLM is there with its compiled bytecode."""
     assert {path.name for path in (image.root / "opt").iterdir()} == {"router"}
     assert not (image.root / "src").exists()
     assert not (image.root / "dist").exists()
@@ -243,14 +243,15 @@ def test_image_holds_nothing_of_the_build_stage(image: Image) -> None:
     assert {path.name for path in (image.root / "etc/router").iterdir()} == {"routes.yaml", "pipelines", "tools"}
 
 
-def test_secret_is_in_no_layer_and_no_description(image: Image) -> None:
-    """Neither a file of the checkout nor a variable of the builder's environment."""
+def test_planted_secret_is_not_in_the_image(image: Image) -> None:
+    """Secrets planted in files of the checkout and in the builder's environment are in neither the image's files nor its description."""
     assert MARK not in image.description
     done = subprocess.run(["grep", "-rlaF", "--devices=skip", MARK, str(image.root)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, ""), done.stderr
 
 
-async def test_router_answers_without_rights_on_a_read_only_file_system(image: Image, tmp_path: Path) -> None:
+async def test_container_answers_as_an_unprivileged_user_on_a_read_only_file_system(image: Image, tmp_path: Path) -> None:
+    """A container answers as user 65532 without capabilities, and can write to /tmp but not to /etc/router."""
     async with serving(image, tmp_path / "config") as process:
         status = state(process)
         assert status["Uid"].split() == status["Gid"].split() == ["65532"] * 4
@@ -264,8 +265,8 @@ async def test_router_answers_without_rights_on_a_read_only_file_system(image: I
         assert b"two" in said
 
 
-async def test_sigterm_lets_an_answer_end(image: Image, tmp_path: Path) -> None:
-    """Sent once the answer has begun: its rest comes, the process ends by itself, and ends well."""
+async def test_container_finishes_a_running_answer_on_sigterm(image: Image, tmp_path: Path) -> None:
+    """An answer that streams when the image's stop signal arrives is completed, and the process exits with 0."""
     signalled = signal.Signals[image.config["StopSignal"]] if "StopSignal" in image.config else signal.SIGTERM
     async with serving(image, tmp_path / "config") as process, asyncio.timeout(PATIENCE):
         client = await inside(image, process, "python", "-c", ASK)
@@ -280,13 +281,14 @@ async def test_sigterm_lets_an_answer_end(image: Image, tmp_path: Path) -> None:
         assert await process.wait() == 0
 
 
-async def test_health_check_is_false_where_nothing_is_served(image: Image, tmp_path: Path) -> None:
+async def test_health_check_fails_in_a_container_that_does_not_serve(image: Image, tmp_path: Path) -> None:
+    """The image's health check exits with 1 in a container that runs another program than the router."""
     async with started(image, tmp_path / "config", "python", "-c", "import signal; signal.pause()") as process:
         assert await healthy(image, process) == 1
 
 
 async def test_image_runs_router_commands(image: Image) -> None:
-    """`docker run pointsman check`: its own configuration is right."""
+    """The command `docker run pointsman check` exits with 0: arguments are router commands, and the image's own configuration is valid."""
     done = await asyncio.create_subprocess_exec(
         *image.command(None, *image.config["Entrypoint"], "check"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -295,7 +297,7 @@ async def test_image_runs_router_commands(image: Image) -> None:
 
 
 async def test_image_tests_are_skipped_where_the_base_cannot_be_built(tmp_path: Path) -> None:
-    """`make test` goes on without a root's rights and without buildah, says what is missing, and removes nothing."""
+    """The script image_base.sh exits with 0 and prints the reason when the user is not root or has no buildah."""
     (tmp_path / "dirname").symlink_to(program("dirname"))
     for user, why in (("1000", "not root"), ("0", "no buildah")):
         (tmp_path / "id").write_text(f"#!/bin/sh\necho {user}\n")

@@ -1,4 +1,4 @@
-"""compose.yaml: it fits the specification, what it names exists, and the nginx in it is the one that is tested, with its addresses."""
+"""deploy/compose.yaml: it is valid, its paths and addresses exist, and its nginx is the one that is tested."""
 
 import re
 import shutil
@@ -23,22 +23,22 @@ ENDING = 15
 
 
 def compose() -> dict[str, Any]:
-    """The file, its anchors filled in."""
+    """Return the contents of the file, with its anchors resolved."""
     return cast("dict[str, Any]", yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
 
 
 def routers() -> dict[str, dict[str, Any]]:
-    """The routers in it."""
+    """Return the services of the file that are routers."""
     return {name: service for name, service in compose()["services"].items() if name.startswith("router-")}
 
 
 def seconds(written: str) -> int:
-    """A duration as compose.yaml has it."""
+    """Return the seconds of a duration as compose.yaml writes it."""
     return int(written.removesuffix("s"))
 
 
 def test_compose_file_fits_the_specification(tmp_path: Path) -> None:
-    """The schema finds mistakes, too: a misspelt key is reported."""
+    """The file fits the schema of the Compose specification, which reports a misspelt key."""
     schema = (linter("check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
     said(*schema, str(DEPLOY / "compose.yaml"))
     (tmp_path / "compose.yaml").write_text((DEPLOY / "compose.yaml").read_text().replace("stop_grace_period:", "stop_grace:"))
@@ -47,7 +47,7 @@ def test_compose_file_fits_the_specification(tmp_path: Path) -> None:
 
 
 def test_compose_services_have_no_unneeded_rights() -> None:
-    """security.md 43. nginx alone keeps the rights to listen below port 1024 and to change its user."""
+    """All services are read-only, drop all capabilities and are pinned; only nginx adds capabilities and publishes ports."""
     for name, service in compose()["services"].items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -61,7 +61,8 @@ def test_compose_services_have_no_unneeded_rights() -> None:
     assert compose()["networks"]["store"]["internal"] is True
 
 
-def test_mounted_path_exists_and_is_a_directory_where_it_is_edited() -> None:
+def test_paths_mounted_by_compose_exist() -> None:
+    """The routers mount the folder deploy/config, nginx mounts nginx.conf and tls, and git ignores the folders with secrets."""
     for service in routers().values():
         assert service["volumes"][0] == "./config:/etc/router:ro"
     assert (DEPLOY / "config" / "routes.yaml").is_file()
@@ -72,14 +73,15 @@ def test_mounted_path_exists_and_is_a_directory_where_it_is_edited() -> None:
 
 
 def test_compose_starts_routers_of_this_version_with_a_valid_command_line() -> None:
+    """Each router service runs this version's image with arguments that the parser accepts as `serve` on port 8000."""
     for service in routers().values():
         given = parser().parse_args(service["command"])
         assert (given.command, str(given.routes), given.port) == ("serve", "/etc/router/routes.yaml", 8000)
         assert service["image"] == f"pointsman:{__version__}"
 
 
-async def test_composed_routers_declare_auth_and_end_in_time(tmp_path: Path) -> None:
-    """With the keys that must be there, and without those of providers: their targets are skipped, and the rest is served."""
+async def test_compose_configuration_declares_auth_and_its_grace_period_covers_the_drain(tmp_path: Path) -> None:
+    """The configuration is valid without provider keys and declares `server.auth`; the stop grace period exceeds `drain` by 15 s."""
     shutil.copytree(DEPLOY / "config", tmp_path / "etc")
     routes = tmp_path / "etc" / "routes.yaml"
     routes.write_text(secrets_in(tmp_path / "secrets")(routes.read_text()))
@@ -98,7 +100,7 @@ async def test_composed_routers_declare_auth_and_end_in_time(tmp_path: Path) -> 
 
 
 def test_compose_lets_nginx_finish_its_last_stream() -> None:
-    """The read timeout of nginx is shorter than its shutdown timeout, which is shorter than the grace period of compose."""
+    """The read timeout of nginx is shorter than its worker shutdown timeout, which is shorter than its stop grace period."""
     conf = (DEPLOY / "nginx.conf").read_text()
     [ends] = re.findall(r"worker_shutdown_timeout (\d+)s;", conf)
     [reads] = re.findall(r"proxy_read_timeout (\d+)s;", conf)
@@ -106,7 +108,7 @@ def test_compose_lets_nginx_finish_its_last_stream() -> None:
 
 
 def test_upstream_of_compose_lists_the_routers_addresses() -> None:
-    """Line by line, but for comments; and the addresses lie in the network they are given in."""
+    """The upstream list inside of compose.yaml equals the shipped one with the routers' addresses, which lie in their network."""
 
     def bare(text: str) -> list[str]:
         return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
@@ -119,7 +121,7 @@ def test_upstream_of_compose_lists_the_routers_addresses() -> None:
 
 
 async def test_nginx_accepts_the_upstream_list_of_compose(tmp_path: Path) -> None:
-    """The list stands alone in the smallest configuration around it."""
+    """The command `nginx -t` accepts a minimal configuration that includes the upstream list of compose.yaml."""
     nginx = program("nginx")
     (tmp_path / "upstream.conf").write_text(compose()["configs"]["upstream"]["content"])
     conf = f"pid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\nhttp {{\n  access_log off;\n  include upstream.conf;\n}}\n"

@@ -1,4 +1,4 @@
-"""The recipe of the image, read and linted: test_built_image.py builds and runs it."""
+"""The Dockerfile, read and linted; test_built_image.py builds and runs it."""
 
 import asyncio
 import json
@@ -18,6 +18,7 @@ from tests.support.services import run
 
 
 def test_every_copied_path_exists_and_is_sent_to_the_builder() -> None:
+    """Every path that the Dockerfile copies exists and is allowed by .dockerignore."""
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")}
     sources = [source for instruction, rest in _instructions() if instruction == "COPY" for source in _sources(rest)]
     assert sources
@@ -26,6 +27,7 @@ def test_every_copied_path_exists_and_is_sent_to_the_builder() -> None:
 
 
 def test_image_runs_as_a_user_without_root_rights() -> None:
+    """The last stage ends as user 65532:65532, set after its last COPY."""
     final: list[tuple[str, str]] = []
     for instruction, rest in _instructions():
         final = [] if instruction == "FROM" else [*final, (instruction, rest)]
@@ -45,7 +47,7 @@ def test_base_images_are_pinned_by_digest() -> None:
 
 
 async def test_make_pins_renews_the_digests_of_base_images(tmp_path: Path) -> None:
-    """`make pins` writes the digest that each tag has now, and leaves all else as it is."""
+    """The command `make pins` writes the current digest of each tag into Dockerfile and compose.yaml, and changes nothing else in them."""
     digest = "sha256:" + "5" * 64
     docker = tmp_path / "docker"
     docker.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "buildx imagetools inspect" ] && echo {digest}\n')
@@ -67,7 +69,7 @@ async def test_make_pins_renews_the_digests_of_base_images(tmp_path: Path) -> No
 
 
 def test_hadolint_reports_nothing_about_the_dockerfile(tmp_path: Path) -> None:
-    """It can report: an `ADD` of an address and a moving tag are found."""
+    """The linter hadolint reports nothing about the Dockerfile; it does report an unpinned base image."""
     hadolint = linter("hadolint")
     said(hadolint, "--failure-threshold", "style", str(ROOT / "Dockerfile"))
     (tmp_path / "Dockerfile").write_text("FROM python:latest\nRUN apt-get install curl\n")
@@ -85,8 +87,8 @@ def test_build_tools_stay_out_of_the_last_stage() -> None:
     ]
 
 
-def test_secret_cannot_get_into_a_layer() -> None:
-    """security.md 43: no ARG and no ENV that holds one, nothing copied but what .dockerignore lists, installs by hash alone."""
+def test_dockerfile_puts_no_secret_into_a_layer() -> None:
+    """The Dockerfile has no ARG, no ADD and no secret-like ENV, and installs by hash; .dockerignore excludes `.env` (security.md 43)."""
     for instruction, rest in _instructions():
         assert instruction != "ARG"
         if instruction in {"ENV", "LABEL"}:
@@ -101,7 +103,7 @@ def test_secret_cannot_get_into_a_layer() -> None:
 
 
 def test_image_is_stopped_by_sigterm_to_the_router_itself() -> None:
-    """SIGTERM, to the router itself: through a shell it would not arrive."""
+    """The stop signal is SIGTERM, and the entry point is `router` without a shell in between, which would keep the signal from it."""
     last = dict(_stages()[-1])
     assert last["STOPSIGNAL"] == "SIGTERM"
     assert json.loads(last["ENTRYPOINT"]) == ["router"]
@@ -109,8 +111,8 @@ def test_image_is_stopped_by_sigterm_to_the_router_itself() -> None:
     assert last["EXPOSE"] == str(given.port)
 
 
-async def test_health_check_is_true_only_while_the_router_is_ready(workspace: Workspace) -> None:
-    """The very command, run against a router; with nobody there it fails."""
+async def test_health_check_succeeds_only_while_the_router_is_ready(workspace: Workspace) -> None:
+    """The Dockerfile's health check command succeeds against a ready router, and fails against a draining or absent one."""
     check = dict(_stages()[-1])["HEALTHCHECK"].partition("CMD ")[2]
     name, *arguments = json.loads(check)
     assert name == "python"
@@ -128,7 +130,7 @@ async def test_health_check_is_true_only_while_the_router_is_ready(workspace: Wo
 
 
 def _stages() -> list[list[tuple[str, str]]]:
-    """The instructions, stage by stage."""
+    """Return the instructions of each stage."""
     made: list[list[tuple[str, str]]] = []
     for instruction, rest in _instructions():
         if instruction == "FROM":
@@ -138,7 +140,7 @@ def _stages() -> list[list[tuple[str, str]]]:
 
 
 def _instructions() -> Iterator[tuple[str, str]]:
-    """The Dockerfile's instructions, each with what follows it, continued lines joined."""
+    """Yield (instruction, arguments) of the Dockerfile, with continued lines joined."""
     text = re.sub(r"(?m)^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
     for line in re.sub(r"\\\n", " ", text).splitlines():
         if line.strip():
@@ -147,6 +149,6 @@ def _instructions() -> Iterator[tuple[str, str]]:
 
 
 def _sources(rest: str) -> list[str]:
-    """What a COPY takes from the repository; nothing if it copies from another stage."""
+    """Return the repository paths that a COPY takes; none if it copies from another stage."""
     words = rest.split()
     return [] if any(word.startswith("--from=") for word in words) else [word for word in words if not word.startswith("--")][:-1]

@@ -1,4 +1,4 @@
-"""What is sent to a cluster, by kustomize and by Helm: it fits the cluster's schemas, is confined, ends in time, and is served live."""
+"""Kubernetes manifests of kustomize and of the Helm chart: valid, without unneeded rights, and served by a router."""
 
 import asyncio
 import os
@@ -36,28 +36,28 @@ ALL_OF_IT: dict[str, Any] = {
 }
 WAYS: dict[str, Callable[[], str]] = {"kustomize": kustomized, "helm": rendered, "helm, all of it": lambda: rendered(**ALL_OF_IT)}
 ENDING = 15
-"""Seconds after `drain` in which a router may still be ending: see serve.py and LAST_WORDS in server/chat.py."""
+"""Seconds after `drain` in which a router may still be ending: see LAST_WORDS in router/answering/kept.py."""
 
 
 @pytest.fixture(params=WAYS)
 def manifests(request: pytest.FixtureRequest) -> str:
-    """What is sent to the cluster, by each way."""
+    """Return the manifests of each way: kustomize, the Helm chart with its defaults, and the chart with every option."""
     return WAYS[request.param]()
 
 
 def pod(manifests: str) -> dict[str, Any]:
-    """The pod of the deployment."""
+    """Return the pod specification of the Deployment."""
     return one("Deployment", manifests)["spec"]["template"]["spec"]
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_kubernetes_objects_fit_their_schema(manifests: str, version: str) -> None:
-    """The check is strict: a key that the cluster does not know is a mistake."""
+    """Every object fits the strict schema of the oldest and the newest supported Kubernetes version."""
     assert misfits(manifests, version) == []
 
 
 def test_kubernetes_schema_finds_a_mistake() -> None:
-    """A misspelt key is found, a missing one, and a wrong type."""
+    """The schema reports a misspelt key, a missing key and a wrong type."""
     text = (DEPLOY / "kubernetes" / "deployment.yaml").read_text()
     assert misfits(text, NEWEST) == []
     for old, new in [("readinessProbe:", "readyProbe:"), ("containerPort: 8000", "name2: x"), ("Seconds: 60", 'Seconds: "60"')]:
@@ -66,7 +66,7 @@ def test_kubernetes_schema_finds_a_mistake() -> None:
 
 
 def test_kubernetes_selectors_match_the_routers_pods_only(manifests: str) -> None:
-    """An empty selector would match all pods of the namespace."""
+    """All selectors equal the labels of the router's pods, and all objects share one name."""
     deployment = one("Deployment", manifests)
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     selectors = [
@@ -83,7 +83,7 @@ def test_kubernetes_selectors_match_the_routers_pods_only(manifests: str) -> Non
 
 
 def test_pod_has_no_unneeded_rights(manifests: str) -> None:
-    """security.md 43: not root, a file system it cannot write, no capability, no token, the runtime's seccomp profile."""
+    """The pod runs as user 65532 on a read-only file system, without capabilities, token or host namespaces (security.md 43)."""
     spec = pod(manifests)
     [container] = spec["containers"]
     assert spec["securityContext"] | {"fsGroup": 0} == {
@@ -108,7 +108,7 @@ def test_pod_has_no_unneeded_rights(manifests: str) -> None:
 
 
 def test_network_policy_blocks_cluster_and_metadata_addresses(manifests: str) -> None:
-    """A provider's address could be pointed at the metadata service or at the cluster's own addresses."""
+    """The rule that opens port 443 to the internet excludes private and link-local addresses, such as a cloud's metadata service."""
     spec = one("NetworkPolicy", manifests)["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert all("from" in rule for rule in spec["ingress"])
@@ -119,7 +119,7 @@ def test_network_policy_blocks_cluster_and_metadata_addresses(manifests: str) ->
 
 
 def test_termination_grace_period_covers_the_drain(manifests: str, tmp_path: Path) -> None:
-    """preStop, the `drain` that is declared, and what comes after it, before the cluster kills it."""
+    """The termination grace period covers preStop, the configured `drain` and 15 s more."""
     spec = pod(manifests)
     [container] = spec["containers"]
     laid_out(manifests, tmp_path / "etc", {"routes.yaml": secrets_in(tmp_path / "secrets")})
@@ -130,6 +130,7 @@ def test_termination_grace_period_covers_the_drain(manifests: str, tmp_path: Pat
 
 
 def test_container_is_started_by_a_valid_command_line(manifests: str) -> None:
+    """The arguments of the container are accepted as `serve` with the mounted routes.yaml, and its port is the one served."""
     [container] = pod(manifests)["containers"]
     given = parser().parse_args(container["args"])
     assert (given.command, str(given.routes), given.host) == ("serve", "/etc/router/routes.yaml", "0.0.0.0")  # noqa: S104
@@ -138,7 +139,7 @@ def test_container_is_started_by_a_valid_command_line(manifests: str) -> None:
 
 
 def test_keys_are_mounted_where_the_configuration_reads_them() -> None:
-    """They are files of a Secret, whose edits go live; variables would not change in a running pod."""
+    """Keys are read from files of a mounted Secret, whose edits go live, and not from environment variables."""
     manifests = kustomized()
     [container] = pod(manifests)["containers"]
     assert not {"env", "envFrom"} & container.keys()
@@ -149,6 +150,7 @@ def test_keys_are_mounted_where_the_configuration_reads_them() -> None:
 
 
 def test_kubernetes_manifests_name_the_image_of_this_version(manifests: str) -> None:
+    """The container's image has this version's tag or the given digest, and the chart's appVersion is this version."""
     [container] = pod(manifests)["containers"]
     assert container["image"] in (f"pointsman:{__version__}", "pointsman@sha256:" + "0" * 64)
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
@@ -156,7 +158,7 @@ def test_kubernetes_manifests_name_the_image_of_this_version(manifests: str) -> 
 
 
 async def test_mounted_config_map_is_served_and_its_edit_goes_live(manifests: str, tmp_path: Path) -> None:
-    """The folder is laid out and updated as the kubelet does it: probes succeed, and the edited configuration answers afterwards."""
+    """A router over the ConfigMap as the kubelet mounts it passes its probes, and serves the new routes after the ConfigMap was edited."""
     [container] = pod(manifests)["containers"]
     here = secrets_in(tmp_path / "secrets")
     laid_out(manifests, tmp_path / "etc", {"routes.yaml": here})
@@ -175,7 +177,7 @@ async def test_mounted_config_map_is_served_and_its_edit_goes_live(manifests: st
 
 
 def test_each_file_of_the_configuration_is_in_the_config_map_and_each_key_is_mounted() -> None:
-    """A file that was added and forgotten would be missing in the cluster alone."""
+    """The ConfigMap of kustomize holds every file of deploy/config, and the pod mounts each of its keys."""
     files = [path.relative_to(DEPLOY / "config").as_posix() for path in sorted((DEPLOY / "config").rglob("*")) if path.is_file()]
     files.remove("kustomization.yaml")
     manifests = kustomized()
@@ -186,8 +188,8 @@ def test_each_file_of_the_configuration_is_in_the_config_map_and_each_key_is_mou
     assert all(data[key] == (DEPLOY / "config" / path).read_text() for key, path in items.items())
 
 
-def test_drills_of_the_config_map_are_mounted_and_hold(tmp_path: Path) -> None:
-    """Of kustomize those of deploy/config; of Helm what the value `config.drills` says, and no file where it says nothing."""
+def test_drills_in_the_config_map_are_mounted_and_pass(tmp_path: Path) -> None:
+    """The mounted drills pass: those of deploy/config with kustomize, those of the value `config.drills` with Helm, none by default."""
     found: dict[str, list[str]] = {}
     for way, make in WAYS.items():
         laid_out(make(), tmp_path / way, {"routes.yaml": secrets_in(tmp_path / "secrets")})
@@ -199,8 +201,8 @@ def test_drills_of_the_config_map_are_mounted_and_hold(tmp_path: Path) -> None:
     assert found == {"kustomize": ["drills.yaml"] * 2, "helm": [], "helm, all of it": ["drills.yaml"]}
 
 
-def test_helm_and_kustomize_send_the_same_pod() -> None:
-    """But for names, and for what the chart leaves to its values."""
+def test_helm_and_kustomize_create_the_same_pod() -> None:
+    """Pod, update strategy, autoscaler and network policy of chart and kustomize are equal, apart from names and images."""
     chart = rendered(secrets={"existingSecret": "router-secrets"}, autoscaling={"enabled": True})
 
     def shape(manifests: str) -> dict[str, Any]:
@@ -226,6 +228,7 @@ def test_helm_and_kustomize_send_the_same_pod() -> None:
 
 
 def test_helm_lint_reports_nothing() -> None:
+    """The strict `helm lint` reports no error for the default values and for all options."""
     assert helm("lint", {}) == {"errors": []}
     assert helm("lint", ALL_OF_IT) == {"errors": []}
 
@@ -243,12 +246,13 @@ def test_helm_lint_reports_nothing() -> None:
     ],
 )
 def test_invalid_helm_values_are_refused(values: dict[str, Any], why: str) -> None:
+    """Values with an unknown key, an empty configuration or a wrong format are refused with a message that names the value."""
     made = helm("render", values)
     assert why in made["refused"]
 
 
 def test_existing_config_map_is_mounted_with_its_declared_keys() -> None:
-    """The chart then makes no ConfigMap of its own."""
+    """The chart mounts the ConfigMap of `config.existingConfigMap` by the declared keys, and creates none."""
     keys = {"routes.yaml": "routes.yaml", "chat": "pipelines/chat.yaml"}
     manifests = rendered(config={"existingConfigMap": "mine", "keys": keys})
     assert _items(manifests) == keys
@@ -256,7 +260,7 @@ def test_existing_config_map_is_mounted_with_its_declared_keys() -> None:
 
 
 def test_each_helm_value_is_in_the_schema_and_explained() -> None:
-    """A value without an explanation has the name that Kubernetes uses for the same thing."""
+    """The keys of values.yaml and values.schema.json are the same, and the router's own values have a comment above them."""
     text = (CHART / "values.yaml").read_text()
     schema = yaml.safe_load((CHART / "values.schema.json").read_text())
     values = yaml.safe_load(text)
@@ -289,7 +293,7 @@ def _items(manifests: str) -> dict[str, str]:
 
 
 def laid_out(manifests: str, folder: Path, edits: Mapping[str, Callable[[str], str]] | None = None) -> None:
-    """The ConfigMap in a folder as the kubelet writes it: a new folder beside, then one turn of the link `..data`."""
+    """Write the ConfigMap as the kubelet does: into a new folder, to which the link `..data` is then turned. `edits`: key → edit."""
     data = one("ConfigMap", manifests)["data"]
     items = _items(manifests)
     folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Alerts, dashboard and scraping, read by promtool and held against the metrics of a router that runs."""
+"""Alerts, dashboard and scrape configuration, checked by promtool and against the metrics of a running router."""
 
 import json
 import re
@@ -19,12 +19,12 @@ PARTS = ("_bucket", "_sum", "_count")
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard."""
+    """Return the Grafana dashboard."""
     return cast("dict[str, Any]", json.loads((DEPLOY / "grafana" / "pointsman.json").read_text()))
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """What the dashboard asks Prometheus: where, and in PromQL, its variables filled in."""
+    """Yield (panel and query, PromQL with its variables filled in) of each query of the dashboard."""
     for panel in dashboard()["panels"]:
         for target in panel.get("targets", ()):
             filled = target["expr"].replace("$__rate_interval", "5m").replace("$instance", ".*").replace("$route", ".*")
@@ -32,7 +32,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 async def metrics(workspace: Workspace) -> str:
-    """What a router tells after it has answered. It shares a Redis and asks a tool server, which are both away."""
+    """Return the metrics page of a router that has answered, with a declared Redis and a tool server that are both away."""
     route, away = "targets: [a]\n    tools: [{mcp: 'http://127.0.0.1:9/mcp'}]", "server: {redis: 'redis://127.0.0.1:9/0'}\n"
     workspace.write("routes.yaml", routes("a: {script: [{text: Hi}, {text: there}]}", route, away))
     async with serving(workspace.build()) as client:
@@ -40,8 +40,8 @@ async def metrics(workspace: Workspace) -> str:
         return (await client.get("/metrics")).body.decode()
 
 
-async def test_each_metric_named_by_monitoring_files_exists_with_its_labels(workspace: Workspace) -> None:
-    """In alerts, dashboard, autoscaler and adapter: an alert on a metric that no router publishes would never fire."""
+async def test_each_metric_named_by_monitoring_files_is_published(workspace: Workspace) -> None:
+    """Every `router_…` metric in alerts, dashboard, autoscaler and adapter is published by a router."""
     told = await metrics(workspace)
     families = {line.split()[2] for line in told.splitlines() if line.startswith("# TYPE ")}
     texts = [ALERTS.read_text(), (DEPLOY / "grafana" / "pointsman.json").read_text(), kustomized()]
@@ -54,15 +54,18 @@ async def test_each_metric_named_by_monitoring_files_exists_with_its_labels(work
 
 
 async def test_promtool_accepts_the_metrics_page(workspace: Workspace, tmp_path: Path) -> None:
+    """The command `promtool check metrics` has no complaint about the metrics page."""
     promtool = program("promtool")
     assert said(promtool, "check", "metrics", given=await metrics(workspace)) == ""
 
 
 def test_promtool_accepts_the_alert_rules() -> None:
+    """The command `promtool check rules` accepts the alert rules."""
     assert "SUCCESS" in said(program("promtool"), "check", "rules", str(ALERTS))
 
 
 def test_each_alert_fires_when_it_should_and_none_on_a_healthy_day(tmp_path: Path) -> None:
+    """The rule tests of alerts_test.yaml pass; every alert is tested there and has a severity and a summary."""
     promtool = program("promtool")
     text = (HERE / "alerts_test.yaml").read_text()
     tested = tmp_path / "alerts_test.yaml"
@@ -75,8 +78,8 @@ def test_each_alert_fires_when_it_should_and_none_on_a_healthy_day(tmp_path: Pat
             assert rule["annotations"]["summary"]
 
 
-def test_alerts_test_fails_with_another_threshold(tmp_path: Path) -> None:
-    """The test of the alerts fails once one rule has another threshold."""
+def test_alert_rule_tests_fail_with_another_threshold(tmp_path: Path) -> None:
+    """The rule tests fail when one alert has a ten times higher threshold: they can fail."""
     promtool = program("promtool")
     (tmp_path / "alerts.yaml").write_text(ALERTS.read_text().replace("> 0.05\n        for: 5m", "> 0.5\n        for: 5m"))
     (tmp_path / "test.yaml").write_text((HERE / "alerts_test.yaml").read_text().replace("[RULES]", f"[{tmp_path / 'alerts.yaml'}]"))
@@ -85,6 +88,7 @@ def test_alerts_test_fails_with_another_threshold(tmp_path: Path) -> None:
 
 
 def test_prometheus_accepts_the_scrape_configuration() -> None:
+    """The scrape configuration is valid, names the job that an alert expects, and scrapes the routers of compose.yaml."""
     promtool = program("promtool")
     said(promtool, "check", "config", "--syntax-only", str(DEPLOY / "prometheus" / "prometheus.yaml"))
     scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())["scrape_configs"][0]
@@ -95,6 +99,7 @@ def test_prometheus_accepts_the_scrape_configuration() -> None:
 
 
 def test_autoscaler_uses_a_metric_that_the_adapter_provides() -> None:
+    """The metric of the HorizontalPodAutoscaler is the one that the Prometheus adapter's rule provides."""
     [rule] = yaml.safe_load((DEPLOY / "prometheus" / "adapter.yaml").read_text())["rules"]["custom"]
     metric = one("HorizontalPodAutoscaler", kustomized())["spec"]["metrics"][0]["pods"]["metric"]["name"]
     assert rule["name"]["as"] == metric
@@ -102,14 +107,15 @@ def test_autoscaler_uses_a_metric_that_the_adapter_provides() -> None:
 
 
 def test_each_dashboard_query_is_valid_promql(tmp_path: Path) -> None:
+    """The command `promtool check rules` accepts every query of the dashboard as an expression."""
     promtool = program("promtool")
     rules = [{"record": f"panel:{number}", "expr": expression} for number, (_, expression) in enumerate(expressions())]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
     assert f"{len(rules)} rules found" in said(promtool, "check", "rules", str(tmp_path / "rules.yaml"))
 
 
-def test_the_dashboard_can_be_imported_anywhere() -> None:
-    """Its data source is a variable; no id stands twice; panels neither overlap nor stand out; each says what it shows."""
+def test_dashboard_can_be_imported_into_any_grafana() -> None:
+    """The data source is a variable, ids are unique, panels do not overlap, and each panel has a description and a unit."""
     found = dashboard()
     panels = found["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -132,6 +138,7 @@ def test_the_dashboard_can_be_imported_anywhere() -> None:
 
 
 def test_each_label_in_a_dashboard_legend_is_kept_by_its_query() -> None:
+    """Each label in a legend of the dashboard is in a `by (…)` of its query."""
     for panel in dashboard()["panels"]:
         for target in panel.get("targets", ()):
             kept = {label.strip() for group in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in group.split(",")}

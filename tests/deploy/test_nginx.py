@@ -1,4 +1,4 @@
-"""The shipped nginx configuration, run for real before one small upstream: what it lets through, and as what."""
+"""The shipped nginx configuration, run by a real nginx before one small upstream: what it passes on, and with which headers."""
 
 import asyncio
 import json
@@ -29,13 +29,13 @@ HIDDEN = [
 
 @dataclass
 class Upstream:
-    """A server that writes one line of its answer, and the second only when it is told that the first arrived."""
+    """An upstream that sends the first line of its answer, and the second once the test sets `confirmed`."""
 
     confirmed: asyncio.Event = field(default_factory=asyncio.Event)
     heads: list[str] = field(default_factory=list[str])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request of a connection."""
+        """Answer one request on a connection."""
         try:
             self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
             if length := re.search(r"(?i)content-length: (\d+)", self.heads[-1]):
@@ -54,7 +54,7 @@ class Upstream:
 
 @dataclass(frozen=True)
 class Site:
-    """A running edge, and what is behind it."""
+    """A running nginx, and the upstream behind it."""
 
     edge: Edge
     upstream: Upstream
@@ -63,7 +63,7 @@ class Site:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    """The edge before one small upstream."""
+    """Yield an nginx before one small upstream."""
     upstream = Upstream()
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     try:
@@ -76,6 +76,7 @@ async def site() -> AsyncIterator[Site]:
 
 
 async def test_nginx_passes_each_line_of_a_stream_on_at_once(site: Site) -> None:
+    """The first line of a stream reaches the client before the upstream has sent the second."""
     async with site.edge.request("POST /api/chat", b"{}") as reader:
         await reader.readuntil(FIRST)
         site.upstream.confirmed.set()
@@ -83,7 +84,7 @@ async def test_nginx_passes_each_line_of_a_stream_on_at_once(site: Site) -> None
 
 
 async def test_nginx_does_not_compress_a_stream(site: Site) -> None:
-    """The client accepts gzip; a compressed stream would be held back until a block is full."""
+    """A stream has no content-encoding although the client accepts gzip: compression would hold lines back."""
     site.upstream.confirmed.set()
     answer = await site.edge.answer("POST /api/chat", b"{}")
     assert b"content-encoding" not in answer.lower()
@@ -92,12 +93,14 @@ async def test_nginx_does_not_compress_a_stream(site: Site) -> None:
 
 @pytest.mark.parametrize("path", HIDDEN)
 async def test_pages_of_operators_are_not_served_by_nginx(site: Site, path: str) -> None:
+    """Operators' pages, also in other spellings of their paths, are 404 at nginx and do not reach the router."""
     answer = await site.edge.answer(f"GET {path}")
     assert answer.startswith(b"HTTP/1.1 404 ")
     assert site.upstream.heads == []
 
 
 async def test_nginx_passes_the_client_address_to_the_router(site: Site) -> None:
+    """The router gets the connection's address in X-Forwarded-For, not the client's own value, and the client's X-Request-Id."""
     site.upstream.confirmed.set()
     await site.edge.answer("POST /api/chat", b"{}")
     [head] = site.upstream.heads
@@ -107,6 +110,7 @@ async def test_nginx_passes_the_client_address_to_the_router(site: Site) -> None
 
 
 async def test_forwarding_header_of_a_client_is_not_passed_on(site: Site) -> None:
+    """A client's Forwarded, X-Real-IP and X-Router-Handover headers do not reach the router."""
     site.upstream.confirmed.set()
     await site.edge.answer("POST /api/chat", b"{}", "Forwarded: for=192.0.2.1", "X-Real-IP: 192.0.2.1", "X-Router-Handover: no")
     [head] = site.upstream.heads
@@ -115,6 +119,7 @@ async def test_forwarding_header_of_a_client_is_not_passed_on(site: Site) -> Non
 
 
 async def test_answers_bear_the_security_headers(site: Site) -> None:
+    """Answers from the router and from nginx itself have each of four security headers once, such as Strict-Transport-Security."""
     site.upstream.confirmed.set()
     for path in ("/api/models", "/docs"):
         head = (await site.edge.answer(f"GET {path}")).partition(b"\r\n\r\n")[0].lower()
@@ -138,7 +143,7 @@ FRAMINGS = {"its length said": "Content-Length: 8454144", "in chunks": "Transfer
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("path", FORMS)
 async def test_nginx_refuses_a_body_over_8_mib_in_the_error_form_of_its_dialect(site: Site, path: str, framing: str) -> None:
-    """A client that sends more than 8 MiB before it reads still reads the refusal; the router receives nothing of it."""
+    """A body over 8 MiB gets a 413 in the error form of its address, also read only after sending; the router gets nothing."""
     piece = b"x" * 65536
     async with connected(site.edge.https, site.edge.trust) as (reader, writer):
         writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{FRAMINGS[framing]}\r\n\r\n".encode())
@@ -151,7 +156,8 @@ async def test_nginx_refuses_a_body_over_8_mib_in_the_error_form_of_its_dialect(
     assert site.upstream.heads == []
 
 
-async def test_a_question_of_8_mib_reaches_the_router(site: Site) -> None:
+async def test_body_of_8_mib_reaches_the_router(site: Site) -> None:
+    """A body of exactly 8 MiB is passed on to the router."""
     site.upstream.confirmed.set()
     answer = await site.edge.answer("POST /api/chat", b"x" * (8 * 1024 * 1024))
     assert answer.startswith(b"HTTP/1.1 200 ")
@@ -167,7 +173,7 @@ async def test_a_question_of_8_mib_reaches_the_router(site: Site) -> None:
     ],
 )
 async def test_nginx_drops_a_client_that_sends_its_request_too_slowly(limit: str, begun: bytes) -> None:
-    """The router receives nothing of the request. The shipped limit of 10 s is 200 ms here."""
+    """A client whose headers or body are late (10 s as shipped) is disconnected or gets a 408; the router gets nothing."""
     upstream = Upstream()
     async with await asyncio.start_server(upstream.serve, "127.0.0.1", 0) as server:
         port: int = server.sockets[0].getsockname()[1]
@@ -182,13 +188,15 @@ async def test_nginx_drops_a_client_that_sends_its_request_too_slowly(limit: str
     assert upstream.heads == []
 
 
-async def test_http_2_is_offered(site: Site) -> None:
+async def test_nginx_offers_http_2(site: Site) -> None:
+    """The TLS handshake with nginx selects HTTP/2 (`h2`) for a client that supports it."""
     site.edge.trust.set_alpn_protocols(["h2", "http/1.1"])
     async with connected(site.edge.https, site.edge.trust) as (_, writer):
         assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
 
 
-async def test_plain_http_is_sent_to_https(site: Site) -> None:
+async def test_nginx_redirects_http_to_https(site: Site) -> None:
+    """A request over plain HTTP gets a 308 to the same path and query over HTTPS."""
     async with connected(site.edge.http) as (reader, writer):
         writer.write(b"POST /api/chat?protocol=line HTTP/1.1\r\nHost: chat.example\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         answer = await reader.read()
@@ -197,6 +205,7 @@ async def test_plain_http_is_sent_to_https(site: Site) -> None:
 
 
 async def test_nginx_reports_an_unreachable_router_in_the_routers_error_form(site: Site) -> None:
+    """A request while no router listens gets a 503 in the router's error form, with the request's id and one `Retry-After: 1`."""
     site.server.close()
     answer = await site.edge.answer("POST /api/chat", b"{}")
     assert answer.startswith(b"HTTP/1.1 503 ")
@@ -206,5 +215,5 @@ async def test_nginx_reports_an_unreachable_router_in_the_routers_error_form(sit
 
 
 def _chunk(data: bytes) -> bytes:
-    """A piece of a chunked body; an empty one ends it."""
+    """Return a chunk of a chunked body; an empty one ends the body."""
     return b"%x\r\n%s\r\n" % (len(data), data)

@@ -1,6 +1,6 @@
-"""nginx before two real routers: streams through a reload, through a router that ends, and one that is killed; without a Redis and with one.
+"""nginx before two real routers: streams during a reload of nginx, a shutdown and a crash, with and without a shared Redis.
 
-The routers are processes of their own. Who answered is told by `x-router-generation`: the two configurations differ in a comment.
+The routers are processes of their own, whose configurations differ in a comment: `x-router-generation` shows which one answered.
 """
 
 import asyncio
@@ -45,13 +45,13 @@ MUTE = Reply(hold=True)
 
 
 def ports(*routers: Process) -> list[int]:
-    """Where these listen."""
+    """Return the ports of these routers."""
     return [int(router.base.rpartition(":")[2]) for router in routers]
 
 
 @dataclass(frozen=True)
 class Site:
-    """nginx, two routers, and the model that both of them ask."""
+    """A running nginx, two routers, and the model that both of them ask."""
 
     edge: Edge
     routers: tuple[Process, Process]
@@ -61,23 +61,23 @@ class Site:
 
     @property
     def ports(self) -> list[int]:
-        """Where the routers listen."""
+        """Return the ports of the routers."""
         return ports(*self.routers)
 
     @asynccontextmanager
     async def stream(self, model: str = "chat-model", chat: str | None = None, **headers: str) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """An answer as it comes. One that is to be found again belongs to a chat."""
+        """Yield the response of a streaming request. `chat`: the id under which the answer can be resumed."""
         body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **({"id": chat} if chat else {})}
         async with self.session.post(f"{self.edge.base}/api/chat", json=body, headers=headers) as response:
             yield response
 
     async def ask(self, model: str = "chat-model") -> Answered:
-        """A whole answer. Raises where it breaks off."""
+        """Return a complete answer. Raises if the connection breaks."""
         async with self.stream(model) as response:
             return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
     async def resumed(self, chat: str) -> bytes:
-        """The answer of a chat, from its start, once it is found. Where Redis was slow for a moment it is not, at first."""
+        """Return the answer of a chat from its start, once it is found; 204 responses are retried."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 async with self.session.get(f"{self.edge.base}/api/chat/{chat}/stream") as response:
@@ -87,17 +87,17 @@ class Site:
                 await asyncio.sleep(0.05)
 
     async def begun(self, model: str, count: int) -> list["Begun"]:
-        """So many streams of which the first line is here. Both routers give some of them."""
+        """Return this many streams that have sent their first line; fails unless both routers give some of them."""
         made = await asyncio.gather(*(Begun.of(self, model) for _ in range(count)))
         assert {one.router for one in made} == {0, 1}
         return list(made)
 
     def who(self, answer: Answered) -> int:
-        """Which router gave it."""
+        """Return the index of the router that gave this answer."""
         return self.generations.index(answer.headers["x-router-generation"])
 
     async def until_refusing(self, router: int) -> None:
-        """Wait until a router that was told to end takes nothing new."""
+        """Wait until this router, which is draining, is not ready any more."""
         async with asyncio.timeout(240):
             while (await self.routers[router].get("/readyz"))[0] != 503:
                 await asyncio.sleep(0.01)
@@ -105,7 +105,7 @@ class Site:
 
 @dataclass
 class Begun:
-    """A stream whose first line is here."""
+    """A stream whose first line has arrived."""
 
     router: int
     first: bytes
@@ -113,7 +113,7 @@ class Begun:
 
     @classmethod
     async def of(cls, site: Site, model: str, chat: str | None = None) -> "Begun":
-        """Ask, and wait for the first line."""
+        """Send a request, and return the stream once its first line has arrived."""
         stack = AsyncExitStack()
         response = await stack.enter_async_context(site.stream(model, chat))
         assert response.status == 200
@@ -126,7 +126,7 @@ class Begun:
         return cls(site.generations.index(response.headers["x-router-generation"]), first, asyncio.create_task(rest()))
 
     async def whole(self) -> str:
-        """Its text, once it has ended as it should."""
+        """Return the text of the stream after its end; fails unless it finished with `stop`."""
         lines = parsed_lines(self.first + await self.rest)
         assert lines[-1][1]["finishReason"] == "stop"
         return "".join(value["textDelta"] for code, value in lines if code == "0")
@@ -134,7 +134,7 @@ class Begun:
 
 @asynccontextmanager
 async def site(folder: Path, *script: Reply, drain: str = "30s", redis: RedisServer | None = None) -> AsyncGenerator[Site, None]:
-    """Two routers behind nginx, and over a Redis that they share where there is one."""
+    """Yield nginx before two routers, which share a Redis if one is given."""
     more = f", redis: '{redis.url}', resume: {{grace: 30s}}" if redis else ""
     async with AsyncExitStack() as stack:
         program("nginx")
@@ -154,13 +154,13 @@ async def site(folder: Path, *script: Reply, drain: str = "30s", redis: RedisSer
 
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Site]:
-    """Two routers behind nginx, before a model that answers at once."""
+    """Yield nginx before two routers, whose model answers at once."""
     async with site(tmp_path) as made:
         yield made
 
 
 async def test_first_line_reaches_the_client_before_the_model_has_finished(tmp_path: Path) -> None:
-    """When the client then disconnects, the model's stream is closed: nothing unread is paid for."""
+    """The first line reaches the client while the model still answers, and the model's stream is closed when the client disconnects."""
     body = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}).encode()
     async with site(tmp_path, HOLDS) as made:
         async with made.edge.request("POST /api/chat", body) as reader:
@@ -172,14 +172,15 @@ async def test_first_line_reaches_the_client_before_the_model_has_finished(tmp_p
 
 
 async def test_nginx_spreads_requests_over_both_routers(running: Site) -> None:
+    """Twenty concurrent requests are answered by both routers, with one question to the model for each."""
     answers = await asyncio.gather(*(running.ask() for _ in range(20)))
     assert {answer.text for answer in answers} == {"Hi"}
     assert {running.who(answer) for answer in answers} == {0, 1}
     assert len(running.model.requests) == 20
 
 
-async def test_address_of_a_client_comes_from_nginx_alone(running: Site) -> None:
-    """Security.md 31: each address may send three requests an hour to each router; a forged header does not change the address."""
+async def test_rate_limit_by_ip_uses_the_address_from_nginx_not_a_forged_header(running: Site) -> None:
+    """A client with twelve forged addresses gets three answers from each router and then 429 (security.md 31)."""
     statuses: list[int] = []
     for number in range(12):
         forged = {"x-forwarded-for": f"192.0.2.{number}", "forwarded": f"for=192.0.2.{number}", "x-real-ip": f"192.0.2.{number}"}
@@ -189,7 +190,7 @@ async def test_address_of_a_client_comes_from_nginx_alone(running: Site) -> None
 
 
 async def test_nginx_reload_that_removes_a_router_breaks_no_stream(running: Site) -> None:
-    """The removed router finishes its streams; new requests go to the other one."""
+    """A router that a reload removes from nginx finishes its streams; new requests go to the other router."""
     streams = await running.begun("paused", 20)
     running.edge.route_to(running.ports[1])
     running.edge.nginx.reload()
@@ -203,7 +204,7 @@ async def test_nginx_reload_that_removes_a_router_breaks_no_stream(running: Site
 
 
 async def test_router_that_shuts_down_loses_no_request(running: Site) -> None:
-    """It finishes its answers; the other router answers new requests, and no model is asked twice."""
+    """A router that gets SIGTERM finishes its streams and exits with 0; the other router answers all new requests."""
     streams = await running.begun("paused", 20)
     asked = len(running.model.requests)
     running.routers[0].process.send_signal(signal.SIGTERM)
@@ -219,6 +220,7 @@ async def test_router_that_shuts_down_loses_no_request(running: Site) -> None:
 
 
 async def test_answer_beyond_the_drain_ends_with_a_readable_error(tmp_path: Path) -> None:
+    """A stream that runs longer than `drain` at a stopping router ends with an error line and a finish; the other router's go on."""
     async with site(tmp_path, drain="300ms") as made:
         streams = await made.begun("endless", 10)
         made.routers[0].process.send_signal(signal.SIGTERM)
@@ -232,7 +234,8 @@ async def test_answer_beyond_the_drain_ends_with_a_readable_error(tmp_path: Path
             one.rest.cancel()
 
 
-async def test_refusal_comes_from_the_routers_when_all_are_draining(running: Site) -> None:
+async def test_request_is_503_stopping_when_all_routers_are_draining(running: Site) -> None:
+    """A new request gets a router's own 503 with code `stopping` when both routers drain; running streams are completed."""
     streams = await running.begun("paused", 8)
     for number, router in enumerate(running.routers):
         router.process.send_signal(signal.SIGTERM)
@@ -245,7 +248,7 @@ async def test_refusal_comes_from_the_routers_when_all_are_draining(running: Sit
 
 @timed
 async def test_streams_of_a_killed_router_break_visibly_and_others_continue(running: Site) -> None:
-    """Its streams never look complete; the other's go on; all that is asked is answered at once, by the other."""
+    """Streams of a killed router break with a connection error, not a finish; the other router's go on, and it answers new requests."""
     streams = await running.begun("paused", 20)
     await running.routers[0].ended(signal.SIGKILL)
     with within(1):
@@ -261,9 +264,7 @@ async def test_streams_of_a_killed_router_break_visibly_and_others_continue(runn
 
 
 async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp_path: Path) -> None:
-    """A hundred streams: none ends silently. Each of the killed router's breaks off visibly, and whoever then asks nginx for it gets it
-    from the other, from its first word, each word once, to an error that says what became of it; the other's go on to their end.
-    """
+    """Streams of a killed router break; resumed at the other through Redis, each repeats its text so far and ends with an error."""
     async with redis_server() as server, site(tmp_path, redis=server) as made:
         chats = [f"chat-{number}" for number in range(100)]
         streams = await asyncio.gather(*(Begun.of(made, "talks", chat) for chat in chats))
@@ -291,7 +292,7 @@ async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp
 
 
 async def test_request_that_a_killed_router_had_begun_is_not_retried(tmp_path: Path) -> None:
-    """The model was asked and had sent nothing: the client gets an error, though the other router is there."""
+    """A request whose router was killed after it asked the model is a 503: nginx does not send it to the other router."""
     async with site(tmp_path, MUTE) as made:
         asked = [asyncio.create_task(made.ask()) for _ in range(8)]
         await made.model.until(lambda: made.model.open == 8)
@@ -307,8 +308,8 @@ async def test_request_that_a_killed_router_had_begun_is_not_retried(tmp_path: P
             one.cancel()
 
 
-async def test_nginx_uses_a_router_again_within_two_seconds_of_its_return(running: Site, tmp_path: Path) -> None:
-    """A router that refused a connection is left alone for two seconds."""
+async def test_nginx_uses_a_restarted_router_again(running: Site, tmp_path: Path) -> None:
+    """A killed router gets requests again after it was restarted on its port; meanwhile the other answers all."""
     await running.routers[0].ended(signal.SIGKILL)
     assert {running.who(await running.ask()) for _ in range(5)} == {1}
     async with process(tmp_path / "a", port=running.ports[0]) as back, asyncio.timeout(240):
@@ -319,9 +320,9 @@ async def test_nginx_uses_a_router_again_within_two_seconds_of_its_return(runnin
 
 @timed
 async def test_routers_out_of_file_descriptors_answer_503_and_recover(running: Site) -> None:
-    """faults.md 45: what they cannot take is a 503 within seconds, not a wait; when clients leave, all is as before.
+    """Routers out of file descriptors cause 503 within 5 s, not a wait, and answer again when clients have disconnected (faults.md 45).
 
-    Both failed many questions: the lines in upstream.conf that end in `backup` are why nginx does not leave both alone for it.
+    Both failed many requests: the lines in upstream.conf that end in `backup` keep nginx from skipping both for it.
     """
     for router in running.routers:
         resource.prlimit(router.process.pid, resource.RLIMIT_NOFILE, (48, 48))
@@ -341,8 +342,8 @@ async def test_routers_out_of_file_descriptors_answer_503_and_recover(running: S
             await asyncio.sleep(0.05)
 
 
-async def test_over_http_2_a_killed_routers_stream_is_reset(running: Site) -> None:
-    """Curl speaks it: a stream that ended as it should is exit code 0, one that was reset or cut is not."""
+async def test_stream_of_a_killed_router_is_reset_over_http_2(running: Site) -> None:
+    """A completed stream over HTTP/2 makes curl exit with 0; a stream whose router is killed makes it fail, without a finish."""
     curl = program("curl")
     if "HTTP2" not in (await _output(curl, "--version"))[1]:
         pytest.skip("this curl does not speak HTTP/2")
@@ -364,7 +365,7 @@ async def test_over_http_2_a_killed_routers_stream_is_reset(running: Site) -> No
 
 
 async def _output(*command: str) -> tuple[int, str]:
-    """A command's exit code and what it wrote."""
+    """Return a command's exit code and its output."""
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     said, _ = await process.communicate()
     assert process.returncode is not None

@@ -1,4 +1,4 @@
-"""nginx before a real router: strangers get nothing while nothing says who may ask, and nothing is changed without the admin key."""
+"""nginx before a real router: requests from elsewhere are refused while `server.auth` is undeclared, and changes need the admin key."""
 
 import asyncio
 import json
@@ -20,14 +20,14 @@ CHAT = ("POST /api/chat", "POST /api/chat/chat-model", "POST /v1/chat/completion
 READS = ("GET /api/models", "GET /v1/models", "GET /api/chat/c1/stream")
 OPERATORS = ("GET /admin/config", "GET /admin/targets", "GET /admin/requests", "GET /metrics", "GET /docs", "GET /openapi.json")
 GUARDED = tuple(one for one in OPERATORS if one != "GET /docs")
-"""Those that a declared server guards with the admin key. `/docs` itself opens, holds nothing and asks for it."""
+"""Operators' addresses that need the admin key once `server.auth` is declared; `/docs` opens without it and asks for it."""
 CHANGES = {"POST /admin/targets/a": b'{"state": "drain"}', "POST /admin/reload": b""}
 EVERYBODY = "server: {auth: none}\n"
 
 
 @asynccontextmanager
 async def plain(router: Process, *directives: str) -> AsyncGenerator[str, None]:
-    """The address of an nginx that passes everything on, with nothing but these directives beside `proxy_pass`."""
+    """Yield the address of an nginx that passes everything to the router, with only these directives beside `proxy_pass`."""
     [port] = free_ports(1)
     passes = f"proxy_pass {router.base};"
 
@@ -43,7 +43,7 @@ async def plain(router: Process, *directives: str) -> AsyncGenerator[str, None]:
 
 
 async def statuses(base: str, lines: tuple[str, ...], **headers: str) -> dict[str, int]:
-    """The status of each, asked at once, as a browser elsewhere asks: by the site's name."""
+    """Return the response status of each request, sent at once under the site's name as a remote browser does."""
     sent = {"host": "chat.example", "content_type": "application/json", **headers}
     bodies = [CHANGES.get(line, ASK) if line.startswith("POST") else b"" for line in lines]
     answers = await asyncio.gather(*(said(base, request(line, body, **sent)) for line, body in zip(lines, bodies, strict=True)))
@@ -51,12 +51,12 @@ async def statuses(base: str, lines: tuple[str, ...], **headers: str) -> dict[st
 
 
 def every(*lines: str, status: int) -> dict[str, int]:
-    """This status for each."""
+    """Return this status for each of these requests."""
     return dict.fromkeys(lines, status)
 
 
-async def test_undeclared_server_refuses_what_a_plain_proxy_passes_on(workspace: Workspace) -> None:
-    """The four lines that everybody writes: chat, models and operators' pages are 403, health is open. Declared, it works."""
+async def test_server_without_auth_refuses_requests_from_a_plain_proxy(workspace: Workspace) -> None:
+    """Chat, models and operators' pages behind a bare `proxy_pass` are 403 without `server.auth`; with it, chat and models are 200."""
     async with process(workspace.write("routes.yaml", routes(HI)).root) as router, plain(router) as base:
         lines = (*CHAT, *READS, *OPERATORS, *CHANGES)
         assert await statuses(base, lines) == every(*lines, status=403)
@@ -74,10 +74,8 @@ USUAL: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("header", USUAL)
-async def test_undeclared_server_refuses_a_proxy_that_names_somebody(workspace: Workspace, header: str) -> None:
-    """With HTTP/1.1, too: by the site's name, or by the client's address. nginx's own clients are on this machine in this test, so they
-    say that they come from elsewhere.
-    """
+async def test_server_without_auth_refuses_a_proxy_that_forwards_a_name_or_an_address(workspace: Workspace, header: str) -> None:
+    """A proxy that sends HTTP/1.1 with the site's Host, X-Forwarded-For or X-Real-IP gets 403 for every request without `server.auth`."""
     elsewhere = {} if header != "X-Forwarded-For" else {"x_forwarded_for": "203.0.113.9"}
     directives = tuple(one.replace("$remote_addr", "203.0.113.9") for one in USUAL[header])
     async with process(workspace.write("routes.yaml", routes(HI)).root) as router, plain(router, *directives) as base:
@@ -86,9 +84,7 @@ async def test_undeclared_server_refuses_a_proxy_that_names_somebody(workspace: 
 
 
 async def test_proxy_that_looks_like_a_local_program_changes_nothing_without_the_admin_key(workspace: Workspace) -> None:
-    """`proxy_http_version 1.1` and no header, as nginx does by itself from 1.29.7 on: it is answered as a program of this machine is, which
-    docs/security.md says, and every change still takes the admin key.
-    """
+    """A proxy with HTTP/1.1 and no added header is answered like a local program, but changes are 403, or 401 with a declared admin key."""
     async with process(workspace.write("routes.yaml", routes(HI)).root) as router, plain(router, "proxy_http_version 1.1;") as base:
         assert await statuses(base, (*CHAT, *READS[:2])) == every(*CHAT, *READS[:2], status=200)
         assert await statuses(base, tuple(CHANGES)) == every(*CHANGES, status=403)
@@ -101,15 +97,15 @@ async def test_proxy_that_looks_like_a_local_program_changes_nothing_without_the
 
 
 THEIR_ADDRESS = {"proxy_set_header X-Forwarded-For   $remote_addr;": "proxy_set_header X-Forwarded-For 203.0.113.9;"}
-"""nginx's clients are on this machine in these tests: this one is told that they come from elsewhere."""
+"""A change of nginx.conf that gives the client a remote address: in these tests nginx's clients are on this machine."""
 
 
 @pytest.mark.parametrize(("host", "changes"), [("chat.example", {}), ("localhost", THEIR_ADDRESS)], ids=["by name", "by address"])
 @pytest.mark.parametrize(("server", "status"), [("", 403), (EVERYBODY, 200)], ids=["undeclared", "declared"])
-async def test_shipped_nginx_before_an_undeclared_server_serves_nobody(
+async def test_shipped_nginx_serves_chats_only_with_declared_auth(
     workspace: Workspace, server: str, status: int, host: str, changes: Mapping[str, str]
 ) -> None:
-    """Chat and models are 403, in the router's own form; operators' pages are not passed on at all. Declared, it works."""
+    """Chat and models behind the shipped nginx are 403 without `server.auth` and 200 with `auth: none`; operators' pages are 404."""
 
     async def answered(site: Edge, line: str) -> Said:
         async with connected(site.https, site.trust) as (reader, writer):

@@ -1,6 +1,6 @@
-"""Where packages come from: locked by hash, from no named place, nothing that runs by itself, and a list of what is served.
+"""Supply chain: packages are locked by hash, name no registry, run no code at Python's start, and are listed in an SBOM.
 
-security.md 44. A package that was stolen once put a `.pth` file into site-packages: Python runs its lines at every start.
+See docs/security.md, item 44. A stolen package once put a `.pth` file into site-packages: Python runs its lines at every start.
 """
 
 import json
@@ -22,14 +22,14 @@ LOCKS = sorted([*(ROOT / "requirements").glob("*.txt"), *(ROOT / "tests").glob("
 ENTRY = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^]]*\])?==(?P<version>[^ ;\\]+)")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 KNOWN = {"distutils-precedence.pth", "_virtualenv.pth", "a1_coverage.pth"}
-"""Of setuptools, of virtualenv, of coverage: none of them is in the run lock."""
+"""Files with code, of setuptools, virtualenv and coverage; none of these packages is in the run lock."""
 
 CALENDAR = {"regex", "tzdata"}
 """Packages whose version is a date: it says nothing of what an upgrade changes."""
 
 
 def entries(lock: Path) -> dict[str, list[str]]:
-    """Each package of a lock, with its version, and its hashes."""
+    """Return `name==version` → hashes of each package of a lock file."""
     made: dict[str, list[str]] = {}
     for entry in lock.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
         if entry.strip() and not entry.startswith("#"):
@@ -40,21 +40,22 @@ def entries(lock: Path) -> dict[str, list[str]]:
 
 
 def test_every_expected_lock_file_exists() -> None:
+    """The lock files are exactly those for building, development, docs, running, public clients and the linters of deploy/."""
     names = {lock.relative_to(ROOT).as_posix() for lock in LOCKS}
     own = {f"requirements/{name}.txt" for name in ("build", "dev", "docs", "run")}
     assert names == own | {"tests/clients/requirements.txt", "tests/deploy/requirements.txt"}
 
 
 def declared() -> Iterator[Requirement]:
-    """Each package that pyproject.toml names."""
+    """Yield each requirement that pyproject.toml declares."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     named = [table["build-system"]["requires"], table["project"]["dependencies"]]
     for group in (*named, *table["project"]["optional-dependencies"].values(), *table["dependency-groups"].values()):
         yield from map(Requirement, group)
 
 
-def test_declared_packages_exclude_their_next_major_version() -> None:
-    """An upgrade that may change anything is declared and tried by a person first."""
+def test_declared_packages_have_an_upper_version_bound() -> None:
+    """Every requirement in pyproject.toml has an upper or exact bound, except for packages whose version is a date."""
     open_ended = [
         str(one) for one in declared() if one.name not in CALENDAR and not {"<", "=="} & {bound.operator for bound in one.specifier}
     ]
@@ -63,6 +64,7 @@ def test_declared_packages_exclude_their_next_major_version() -> None:
 
 @pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock.parent.name == "requirements"], ids=lambda lock: lock.stem)
 def test_lock_keeps_the_declared_bounds(lock: Path) -> None:
+    """Every locked version is within the bounds that pyproject.toml declares."""
     locked = dict(one.split("==") for one in entries(lock))
     names = {name.lower().replace("_", "-"): version for name, version in locked.items()}
     wrong = [
@@ -74,13 +76,14 @@ def test_lock_keeps_the_declared_bounds(lock: Path) -> None:
 
 
 def test_every_declared_package_is_in_a_lock() -> None:
+    """Every package that pyproject.toml declares is in one of the lock files."""
     locked = {name.partition("==")[0].lower().replace("_", "-") for lock in LOCKS for name in entries(lock)}
     assert {one.name.lower() for one in declared()} - locked == set()
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.relative_to(ROOT).as_posix())
 def test_python_lock_has_hashes_and_names_no_registry(lock: Path) -> None:
-    """The installer decides on the registry; a file arrives as it was locked, or not at all."""
+    """Every package of a Python lock file has hashes, and the file has no address and no registry option."""
     found = entries(lock)
     assert found
     assert [name for name, hashes in found.items() if not hashes] == []
@@ -90,6 +93,7 @@ def test_python_lock_has_hashes_and_names_no_registry(lock: Path) -> None:
 
 
 def test_npm_lock_has_hashes_and_names_no_registry() -> None:
+    """Every package of the npm lock file has an integrity hash, and none has a resolved address."""
     text = (ROOT / "tests" / "clients" / "package-lock.json").read_text(encoding="utf-8")
     packages = json.loads(text)["packages"]
     assert [name for name, one in packages.items() if name and "integrity" not in one and not one.get("link")] == []
@@ -97,7 +101,7 @@ def test_npm_lock_has_hashes_and_names_no_registry() -> None:
 
 
 def test_pth_files_of_the_environment_run_no_unknown_code() -> None:
-    """Only known `.pth` files have a line of code, and each belongs to a package or is known."""
+    """Every `.pth` file of the environment belongs to a package or is in KNOWN, and only those in KNOWN have a line of code."""
     found = [path for folder in site.getsitepackages() for path in Path(folder).glob("*.pth")]
     owned = {Path(str(file.locate())).name for one in distributions() for file in one.files or () if file.suffix == ".pth"}
     for path in found:
@@ -107,14 +111,15 @@ def test_pth_files_of_the_environment_run_no_unknown_code() -> None:
 
 
 def test_pth_file_of_a_compromised_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted `.pth` file with a line of code is reported by name."""
     (tmp_path / "litellm_init.pth").write_text("import os; os.system('true')\n")
     monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
     with pytest.raises(AssertionError, match=r"litellm_init\.pth runs code"):
         test_pth_files_of_the_environment_run_no_unknown_code()
 
 
-def test_served_packages_are_listed_in_the_sbom(tmp_path: Path) -> None:
-    """`make sbom`: each package of the run lock, with its version and its hashes; offline."""
+def test_sbom_lists_the_packages_of_the_run_lock(tmp_path: Path) -> None:
+    """The SBOM of `make sbom` lists each package of the run lock file with its version and all its hashes."""
     made = tmp_path / "sbom.json"
     command = [linter("cyclonedx-py"), "requirements", "--output-reproducible", "--of", "JSON", "-o", str(made)]
     said(*command, str(ROOT / "requirements" / "run.txt"))

@@ -1,4 +1,4 @@
-"""A server at rest has imported what it needs to answer questions; the rest comes with its first use, beside the event loop."""
+"""Imports of a server at rest: it has imported what chats need, and imports the rest on first use, in a thread."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ asyncio.run(main())
 
 
 def started(path: Path) -> dict[str, list[str]]:
-    """Return what a server process over this routes file has imported: at rest, and after the first pages."""
+    """Return the record of a server process with this routes file: modules imported before and after its first pages, and statuses."""
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(path)], capture_output=True, text=True, check=True, cwd=ROOT)
     found: dict[str, list[str]] = json.loads(done.stdout)
     return found
@@ -56,12 +56,13 @@ def started(path: Path) -> dict[str, list[str]]:
 
 @pytest.fixture
 def plain(workspace: Workspace) -> dict[str, list[str]]:
+    """Return the record of a server with one direct target."""
     workspace.write("routes.yaml", routes(direct_target("http://127.0.0.1:9/v1")))
     return started(workspace.root / "routes.yaml")
 
 
-def test_server_imports_no_page_before_its_first_reader(plain: dict[str, list[str]]) -> None:
-    """Health and metrics are answered without FastAPI; the first pages import it once, in a thread, however many are asked for at once."""
+def test_server_imports_fastapi_with_the_first_page_request(plain: dict[str, list[str]]) -> None:
+    """Health and metrics are answered without FastAPI; four concurrent first page requests import it once, in a thread."""
     assert plain["probed"] == {"/healthz": 200, "/readyz": 200, "/metrics": 200}
     late = LATE | LATE_MODULES | {"pydantic"}
     assert late & {*plain["rest"]} == set()
@@ -71,7 +72,7 @@ def test_server_imports_no_page_before_its_first_reader(plain: dict[str, list[st
 
 
 def test_server_with_the_shipped_tools_imports_pydantic_and_no_http_client() -> None:
-    """A tool's parameters need pydantic when the configuration is loaded; the weather's HTTP client is imported by its first call."""
+    """A server with the shipped tools has imported pydantic for the tools' parameters, but not the HTTP client of the weather tool."""
     rest = {*started(ROOT / "routes.yaml")["rest"]}
     assert "pydantic" in rest
     assert (LATE | LATE_MODULES) & rest == set()

@@ -1,4 +1,4 @@
-"""The door: what a connection may cost, in bytes and in time, whoever is at its other end."""
+"""Door: bounds in bytes and in time for each client connection."""
 
 import asyncio
 import errno
@@ -28,7 +28,7 @@ BODY = json.dumps(ASK).encode()
 
 
 class Hasty(Door):
-    """A door that waits for nobody: what takes half a minute takes a moment."""
+    """A door whose time limits are 0.2 to 0.3 s instead of 10 to 35 s."""
 
     FIRST = 0.2
     BODY = 0.3
@@ -36,38 +36,38 @@ class Hasty(Door):
 
 
 class Patient(Door):
-    """One that waits for longer than any test."""
+    """A door whose time limits are longer than any test."""
 
     FIRST = BODY = SENT = LINGER = 60.0
 
 
 class Curt(Patient):
-    """One that reads little of what it throws away."""
+    """A door that reads and discards 1 MiB at most after an answer."""
 
     MAX_DISCARDED_BYTES = 1024 * 1024
 
 
 @asynccontextmanager
 async def open_door(workspace: Workspace, door: type[Door] = Door, targets: str = HI, more: str = "") -> AsyncGenerator[Client, None]:
-    """A router behind a door."""
+    """Yield a client of a router that is served behind this door."""
     async with serving(workspace.write("routes.yaml", routes(targets, more=more)).build(), door=door) as client:
         yield client
 
 
 async def still_serves(client: Client) -> bool:
-    """Whether others are answered as ever."""
+    """Return whether another client is still answered."""
     return (await client.ask()).text == "Hi"
 
 
 def padded(size: int) -> bytes:
-    """A good request whose first line and headers are of this size."""
+    """Return a valid request whose request line and headers have this many bytes."""
     bare = request("POST /api/chat", BODY, x_more="")
     head = len(bare) - len(BODY)
     return request("POST /api/chat", BODY, x_more="x" * (size - head))
 
 
-async def test_headers_of_16_kib_are_read_and_more_are_not(workspace: Workspace) -> None:
-    """The first line and all headers together; the refusal has its own status, and the connection ends."""
+async def test_headers_beyond_16_kib_are_refused_with_431(workspace: Workspace) -> None:
+    """The request line and headers may have 16 KiB together; more is a 431 with code `too_large`, after which the connection closes."""
     async with open_door(workspace) as client:
         assert (await said(client.base, padded(16 * 1024 - 64))).status == 200
         for data in (
@@ -99,8 +99,8 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("case", ENDLESS)
-async def test_request_without_an_end_is_cut_off_at_16_kib(workspace: Workspace, case: str) -> None:
-    """After 16 KiB of which nothing has come, and what was read with them, the connection ends; others are served meanwhile."""
+async def test_endless_request_is_cut_off(workspace: Workspace, case: str) -> None:
+    """A connection whose request line, header, trailer or chunk extension has no end is closed; other clients are served meanwhile."""
     begin, more = ENDLESS[case]
     async with open_door(workspace) as client, connected(client.base) as (reader, writer):
         writer.write(begin)
@@ -135,8 +135,8 @@ SLOW: dict[str, tuple[bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("case", SLOW)
-async def test_slow_request_is_cut_off_after_its_time(workspace: Workspace, case: str) -> None:
-    """Slowloris: headers have their time and bodies have theirs, however steadily they trickle; others are served meanwhile."""
+async def test_slow_request_is_cut_off_after_its_time_limit(workspace: Workspace, case: str) -> None:
+    """Headers and bodies that are incomplete after their time limit (Slowloris) end the connection, however steadily bytes arrive."""
     begin, more = SLOW[case]
     async with open_door(workspace, Hasty) as client, connected(client.base) as (reader, writer):
         writer.write(begin)
@@ -148,8 +148,8 @@ async def test_slow_request_is_cut_off_after_its_time(workspace: Workspace, case
         assert await still_serves(client)
 
 
-async def test_a_slow_request_within_its_time_is_answered(workspace: Workspace) -> None:
-    """Headers and body byte by byte: the time is for the whole, not for each piece, and is long enough for people."""
+async def test_slow_request_within_its_time_limit_is_answered(workspace: Workspace) -> None:
+    """A request that is sent byte by byte within the limits (10 s for headers, 35 s for the body) is answered."""
     data = request("POST /api/chat", BODY)
     async with open_door(workspace, Patient) as client, connected(client.base) as (reader, writer):
         for count in range(len(data)):
@@ -162,8 +162,8 @@ async def test_a_slow_request_within_its_time_is_answered(workspace: Workspace) 
     assert json.loads(answer.rest)["content"] == "Hi"
 
 
-async def test_an_idle_connection_between_two_requests_is_kept(workspace: Workspace) -> None:
-    """The time for headers begins with their first byte, not with the end of the answer before."""
+async def test_idle_connection_between_two_requests_stays_open(workspace: Workspace) -> None:
+    """A keep-alive connection that is idle for longer than the time limits stays open: the next limit begins with its first byte."""
     async with open_door(workspace, Hasty) as client, connected(client.base) as (reader, writer):
         for _ in range(2):
             writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -174,13 +174,13 @@ async def test_an_idle_connection_between_two_requests_is_kept(workspace: Worksp
 
 @dataclass
 class Endless:
-    """An answer that says more as long as somebody takes it."""
+    """An answer of up to 1,000,000 pieces of 1 KiB. `said`: bytes that were taken; `closed`: true once the stream was closed."""
 
     said: int = 0
     closed: bool = False
 
     async def answer(self, _: Any) -> Events:
-        """A KiB at a time."""
+        """Stream 1 KiB at a time."""
         try:
             yield Start("a", "m")
             for _ in range(1_000_000):
@@ -193,14 +193,14 @@ class Endless:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for this to become true."""
+    """Wait until the condition is true, for 240 s at most."""
     async with asyncio.timeout(240):
         while not condition():
             await asyncio.sleep(0.01)
 
 
 async def unread(client: Client, data: bytes) -> socket.socket:
-    """A client that asks, and reads nothing: its own buffer is as small as can be."""
+    """Send a request from a client with the smallest receive buffer, and return its socket, from which nothing is read."""
     loop = asyncio.get_running_loop()
     sock = socket.socket()
     sock.setblocking(False)
@@ -211,13 +211,13 @@ async def unread(client: Client, data: bytes) -> socket.socket:
 
 
 def reset(sock: socket.socket) -> bool:
-    """Whether the server has broken the connection off."""
+    """Return whether the server has reset the connection."""
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-async def test_client_that_does_not_read_is_dropped(workspace: Workspace, recorded: bool) -> None:
-    """After its time the connection is reset and the answer closed, down to its target; until then little is held for it."""
+async def test_client_that_does_not_read_is_reset_after_its_time_limit(workspace: Workspace, recorded: bool) -> None:
+    """A client that reads nothing is reset after its time limit, and its answer is closed; less than 4 MiB were taken by then."""
     endless = Endless()
     async with open_door(workspace, Hasty) as client:
         object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
@@ -229,8 +229,8 @@ async def test_client_that_does_not_read_is_dropped(workspace: Workspace, record
             await until(lambda: reset(sock))
 
 
-async def test_buffer_for_a_client_that_does_not_read_is_bounded(workspace: Workspace) -> None:
-    """An answer that could say a gigabyte stops within 1 MiB: collected, in the transport and in the kernel, on both sides."""
+async def test_answer_for_a_client_that_does_not_read_stops_within_1_mib(workspace: Workspace) -> None:
+    """An answer of up to a gigabyte stops before 1 MiB was taken from it while its client reads nothing (backpressure)."""
     endless = Endless()
     async with open_door(workspace, Patient) as client:
         object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
@@ -245,7 +245,7 @@ async def test_buffer_for_a_client_that_does_not_read_is_bounded(workspace: Work
 
 
 async def test_slow_client_that_keeps_reading_gets_the_whole_answer(workspace: Workspace) -> None:
-    """The client takes the waiting bytes within the time limit."""
+    """A client that reads slowly but takes the waiting bytes within the time limit gets the whole answer."""
     count = 400
     script = f"a: {{script: [{', '.join(['{text: ' + 'y' * 1000 + '}'] * count)}]}}"
     async with open_door(workspace, Hasty, script) as client, connected(client.base) as (reader, writer):
@@ -258,8 +258,8 @@ async def test_slow_client_that_keeps_reading_gets_the_whole_answer(workspace: W
     assert b'"finishReason":"stop"' in got
 
 
-async def test_unread_rest_of_a_finished_answer_has_a_deadline(workspace: Workspace) -> None:
-    """The answer is larger than the kernel's buffer and smaller than the transport's: it is over, and its client does not read."""
+async def test_unread_rest_of_a_finished_answer_is_dropped_after_its_time_limit(workspace: Workspace) -> None:
+    """The connection is reset when the last bytes of a finished answer, which fit into the transport's buffer, are not read in time."""
     doors: list[Door] = []
 
     class Seen(Hasty):
@@ -299,7 +299,7 @@ BROKEN: dict[str, bytes] = {
 
 @pytest.mark.parametrize("case", BROKEN)
 async def test_input_that_is_not_http_is_refused_at_once(workspace: Workspace, case: str) -> None:
-    """With a 400 that repeats nothing, and the connection ends: nobody is to guess where the next request begins."""
+    """Input that is not valid HTTP/1.1 gets a 400 or 413 that repeats none of it, and the connection closes."""
     async with open_door(workspace, Patient) as client:
         answer = await said(client.base, BROKEN[case])
         assert answer.status in (400, 413)
@@ -308,7 +308,7 @@ async def test_input_that_is_not_http_is_refused_at_once(workspace: Workspace, c
 
 
 async def test_pipelined_requests_are_bounded(workspace: Workspace) -> None:
-    """Sixteen may wait on one connection; thousands in one packet would each take memory."""
+    """Eleven pipelined requests are all answered; of 5,000 in one packet fewer than forty are."""
     one = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     last = one.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
     async with open_door(workspace) as client:
@@ -318,7 +318,7 @@ async def test_pipelined_requests_are_bounded(workspace: Workspace) -> None:
 
 
 async def test_invalid_http_during_an_answer_closes_the_connection_without_a_400(workspace: Workspace) -> None:
-    """A 400 would look like a piece of the answer that is being written."""
+    """Invalid bytes that arrive during an answer close the connection without a 400, which would look like part of the answer."""
     slow = "a: {script: [{text: Half}, {pause: 10s}, {text: more}]}"
     async with open_door(workspace, Patient, slow) as client, connected(client.base) as (reader, writer):
         writer.write(request("POST /api/chat", json.dumps({**ASK, "stream": True}).encode(), connection="keep-alive"))
@@ -329,8 +329,8 @@ async def test_invalid_http_during_an_answer_closes_the_connection_without_a_400
 
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
-async def test_body_after_a_refusal_is_read_within_a_bound(workspace: Workspace, connection: str) -> None:
-    """A body of a gigabyte whose length was enough to refuse it: a bounded part of it is read, so that the client sees why."""
+async def test_body_after_a_refusal_is_read_up_to_a_bound(workspace: Workspace, connection: str) -> None:
+    """A client that sends a body after its 413 is disconnected after a bounded number of discarded bytes."""
     async with open_door(workspace, Curt) as client, connected(client.base) as (reader, writer):
         head = f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nconnection: {connection}\r\ncontent-length: 1000000000\r\n\r\n"
         writer.write(head.encode())
@@ -356,7 +356,7 @@ FRAMINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 async def test_client_that_reads_only_after_sending_its_body_gets_the_refusal(
     workspace: Workspace, path: str, framing: str, connection: str
 ) -> None:
-    """A connection that is closed at once would lose the refusal."""
+    """A client that sends its whole body of 4 MiB before it reads still gets the 413 or 404, and may then send another request."""
     length, framed = FRAMINGS[framing]
     piece = framed(b"x" * 65536)
     async with (
@@ -377,7 +377,7 @@ async def test_client_that_reads_only_after_sending_its_body_gets_the_refusal(
 
 
 async def test_client_that_reads_only_after_sending_its_headers_gets_the_refusal(workspace: Workspace) -> None:
-    """It sends four megabytes of headers before it reads anything."""
+    """A client that sends 4 MiB of headers before it reads still gets the 431."""
     async with open_door(workspace, Patient) as client, connected(client.base) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n")
         for _ in range(64):
@@ -388,13 +388,13 @@ async def test_client_that_reads_only_after_sending_its_headers_gets_the_refusal
 
 
 class Brief(Patient):
-    """One that waits a moment for a client that is still sending."""
+    """A door that waits 0.1 s for a client that is still sending after its refusal."""
 
     LINGER = 0.1
 
 
 async def test_client_that_never_ends_its_body_is_disconnected_after_its_refusal(workspace: Workspace) -> None:
-    """It gets the refusal; a while later the connection is closed."""
+    """A client that keeps sending after its 413 gets the refusal, and is disconnected after the time LINGER."""
     async with open_door(workspace, Brief) as client, connected(client.base) as (reader, writer):
         writer.write(b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 1000000000\r\n\r\nx")
         assert (await until_closed(reader)).startswith(b"HTTP/1.1 413")
@@ -404,7 +404,7 @@ async def test_client_that_never_ends_its_body_is_disconnected_after_its_refusal
 
 
 async def test_chunked_body_over_the_limit_is_413_before_it_ends(workspace: Workspace) -> None:
-    """The body has no declared length."""
+    """A chunked body gets a 413 as soon as it exceeds the limit of 64 KiB, before its last chunk."""
     async with open_door(workspace, more="server: {request: {body: 64KiB}}\n") as client, connected(client.base) as (reader, writer):
         writer.write(b"POST /api/chat HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
         for _ in range(17):
@@ -423,14 +423,14 @@ CHUNKED = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (5, BODY[:5], len(BODY) - 5, BO
 
 
 def offering(line: str, offer: str, framing: str, body: bytes) -> bytes:
-    """A request that offers another protocol."""
+    """Return a request whose headers offer a change of protocol."""
     return f"{line} HTTP/1.1\r\nHost: localhost\r\n{offer}{framing}\r\n".encode() + body
 
 
 @pytest.mark.parametrize("size", [1, 37, 1 << 16], ids=["byte by byte", "in pieces", "in one piece"])
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
 async def test_upgrade_header_is_ignored(workspace: Workspace, offer: str, size: int) -> None:
-    """The request is answered as if it offered no other protocol, and so are later ones on its connection."""
+    """A request that offers another protocol is answered over HTTP/1.1, and so are later requests on its connection."""
     requests = [
         offering("POST /api/chat", offer, f"Content-Length: {len(BODY)}\r\n", BODY),
         offering("POST /v1/chat/completions", offer, "Transfer-Encoding: chunked\r\n", CHUNKED),
@@ -449,7 +449,7 @@ async def test_upgrade_header_is_ignored(workspace: Workspace, offer: str, size:
 
 
 async def test_upgrade_header_does_not_bypass_request_limits(workspace: Workspace) -> None:
-    """A request with an Upgrade offer that closes, tunnels, has two lengths or no end is treated as one without it."""
+    """Requests with an Upgrade header meet the same refusals, header limit and pipelining bound as requests without one."""
     offer = OFFERS["HTTP/2, as Java offers it"]
     async with open_door(workspace) as client:
         for sent, status in (
@@ -469,7 +469,7 @@ async def test_upgrade_header_does_not_bypass_request_limits(workspace: Workspac
 
 
 async def test_white_space_around_a_header_value_is_ignored(workspace: Workspace) -> None:
-    """Blanks and tabs around a value are ignored in every header (RFC 9112, 5)."""
+    """Blanks and tabs around a header value are not part of it (RFC 9112, 5)."""
     async with open_door(workspace) as client:
         for blank in ("", " ", "\t ", " " * 100):
             more = {"x_stream_protocol": f"\t text{blank}", "x_request_id": f"  mine{blank}"}
@@ -507,7 +507,7 @@ SURROGATES: dict[str, tuple[dict[str, Any], int]] = {
 
 @pytest.mark.parametrize("case", SURROGATES)
 async def test_lone_surrogate_in_a_request_is_repaired_or_refused(workspace: Workspace, case: str) -> None:
-    """Front ends cut texts in the middle of an emoji: texts are repaired, and a name with half a character is refused."""
+    """A lone surrogate in a text is replaced before a provider gets it; one in a model, role or tool name is a 4xx."""
     fields, status = SURROGATES[case]
     sent = json.dumps({**HI_HALF, **fields})
     assert "\\ud83d" in sent
@@ -552,7 +552,7 @@ QUICK: dict[str, bytes] = {
 
 @pytest.mark.parametrize("case", QUICK)
 async def test_hostile_json_is_refused_quickly(workspace: Workspace, case: str) -> None:
-    """Each body is a 4xx before a target is asked, and takes a small part of a second of the event loop's time."""
+    """A hostile JSON body is a 4xx, and parsing it takes less than 0.5 s of CPU time."""
     async with open_door(workspace) as client:
         answer = await said(client.base, request("POST /api/chat", QUICK[case]))
     assert 400 <= answer.status < 500
@@ -569,7 +569,7 @@ def _seconds(body: bytes) -> float:
 
 
 async def test_request_that_arrives_in_one_piece_sets_no_timer(workspace: Workspace) -> None:
-    """The connection's one timer is all there is."""
+    """Twenty requests that each arrive in one piece on one connection set no timer besides the connection's first."""
     made = itertools.count()
     timers: list[int] = []
 

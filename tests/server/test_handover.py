@@ -1,4 +1,4 @@
-"""A router that is about to end has a proxy that can do so ask another one, and says it to nobody else."""
+"""Handover at shutdown: a draining router asks a proxy that supports it to send an unanswered request to another router."""
 
 import asyncio
 import signal
@@ -18,8 +18,8 @@ server: {drain: 6s}
 """
 
 
-async def test_handover_is_announced_for_unasked_questions_to_a_proxy_that_knows_it(workspace: Workspace) -> None:
-    """Not while it serves, not to a client, and not of a question whose model was asked before the end came."""
+async def test_draining_router_asks_only_a_supporting_proxy_to_try_another_router(workspace: Workspace) -> None:
+    """A draining router adds `x-accel-redirect: @another` to a 503 if the proxy sent `x-router-handover: yes` and no model was asked."""
     workspace.write("routes.yaml", ROUTES)
     async with process(workspace.root) as router:
 

@@ -1,4 +1,4 @@
-"""The application below a root path, in another application, and under an ASGI server of one's own choice (docs/security.md, item 51)."""
+"""The application below a root path, mounted in another application, and under `uvicorn` itself (docs/security.md, item 51)."""
 
 import asyncio
 import json
@@ -32,21 +32,21 @@ STARTS = 240.0
 
 @dataclass(frozen=True)
 class Below:
-    """A served application. `base`: its server's address; `prefix`: what stands before its paths."""
+    """A served application. `base`: its server's address; `prefix`: the path before its own paths."""
 
     base: str
     prefix: str
     edge: Edge
 
     async def ask(self, line: str, body: bytes = b"", **headers: str) -> Said:
-        """What it answers to a request; the path is that without the prefix."""
+        """Return the response to a request; the path in `line` is without the prefix."""
         method, _, path = line.partition(" ")
         return await said(self.base, request(f"{method} {self.prefix}{path}", body, **headers))
 
 
 @asynccontextmanager
 async def below(way: str, file: Path) -> AsyncGenerator[Below, None]:
-    """The application below /llm, one way or the other; behind a proxy that strips a root path, as uvicorn's --root-path has it."""
+    """Serve the application below /llm: mounted, with uvicorn's `root_path` behind a proxy that strips it, or both."""
     edge = create_app(file)
 
     @asynccontextmanager
@@ -64,7 +64,7 @@ async def below(way: str, file: Path) -> AsyncGenerator[Below, None]:
 
 @asynccontextmanager
 async def running(app: Any, root: str = "") -> AsyncGenerator[str, None]:
-    """The address of an application that uvicorn serves, as it does by itself."""
+    """Serve an application with uvicorn's own connection class, and yield its address."""
     server = Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on", root_path=root))
     serving = asyncio.create_task(server.serve())
     while not server.started:
@@ -79,7 +79,7 @@ async def running(app: Any, root: str = "") -> AsyncGenerator[str, None]:
 
 
 def operations(edge: Edge) -> list[str]:
-    """Every operators' address of the application's own table, and each method that it takes."""
+    """Return `METHOD path` for every operators' route of the application."""
     found = [one for one in edge.routes if isinstance(one, Route) and one.path.startswith(("/admin", "/metrics", "/openapi.json"))]
     made = [
         f"{method} {one.path.replace('{name:path}', 'a').replace('{request_id}', 'r1')}" for one in found for method in one.methods or ()
@@ -89,7 +89,7 @@ def operations(edge: Edge) -> list[str]:
 
 
 async def statuses(served: Below, lines: Sequence[str], **headers: str) -> dict[str, int]:
-    """The status of each, asked at once: refusals are late, each by itself."""
+    """Return the response status of each request; all are sent at once, because each refusal is delayed."""
     body = b'{"state": "drain"}'
     answers = await asyncio.gather(
         *(served.ask(line, body if line.startswith("POST") else b"", content_type="application/json", **headers) for line in lines)
@@ -99,7 +99,7 @@ async def statuses(served: Below, lines: Sequence[str], **headers: str) -> dict[
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_every_admin_route_requires_the_key_below_a_prefix(workspace: Workspace, way: str) -> None:
-    """Each route of the application's own table: without the key and with another it is a 401, with it, it is answered."""
+    """Every operators' route below a prefix answers 401 without the admin key or with another key, and is served with it."""
     file = workspace.write("routes.yaml", routes(HI, more=f"server: {{auth: none, {KEYED}}}\n")).root / "routes.yaml"
     async with below(way, file) as served:
         lines = operations(served.edge)
@@ -111,8 +111,8 @@ async def test_every_admin_route_requires_the_key_below_a_prefix(workspace: Work
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_admin_changes_below_a_prefix_need_a_key(workspace: Workspace, way: str) -> None:
-    """Without a declared key, reads from this machine are open, a drain and a reload are not; strangers see no page."""
+async def test_admin_changes_below_a_prefix_are_refused_without_a_declared_key(workspace: Workspace, way: str) -> None:
+    """While no admin key is declared, local reads below a prefix are served, changes are 403, and requests with a foreign Host are 403."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     async with below(way, file) as served:
         lines = operations(served.edge)
@@ -126,7 +126,7 @@ async def test_admin_changes_below_a_prefix_need_a_key(workspace: Workspace, way
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_chat_is_answered_below_a_prefix_and_strangers_are_refused(workspace: Workspace, way: str) -> None:
-    """Each chat address, the models and the documentation, which names the prefix. A stranger gets none of them."""
+    """Chat, models and OpenAPI document are served below a prefix, which the document names; requests from elsewhere get 403."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     chat = ("POST /api/chat", "POST /api/chat/chat-model", "POST /v1/chat/completions")
     async with below(way, file) as served:
@@ -152,8 +152,8 @@ async def test_chat_is_answered_below_a_prefix_and_strangers_are_refused(workspa
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_unknown_key_is_401_at_every_address_below_a_prefix(workspace: Workspace, way: str) -> None:
-    """Every address but health refuses it."""
+async def test_missing_caller_key_is_401_below_a_prefix(workspace: Workspace, way: str) -> None:
+    """Chat, models and resume below a prefix answer 401 without a caller's key; `/healthz` answers 200."""
     auth = f"server: {{auth: {{keys: {{a: {{hash: 'sha256:{'0' * 64}'}}}}}}}}\n"
     file = workspace.write("routes.yaml", routes(HI, more=auth)).root / "routes.yaml"
     async with below(way, file) as served:
@@ -170,7 +170,7 @@ async def test_unknown_key_is_401_at_every_address_below_a_prefix(workspace: Wor
 
 @asynccontextmanager
 async def served_by(command: Sequence[str], folder: Path, **variables: str) -> AsyncGenerator[tuple[str, Path], None]:
-    """A server of this command, once it answers; and what it writes. `PORT` in the command is a free one."""
+    """Yield (address, output file) of a server that this command started, once it answers. `PORT` in the command becomes a free port."""
     [port] = free_ports(1)
     output = folder / "output.txt"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
@@ -197,8 +197,8 @@ async def _answers(base: str) -> bool:
         return False
 
 
-async def test_uvicorn_serves_the_stable_import_path(workspace: Workspace) -> None:
-    """`uvicorn router.asgi:app`: the file is that of ROUTER_ROUTES, the start warns that nothing says who may ask, and guards hold."""
+async def test_uvicorn_serves_router_asgi_app(workspace: Workspace) -> None:
+    """The app `router.asgi:app` under uvicorn serves the file in ROUTER_ROUTES, warns of undeclared `server.auth`, refuses strangers."""
     file = (
         workspace.write("elsewhere/pipelines/chat.yaml", "steps: []\n").write("elsewhere/routes.yaml", routes(HI)).root
         / "elsewhere/routes.yaml"
@@ -212,8 +212,8 @@ async def test_uvicorn_serves_the_stable_import_path(workspace: Workspace) -> No
         assert [one["event"] for one in warnings if "auth" in one["event"]] == ["server.auth is not declared"]
 
 
-async def test_uvicorn_prints_what_is_wrong_with_the_configuration(workspace: Workspace) -> None:
-    """The complaints as `router check` prints them, and exit code 1."""
+async def test_uvicorn_prints_the_mistakes_of_the_configuration_and_exits_1(workspace: Workspace) -> None:
+    """An invalid configuration makes `uvicorn router.asgi:app` print the messages of `router check` and exit with 1."""
     workspace.write("routes.yaml", routes(HI, "targets: [nobody]"))
     command = [sys.executable, "-m", "uvicorn", "router.asgi:app", "--port", str(free_ports(1)[0])]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
@@ -224,7 +224,7 @@ async def test_uvicorn_prints_what_is_wrong_with_the_configuration(workspace: Wo
 
 
 def test_import_of_the_application_reads_no_file(tmp_path: Path) -> None:
-    """In a folder without a routes.yaml the module is imported, and only `app` fails."""
+    """The module `router.asgi` can be imported in a folder without a routes.yaml, and adds no log handler."""
     code = "import logging, router.asgi as asgi; print(len(logging.getLogger().handlers), callable(asgi.create_app), hasattr(asgi, 'apps'))"
     assert _run(code, tmp_path, {}) == "0 True False"
 
@@ -237,8 +237,8 @@ def _run(code: str, folder: Path, variables: Mapping[str, str]) -> str:
     return done.stdout.strip()
 
 
-async def test_mounting_example_of_the_docs_works(workspace: Workspace) -> None:
-    """The first example of docs/python.md, with another path: edits go live in it, too."""
+async def test_mounting_example_of_the_docs_serves_and_follows_edits(workspace: Workspace) -> None:
+    """The first example of docs/python.md answers a chat below its mount, and an edit of its routes file goes live."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     block, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(encoding="utf-8"), re.DOTALL)
     assert '"routes.yaml"' in block
@@ -253,8 +253,10 @@ async def test_mounting_example_of_the_docs_works(workspace: Workspace) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def test_application_that_was_not_started_says_so(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """A mounted application has no lifespan of its own: where nobody enters `started`, the log names the remedy, once."""
+async def test_mounted_application_that_was_not_started_logs_the_remedy_once(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mounted application whose `started` no lifespan enters answers, and logs once that `Edge.started()` has to be entered."""
     edge = create_app(workspace.write("routes.yaml", routes(HI)).root / "routes.yaml")
     mounting = FastAPI()
     mounting.mount("/llm", edge)
@@ -269,7 +271,7 @@ async def test_application_that_was_not_started_says_so(workspace: Workspace, ca
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_page_and_its_files_are_served_below_a_prefix(workspace: Workspace, way: str) -> None:
-    """Its addresses are relative, so they need not know the prefix."""
+    """The operators' page and the files that it links are served below a prefix; a request with a foreign Host gets 403."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     async with below(way, file) as served:
         page = await served.ask("GET /")

@@ -1,4 +1,4 @@
-"""The HTTP edge, as a front end meets it."""
+"""The chat API over HTTP, as a front end uses it."""
 
 import asyncio
 import io
@@ -20,7 +20,7 @@ HI = "a: {script: [{text: Hi}]}"
 
 
 async def test_body_of_the_guide_is_answered_in_the_line_protocol(workspace: Workspace) -> None:
-    """The example of the guide is answered byte for byte."""
+    """The request body of the guide gets exactly the documented lines of the line protocol."""
     workspace.write("routes.yaml", routes('a: {script: [{text: "你"}, {text: "好"}, {text: "！"}]}'))
     async with serving(workspace.build()) as client:
         answer = await client.post(**SEED)
@@ -31,7 +31,7 @@ async def test_body_of_the_guide_is_answered_in_the_line_protocol(workspace: Wor
 
 
 async def test_stream_headers_name_the_target_and_forbid_buffering(workspace: Workspace) -> None:
-    """A stream's headers name request, generation and target, and forbid buffering and transformation."""
+    """The headers of a stream name request, generation and target, forbid buffering and storing, and do not name the server."""
     workspace.write("routes.yaml", routes(HI))
     generation = workspace.build()
     async with serving(generation) as client:
@@ -49,8 +49,8 @@ async def test_stream_headers_name_the_target_and_forbid_buffering(workspace: Wo
     assert "server" not in answer.headers
 
 
-async def test_a_request_id_of_the_callers_own_is_kept(workspace: Workspace) -> None:
-    """An x-request-id that is a plain word is used; any other is replaced."""
+async def test_request_id_of_the_client_is_kept_if_it_is_a_plain_word(workspace: Workspace) -> None:
+    """An `x-request-id` of up to 64 plain characters is returned; one that is longer or has a space is replaced."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         for given, kept in (("trace-1.a", True), ("x" * 65, False), ("a b", False)):
@@ -58,8 +58,8 @@ async def test_a_request_id_of_the_callers_own_is_kept(workspace: Workspace) -> 
                 assert (response.headers["x-request-id"] == given) is kept
 
 
-async def test_stream_false_answers_one_object(workspace: Workspace) -> None:
-    """`stream: false` gives the whole answer as JSON, with the calls and results of its tools."""
+async def test_stream_false_returns_one_json_object(workspace: Workspace) -> None:
+    """A request with `stream: false` gets one JSON object with the text, the tool calls, their results and the summed usage."""
     async with provider(Reply(calls(("call_1", "get_weather", '{"location":"Beijing"}'))), Reply(text("Sunny."))) as fake:
         workspace.write("routes.yaml", routes(litellm_target(fake.base), "targets: [a]\n    tools: [weather]"))
         async with serving(workspace.build()) as client:
@@ -79,8 +79,8 @@ async def test_stream_false_answers_one_object(workspace: Workspace) -> None:
     }
 
 
-async def test_the_path_names_the_route(workspace: Workspace) -> None:
-    """POST /api/chat/{route} needs no model in the body, and its route stands over one that is there."""
+async def test_route_in_the_path_overrides_the_model_in_the_body(workspace: Workspace) -> None:
+    """POST /api/chat/{route} needs no model in the body, and ignores one that is there."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         for path in ("/api/chat/chat-model", "/api/chat/gpt-4"):
@@ -120,8 +120,8 @@ REFUSALS: dict[str, tuple[Any, int, str]] = {
 
 
 @pytest.mark.parametrize("body", REFUSALS)
-async def test_a_bad_body_is_refused_before_anybody_is_asked(workspace: Workspace, body: str) -> None:
-    """Each has its status and code, says nothing of what was sent, and asks no target."""
+async def test_invalid_body_is_refused_with_its_status_and_code(workspace: Workspace, body: str) -> None:
+    """Each invalid body gets its 4xx and code, in a form that repeats nothing of what was sent, and reaches no target."""
     sent, status, code = REFUSALS[body]
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
@@ -136,8 +136,8 @@ async def test_a_bad_body_is_refused_before_anybody_is_asked(workspace: Workspac
     assert "etc" not in answer["error"]
 
 
-async def test_chunked_body_is_refused_at_the_bound(workspace: Workspace) -> None:
-    """A body without a length, in chunks, is refused at the bound, not read to its end."""
+async def test_endless_chunked_body_is_refused_with_413(workspace: Workspace) -> None:
+    """A chunked body of 64 MB is refused with 413, or the connection is closed, once it exceeds the limit."""
 
     async def endless() -> Any:
         for _ in range(1000):
@@ -156,7 +156,7 @@ async def test_chunked_body_is_refused_at_the_bound(workspace: Workspace) -> Non
 
 @pytest.mark.parametrize("lane", LANES)
 async def test_unknown_fields_of_a_client_are_not_sent_to_a_provider(workspace: Workspace, lane: str) -> None:
-    """A field that could redirect or impersonate a call is dropped: the provider is sent only fields that are read here."""
+    """Body fields that could redirect or forge a provider call, such as `api_base`, are dropped; the provider gets only known fields."""
     hostile: dict[str, Any] = {
         "api_base": "http://127.0.0.1:9/v1",
         "base_url": "http://127.0.0.1:9/v1",
@@ -181,8 +181,8 @@ async def test_unknown_fields_of_a_client_are_not_sent_to_a_provider(workspace: 
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_unicode_goes_out_unescaped_and_split_pairs_are_joined(workspace: Workspace, lane: str) -> None:
-    """Half an emoji waits for its other half; the line is valid UTF-8 and has no escapes it does not need."""
+async def test_split_surrogate_pairs_are_joined_and_unicode_is_sent_unescaped(workspace: Workspace, lane: str) -> None:
+    """A surrogate pair split over two chunks is joined, a lone half becomes U+FFFD, and the answer is UTF-8 without JSON escapes."""
     halves = (chunk({"content": "a\ud83d"}), chunk({"content": "\ude00b"}), chunk({"content": "\ud83d"}), chunk({}, "stop"), DONE)
     async with provider(Reply(halves)) as fake:
         workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
@@ -195,7 +195,7 @@ async def test_unicode_goes_out_unescaped_and_split_pairs_are_joined(workspace: 
 
 @pytest.mark.parametrize("lane", LANES)
 async def test_parallel_tool_calls_over_two_rounds_precede_their_results(workspace: Workspace, lane: str) -> None:
-    """Two calls at once, then one more, then text: every call before its result, one finish, usage summed."""
+    """Two parallel tool calls, a third and a text give each call before its result, one finish, summed usage and a valid history."""
     rounds = (
         Reply(calls(("c1", "get_weather", '{"location":"Beijing"}'), ("c2", "get_weather", '{"location":"Tokyo"}'))),
         Reply(calls(("c1", "get_weather", '{"location":"Rome"}'))),
@@ -217,8 +217,8 @@ async def test_parallel_tool_calls_over_two_rounds_precede_their_results(workspa
     assert [one["role"] for one in third] == ["user", "assistant", "tool", "tool", "assistant", "tool"]
 
 
-async def test_a_tool_call_of_the_client_comes_back_in_its_history(workspace: Workspace) -> None:
-    """OpenAI-shaped history, calls and results included, reaches the provider as it was."""
+async def test_tool_call_in_the_history_reaches_the_provider_unchanged(workspace: Workspace) -> None:
+    """Tool calls and results in an OpenAI-style history are sent to the provider as the client sent them."""
     history = [
         {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
         {
@@ -241,8 +241,8 @@ async def test_a_tool_call_of_the_client_comes_back_in_its_history(workspace: Wo
 
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("stream", [True, False])
-async def test_provider_that_answers_500_is_retried_then_skipped(workspace: Workspace, lane: str, stream: bool) -> None:
-    """A 500 is asked again and then left for the next target, which the header names; the client sees nothing of it."""
+async def test_provider_error_500_is_retried_and_then_falls_back(workspace: Workspace, lane: str, stream: bool) -> None:
+    """A target that answers 500 is asked twice, then the next target answers; the header names it, and the client sees no error."""
     async with provider(error(500, "secret-canary")) as first, provider(Reply(text("Hello"))) as second:
         targets = LANES[lane](first.base) + LANES[lane](second.base, name="b")
         workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    retry: {attempts: 2, backoff: 1ms..2ms}"))
@@ -258,7 +258,7 @@ async def test_provider_that_answers_500_is_retried_then_skipped(workspace: Work
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("how", ["a broken connection", "an error in the stream", "a silence", "an end without a finish"])
 async def test_answer_that_breaks_off_is_continued_by_another_provider(workspace: Workspace, lane: str, how: str) -> None:
-    """The next provider is sent the text so far and continues: one answer, one finish, and the log names both."""
+    """An answer that breaks off is continued by the next provider, which gets the text so far; the client sees one answer."""
     half = (chunk({"content": "The quick brown "}), chunk({"content": "fox"}))
     breaks = {
         "a broken connection": Reply(half, drop=True),
@@ -278,8 +278,8 @@ async def test_answer_that_breaks_off_is_continued_by_another_provider(workspace
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_an_error_after_text_is_a_line_and_a_finish(workspace: Workspace, lane: str) -> None:
-    """A provider that breaks off in mid-answer ends in `3:` and `d:` with the reason error."""
+async def test_failure_after_text_ends_the_stream_with_an_error_line_and_a_finish(workspace: Workspace, lane: str) -> None:
+    """A stream whose only provider breaks off ends with a `3:` line that has the request's id, and a `d:` line with reason `error`."""
     broken = Reply((chunk({"content": "Half"}),), drop=True)
     async with provider(broken) as fake:
         workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
@@ -292,8 +292,8 @@ async def test_an_error_after_text_is_a_line_and_a_finish(workspace: Workspace, 
     assert answer.lines[-1][1] == {"type": "finish", "finishReason": "error"}
 
 
-async def test_answer_that_breaks_off_is_an_error_status_without_streaming(workspace: Workspace) -> None:
-    """With `stream: false` the same failure is an HTTP status: half an answer never looks like a complete one."""
+async def test_answer_that_breaks_off_is_a_502_without_streaming(workspace: Workspace) -> None:
+    """An answer that breaks off under `stream: false` is a 502 with code `no_answer`, without the partial text."""
     async with provider(Reply((chunk({"content": "Half"}),), drop=True)) as fake:
         workspace.write("routes.yaml", routes(litellm_target(fake.base)))
         async with serving(workspace.build()) as client:
@@ -302,8 +302,10 @@ async def test_answer_that_breaks_off_is_an_error_status_without_streaming(works
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_a_key_in_a_providers_error_is_seen_by_nobody(workspace: Workspace, lane: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A 401 whose body repeats the key: neither the client's answer nor the log holds it, or anything else it said."""
+async def test_api_key_in_a_provider_error_reaches_neither_client_nor_log(
+    workspace: Workspace, lane: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A provider's 401 whose body repeats the API key leaves neither the key nor the sentence in the answer, its headers or the log."""
     key = "sk-canary-7f3a"
     refusing = error(401, f"Incorrect API key provided: {key}. Find yours at the provider's site.", "invalid_api_key")
     caplog.set_level(logging.DEBUG)
@@ -320,8 +322,8 @@ async def test_a_key_in_a_providers_error_is_seen_by_nobody(workspace: Workspace
     assert '"outcome": "status_401"' in logged
 
 
-async def test_a_request_leaves_one_line_in_the_log(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """One JSON line with ids, times, counts and categories; none of the words that were said."""
+async def test_request_leaves_one_access_log_line_without_its_text(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A request leaves one JSON line in the access log, with ids, times and outcomes, and without question or answer."""
     caplog.set_level(logging.INFO, "router.access")
     workspace.write("routes.yaml", routes("a: {script: [{text: secret-answer}]}"))
     async with serving(workspace.build()) as client:
@@ -338,7 +340,7 @@ async def test_a_request_leaves_one_line_in_the_log(workspace: Workspace, caplog
 
 
 async def test_unexpected_exception_is_a_500_without_details(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """A bug is told to the client as a code; the log says where, not what it said."""
+    """An unexpected exception is a 500 with code `internal` for the client; the log has the exception's class name."""
     workspace.write("pipelines/chat.yaml", "steps:\n  - prompt: broken.j2\n").write("pipelines/broken.j2", "{{ 1 / params.zero }}")
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
@@ -349,7 +351,7 @@ async def test_unexpected_exception_is_a_500_without_details(workspace: Workspac
 
 
 async def test_endless_answer_ends_at_its_total_timeout(workspace: Workspace) -> None:
-    """An answer that goes on for ever, event by event, ends at its total time with an error and a finish."""
+    """An answer that streams on beyond `timeout.total` ends with an error line and a finish."""
     lines = ", ".join("{text: on}, {pause: 50ms}" for _ in range(400))
     workspace.write("routes.yaml", routes(f"a: {{script: [{lines}]}}", "targets: [a]\n    timeout: {total: 2s}"))
     async with serving(workspace.build()) as client:
@@ -359,8 +361,8 @@ async def test_endless_answer_ends_at_its_total_timeout(workspace: Workspace) ->
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_reasoning_is_shown_where_the_route_says_so(workspace: Workspace, lane: str) -> None:
-    """`reasoning: show` puts thoughts on `g:` lines; by default there are none."""
+async def test_reasoning_is_streamed_only_if_the_route_shows_it(workspace: Workspace, lane: str) -> None:
+    """Thoughts are streamed on `g:` lines with `reasoning: show`, and left out with `reasoning: hide`."""
     thinking = (chunk({"reasoning_content": "Hm. "}), *text("Yes."))
     async with provider(Reply(thinking)) as fake:
         for reasoning, codes in (("show", "g0d"), ("hide", "0d")):
@@ -369,8 +371,8 @@ async def test_reasoning_is_shown_where_the_route_says_so(workspace: Workspace, 
                 assert (await client.ask()).codes == codes
 
 
-async def test_cors_is_for_the_origins_declared(workspace: Workspace) -> None:
-    """A listed origin may read answers, with credentials; another gets no such header."""
+async def test_cors_headers_are_sent_to_declared_origins_only(workspace: Workspace) -> None:
+    """A declared origin gets `access-control-allow-origin` and a 200 for its preflight; another gets no such header and a 400."""
     workspace.write("routes.yaml", routes(HI, more="server:\n  auth: none\n  cors: {origins: [http://localhost:3000]}\n"))
     async with serving(workspace.build()) as client:
         for origin, allowed in (("http://localhost:3000", True), ("http://evil.example", False)):
@@ -385,7 +387,7 @@ async def test_cors_is_for_the_origins_declared(workspace: Workspace) -> None:
 
 
 async def test_models_health_readiness_and_docs_pages_answer(workspace: Workspace) -> None:
-    """An unknown address is a 404, another method a 405."""
+    """Models, health, readiness and documentation answer, and the OpenAPI document lists every path; others are 404, methods 405."""
     workspace.write("routes.yaml", routes(HI, "targets: [a]\n    tools: [weather]"))
     async with serving(workspace.build()) as client:
         first, *_ = (await client.get("/api/models")).json["models"]
@@ -427,7 +429,7 @@ async def test_models_health_readiness_and_docs_pages_answer(workspace: Workspac
 
 
 async def test_readiness_waits_for_litellm(workspace: Workspace) -> None:
-    """/readyz turns true once the library is imported and warm; scripted routes need not wait for that."""
+    """The probe `/readyz` answers 200 once LiteLLM is imported for a target that uses it, and the target then answers."""
     async with provider(Reply(text("Hi"))) as fake:
         workspace.write("routes.yaml", routes(litellm_target(fake.base)))
         async with serving(workspace.build()) as client:
@@ -440,8 +442,8 @@ async def test_readiness_waits_for_litellm(workspace: Workspace) -> None:
 @timed
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("when", ["before the first event", "in mid-answer"])
-async def test_a_client_that_leaves_closes_the_providers_connection(workspace: Workspace, lane: str, when: str) -> None:
-    """A hundred clients leave; the provider sees a hundred closed connections; no task is left."""
+async def test_disconnect_of_clients_closes_their_provider_connections(workspace: Workspace, lane: str, when: str) -> None:
+    """A hundred clients that disconnect, before or during their answers, close as many provider connections and leave no task."""
     frames = (chunk({"content": "Hello"}),) if when == "in mid-answer" else ()
     async with provider(Reply(frames, hold=True)) as fake:
         workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
@@ -463,7 +465,7 @@ async def test_a_client_that_leaves_closes_the_providers_connection(workspace: W
 
 
 async def _begin(base: str, frames: tuple[bytes, ...]) -> asyncio.StreamWriter:
-    """A raw client that has its first line, or has at least asked."""
+    """Return a raw connection that has sent a chat request and, if `frames` are expected, has received the first text."""
     host, port = base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps(SEED).encode()
@@ -474,8 +476,8 @@ async def _begin(base: str, frames: tuple[bytes, ...]) -> asyncio.StreamWriter:
     return writer
 
 
-async def test_a_client_that_leaves_stops_its_tools(workspace: Workspace) -> None:
-    """A tool that is running when the client leaves is cancelled."""
+async def test_disconnect_of_a_client_cancels_its_running_tool(workspace: Workspace) -> None:
+    """A tool that runs when its client disconnects is cancelled."""
     workspace.write(
         "tools/slow.py",
         '''
@@ -503,8 +505,8 @@ async def wait_long() -> str:
                 await asyncio.sleep(0)
 
 
-async def test_events_that_arrive_together_leave_in_one_write(workspace: Workspace) -> None:
-    """Events that are at hand go out in one write: fifty of a script without pauses are one chunk on the wire."""
+async def test_events_at_hand_are_sent_in_one_write(workspace: Workspace) -> None:
+    """Fifty events that a script has at hand arrive as one HTTP chunk."""
     lines = ", ".join(f"{{text: w{index}}}" for index in range(50))
     workspace.write("routes.yaml", routes(f"a: {{script: [{lines}, {{pause: 10ms}}, {{text: end}}]}}"))
     async with serving(workspace.build()) as client, client.session.post(f"{client.base}/api/chat", json=SEED) as response:
@@ -520,8 +522,8 @@ STOPPED = {
 
 
 @pytest.mark.parametrize("when", STOPPED)
-async def test_a_server_that_is_stopped_ends_its_answers(workspace: Workspace, when: str) -> None:
-    """When its time to end is over, uvicorn cancels what still runs: a stream gets its error and its finish, a request its status."""
+async def test_cancelled_request_ends_with_an_error_and_a_finish(workspace: Workspace, when: str) -> None:
+    """A request that uvicorn cancels at its shutdown ends its stream with an error and a finish, or answers 503 if nothing was sent yet."""
     script, status, codes = STOPPED[when]
     workspace.write("routes.yaml", routes(f"a: {{script: {script}}}", "targets: [a]\n    timeout: {first_token: 60s, idle: 60s}"))
     sent: list[dict[str, Any]] = []
@@ -562,7 +564,7 @@ async def test_a_server_that_is_stopped_ends_its_answers(workspace: Workspace, w
 
 
 async def test_slow_client_does_not_count_as_a_silent_provider(workspace: Workspace) -> None:
-    """Its provider's breaker records no failure, no other target takes over, and no word is lost."""
+    """A client that stops reading for longer than `timeout.idle` still gets the whole answer: the provider is not counted as silent."""
     words = [chunk({"content": f"{number:05}" + "x" * 4000}) for number in range(1500)]
     async with provider(Reply((*words, chunk({}, "stop"), DONE))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base), "targets: [a]\n    timeout: {idle: 2s}\n    rescue: fail"))

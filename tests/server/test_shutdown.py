@@ -1,4 +1,4 @@
-"""From SIGTERM to the end, in a process of its own."""
+"""Shutdown of a router in a process of its own, from SIGTERM to the exit code."""
 
 import asyncio
 import contextlib
@@ -33,22 +33,22 @@ DIALECTS = ["line", "data-stream", "ui-message-stream", "openai"]
 
 
 async def stream(router: Process, model: str, protocol: str, **more: Any) -> tuple[int, bytes]:
-    """One whole answer. Raises where the connection breaks off."""
+    """Return the status and body of one complete answer. Raises if the connection breaks."""
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **more}
     async with router.session.post(f"{router.base}/api/chat?protocol={protocol}", json=body) as response:
         return response.status, await response.read()
 
 
 async def until_open(router: Process, count: int) -> None:
-    """Wait until so many answers are being given."""
+    """Wait until so many answers are streaming."""
     async with asyncio.timeout(240):
         while f"router_open_streams {count}.0" not in (await router.get("/metrics"))[1]:
             await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_100_streams_end_whole_or_with_an_error_and_the_process_with_0(workspace: Workspace, workers: int) -> None:
-    """Those within `drain` finish; those beyond it end with an error and a finish in their dialect; no connection is reset."""
+async def test_sigterm_during_100_streams_ends_each_with_a_finish_or_an_error(workspace: Workspace, workers: int) -> None:
+    """Streams that finish within `drain` are complete; later ones end with an error in their dialect; the process exits with 0."""
     gate = asyncio.Event()
     async with provider(Reply(text("one", "two"), gate=gate)) as held:
         # Its first frame says nothing, the next ones are held back until the router was told to end.
@@ -87,7 +87,7 @@ async def _ended_under_100_streams(workspace: Workspace, workers: int, gate: asy
 
 
 async def test_draining_server_is_not_ready_and_refuses_new_requests(workspace: Workspace) -> None:
-    """A refusal is a 503 with Retry-After on a connection that is then closed; a stream without a word yet gets it at the end."""
+    """A draining server answers new requests, and one without its first event, with 503 and Retry-After; `/healthz` stays 200."""
     workspace.write("routes.yaml", TARGETS.replace("1500ms", "6s"))
     async with process(workspace.root) as router:
         mute = asyncio.create_task(stream(router, "mute", "line"))
@@ -107,8 +107,8 @@ async def test_draining_server_is_not_ready_and_refuses_new_requests(workspace: 
 
 
 @timed
-async def test_idle_server_shuts_down_at_once(workspace: Workspace) -> None:
-    """It does so with kept connections or without."""
+async def test_idle_server_exits_at_once_on_sigterm(workspace: Workspace) -> None:
+    """An idle server exits with 0 within 5 s of SIGTERM although a keep-alive connection is open and `drain` is 300 s."""
     workspace.write("routes.yaml", TARGETS.replace("1500ms", "300s"))
     async with process(workspace.root) as router, aiohttp.ClientSession() as kept:
         async with kept.get(f"{router.base}/healthz") as response:
@@ -118,8 +118,8 @@ async def test_idle_server_shuts_down_at_once(workspace: Workspace) -> None:
 
 
 @timed
-async def test_second_signal_ends_the_process_at_once(workspace: Workspace) -> None:
-    """Ctrl-C twice: what runs is told that it ends, and the process does not wait for `drain`."""
+async def test_second_sigint_ends_the_process_before_its_drain_time(workspace: Workspace) -> None:
+    """A second SIGINT (Ctrl-C) ends running answers with an error, and the process exits without waiting for `drain`."""
     workspace.write("routes.yaml", TARGETS.replace("1500ms", "300s"))
     async with process(workspace.root) as router:
         slow = asyncio.create_task(stream(router, "slow", "line"))
@@ -144,13 +144,13 @@ READERS = {
 
 
 def said(protocol: str, body: bytes) -> tuple[str, bool, bool]:
-    """What a stream says, by its dialect's strict reader: its text, whether it came to a good end, whether it failed."""
+    """Return (text, true if it finished with `stop`, true if it has an error) of a stream, as the strict reader of its dialect reads it."""
     heard = READERS[protocol](body)
     return heard.text, heard.finish == "stop", heard.error is not None
 
 
 def workers_of(root: Path) -> list[int]:
-    """The processes that serve what is in a folder."""
+    """Return the process ids of the workers that serve the configuration in a folder."""
     found: list[int] = []
     for environment in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):
@@ -159,8 +159,8 @@ def workers_of(root: Path) -> list[int]:
     return found
 
 
-async def test_workers_end_when_their_parent_process_is_killed(workspace: Workspace) -> None:
-    """They drain and end, also those that are just starting, and the port is free."""
+async def test_workers_drain_and_exit_when_their_supervisor_is_killed(workspace: Workspace) -> None:
+    """Workers finish a running answer and exit after their supervising process was killed."""
     workspace.write("routes.yaml", TARGETS)
     async with process(workspace.root, "--workers", "4") as router:
         asked = asyncio.create_task(stream(router, "quick", "line"))

@@ -1,6 +1,6 @@
-"""What these tests share."""
+"""Shared by these tests: a Redis timing for tests that are not about waiting."""
 
 from router.shared import RedisTiming
 
 PATIENT = RedisTiming(limit=1.0)
-"""For what is not about waiting: a machine that is busy with other things is no Redis that has gone."""
+"""A timing for tests that are not about waiting: a busy machine does not make Redis count as away."""

@@ -1,4 +1,4 @@
-"""What replicas tell each other of targets, over a real Redis."""
+"""Hints between replicas that a target's circuit breaker is open, over a real Redis."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -16,7 +16,7 @@ from tests.support.services import RedisServer, redis_server
 
 @asynccontextmanager
 async def replica(server: RedisServer) -> AsyncGenerator[tuple[Hints, Redis], None]:
-    """What one replica knows."""
+    """Yield the hints of one replica, and its connection to Redis."""
     redis = Redis(Secret(server.url), timing=PATIENT)
     redis.hold()
     await redis.looked_for()
@@ -31,14 +31,14 @@ async def replica(server: RedisServer) -> AsyncGenerator[tuple[Hints, Redis], No
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait until this becomes true."""
+    """Wait until the condition is true, for 240 s at most."""
     async with asyncio.timeout(240):
         while not true():
             await asyncio.sleep(0.01)
 
 
 async def test_hint_of_an_open_breaker_reaches_other_replicas_until_it_expires() -> None:
-    """A hint that the target is well again reaches them at once; of other targets there is no hint."""
+    """A published hint warns other replicas about that target alone, until it expires or is taken back, and leaves no key in Redis."""
     async with redis_server() as server, replica(server) as (here, _), replica(server) as (there, _):
         other, stranger = there.of("a"), there.of("b")
         here.of("a").publish(30)
@@ -53,8 +53,8 @@ async def test_hint_of_an_open_breaker_reaches_other_replicas_until_it_expires()
         assert await keys(server) == ["pointsman:probe"] or not await keys(server)
 
 
-async def test_hints_are_empty_and_cost_no_wait_while_redis_is_away() -> None:
-    """Sending a hint takes no time; the hints are there again when Redis is."""
+async def test_hints_are_empty_while_redis_is_away() -> None:
+    """A hint that is published while Redis is away reaches no replica; hints that are published after its return do."""
     async with redis_server() as server, replica(server) as (here, redis), replica(server) as (there, _):
         await server.daemon.kill()
         here.of("a").publish(30)
@@ -67,14 +67,14 @@ async def test_hints_are_empty_and_cost_no_wait_while_redis_is_away() -> None:
 
 
 def declared(server: RedisServer, one: Provider, other: Provider) -> str:
-    """Two targets in order; one failure opens a breaker."""
+    """Return routes with the targets a and b in order, whose breakers open for 20 s after one failure."""
     targets = direct_target(one.base, "a") + direct_target(other.base, "b")
     route = "targets: [a, b]\n    retry: {attempts: 1}\n    breaker: {failures: 1, within: 30s, open: 20s}"
     return routes(targets, route, f"server: {{redis: '{server.url}'}}\n")
 
 
-async def test_target_left_alone_by_one_replica_is_asked_last_by_another(workspace: Workspace) -> None:
-    """It had no failure of its own, and spends no request on finding out; where nobody else answers it asks all the same."""
+async def test_target_with_an_open_breaker_at_one_replica_is_asked_last_by_another(workspace: Workspace) -> None:
+    """A target whose breaker is open at one replica is asked by another replica only after the other targets have failed."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(redis_server())
         sick = await stack.enter_async_context(provider(error(503)))

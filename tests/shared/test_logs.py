@@ -1,4 +1,4 @@
-"""The resume log: what one replica writes, another reads; against a real Redis, whatever happens to it meanwhile."""
+"""Logs of answers in a real Redis, through outages: one replica writes, other replicas read."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -18,14 +18,14 @@ from tests.support.services import RedisServer, redis_server
 
 
 class Counting:
-    """A source that says the numbers from 0, one byte-string each."""
+    """A source of a log whose events are the numbers from 0. It records the calls of `hold` and `stop`."""
 
     head = b"head"
 
     def __init__(self) -> None:
         self.count = 0
         self.first = 0
-        """What is no longer there has gone from its start."""
+        """Number of the first event that is still held."""
         self.over = False
         self.findable = True
         self.ending = ""
@@ -33,7 +33,7 @@ class Counting:
         self.stopped = False
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """All that there is, in threes."""
+        """Return the numbers from `start` on, or from the first that is left, in batches of three."""
         first = max(start, self.first)
         return [
             Batch(at, after := min(at + 3, self.count), b" ".join(b"%d" % one for one in range(at, after)))
@@ -41,17 +41,17 @@ class Counting:
         ]
 
     def hold(self, seconds: float) -> None:
-        """Note it."""
+        """Record the seconds."""
         self.held.append(seconds)
 
     def stop(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.stopped = True
 
 
 @asynccontextmanager
 async def logs(server: RedisServer, url: str = "") -> AsyncGenerator[tuple[Logs, Redis], None]:
-    """One replica."""
+    """Yield the logs of one replica, and its connection to Redis."""
     redis = Redis(Secret(url or server.url), timing=PATIENT)
     redis.hold()
     await redis.looked_for()
@@ -66,7 +66,7 @@ async def logs(server: RedisServer, url: str = "") -> AsyncGenerator[tuple[Logs,
 
 @asynccontextmanager
 async def two() -> AsyncGenerator[tuple[RedisServer, Logs, Logs], None]:
-    """Two replicas and their Redis."""
+    """Yield a Redis server and the logs of two replicas that share it."""
     async with AsyncExitStack() as open_ones:
         server = await open_ones.enter_async_context(redis_server())
         one, _ = await open_ones.enter_async_context(logs(server))
@@ -75,7 +75,7 @@ async def two() -> AsyncGenerator[tuple[RedisServer, Logs, Logs], None]:
 
 
 async def found(where: Logs, name: str = "n") -> Found:
-    """A log, as soon as it is there."""
+    """Return the log under this name as soon as it can be found."""
     async with asyncio.timeout(240):
         while (one := await where.find(name)) is None:
             await asyncio.sleep(0.01)
@@ -83,7 +83,7 @@ async def found(where: Logs, name: str = "n") -> Found:
 
 
 async def read(where: Logs, what: Found, most: int = 10**9) -> list[int]:
-    """The numbers, until there are so many, each checked to come once."""
+    """Return the numbers of a log, up to its end or `most` of them. Fails if one is missing or comes twice."""
     numbers: list[int] = []
     async with asyncio.timeout(240), aclosing(where.read(what)) as batches:
         async for batch in batches:
@@ -98,7 +98,7 @@ async def read(where: Logs, what: Found, most: int = 10**9) -> list[int]:
 
 
 async def test_shared_log_is_read_in_order_and_each_event_once() -> None:
-    """It is read from its start, also if it began long before, to its end."""
+    """Two readers, one from the beginning and one after the end, get all 1,400 events of a log in order and once each."""
     async with two() as (_, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -115,8 +115,8 @@ async def test_shared_log_is_read_in_order_and_each_event_once() -> None:
         assert await early == await read(other, log) == list(range(1400))
 
 
-async def test_offered_log_is_written_to_redis_only_once_a_replica_reads_it() -> None:
-    """The reader gets all of it, and the source learns that it is read."""
+async def test_offered_log_is_written_to_redis_when_a_replica_begins_to_read_it() -> None:
+    """An offered log has no key in Redis until another replica reads it; the reader then gets all of it, and the source gets `hold`."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 100
@@ -134,8 +134,8 @@ async def test_offered_log_is_written_to_redis_only_once_a_replica_reads_it() ->
         assert not [name for name in await keys(server) if name.endswith("{n}:now")]
 
 
-async def test_withdrawn_log_offer_is_never_written() -> None:
-    """A replica that asks for the log gets nothing, and decides itself how long to wait."""
+async def test_withdrawn_log_is_not_written_for_its_reader() -> None:
+    """A reader of a log whose offer was withdrawn gets nothing within 0.5 s, and the source gets no `hold`."""
     async with two() as (_, one, other):
         source = Counting()
         one.offer("n", number := new_id(), source, lasts=60)
@@ -147,8 +147,8 @@ async def test_withdrawn_log_offer_is_never_written() -> None:
         assert source.held == []
 
 
-async def test_source_of_an_offered_log_is_let_go_when_its_last_reader_leaves() -> None:
-    """The source stops at once, unless another replica still reads the log."""
+async def test_source_of_an_offered_log_is_released_when_its_last_reader_leaves() -> None:
+    """The hold on the source ends (`hold(0)`) when the last of two reading replicas leaves, and not before."""
     async with two() as (server, one, other), logs(server) as (third, _):
         source = Counting()
         source.count = 3
@@ -163,7 +163,7 @@ async def test_source_of_an_offered_log_is_let_go_when_its_last_reader_leaves() 
 
 
 async def test_reader_of_a_deleted_redis_stream_gets_replica_lost() -> None:
-    """The replica that wrote it is still alive."""
+    """A reader gets ReplicaLost when the log's stream is deleted from Redis, although the writing replica is alive."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 3
@@ -177,7 +177,7 @@ async def test_reader_of_a_deleted_redis_stream_gets_replica_lost() -> None:
 
 
 async def test_log_that_cannot_be_written_does_not_block_others(caplog: pytest.LogCaptureFixture) -> None:
-    """It is given up, and told of."""
+    """A log whose source raises an exception is given up with a warning in the log; other logs are still written."""
 
     class Broken(Counting):
         def batches(self, start: int) -> Sequence[Batch]:
@@ -193,7 +193,7 @@ async def test_log_that_cannot_be_written_does_not_block_others(caplog: pytest.L
 
 
 async def test_repeated_end_of_a_source_does_not_stop_the_log_writer() -> None:
-    """A source may report its end more than once: other logs are still written."""
+    """Sources that report their end many times do not keep other logs from being written."""
     async with two() as (_, one, other):
         for number in range(30):
             source = Counting()
@@ -206,7 +206,7 @@ async def test_repeated_end_of_a_source_does_not_stop_the_log_writer() -> None:
 
 
 async def test_late_news_of_an_abandoned_log_does_not_stop_the_log_writer() -> None:
-    """The log was given up while Redis was away, and a viewer leaves late: other logs are still written."""
+    """News of a log that was dropped while Redis was away does not keep later logs from being written."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 5
@@ -226,7 +226,7 @@ async def test_late_news_of_an_abandoned_log_does_not_stop_the_log_writer() -> N
 
 
 async def test_latest_log_of_a_name_is_found() -> None:
-    """It is found whichever replica began it, and in whatever order Redis gets the commands."""
+    """The log that was begun last under a name is the one that is found, even if Redis gets it before an older one."""
     async with two() as (server, one, other):
         first = one.write("n", Counting(), lasts=60, keep=60)
         await found(other)
@@ -246,8 +246,8 @@ async def test_latest_log_of_a_name_is_found() -> None:
 
 
 @pytest.mark.parametrize("what", ["restarted", "paused", "full", "key deleted"])
-async def test_reader_of_a_shared_log_misses_nothing_over_a_redis_outage(what: str) -> None:
-    """No event is repeated either: the events that it has show where to continue."""
+async def test_reader_of_a_log_misses_no_event_over_a_redis_outage(what: str) -> None:
+    """A reader gets each of 3,000 events once, in order, although Redis is restarted, paused or full, or the log's key is deleted."""
     async with two() as (server, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -274,8 +274,8 @@ async def test_reader_of_a_shared_log_misses_nothing_over_a_redis_outage(what: s
         assert await reading == list(range(3000))
 
 
-async def test_log_of_a_dead_replica_is_read_before_it_is_reported_lost() -> None:
-    """Its reader first gets all events that the replica had written."""
+async def test_unfinished_log_of_a_stopped_replica_raises_replica_lost() -> None:
+    """A reader of a log that has no end gets ReplicaLost after the writing replica has stopped."""
     async with redis_server() as server, logs(server) as (other, _):
         async with logs(server) as (one, _):
             source = Counting()
@@ -290,8 +290,8 @@ async def test_log_of_a_dead_replica_is_read_before_it_is_reported_lost() -> Non
             await reading
 
 
-async def test_replica_with_late_heartbeats_is_not_counted_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its heartbeat is missing at as many checks in a row as allowed, again and again: its log is still read to the end."""
+async def test_replica_with_two_missing_heartbeats_in_a_row_is_not_counted_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica whose heartbeat is missing at ABSENT checks in a row, again and again, is not lost: its log is read to its end."""
     async with two() as (_, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -316,8 +316,8 @@ async def test_replica_with_late_heartbeats_is_not_counted_as_lost(monkeypatch: 
         assert await reading == list(range(source.count))
 
 
-async def test_shared_log_with_a_gap_is_reported_lost_not_cut_short() -> None:
-    """Its start is gone, an event is missing, or the key holds no log at all: each is ReplicaLost."""
+async def test_log_with_a_gap_raises_replica_lost() -> None:
+    """A log that lacks its start or an event in between, or whose key is not a stream, raises ReplicaLost."""
     async with two() as (server, one, other):
         source = Counting()
         source.count, source.first, source.findable = 30, 9, True
@@ -335,8 +335,8 @@ async def test_shared_log_with_a_gap_is_reported_lost_not_cut_short() -> None:
             await still
 
 
-async def test_shared_log_that_lost_its_start_serves_only_its_present_readers() -> None:
-    """A reader that has begun goes on; a new one does not find the log. Redis keeps a window of it."""
+async def test_log_that_dropped_its_start_serves_only_its_present_readers() -> None:
+    """A log whose start is dropped is read to its end by its present readers and found by no new one; Redis keeps under 1,000 entries."""
     async with two() as (server, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -358,8 +358,8 @@ async def test_shared_log_that_lost_its_start_serves_only_its_present_readers() 
         assert 0 < int(await said(server, "PTTL", key("n", written.id))) <= 10_000
 
 
-async def test_source_learns_of_a_remote_reader_and_of_its_stop() -> None:
-    """The reader and the stop come from another replica."""
+async def test_remote_reader_holds_the_source_and_can_stop_it() -> None:
+    """A reader at another replica causes a call of the source's `hold`, and `Logs.stop` there a call of its `stop`."""
     async with two() as (_, one, other):
         source = Counting()
         one.write("n", source, lasts=60, keep=60)
@@ -373,7 +373,7 @@ async def test_source_learns_of_a_remote_reader_and_of_its_stop() -> None:
 
 
 async def test_log_whose_redis_key_was_overwritten_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
-    """It is given up and logged once; other logs are still written."""
+    """A log whose key was overwritten in Redis is given up with one warning; other logs are still written."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 5
@@ -392,8 +392,8 @@ async def test_log_whose_redis_key_was_overwritten_is_given_up(caplog: pytest.Lo
     assert [record.message for record in caplog.records] == ["an answer is not shared: redis refuses it"]
 
 
-async def test_shared_logs_work_with_the_redis_rights_that_are_documented() -> None:
-    """docs/redis.md lists the rights of the Redis user."""
+async def test_logs_work_with_the_documented_redis_rights() -> None:
+    """A Redis user with only the rights that docs/redis.md lists suffices to write, read and stop logs."""
     async with redis_server() as server:
         rights = ("~pointsman:*", "+@read", "+@write", "+@connection", "+@scripting")
         await said(server, "ACL", "SETUSER", "app", "on", ">word", *rights)

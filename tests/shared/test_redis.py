@@ -1,4 +1,4 @@
-"""A Redis that may be away: who waits for it, how long, and how it comes back. Against a real one."""
+"""A real Redis that goes away and returns: which commands wait, for how long, and how it is found again."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ USUAL = RedisTiming()
 
 @asynccontextmanager
 async def link(url: str, timing: RedisTiming = USUAL) -> AsyncGenerator[Redis, None]:
-    """A way to this Redis, closed in the end."""
+    """Yield a connection to the Redis at this address."""
     redis = Redis(Secret(url), timing=timing)
     redis.hold()
     try:
@@ -33,7 +33,7 @@ async def link(url: str, timing: RedisTiming = USUAL) -> AsyncGenerator[Redis, N
 
 @asynccontextmanager
 async def linked(*options: str, timing: RedisTiming = USUAL) -> AsyncGenerator[tuple[RedisServer, Redis], None]:
-    """A Redis and a way to it that is open."""
+    """Yield a Redis server with these options, and a connection to it that is open."""
     async with redis_server(*options) as server, link(server.url, timing) as redis:
         async with asyncio.timeout(240):
             await redis.back()
@@ -41,13 +41,13 @@ async def linked(*options: str, timing: RedisTiming = USUAL) -> AsyncGenerator[t
 
 
 def refused_at_once(redis: Redis) -> None:
-    """A command is refused without a single turn of the loop."""
+    """Check that a command raises Away without one turn of the event loop."""
     with pytest.raises(Away):
         redis.ask("GET", "a").send(None)
 
 
-async def test_commands_of_one_moment_go_out_together() -> None:
-    """Each gets its own answer; a few writes to the network carry them all."""
+async def test_concurrent_commands_share_one_connection() -> None:
+    """Five hundred concurrent commands each get their own answer over a single connection to Redis."""
     async with linked(timing=PATIENT) as (server, redis):
         await redis.ask("CONFIG", "RESETSTAT")
         await asyncio.gather(*(redis.ask("SET", f"k{number}", number) for number in range(500)))
@@ -56,8 +56,8 @@ async def test_commands_of_one_moment_go_out_together() -> None:
         assert (await said(server, "CLIENT", "LIST")).count(" name=") == 2  # ours, and the one that asks this
 
 
-async def test_a_key_of_another_kind_is_refused_alone() -> None:
-    """Redis stays here: the other commands of the same moment have their answers."""
+async def test_command_on_a_key_of_another_type_is_refused_alone() -> None:
+    """A command on a key that holds another type gives Mismatch; other commands of its batch are answered, and Redis is not away."""
     async with linked(timing=PATIENT) as (_, redis):
         await redis.ask("RPUSH", "list", "x")
         wrong, right = await redis.ask_all([("GET", "list"), ("SET", "a", 1)])
@@ -68,8 +68,8 @@ async def test_a_key_of_another_kind_is_refused_alone() -> None:
         assert redis.here
 
 
-async def test_absent_redis_costs_no_request_time(caplog: pytest.LogCaptureFixture) -> None:
-    """It is found when it comes; the log says once that it is away."""
+async def test_commands_fail_at_once_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    """Commands after the first failed one raise Away without waiting, and the log has one warning that Redis is away."""
     async with link(f"redis://127.0.0.1:{free_ports(1)[0]}/0") as redis:
         with pytest.raises(Away):
             await redis.ask("GET", "a")
@@ -82,21 +82,21 @@ async def test_absent_redis_costs_no_request_time(caplog: pytest.LogCaptureFixtu
     ("silences", "limit"),
     [((0.0, 0.0), 0.05), ((0.03,), 0.12), ((0.04, 0.15), 0.6), ((0.04, 0.15, 0.5), 1.0), ((0.04, 0.15, *[0.0] * 30), 0.05)],
 )
-def test_limit_of_silence_grows_with_a_busy_redis(silences: tuple[float, ...], limit: float) -> None:
-    """An answer late by 30 ms allows the next 120, up to a second; thirty quick ones allow 50 ms again."""
+def test_timeout_grows_with_slow_redis_answers_and_shrinks_again(silences: tuple[float, ...], limit: float) -> None:
+    """An answer after 30 ms of silence raises the limit to 120 ms (four times), to 1 s at most; thirty quick answers bring back 50 ms."""
     found = USUAL.limit
     for silence in silences:
         found = USUAL.after(silence, found)
     assert found == pytest.approx(limit)
 
 
-def test_limit_of_silence_never_falls_below_the_declared_one() -> None:
-    """A limit of two seconds, which is more than the largest that grows, stays."""
+def test_timeout_stays_at_a_declared_limit_above_the_maximum() -> None:
+    """A declared limit of 2 s, above the 1 s to which a limit can grow, is kept after a quick answer."""
     assert RedisTiming(limit=2.0).after(0.0, 2.0) == 2.0
 
 
-async def test_limit_of_silence_follows_each_answer() -> None:
-    """A timing that allows no silence after the first answer: a Redis that is paused then is away, which an endless limit would not find."""
+async def test_timeout_is_adapted_after_each_answer() -> None:
+    """The limit that RedisTiming.after returns applies from the next command on: with 0, a paused Redis counts as away."""
 
     class Strict(RedisTiming):
         def after(self, silence: float, limit: float) -> float:
@@ -114,10 +114,10 @@ async def test_limit_of_silence_follows_each_answer() -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "paused"])
-async def test_waiting_commands_fail_after_one_timeout_when_redis_goes(
+async def test_concurrent_commands_wait_for_one_timeout_together_when_redis_goes(
     how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred concurrent commands wait for one time limit together, later ones do not wait; Redis is found again by itself."""
+    """A hundred waiting commands raise Away after one time limit together, later ones at once; Redis is found again by itself."""
     caplog.set_level(logging.INFO, "router.redis")
     async with linked() as (server, redis):
         if how == "killed":
@@ -151,7 +151,7 @@ async def test_waiting_commands_fail_after_one_timeout_when_redis_goes(
 
 
 async def test_redis_restart_between_commands_is_not_an_outage(caplog: pytest.LogCaptureFixture) -> None:
-    """An idle connection that has ended is made anew."""
+    """A Redis that was restarted between two commands answers the second, over a new connection, without a warning."""
     async with linked(timing=PATIENT) as (server, redis):
         await redis.ask("SET", "a", 1)
         await server.daemon.kill()
@@ -161,7 +161,7 @@ async def test_redis_restart_between_commands_is_not_an_outage(caplog: pytest.Lo
 
 
 async def test_redis_without_memory_is_away_until_there_is_room() -> None:
-    """The probe writes: a Redis that can only be read does not count as back."""
+    """A Redis that refuses a write for lack of memory counts as away until a write succeeds again."""
     async with linked(timing=PATIENT) as (server, redis):
         await said(server, "CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(Away):
@@ -174,7 +174,7 @@ async def test_redis_without_memory_is_away_until_there_is_room() -> None:
 
 
 async def test_read_only_redis_replica_is_away() -> None:
-    """After a failover the Redis that is connected has become a replica."""
+    """A Redis that has become a read-only replica counts as away until it takes writes again."""
     async with linked(timing=PATIENT) as (server, redis):
         await said(server, "REPLICAOF", "127.0.0.1", str(free_ports(1)[0]))
         with pytest.raises(Away):
@@ -184,7 +184,7 @@ async def test_read_only_redis_replica_is_away() -> None:
 
 
 async def test_redis_with_a_wrong_password_is_away_and_no_password_is_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """The right password is used on every connection."""
+    """A wrong password makes Redis count as away with the reason `denied`; neither password is in the log or in a representation."""
     async with redis_server("--requirepass", "sesame-canary") as server:
         wrong = server.url.replace("redis://", "redis://:mistaken-canary@")
         async with link(wrong, timing=PATIENT) as redis:
@@ -198,7 +198,7 @@ async def test_redis_with_a_wrong_password_is_away_and_no_password_is_shown(capl
 
 
 async def test_redis_over_tls_must_have_a_trusted_certificate(tmp_path: Path) -> None:
-    """With `rediss://` a certificate that no known authority signed is refused, unless it is declared."""
+    """A `rediss://` address whose certificate is signed by no known authority counts as away unless `ssl_ca_certs` names it."""
     openssl, port = program("openssl"), free_ports(1)[0]
     key_file, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
     names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
@@ -213,8 +213,8 @@ async def test_redis_over_tls_must_have_a_trusted_certificate(tmp_path: Path) ->
                 await redis.ask("SET", "a", "b")
 
 
-async def test_cancelled_caller_leaves_no_answer_behind() -> None:
-    """A caller that is cancelled in the middle leaves no answer behind for the next."""
+async def test_answer_of_a_cancelled_command_is_not_given_to_the_next() -> None:
+    """A command that is cancelled on its way does not shift the answers: the next command gets its own."""
     async with linked(timing=PATIENT) as (_, redis):
         for number in range(200):
             asked = asyncio.create_task(redis.ask("SET", "a", number))
@@ -228,7 +228,7 @@ async def test_cancelled_caller_leaves_no_answer_behind() -> None:
 
 
 async def test_busy_router_process_does_not_count_as_redis_silence() -> None:
-    """While this process is held up it reads nothing: that is no silence of Redis."""
+    """Blocking this process's event loop for 0.3 s during a command does not make Redis count as away."""
     async with linked() as (_, redis):
         for _ in range(5):
             asked = asyncio.create_task(redis.ask("GET", "a"))
@@ -239,8 +239,8 @@ async def test_busy_router_process_does_not_count_as_redis_silence() -> None:
         assert redis.departures == 0
 
 
-async def test_first_request_of_a_late_process_waits_for_redis() -> None:
-    """The time in which this process was held up does not count for the first connection either."""
+async def test_first_command_of_a_blocked_process_still_waits_for_redis() -> None:
+    """The first command is answered although this process was blocked for 0.3 s during the first connection."""
     async with redis_server() as server, link(server.url) as redis:
         asked = asyncio.create_task(redis.ask("GET", "a"))
         await asyncio.sleep(0)
@@ -250,16 +250,16 @@ async def test_first_request_of_a_late_process_waits_for_redis() -> None:
         assert redis.departures == 0
 
 
-async def test_process_that_is_always_late_still_finds_redis_here() -> None:
-    """However long each turn of its loop takes: what counts is that it has read what there was to read."""
+async def test_redis_stays_available_to_a_process_with_a_slow_event_loop() -> None:
+    """Commands are answered, without an outage, in a process whose event loop takes 20 ms for each turn."""
     async with linked() as (_, redis), always_late(0.02):
         for number in range(10):
             assert await redis.ask("SET", "a", number) is True
         assert redis.departures == 0
 
 
-async def test_process_that_is_always_late_finds_a_silent_redis_away() -> None:
-    """After so many turns of its loop, which is a bound however long they take."""
+async def test_silent_redis_is_found_away_by_a_process_with_a_slow_event_loop() -> None:
+    """A paused Redis counts as away after a bounded number of turns in a process whose event loop takes 20 ms for each."""
     async with linked() as (server, redis):
         server.daemon.pause()
         async with always_late(0.02) as turns:
@@ -271,7 +271,7 @@ async def test_process_that_is_always_late_finds_a_silent_redis_away() -> None:
 
 @asynccontextmanager
 async def always_late(seconds: float) -> AsyncGenerator[list[None], None]:
-    """Hold up each turn of the loop for so long, and count the turns."""
+    """Block each turn of the event loop for so many seconds. Yields a list with one entry for each turn."""
     turns: list[None] = []
     loop = asyncio.get_running_loop()
 
@@ -288,8 +288,8 @@ async def always_late(seconds: float) -> AsyncGenerator[list[None], None]:
         handle.cancel()
 
 
-async def test_connection_is_closed_with_its_last_holder() -> None:
-    """Whoever waits is let go; nothing is left."""
+async def test_redis_connection_is_closed_when_its_last_holder_releases_it() -> None:
+    """The last release closes the connection, waiting and later commands raise Away, and no task is left."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url), timing=PATIENT)
         redis.hold()
@@ -311,8 +311,8 @@ async def test_connection_is_closed_with_its_last_holder() -> None:
         assert len(asyncio.all_tasks()) == 1
 
 
-async def test_waiting_caller_is_released_when_redis_is_closed() -> None:
-    """Callers whose command is on its way are released, too."""
+async def test_waiting_commands_raise_away_when_the_connection_is_closed() -> None:
+    """Commands that wait for a paused Redis raise Away when the connection is closed."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url), timing=PATIENT)
         await redis.back()
@@ -325,6 +325,6 @@ async def test_waiting_caller_is_released_when_redis_is_closed() -> None:
 
 
 def test_redis_keys_begin_with_the_routers_prefix() -> None:
-    """The part of a key that decides its cluster slot stands in braces."""
+    """A key begins with `pointsman:`, and its first part, which decides the cluster slot, stands in braces."""
     assert key("abc", "log") == "pointsman:{abc}:log"
     assert key("abc") == "pointsman:{abc}"

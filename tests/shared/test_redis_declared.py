@@ -1,4 +1,4 @@
-"""`server.redis`: what is declared is opened, handed over by an edit, and let go when no generation declares it any more."""
+"""`server.redis`: the declared Redis is opened, kept across edits, and closed when no generation declares it any more."""
 
 import asyncio
 import sys
@@ -18,12 +18,12 @@ TARGET = "a: {script: [{text: Hello}]}"
 
 
 def declared(workspace: Workspace, redis: str, keep_alive: str = "10s") -> Workspace:
-    """A workspace that says this."""
+    """Write a routes.yaml with this `server.redis`, and return the workspace."""
     return workspace.write("routes.yaml", routes(TARGET, more=f"server: {{keep_alive: {keep_alive}, redis: '{redis}'}}\n"))
 
 
 def test_missing_redis_package_is_reported_where_a_redis_is_declared(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The complaint has the place of the key and what to install; without a declared Redis the package is not needed."""
+    """A declared Redis without the Python package is a ConfigError at its line that names the extra to install."""
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(ConfigError) as caught:
@@ -34,16 +34,16 @@ def test_missing_redis_package_is_reported_where_a_redis_is_declared(workspace: 
     workspace.write("routes.yaml", routes(TARGET)).build()
 
 
-def test_redis_address_with_its_password_is_never_shown(workspace: Workspace) -> None:
-    """The address is a secret as a key is: a password stands in it."""
+def test_redis_password_is_not_in_the_representation_of_the_configuration(workspace: Workspace) -> None:
+    """The declared address is a Secret, so its password is not in the representation of the server's configuration."""
     generation = declared(workspace, "${REDIS_URL}").build(REDIS_URL="redis://:canary@127.0.0.1:1/0")
     assert generation.kept.redis is not None
     assert generation.kept.redis.url == Secret("redis://:canary@127.0.0.1:1/0", "${REDIS_URL}")
     assert "canary" not in repr(generation.server)
 
 
-async def test_metrics_show_whether_redis_is_there_and_its_outages(workspace: Workspace) -> None:
-    """Without a declared Redis there is no such metric."""
+async def test_metrics_show_whether_redis_is_up_and_count_its_outages(workspace: Workspace) -> None:
+    """The metrics `router_redis_up` and `router_redis_departures_total` exist only with a declared Redis, and show an outage."""
     async with serving(workspace.write("routes.yaml", routes(TARGET)).build()) as client:
         assert b"router_redis" not in (await client.get("/metrics")).body
     async with redis_server() as server, serving(declared(workspace, server.url).build()) as client:
@@ -61,7 +61,7 @@ async def test_metrics_show_whether_redis_is_there_and_its_outages(workspace: Wo
 
 
 async def test_redis_connections_survive_edits_until_its_address_changes(workspace: Workspace) -> None:
-    """Connections to a Redis that is no longer declared are closed."""
+    """Edits elsewhere keep the connection to Redis; an edit of its address opens a new one and closes the old."""
     file = workspace.root / "routes.yaml"
     async with redis_server() as one, redis_server() as other:
         declared(workspace, one.url)

@@ -1,4 +1,4 @@
-"""Bytes under a key for a while, in Redis, as far as its promises go."""
+"""RedisStore: bytes under a name for a limited time, read by all replicas."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -13,7 +13,7 @@ from tests.support.services import RedisServer, redis_server
 
 @asynccontextmanager
 async def store() -> AsyncGenerator[tuple[RedisStore, RedisServer], None]:
-    """One, and its Redis."""
+    """Yield a store, and its Redis server."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url), timing=PATIENT)
         await redis.looked_for()
@@ -21,8 +21,8 @@ async def store() -> AsyncGenerator[tuple[RedisStore, RedisServer], None]:
         await redis.close()
 
 
-async def test_stored_value_is_there_for_its_time() -> None:
-    """As it was put, to the byte; then it is gone. No key is left behind for ever."""
+async def test_stored_value_is_read_until_it_expires_or_is_dropped() -> None:
+    """The newest stored bytes are read back unchanged until their time is over or they are dropped; each key in Redis has an expiry."""
     async with store() as (held, server):
         assert await held.get("a") is None
         await held.put("a", b"\x00\xff one", 60)
@@ -38,7 +38,7 @@ async def test_stored_value_is_there_for_its_time() -> None:
 
 
 async def test_store_reads_as_empty_while_redis_is_away_or_holds_other_data() -> None:
-    """Neither is an error to the caller."""
+    """The store reads as empty, without an error, while Redis is away or the key holds another type."""
     async with store() as (held, server):
         await said(server, "RPUSH", "pointsman:{a}:test", "x")
         assert await held.get("a") is None

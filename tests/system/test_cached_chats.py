@@ -1,7 +1,7 @@
-"""Twenty chats of fifteen turns with tools, in a pool of three providers, at two replicas: their prompts come from the cache, and the log has
-what the providers bill.
+"""Twenty chats of fifteen turns with tools, over three simulated providers with prompt caches and two replicas.
 
-One client leaves in mid-answer, one answer is rescued by another provider, one is hedged, and the configuration is edited once on the way.
+Their prompts are found in the providers' caches, and the logged costs are what the providers bill. One client disconnects during an answer,
+one answer is continued by another provider, one is hedged, and the configuration is edited once.
 """
 
 import asyncio
@@ -20,22 +20,22 @@ from tests.support.prompt_caches import Caches, Served, caches
 
 CHATS, TURNS = 20, 15
 SECONDS = 45.0
-"""From turn to turn, by the providers' clock: a chat lasts longer than a prompt is kept that nobody reads."""
+"""Time from turn to turn on the providers' clock: a whole chat lasts longer than an unread prompt stays cached."""
 PROMPT = "You are a weather assistant. " + "Answer in one sentence, and name the city and the day that you speak of. " * 150
 LONG = "What will it be like tomorrow, and the day after, in the places that we spoke of? " * 12
-"""Some 250 tokens: who reads the prompt and the tools from a cache, and not the chat, has not found the chat."""
+"""Some 250 tokens: a cache hit on prompt and tools alone, without the chat, is visible in the counts."""
 MODELS = {"anthropic": "anthropic/claude-sonnet-4-5", "openai": "openai/gpt-4o", "gemini": "gemini/gemini-2.5-flash"}
 CUT, RESCUED, HEDGED = ("chat-3", 5), ("chat-8", 6), ("chat-11", 10)
-"""A chat and one of its turns."""
+"""(Chat, turn) at which the client disconnects, the answer breaks off, or the answer is hedged."""
 HEDGE = "{after: 3s, at_most: 100%}"
-"""Of the route that one turn asks: a busy machine may well take a second for a call."""
+"""The hedge of the route that one turn asks; on a busy machine a call may take a second."""
 
 
 SPARE = "  spare: {script: [{text: The weather is fine.}]}\n"
 
 
 def bill(served: Served) -> float:
-    """What a provider charges for one request, in dollars, by the table's prices: of what it read, of what came from its cache, of what it wrote."""
+    """Return the dollars that a provider charges for one request at the table's prices, with cache reads and writes at their own."""
     price = entries()[MODELS[served.kind]]
     fresh = served.prompt - served.read - served.written
     cost = fresh * price.input_cost_per_token + served.read * price.cache_read_input_token_cost
@@ -44,15 +44,15 @@ def bill(served: Served) -> float:
 
 @dataclass
 class Chat:
-    """One chat, and what its page knows of it. `whole`: whether the page sends the calls and results along, or the words alone."""
+    """A chat and the messages that its page holds. `whole`: true if the page also sends tool calls and results back."""
 
     name: str
-    """As the front end calls it."""
+    """Its id at the front end."""
     whole: bool
     messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     async def ask(self, client: Client, turn: int, fake: Caches) -> None:
-        """One turn."""
+        """Take one turn: send the next message, and keep the answer; at the turn CUT, disconnect instead."""
         self.messages.append({"role": "user", "content": f"{self.name} turn {turn}: {LONG} tools {1 + len(self.name) % 3}"})
         model = "hedged" if (self.name, turn) == HEDGED else "chat-model"
         body = {"id": self.name, "messages": self.messages, "model": model}
@@ -64,7 +64,7 @@ class Chat:
             self._heard(parsed_lines(await response.read()))
 
     async def _leave(self, client: Client, body: dict[str, Any], fake: Caches) -> None:
-        """Ask, and leave when the answer has begun."""
+        """Send a request, and disconnect when the answer has begun."""
         async with client.session.post(f"{client.base}/api/chat", json=body) as response:
             async with asyncio.timeout(240):
                 await fake.held.wait()
@@ -88,7 +88,7 @@ class Chat:
 
 
 def written(workspace: Workspace, fake: Caches, idle: str = "15s") -> Workspace:
-    """The configuration; an edit changes how long a silence may be."""
+    """Write the configuration. `idle`: its idle timeout, which the edit changes."""
     targets = "\n".join(
         f"{kind}: {{model: {model}, api_base: '{fake.base(kind)}', api_key: sk-{kind}{', prompt_cache: on' if kind == 'openai' else ''}}}"
         for kind, model in MODELS.items()
@@ -100,7 +100,7 @@ def written(workspace: Workspace, fake: Caches, idle: str = "15s") -> Workspace:
 
 
 async def test_chats_find_their_prompts_cached_and_cost_what_is_billed(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """At least 95 % of the prompts that could come from a cache do; `cost_usd` is the bill to the cent, what was not counted apart."""
+    """Prompts that could come from a provider's cache do so in 95 % of cases or more, and `cost_usd` without estimates equals the bill."""
     caplog.set_level(logging.INFO, "router.access")
     chats = [Chat(f"chat-{number}", whole=bool(number % 2)) for number in range(CHATS)]
     async with caches() as fake:
@@ -133,7 +133,7 @@ async def test_chats_find_their_prompts_cached_and_cost_what_is_billed(workspace
 
 
 def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]], spent: Totals) -> None:
-    """Each answer's cost in the log is its providers' bill. Estimated are the calls that were left, broke off, and lost to a hedge, and no other."""
+    """Check that each logged cost is its providers' bill, and that only the disconnected, the broken and the hedged call are estimated."""
     answers: dict[tuple[str, int], list[Served]] = {}
     for served in fake.served:
         answers.setdefault((served.chat, served.turn), []).append(served)
@@ -162,12 +162,10 @@ def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]], spent: Totals
 
 @pytest.mark.parametrize("fault", ["hold", "break", "late"])
 @pytest.mark.parametrize("kind", MODELS)
-async def test_uncounted_call_is_estimated_by_the_chat_before_it(
+async def test_cost_of_an_uncounted_call_is_estimated_from_the_chat_before_it(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, kind: str, fault: Literal["hold", "break", "late"]
 ) -> None:
-    """Its client left, it broke off, or another target was quicker (a hedge): within 20 % of the bill, though most of its prompt came from
-    the cache.
-    """
+    """The estimated cost of a call that reported no usage (disconnect, break or hedge) is within 20 % of the bill, cache reads included."""
     caplog.set_level(logging.INFO, "router.access")
     chat = Chat(CUT[0] if fault == "hold" else "chat-9", whole=False)
     async with caches() as fake:

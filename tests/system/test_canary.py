@@ -1,4 +1,4 @@
-"""A canary in every secret: no byte that the process emits has it, whatever providers make of it."""
+"""Secrets with a canary in them: no byte that the process emits contains it, even if providers repeat it."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ ECHOES = {
     ),
 }
 SERVER = f"{{mcp: [sh, -c, 'echo $$SECRET; echo $$SECRET >&2; exit 3'], env: {{SECRET: 'sk-{CANARY}'}}}}"
-"""A tool server that says its secret wherever it can, and dies."""
+"""A tool server that prints its secret to stdout and stderr, and exits."""
 
 
 JWT_SECRET = f"jwt-{CANARY}-that-is-long-enough-for-a-signature"
@@ -52,7 +52,7 @@ JWT_SECRET = f"jwt-{CANARY}-that-is-long-enough-for-a-signature"
 
 @asynccontextmanager
 async def echo() -> AsyncGenerator[str, None]:
-    """A Redis that says in its errors what it was sent; its address, with a password."""
+    """Yield the address, with a password, of a Redis that repeats in its errors what it was sent."""
     serving: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,13 +75,13 @@ async def echo() -> AsyncGenerator[str, None]:
 
 
 def token() -> str:
-    """A caller's token."""
+    """Return a valid JWT of a caller."""
     claims = {"iss": "issuer", "aud": "router", "sub": "alice", "exp": int(time.time()) + 600}
     return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(JWT_SECRET), algorithms=["HS256"])
 
 
 async def read(router: Process, pages: list[str], operator: dict[str, str]) -> list[str]:
-    """Read each page as a caller and as an operator, one of whom may: all that is answered. A caller's refusals are delayed, each by itself."""
+    """Return the bodies of these pages, read as a caller and as an operator; fails unless each page is a 200 for one of them."""
     as_caller = await asyncio.gather(*(router.get(page) for page in pages))
     as_operator = [await router.get(page, **operator) for page in pages]
     for page, *found in zip(pages, as_caller, as_operator, strict=True):
@@ -91,9 +91,7 @@ async def read(router: Process, pages: list[str], operator: dict[str, str]) -> l
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
 async def test_secret_is_in_no_byte_the_process_emits(workspace: Workspace, lane: str) -> None:
-    """Keys from the file, the environment and a secret file; an admin key; a collector's token, a Redis' password, the secret of callers' tokens, and
-    those; tool servers' secrets; an edit that cannot be served. All of the output, every page, and every byte that a collector of traces gets.
-    """
+    """Configured secrets, such as API keys, are not in the process's output, pages, answers or traces, although providers repeat them."""
     workspace.write("key.txt", f"sk-{CANARY}-file\n")
     via = ", via: litellm" if lane == "litellm" else ""
     async with AsyncExitStack() as stack:

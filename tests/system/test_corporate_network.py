@@ -1,5 +1,6 @@
-"""A router behind a corporate proxy: a real one (squid) with a login, servers with certificates of a private authority, and names that nobody
-but the proxy can look up. Nothing goes past it, and what the environment names as a proxy sees nothing.
+"""A router behind a corporate proxy with a login, whose servers have certificates of a private authority and names that only it resolves.
+
+The proxy is a real squid or one of the test's own. No connection goes past it, and proxies named in the environment get none.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ ADDS = Reply(calls(("call_1", "add", '{"a": 20, "b": 22}')))
 
 
 class Company(Provider):
-    """Every server of the company at one port: models, the issuer of tokens, the collector of traces."""
+    """Every server of the company at one port: models, the issuer of JWTs, the collector of traces."""
 
     def __init__(self) -> None:
         super().__init__([HELLO])
@@ -44,7 +45,7 @@ class Company(Provider):
         self.connections = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None
@@ -66,7 +67,7 @@ class Company(Provider):
             del self.serving[task]
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """By the dialect; a model that is given tools wants two numbers added, once."""
+        """Return the reply in the request's dialect. A model that is given tools calls `add` first, and then answers with its result."""
         if headers[":path"].endswith("/messages"):
             return CLAUDE
         if headers[":path"].endswith("/responses"):
@@ -80,7 +81,7 @@ class Company(Provider):
 
 @asynccontextmanager
 async def listening(serve: Any, tls: ssl.SSLContext) -> AsyncGenerator[int, None]:
-    """A server on loopback with TLS: its port."""
+    """Yield the loopback port of a TLS server."""
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
@@ -89,7 +90,7 @@ async def listening(serve: Any, tls: ssl.SSLContext) -> AsyncGenerator[int, None
 
 
 class Ahead:
-    """TLS before a server that speaks none, under its name: what is asked of `mcp.test` is asked of loopback."""
+    """A TLS front for a plain HTTP server. It changes the Host header from `mcp.test` to the loopback address."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -97,7 +98,7 @@ class Ahead:
         self.serving: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None
@@ -120,7 +121,7 @@ class Ahead:
             writer.transport.abort()
 
     async def close(self) -> None:
-        """Let its connections go."""
+        """Close all connections."""
         for task in self.serving:
             task.cancel()
         await asyncio.gather(*self.serving, return_exceptions=True)
@@ -158,12 +159,12 @@ routes:
 
 
 def token() -> str:
-    """A caller's token, of the issuer that is behind the proxy; it does not end."""
+    """Return a caller's JWT from the issuer behind the proxy; it does not expire."""
     return jwt.encode({"alg": "RS256", "kid": "one"}, {"iss": "i", "aud": "a", "sub": "user-1", "exp": 1 << 40}, SIGNER)
 
 
 async def asked(router: Process, route: str) -> tuple[int, str, str]:
-    """Ask a route: status, text, and what was tried."""
+    """Ask a route, and return (status, text, `x-router-attempts`)."""
     body = {"model": route, "messages": [{"role": "user", "content": "Hi"}], "stream": False}
     address, headers = f"{router.base}/v1/chat/completions", {"authorization": f"Bearer {token()}"}
     async with asyncio.timeout(2 * PATIENCE), router.session.post(address, json=body, headers=headers) as response:
@@ -174,7 +175,7 @@ async def asked(router: Process, route: str) -> tuple[int, str, str]:
 
 @asynccontextmanager
 async def corporate(real: bool, ports: Mapping[str, int]) -> AsyncGenerator[tuple[str, Callable[[], list[str]]], None]:
-    """A proxy with a login: its address, and the places it has opened tunnels to. `ports`: name → what it leads to; squid takes any port."""
+    """Yield a proxy's address, and a function that lists the tunnels it has opened. `real`: squid; else our own, which maps `ports`."""
     if real:
         async with squid(dict.fromkeys(HOSTS, "127.0.0.1"), USER, PASSWORD) as proxy:
             yield f"127.0.0.1:{proxy.port}", lambda: [line.split()[2] for line in proxy.log if line.startswith("200 CONNECT")]
@@ -184,8 +185,8 @@ async def corporate(real: bool, ports: Mapping[str, int]) -> AsyncGenerator[tupl
 
 
 @pytest.mark.parametrize("real", [True, False], ids=["squid", "a proxy of the test's own"])
-async def test_whole_router_works_through_the_proxy_and_nothing_goes_past_it(tmp_path: Path, real: bool) -> None:
-    """Each lane, the issuer's keys, a tool of an MCP server and traces; each connection to the company's servers is one of the proxy's log."""
+async def test_all_outgoing_connections_use_the_corporate_proxy(tmp_path: Path, real: bool) -> None:
+    """Every lane, the issuer's keys, an MCP tool and traces work through the proxy, and its log has every connection they made."""
     authority = Authority(tmp_path)
     company, tls = Company(), authority.server(*HOSTS)
     [plain, closed] = free_ports(2)
@@ -232,8 +233,8 @@ async def test_whole_router_works_through_the_proxy_and_nothing_goes_past_it(tmp
         assert proxy in output
 
 
-async def test_edit_of_the_proxy_goes_live_beside_an_answer_that_runs(tmp_path: Path) -> None:
-    """The answer keeps its connection to its end; the next question goes the new way, and so does one after the CA's file was edited."""
+async def test_edit_of_the_proxy_applies_to_new_requests_while_an_answer_runs(tmp_path: Path) -> None:
+    """An answer that runs during an edit of proxy or CA file keeps its connection; the next request uses the new ones."""
     authority, other = Authority(tmp_path), Authority(tmp_path, "Renewed CA")
     gate = asyncio.Event()
     first = Provider([Reply(text("Hello"), gate=gate), Reply(text("Again"))])

@@ -1,6 +1,6 @@
-"""Each method of the real SDKs' resources that are served here: it is answered, or refused in the form that the SDK reads.
+"""Every method of the real SDKs' resources that exist here is answered, or refused in the error form that the SDK reads.
 
-The methods are found in the SDKs themselves. So a release that adds one is noticed: it is refused by a sentence, or this table says that it is served.
+The methods are found in the SDKs themselves. A release that adds one is noticed: it is refused with a sentence, or SERVED has to list it.
 """
 
 import inspect
@@ -16,7 +16,7 @@ from tests.support.provider import Reply, provider, text
 
 HELLO: list[dict[str, str]] = [{"role": "user", "content": "Hi"}]
 GIVEN: Mapping[str, Any] = {"model": "chat-model", "messages": HELLO, "input": "Hi", "prompt": "Hi", "max_tokens": 16}
-"""Arguments of the methods that ask something, as far as a method has them."""
+"""Parameter → its argument, for methods that have it."""
 RESOURCES: dict[str, tuple[str, ...]] = {
     "openai": ("responses", "chat.completions", "completions", "embeddings", "models"),
     "anthropic": ("messages", "models", "beta.messages", "beta.models"),
@@ -40,7 +40,7 @@ SERVED: dict[str, set[str]] = {
         "beta.models.list",
     },
 }
-"""Methods that need nothing which is not there. Those of a response, and the model of an id, are served as well: here they find none."""
+"""SDK → methods that are answered when this test calls them. Methods in KEPT are served too, but find nothing under their id."""
 KEPT = {
     "responses.retrieve",
     "responses.cancel",
@@ -55,11 +55,11 @@ ELSEWHERE = {
     "beta.messages.tool_runner": "calls `create` and `stream` by itself",
     "beta.messages.thread": "the same",
 }
-"""Methods that send no request of their own over HTTP."""
+"""Method → the reason that it sends no HTTP request of its own."""
 
 
 def methods(resource: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the methods of a resource, and of those below it, by their names."""
+    """Yield (dotted name, method) of a resource and its sub-resources."""
     kind: Any = resource.__class__
     for word in sorted(word for word in dir(kind) if not word.startswith(("_", "with_"))):
         found = inspect.getattr_static(kind, word)
@@ -72,7 +72,7 @@ def methods(resource: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def arguments(method: Any) -> dict[str, Any]:
-    """Return what a call needs: what is known by its name, and an id for all else that has no default."""
+    """Return arguments for a call: known values by their names, and an id for every other parameter without a default."""
     taken = inspect.signature(method).parameters
     known = {
         name: GIVEN[name] for name in taken.keys() & GIVEN.keys() if (name, "input" in taken) != ("prompt", True)
@@ -86,7 +86,7 @@ def arguments(method: Any) -> dict[str, Any]:
 
 
 async def outcome(method: Any) -> Any:
-    """Return the error that a call of a method raises; None where it is answered."""
+    """Return the API error that a call of a method raises; None if it is answered."""
     try:
         made = method(**arguments(method))
         if hasattr(made, "__aenter__"):
@@ -102,7 +102,7 @@ async def outcome(method: Any) -> Any:
 
 @pytest.fixture
 async def client(workspace: Workspace) -> AsyncGenerator[Client, None]:
-    """A running router before a provider."""
+    """Yield a client of a router before a provider."""
     async with (
         provider(Reply(text("Hello"))) as fake,
         serving(workspace.write("routes.yaml", routes(direct_target(fake.base))).build()) as made,
@@ -111,7 +111,7 @@ async def client(workspace: Workspace) -> AsyncGenerator[Client, None]:
 
 
 def sdk_of(name: str, base: str) -> Any:
-    """Return the SDK's client."""
+    """Return the client of the SDK `openai` or `anthropic` for this address, without retries."""
     if name == "openai":
         return openai.AsyncOpenAI(base_url=f"{base}/v1", api_key="none", max_retries=0)
     return anthropic.AsyncAnthropic(base_url=base, api_key="none", max_retries=0)
@@ -119,7 +119,7 @@ def sdk_of(name: str, base: str) -> Any:
 
 @pytest.mark.parametrize("name", RESOURCES)
 async def test_method_of_an_sdk_is_served_or_refused_in_its_own_form(client: Client, name: str) -> None:
-    """The error has a type and a sentence where the SDK looks for them; that of an address which is not served names those that are."""
+    """The methods in SERVED are answered; all others raise 400, 404 or 405 with a type and a message where the SDK looks for them."""
     async with sdk_of(name, client.base) as sdk:
         found: dict[str, Any] = {}
         for path in RESOURCES[name]:
@@ -142,9 +142,9 @@ async def test_method_of_an_sdk_is_served_or_refused_in_its_own_form(client: Cli
 
 
 EVERYWHERE = {"extra_headers", "extra_query", "extra_body", "timeout", "betas"}
-"""Parameters of the SDK itself; `betas` become a header, which is not looked at."""
+"""Parameters of the SDK itself; `betas` become a header, which the router ignores."""
 HEADERS = {"user_profile_id", "workspace_id"}
-"""Parameters that the SDK sends as headers: of the account at the provider."""
+"""Parameters that the SDK sends as headers about the account at the provider."""
 READ: dict[str, set[str]] = {
     "responses": {
         *("background", "include", "input", "instructions", "max_output_tokens", "metadata", "model", "parallel_tool_calls", "reasoning"),
@@ -181,7 +181,7 @@ READ: dict[str, set[str]] = {
         *("tool_choice", "tools"),
     },
 }
-"""Resource → parameters of its `create` that have a meaning here; tests of the answers hold it."""
+"""Resource → parameters of its `create` that the router reads; other tests check their effect."""
 SCORED = {"model": "omni-moderation-latest"}
 REFUSED: dict[str, dict[str, Any]] = {
     "responses": {
@@ -237,8 +237,8 @@ OMITTED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("path", READ)
-async def test_parameter_of_an_sdk_is_read_or_named(client: Client, path: str) -> None:
-    """No parameter is dropped in silence: it has a meaning here, is refused by its name, or is named as left out."""
+async def test_parameter_of_an_sdk_is_read_refused_or_reported_as_omitted(client: Client, path: str) -> None:
+    """Every parameter of `create` is read, refused by its name with a 400, or left out and named in `x-router-attempts`."""
     async with sdk_of("anthropic" if "messages" in path else "openai", client.base) as sdk:
         create = sdk
         for word in (*path.split("."), "create"):

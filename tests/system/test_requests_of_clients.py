@@ -1,7 +1,7 @@
-"""Requests of today's front ends and SDKs, as they send them, and the right answer to each.
+"""Requests of current front ends and SDKs, as they send them, and the right answer to each.
 
-Libraries that a test can run are run: this file holds the requests of those that it cannot (Codex, Claude Code, Open WebUI, assistant-ui,
-LlamaIndex, a browser, a Java client), and of libraries' fields that no other test sends. The others:
+Libraries that a test can run are run elsewhere: this file holds the requests of those that it cannot run (Codex, Claude Code, Open WebUI,
+assistant-ui, LlamaIndex, a browser, a Java client), and library fields that no other test sends. The others:
 
 * `@ai-sdk/openai`, openai-agents, CopilotKit's adapter (a model of `@ai-sdk/openai`), the SDKs of OpenAI and Anthropic, LangChain with its three
   methods of structured output and `parallel_tool_calls: false`: tests/clients/test_sdks.py
@@ -40,20 +40,20 @@ SHELL: dict[str, Any] = {
 
 
 async def posted(client: Client, path: str, body: Any, headers: dict[str, str] | None = None) -> Answered:
-    """Return the answer to a body with these headers."""
+    """Return the response to a JSON body with these headers."""
     typed = {"content-type": "application/json", **(headers or {})}
     async with client.session.post(client.base + path, data=io.BytesIO(json.dumps(body).encode()), headers=typed) as response:
         return Answered(response.status, {name.lower(): one for name, one in response.headers.items()}, await response.read())
 
 
 def frames(answer: Answered) -> list[dict[str, Any]]:
-    """Return the data of a stream of server-sent events."""
+    """Return the JSON data of each event of an SSE response."""
     lines = [line.removeprefix("data: ") for line in answer.body.decode().splitlines() if line.startswith("data: {")]
     return [json.loads(line) for line in lines]
 
 
 def declared(base: str, more: str = "", server: str = "") -> str:
-    """Return a route before this provider. `more`: lines of the route; `server`: those of the server."""
+    """Return a routes.yaml with one direct target at this address. `more`: lines of the route; `server`: its `server` section."""
     return routes(direct_target(base), f"targets: [a]\n    retry: {{attempts: 1}}{more}", server)
 
 
@@ -78,7 +78,7 @@ OF_CODEX: dict[str, Any] = {
 
 
 async def test_codex_calls_its_shell_and_goes_on_with_the_output(workspace: Workspace) -> None:
-    """Request 1: `POST /v1/responses`, nothing stored, each request with all items."""
+    """Codex gets its shell call from /v1/responses, sends all items back with the output, and gets the text of the next turn."""
     asked = Reply(calls(("call_1", "shell", '{"command":["ls"]}')))
     async with provider(asked, HI) as fake, serving(workspace.write("routes.yaml", declared(fake.base)).build()) as client:
         first = frames(await posted(client, "/v1/responses", OF_CODEX, CODEX))
@@ -127,8 +127,8 @@ OPEN_WEBUI: dict[str, Any] = {
 }
 
 
-async def test_open_webui_sends_its_output_items_back(workspace: Workspace) -> None:
-    """Request 1, in Open WebUI's mode for this API: a turn is sent again as the items that it keeps in its database."""
+async def test_output_items_that_open_webui_sends_back_become_the_history(workspace: Workspace) -> None:
+    """A Responses request of Open WebUI with earlier output items reaches the model as user, assistant and tool messages."""
     async with provider(HI) as fake, serving(workspace.write("routes.yaml", declared(fake.base)).build()) as client:
         answer = await posted(client, "/v1/responses", OPEN_WEBUI, {"authorization": "Bearer none", "x-openwebui-user-id": "1"})
     assert (answer.status, frames(answer)[-1]["type"]) == (200, "response.completed")
@@ -187,9 +187,7 @@ OF_CLAUDE_CODE: dict[str, Any] = {
 
 
 async def test_claude_code_runs_its_tool_and_counts_its_tokens(workspace: Workspace) -> None:
-    """Request 2: `/v1/messages` and its count, with `x-api-key`; an edit of the context that keeps everything asks for nothing. What its
-    newer releases send is taken, too: system messages within the conversation, `diagnostics`, `speed`.
-    """
+    """Claude Code gets its tool call, the answer after the tool's result, and a token count, with all fields of its newer releases."""
     asked = Reply(calls(("toolu_1", "Bash", '{"command":"ls"}')))
     async with provider(asked, HI) as fake, serving(workspace.write("routes.yaml", declared(fake.base)).build()) as client:
         first = frames(await posted(client, "/v1/messages?beta=true", OF_CLAUDE_CODE, CLAUDE_CODE))
@@ -207,8 +205,8 @@ async def test_claude_code_runs_its_tool_and_counts_its_tokens(workspace: Worksp
     assert (count.status, count.json["input_tokens"] > 20) == (200, True)
 
 
-async def test_edit_of_the_context_that_drops_something_is_refused_by_name(workspace: Workspace) -> None:
-    """Request 2: nothing is dropped here, so a client that wants it dropped is not answered as if it were."""
+async def test_context_management_that_drops_content_is_refused_by_name(workspace: Workspace) -> None:
+    """A Messages request whose `context_management` would drop tool uses is a 400 that names the field."""
     edits = [{"type": "clear_tool_uses_20250919"}]
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client:
         refused = await posted(client, "/v1/messages", {**OF_CLAUDE_CODE, "context_management": {"edits": edits}}, CLAUDE_CODE)
@@ -227,8 +225,8 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-async def test_artifact_is_the_json_that_was_asked_for(workspace: Workspace, form: str) -> None:
-    """Request 3: `response_format` is served, also for a model that has no JSON mode; a blank document cannot be saved."""
+async def test_response_format_returns_bare_json_from_a_fenced_answer(workspace: Workspace, form: str) -> None:
+    """A model that answers with fenced JSON under `response_format` is streamed to the client as the JSON alone."""
     messages = [{"role": "system", "content": "You are a code generator. Reply in JSON."}, {"role": "user", "content": "Hello in Python"}]
     body = {"model": "gpt-4", "messages": messages, "stream": True, **FORMS[form]}
     fenced = Reply(text("```json\n", '{"code": "print()"}', "\n```"))
@@ -238,8 +236,8 @@ async def test_artifact_is_the_json_that_was_asked_for(workspace: Workspace, for
     assert (answer.status, json.loads(heard.text), heard.finish) == (200, {"code": "print()"}, "stop")
 
 
-async def test_assistant_ui_brings_tools_and_an_instruction(workspace: Workspace) -> None:
-    """Request 5: its transport's body. The tool is the page's to run: the answer ends with its call, as a part."""
+async def test_assistant_ui_request_with_tools_and_system_text_is_served(workspace: Workspace) -> None:
+    """The body of assistant-ui passes its tools and system text to the model, and its tool's call is left to the page."""
     body: dict[str, Any] = {
         "callSettings": {},
         "system": "Answer as a pirate.",
@@ -261,8 +259,8 @@ async def test_assistant_ui_brings_tools_and_an_instruction(workspace: Workspace
     assert {"role": "system", "content": "Answer as a pirate."} in sent["messages"]
 
 
-async def test_photo_of_a_phone_reaches_the_model_and_a_larger_one_is_refused_in_the_form_of_a_page(workspace: Workspace) -> None:
-    """Request 7: 1.5 MB as a data: URL is within the default bound; beyond 8 MiB the page gets a sentence that it shows."""
+async def test_photo_of_2_mb_reaches_the_model_and_one_of_9_mb_is_a_413(workspace: Workspace) -> None:
+    """A photo of 2 MB as a data: URL reaches the model; one of 9 MB is a 413 with the code and message that chat pages show."""
 
     def body(size: int) -> dict[str, Any]:
         photo = {"type": "file", "mediaType": "image/png", "filename": "a.png", "url": f"data:image/png;base64,{'A' * size}"}
@@ -277,7 +275,7 @@ async def test_photo_of_a_phone_reaches_the_model_and_a_larger_one_is_refused_in
 
 
 async def test_preflight_of_another_port_is_refused_and_logged(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """Request 8: the log names the page, and what to declare for it."""
+    """A CORS preflight from another port is a 400, and the log names the origin and `server.cors.origins`."""
     more = "server: {cors: {origins: ['http://localhost:3000']}}\n"
     asked = {"origin": "http://localhost:3002", "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
     with caplog.at_level(logging.INFO):
@@ -290,8 +288,8 @@ async def test_preflight_of_another_port_is_refused_and_logged(workspace: Worksp
     assert "server.cors.origins" in str(logged.__dict__["fields"])
 
 
-async def test_llama_index_and_pickers_find_their_addresses(workspace: Workspace) -> None:
-    """Request 9: legacy completions, as LlamaIndex sends them to a model that it does not know, a model's own address, and the list."""
+async def test_legacy_completions_and_model_addresses_are_served(workspace: Workspace) -> None:
+    """LlamaIndex's POST /v1/completions, GET /v1/models/{id} and the list of models, without unlisted ones, are answered."""
     body = {"model": "gpt-4", "prompt": "Say hello", "temperature": 0.1, "stream": False}
     listed = "  title: {pipeline: chat, targets: [a], listed: false}\n"
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=listed)).build()) as client:
@@ -302,8 +300,8 @@ async def test_llama_index_and_pickers_find_their_addresses(workspace: Workspace
     assert [each["id"] for each in all_models.json["data"]] == ["chat-model", "gpt-4"]
 
 
-async def test_sdk_that_retries_by_itself_asks_once_when_the_router_has_retried(workspace: Workspace) -> None:
-    """Request 10: OpenAI's client with its two retries causes the tries of one request, not of three."""
+async def test_sdk_with_retries_does_not_repeat_a_request_that_the_router_retried(workspace: Workspace) -> None:
+    """OpenAI's client with two retries sends a failed request once: the provider gets the router's two attempts only."""
     async with provider(Reply(status=500, body=b"{}")) as fake:
         made = routes(direct_target(fake.base), "targets: [a]\n    retry: {attempts: 2, backoff: 0s..0s, budget: 100%}")
         async with (
@@ -315,8 +313,8 @@ async def test_sdk_that_retries_by_itself_asks_once_when_the_router_has_retried(
     assert len(fake.requests) == 2
 
 
-async def test_route_without_prompt_and_tools_sends_what_the_client_says(workspace: Workspace) -> None:
-    """Request 11: `plain`, as it is shipped."""
+async def test_plain_route_sends_only_the_messages_of_the_client(workspace: Workspace) -> None:
+    """The shipped route `plain` adds neither prompt nor tools to the client's messages."""
     async with provider(HI) as fake:
         shipped = f"targets:\n  {direct_target(fake.base)}routes:\n  plain: {{pipeline: plain, targets: [a]}}\n"
         workspace.write("routes.yaml", shipped).write("pipelines/plain.yaml", (ROOT / "pipelines/plain.yaml").read_text(encoding="utf-8"))
@@ -333,8 +331,8 @@ async def getWeather(latitude: float, longitude: float) -> dict[str, object]:  #
 '''
 
 
-async def test_tool_of_a_chatbot_is_a_part_with_its_object(workspace: Workspace) -> None:
-    """Request 12: the page draws `tool-getWeather` from the object that the tool returned."""
+async def test_object_returned_by_a_tool_is_streamed_as_an_object(workspace: Workspace) -> None:
+    """A tool's returned object reaches the page as an object in the tool's part, not as text."""
     asked = Reply(calls(("c1", "getWeather", '{"latitude":48.1,"longitude":11.6}')))
     async with provider(asked, HI) as fake:
         workspace.write("tools/forecast.py", FORECAST).write("routes.yaml", declared(fake.base, "\n    tools: [forecast]"))
@@ -346,8 +344,8 @@ async def test_tool_of_a_chatbot_is_a_part_with_its_object(workspace: Workspace)
     assert heard.results == [("c1", {"latitude": 48.1, "current": {"temperature_2m": 25.0}}, False)]
 
 
-async def test_page_sees_an_error_before_and_in_the_stream(workspace: Workspace) -> None:
-    """Request 13: before the stream a status with the code that chatbots know, within it an `error` part, then the end."""
+async def test_page_gets_an_error_code_before_the_stream_and_an_error_part_within_it(workspace: Workspace) -> None:
+    """A failure before the first event is a 502 with code `offline:chat`; a later one is an `error` part after the text."""
     targets = "a: {script: [{fail: down}]}\nb: {script: [{text: Half}, {fail: down}]}"
     more = "  breaks: {pipeline: chat, targets: [b], rescue: fail}\n"
     body = {"id": "c13", "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}]}
@@ -358,8 +356,8 @@ async def test_page_sees_an_error_before_and_in_the_stream(workspace: Workspace)
     assert (heard.text, heard.error is not None) == ("Half", True)
 
 
-async def test_page_that_is_reloaded_finds_the_answer_of_its_chat(workspace: Workspace) -> None:
-    """Request 14: `GET /api/chat/{id}/stream` while the answer is made, and a 204 where there is none."""
+async def test_reloaded_page_resumes_the_running_answer_of_its_chat(workspace: Workspace) -> None:
+    """GET /api/chat/{id}/stream repeats a running answer from its start, and is a 204 for a chat without one."""
     body = {"id": "c14", "messages": [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}]}
     async with provider(Reply(text("Half ")[:2], hold=True)) as fake:
         patient = declared(fake.base, server="server: {resume: {grace: 60s}}\n")
@@ -386,8 +384,8 @@ REFUSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_field_that_is_not_served_is_refused_by_its_name(workspace: Workspace, name: str) -> None:
-    """Request 15: an answer without it would look right. Fields that are passed on or named have their own tests."""
+async def test_unsupported_field_is_refused_by_its_name(workspace: Workspace, name: str) -> None:
+    """A chat completion with an unsupported field, such as `n: 2`, is a 400 that names the field."""
     body = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client:
         refused = await posted(client, "/v1/chat/completions", {**body, name: REFUSED[name]})
@@ -402,7 +400,7 @@ JAVA = (
 
 
 async def test_java_client_that_offers_http_2_is_answered(workspace: Workspace) -> None:
-    """Request 16: the JDK's HttpClient offers h2c with its first request; the offer is passed over, the body is read."""
+    """A request of the JDK's HttpClient that offers h2c is answered over HTTP/1.1, and its body is read."""
     body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}).encode()
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}")).build()) as client:
         answer = await said(client.base, JAVA % (len(body), body))

@@ -1,4 +1,4 @@
-"""What is promised in docs/security.md of every address at once: what goes in from a client, what comes out of a provider."""
+"""Promises of docs/security.md that hold for every address: what clients may send, and what of a provider's response is passed on."""
 
 import ast
 import asyncio
@@ -49,10 +49,8 @@ HOSTILE: dict[str, Any] = {
 
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("address", ADDRESSES)
-async def test_nothing_of_a_client_but_the_question_reaches_a_provider(workspace: Workspace, lane: str, address: str) -> None:
-    """Whatever fields its body has, at the top, in `params` or in a message, and whatever its headers say: the provider sees its own
-    model, its own key and what was asked.
-    """
+async def test_provider_gets_only_the_messages_of_a_client(workspace: Workspace, lane: str, address: str) -> None:
+    """Foreign fields in the body, `params` or a message, and foreign headers, do not reach the provider."""
     fields = {**HOSTILE, "params": HOSTILE, "messages": [{**HOSTILE, "role": "user", "content": "Hi", "id": "m1"}]}
     headers = {
         "cookie": "evil=1",
@@ -95,8 +93,8 @@ MODELS = [
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model[:20])
-async def test_route_is_named_by_a_declared_id_alone(workspace: Workspace, model: str) -> None:
-    """Neither a target, nor a provider's model, nor anything else: 404, and what was asked for is not repeated."""
+async def test_unknown_model_name_is_a_404_that_does_not_repeat_it(workspace: Workspace, model: str) -> None:
+    """A model name that is no declared route, such as a target's name or a path, is a 404 that does not contain the name."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         for address in ("/api/chat", "/v1/chat/completions"):
@@ -110,7 +108,7 @@ async def test_route_is_named_by_a_declared_id_alone(workspace: Workspace, model
 
 
 async def every_kind(client: Client) -> Mapping[str, Said]:
-    """An answer of each kind there is."""
+    """Return kind → a response of that kind: answers, pages, refusals."""
     body = json.dumps(ASK).encode()
     sent = {
         "an answer": request("POST /api/chat", body),
@@ -133,8 +131,8 @@ async def every_kind(client: Client) -> Mapping[str, Said]:
     return {kind: await said(client.base, data) for kind, data in sent.items()}
 
 
-async def test_every_answer_has_no_store_and_nosniff(workspace: Workspace) -> None:
-    """Each header stands once, and no header names the server's software."""
+async def test_every_response_has_no_store_and_nosniff_headers(workspace: Workspace) -> None:
+    """Every kind of response has `no-store` and `nosniff` headers, and does not name the server's software."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         answers = await every_kind(client)
@@ -150,7 +148,7 @@ async def test_every_answer_has_no_store_and_nosniff(workspace: Workspace) -> No
     ["https://chat.example.com", "https://chat.example.com.evil.example", "https://evil.example", "null", "http://chat.example.com", "*"],
 )
 async def test_cors_headers_allow_exactly_the_declared_origin(workspace: Workspace, origin: str) -> None:
-    """Refusals have them, too. They are never `*`, and caches are told that the answer is for this origin."""
+    """Answers and refusals allow exactly the declared origin, and vary by `Origin`; a preflight of any other origin is a 400."""
     workspace.write("routes.yaml", routes(HI, more="server: {cors: {origins: [https://chat.example.com]}}\n"))
     allowed = origin == "https://chat.example.com"
     async with serving(workspace.build()) as client:
@@ -170,8 +168,8 @@ async def test_cors_headers_allow_exactly_the_declared_origin(workspace: Workspa
     "server",
     ["server: {cors: {origins: ['*']}}", "server: {cors: {origins: ['https://*.example.com']}}", "server: {cors: {origins: ['null']}}"],
 )
-def test_origin_with_a_star_is_refused(workspace: Workspace, server: str) -> None:
-    """A star is refused when the file is loaded."""
+def test_cors_origin_with_a_star_or_null_is_refused_at_load(workspace: Workspace, server: str) -> None:
+    """A declared CORS origin that is `*`, has a star in it or is `null` raises ConfigError."""
     workspace.write("routes.yaml", routes(HI, more=server + "\n"))
     with pytest.raises(ConfigError):
         workspace.build()
@@ -212,7 +210,7 @@ OURS = {
 async def test_headers_of_a_provider_are_not_passed_on(
     workspace: Workspace, lane: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An answer's headers are those on this list, whatever the provider sends, whether it answers or refuses."""
+    """A response has only headers of a fixed list: a provider's own, such as Set-Cookie, reach neither client nor log, with any status."""
     named = {name.replace("_", "-"): value for name, value in THEIRS.items()}
     reply = Reply(text("Hi"), headers=named) if status == 200 else error(status, "canary", retry_after="2", **THEIRS)
     async with provider(reply) as fake:
@@ -234,8 +232,8 @@ BREAKS = ["a\r\nset-cookie: x=1", "a\nx-evil: 1", "a\rb", "a\x00b", "a b", "ü",
 
 
 @pytest.mark.parametrize("name", BREAKS, ids=repr)
-def test_name_with_a_line_break_is_refused_at_load(workspace: Workspace, name: str) -> None:
-    """Targets stand in headers: a name with a line break is refused when the file is loaded, in a script's too."""
+def test_target_name_or_key_with_a_control_or_odd_character_is_refused_at_load(workspace: Workspace, name: str) -> None:
+    """A target name or an API key with a line break, a NUL, a space or a non-ASCII character raises ConfigError."""
     written = json.dumps(name)
     targets = f"{written}: {{script: [{{text: Hi}}]}}"
     workspace.write("routes.yaml", routes(targets, f"targets: [{written}]"))
@@ -249,7 +247,7 @@ def test_name_with_a_line_break_is_refused_at_load(workspace: Workspace, name: s
 @pytest.mark.parametrize("name", BREAKS, ids=repr)
 @pytest.mark.parametrize("lane", LANES)
 async def test_text_of_a_provider_cannot_inject_a_header(workspace: Workspace, lane: str, name: str) -> None:
-    """Its model's name, its ids and its reasons may hold any characters."""
+    """Line breaks and other odd characters in a provider's model name and ids add no header to the response."""
     frames = [frame.replace(b'"fake"', json.dumps(name).encode()).replace(b'"c1"', json.dumps(name).encode()) for frame in text("Hi")]
     async with provider(Reply(frames)) as fake:
         workspace.write("routes.yaml", routes(LANES[lane](fake.base)))
@@ -262,15 +260,15 @@ async def test_text_of_a_provider_cannot_inject_a_header(workspace: Workspace, l
 FORBIDDEN = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 
 
-def test_nothing_is_unpickled() -> None:
-    """What is read back, from wherever it was kept, is JSON: a pickle is a program."""
+def test_router_imports_no_pickle_module() -> None:
+    """Modules of `router/` do not import pickle or a similar module, whose data could run code."""
     found = {name: {imported.partition(".")[0] for imported, _ in imports(tree)} & FORBIDDEN for name, tree in modules(ROOT).items()}
     assert len(found) > 50
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
-def test_certificates_are_always_checked() -> None:
-    """No word of the configuration and no line of the program leaves a certificate unread."""
+def test_certificate_checks_cannot_be_turned_off() -> None:
+    """Code in `router/` does not turn the check of certificates off, and the configuration schema has no key for that."""
     unsafe = re.compile(r"CERT_NONE|check_hostname\s*=\s*False|verify\w*\s*=\s*False|_create_unverified|ssl\s*=\s*False")
     assert unsafe.search("context.verify_mode = ssl.CERT_NONE")
     assert [name for name, tree in modules(ROOT).items() if unsafe.search(ast.unparse(tree))] == []
@@ -279,7 +277,7 @@ def test_certificates_are_always_checked() -> None:
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
 async def test_proxy_variables_of_the_environment_are_ignored(workspace: Workspace, lane: str) -> None:
-    """A provider is asked at its own address, whatever variables say: its key goes to no other host."""
+    """The environment's proxy variables are ignored: the provider is asked directly, and the named proxy gets no connection."""
     asked: list[bytes] = []
 
     async def proxied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -298,7 +296,7 @@ async def test_proxy_variables_of_the_environment_are_ignored(workspace: Workspa
 
 
 def test_table_of_security_md_is_complete_and_names_existing_tests() -> None:
-    """docs/security.md has a row for each item, once and in order, and each test that it names exists."""
+    """The table in docs/security.md has consecutive numbers up to 61 or more, and each test that it names exists."""
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]
     assert numbers == [*range(1, len(numbers) + 1)]

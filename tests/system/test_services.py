@@ -1,4 +1,4 @@
-"""The real Redis of the tests: it comes, stops its clock, dies and comes back, and nothing of it stays."""
+"""The real Redis that tests start: it can be killed, paused and restarted, and leaves nothing behind."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from tests.support.services import RedisServer, program, redis_server, run
 
 
 async def said(server: RedisServer, *command: str) -> bytes:
-    """One command, in Redis's own form, and the first line of its answer."""
+    """Return the first line of Redis's raw answer to a command."""
     async with asyncio.timeout(240):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         try:
@@ -22,6 +22,7 @@ async def said(server: RedisServer, *command: str) -> bytes:
 
 
 async def test_redis_for_tests_answers_and_keeps_nothing_over_a_restart() -> None:
+    """A killed Redis refuses connections, and after its restart its keys are gone."""
     async with redis_server() as server:
         assert await said(server, "SET", "a", "1") == b"+OK\r\n"
         await server.daemon.kill()
@@ -32,6 +33,7 @@ async def test_redis_for_tests_answers_and_keeps_nothing_over_a_restart() -> Non
 
 
 async def test_paused_redis_for_tests_is_silent_until_it_resumes() -> None:
+    """A paused Redis answers a command only after it is resumed."""
     async with redis_server() as server:
         server.daemon.pause()
         answer = asyncio.create_task(said(server, "PING"))
@@ -42,11 +44,14 @@ async def test_paused_redis_for_tests_is_silent_until_it_resumes() -> None:
 
 
 async def test_redis_for_tests_takes_options_of_redis_itself() -> None:
+    """Command-line options such as `--maxmemory` reach the Redis server."""
     async with redis_server("--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
         assert (await said(server, "SET", "a", "x" * 2_000_000)).startswith(b"-OOM")
 
 
 async def test_redis_for_tests_leaves_no_process_or_file_after_a_failed_test() -> None:
+    """An exception in the block of a paused Redis still removes its process and its folder."""
+
     async def fails() -> None:
         async with redis_server() as server:
             seen.append((server.daemon.pid, server.daemon.log.parent))
@@ -63,7 +68,7 @@ async def test_redis_for_tests_leaves_no_process_or_file_after_a_failed_test() -
 
 
 async def test_service_installer_without_permission_names_missing_packages_and_succeeds(tmp_path: Path) -> None:
-    """`make test` goes on: not root, no apt-get, an apt-get without a network."""
+    """The script services.sh exits with 0 and names the missing programs without root, without apt-get, or when apt-get fails."""
     script = str(ROOT / "tests/support/services.sh")
     for name in ("mktemp", "timeout", "tail", "rm", "chmod"):
         (tmp_path / name).symlink_to(program(name))

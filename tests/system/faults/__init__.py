@@ -1,10 +1,10 @@
-"""Every fault of a provider and of a tool, through every lane, as a front end meets it.
+"""Every fault of a provider and of a tool, through every lane, as a front end sees it.
 
-One table: a row is a fault and what must come of it, with a healthy target behind (`spare`) and without one (`alone`), for
-an answer in plain text and for one that uses a tool first. Whatever happens: one terminal event, in time, nothing that nobody
-foresaw, no half answer that looks like a whole one, and neither the key nor a word of the provider's anywhere.
+A row of the table is a fault and its expected outcome: with a healthy target behind the faulty one (`spare`) and without one (`alone`), for
+a text answer and for one that uses a tool first. In every case there is one terminal event, in time, no unexpected exception, no truncated
+answer that looks complete, and neither the key nor a word of the provider's error in the response or the log.
 
-`make faults` runs just this and shows how each case ended, and when.
+`make faults` runs only these tests, and shows how and when each case ended.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""A fault as a row of the table, a row through a lane as a case, and how a case ended."""
+"""A fault as a row of the table, a row in one lane as a case, and the outcome of a case."""
 
 import itertools
 import re
@@ -26,49 +26,49 @@ KINDS: tuple[Kind, ...] = ("text", "tools")
 
 @dataclass(repr=False)
 class Outcome:
-    """How a case ended."""
+    """The outcome of a case: the answer, and what was recorded while it ran."""
 
     answer: Answered
     seconds: float
     asked: dict[str, int]
     """Target → requests it got."""
     attempts: list[str] = field(default_factory=list[str])
-    """Of the log: target:outcome."""
+    """Attempts in the access log, each as `target:outcome`."""
     unforeseen: list[str] = field(default_factory=list[str])
     leaks: list[str] = field(default_factory=list[str])
     lag: float = 0.0
-    """The longest time the loop did not turn, in seconds; measured for heavy cases."""
+    """The longest time in which the event loop did not turn, in seconds; measured for heavy cases."""
     turns: int = 0
-    """Times that the loop came round meanwhile, at most fifty a second."""
+    """Turns of the event loop meanwhile, fifty a second at most."""
     ahead: int = 0
-    """Bytes that were taken from the provider while nobody read; measured for the slow reader."""
+    """Bytes taken from the provider while the client did not read; measured for the case of a slow client."""
 
     @cached_property
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
-        """The lines of a stream, none of an error."""
+        """Return the lines of a streamed answer as (code, value); none if the response is an error."""
         return self.answer.lines if self.answer.status == 200 else []
 
     @cached_property
     def text(self) -> str:
-        """What was said."""
+        """Return the text of the answer."""
         return "".join(value["textDelta"] for value in self.of("0"))
 
     @cached_property
     def codes(self) -> str:
-        """The codes of the lines, runs of text as one."""
+        """Return the codes of the lines in order, a run of text lines as one."""
         return "".join(code * (1 if code == "0" else len(list(run))) for code, run in itertools.groupby(code for code, _ in self.lines))
 
     @property
     def reason(self) -> str:
-        """The finish reason, or the code of an error."""
+        """Return the finish reason of a stream, or the code of an error response."""
         return str(self.lines[-1][1]["finishReason"] if self.lines else self.answer.json["code"])
 
     def of(self, code: str) -> list[dict[str, Any]]:
-        """The lines of one code."""
+        """Return the values of all lines with this code."""
         return [value for each, value in self.lines if each == code]
 
     def truncated(self, text: str) -> bool:
-        """Whether it says that it is whole, and is not."""
+        """Return whether the answer finished as if it were complete, although its text is not `text`."""
         return self.answer.status == 200 and self.reason in ("stop", "unknown", "other") and self.text != text
 
     def __str__(self) -> str:
@@ -82,18 +82,18 @@ Check = Callable[[Outcome, "Case"], None]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Row:
-    """A fault: its number in the list of faults, what is done, and what must come of it; None is a case that makes no sense."""
+    """A fault: its number in the list of faults, what the upstream does, and the checks of the outcome (None: there is no such case)."""
 
     number: int
     name: str
     fault: Fault | str
-    """What the upstream does; or the address where nobody does anything."""
+    """What the upstream does, or the name of an address without a working upstream."""
     spare: Check | None
     alone: Check | None
     tries: int | None = None
-    """How often the target may be asked for one model call."""
+    """Most requests that the target may get for one model call."""
     seconds: float = 0.0
-    """How long it may take by its own limits."""
+    """Seconds that the case may take by its own limits."""
     least: float = 0.0
     kinds: tuple[Kind, ...] = KINDS
     lanes: tuple[Lane, ...] = tuple(LANES)
@@ -103,21 +103,21 @@ class Row:
     said: Said = field(default_factory=model)
     text: str = ANSWER
     behind: Fault = well
-    """What the target behind does."""
+    """What the target behind it does; by default it answers."""
     heavy: bool = False
-    """It runs by itself: it would hold up the others."""
+    """True for a case that runs alone, because it would delay the others."""
 
     def __repr__(self) -> str:
         return f"{self.number} {self.name}"
 
 
 KNOWN: dict[tuple[str, ...], str] = {}
-"""Row and, where it is not all of them, lane, kind and company → why it is not yet so: each a fault of the router's own."""
+"""(Name of the row; lane, kind or company, if not all) → the reason that this outcome is not yet reached: known faults of the router."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row through a lane."""
+    """A row in one lane, for one kind of answer, with or without a healthy target behind."""
 
     row: Row
     lane: Lane
@@ -126,19 +126,19 @@ class Case:
 
     @property
     def check(self) -> Check:
-        """What must come of it."""
+        """Return the check of its outcome."""
         check = self.row.spare if self.company == "spare" else self.row.alone
         assert check is not None
         return check
 
     @property
     def name(self) -> str:
-        """A name for its route."""
+        """Return the name of its route."""
         return f"{self.row.number}-{re.sub('[^a-z0-9]+', '-', self.row.name.lower()).strip('-')}-{self.company}"
 
     @property
     def known(self) -> str:
-        """Why it is not yet as it should be; empty where it is."""
+        """Return the reason that its outcome is not yet as it should be; empty if it is."""
         has = {self.lane, self.kind, self.company}
         return next((why for (name, *only), why in KNOWN.items() if name == self.row.name and set(only) <= has), "")
 
@@ -146,7 +146,7 @@ class Case:
         return f"{self.lane}-{self.kind}-{self.name}"
 
     def targets(self) -> list[str]:
-        """Who may be asked, in order."""
+        """Return the names of its targets, in order: a, and b with a spare."""
         return ["a", "b"] if self.company == "spare" else ["a"]
 
 

@@ -1,4 +1,4 @@
-"""Checks of a case: what must come of it."""
+"""Checks of the outcome of a case."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from tests.system.faults.case import Case, Check, Outcome
 
 
 def whole(outcome: Outcome, case: "Case") -> None:
-    """All of the answer, once, and a good end."""
+    """Expect the complete answer, once, and the finish reason `stop`."""
     assert outcome.answer.status == 200, outcome.answer.body
     assert outcome.text == case.row.text
     assert outcome.codes == ("0d" if case.kind == "text" else "9a0d")
@@ -16,20 +16,20 @@ def whole(outcome: Outcome, case: "Case") -> None:
 
 
 def nothing_to_add(outcome: Outcome, case: "Case") -> None:
-    """A call, its result, and a good end: a model that was told a result may have nothing to say."""
+    """Expect a tool call, its result and the finish reason `stop`, without text: a model may add nothing to a result."""
     assert outcome.codes == "9ad"
     assert outcome.reason == "stop"
 
 
 def counted(outcome: Outcome, case: "Case") -> None:
-    """The same, and the tokens as the provider counted them."""
+    """Expect the complete answer with the tokens that the provider counted."""
     whole(outcome, case)
     rounds = 1 if case.kind == "text" else 2
     assert outcome.lines[-1][1]["usage"] == {"promptTokens": 11 * rounds, "completionTokens": 3 * rounds}
 
 
 def refused(status: int, code: str, *, wait: range | None = None) -> Check:
-    """An HTTP error before the first byte. `wait`: what its Retry-After may say."""
+    """Expect an HTTP error before the first byte. `wait`: allowed values of Retry-After; None if the header must be missing."""
 
     def check(outcome: Outcome, case: "Case") -> None:
         assert (outcome.answer.status, outcome.reason) == (status, code), outcome.answer.body
@@ -40,7 +40,7 @@ def refused(status: int, code: str, *, wait: range | None = None) -> Check:
 
 
 def unasked(check: Check) -> Check:
-    """This, and nobody else was asked."""
+    """Expect this outcome, and that target b was not asked."""
 
     def checked(outcome: Outcome, case: "Case") -> None:
         check(outcome, case)
@@ -50,14 +50,14 @@ def unasked(check: Check) -> Check:
 
 
 def told(outcome: Outcome, case: "Case") -> None:
-    """One error after what was said, which is the beginning of the answer."""
+    """Expect a stream that ends with one error after a beginning of the answer."""
     assert outcome.answer.status == 200, outcome.answer.body
     assert outcome.reason == "error"
     assert case.row.text.startswith(outcome.text)
 
 
 def failed(outcome: Outcome, case: "Case") -> None:
-    """One error, before the first word or after it."""
+    """Expect one error: a status of 500 or more, or an error in the stream."""
     if outcome.answer.status == 200:
         told(outcome, case)
     else:
@@ -65,7 +65,7 @@ def failed(outcome: Outcome, case: "Case") -> None:
 
 
 def either(*checks: Check) -> Check:
-    """Any of these."""
+    """Expect one of these outcomes."""
 
     def check(outcome: Outcome, case: "Case") -> None:
         wrong: list[str] = []
@@ -80,14 +80,14 @@ def either(*checks: Check) -> Check:
 
 
 def late(outcome: Outcome, case: "Case") -> None:
-    """Its whole time is over."""
+    """Expect a stream that ends with the error of its total timeout."""
     assert outcome.answer.status == 200, outcome.answer.body
     assert outcome.reason == "error"
     assert "too long" in outcome.of("3")[0]["error"]
 
 
 def ran(*given: Mapping[str, object]) -> Check:
-    """These calls of get_weather, each with an id of its own and its own result; then the answer."""
+    """Expect calls of get_weather with these arguments, each with its own id and result, and then the answer."""
 
     def check(outcome: Outcome, case: "Case") -> None:
         called, results = outcome.of("9"), outcome.of("a")
@@ -105,7 +105,7 @@ def ran(*given: Mapping[str, object]) -> Check:
 
 
 def result(pattern: str, *, error: bool = True) -> Check:
-    """One result that says this; then the answer."""
+    """Expect one tool result that matches the pattern, and then the answer. `error`: whether the result is marked as an error."""
 
     def check(outcome: Outcome, case: "Case") -> None:
         whole(outcome, case)
@@ -118,7 +118,7 @@ def result(pattern: str, *, error: bool = True) -> Check:
 
 
 def each_result(pattern: str, count: int) -> Check:
-    """So many errors that say this; then the answer."""
+    """Expect `count` tool results that are errors and match the pattern, and then the answer."""
 
     def check(outcome: Outcome, case: "Case") -> None:
         told = outcome.of("a")
@@ -131,7 +131,7 @@ def each_result(pattern: str, count: int) -> Check:
 
 
 def turning(check: Check, most: float) -> Check:
-    """This, and the loop went on meanwhile: it never stood still for so many seconds."""
+    """Expect this outcome, and an event loop that kept turning and was not blocked for more than `most` seconds."""
 
     def checked(outcome: Outcome, case: "Case") -> None:
         check(outcome, case)
@@ -142,7 +142,7 @@ def turning(check: Check, most: float) -> Check:
 
 
 def steps(count: int) -> Check:
-    """So many calls, each with its result; the reason says that it would go on."""
+    """Expect `count` tool calls, each with its result, and the finish reason `tool-calls`."""
 
     def check(outcome: Outcome, case: "Case") -> None:
         assert outcome.codes == "9a" * count + "d"
@@ -152,7 +152,7 @@ def steps(count: int) -> Check:
 
 
 def reason(wanted: str) -> Check:
-    """The beginning of the answer, and why it is no more."""
+    """Expect a beginning of the answer and this finish reason."""
 
     def check(outcome: Outcome, case: "Case") -> None:
         assert outcome.answer.status == 200, outcome.answer.body
@@ -167,6 +167,6 @@ MOST_AHEAD = 30_000_000
 
 
 def bounded(outcome: Outcome, case: "Case") -> None:
-    """All of it arrives, and little of it waited here."""
+    """Expect the complete answer, of which fewer than MOST_AHEAD bytes were taken from the provider while the client did not read."""
     whole(outcome, case)
     assert outcome.ahead < MOST_AHEAD

@@ -1,4 +1,4 @@
-"""The table of the faults, run lane by lane, and shown at the end."""
+"""The table of the faults: runs the cases lane by lane, and shows the outcomes at the end."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -11,7 +11,7 @@ from tests.system.faults.running import Table
 
 @pytest.fixture(scope="session")
 def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
-    """Return what runs each lane and kind once it is wanted: the cases of this session. With `-s` the table is shown at the end."""
+    """Yield the Table of this session's cases, each lane and kind run when first asked for. With `-s` it is shown at the end."""
     wanted = [getattr(item, "callspec", None) for item in request.session.items if "table" in getattr(item, "fixturenames", ())]
     cases = [cast("Case", spec.params["case"]) for spec in wanted if spec is not None and "case" in spec.params]
     made = Table(cases, lambda: tmp_path_factory.mktemp("faults"))

@@ -9,7 +9,7 @@ from tests.system.faults.running import CASES, SLACK, Table
 
 
 def cases(lane: Lane) -> list[Any]:
-    """Return the cases of a lane as parameters."""
+    """Return the cases of a lane as pytest parameters."""
     return [_marked(case) for case in CASES if case.lane == lane]
 
 
@@ -18,7 +18,7 @@ def _marked(case: Case) -> Any:
 
 
 def judge(table: Table, case: Case) -> None:
-    """Hold a case to its row: one honest end, in time; nothing unforeseen, nothing truncated, nothing told that is nobody's business."""
+    """Check a case: one terminal event, in time; no unexpected error, no truncated answer, no leak; and the check of its row."""
     outcome = table.run(case.lane, case.kind).outcomes[case]
     assert outcome.unforeseen == []
     assert outcome.leaks == []

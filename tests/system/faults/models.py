@@ -1,4 +1,4 @@
-"""What a model says in a case, and what it makes of its tools."""
+"""Models of the cases: what each sends, and its tools."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ ROME: Call = ("call_2", "get_weather", '{"location": "Rome"}')
 
 
 def model(*calls: Call, text: str = ANSWER, rounds: int = 1, size: int = 5) -> Said:
-    """What a model says: calls, as long as it has tools and has not called so often, then a text; or the rest of it."""
+    """Return a model that makes these calls in its first `rounds` rounds with tools, and then says `text`, or the rest of it."""
 
     def said(wire: Dialect, body: Mapping[str, Any]) -> Honest:
         if body.get("tools") and wire.rounds(body) < rounds:
@@ -23,16 +23,16 @@ def model(*calls: Call, text: str = ANSWER, rounds: int = 1, size: int = 5) -> S
 
 
 FLOOD = "".join(f"{index:07} " for index in range(125_000)) * 40
-"""40 MB."""
+"""An answer of 40 MB."""
 
 
 def flood(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
-    """Much more than anybody can hold."""
+    """Return an answer of 40 MB, more than may be buffered."""
     return wire.text(pieces(FLOOD, 250_000))
 
 
 def badly(*calls: Call, places: tuple[int, ...] = (), size: int = 5) -> Said:
-    """These calls, cut and placed so."""
+    """Return a model that makes these calls, with indices `places` and arguments in pieces of `size` characters, and then answers."""
 
     def said(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
         return wire.text(pieces(ANSWER)) if wire.rounds(asked) else wire.calls(*calls, places=places, size=size)
@@ -41,7 +41,7 @@ def badly(*calls: Call, places: tuple[int, ...] = (), size: int = 5) -> Said:
 
 
 def named_again(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
-    """Id and name in every delta, as some servers send them."""
+    """Return a call whose id and name are repeated in every delta, as some servers send it."""
     if wire.rounds(asked):
         return wire.text(pieces(ANSWER))
     halves = [wire.calls((call_id, name, part), size=99) for call_id, name, given in (BEIJING,) for part in pieces(given, 9)]
@@ -51,17 +51,17 @@ def named_again(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
 
 
 def for_ever(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
-    """Another call each time."""
+    """Return a call with other arguments in each round, without end."""
     return wire.calls((f"call_{wire.rounds(asked)}", "get_weather", json.dumps({"location": f"City {wire.rounds(asked)}"})))
 
 
 def the_same(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
-    """The same call each time."""
+    """Return the same call, with a new id, in each round, without end."""
     return wire.calls((f"call_{wire.rounds(asked)}", *BEIJING[1:]))
 
 
 def tool(name: str) -> Said:
-    """One call of this tool."""
+    """Return a model that calls this tool once."""
     return model(("call_1", name, "{}"))
 
 

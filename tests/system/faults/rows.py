@@ -1,4 +1,4 @@
-"""The table: each fault, and what must come of it with a healthy target behind and without one."""
+"""The table: each fault, and its expected outcome with a healthy target behind and without one."""
 
 import json
 import time
@@ -74,11 +74,11 @@ from tests.system.faults.upstream_faults import (
 
 BRIEF = {"connect": "3s", "first_token": "4s", "idle": "4s", "tool": "3s", "total": "60s"}
 ENDLESS = "600s"
-"""A limit that is not to be waited for: a case that waited would end with the test's own time."""
+"""A timeout that no case may reach: it is longer than a case may take."""
 
 
 def later(seconds: float) -> str:
-    """An HTTP date."""
+    """Return the time in `seconds` seconds as an HTTP date."""
     return formatdate(time.time() + seconds, usegmt=True)
 
 
@@ -89,7 +89,7 @@ HTML = f"<html><body>{WORDS}</body></html>"
 
 
 def rows() -> Iterator[Row]:
-    """The faults, in the order of their numbers."""
+    """Yield the rows, in the order of their numbers."""
     for place, name in (("refused", "a port where nobody listens"), ("unknown", "a name that there is not")):
         yield Row(1, name, place, whole, None, 1, route={"retry": {}})
         yield Row(1, name, place, None, DOWN, 2)
@@ -137,7 +137,7 @@ def rows() -> Iterator[Row]:
 
 
 def limits() -> Iterator[Row]:
-    """Row 4: a provider that wants to be left alone."""
+    """Yield row 4: rate limits of a provider (429), with every kind of Retry-After."""
     for name, told, wait in (
         ("", "", None),
         ("0", "0", None),
@@ -161,7 +161,7 @@ def limits() -> Iterator[Row]:
 
 
 def breaks() -> Iterator[Row]:
-    """Rows 13 and 14: an answer that breaks off."""
+    """Yield rows 13 and 14: answers that break off or stall."""
     yield Row(13, "RST in mid-answer", reset, whole, failed)
     yield Row(13, "FIN inside the body", cut, whole, failed)
     yield Row(13, "FIN at the end of the body", closed, whole, failed)
@@ -183,7 +183,7 @@ def breaks() -> Iterator[Row]:
 
 
 def oddities() -> Iterator[Row]:
-    """Rows 15 to 20: what is odd, and what is too much."""
+    """Yield rows 15 to 20: unusual but valid streams, and answers that are too fast or endless."""
 
     def odd(number: int, name: str, fault: Fault, check: Check = whole, tries: int | None = 1) -> Row:
         return Row(number, name, fault, None, check, tries)
@@ -214,7 +214,7 @@ def oddities() -> Iterator[Row]:
 
 
 def tricks() -> Iterator[Row]:
-    """Rows 21 to 27: what a model makes of its tools, and they of the router."""
+    """Yield rows 21 to 27: malformed tool calls, and tools that fail, hang, compute or return too much."""
 
     def trick(number: int, name: str, said: Said, check: Check, **more: Any) -> Row:
         return Row(number, name, well, None, check, None, kinds=("tools",), said=said, **more)

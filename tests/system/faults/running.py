@@ -1,4 +1,4 @@
-"""The running of the cases: those of one lane and kind side by side through one router."""
+"""Running of the cases: those of one lane and kind, side by side through one router."""
 
 import asyncio
 import gc
@@ -24,14 +24,14 @@ from tests.system.faults.models import KEY, TOOLS, flood
 from tests.system.faults.rows import rows
 
 SLACK = 240.0
-"""Seconds that a loaded machine may take on top of a case's own time. Less than the limits of a case that is not about them."""
+"""Seconds that a loaded machine may take beyond a case's own time. Less than the timeouts of a case that does not test them."""
 AT_ONCE: dict[Lane, dict[str, int]] = {
     "openai": {"waits": 24, "works": 3},
     "anthropic": {"waits": 24, "works": 3},
     "gemini": {"waits": 24, "works": 3},
     "litellm": {"waits": 6, "works": 3},
 }
-"""Cases that run side by side: those that mostly wait, and those that work, which must not make the others late."""
+"""Lane → most cases side by side: `waits` are those that mostly wait, `works` those that compute and must not delay others."""
 CASES = [
     Case(row, lane, kind, company)
     for lane in LANES
@@ -43,7 +43,7 @@ CASES = [
 
 
 def declared(cases: list[Case], there: Upstreams) -> str:
-    """The routes.yaml of these cases: a route and targets for each; JSON is YAML."""
+    """Return the routes.yaml of these cases as JSON, with a route and targets for each, and register their upstreams."""
     targets: dict[str, object] = {}
     routes: dict[str, object] = {}
     for case in cases:
@@ -68,7 +68,7 @@ def declared(cases: list[Case], there: Upstreams) -> str:
 
 
 class Log(logging.Handler):
-    """All that is logged, as lines; what came of each request, and what nobody foresaw, by route."""
+    """A log handler that keeps all lines, and by route the attempts of its request and unexpected errors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Log(logging.Handler):
         self.unforeseen: dict[str, list[str]] = defaultdict(list)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record."""
+        """Keep a record."""
         line = JsonLines().format(record)
         self.lines.append(line)
         fields: dict[str, Any] = getattr(record, "fields", {})
@@ -87,12 +87,12 @@ class Log(logging.Handler):
             self.unforeseen[fields.get("request_id") or _asked(record)].append(line)
 
     def loop(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Take what the event loop complains of."""
+        """Keep an error that the event loop reports."""
         self.unforeseen[""].append(f"{context.get('message')} {context.get('exception')!r}")
 
 
 def _asked(record: logging.LogRecord) -> str:
-    """The route whose Ask was being answered where this was raised; empty where that cannot be told."""
+    """Return the route of the request whose code raised the logged exception; empty if no frame of its traceback shows it."""
     trace = record.exc_info[2] if record.exc_info else None
     while trace is not None:
         ask = trace.tb_frame.f_locals.get("ask")
@@ -104,14 +104,14 @@ def _asked(record: logging.LogRecord) -> str:
 
 @dataclass
 class Run:
-    """The cases of one lane and kind, after they ran. `unforeseen`: what belongs to none of them."""
+    """Outcomes of the cases of one lane and kind. `unforeseen`: unexpected errors and leaks that belong to none of them."""
 
     outcomes: dict[Case, Outcome]
     unforeseen: list[str]
 
 
 def run(cases: list[Case], folder: Path) -> Run:
-    """All of these through one router, side by side."""
+    """Run these cases side by side through one router."""
     log = Log()
     quiet = [logging.getLogger(name) for name in ("httpx", "httpcore", "openai", "LiteLLM", "asyncio")]
     levels = [(one, one.level) for one in (*quiet, logging.getLogger())]
@@ -130,7 +130,7 @@ def run(cases: list[Case], folder: Path) -> Run:
 
 
 def _looked_up(inner: Callable[..., Any]) -> Callable[..., Any]:
-    """A resolver that knows what `.invalid` is and asks nobody."""
+    """Return a resolver that refuses names under `.invalid` without a query, and passes others on."""
 
     def getaddrinfo(host: Any, *args: Any, **more: Any) -> Any:
         if str(host).endswith(".invalid"):
@@ -170,7 +170,7 @@ async def _run(cases: list[Case], folder: Path, log: Log) -> Run:
 
 
 class Lag:
-    """How long the loop stood still at most, in seconds; and how often it came round, at most fifty times a second."""
+    """A context that measures the event loop. `most`: its longest block in seconds; `turns`: its turns, fifty a second at most."""
 
     most = 0.0
     turns = 0
@@ -191,7 +191,7 @@ class Lag:
 
 
 async def ask(client: Client, case: Case, there: Upstreams) -> Outcome:
-    """One question, and what came of it."""
+    """Send the request of a case, and return its outcome."""
     mine = {target: there.known[f"{case.name}/{target}"] for target in case.targets()} | {"trap": there.known[case.name]}
     question = {"messages": [{"role": "user", "content": "How does it work?"}], "model": case.name}
     timeout = aiohttp.ClientTimeout(total=case.row.seconds + 4 * SLACK)
@@ -213,7 +213,7 @@ async def ask(client: Client, case: Case, there: Upstreams) -> Outcome:
 
 
 async def _stalled(upstream: Upstream) -> int:
-    """How much it has sent when it can send no more, since nobody reads."""
+    """Return the bytes that the upstream has sent once it can send no more, because the client does not read."""
     still, sent = 0, -1
     while still < 200:
         await asyncio.sleep(0.001)
@@ -222,7 +222,7 @@ async def _stalled(upstream: Upstream) -> int:
 
 
 class Table:
-    """What ran, each lane and kind when it is first wanted; the summary of it."""
+    """The runs of all lanes and kinds, each made when it is first asked for, and their summary."""
 
     def __init__(self, cases: list[Case], folder: Callable[[], Path]) -> None:
         self._cases = cases
@@ -230,14 +230,14 @@ class Table:
         self._runs: dict[tuple[Lane, Kind], Run] = {}
 
     def run(self, lane: Lane, kind: Kind) -> Run:
-        """The cases of a lane and kind."""
+        """Return the run of a lane and kind."""
         if (lane, kind) not in self._runs:
             cases = [case for case in self._cases if (case.lane, case.kind) == (lane, kind)]
             self._runs[lane, kind] = run(cases, self._folder()) if cases else Run({}, [])
         return self._runs[lane, kind]
 
     def lines(self) -> Iterator[str]:
-        """A line for each row and company: how it ended in each lane and kind, and after how many seconds."""
+        """Yield the lines of the summary: for each row and company, how and after how many seconds it ended in each lane and kind."""
         columns = [(lane, kind) for lane in LANES for kind in KINDS]
         done = {case: outcome for one in self._runs.values() for case, outcome in one.outcomes.items()}
         cells: dict[tuple[int, str, str], dict[tuple[str, str], str]] = defaultdict(dict)

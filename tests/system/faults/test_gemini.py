@@ -1,4 +1,4 @@
-"""Every fault through the lane that reads Google's wire."""
+"""Every fault through the lane for Google's Gemini API."""
 
 import pytest
 
@@ -8,12 +8,12 @@ from tests.system.faults.running import Table
 
 
 @pytest.mark.parametrize("case", cases("gemini"))
-def test_gemini_fault_ends_in_the_documented_outcome(table: Table, case: Case) -> None:
-    """The outcome is that of its row, in time; no answer is truncated in silence, and no secret is sent to the client."""
+def test_fault_of_gemini_ends_in_the_outcome_of_its_row(table: Table, case: Case) -> None:
+    """A fault ends in the outcome of its table row, in time, without a truncated answer that looks complete and without a leak."""
     judge(table, case)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gemini_faults_raise_no_unexpected_error_and_leak_no_secret(table: Table, kind: Kind) -> None:
-    """No task has an exception, and the log has no error, no key and no text of the provider."""
+    """The run of all faults leaves no unhandled exception, no logged error, and no key or provider text in the log."""
     assert table.run("gemini", kind).unforeseen == []

@@ -1,4 +1,4 @@
-"""Faults of a provider: before the first byte, in mid-stream, and what is odd and no fault."""
+"""Faults of a provider: before the first byte, in the middle of a stream, and unusual streams that are no fault."""
 
 import asyncio
 import itertools
@@ -10,7 +10,7 @@ from tests.support.upstream import ANSWER, WORDS, Anthropic, Exchange, Fault, Sa
 
 
 def status(code: int, message: str = "no", kind: str = "error", **headers: str) -> Fault:
-    """An error that repeats the key."""
+    """Return a fault: an error response with this status, whose message repeats the key."""
 
     async def fault(exchange: Exchange) -> None:
         body = exchange.wire.error(code, f"{message} {exchange.key} {WORDS}", kind)
@@ -20,7 +20,7 @@ def status(code: int, message: str = "no", kind: str = "error", **headers: str) 
 
 
 def once(fault: Fault) -> Fault:
-    """This at first, then none."""
+    """Return a fault that occurs at the first request only."""
 
     async def first(exchange: Exchange) -> None:
         await (well if exchange.count else fault)(exchange)
@@ -29,7 +29,7 @@ def once(fault: Fault) -> Fault:
 
 
 def body(text: str, content_type: str = "application/json") -> Fault:
-    """This under a 200."""
+    """Return a fault: this body with status 200."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.whole(200, text.encode(), content_type)
@@ -38,7 +38,7 @@ def body(text: str, content_type: str = "application/json") -> Fault:
 
 
 def redirect(code: int) -> Fault:
-    """To an upstream that would answer."""
+    """Return a fault: a redirect to an upstream that would answer."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.whole(code, b"", location=f"{exchange.trap}/chat/completions")
@@ -47,30 +47,30 @@ def redirect(code: int) -> Fault:
 
 
 async def error_body(exchange: Exchange) -> None:
-    """An error under a 200, as one JSON body."""
+    """Send an error as one JSON body with status 200."""
     await exchange.whole(200, json.dumps(exchange.wire.error(503, f"{WORDS} {exchange.key}", "")).encode())
 
 
 async def error_first(exchange: Exchange) -> None:
-    """An error as the first event of a stream."""
+    """Send an error as the first event of a stream."""
     await exchange.head()
     await exchange.send(exchange.wire.failing(503, f"{WORDS} {exchange.key}", "overloaded"))
     await exchange.end()
 
 
 async def silence(exchange: Exchange) -> None:
-    """Not even headers."""
+    """Send nothing, not even headers, and hold the connection."""
     await exchange.hold()
 
 
 async def headers_only(exchange: Exchange) -> None:
-    """Headers, then nothing."""
+    """Send headers, then nothing, and hold the connection."""
     await exchange.head()
     await exchange.hold()
 
 
 async def comments_only(exchange: Exchange) -> None:
-    """Signs of life, and no word."""
+    """Send headers, then SSE comments without end."""
     await exchange.head()
     while not exchange.writer.is_closing():
         await exchange.send(b": keep-alive\n\n")
@@ -78,34 +78,34 @@ async def comments_only(exchange: Exchange) -> None:
 
 
 async def nothing(exchange: Exchange) -> None:
-    """A stream without an event."""
+    """Send a stream without an event."""
     await exchange.head()
     await exchange.end()
 
 
 async def done_only(exchange: Exchange) -> None:
-    """A stream with its end alone."""
+    """Send a stream that has only its end mark, such as `[DONE]`."""
     await exchange.head()
     await exchange.send(*exchange.honest.done)
     await exchange.end()
 
 
 async def wordless(exchange: Exchange) -> None:
-    """A good end to nothing."""
+    """Send a complete stream without text."""
     await exchange.head()
     await exchange.send(*exchange.wire.text(()).frames)
     await exchange.end()
 
 
 async def filtered(exchange: Exchange) -> None:
-    """The filter's finish reason, before any word."""
+    """Send a stream without text that finishes with the content filter's reason."""
     await exchange.head()
     await exchange.send(*exchange.wire.text((), finish="filtered").frames)
     await exchange.end()
 
 
 async def _half(exchange: Exchange) -> None:
-    """The first half of what it would say, which the client has then heard if it is words."""
+    """Send the first half of the answer; if it is text, wait until the client has received some of it."""
     await exchange.head()
     await exchange.send(*exchange.honest.half)
     if not exchange.honest.calls:
@@ -113,24 +113,24 @@ async def _half(exchange: Exchange) -> None:
 
 
 async def reset(exchange: Exchange) -> None:
-    """RST in mid-answer."""
+    """Reset the connection (RST) after half of the answer."""
     await _half(exchange)
     exchange.reset()
 
 
 async def cut(exchange: Exchange) -> None:
-    """FIN in mid-answer, in the middle of an HTTP body."""
+    """Close the connection (FIN) after half of the answer, inside of a chunked HTTP body."""
     await _half(exchange)
 
 
 async def ended(exchange: Exchange) -> None:
-    """A good end of the HTTP body in mid-answer."""
+    """End the HTTP body properly after half of the answer."""
     await _half(exchange)
     await exchange.end()
 
 
 async def closed(exchange: Exchange) -> None:
-    """FIN in mid-answer, where a FIN is how the body ends."""
+    """Close the connection (FIN) after half of the answer, where the close is the proper end of the HTTP body."""
     await exchange.head(content_length="")
     await exchange.send(*exchange.honest.half)
     if not exchange.honest.calls:
@@ -138,7 +138,7 @@ async def closed(exchange: Exchange) -> None:
 
 
 async def torn(exchange: Exchange) -> None:
-    """FIN in the middle of a frame."""
+    """Close the connection (FIN) inside of an SSE frame, after half of the answer."""
     await _half(exchange)
     await exchange.send(exchange.honest.speech[-1][:30])
 
@@ -147,21 +147,21 @@ GARBAGE = bytes(range(128, 256)) * 8
 
 
 async def garbled(exchange: Exchange) -> None:
-    """Bytes that are no HTTP any more, in mid-answer."""
+    """Send bytes that are not HTTP after half of the answer."""
     await _half(exchange)
     exchange.writer.write(GARBAGE)
     await exchange.writer.drain()
 
 
 async def unreadable(exchange: Exchange) -> None:
-    """Bytes that are no event any more, in mid-answer, to a good end of the HTTP body."""
+    """Send bytes that are not SSE events after half of the answer, and end the HTTP body properly."""
     await _half(exchange)
     await exchange.send(GARBAGE, b"\n\n", GARBAGE)
     await exchange.end()
 
 
 async def damaged(exchange: Exchange) -> None:
-    """Bytes that cannot be unpacked, in mid-answer."""
+    """Send bytes that are not gzip after half of a gzipped answer."""
     packer = zlib.compressobj(wbits=31)
     await exchange.head(content_encoding="gzip")
     await exchange.send(packer.compress(b"".join(exchange.honest.half)) + packer.flush(zlib.Z_SYNC_FLUSH))
@@ -172,20 +172,20 @@ async def damaged(exchange: Exchange) -> None:
 
 
 async def error_later(exchange: Exchange) -> None:
-    """An error as an event, in mid-answer."""
+    """Send an error as an event after half of the answer."""
     await _half(exchange)
     await exchange.send(exchange.wire.failing(529, f"{WORDS} {exchange.key}", "overloaded"))
     await exchange.end()
 
 
 async def stall(exchange: Exchange) -> None:
-    """Silence in mid-answer."""
+    """Send nothing more after half of the answer, and hold the connection."""
     await _half(exchange)
     await exchange.hold()
 
 
 async def stall_alive(exchange: Exchange) -> None:
-    """Signs of life and no further word, in mid-answer."""
+    """Send SSE comments without end after half of the answer."""
     await _half(exchange)
     while not exchange.writer.is_closing():
         await exchange.send(b": keep-alive\n\n")
@@ -193,7 +193,7 @@ async def stall_alive(exchange: Exchange) -> None:
 
 
 async def filtered_later(exchange: Exchange) -> None:
-    """The filter's finish reason, in mid-answer."""
+    """Send the content filter's finish reason after half of a text answer; an answer of tool calls is sent complete."""
     honest = exchange.honest
     if honest.calls:
         return await well(exchange)
@@ -204,21 +204,21 @@ async def filtered_later(exchange: Exchange) -> None:
 
 
 async def no_done(exchange: Exchange) -> None:
-    """A finish reason and the count, then the end of the body."""
+    """Send the answer with its finish reason and usage, and end the body without the end mark."""
     await exchange.head()
     await exchange.send(*exchange.honest.speech, *exchange.honest.finish, *exchange.honest.count)
     await exchange.end()
 
 
 async def no_done_held(exchange: Exchange) -> None:
-    """A finish reason and the count, then nothing; the connection stays open."""
+    """Send the answer with its finish reason and usage, then nothing, and hold the connection."""
     await exchange.head()
     await exchange.send(*exchange.honest.speech, *exchange.honest.finish, *exchange.honest.count)
     await exchange.hold()
 
 
 async def no_done_reset(exchange: Exchange) -> None:
-    """A finish reason and the count, then RST."""
+    """Send the answer with its finish reason and usage, then reset the connection (RST)."""
     await exchange.head()
     await exchange.send(*exchange.honest.speech, *exchange.honest.finish, *exchange.honest.count)
     if not exchange.honest.calls:
@@ -227,7 +227,7 @@ async def no_done_reset(exchange: Exchange) -> None:
 
 
 def framed(change: Callable[[Exchange], list[bytes]]) -> Fault:
-    """These frames in place of the honest ones."""
+    """Return a fault: the frames that `change` returns, in place of those of a healthy answer."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.head()
@@ -238,12 +238,12 @@ def framed(change: Callable[[Exchange], list[bytes]]) -> Fault:
 
 
 def joined(change: Callable[[bytes], bytes]) -> Fault:
-    """The whole body, changed, in one piece."""
+    """Return a fault: the whole body of a healthy answer, changed, in one piece."""
     return framed(lambda exchange: [change(b"".join(exchange.honest.frames))])
 
 
 async def byte_by_byte(exchange: Exchange) -> None:
-    """One byte per write: inside of UTF-8, inside of JSON, inside of a line's end."""
+    """Send one byte per write: inside of UTF-8 characters, JSON and line ends."""
     await exchange.head()
     for byte in b"".join(exchange.honest.frames):
         await exchange.send(bytes([byte]))
@@ -252,7 +252,7 @@ async def byte_by_byte(exchange: Exchange) -> None:
 
 
 def between(*odd: bytes) -> Fault:
-    """These between the frames of the first half."""
+    """Return a fault: these pieces after each frame of the first half."""
 
     def change(exchange: Exchange) -> list[bytes]:
         half = len(exchange.honest.half)
@@ -267,37 +267,37 @@ def data_frame(value: object) -> bytes:
 
 
 def marked(exchange: Exchange) -> list[bytes]:
-    """A byte-order mark, and no frame before the first that matters."""
+    """Return the frames in one piece, after a byte-order mark and without idle frames before the first one that matters."""
     idle = 0 if exchange.honest.calls else 2 if isinstance(exchange.wire, Anthropic) else 1
     return [b"\xef\xbb\xbf" + b"".join(exchange.honest.frames[idle:])]
 
 
 def finishes_twice(exchange: Exchange) -> list[bytes]:
-    """The reason stands there twice, and so does the count."""
+    """Return frames with the finish reason and the usage sent twice."""
     honest = exchange.honest
     return [*honest.speech, *honest.finish, *honest.finish[-1:], *honest.count, *honest.count, *honest.done]
 
 
 def no_reason(exchange: Exchange) -> list[bytes]:
-    """The mark of the end, and no finish reason before it."""
+    """Return frames with the end mark and without a finish reason."""
     return [*exchange.honest.speech, *exchange.honest.done]
 
 
 def talks_on(exchange: Exchange) -> list[bytes]:
-    """Words after the finish reason."""
+    """Return frames with text after the finish reason."""
     honest = exchange.honest
     more = exchange.wire.text((" And more.",)).speech[-1:]
     return [*honest.speech, *honest.finish, *more, *honest.count, *honest.done, *more]
 
 
 def count_alone(exchange: Exchange) -> list[bytes]:
-    """The count comes first, alone, and last."""
+    """Return frames with the usage in a frame of its own, first and last."""
     honest = exchange.honest
     return [*(honest.count or honest.speech[:1]), *honest.speech, *honest.finish, *honest.count, *honest.done]
 
 
 async def giant_line(exchange: Exchange) -> None:
-    """A line of 12 MB among the words."""
+    """Send a line of 12 MB in the middle of the answer."""
     await exchange.head()
     await exchange.send(*exchange.honest.half, b"data: {", *(b"x" * 1_000_000 for _ in range(12)), b"\n\n")
     await exchange.send(*exchange.honest.frames[len(exchange.honest.half) :])
@@ -305,7 +305,7 @@ async def giant_line(exchange: Exchange) -> None:
 
 
 async def endless(exchange: Exchange) -> None:
-    """Words for ever."""
+    """Send text without end."""
     await exchange.head()
     await exchange.send(*exchange.wire.text(()).speech)
     for count in itertools.count():
@@ -314,12 +314,12 @@ async def endless(exchange: Exchange) -> None:
 
 
 async def no_prefill(exchange: Exchange) -> None:
-    """It takes no words of its own."""
+    """Refuse a request that ends in a message of the assistant (prefill) with 400; answer others."""
     await (status(400, "the last message must be the user's") if exchange.wire.prefilled(exchange.body) else well)(exchange)
 
 
 async def anew(exchange: Exchange) -> None:
-    """It says the whole answer, whatever was said."""
+    """Send the whole answer from its beginning, even if the request asks to continue it."""
     honest = exchange.honest if exchange.honest.calls else exchange.wire.text(pieces(ANSWER, 31))
     await exchange.head()
     await exchange.send(*honest.frames)
@@ -327,7 +327,7 @@ async def anew(exchange: Exchange) -> None:
 
 
 def largely(said: Said) -> Fault:
-    """This model's words in place of the honest one's, where tools are asked for."""
+    """Return a fault: what this model sends, in place of a healthy call of tools; text answers are healthy."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.head()
