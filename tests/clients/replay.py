@@ -1,7 +1,7 @@
-"""A server on loopback that says exactly the bytes it is given, cut as it is told.
+"""A server on loopback that sends exactly the staged bytes, split as configured.
 
-A test stages the replies of one client and gets a base URL of their own; each request below it takes the next one. It knows
-no dialect: what a client makes of the bytes is the client's doing.
+A test stages the replies of one client and gets a base URL for them; each request below it takes the next reply. The server knows no wire
+format.
 """
 
 import http.client
@@ -24,7 +24,7 @@ Cut = int | Literal["whole", "bytes"]
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request gets."""
+    """The response to one request."""
 
     body: bytes = b""
     status: int = 200
@@ -36,7 +36,7 @@ class Reply:
 
 @dataclass
 class Stage:
-    """One client's replies, and what it asked and got."""
+    """The replies for one client, the requests that it sent, and the replies that it got."""
 
     reply: Callable[["Request", int], Reply]
     """What a request gets, and the how-manieth it is."""
@@ -50,7 +50,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked. `path`: without the stage's prefix."""
+    """One request of a client. `path`: without the prefix of the stage."""
 
     method: str
     path: str
@@ -59,7 +59,7 @@ class Request:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The body as JSON."""
+        """The body, parsed as JSON."""
         return cast("dict[str, Any]", json.loads(self.body))
 
 
@@ -145,21 +145,21 @@ def _pieces(body: bytes, cut: Cut) -> Iterator[bytes]:
 
 
 class Replay:
-    """The running server."""
+    """The running replay server."""
 
     def __init__(self, server: _Server) -> None:
         self._server = server
 
     def stage(self, *replies: Reply, cut: Cut = "whole") -> Stage:
-        """Where a client of its own gets these replies, in order; the last one again and again."""
+        """Stage these replies in order for one client; the last one is repeated."""
         return self._stage(lambda _, number: replies[min(number, len(replies)) - 1], cut)
 
     def answering(self, reply: Callable[[Request], Reply]) -> Stage:
-        """Where each request gets the reply that fits it, whoever asks."""
+        """Stage a function that computes the reply to each request."""
         return self._stage(lambda request, _: reply(request), "whole")
 
     def through(self, base: str, cut: Cut = "whole") -> Stage:
-        """Where each request gets all that another server says to it, cut as it is told here."""
+        """Stage a proxy: each request is sent to another server at `base`, and its whole response is replayed, split by `cut`."""
         return self._stage(lambda request, _: _fetched(base, request), cut)
 
     def _stage(self, reply: Callable[[Request, int], Reply], cut: Cut) -> Stage:
@@ -174,7 +174,7 @@ HOP = frozenset({"transfer-encoding", "content-length", "connection", "keep-aliv
 
 
 def _fetched(base: str, request: Request) -> Reply:
-    """What another server says to a request."""
+    """Return another server's response to a request."""
     connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=PATIENCE)
     try:
         headers = {name: value for name, value in request.headers.items() if name not in HOP}
@@ -188,7 +188,7 @@ def _fetched(base: str, request: Request) -> Reply:
 
 @contextmanager
 def replaying() -> Generator[Replay]:
-    """The server, while it is needed."""
+    """Run the replay server in a thread of its own."""
     server = _Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="replay", daemon=True)
     thread.start()
@@ -203,5 +203,5 @@ def replaying() -> Generator[Replay]:
 
 
 def ended(reply: Reply, then: Literal["end", "hold", "reset"]) -> Reply:
-    """The reply with another end."""
+    """Return the reply with another ending: normal end, held open, or connection reset."""
     return replace(reply, then=then)

@@ -1,7 +1,7 @@
-"""The same cases, said by the router: a routes.yaml in which each case is a model id, and a router that serves it.
+"""The same cases served by the router: a routes.yaml with one model id per case, and a router that serves it.
 
-Most cases are scripts. A script says the same at each model call, so the cases with tools have a provider: a model on
-loopback that speaks the OpenAI wire and goes by how far the conversation is.
+Most cases are scripts. A script is the same at each model call, so the cases with tools have a fake provider on loopback, which speaks
+OpenAI's API and chooses its answer by the state of the conversation.
 """
 
 import json
@@ -48,7 +48,7 @@ SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
 
 
 def _calling(*calls: tuple[str, str, object], before: Sequence[str] = ()) -> Reply:
-    """What a model says that calls these tools: (id, tool, arguments). `before`: the deltas before them."""
+    """Return a model's answer that calls these tools: (id, tool, arguments). `before`: the deltas before the calls."""
     deltas = [
         json.dumps(
             {
@@ -200,18 +200,20 @@ async def lost_orders(number: str) -> str:
 
 
 def plays(client: Client, case: Case) -> bool:
-    """Whether the router can be asked for the case: a chat does not tell which tools it has, so there are none of its own."""
+    """Return whether the router supports the case: a chat client does not declare tools of its own, so that case is for OpenAI clients
+    only.
+    """
     return case.played_by(client) and not (case.name == "client-tool" and client.wire != "openai")
 
 
 class Models:
-    """The provider's models: what each says next."""
+    """The provider's fake models, which choose the next answer of each conversation."""
 
     def __init__(self) -> None:
         self._asked: Counter[str] = Counter()
 
     def reply(self, request: Request) -> Reply:
-        """What the one that is asked says."""
+        """Return the answer of the model that the request names."""
         body = request.json
         name = body["model"]
         if name == "person":
@@ -232,7 +234,7 @@ class Models:
 
 
 def routes(provider: str, server: str) -> str:
-    """A routes.yaml in which each case is a model id. `provider`: the base URL of the models; `server`: more of what stands there."""
+    """Return a routes.yaml with one model id per case. `provider`: the base URL of the fake models; `server`: further keys of `server:`."""
     targets = [f"  {name}: {{script: {_flow(lines)}}}" for name, lines in SCRIPTS.items()]
     asked = (*MODELS, *ALTERNATING, "person")
     targets += [f"  {name}: {{model: openai/{name}, api_base: '{provider}/v1', api_key: sk-test}}" for name in asked]
@@ -251,13 +253,13 @@ def routes(provider: str, server: str) -> str:
 
 
 def _flow(lines: object) -> str:
-    """Lines as a YAML flow sequence; YAML would fold a U+2028 that stands as it is."""
+    """Return lines as a YAML flow sequence, with U+2028 escaped, since YAML would fold it."""
     return json.dumps(lines, ensure_ascii=False).replace("\u2028", "\\u2028")
 
 
 @dataclass(frozen=True)
 class Running:
-    """A router that plays the cases."""
+    """A running router that serves the cases."""
 
     base: str
     provider: Stage
@@ -265,7 +267,7 @@ class Running:
 
 @contextmanager
 def router(folder: Path, replay: Replay, server: str = "") -> Generator[Running]:
-    """The router, as its user runs it, with every case as a model id. `server`: more for `server:`, e.g. `, protocol: auto`."""
+    """Run `router serve` in a process of its own with every case as a model id. `server`: further keys of `server:`."""
     provider = replay.answering(Models().reply)
     files = {"routes.yaml": routes(provider.base, server), **{f"pipelines/{name}": source for name, source in PIPELINES.items()}}
     files |= {f"tools/{name}.py": source for name, source in TOOLS.items()}
@@ -290,7 +292,7 @@ def router(folder: Path, replay: Replay, server: str = "") -> Generator[Running]
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Until it listens."""
+    """Wait until the port accepts connections; AssertionError with the log if the process ends first."""
     until = time.monotonic() + PATIENCE
     while True:
         with socket.socket() as one:

@@ -1,4 +1,4 @@
-"""The cases of libraries for programs: what a program asks, and what it must have in hand in the end. One table, for every library."""
+"""The cases of libraries for programs: what a program asks, and what the library must return. One table for all libraries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CALLS = [["get_weather", {"location": city}] for city in CITIES]
 
 @dataclass(frozen=True)
 class SdkCase:
-    """What a program does, by which it asks a model id, and what it then has."""
+    """What a program does with which model id, and what the library must return."""
 
     name: str
     model: str
@@ -36,7 +36,7 @@ class SdkCase:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The case as a worker takes it."""
+        """The case as a line for the worker."""
         return {"model": self.model, "deed": self.deed, **({"stop": self.stop} if self.stop else {})}
 
 
@@ -79,5 +79,5 @@ PLAYS: Mapping[str, set[str]] = {
 
 
 def played_by_sdks() -> list[tuple[Sdk, SdkCase]]:
-    """Each case with each library that plays it."""
+    """Return each case with each library that supports it."""
     return [(client, case) for case in SDK_CASES for client in SDKS if case.name in PLAYS[client.name]]

@@ -1,4 +1,5 @@
-"""Fake models that think before each tool call and require their reasoning back. Each refuses a request that breaks its provider's rule, with
+"""Fake models that think before each tool call and require their reasoning back. Each refuses a request that breaks its provider's rule,
+with
 the provider's error text, and most refuse unknown fields of an assistant message.
 
 A model calls the tool `look` once in each of `rounds` rounds, then answers `Done.`. Its thoughts contain its own name, so that a test finds
@@ -160,7 +161,9 @@ class Strict(Completions):
 
 
 class DeepSeek(Completions):
-    """DeepSeek in thinking mode: with tools each assistant message must have its reasoning (https://api-docs.deepseek.com/guides/thinking_mode)."""
+    """DeepSeek in thinking mode: with tools each assistant message must have its reasoning
+    (https://api-docs.deepseek.com/guides/thinking_mode).
+    """
 
     model = "deepseek/deepseek-v4-pro"
     fields = frozenset({"reasoning_content"})
@@ -260,7 +263,9 @@ class Gemini(Completions):
 
 
 class OpenRouter(Completions):
-    """Gemini behind OpenRouter: `reasoning_details` are streamed in pieces and must return unaltered (openrouter.ai/docs, reasoning tokens)."""
+    """Gemini behind OpenRouter: `reasoning_details` are streamed in pieces and must return unaltered (openrouter.ai/docs, reasoning
+    tokens).
+    """
 
     model = "openrouter/google/gemini-3-pro"
     fields = frozenset({"reasoning", "reasoning_details"})
@@ -308,7 +313,8 @@ class OpenRouter(Completions):
 class Claude(Thinker):
     """Claude: thinking blocks must return with their signatures, unaltered and in order.
 
-    Claude thinks between its calls only with the beta header for interleaved thinking, or adaptively. `hides`: its thoughts have no text, and
+    Claude thinks between its calls only with the beta header for interleaved thinking, or adaptively. `hides`: its thoughts have no text,
+    and
     redacted blocks are added.
     """
 
