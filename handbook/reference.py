@@ -47,7 +47,7 @@ def _default(node: Node) -> str:
 
 
 def _type(node: Node) -> str:
-    """Return the type of a value in words: a link to the mapping that it is, the values that it may have, or a kind with its range."""
+    """Return a schema's type in words: a link to its mapping, its allowed values, or its kind with the range."""
     if "$ref" in node:
         name = str(node["$ref"]).rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
@@ -85,7 +85,7 @@ def _range(node: Node) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text as one cell of a table. A pipe would end it, and angle brackets would be a tag."""
+    """Return a text as one table cell: pipes and angle brackets are escaped."""
     plain = re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
     return re.sub(r"(`[^`]*`)|<", lambda hit: hit[1] or "&lt;", plain)
 
@@ -137,7 +137,7 @@ def _help(action: argparse.Action) -> str:
 
 
 def errors() -> str:
-    """Return the page of all error codes, from the tree of errors."""
+    """Return the page of all error codes that clients can receive, from the classes of router/errors.py."""
     text = f"""\
 # Error codes
 
@@ -158,7 +158,7 @@ a client should do about each.
 
 
 def _below(kind: type[RouterError]) -> Iterator[type[RouterError]]:
-    """Yield an error of the router's own module and all below it, in the order of their definition."""
+    """Yield an error class and all its subclasses of the same module, in the order of their definition."""
     yield kind
     for one in kind.__subclasses__():
         if one.__module__ == kind.__module__:

@@ -1,4 +1,4 @@
-"""A page, followed by the letter: files that it shows are created, its diffs applied, its commands run."""
+"""Follows a documentation page literally: creates the files that it shows, applies its diffs and runs its commands."""
 
 import os
 import re
@@ -19,7 +19,7 @@ Run = Callable[[str, Path], Path]
 
 
 def follow(page: str, folder: Path, run: Run) -> set[str]:
-    """Do all that a page says, from a folder on, and return the kinds of blocks that it has."""
+    """Do everything that a page says, starting in a folder; return the languages of its blocks."""
     kinds: set[str] = set()
     for step in STEP.finditer(page):
         created = CREATED.search(page[: step.start()])
@@ -39,7 +39,7 @@ def follow(page: str, folder: Path, run: Run) -> set[str]:
 
 
 def apply(diff: str, root: Path) -> None:
-    """Change a file as a diff shows it. Each hunk follows a line `@@`; what it expects must stand in the file exactly once."""
+    """Apply a diff of a page. Each hunk follows a line `@@`; its old lines must occur in the file exactly once."""
     head, *hunks = re.split(r"^@@\n", diff, flags=re.MULTILINE)
     path = root / head.removeprefix("+++ ").strip()
     text = path.read_text(encoding="utf-8")
@@ -53,7 +53,9 @@ def apply(diff: str, root: Path) -> None:
 
 
 def run(commands: str, folder: Path, **variables: str) -> Path:
-    """Run commands in a folder, and return the one in which they end; the first that fails ends them. They find this environment's `router`."""
+    """Run shell commands in a folder and return the folder in which they end; AssertionError if one fails. They use this environment's
+    `router`.
+    """
     known = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "ROUTER_"))}
     known["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{known.get('PATH', os.defpath)}"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The shell blocks of all pages, and how each is run: in this process where it can be, in bash otherwise, as a server where it is one."""
+"""The shell blocks of all documentation pages, run in this process if possible, otherwise in bash or as a server."""
 
 import asyncio
 import os
@@ -49,7 +49,7 @@ _seen: set[str] = set()
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page. `reason`: why it is not run, or None."""
+    """A fenced block of a page. `reason`: why no test runs it, or None."""
 
     page: str
     line: int
@@ -71,7 +71,9 @@ def blocks() -> Iterator[Block]:
 
 
 def workspace(folder: Path, commands: str) -> Path:
-    """Write what a block expects to find: the shipped configuration with its neighbours, or nothing where it makes a configuration itself."""
+    """Create a folder with the files that a block expects: the shipped configuration and neighbours, or only config.yaml for `init`
+    and `import`.
+    """
     folder.mkdir()
     (folder / "config.yaml").write_text(LITELLM, encoding="utf-8")
     if re.match("router (?:init|import)", commands):
@@ -95,7 +97,7 @@ def workspace(folder: Path, commands: str) -> Path:
 
 
 def with_two_scripts(folder: Path) -> Path:
-    """Turn the target `gpt` of a workspace into a script beside `demo`: pages name it, and here it has no key."""
+    """Replace the target `gpt` of a workspace by a script, since it has no API key here; return the folder."""
     file = folder / "routes.yaml"
     text, found = re.subn(r"^  gpt:\n(?:    .*\n)+", "  gpt: {script: demo}\n", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert found == 1
@@ -104,7 +106,7 @@ def with_two_scripts(folder: Path) -> Path:
 
 
 def perform(block: str, folder: Path, base: str) -> None:
-    """Run all commands of a block, one after the other. `base`: the address of a router that serves."""
+    """Run all commands of a block in order. `base`: the address of a running router, which replaces `localhost:8000`."""
     commands = SERVED.sub(base.removeprefix("http://"), block).replace("/etc/router", str(folder))
     if SERVES.search(commands) or all(PLAIN.fullmatch(line.partition(" #")[0]) for line in commands.splitlines()):
         for line in commands.splitlines():
@@ -129,7 +131,9 @@ def _call(words: list[str], folder: Path) -> Path:
 
 
 def _serve(line: str, folder: Path) -> Path:
-    """Start a server, see it become ready, and see it end with 0 as it is told to; return the folder. The same line is seen once."""
+    """Start a server, wait until it is ready, and check that SIGTERM ends it with 0; return the folder. Each command line is started
+    once.
+    """
     if line not in _seen:
         _seen.add(line)
         asyncio.run(_served(line.partition(" #")[0].rstrip(), folder))
