@@ -1,4 +1,4 @@
-"""What replicas and workers tell each other."""
+"""Fuzzers of what replicas and workers read from each other."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ KEPT: Made = (
 
 @given(KEPT)
 def events_that_were_kept(data: bytes) -> None:
-    """They are events, which can be kept again and which every client can be told, or they are unreadable."""
+    """Check that stored events decode to events that can be encoded again and written on every wire, or raise UnreadableEvents."""
     with contextlib.suppress(UnreadableEvents):
         events = decode(data)
         assert decode(encode(events)) == events
@@ -77,7 +77,7 @@ MADE_AT: Made = st.sampled_from(
 @given(st.tuples(MADE_AT, KEPT).map(b"\n".join) | KEPT)
 @example(b"1795000000000\n" + dumped([3, START, "Hi", END]))
 def answers_that_were_kept(data: bytes) -> None:
-    """Each is a whole answer of some age, or nothing."""
+    """Check that a stored answer is complete and has a finite age, or is None."""
     kept = kept_answer(data)
     if kept is not None:
         assert 0 <= kept.age < math.inf
@@ -110,7 +110,7 @@ HEADS: Made = st.tuples(
 
 @given(HEADS.map(dumped) | FLAT.map(dumped) | st.binary(max_size=30) | deep("[", "]").map(str.encode))
 def heads_of_logs(data: bytes) -> None:
-    """Each is an answer of another replica, which can be told in every dialect, or unreadable."""
+    """Check that the head of another replica's log yields an answer that every wire can write, or raises UnreadableEvents."""
     try:
         echo = replica._recorded(Found("name", "id", "replica", data), Resume())
     except UnreadableEvents:
@@ -143,7 +143,7 @@ def _admin() -> Operations:
 
 @given(st.tuples(LINE, st.sampled_from([b"\n", b"", b"\nmore"])).map(b"".join))
 def words_between_workers(data: bytes) -> None:
-    """Whatever is asked is answered with an object of JSON, or not at all; whatever is answered is such an object, or left out."""
+    """Check that a worker answers any bytes of a sibling with a JSON object or nothing, and accepts only JSON objects as answers."""
     admin, faults = _admin(), list[Any]()
 
     async def speak() -> None:
