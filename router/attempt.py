@@ -1,4 +1,4 @@
-"""An attempt at one target, as a request's record, its headers and its events list it."""
+"""An attempt at one target, as it appears in the request's record, the response headers and the events."""
 
 from router.usage import Meter, Usage
 from router.value import PartlyCompared, replace
@@ -38,7 +38,7 @@ class Attempt(PartlyCompared, frozen=True):
 
     @property
     def settled(self) -> "Attempt":
-        """The attempt with the count that arrived after its end, if one did."""
+        """The attempt without its meter: with the final usage that arrived after its end, if any, in place of the estimate."""
         if self.meter is None:
             return self
         counted = self.meter.usage if self.meter.final else None

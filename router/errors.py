@@ -29,7 +29,7 @@
     ├─ Overtaken 503             a follower of a shared answer is too far behind
     └─ ToolError                 sent to the model as a result, not to the user as a failure
 
-The type decides what happens next; nobody looks into a message.
+Code decides by the type of an error, never by its message.
 """
 
 from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ class Complaint:
     line: str = ""
 
     def as_json(self) -> dict[str, str | int]:
-        """Return the complaint for a script."""
+        """Return the complaint as a dict of file, line, column and message."""
         return {"file": self.place.file, "line": self.place.line, "column": self.place.column, "message": self.message}
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ class Complaint:
 
 
 class Misfit(ValueError):
-    """A value that its owner cannot accept. `field` names the culprit among the owner's fields."""
+    """A value that its owner cannot accept. `field` names the owner's field at fault."""
 
     def __init__(self, message: str, field: str | None = None, *, place: Place | None = None) -> None:
         super().__init__(message)
@@ -84,7 +84,7 @@ class Misfit(ValueError):
 
 
 class RouterError(Exception):
-    """Anything that ends a request without an answer."""
+    """Base of all errors that end a request without an answer."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -262,7 +262,7 @@ class TargetSilent(TargetDown):
 
 
 class TargetRefused(TargetError):
-    """The target will not answer this, however often it is asked."""
+    """The target will not answer this question, however often it is asked."""
 
     code = "target_refused"
 
@@ -311,7 +311,7 @@ class ContentFiltered(TargetRefused):
 
 
 class Unanswered(RouterError):
-    """The targets of the route were asked in vain."""
+    """The route's targets were asked without success."""
 
     code = "no_answer"
     status = 502
@@ -410,7 +410,7 @@ class TimedOut(Unanswered):
 
 
 class Undeleted(RouterError):
-    """Other replicas may still have it: the way to them is down."""
+    """A response may still exist on other replicas, because Redis does not answer."""
 
     code = "not_deleted"
     status = 503
@@ -418,7 +418,7 @@ class Undeleted(RouterError):
 
 
 class Unfindable(RouterError):
-    """A response that another replica may have, while the Redis that replicas share cannot be asked."""
+    """A response that another replica may have, while the shared Redis does not answer."""
 
     code = "response_unavailable"
     status = 503
@@ -434,14 +434,14 @@ class Unfindable(RouterError):
 
 
 class InvalidOutput(Unanswered):
-    """The answer is not of the form that the question wants, and was not after the model was told what is wrong with it."""
+    """The answer does not have the required form, also after the model was asked to correct it."""
 
     code = "invalid_output"
     sentence = "The model's answer is not the JSON that was asked for, also after it was asked to correct it. Please try again."
 
 
 class OutputCutOff(Unanswered):
-    """The answer reached its limit of tokens before the JSON that the question wants was whole."""
+    """The answer reached its token limit before its required JSON was complete."""
 
     code = "output_cut_off"
     status = 400
@@ -449,7 +449,7 @@ class OutputCutOff(Unanswered):
 
 
 class Crowded(RouterError):
-    """The server runs as many answers as it may at one time."""
+    """The server has reached its limit of concurrent answers."""
 
     code = "overloaded"
     status = 503
@@ -476,7 +476,7 @@ class Stopped(RouterError):
 
 
 class ReplicaLost(RouterError):
-    """The answer was another replica's, and that one is gone, or can be reached no more."""
+    """The replica that produced the answer is gone or cannot be reached any more."""
 
     code = "replica_lost"
     status = 502
@@ -484,7 +484,7 @@ class ReplicaLost(RouterError):
 
 
 class Overtaken(RouterError):
-    """A shared answer is too far ahead of this follower, and the others do not wait for it."""
+    """A follower of a shared answer is too slow: events it has not read were dropped."""
 
     code = "overtaken"
     status = 503

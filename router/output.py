@@ -1,10 +1,10 @@
-"""The form of an answer's text: JSON that keeps to a schema, found in the text and checked.
+"""The form of an answer's text: JSON that matches a schema, found in the text and checked.
 
     admitted(schema)           check that the schema of a client or an operator can be used within bounds; else raise Misfit
     checked(text, output)      return the JSON that an answer's text holds, and its faults
 
-A schema is a stranger's program: it is bounded before it runs, and while it runs. No reference leaves the schema, so nothing is
-fetched. Its regular expressions run on an engine with a time limit. The work of one check is counted, so that references which multiply
+A schema from outside may be hostile: it is bounded before and during its use. References to other documents are refused, so nothing is
+fetched. Its regular expressions run on an engine with a time limit. The work of one check is counted, so references that multiply
 end in a refusal. `format` is an annotation, as JSON Schema has it by default (2020-12, Validation, 7.2.1): it is not checked.
 """
 
@@ -60,7 +60,7 @@ BOUNDS = CheckBounds()
 
 
 class Overworked(Exception):
-    """A check goes beyond its bounds."""
+    """A check that exceeds its bounds."""
 
 
 @dataclass(slots=True)
@@ -118,12 +118,12 @@ _turns = Turns()
 
 
 async def admitted(schema: JsonObject) -> None:
-    """Check a schema, beside the loop. Raises Misfit with its fault."""
+    """Check in a thread that a schema is valid and within bounds. Raises Misfit otherwise."""
     await _turns.take(lambda: compiled(schema), "schema")
 
 
 def compiled(schema: JsonObject) -> Checker:
-    """Return the schema, ready to check; the last ones are kept. Raises Misfit if it is invalid or beyond the bounds."""
+    """Return the checker of a schema; the last 64 are cached. Raises Misfit if the schema is invalid or beyond the bounds."""
     if deeper(schema, MAX_DEPTH):
         raise Misfit(f"a schema is nested {MAX_DEPTH} levels deep at most")
     written = json.dumps(schema, default=dict)
@@ -213,7 +213,7 @@ def _check_references(schema: JsonObject, root: JsonObject, anchors: Collection[
 
 
 def referred(reference: str, root: JsonObject) -> JsonObject | bool | None:
-    """Return the schema that `#/…` refers to; None without one."""
+    """Return the schema that the reference `#/…` points to; None if there is none."""
     at: Json = root
     for name in reference.removeprefix("#").split("/")[1:]:
         key = unquote(name).replace("~1", "/").replace("~0", "~")
@@ -225,7 +225,7 @@ def referred(reference: str, root: JsonObject) -> JsonObject | bool | None:
 
 
 def _check_patterns(schema: JsonObject) -> None:
-    """Raise Misfit if one of its regular expressions is invalid or too long."""
+    """Raise Misfit if a regular expression of this schema is invalid or too long."""
     named = schema.get("patternProperties")
     written = [schema.get("pattern"), *(cast("JsonObject", named) if isinstance(named, Mapping) else ())]
     for pattern in (one for one in written if isinstance(one, str)):
@@ -243,7 +243,7 @@ def _pattern(pattern: str) -> Any:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Return whether a text matches a regular expression. Raises Overworked if that takes too long."""
+    """Return whether a regular expression matches anywhere in a text. Raises Overworked if the search takes too long."""
     work, began = WORK.get(), perf_counter()
     try:
         found = _pattern(pattern).search(text, timeout=max(work.left, 1e-3), concurrent=True)
@@ -261,7 +261,7 @@ Keyword = Callable[[Any, Any, Any, Any], Any]
 
 @cache
 def _bounded(kind: Any) -> Any:
-    """Return one draft's validator with its work counted. Keywords that run expressions or compare all pairs are replaced."""
+    """Return one draft's validator class with its work counted. Keywords that run expressions or compare all pairs are replaced."""
     jsonschema = importlib.import_module("jsonschema")
     error = jsonschema.ValidationError
 
@@ -305,7 +305,7 @@ def _bounded(kind: Any) -> Any:
 
 
 def _counted(check: Keyword, *, follows: bool) -> Keyword:
-    """Return a keyword's check, counted. `follows`: true if it follows a reference."""
+    """Return a keyword's check with its work counted. `follows`: true if the keyword follows a reference."""
 
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         work = WORK.get()
@@ -325,7 +325,7 @@ def _counted(check: Keyword, *, follows: bool) -> Keyword:
 
 
 def _canonical(value: Json) -> str:
-    """Return a value as a unique text: 1 and 1.0 have the same."""
+    """Return a value as text, equal for equal JSON values: 1 and 1.0 have the same."""
     return json.dumps(_plain(value), sort_keys=True)
 
 
@@ -342,7 +342,7 @@ def _plain(value: Json) -> Json:
 
 
 async def checked(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Checked:
-    """Return the JSON in a text and its faults. Large texts are checked beside the loop."""
+    """Return the JSON in a text and its faults. Large texts and schemas with patterns are checked in a thread."""
     if len(text) > bounds.characters:
         return Checked("", (f"$: it is longer than {bounds.characters:,} characters",), ("bounds",))
     written = "" if output.schema is None else json.dumps(output.schema, default=dict)
@@ -352,7 +352,7 @@ async def checked(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS)
 
 
 def check(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Checked:
-    """Check a text on this thread. Among several JSON values the longest valid one counts, else the longest."""
+    """Check a text on this thread. Of several JSON values the longest valid one is returned, else the longest."""
     best: Checked | None = None
     for written, value in sorted(_found(text), key=lambda one: -len(one[0])):
         complaints = _complaints(value, output, bounds)
@@ -364,7 +364,7 @@ def check(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Chec
 
 
 def begins(text: str, output: OutputFormat) -> bool:
-    """Return whether a text, which does not begin with white space, begins as this JSON does."""
+    """Return whether a text could be the start of the required JSON. The text must not start with white space."""
     kind = "object" if output.schema is None else output.schema.get("type")
     return text.startswith("{") if kind == "object" else text[0] in '{["-0123456789tfn'
 
@@ -381,7 +381,7 @@ def _complaints(value: Json, output: OutputFormat, bounds: CheckBounds) -> Seque
 
 
 def _found(text: str) -> list[tuple[str, Json]]:
-    """Return the JSON values in a text: all of it, else the content of code fences, else values among other words."""
+    """Return the JSON values in a text: the whole text, else the content of a code fence, else values between other words."""
     for written in (text.strip(), *_fenced(text)):
         if (held := _loaded(written)) is not None:
             return [(written, held[0])]
@@ -411,7 +411,7 @@ def _fenced(text: str) -> Iterator[str]:
 
 
 def _loaded(text: str) -> tuple[Json] | None:
-    """Return the one value that a text is, in a tuple; None if it is not JSON."""
+    """Return the JSON value of a whole text, in a tuple; None if it is not JSON."""
     try:
         return (cast("Json", json.loads(text, parse_float=finite, parse_constant=no_constant)),)
     except (ValueError, RecursionError):

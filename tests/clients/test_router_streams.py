@@ -229,7 +229,7 @@ def test_openai_client_reports_usage_that_adds_up(client: Client, deed: str, wor
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
-def test_on_finish_callback_of_a_chat_client_gets_the_usage(client: Client, workers: Workers, router: Running) -> None:
+def test_chat_client_gets_the_usage_in_its_on_finish_callback(client: Client, workers: Workers, router: Running) -> None:
     """The `onFinish` callback of a chat client gets the finish reason and the tokens of both model calls."""
     finish = workers.saw(client, router.base, NAMED["tool"].asks(client, "tool"))["finish"]
     assert finish == {"reason": "stop", "usage": {"input": 22, "output": 6}}

@@ -407,7 +407,7 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
 
 
 async def let_go(rig: Rig, before: tuple[int, int] | None) -> tuple[int, int]:
-    """Descriptors and tasks, once there are no more than before or what is kept for a while has been forgotten."""
+    """Return the descriptors and tasks once they are no more than `before`, or after 20 s; without `before` at once."""
     until = time.monotonic() + 20
     while True:
         await asyncio.sleep(1)
@@ -422,7 +422,7 @@ async def let_go(rig: Rig, before: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def judged(seen: Seen, kept: list[tuple[float, float]], before: tuple[int, int], after: tuple[int, int]) -> bool:
-    """Print what came of it; whether every promise was kept."""
+    """Print the results and return whether every promise was kept."""
     line = fitted(kept)
     minutes = (kept[-1][0] - kept[0][0]) * 60
     print(f"{sum(seen.visits.values()):,} visits: {', '.join(f'{count:,} {name}' for name, count in seen.visits.items())}")
@@ -445,7 +445,7 @@ def judged(seen: Seen, kept: list[tuple[float, float]], before: tuple[int, int],
 
 @asynccontextmanager
 async def redis(folder: Path) -> AsyncGenerator[int | None, None]:
-    """A Redis of this script's own: its port. None where there is no such program."""
+    """Run a Redis of this program's own and yield its port; None if redis-server is not installed."""
     if shutil.which("redis-server") is None:
         print("redis-server is not installed: nothing is shared")
         yield None
@@ -461,7 +461,7 @@ async def redis(folder: Path) -> AsyncGenerator[int | None, None]:
 
 
 async def soak(arguments: argparse.Namespace) -> bool:
-    """All of it."""
+    """Start provider, Redis and router, and run the load; return whether every promise was kept."""
     connections: set[asyncio.Transport] = set()
     server = await asyncio.get_running_loop().create_server(lambda: Provider(connections), "127.0.0.1", 0, backlog=4096)
     upstream, port = int(server.sockets[0].getsockname()[1]), machine.free_port()
