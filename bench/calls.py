@@ -59,9 +59,7 @@ async def recorded(hands: ByHand) -> Counts:
 
 
 async def _whole(hands: ByHand, words: int, *, stream: bool) -> Counts:
-    """Return the calls of one complete request whose answer arrives in one read: the least of four runs, since the first opens
-    connections.
-    """
+    """Return the calls of one complete request whose answer arrives in one read: the least of four runs."""
     request = wire.request("/v1/chat/completions", {"model": "chat-model", "stream": stream}, {})
     answer = b"".join((wire.HEAD, *map(wire.chunk, wire.words(words)), wire.tail()))
     made: list[Counts] = []

@@ -45,9 +45,7 @@ class _Bench:
         self.breaker = Breaker(DECLARED, self.clock.read)
 
     def state(self) -> str:
-        """Return the breaker's state, where a closed breaker that one failure opens counts as `trial` and one with a Retry-After as
-        `waiting`.
-        """
+        """Return the breaker's state: `waiting` with a Retry-After, and `trial` for a closed breaker that a single failure opens."""
         if self.breaker.waits_for_retry_after:
             return "waiting"
         if self.breaker.state != "closed":

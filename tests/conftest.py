@@ -145,9 +145,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Switch the garbage collector off during collection, which creates almost no garbage; afterwards it runs as seldom as in a
-    serving router.
-    """
+    """Switch the garbage collector off during collection; afterwards it runs as seldom as in a serving router."""
     gc.disable()
     try:
         return (yield)

@@ -1,6 +1,4 @@
-"""The measures: each varies one cause from small to large and returns the costs as rows. CPU time and counts, since the machine may be
-busy.
-"""
+"""The measures: each varies one cause from small to large and returns its costs as rows, in CPU time and counts."""
 
 import asyncio
 import http.client

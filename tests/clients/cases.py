@@ -55,9 +55,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Case:
-    """What a user does with a client, and what clients of each wire then show. A wire that is missing in `sees` does not support the
-    case.
-    """
+    """What a user does with a client, and what clients of each wire must show. A wire missing in `sees` lacks the feature."""
 
     name: str
     sees: Mapping[Wire, Seen]

@@ -199,9 +199,7 @@ class Workers:
         self._running: dict[str, Worker] = {}
 
     def ask(self, client: Client | Sdk, base: str, case: Mapping[str, Any]) -> Future[Saw]:
-        """Send a case of a client against the server at `base`; return the future of its report. Skips the test if the client is not
-        installed.
-        """
+        """Send a case of a client against the server at `base`; return the future of its report. Skips the test without that client."""
         if lack := missing(client.family):
             pytest.skip(lack)
         if client.family not in self._running:

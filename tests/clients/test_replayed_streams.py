@@ -137,9 +137,7 @@ def test_openai_client_asks_for_usage_and_reads_it_from_the_last_frame(client: C
 def test_stream_helper_of_the_openai_library_builds_a_handwritten_answer(
     client: Client, name: str, workers: Workers, replay: Replay
 ) -> None:
-    """The OpenAI library's `.stream()` helper builds the expected message; Python's raises LengthFinishReasonError for a truncated
-    answer.
-    """
+    """The OpenAI library's `.stream()` helper builds the expected message; Python's raises an error for a truncated answer."""
     case = NAMED[name]
     saw = workers.saw(client, replay.stage(*RIGHT["openai"][name]).base, {"model": "m", "deeds": [{"do": "stream", "text": "Hi"}]})
     if name == "length" and client.family != "openai":

@@ -108,9 +108,7 @@ def test_tool_call_and_result_of_the_last_turn_reach_the_provider(client: Client
 def test_conversation_after_an_interrupted_answer_is_valid_for_the_provider(
     client: Client, name: str, workers: Workers, router: Running
 ) -> None:
-    """After an error, a stop, an unfinished tool call or a failed tool, the next request has a result for each call and no empty
-    message.
-    """
+    """After an error, a stop, or an unfinished or failed tool call, the next request has a result for each call and no empty message."""
     workers.saw(client, router.base, NAMED[name].asks(client, name))
     messages = told(router)
     # A thought alone is not repeated: what the user said before and after it is then one message.
@@ -287,9 +285,7 @@ def test_tool_call_runs_after_the_user_approves_it_in_the_client(
 def test_tool_progress_does_not_change_the_final_message_of_any_client(
     client: Client, workers: Workers, router: Running, newer_router: Running
 ) -> None:
-    """A tool that reports progress leaves the same final message as without progress, in every client and in the form for AI SDK 6 and
-    7.
-    """
+    """A tool that reports progress leaves the same final message as a tool without progress, in every client."""
     case = NAMED["tool"]
     for base in (router.base, *((newer_router.base,) if client.name.startswith(("ai6", "ai7")) else ())):
         assert differences(client, case.sees[client.wire], workers.saw(client, base, case.asks(client, "progress"))) == {}

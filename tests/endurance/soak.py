@@ -144,8 +144,9 @@ class Provider(asyncio.Protocol):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of visit. `share`: its weight; `ends`: text that a complete answer contains; `leaves`: seconds after which the client
-    disconnects, at most.
+    """A kind of visit.
+
+    share: its weight; ends: text that a complete answer contains; leaves: the client disconnects within this many seconds
     """
 
     name: str

@@ -70,9 +70,7 @@ def build_usechat(folder: Path) -> Path:
 
 
 def build_nextjs(folder: Path) -> Path:
-    """Bundle the page and the route handlers of `nextjs` with esbuild, since `next build` takes a minute of CPU; return the folder for
-    next.mjs.
-    """
+    """Bundle the page and route handlers of `nextjs` with esbuild, which is faster than `next build`; return the folder for next.mjs."""
     made = copy("nextjs", folder)
     (made / "page.tsx").write_text(ENTRY, encoding="utf-8")
     run(made, "esbuild page.tsx --bundle --outdir=build")

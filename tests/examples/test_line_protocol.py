@@ -59,9 +59,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("cut", [1, 2, 7, 4096])
 def test_line_reader_reads_every_line_at_any_chunk_size(read: dict[str, dict[str, Any]], cut: int) -> None:
-    """The example's line reader returns every line of an answer that arrives in chunks of 1, 2, 7 or 4,096 bytes, even within a
-    character.
-    """
+    """The example's line reader returns every line of an answer in chunks of 1, 2, 7 or 4,096 bytes, even within a character."""
     seen = read[f"cut at {cut}"]
     assert seen["lines"] == [value for _, value in parsed_lines(stream(*ANSWER))]
     assert seen["error"] == ""

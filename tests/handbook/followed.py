@@ -53,9 +53,7 @@ def apply(diff: str, root: Path) -> None:
 
 
 def run(commands: str, folder: Path, **variables: str) -> Path:
-    """Run shell commands in a folder and return the folder in which they end; AssertionError if one fails. They use this environment's
-    `router`.
-    """
+    """Run shell commands in a folder with this environment's `router`; return the folder in which they end, or raise AssertionError."""
     known = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "ROUTER_"))}
     known["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{known.get('PATH', os.defpath)}"
     done = subprocess.run(

@@ -71,9 +71,7 @@ def blocks() -> Iterator[Block]:
 
 
 def workspace(folder: Path, commands: str) -> Path:
-    """Create a folder with the files that a block expects: the shipped configuration and neighbours, or only config.yaml for `init`
-    and `import`.
-    """
+    """Create a folder with the files that a block expects: the shipped configuration and its neighbours, or only config.yaml."""
     folder.mkdir()
     (folder / "config.yaml").write_text(LITELLM, encoding="utf-8")
     if re.match("router (?:init|import)", commands):
@@ -131,9 +129,7 @@ def _call(words: list[str], folder: Path) -> Path:
 
 
 def _serve(line: str, folder: Path) -> Path:
-    """Start a server, wait until it is ready, and check that SIGTERM ends it with 0; return the folder. Each command line is started
-    once.
-    """
+    """Start a server once per command line, wait until it is ready, and check that SIGTERM ends it with 0; return the folder."""
     if line not in _seen:
         _seen.add(line)
         asyncio.run(_served(line.partition(" #")[0].rstrip(), folder))

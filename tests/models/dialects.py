@@ -21,9 +21,7 @@ WANTED = re.compile(r"rounds (\d) calls (\d)")
 
 @dataclass(frozen=True)
 class Turn:
-    """The current turn of a request: the last question, the assistant messages with tool calls since, and the partial answer to
-    continue (`said`).
-    """
+    """The current turn: the last question, the assistant messages with calls since, and the partial answer to continue (`said`)."""
 
     question: str
     rounds: Sequence[Body]
@@ -200,9 +198,7 @@ class Completions:
         yield from call["tool_calls"]
 
     def states(self, message: Body, body: Body) -> Any:
-        """Return the reasoning state that one earlier round of this chat-completions request brings back; empty or None if there is
-        none.
-        """
+        """Return the reasoning state that one earlier round of this chat-completions request brings back; empty or None without any."""
         if self.thoughts == "extra_content":
             return message["tool_calls"][0].get("extra_content")
         return message.get(self.thoughts)

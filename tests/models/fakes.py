@@ -1,5 +1,4 @@
-"""Fake models on loopback that refuse the requests that the real models refuse, with their error texts, and require the same reasoning
-state.
+"""Fake models on loopback that refuse the requests that real models refuse, with their error texts.
 
 One server stands for all: the first path segment names the model, and after `~` a fault. `/gpt-4o~cut0/v1` breaks off in the middle of its
 text after zero rounds of calls; `/gpt-4o~down1/v1` answers 500 to requests that carry exactly one round of calls.
@@ -183,9 +182,7 @@ class Fakes:
         return Saying(words, (), state, shown)
 
     def _unreturned(self, asked: Asked) -> Refusal | None:
-        """Record in `wrong` the first earlier round whose reasoning is missing or altered; return the refusal if the model insists on
-        it.
-        """
+        """Record in `wrong` the first round whose reasoning came back altered or not at all; return the refusal if the model insists."""
         flagship, dialect, body = asked.flagship, asked.dialect, asked.body
         if not flagship.thinks(body) or not flagship.returns:
             return None

@@ -1,6 +1,6 @@
-"""Today's models and the requests that each refuses, with its provider's error texts. A comment names the public thread that quotes a
-text; no
-real model was asked.
+"""Today's models and the requests that each refuses, with its provider's error texts.
+
+A comment names the public thread that quotes a text; no real model was asked.
 """
 
 import re
@@ -230,9 +230,7 @@ def efforts(*taken: str, name: str = "reasoning_effort") -> Rule:
 
 
 def openai_rules(thinks: Callable[[Body], bool], *taken: str, tools: bool = False) -> tuple[Rule, ...]:
-    """Return the rules of an OpenAI reasoning model on chat completions. `tools`: whether it accepts tools together with a reasoning
-    effort.
-    """
+    """Return the rules of an OpenAI reasoning model on chat completions. `tools`: whether it accepts tools together with an effort."""
     refused: list[Rule] = [
         calls_answered,
         refuses("max_tokens", UNSUPPORTED + " Use 'max_completion_tokens' instead.", param="max_tokens"),

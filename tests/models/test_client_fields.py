@@ -102,9 +102,7 @@ async def ask(client: Client, models: Fakes, **fields: Any) -> tuple[set[str], A
 
 @pytest.mark.parametrize("flagship", FLAGSHIPS + THROUGH_LITELLM, ids=lambda one: one.name)
 async def test_each_client_field_is_sent_or_listed_as_omitted(workspace: Workspace, flagship: Flagship) -> None:
-    """Each client field is sent if the model accepts it, otherwise listed as omitted or refused with a 400 that names it; the model
-    refuses no request.
-    """
+    """Each client field is sent if the model accepts it; otherwise it is listed as omitted or refused with a 400 that names it."""
     takes = taken(flagship)
     async with fakes(strict(flagship)) as models:
         target = flagship.target(models.address)
@@ -150,9 +148,7 @@ ACCOUNT: Mapping[str, Any] = {
 
 
 async def test_account_fields_of_a_client_are_listed_as_omitted_and_never_sent(workspace: Workspace) -> None:
-    """Fields for the client's own provider account, such as `metadata` and `store`, are not sent but listed as omitted; empty or false
-    ones are not listed.
-    """
+    """Fields for a provider account, such as `metadata` and `store`, are listed as omitted and not sent; empty ones are not listed."""
     async with fakes(GPT_4O) as models:
         routes = f"targets:\n  first: {GPT_4O.target(models.address)}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"
         async with serving(workspace.write("routes.yaml", routes).build()) as client:

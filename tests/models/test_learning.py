@@ -50,9 +50,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> Sequence[tuple[str, str | None]]
 async def test_unknown_model_answers_its_first_request_after_refusing_parameters(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A model that refuses three parameters in turn answers the first request at its fourth call and the second request at its first;
-    each is logged once.
-    """
+    """A model that refuses three parameters in turn answers the first request at the fourth call, the second at the first call."""
     caplog.set_level(logging.WARNING, "router.targets")
     async with fakes(model(*EACH_IN_TURN)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
@@ -102,9 +100,7 @@ async def test_learned_refusals_survive_edits_that_leave_the_target_unchanged(wo
 
 
 async def test_request_is_sent_to_a_refusing_model_at_most_five_times(workspace: Workspace) -> None:
-    """A model that refuses five parameters in turn is called five times before the fallback answers; the next request starts from the
-    parameters learned.
-    """
+    """A model that refuses five parameters in turn is called five times before the fallback; the next request omits those learned."""
     rules = [refuses(name, UNSUPPORTED, param=name) for name in HINTS]
     async with fakes(model(*rules)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()

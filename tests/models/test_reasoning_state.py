@@ -109,9 +109,7 @@ async def test_reasoning_of_each_tool_round_is_sent_back_to_its_model_as_issued(
 async def test_answer_cut_in_round_three_is_continued_by_another_model_without_the_first_ones_reasoning(
     workspace: Workspace, flagship: Flagship, other: Flagship
 ) -> None:
-    """When a model breaks off after two tool rounds, another vendor's model finishes the answer; its requests contain no reasoning of
-    the first.
-    """
+    """When a model breaks off after two tool rounds, another vendor's model finishes the answer without the first one's reasoning."""
     async with fakes(flagship, other) as models:
         targets = {"a": flagship.target(models.address, "cut2"), "b": other.target(models.address)}
         async with serving(workspace.write("routes.yaml", routes(targets)).build()) as client:
@@ -127,9 +125,7 @@ async def test_answer_cut_in_round_three_is_continued_by_another_model_without_t
 async def test_fallback_in_tool_round_two_is_sent_no_reasoning_of_the_failed_model(
     workspace: Workspace, flagship: Flagship, other: Flagship
 ) -> None:
-    """When a model fails after one tool round, the fallback goes on from the tool's result; neither model receives the other's
-    reasoning.
-    """
+    """When a model fails after one tool round, the fallback continues from the tool's result and gets no reasoning of the first."""
     async with fakes(flagship, other) as models:
         targets = {"a": flagship.target(models.address, "down1"), "b": other.target(models.address)}
         async with serving(workspace.write("routes.yaml", routes(targets)).build()) as client:

@@ -30,8 +30,9 @@ EFFORT = {"reasoning_effort": "low"}
 async def routed(
     workspace: Workspace, *models: Thinker, route: str = "", tools: bool = True, more: str = ""
 ) -> AsyncGenerator[Client, None]:
-    """Serve a router whose one route asks these models in order. `tools`: the route runs the tool `look` itself; `more`: further keys
-    of the route.
+    """Serve a router whose one route asks these models in order.
+
+    tools: the route runs the tool `look` itself; more: further keys of the route
     """
     workspace.write("tools/eyes.py", LOOK)
     async with AsyncExitStack() as stack:
@@ -180,9 +181,7 @@ def cut(model: Thinker) -> Reply:
 async def test_model_that_continues_a_cut_answer_in_round_three_is_sent_no_foreign_reasoning(
     workspace: Workspace, first: str, second: str
 ) -> None:
-    """When a model breaks off in round three, the model that continues refuses no request and receives none of the first one's
-    reasoning.
-    """
+    """When a model breaks off in round three, the continuing model refuses no request and gets none of the first one's reasoning."""
     broken, rescuer = THINKERS[first]("first"), OTHERS[second]("second")
     broken.faults[3] = cut(broken)
     async with routed(workspace, broken, rescuer) as client:
@@ -232,9 +231,7 @@ async def test_balanced_target_serves_all_rounds_of_a_client_that_runs_the_tools
 
 
 async def test_equal_calls_in_another_conversation_get_no_foreign_reasoning(workspace: Workspace) -> None:
-    """Two conversations whose calls have equal id, name and arguments each get their reasoning back; a third conversation with that
-    call gets none.
-    """
+    """Two conversations with calls of equal id, name and arguments each get their own reasoning back; a third one gets none."""
     model = DeepSeek("m", rounds=1)
     async with routed(workspace, model, tools=False) as client:
         begun: list[list[dict[str, Any]]] = []
@@ -279,9 +276,7 @@ SENT: Sequence[tuple[type[Completions], dict[str, Any], dict[str, Any], str]] = 
 async def test_reasoning_in_a_clients_message_is_converted_to_the_models_field(
     workspace: Workspace, kind: type[Completions], beside: dict[str, Any], within: dict[str, Any], field: str
 ) -> None:
-    """Reasoning in a client's message reaches a thinking model in the field that it reads; a provider that refuses unknown fields gets
-    none.
-    """
+    """Reasoning in a client's message reaches a thinking model in the field that it reads, and is not sent to a strict provider."""
     model, strict = kind("m"), Strict("strict")
     call = {"id": "abcdefghi", "type": "function", "function": {"name": "look", "arguments": "{}"}, **within}
     messages: list[dict[str, Any]] = [
@@ -324,9 +319,7 @@ async def test_reasoning_parts_of_an_ai_sdk_page_are_sent_with_the_call_of_their
 
 
 async def test_signed_reasoning_part_of_an_ai_sdk_page_becomes_a_thinking_block_for_claude(workspace: Workspace) -> None:
-    """A `reasoning` part with Anthropic's signature in `providerMetadata` is sent to Claude as a thinking block, and Claude thinks in
-    the next round.
-    """
+    """A `reasoning` part with Anthropic's signature is sent to Claude as a thinking block, and Claude thinks in the next round."""
     model = Claude("m", rounds=2)
     block = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
     model.issued["c1"] = [block]

@@ -1,7 +1,6 @@
-"""Fake models that think before each tool call and require their reasoning back. Each refuses a request that breaks its provider's rule,
-with
-the provider's error text, and most refuse unknown fields of an assistant message.
+"""Fake models that think before each tool call and require their reasoning back.
 
+Each refuses a request that breaks its provider's rule, with the provider's error text; most refuse unknown fields of an assistant message.
 A model calls the tool `look` once in each of `rounds` rounds, then answers `Done.`. Its thoughts contain its own name, so that a test finds
 them in requests to other models.
 """
@@ -161,8 +160,9 @@ class Strict(Completions):
 
 
 class DeepSeek(Completions):
-    """DeepSeek in thinking mode: with tools each assistant message must have its reasoning
-    (https://api-docs.deepseek.com/guides/thinking_mode).
+    """DeepSeek in thinking mode: with tools each assistant message must have its reasoning.
+
+    https://api-docs.deepseek.com/guides/thinking_mode
     """
 
     model = "deepseek/deepseek-v4-pro"
@@ -263,9 +263,7 @@ class Gemini(Completions):
 
 
 class OpenRouter(Completions):
-    """Gemini behind OpenRouter: `reasoning_details` are streamed in pieces and must return unaltered (openrouter.ai/docs, reasoning
-    tokens).
-    """
+    """Gemini behind OpenRouter: `reasoning_details` are streamed in pieces and must return unaltered (openrouter.ai/docs)."""
 
     model = "openrouter/google/gemini-3-pro"
     fields = frozenset({"reasoning", "reasoning_details"})

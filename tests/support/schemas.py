@@ -7,9 +7,7 @@ WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 
 
 def schema_of(chance: random.Random) -> dict[str, Any]:
-    """Return a random object schema, sometimes with what strict subsets refuse: optional properties, bounds, `oneOf`, references, free
-    keys.
-    """
+    """Return a random object schema, sometimes with optional properties, bounds, `oneOf`, references or free keys."""
     made = _object(chance, 0)
     if chance.random() < 0.2:
         made["$defs"] = {
