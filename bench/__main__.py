@@ -24,9 +24,9 @@ MOST_HELD = 2000
 HOLDERS = frozenset({"relay", "pointsman", "tensorzero"})
 """Subjects whose held streams are measured in the short form, too."""
 LATE = 50.0
-"""Milliseconds: a stream whose p99 lag is above that is not held."""
+"""Milliseconds of p99 lag above which a stream does not count as held."""
 SLOW = 3.0
-"""Seconds: what starts more slowly than this is started once in the short form."""
+"""Seconds of start time above which a subject is started only once in the short form."""
 
 Numbers = dict[str, dict[str, list[float]]]
 

@@ -28,12 +28,12 @@ from router.targets.connection import Connection
 from router.targets.connections import ConnectionPool
 
 TURNS = 20
-"""Turns of the loop after which nothing is left to do."""
+"""Turns of the event loop after which the router has nothing left to do."""
 ROOT = Path(__file__).parent.parent
 HARNESS = (str(ROOT / "tests"), str(ROOT / "bench"))
-"""Code that feeds the connections: its own calls do not count."""
+"""Folders of code that feeds the connections; its calls are not counted."""
 IDLE = frozenset({asyncio.sleep.__code__, getattr(asyncio.tasks, "__sleep0").__code__})
-"""Code that only waits for a turn of the loop."""
+"""Code that only waits for a turn of the event loop."""
 
 
 class Line:

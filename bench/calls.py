@@ -25,11 +25,11 @@ server:
   keep_alive: 15s
   resume: {keep: 1m}
 """
-"""A route with all that a chat has by default: hidden reasoning, keep-alive, metrics, log, answers that can be found again."""
+"""A route with the defaults of a chat: hidden reasoning, keep-alive, metrics, log and resumable answers."""
 PIPELINE = "steps:\n  - history: {keep: 40}\n"
 CHUNK = wire.chunk("word ")
 WARM = 5
-"""Chunks before the one that is counted: an answer's first words differ from the rest."""
+"""Chunks before the counted one, since an answer's first chunks take other paths."""
 
 
 async def _begun(hands: ByHand, path: str, **fields: object) -> None:

@@ -20,11 +20,11 @@ from bench import machine, wire
 
 SENT = re.compile(rb"t=(\d{7}\.\d{6}) ")
 FRAMES = re.compile(rb"(?:^|\r\n)[0-9A-Fa-f]+\r\n")
-"""Between the chunks of HTTP: nginx makes its own, in the middle of a word."""
+"""The chunk headers of HTTP, which nginx may insert in the middle of a word."""
 RAMP = 0.6
 """Seconds in which the streams of a paced job are opened."""
 WINDOW = 2.0
-"""Seconds in which they are measured; none of them ends before."""
+"""Seconds in which paced streams are measured; no stream ends before."""
 
 
 @dataclass(frozen=True)

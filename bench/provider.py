@@ -18,7 +18,7 @@ MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"/]*/)?(\w+)"')
 STREAM = re.compile(rb'"stream"\s*:\s*true')
 WHOLE = {model: wire.whole(count) for model, count in wire.MODELS.items()}
 NAMED = re.compile(rb"/models/(\w+):streamgeneratecontent")
-"""How Google is asked: the model stands in the path. In lower case, as the head is looked at."""
+"""The model in the path of a Gemini request, in lower case like the parsed head."""
 
 
 @dataclass(frozen=True)

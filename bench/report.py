@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Numbers = Mapping[str, Mapping[str, Sequence[float]]]
-"""Subject → measure → what each round gave."""
+"""Subject → measure → the value of each round."""
 NOISY = 0.25
-"""How far apart the rounds may lie, against their median."""
+"""The range of the rounds, relative to their median, above which a value counts as noisy."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def goals(numbers: Numbers) -> list[str]:
 
 
 YARDSTICK, UNEVEN = "relay", 0.15
-"""The subject that all others are compared with, and how far apart its rounds may lie, against the least of them."""
+"""The baseline subject, and the range of its rounds, relative to the least, above which a run is too noisy."""
 
 
 def yardstick(numbers: Numbers) -> list[str]:

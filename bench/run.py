@@ -21,7 +21,7 @@ from bench.load import Found, Job
 from bench.subjects import ROOT, Place, Subject, environment
 
 START = 90.0
-"""Seconds a subject may take until it is ready."""
+"""Seconds within which a subject must be ready."""
 
 
 class Broken(Exception):

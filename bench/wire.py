@@ -19,11 +19,11 @@ LONG, SHORT, PACED = 200, 10, 75
 INTERVAL = 0.04
 """Seconds between the chunks of a paced answer."""
 SLOW, SLOW_INTERVAL = 600, 1.0
-"""Chunks of a slow answer, and the seconds between them."""
+"""Chunks of the answer of the model `slow`, and seconds between them."""
 STEADY = 4500
-"""Chunks of a steady answer, paced as the others are."""
+"""Chunks of the answer of the model `steady`, 0.04 s apart."""
 QUIET = 3.0
-"""Seconds without a word in a quiet answer."""
+"""Seconds of silence in the answer of the model `quiet`."""
 MODELS = {"slow": SLOW, "steady": STEADY, "long": LONG, "short": SHORT, "first": SHORT, "paced": PACED, "quiet": 1}
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"

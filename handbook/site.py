@@ -15,12 +15,12 @@ ROOT = Path(__file__).parent.parent
 PAGES = PurePosixPath("docs")
 OTHERS = PurePosixPath("repository")
 README, FIRST = PurePosixPath("README.md"), PurePosixPath("index.md")
-"""The repository's first page, and the site's own, which a link to the former leads to."""
+"""The repository's first page and the site's first page, to which links to the former lead."""
 DECISIONS = PAGES / "decisions"
 LATE = "---\nsearch: {boost: 0.3}\n---\n"
-"""What has the search list a page behind the others: a reader who looks for a term wants to use it, not to know why it is so."""
+"""Front matter that lowers a page's rank in the search, for decisions."""
 SCRIPT = "assets/mermaid.min.js"
-"""The path of the script that draws diagrams. The theme would load it from another host, were it not there."""
+"""The path of the script that draws diagrams; without the file, the theme would load one from another host."""
 
 CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()(?P<path>[^)\s#:]+)(?P<anchor>#[^)\s]*)?(?=\))")

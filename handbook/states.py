@@ -17,11 +17,11 @@ from router.failover.breaker import Breaker
 Arrow = tuple[str, str]
 
 EVENT_STATES = {"idle": "nothing yet", "speaking": "a model call", "running": "tools run", "over": "over"}
-"""State of an answer → its words in the diagram."""
+"""State of an answer → its label in the diagram."""
 DECLARED = Declared(failures=5, within=30, open=4)
-"""The shipped `breaker: {failures: 5, within: 30s, open: 4s}`."""
+"""The shipped breaker: `{failures: 5, within: 30s, open: 4s}`."""
 WAIT_S = 10
-"""Seconds of the `Retry-After` that is tried. Longer than the open time, and shorter than the longest pause."""
+"""Seconds of the tried Retry-After: longer than the open time, shorter than the longest pause."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ BREAKER_STATES = {
     "trial": "on trial",
     "waiting": "waits for Retry-After",
 }
-"""State of a breaker → its words in the diagram."""
+"""State of a breaker → its label in the diagram."""
 ONE, TOO_MANY = "one failure", "too many failures"
 HAPPENINGS: dict[str, Callable[[_Bench], None]] = {
     ONE: lambda bench: bench.ask(Breaker.failed),
@@ -82,7 +82,7 @@ HAPPENINGS: dict[str, Callable[[_Bench], None]] = {
     "client leaves": lambda bench: bench.ask(Breaker.rest),
     "time passes": lambda bench: setattr(bench.clock, "now", bench.clock.now + WAIT_S),
 }
-"""What can happen to a target, in words → the same, done to a breaker."""
+"""Label of an event → a function that applies it to a breaker."""
 
 
 def breaker_arrows() -> dict[Arrow, list[str]]:

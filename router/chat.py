@@ -19,7 +19,7 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 JsonObject = Mapping[str, Json]
 SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
-"""Half a surrogate pair, as JSON writes it: UTF-8 cannot write it in any other way."""
+"""Half a surrogate pair in JSON's escaped form, since UTF-8 cannot represent it."""
 
 
 def repaired(text: str) -> str:
@@ -142,7 +142,7 @@ FileSort = Literal["image", "document", "audio"]
 
 
 AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
-"""Subtype of a media type of audio → its format, where that has another name."""
+"""Subtype of an audio media type → its format, if that has another name."""
 
 
 class File(Value, frozen=True):

@@ -35,14 +35,14 @@ from router.usage import tokens_in
 
 WORDS = "A drill shows before the fault does what becomes of an answer when a target breaks off in the middle of it."
 PACE = 0.05
-"""Seconds between two words."""
+"""Seconds between two words of a simulated answer."""
 FOREVER = 86_400.0
 """Seconds that a silent target sends nothing."""
 PAST_THE_CACHE = CacheControl(max_age=0.0, store=False)
 """Bypass the cache: a drill tests targets, and each of its questions is asked."""
 PICTURE = File("image/png", "data:image/png;base64,iVBORw0KGgo=")
 CHARACTERS = 4
-"""Characters of a token in a run of letters that is not a word."""
+"""Characters per token in a long run of one letter."""
 LOST = Attempt("nobody", "none", 0)
 
 PLAYED: dict[str, Callable[[str], TargetError]] = {
@@ -50,7 +50,7 @@ PLAYED: dict[str, Callable[[str], TargetError]] = {
     "too_long": lambda name: ContextTooLong(name, "context_too_long"),
     "filtered": lambda name: ContentFiltered(name, "content_filter"),
 }
-"""Faults that are nothing but an error."""
+"""Fault → function that makes its error, for faults that are only an error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -464,7 +464,7 @@ class Stopping(RouterError):
     status = 503
     sentence = "The server is being restarted. Please try again."
     retry_after = 1.0
-    """Seconds. Another process may take the next request, or this one's successor."""
+    """Seconds until another process, or this one's successor, can take the request."""
 
 
 class Stopped(RouterError):

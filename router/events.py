@@ -35,7 +35,7 @@ shared: made for an earlier request, which is still running (request coalescing)
 bypass: made for this request, which did not accept a cached answer
 """
 FREE: frozenset[Cached] = frozenset({"hit", "shared"})
-"""Answers that cost this request nothing: a hit, and a shared answer, which is charged to another request."""
+"""Cache states of answers that cost this request nothing: hits, and shared answers charged to another request."""
 
 
 class Start(PartlyCompared, frozen=True):
@@ -153,7 +153,7 @@ class LateResult(PartlyCompared, frozen=True):
 
 
 CUT_SHORT: frozenset[Reason] = frozenset({"length", "content-filter"})
-"""Reasons for which a provider stops in the middle of a call: one whose arguments are `malformed` then was cut off."""
+"""Finish reasons that may cut off a tool call; a call with `malformed` arguments then was cut off."""
 
 
 class Finish(PartlyCompared, frozen=True):

@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 STEADY = (10_000, 10, 3)
-"""The thresholds of a process that serves: what it had loaded before is frozen, and stays so."""
+"""The collector's thresholds in a serving process; objects loaded before are frozen."""
 
 
 @contextmanager

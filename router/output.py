@@ -25,23 +25,23 @@ from router.threads import Turns
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_VALUES = 2_000
-"""Values of a schema: a check of so many takes 0.2 s, beside the loop."""
+"""Values of a schema, at most; checking so many takes 0.2 s, in a thread."""
 MAX_DEPTH = 64
-"""Levels of nesting in a schema."""
+"""Levels of nesting in a schema, at most."""
 MAX_ANSWER_DEPTH = 100
-"""Levels of nesting in an answer."""
+"""Levels of nesting in an answer, at most."""
 MAX_REFERENCES = 200
-"""References that one check follows from within each other."""
+"""References within references that one check follows, at most."""
 MAX_PATTERN = 1_000
-"""Characters of a regular expression."""
+"""Characters of a regular expression, at most."""
 MAX_COMPLAINTS = 8
 MAX_COMPLAINT_CHARS = 300
 MAX_TRIES = 32
-"""Places in a text at which JSON is searched."""
+"""Places in a text at which JSON is searched, at most."""
 ON_LOOP_CHARS = 16 * 1024
-"""Characters of an answer and its schema that are checked on the loop: 2 ms of work as a rule."""
+"""Characters of an answer and its schema up to which they are checked on the event loop: usually 2 ms of work."""
 KEPT_SCHEMAS = 64
-"""Schemas that are kept ready."""
+"""Compiled schemas that are cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class CheckBounds:
     """Bounds of one check."""
 
     characters: int = 2 * 1024 * 1024
-    """Characters of the answer."""
+    """Characters of the answer, at most."""
     keywords: int = 200_000
-    """Keywords of the schema that are applied: half a second of work."""
+    """Keywords of the schema that are applied, at most: half a second of work."""
     pattern_seconds: float = 0.5
     """Seconds in which all regular expressions together may search texts."""
 
@@ -72,7 +72,7 @@ class Work:
     left: float
     """Seconds left for its regular expressions."""
     within: int = 0
-    """References that are being followed."""
+    """References that are being followed, one within another."""
 
     def spend(self) -> None:
         """Count one keyword. Raises Overworked if there were too many."""
@@ -168,7 +168,7 @@ def _compiled(written: str) -> Checker:
 DATA = frozenset({"const", "enum", "default", "examples", "example"})
 """Keywords whose values are data, not schemas."""
 NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"})
-"""Keywords whose values are schemas by names."""
+"""Keywords whose values are schemas by name."""
 
 
 def _schemas(schema: Json) -> Iterator[JsonObject]:

@@ -23,7 +23,7 @@ from router.events import Event, Failure, Finish
 from router.shared import Batch, LogEnd
 
 BATCH = 32
-"""Events that are written together."""
+"""Events per batch."""
 REFUSALS: dict[str, type[RouterError]] = {
     one.code: one
     for one in (
@@ -41,7 +41,7 @@ REFUSALS: dict[str, type[RouterError]] = {
         Overtaken,
     )
 }
-"""Errors that may end an answer without an event, by their code. A reader elsewhere gets Unanswered for any other code."""
+"""Code → error that may end an answer without an event. A reader elsewhere gets Unanswered for any other code."""
 
 
 def batches(first: int, events: Sequence[Event]) -> Sequence[Batch]:

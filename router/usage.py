@@ -13,7 +13,7 @@ from typing import Literal, Self
 from router.value import Value, replace
 
 Tier = Literal["", "flex", "priority"]
-"""Service tiers with a price of their own; empty for the usual one."""
+"""Service tiers with a price of their own; empty for the usual tier."""
 
 
 class Usage(Value, frozen=True):
@@ -103,17 +103,17 @@ class Meter:
 
 
 WORDS = re.compile(r"[A-Za-z]+|[0-9]+|[!-/:-@\\[-`{-~]+|\n+|[^\x00-\x7f]+")
-"""Runs that no token crosses, as a rule: letters, digits, signs, line ends, and what is not ASCII. A space belongs to the word after it."""
+"""Runs that tokens rarely cross: letters, digits, signs, line ends, non-ASCII. A space belongs to the word after it."""
 
 
 MAX_READ = 64 * 1024
-"""Characters of a text that are looked at: it takes 10 ms. A longer one is judged by samples."""
+"""Characters of a text that are read, which takes 10 ms; a longer text is judged by samples."""
 MAX_READ_IN_ALL = 4 * MAX_READ
-"""Characters of a conversation that are looked at: it takes 40 ms. A longer one is judged by samples."""
+"""Characters of a conversation that are read, which takes 40 ms; a longer one is judged by samples."""
 SAMPLES = 16
 SAMPLES_IN_ALL = 256
 LONGEST_WORD = 16
-"""Letters of a word; a longer run is no word, as in a key or in base64."""
+"""Letters of the longest run that counts as a word; longer runs are keys or base64."""
 
 
 def tokens_in(text: str) -> int:

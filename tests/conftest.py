@@ -36,12 +36,12 @@ ROOT = Path(__file__).parent.parent
 LOOPBACK = ("127.", "::1", "localhost")
 OPERATOR = "an-operators-key-of-this-run"
 AS_OPERATOR = {"authorization": f"Bearer {OPERATOR}"}
-"""What a change below /admin takes, at a router whose configuration has no admin key."""
+"""The header that authorises changes below /admin, at a router whose configuration has no admin key."""
 KEYED = f"admin: {{key: {OPERATOR}}}"
-"""Its declaration under `server`, for a router in a process of its own."""
+"""The declaration of that admin key under `server`, for a router in a process of its own."""
 
 HERE: dict[str, Any] = {"http_version": "1.1", "query_string": b"", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 50_000)}
-"""What a scope says of a request that a program of this machine sends."""
+"""The fields of an ASGI scope for a request from this machine."""
 
 
 SLOW = frozenset(
@@ -131,10 +131,10 @@ SLOW = frozenset(
         "toolbox/test_mcp.py",
     }
 )
-"""Files of tests that take more than ten seconds (`pytest --durations=0`), or start many processes."""
+"""Test files that take over ten seconds (`pytest --durations=0`) or start many processes."""
 
 NEEDS = {"redis_server": "redis", "RedisServer": "redis", "nginx": "nginx", "edge": "nginx", "squid": "squid", "browser": "chromium"}
-"""What a file of tests imports of tests/support and tests/deploy → the marker of the program that it needs."""
+"""Name that a test file imports → the marker of the program that it needs."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 170, 44, 48
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#805ad5")
 DARK = ("#63b3ed", "#f6ad55", "#68d391", "#b794f4")
-"""The colours of the lines on white and on black: each has a contrast of at least 4.5 to its ground."""
+"""Colours of the lines in light and dark mode, each with a contrast of at least 4.5 to its background."""
 MARKS = ("circle", "square", "diamond", "triangle")
 STYLE = """
   svg { font: 12px system-ui, sans-serif; color: #1a202c; background: #fff }

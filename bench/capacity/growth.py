@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 LINEAR = 1.15
-"""Largest exponent that still counts as linear growth: noise bends a line a little."""
+"""The largest exponent that counts as linear growth, with room for noise."""
 Points = Sequence[tuple[float, float]]
-"""(Cause, cost), by the cause."""
+"""Points of a curve: (cause, cost), sorted by cause."""
 
 
 def exponent(points: Points) -> float:

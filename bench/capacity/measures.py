@@ -21,7 +21,7 @@ from bench.subjects import ROOT, Place, Subject, environment
 from router.cache import LocalStore
 
 Row = dict[str, float]
-"""One measurement: `at`, the size of the cause, and the costs by their names with units."""
+"""One measurement: `at`, the size of the cause, and the costs by names with units."""
 STREAMS = (100, 500, 1000, 2000, 4000)
 MESSAGES = (1, 20, 100, 200, 400, 500)
 ROUTES = (10, 100, 1000, 10_000)
@@ -33,9 +33,9 @@ TARGETS = (100, 1000, 10_000)
 QUESTIONS = 300
 """Questions whose CPU is measured together."""
 WINDOW = 3.0
-"""Seconds in which open streams are measured, and an idle Redis."""
+"""Seconds in which open streams, or an idle Redis, are measured."""
 ANSWER, BOUND = 16 * 1024, 16 * 1024 * 1024
-"""Bytes of a kept answer, and of a cache: it is full after a thousand."""
+"""Bytes of a cached answer, and of the cache, which is full after about a thousand answers."""
 PIPELINE = "steps:\n  - history: {keep: 1000}\n"
 
 
@@ -183,7 +183,7 @@ def _got(port: int, method: str, path: str, body: Mapping[str, object] | None = 
 
 
 SHARED = ", cache: {ttl: 1h}, limit: {requests: 1000000/hour, per: ip}"
-"""What a route shares through Redis: kept answers, counts of limits, calls in flight; and `server.resume` the answers themselves."""
+"""The options of a route that shares cached answers, limits and running calls through Redis."""
 
 
 def replicas(rig: Rig) -> list[Row]:

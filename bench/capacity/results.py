@@ -206,7 +206,7 @@ def _bounds(results: Results) -> list[str]:
 
 
 BUSY = 0.6
-"""Share of a core that is planned for: the rest is for peaks, reloads and the garbage collector."""
+"""The share of a core that is planned for; the rest is for peaks, reloads and garbage collection."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def _sizing(results: Results) -> list[str]:
 
 
 USERS, EACH, PEAK, SECONDS, CHUNKS = 100_000_000, 10, 3, 12, 25
-"""A site of the largest kind: users a day, questions of each, peak over average, seconds and chunks a second of an answer."""
+"""A very large site: users per day, questions of each, peak over average, seconds of an answer, chunks per second."""
 
 
 def _internet(results: Results) -> list[str]:

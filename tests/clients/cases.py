@@ -18,7 +18,7 @@ Part = list[Any]
 Deed = dict[str, Any]
 
 HI: Deed = {"do": "send", "text": "Hi"}
-"""With `stop` or `leave`, the user does so as soon as the message, spelled as below, holds that."""
+"""The user's first message. With `stop` or `leave`, the user stops or leaves once the message contains that text."""
 THANKS: Deed = {"do": "send", "text": "Thanks"}
 DOT = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 BEIJING: Part = ["call", "get_weather", {"location": "Beijing"}, "result", "Beijing: 25°C"]
@@ -45,12 +45,12 @@ class Seen:
     messages: Sequence[dict[str, Any]]
     status: Literal["ready", "error"] = "ready"
     error: str = ""
-    """A pattern that its error's message holds."""
+    """A pattern that the client's error message must contain."""
     finish: str | None = "stop"
     hears: frozenset[str] = frozenset()
-    """Callbacks that come, whatever else does."""
+    """Names of callbacks that must be called; others may be called, too."""
     unfinished: bool = False
-    """Whether an answer broke off, so that a part of it may be under way for ever."""
+    """True if an answer broke off, so that a part of it may stay unfinished."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Case:
     sees: Mapping[Wire, Seen]
     deeds: Sequence[Deed] = (HI,)
     openai: Sequence[Deed] = ()
-    """What the user of an OpenAI client does, if not the same."""
+    """Actions of an OpenAI client's user, if they differ from `deeds`."""
     tools: Mapping[str, object] = field(default_factory=dict[str, object])
-    """The client's own tools, and what they return."""
+    """Tools of the client's own → their results."""
 
     def __str__(self) -> str:
         return self.name
@@ -87,7 +87,7 @@ LACKS: Mapping[str, frozenset[str]] = {
     "ai4.2.0": frozenset({"resume", "nothing-to-resume"}),  # there, it would need a list of messages to resume at all
     "ai5.0.0": frozenset({"nothing-to-resume"}),  # it stays `submitted` for ever where there is nothing
 }
-"""What a client learned only later."""
+"""Client → cases that its release does not support."""
 STEPLESS = frozenset({"ai4.2.0"})
 """Clients that do not mark steps in a message."""
 

@@ -22,7 +22,7 @@ import pytest
 
 HERE = Path(__file__).parent
 PATIENCE = 240.0
-"""Seconds for one answer of a worker, the first of which waits for Node and a client to load; a worker itself gives up after 15."""
+"""Seconds to wait for a worker's report; the first one waits for Node and a client to load. The worker itself gives up after 15."""
 OLDEST_NODE = 20
 Wire = Literal["data-stream", "ui-message-stream", "openai", "ag-ui", "ai-gateway"]
 Saw = dict[str, Any]
@@ -71,7 +71,7 @@ CLIENTS = (*CHATS, *OPENAI)
 NEWEST = tuple(client for client in CLIENTS if client.name in {"ai4", "ai5", "ai6", "ai7", *(client.name for client in OPENAI)})
 
 THOROUGH = frozenset({"ai4", "ai7", "openai-node"})
-"""A client of each wire, which reads an answer cut at each of its places."""
+"""One client per wire, which is tested with a split at every byte."""
 NODE_SDKS = ("openai-node-responses", "openai-node-completions", "openai-node-chat", "anthropic-node")
 AI_SDKS = ("ai-sdk-openai", "ai-sdk-openai-chat", "ai-sdk-openai-completions", "ai-sdk-anthropic")
 PYTHON_SDKS = ("openai-python-responses", "openai-python-completions", "openai-python-chat", "anthropic-python")
@@ -80,7 +80,7 @@ SDKS = (
     *(Sdk(name, "sdks") for name in (*NODE_SDKS, *AI_SDKS)),
     *(Sdk(name, "sdks-python") for name in (*PYTHON_SDKS, *PYTHON_FRAMEWORKS)),
 )
-"""Libraries for programs. Their cases stand in sdk_cases.py."""
+"""Libraries for programs, each with one API; their cases are in sdk_cases.py."""
 NODE_FAMILIES = ("ai4", "ui", "openai", "sdks", "ag_ui", "ai_gateway")
 OWN = HERE / ".venv/bin/python"
 PYTHONS = {"openai-python-2": Path(sys.executable), "openai-python-3": OWN, "sdks-python": OWN}

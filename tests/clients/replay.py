@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 PATIENCE = 240.0
-"""Seconds for whatever a client is waited for."""
+"""Seconds to wait for a client."""
 Cut = int | Literal["whole", "bytes"]
-"""Written at once, byte by byte, or in two with so many bytes in the first."""
+"""How a body is written: at once, byte by byte, or in two pieces with this many bytes in the first."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Reply:
     content_type: str = "text/event-stream"
     headers: tuple[tuple[str, str], ...] = ()
     then: Literal["end", "hold", "reset"] = "end"
-    """After the body: the end; nothing, until the client leaves; or a broken connection."""
+    """What follows the body: a normal end, silence until the client disconnects, or a connection reset."""
 
 
 @dataclass
@@ -39,13 +39,13 @@ class Stage:
     """The replies for one client, the requests that it sent, and the replies that it got."""
 
     reply: Callable[["Request", int], Reply]
-    """What a request gets, and the how-manieth it is."""
+    """A function of the request and its number, from 1, that returns the reply."""
     cut: Cut
     base: str = ""
     requests: list["Request"] = field(default_factory=list["Request"])
     replies: list[Reply] = field(default_factory=list[Reply])
     left: threading.Event = field(default_factory=threading.Event)
-    """Set when the client has left a reply that was held."""
+    """Set when the client has disconnected from a held reply."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Replay:
 
 
 HOP = frozenset({"transfer-encoding", "content-length", "connection", "keep-alive", "content-type"})
-"""Headers that are a connection's own, or are said otherwise."""
+"""Headers that are not forwarded, since they belong to one connection or are written separately."""
 
 
 def _fetched(base: str, request: Request) -> Reply:

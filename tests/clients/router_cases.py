@@ -23,7 +23,7 @@ from tests.clients.streams import CALLS, ROLE, STOP, UNICODE, chunks, openai_tex
 from tests.conftest import ROOT
 
 PATIENCE = 240.0
-"""Seconds for the router to start; it takes two."""
+"""Seconds to wait for the router; it starts in two."""
 
 SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
     "text": [{"text": "Hello, world!"}],
@@ -44,7 +44,7 @@ SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
     "half": [{"text": "Half "}, {"fail": "down"}],
     "whole": [{"text": "and whole."}],
 }
-"""A model id → what its script does. A new case is one line here, or some in MODELS."""
+"""Model id → the script of its target. A new case needs one line here, or some in MODELS."""
 
 
 def _calling(*calls: tuple[str, str, object], before: Sequence[str] = ()) -> Reply:
@@ -68,7 +68,7 @@ def _weather(call_id: str, city: str) -> tuple[str, str, object]:
 
 CITIES = (_weather("call_1", "Beijing"), _weather("call_2", "Shanghai"), _weather("call_3", "Paris"))
 PERSON = {"name": "Ada", "age": 36}
-"""What `person` says: as JSON, or to the tool that it has to call."""
+"""The object that the model `person` answers, as JSON or as arguments of a tool call."""
 CHECKED = chunks(
     ROLE,
     '{"content":"Let me check."}',
@@ -78,13 +78,13 @@ CHECKED = chunks(
 )
 CITED = ("https://example.org/rome", "Rome")
 DRAWN = "iVBORw0KGgo="
-"""What `shown` cites, and the image that it makes."""
+"""The source that the model `shown` cites, and the image that it makes."""
 WELCOME = openai_text('"You are welcome."')
 PARTIAL = Reply(chunks(ROLE, '{"content":"Partial"}').body.removesuffix(b"data: [DONE]\n\n"))
 HELD = ended(Reply(chunks(ROLE, '{"content":"Before"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
 THINKING = ended(Reply(chunks('{"role":"assistant","reasoning_content":"Hm"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
 HALF_PERSON = ended(Reply(chunks(ROLE, '{"content":"{\\"name\\": \\"Ada\\", "}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
-"""The beginning of a person. The rest never comes."""
+"""The beginning of a person's JSON, whose rest is never sent."""
 MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "tool": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "progress": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
@@ -125,17 +125,17 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
         (1, 3): openai_text('"All are "', '"sunny: 25°C. 好"'),
     },
 }
-"""A model id → (messages of the user's so far, results since the last of them) → what the provider's model says."""
+"""Model id → (number of the user's messages, number of tool results since the last of them) → the provider's reply."""
 ALTERNATING: Mapping[str, Sequence[Reply]] = {
     "regenerate": (openai_text('"One"'), openai_text('"Two"')),
     "object": (openai_text('"{\\"a\\":1}"'),),
 }
-"""A model id → what the provider's model says one time, and the other time."""
+"""Model id → the provider's replies, used in turn."""
 USAGE = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"chat-model","choices":[],'
     b'"usage":{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}}\n\n'
 )
-"""What each of the provider's answers costs."""
+"""The usage frame of each provider reply."""
 OPTIONS: Mapping[str, str] = {
     "thought": "reasoning: show",
     "tool": "tools: [weather]",
@@ -156,7 +156,7 @@ PIPELINES = {
     "faulty.yaml": "steps:\n  - prompt: faulty.j2\n",
     "faulty.j2": "{{ 1 // (messages | length - 1) }}\n",
 }
-"""`faulty` divides by zero: a fault that nobody foresaw."""
+"""Pipelines; `faulty` divides by zero, which stands for an unexpected exception in the router."""
 TOOLS = {
     "weather": '''
 async def get_weather(location: str) -> str:

@@ -23,11 +23,11 @@ class SdkCase:
     thoughts: str = ""
     calls: Sequence[Any] = ()
     error: str = ""
-    """A pattern in the message of what was raised."""
+    """A pattern that the message of the raised error must contain; empty if none is raised."""
     status: int | None = None
-    """The HTTP status of what was raised; None for an error in the stream."""
+    """The HTTP status of the raised error; None if it came in the stream."""
     made: Any = None
-    """The structured output."""
+    """The expected structured output."""
     stop: str | None = None
     """Text after which the program stops the answer."""
 
@@ -75,7 +75,7 @@ PLAYS: Mapping[str, set[str]] = {
     "langchain-responses": CHAT - {"not-streamed"},
     "langchain-completions": WHOLE,
 }
-"""What each client is asked to do. @ai-sdk/openai and LangChain read no thoughts in chat completions, which OpenAI's own have not."""
+"""Client → names of its cases. @ai-sdk/openai and LangChain read no reasoning in chat completions, where OpenAI itself sends none."""
 
 
 def played_by_sdks() -> list[tuple[Sdk, SdkCase]]:

@@ -365,13 +365,13 @@ class Wrong:
     reply: Reply
     by: str
     readers: tuple[str, ...] = ()
-    """None named: all of the dialect."""
+    """Names of the clients that detect the stream; all clients of the wire if empty."""
     before: tuple[Reply, ...] = ()
-    """What the requests before it get."""
+    """The replies to the requests before it."""
 
 
 STRICT = ("ai5.0.0", "ai5.0.26", "ai5.0.108", "ai6.0.1", "ai6.0.37", "ai7.0.0", "ai7.0.15")
-"""They refuse an answer over one key or one kind of chunk they do not know."""
+"""Releases that refuse an answer with one unknown key or chunk type."""
 
 
 def _ui_with(old: str, new: str) -> Reply:

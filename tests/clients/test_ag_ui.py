@@ -42,7 +42,7 @@ SHOWN: dict[str, list[list[Any]]] = {
     "length": [["assistant", "cut o"]],
     "slow": [["assistant", "slowly"]],
 }
-"""A model id → the messages that the client has in the end, after the user's."""
+"""Model id → the messages that the client holds at the end, after the user's."""
 
 
 def asks(model: str, *deeds: dict[str, Any], **more: Any) -> dict[str, Any]:

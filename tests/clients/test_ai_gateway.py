@@ -32,7 +32,7 @@ SAID = {
     "length": ("cut o", "", "length"),
     "slow": ("slowly", "", "stop"),
 }
-"""A model id → the text, the thoughts and the reason."""
+"""Model id → text, reasoning and finish reason of its answer."""
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -182,7 +182,7 @@ def test_gateway_client_reads_a_source_and_an_image_as_parts(way: str, workers: 
 
 
 OLDER = {"ai5.0.0": False, "ai5": False, "ai6.0.37": True, "ai6": True}
-"""Release of the AI SDK, with the gateway that it was made with → whether its specification has a form for tools that ran here. The gateway of 6.0.1 names version 2 and reads 3."""
+"""AI SDK release → whether its gateway client can show tool calls that the router ran. The gateway of 6.0.1 announces version 2."""
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -25,21 +25,21 @@ class Transcript:
     text: str = "Let me check. All are sunny: 25°C. 好"
     thoughts: str | None = "Three cities."
     calls: tuple[Call, ...] | None = tuple(("get_weather", city, f"{city}: 25°C") for city in ("Beijing", "Paris", "Shanghai"))
-    """The tool, its argument and its result, in the order of the arguments: results come in any order."""
+    """The tool calls as (tool, city, result), sorted, since results arrive in any order."""
     usage: tuple[int, int] | None = (22, 6)
-    """Tokens read and written, over both model calls."""
+    """Input and output tokens, summed over both model calls."""
 
 
 WHOLE = Transcript()
 HIDDEN = replace(WHOLE, calls=None)
-"""A dialect whose clients run every call that they are shown: those that ran here are not."""
+"""The answer on a wire whose clients run every call that they see: the router's own calls are hidden."""
 LACKS: Mapping[str, Transcript] = {
     "openai": HIDDEN,
     "anthropic": HIDDEN,
     "text-completion": replace(HIDDEN, thoughts=None),
     "text": replace(HIDDEN, thoughts=None, usage=None),
 }
-"""Dialect → what can be read of the answer in it, where that is not all."""
+"""Wire → the part of the answer that can be read on it, if not everything."""
 
 
 def _called(calls: list[tuple[str, Any, Any]]) -> tuple[Call, ...]:

@@ -28,15 +28,15 @@ from bench.run import Pulse
 from bench.subjects import ROOT
 
 WITHIN = 0.25
-"""Seconds from the client's leaving to the end of the provider's connection."""
+"""Seconds from a client's disconnect to the end of its provider connection, at most."""
 GROWTH = 20.0
-"""Megabytes that memory may grow by."""
+"""Megabytes by which memory may grow."""
 NAME = re.compile(rb"client-(\d+)\D")
 KINDS = ("before the first event", "in mid-answer", "during a tool call", "during a tool's run", "while the target hangs")
 BUSY = 20.0
-"""Milliseconds that the core may be late before the times mean nothing."""
+"""Milliseconds of core delay above which the measured times mean nothing."""
 LONGEST = 0.8
-"""Seconds after which the last client has left."""
+"""Seconds after which the last client has disconnected."""
 
 TOOLS = '''"""A tool that takes long."""
 
@@ -62,7 +62,7 @@ class Seen:
 
     left: dict[int, float] = field(default_factory=dict[int, float])
     open: dict[int, float] = field(default_factory=dict[int, float])
-    """Client → when its question came, for those that are still open."""
+    """Client → time of its request, for provider connections that are still open."""
     connections: set[asyncio.Transport] = field(default_factory=set[asyncio.Transport])
     delays: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
 

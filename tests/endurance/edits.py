@@ -32,11 +32,11 @@ from bench import machine
 from bench.subjects import ROOT
 
 GROWTH = 0.05
-"""Share by which memory may have grown."""
+"""The share by which memory may grow."""
 WORDS = 10
-"""Of one answer, a tenth of a second apart."""
+"""Words of one answer, a tenth of a second apart."""
 WARM = 40
-"""Edits before memory is measured, after a time under load: what is made once has been made by then."""
+"""Edits made before memory is measured, so that caches are filled."""
 
 ROUTES = """# edit {number}
 targets:
@@ -64,9 +64,9 @@ class Seen:
     answers: int = 0
     faults: Counter[str] = field(default_factory=Counter[str])
     live: list[float] = field(default_factory=list[float])
-    """Seconds from the write to the first answer of that edit."""
+    """Seconds from each write to the first answer of that edit."""
     told: list[float] = field(default_factory=list[float])
-    """Seconds from a broken write to its complaint."""
+    """Seconds from each invalid write to its complaint."""
     ways: Counter[str] = field(default_factory=Counter[str])
 
 

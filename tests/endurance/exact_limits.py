@@ -28,7 +28,7 @@ routes:
 server: {{redis: 'redis://127.0.0.1:{port}/0'}}
 """
 PATIENCE = 300
-"""Seconds after which an answer is waited for in vain."""
+"""Seconds to wait for all answers."""
 
 
 async def status(base: str) -> int:

@@ -26,12 +26,12 @@ from tests.conftest import ROOT
 from tests.support.fuzzers import FUZZERS
 
 ROUND = 1_000
-"""Examples made of one seed."""
+"""Examples generated from one seed."""
 SLOW = timedelta(seconds=10)
 MOST = 1 << 30
-"""Bytes that a reader's process may hold."""
+"""Bytes of memory that a reader's process may use."""
 GROWTH = 64
-"""Mebibytes by which what it holds between two rounds may grow after the first. What one large example takes meanwhile is no growth."""
+"""Mebibytes by which memory between rounds may grow after the first round; peaks within a round do not count."""
 
 
 def rounds(reader: str, seconds: float, first: int) -> int:

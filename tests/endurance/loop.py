@@ -28,14 +28,14 @@ from bench import machine
 from bench.subjects import ROOT
 
 BOUND = 0.5
-"""Seconds that an answer may take."""
+"""Seconds that a health check may wait."""
 EVERY = 0.005
 BODIES = 24
 LARGEST = 8 * 1024 * 1024
-"""Bytes of the largest body that is read, unless `request.body` says otherwise."""
+"""Bytes of the largest accepted body, by default."""
 CLIENTS = 3
 SECONDS = 4.0
-"""For which an endless head is sent, at most."""
+"""Seconds for which an endless response is sent, at most."""
 PIECE = b"y" * 65536
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 HOSTILE: dict[str, bytes] = {
@@ -45,7 +45,7 @@ HOSTILE: dict[str, bytes] = {
     "trailer": CHUNKED + b"1\r\n\n\r\n0\r\nx: ",
     "extension": CHUNKED + b"5;",
 }
-"""What a provider says before it goes on without end."""
+"""Name → the beginning of a provider's endless response."""
 LANES = {"direct": "openai/gpt", "litellm": "openai/gpt, via: litellm"}
 LARGE = {"direct": "openai/gpt-4o", "litellm": "openai/gpt-4o, via: litellm"}
 LLAMAS = ("hosted_vllm/llama-3.1-8b", "gemini/llama-3.1-8b", "openai/llama-3.1-8b", "together_ai/meta-llama/llama-2-7b")
@@ -62,7 +62,7 @@ def looked(host, *more, **named):
     raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
 socket.getaddrinfo = looked
 """
-"""A resolver without egress, in the router's process."""
+"""Code that replaces the router's DNS resolver by one that records names and does not answer."""
 
 
 def nested(model: str) -> bytes:

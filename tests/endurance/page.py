@@ -36,23 +36,23 @@ from tests.support.browser import Chromium, Tab
 
 STREAMS = 200
 SECONDS = 12.0
-"""Seconds in which a round is measured: four looks of each page."""
+"""Seconds in which a round is measured: four polls of each page."""
 SETTLING = 0.5
-"""Seconds before the end of a round that are left out: its streams are closed then."""
+"""Seconds at the end of a round that are left out, since its streams are closed then."""
 FULL = 1000
-"""Answers before all else: the router remembers as many, and shows them to each page."""
+"""Answers made before the measurement, to fill the router's journal."""
 ANSWERS, LOOKS = 18_000, 1200
-"""Answers and looks of an hour."""
+"""Answers and page polls per hour."""
 FALLBACK = 0.2
-"""Share of the answers whose first target is down: another one answers."""
+"""The share of answers whose first target is down, so that another one answers."""
 STEPS = 60
-"""Samples of an hour; a chat begins anew with each."""
+"""Samples per hour; a new chat begins with each."""
 WARM = 3
-"""Steps before the first sample: what the browser compiles and caches comes in them."""
+"""Steps before the first sample, in which the browser fills its caches."""
 SPEED = 30
-"""Times faster than a clock that the pages' timers run."""
+"""The factor by which the pages' timers run faster than real time."""
 GROWTH = 0.1
-"""Share by which a page's memory may differ from the first third of an hour to the last."""
+"""The share by which a page's memory may grow from the first third of an hour to the last."""
 FASTER = f"(() => {{ const real = setTimeout; window.setTimeout = (work, pause, ...more) => real(work, pause / {SPEED}, ...more); }})()"
 PLAYGROUND, COCKPIT, LOG = "playground", "cockpit", "live log"
 SCREENS = (PLAYGROUND, COCKPIT, LOG)

@@ -16,9 +16,9 @@ from router.admin.watchdog import Watchdog
 from router.commands import main
 
 PAUSE = 0.005
-"""Seconds between two looks, by default."""
+"""Seconds between two measurements, by default."""
 EACH = 200
-"""Looks that are written at once, by default: a second of them."""
+"""Measurements that are written at once, by default: those of one second."""
 
 
 class Probe:

@@ -30,9 +30,9 @@ from bench import machine
 from bench.subjects import ROOT
 
 LIMIT = 0.05
-"""Seconds that Redis may cost a request, once."""
+"""Seconds that Redis may delay a request, per wait."""
 WITHIN = 2.0
-"""Seconds after a kill within which viewers elsewhere hear of it."""
+"""Seconds after a router's death within which streams of its answers must end elsewhere."""
 WORDS = [f"word{number} " for number in range(20)]
 LONG = [f"word{number} " for number in range(3000)]
 
@@ -60,12 +60,12 @@ class Phase:
     asked: list[float] = field(default_factory=list[float])
     """Seconds to the first byte of each question's answer."""
     found: list[float] = field(default_factory=list[float])
-    """Seconds to the first byte of each answer that was looked for again, or to hear that there is none."""
+    """Seconds to the first byte of each resumed answer, or to the response that there is none."""
     missing: int = 0
-    """Answers that were not found: while Redis is away those of the other router."""
+    """Answers that were not found; without Redis, those of the other router."""
     faults: list[str] = field(default_factory=list[str])
     shared: float | None = None
-    """Seconds until one router found what the other said."""
+    """Seconds until one router could resume an answer of the other."""
 
 
 class Server:

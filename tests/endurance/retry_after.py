@@ -25,7 +25,7 @@ from bench.subjects import ROOT
 from tests.endurance.redis_faults import router
 
 TOLD = 1
-"""Seconds after which the provider says it may be asked again."""
+"""Seconds of the provider's Retry-After."""
 ANSWER = b"".join(
     b"data: " + json.dumps({"id": "1", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}).encode() + b"\n\n"
     for delta, end in (({"role": "assistant", "content": "Hi"}, None), ({}, "stop"))

@@ -38,17 +38,17 @@ from tests.endurance.redis_faults import Server
 
 MIB = 1e6 / 2**20
 SAMPLE = 10.0
-"""Seconds between two looks."""
+"""Seconds between two memory samples."""
 EDIT = 12.0
-"""Seconds between two edits; one in four is broken."""
+"""Seconds between two edits; one in four is invalid."""
 GROWTH = 1.0
-"""Mebibytes that memory may grow by in an hour."""
+"""Mebibytes by which memory may grow per hour."""
 PACES = (60.0, 180.0)
-"""Visits in a second by which it is found out what one costs."""
+"""Rates, in visits per second, from which the CPU cost of a visit is computed."""
 CALIBRATION = 12.0
-"""Seconds of each."""
+"""Seconds for which each calibration rate runs."""
 PATIENCE = 30.0
-"""Seconds that an answer may take."""
+"""Seconds to wait for an answer."""
 MODEL = re.compile(rb'"model":"(\w+)"')
 WORDS = [wire.chunk(word) for word in wire.words(24)]
 PACE = 0.02
@@ -82,7 +82,7 @@ KEY = new()
 KNOWN = {"authorization": f"Bearer {KEY}", "connection": "close"}
 AWAY = "redis is away: local from now on"
 LINES = 4
-"""Connections to Redis that a router keeps at most."""
+"""Connections to Redis that a router keeps open at most."""
 TOOLS = 'async def get_time() -> str:\n    """The time."""\n    return "now"\n'
 
 
@@ -157,9 +157,9 @@ class Kind:
     statuses: frozenset[int] = frozenset({200})
     leaves: float = 0.0
     found: bool = False
-    """Whether its answer is found again, by its chat's id, once the client has left."""
+    """True if the client resumes the answer by its chat's id after disconnecting."""
     known: bool = True
-    """Whether the client has a key."""
+    """True if the client sends a valid key."""
 
 
 UI, DATA, TEXT = (f"?protocol={name}" for name in ("ui-message-stream", "data-stream", "text"))
@@ -193,9 +193,9 @@ class Seen:
     edits: int = 0
     broken: int = 0
     told: int = 0
-    """Complaints of broken edits."""
+    """The number of complaints of invalid edits."""
     away: int = 0
-    """How often Redis was silent for too long: it shares its cores with the load and with the router."""
+    """How often the router considered Redis unavailable, since it shares its cores with the load."""
     running: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
 
@@ -209,7 +209,7 @@ class Rig:
     process: subprocess.Popen[bytes]
     connections: set[asyncio.Transport]
     redis: int | None
-    """The port of the Redis, where there is one."""
+    """The port of the Redis; None without one."""
 
     def held(self) -> tuple[int, int]:
         """Return the descriptors and tasks that the router holds, without its idle Redis connections."""

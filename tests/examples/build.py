@@ -17,11 +17,11 @@ HERE = Path(__file__).parent
 LIBRARIES = HERE / "node_modules"
 EXAMPLES = ROOT / "examples"
 PAGES = ("usechat", "nextjs")
-"""Those that are a page in a browser."""
+"""The examples that are pages for a browser."""
 TYPED = (*PAGES, "line-protocol", "openai")
-"""Those that are written in TypeScript."""
+"""The examples that are written in TypeScript."""
 OWN = {"node_modules", ".next", "out", "dist", "build"}
-"""Folders in which a developer's own install and build may have left something."""
+"""Folders that may contain a developer's own packages and builds; they are not copied."""
 ENTRY = """
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
@@ -31,7 +31,7 @@ import "./chat/chat.css";
 const root = document.body.appendChild(document.createElement("div"));
 createRoot(root).render(<StrictMode><Page /></StrictMode>);
 """
-"""The page as `next dev` has it: React's development build in its strict mode, which mounts everything twice."""
+"""The entry of the page as in `next dev`: React's strict mode, which mounts every component twice."""
 
 
 def copy(example: str, folder: Path) -> Path:

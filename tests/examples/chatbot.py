@@ -39,7 +39,7 @@ FORECAST = {
         "sunset": ["2026-07-10T21:27", "2026-07-11T21:26"],
     },
 }
-"""Open-Meteo's object."""
+"""A forecast as Open-Meteo returns it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Setting:
     chat: Provider
     writer: Provider
     weather: list[Mapping[str, str]]
-    """The questions that the weather service got."""
+    """The queries that the weather service received."""
 
 
 def wish(name: str, /, **arguments: object) -> Reply:
@@ -133,9 +133,9 @@ class Writer(Provider):
         "code": ("def rain(days: int) -> float:\n", '    """Millimetres of rain."""\n', "    return days * 1.5\n\n\n", "print(rain(30))\n"),
     }
     gate: asyncio.Event | None = None
-    """Holds documents back after their first piece, until it is set."""
+    """An event that holds documents back after their first piece; None for no delay."""
     stuck = False
-    """True if it writes the first piece of a document, and then nothing until its client leaves."""
+    """True if a document stops after its first piece until the client disconnects."""
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
         """Return the title, suggestions or document that the system prompt asks for."""

@@ -3,4 +3,4 @@
 import asyncio
 
 GATES: dict[str, asyncio.Event] = {}
-"""Name → the gate of the test that runs."""
+"""Name → event that a tool of the running test waits for."""

@@ -16,7 +16,7 @@ from tests.support.services import PATIENCE
 
 Address = str
 NEXT = "POINTSMAN_NEXT"
-"""The variable that names a folder in which `next build` has run: `next start` then serves the page of `nextjs`."""
+"""The environment variable with a folder in which `next build` has run; the page is then served by `next start`."""
 BUILDERS = {"usechat": build_usechat, "nextjs": build_nextjs}
 
 

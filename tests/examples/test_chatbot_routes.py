@@ -21,7 +21,7 @@ from tests.support.services import PATIENCE
 COMPILER = ROOT / "web" / "node_modules" / "typescript" / "bin" / "tsc"
 CLIENTS = ROOT / "tests" / "clients" / "node_modules"
 VERSIONS = {"december-2025": ("ai5.0.108", "schema_december.d.ts"), "july-2026": ("ai7.0.15", "schema_july.d.ts")}
-"""Folder → the release of the AI SDK that this front end has, and the types of a body."""
+"""Folder of a front-end version → its AI SDK release, and the file with its body types."""
 FRONT_END = Path(__file__).parent / "front_end"
 
 

@@ -65,13 +65,13 @@ UNHARMED = """[
     [...document.querySelectorAll('.markdown *')].flatMap(one => one.getAttributeNames()).filter(one => one.startsWith('on') || one === 'srcdoc'),
     [...document.querySelectorAll('.markdown a')].filter(one => !/^(https?|mailto|ircs?|xmpp):$/.test(one.protocol)).map(one => one.href),
 ]"""
-"""Whether anything that a model wrote ran, or could run or load: all that must be nothing."""
+"""JavaScript that lists what hostile text ran, or could run or load; every entry must be empty."""
 
 OLDER_LIST = """(() => {
   const real = window.fetch;
   window.fetch = (address, asked) => real(address, asked?.body ? {...asked, body: asked.body.replace('"model":"other"', '"model":"chat-model"')} : asked);
 })()"""
-"""Has the page ask for a model that is not in its list."""
+"""JavaScript that makes the page ask for a model that is not in its list."""
 
 
 class Turnstile(asyncio.Event):

@@ -65,7 +65,7 @@ class Saying:
 
     words: str = ""
     calls: Sequence[tuple[str, str]] = ()
-    """Id and arguments."""
+    """The tool calls: (id, arguments as JSON)."""
     state: State | None = None
     shown: bool = True
 

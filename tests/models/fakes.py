@@ -26,7 +26,7 @@ class Refusal:
 
 
 Rule = Callable[[Body], Refusal | None]
-"""What one model refuses."""
+"""A rule of one model: takes a request and returns its refusal, or None."""
 
 
 def openai_error(refusal: Refusal) -> Any:
@@ -60,7 +60,7 @@ class Flagship:
     must_return: str = ""
     returns: bool = True
     via: str = ""
-    """The lane it is asked through, where that is not the one for its provider."""
+    """The lane through which the router asks the model; empty for the provider's own lane."""
     forbids: Callable[[Mapping[str, str], str, Body], Refusal | None] = lambda _headers, _path, _body: None
     call_id: Callable[[int, int], str] = lambda at, place: f"call_{at}{place}"
 

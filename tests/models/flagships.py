@@ -294,7 +294,7 @@ def gpt(name: str, *taken: str, default: str = "medium", tools: bool = False) ->
 GPT_4O = Flagship(
     "gpt-4o", "openai/gpt-4o", ((PLAIN, (calls_answered, refuses("reasoning_effort", UNSUPPORTED, param="reasoning_effort"))),)
 )
-"""The control: it takes everything but an effort, for it does not think."""
+"""The control model: it accepts every parameter except a reasoning effort."""
 
 
 # xAI. open-webui/open-webui#21266, BerriAI/litellm#16265, mnfst/modelparams.dev#330.

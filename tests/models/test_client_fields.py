@@ -43,14 +43,14 @@ TAKES: Mapping[str, set[str]] = {
     "groq": {"parallel_tool_calls", "service_tier", "messages.name"},
     **{name: {"top_k", "service_tier"} for name in ("gemini-3.5-flash", "gemini-2.5-pro", "gemini-2.5-flash")},
 }
-"""What each model takes of these, by the API reference of its provider; a model that is not here takes none."""
+"""Model → the client fields that it accepts, by its provider's API reference; models that are not listed accept none."""
 WIRE: Mapping[str, tuple[str, ...]] = {
     "verbosity": ("verbosity", "text.verbosity"),
     "service_tier": ("service_tier", "serviceTier"),
     "top_k": ("top_k", "generationConfig.topK", "generationConfig.top_k"),
     "parallel_tool_calls": ("parallel_tool_calls", "tool_choice.disable_parallel_tool_use"),
 }
-"""Where a field may stand in a request."""
+"""Field → the places at which a provider's request may contain it."""
 TOOL: dict[str, Any] = {
     "type": "function",
     "function": {"name": "get_time", "strict": True, "parameters": {"type": "object", "properties": {}}},

@@ -45,9 +45,9 @@ class Cell:
     question: str = "How is the dog?"
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     sent: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the model should be asked with; by default, the same."""
+    """The parameters that the model should receive, if they differ from `params`."""
     calls: int = 0
-    """Model calls of one answer."""
+    """The number of model calls of one answer; 0 stands for 1."""
     text: str = ANSWER
 
     @property

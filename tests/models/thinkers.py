@@ -16,7 +16,7 @@ from tests.support.provider import DONE, Provider, Reply, chunk, error, frame, u
 
 ANSWER = "Done."
 PLAIN = frozenset({"role", "content", "tool_calls", "name"})
-"""What every server of the OpenAI wire knows of an assistant message."""
+"""Fields of an assistant message that every OpenAI-compatible server knows."""
 CALL = frozenset({"id", "type", "function", "index"})
 
 
@@ -26,22 +26,22 @@ class Thinker(Provider):
     model = "openai/thinker"
     prefix = "v1"
     fields: frozenset[str] = frozenset()
-    """Of an assistant message, besides `PLAIN`."""
+    """Fields of an assistant message that this model knows besides `PLAIN`."""
     call_fields: frozenset[str] = frozenset()
     call_id = "call_0"
-    """The id of its calls; empty where each has its own."""
+    """The id of all its calls; empty if each call has its own id."""
 
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(())
         self.name = name
         self.rounds = rounds
         self.via = ""
-        """The lane that is to ask it, where that is not the direct one."""
+        """The lane through which the router asks the model; empty for the direct lane."""
         self.whole = whole
         self.refused: list[str] = []
         self.asked = 0
         self.faults: dict[int, Reply] = {}
-        """Its how-manieth request gets this instead."""
+        """Number of a request, from 1 → the reply that it gets in place of the normal one."""
         self._ids = itertools.count()
 
     def target(self, **more: str) -> str:
@@ -172,9 +172,9 @@ class DeepSeek(Completions):
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(name, rounds=rounds, whole=whole)
         self.issued: set[str] = set()
-        """The thoughts that it wrote."""
+        """The thoughts that the model wrote."""
         self.returned: list[str] = []
-        """What came back of them."""
+        """The thoughts that came back in requests."""
 
     def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
         """Return the refusal if the message's `reasoning_content` is missing or was altered; None otherwise."""
@@ -227,7 +227,7 @@ class Gemini(Completions):
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(name, rounds=rounds, whole=whole)
         self.issued: dict[str, str] = {}
-        """Call → its signature."""
+        """Call id → the signature issued with the call."""
         self.returned: list[str] = []
 
     def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
@@ -322,9 +322,9 @@ class Claude(Thinker):
         super().__init__(name, rounds=rounds, whole=whole)
         self.hides = hides
         self.issued: dict[str, list[dict[str, Any]]] = {}
-        """Call → the blocks before it."""
+        """Call id → the thinking blocks issued before the call."""
         self.thought: list[int] = []
-        """Rounds in which it thought."""
+        """The numbers of the rounds in which the model thought."""
 
     def target(self, **more: str) -> str:
         """Return the model's line for routes.yaml, with an address that lacks `/v1`."""
@@ -432,7 +432,7 @@ class Google(Thinker):
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(name, rounds=rounds, whole=whole)
         self.issued: dict[str, str] = {}
-        """Signature → the arguments of its call."""
+        """Signature → the arguments of the call that it was issued with."""
 
     def target(self, **more: str) -> str:
         """Return the model's line for routes.yaml, with an address that names the model."""
@@ -483,7 +483,7 @@ class Responder(Thinker):
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(name, rounds=rounds, whole=whole)
         self.issued: dict[str, dict[str, Any]] = {}
-        """Call → the reasoning item before it."""
+        """Call id → the reasoning item issued before the call."""
 
     def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
         """Return the refusal for the first rule of the Responses API that the request breaks; None if it breaks none."""

@@ -34,7 +34,7 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # no name is ever looked up
 )
 LOUD = {"error", "warning", "assert"}
-"""Kinds of console messages that a page must not write."""
+"""Console message types that a page must not write."""
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 

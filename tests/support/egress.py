@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 CANARY = "proxy-words-canary"
-"""Stands in whatever the proxy says in its own name: nobody may ever read it."""
+"""A marker in the proxy's own texts, which must not reach clients or logs."""
 Fault = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -33,12 +33,12 @@ class ForwardProxy:
         self.fault = fault
         self.asked: list[str] = []
         self.shown: list[str] = []
-        """What it was shown as credentials, decoded; empty where nothing."""
+        """The credentials of each request, decoded; empty strings for requests without any."""
         self.connections = 0
         self.led: set[tuple[str, int]] = set()
-        """Its own ends of the connections that it made: a server that is asked from elsewhere was reached past it."""
+        """The proxy's local addresses of its upstream connections, by which a server tells whether it was reached through the proxy."""
         self.opened: list[str] = []
-        """Where it has opened tunnels to."""
+        """The host:port of each opened tunnel."""
         self.port = 0
         self._serving: set[asyncio.Task[None]] = set()
 

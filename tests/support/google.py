@@ -80,7 +80,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "properties": "schemas",
     },
 }
-"""Message → its fields: a type, or another message."""
+"""Message type → its fields, each a Python type or another message type."""
 
 
 def objection(headers: Body, path: str, body: Body, *, signs: bool = False, thinks: str = "") -> tuple[int, str] | None:

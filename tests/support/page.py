@@ -17,7 +17,7 @@ ANSWERED = "document.querySelectorAll('.answer:not(.growing)').length === {}"
 KEYS = "server: {auth: {keys: {alice: {hash: '%s'}}}}\n"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 SCREENS = [(width, dark) for width in (360, 1440) for dark in (False, True)]
-"""Screens that every panel must fit: a telephone's and a desk's, light and dark."""
+"""Screens that every panel must fit: (width, dark mode), a phone's and a desktop's."""
 
 
 @asynccontextmanager
@@ -109,7 +109,7 @@ UNHARMED = """[
     [...document.querySelectorAll('a[href]')].filter(one => !/^https?:$/.test(one.protocol)).map(one => one.href),
     [...document.querySelectorAll('.markdown a[href]')].filter(one => one.rel !== 'noopener noreferrer nofollow' || one.target !== '_blank').length,
 ]"""
-"""Whether anything ran or could run: all that must be nothing."""
+"""JavaScript that lists what hostile text ran or could run; every entry must be empty."""
 
 
 async def unharmed(tab: Tab, place: str) -> None:
@@ -159,7 +159,7 @@ PRETENDED = """(() => {
     return await real(address, options);
   };
 })()"""
-"""Answers in place of the server, so that each place of the page has each string, also where a server would let none through."""
+"""JavaScript that replaces the server's answers, so that every place of the page shows every hostile string."""
 
 
 @asynccontextmanager
@@ -191,7 +191,7 @@ SPEAKS = """(() => {
     return new Response(body);
   };
 })()"""
-"""A server's answers to questions, each a list of chunks of a UI message stream; at a null it waits until `goOn` is called."""
+"""JavaScript that answers questions with lists of UI message stream chunks; at a null it waits for `goOn`."""
 
 
 @asynccontextmanager

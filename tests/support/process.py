@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.support.services import free_ports
 
 STARTS = 240.0
-"""Seconds in which it must serve."""
+"""Seconds within which the router must serve."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 HELD = "POINTSMAN_TIMES"
-"""The variable under which promises are held."""
+"""The environment variable that turns the checks of promised times on."""
 timed = pytest.mark.times
 
 

@@ -32,7 +32,7 @@ LOOK_BACK = 20
 MACHINES = 8
 PIECE = 128
 MINIMUM = {"openai": 1024, "gemini": 2048}
-"""Tokens from which on a prompt is kept."""
+"""Provider → tokens from which on a prompt is cached."""
 TOOLS = re.compile(r"tools (\d+)")
 CHAT = re.compile(r"chat-\d+")
 TURN = re.compile(r"turn (\d+)")
@@ -230,7 +230,7 @@ class Caches:
     )
     accounts: dict[tuple[str, str], Account] = field(default_factory=dict[tuple[str, str], Account])
     held: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when an answer holds."""
+    """Set when an answer with the fault `hold` has stopped."""
     _said: dict[str, list[tuple[float, list[str]]]] = field(default_factory=dict[str, list[tuple[float, list[str]]]])
     _open: dict[asyncio.Task[Any], asyncio.StreamWriter] = field(default_factory=dict[asyncio.Task[Any], asyncio.StreamWriter])
 

@@ -76,11 +76,11 @@ class Reply:
     body: bytes | None = None
     hold: bool = False
     drop: bool = False
-    """Break the connection after the last frame, without an end."""
+    """Abort the connection after the last frame."""
     again: bytes = b""
-    """Say this after the last frame, again and again, until the client leaves."""
+    """Bytes that are repeated after the last frame until the client disconnects."""
     gate: asyncio.Event | None = None
-    """Say no more than the first frame until it is set."""
+    """An event that holds the answer back after its first frame."""
 
 
 class Provider:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 PATIENCE = 240.0
-"""Seconds that anything may take."""
+"""Seconds within which a connection must end."""
 
 
 @dataclass(frozen=True)

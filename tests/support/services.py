@@ -20,7 +20,7 @@ from typing import Protocol
 import pytest
 
 PATIENCE = 240
-"""Seconds for what takes milliseconds: a start, an end, a connection."""
+"""Seconds to wait for operations that normally take milliseconds: a start, an end, a connection."""
 
 
 def program(name: str) -> str:
@@ -30,9 +30,9 @@ def program(name: str) -> str:
 
 
 BELOW = 32_768
-"""The system gives ports from here on to whoever wants any: one that was free a moment ago may be somebody's by then."""
+"""The first ephemeral port: the system may assign any port from here on to another process."""
 EACH = 2_000
-"""Ports of each process of tests that run side by side."""
+"""The number of ports reserved for each parallel test process."""
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
 _next = cycle(random.sample(range(BELOW - EACH * (WORKER + 1), BELOW - EACH * WORKER), EACH))
 
@@ -70,7 +70,7 @@ class Daemon:
     command: tuple[str, ...]
     serves: Asks
     log: Path
-    """What it says, both streams, over all of its starts."""
+    """The file with stdout and stderr of all its starts."""
     environment: dict[str, str] | None = None
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
 

@@ -22,14 +22,14 @@ from tests.support import google
 from tests.support.provider import DONE, chunk, frame, usage
 
 WORDS = "provider-words-canary"
-"""Stands in whatever a broken upstream says beside its answer: nobody may ever read it."""
+"""A marker in the texts of faulty upstreams, which must not reach clients or logs."""
 ANSWER = (
     "The router takes a question from the page, looks up which model should answer it, and asks that model. "
     "Its words (北京, café, 😀) are passed on as they come. If it falls silent, or the line breaks, the next model is told "
     "what was said and goes on from there, so that the person reading sees one answer, and the answer is whole."
 )
 Call = tuple[str, str, str]
-"""Id, name, arguments as JSON."""
+"""A tool call: id, name, arguments as JSON."""
 
 
 def pieces(text: str, size: int = 23) -> list[str]:
@@ -46,7 +46,7 @@ class Honest:
     count: tuple[bytes, ...]
     done: tuple[bytes, ...]
     calls: bool = False
-    """Whether it asks for tools, and says no word."""
+    """True if the answer consists of tool calls, without text."""
 
     @property
     def half(self) -> tuple[bytes, ...]:
@@ -151,7 +151,7 @@ KINDS = {
     404: "not_found_error",
     529: "overloaded_error",
 }
-"""Anthropic's names of statuses."""
+"""HTTP status → Anthropic's error type."""
 
 
 class Anthropic:
@@ -294,14 +294,14 @@ class Exchange:
     body: dict[str, Any]
     key: str
     count: int
-    """How often this upstream was asked before."""
+    """The number of earlier requests to this upstream."""
     honest: Honest
     heard: asyncio.Event
-    """Set when the client at the far end has read words of this answer."""
+    """Set when the client has read text of this answer."""
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     trap: str
-    """Where another upstream is, whom nobody should ask."""
+    """The base URL of another upstream that must not be asked."""
     progress: "Progress"
     chunked: bool = field(default=False, init=False)
 
@@ -347,7 +347,7 @@ class Exchange:
 
 Fault = Callable[[Exchange], Awaitable[None]]
 Said = Callable[[Dialect, Mapping[str, Any]], Honest]
-"""What an honest model says to a request."""
+"""A function that returns the correct answer to a request."""
 
 
 async def well(exchange: Exchange) -> None:
@@ -395,7 +395,7 @@ GcWDTDJ9Cvtcu9cQhLT6SgIhAN1ydPVafiBvagx4KGiev/OVnvo6tKQRdeozsMCu
 U9l1
 -----END CERTIFICATE-----
 """
-"""Of 127.0.0.1, signed by nobody; the key opens nothing."""
+"""A self-signed certificate for 127.0.0.1 with its key, used only by these tests."""
 
 
 class Upstreams:
@@ -405,7 +405,7 @@ class Upstreams:
         self.known: dict[str, Upstream] = {}
         self.addresses: dict[str, str] = {}
         self.objections: list[str] = []
-        """What a real provider would have refused."""
+        """Error texts with which a real provider would have refused a request."""
         self._open: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
