@@ -47,7 +47,7 @@ class Line:
         self.close = self.abort = self.pause_reading = self.resume_reading = bool
 
     def get_extra_info(self, name: str) -> tuple[str, int] | None:
-        """Return the address of a peer on this machine."""
+        """Return a loopback address as the peer's; None for other names."""
         return ("127.0.0.1", 50_000) if name == "peername" else None
 
     def heard(self) -> bytes:
@@ -88,7 +88,7 @@ class Counts:
 
     @property
     def totals(self) -> tuple[int, int]:
-        """Return the number of Python calls and of C calls."""
+        """The number of Python calls and of C calls."""
         return self.python.total(), self.c.total()
 
 
@@ -120,12 +120,12 @@ class ByHand:
 
     @property
     def provider(self) -> Connection:
-        """Return the connection to the provider."""
+        """The router's latest connection to the provider."""
         return self._pool.opened_by_hand[-1]
 
     @property
     def asked(self) -> bytes:
-        """Return what the provider was sent since the last call."""
+        """The bytes sent to the provider since the last call."""
         return self._pool.line.heard()
 
     async def settle(self) -> None:

@@ -53,7 +53,7 @@ def decisions(folder: Path) -> Iterator[Decision]:
 
 
 def _shown(status: re.Match[str]) -> str:
-    """Return a decision's status as a cell of the index table."""
+    """Return the status of a decision as a cell of the index table."""
     if not status["file"]:
         return "accepted"
     part = f": {status['part']}" if status["part"] else ""

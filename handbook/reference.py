@@ -91,7 +91,7 @@ def _cell(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Return a text with a capital at its beginning and a full stop at its end."""
+    """Return a text with a capital first letter and a full stop."""
     plain = _cell(text)
     return plain if not plain else plain[0].upper() + plain[1:] + ("" if plain.endswith((".", ":")) else ".")
 
@@ -117,7 +117,7 @@ for, and shows what it prints.
 
 
 def _actions(made: argparse.ArgumentParser) -> Sequence[argparse.Action]:
-    """Return the arguments and options of a parser but for `--help`."""
+    """Return the arguments and options of a parser, except `--help`."""
     return [one for one in made._actions if one.dest != "help"]  # noqa: SLF001 - argparse has no public list of them
 
 

@@ -86,7 +86,7 @@ HAPPENINGS: dict[str, Callable[[_Bench], None]] = {
 
 
 def breaker_arrows() -> dict[Arrow, list[str]]:
-    """Return (state before, state after) → what leads from one to the other, as a real breaker does it."""
+    """Return (state before, state after) → labels of the events that lead from one to the other, tried on a real breaker."""
     arrows: defaultdict[Arrow, list[str]] = defaultdict(list)
     new = _Bench()
     reached = {new.state(): new}
@@ -106,7 +106,7 @@ def breaker_arrows() -> dict[Arrow, list[str]]:
 
 
 def event_arrows() -> dict[Arrow, list[str]]:
-    """Return (state before, state after) → the events that lead from one to the other, as `ORDER` has them."""
+    """Return (state before, state after) → names of the events that lead from one to the other, from the table `ORDER`."""
     arrows: defaultdict[Arrow, list[str]] = defaultdict(list)
     for (before, kind), after in ORDER.items():
         arrows[before, after].append(kind.__name__)

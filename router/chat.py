@@ -317,7 +317,7 @@ InducedFault = Literal["cut", "stall", "429", "garbage"]
 
 
 class Ask(PartlyCompared, frozen=True, kw_only=True):
-    """A question: its route, the conversation, the tools granted, the sampling parameters."""
+    """A question: its route, the conversation, the granted tools and the sampling parameters."""
 
     BESIDE = frozenset({"circumstances", "tried"})
     model: str
@@ -361,7 +361,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> str:
-        """The caller and its end user, as one name: data of one user is kept and counted under it."""
+        """The name under which data of the caller's end user is stored and counted."""
         return owner(self.caller, self.user)
 
     @property
@@ -415,7 +415,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def holder(self) -> str:
-        """The target that issued the reasoning state of this turn's last calls; empty without such state."""
+        """The target that issued the reasoning state of the last tool calls in this turn; empty without such state."""
         for message in reversed(self.messages):
             if message.role == "user":
                 return ""

@@ -44,7 +44,7 @@ TIER_NAMES: tuple[str, ...] = get_args(Tier)
 
 
 class UnreadableEvents(ValueError):
-    """The bytes are not events, or come from another release."""
+    """Bytes that are not events, or that another release wrote."""
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode

@@ -75,7 +75,7 @@ class Drilled:
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose time jumps to the next timer instead of waiting for it."""
+    """An event loop whose clock jumps to the next timer instead of waiting for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled
 
 @dataclass(slots=True)
 class _Came:
-    """The outcome of one question."""
+    """The outcome of one drilled question."""
 
     events: list[Event]
     error: str = ""
@@ -340,6 +340,6 @@ def _said(tried: Sequence[Attempt]) -> tuple[str, ...]:
 
 
 def _kinds(events: Sequence[Event]) -> list[str]:
-    """Return the kinds of events; a run of the same kind counts as one."""
+    """Return the class names of events; consecutive events of one class count once."""
     kinds = [type(event).__name__ for event in events]
     return [kind for number, kind in enumerate(kinds) if number == 0 or kinds[number - 1] != kind]

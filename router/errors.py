@@ -106,7 +106,7 @@ class RouterError(Exception):
 
 
 class ConfigError(RouterError):
-    """A configuration that cannot be served; holds every complaint, in reading order."""
+    """An invalid configuration; holds every complaint, in reading order."""
 
     code = "bad_configuration"
 
@@ -231,7 +231,7 @@ class TooMany(Refused):
 
 
 class TargetError(RouterError):
-    """A target did not answer. `outcome` is categorical: it goes to logs and metrics as it is."""
+    """A target did not answer. `outcome` is an error category, which goes to logs and metrics."""
 
     code = "target_error"
     status = 502
@@ -250,13 +250,13 @@ class TargetError(RouterError):
 
 
 class TargetDown(TargetError):
-    """A failure that is worth a retry, here or elsewhere."""
+    """A failure that is worth a retry, on the same target or another one."""
 
     code = "target_down"
 
 
 class TargetSilent(TargetDown):
-    """A timeout. The request has waited already: the next target is asked, not this one again."""
+    """A timeout of a target: the next target is asked, and this one is not retried."""
 
     code = "target_silent"
 
@@ -268,9 +268,9 @@ class TargetRefused(TargetError):
 
 
 class TargetDenied(TargetRefused):
-    """The key or the model does not work, or the server is not the one that it should be.
+    """The target does not work as configured: its key, model or address is refused, or its TLS certificate is invalid.
 
-    certain: False where the refusal may concern this question alone, as a firewall's before the provider
+    certain: False if the refusal may concern this question only, such as one by a firewall before the provider
     """
 
     code = "target_denied"
@@ -281,7 +281,7 @@ class TargetDenied(TargetRefused):
 
 
 class ParameterMissed(TargetRefused):
-    """The question has a parameter that this target's model does not take, and its answer would be another without it."""
+    """The target's model does not take a parameter of the question whose omission would change the answer."""
 
     code = "unsupported_parameter"
 
@@ -291,7 +291,7 @@ class ParameterMissed(TargetRefused):
 
 
 class FileRefused(TargetRefused):
-    """The model reads no files of this sort (`image`, `document` or `audio`)."""
+    """The target's model does not read files of this sort (`image`, `document` or `audio`)."""
 
     def __init__(self, target: str, outcome: str, sort: Literal["image", "document", "audio"]) -> None:
         super().__init__(target, outcome)
@@ -299,13 +299,13 @@ class FileRefused(TargetRefused):
 
 
 class ContextTooLong(TargetRefused):
-    """The conversation is longer than this target's window."""
+    """The conversation is longer than this target's context window."""
 
     code = "context_too_long"
 
 
 class ContentFiltered(TargetRefused):
-    """The provider's content filter stopped it."""
+    """The provider's content filter stopped the question or its answer."""
 
     code = "content_filter"
 
@@ -319,7 +319,7 @@ class Unanswered(RouterError):
 
 
 class Overlong(Unanswered):
-    """Every target that could be asked has too small a window."""
+    """The conversation is longer than the context window of every target that could be asked."""
 
     code = "context_too_long"
     status = 400
@@ -335,7 +335,7 @@ class Filtered(Unanswered):
 
 
 class FileAddress(Unanswered):
-    """The targets that could be asked fetch no file from its address."""
+    """The targets that could be asked do not fetch files from addresses."""
 
     code = "file_address"
     status = 400
@@ -368,9 +368,10 @@ UNREAD: dict[tuple[str, ...], str] = {
 
 
 class UnreadFile(Unanswered):
-    """The question shows files that no target of the route reads.
-    sorts: of these files; `both` (an image and a document) or `all` (others): each is read by some target, and no target reads all of
-        them; empty where they are not known
+    """The question has files that no target of the route reads.
+
+    sorts: the sorts of these files; `both` (an image and a document) or `all` (others): each is read by some target, and no target reads
+        all of them; empty if they are not known
     """
 
     code = "unread_file"
@@ -382,7 +383,7 @@ class UnreadFile(Unanswered):
 
 
 class NoTarget(Unanswered):
-    """The question meets no condition under which the route's targets are asked."""
+    """The conditions of the route's targets exclude this question."""
 
     code = "no_target"
     status = 400
@@ -402,7 +403,7 @@ class Busy(Unanswered):
 
 
 class TimedOut(Unanswered):
-    """The answer did not come within its time."""
+    """The answer exceeded its time limit."""
 
     code = "timeout"
     status = 504
@@ -458,7 +459,7 @@ class Crowded(RouterError):
 
 
 class Stopping(RouterError):
-    """The server ends before the answer does."""
+    """The server shuts down before the answer is complete."""
 
     code = "stopping"
     status = 503
@@ -492,6 +493,6 @@ class Overtaken(RouterError):
 
 
 class ToolError(RouterError):
-    """A refusal by a tool: its sentence is sent to the model (and shown on the tool's card)."""
+    """A tool's refusal of a call: its sentence is sent to the model and shown on the tool's card."""
 
     code = "tool_error"

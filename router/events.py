@@ -61,7 +61,7 @@ class Start(PartlyCompared, frozen=True):
 
 
 class Text(Value, frozen=True):
-    """A piece of the answer. Never empty, never half a surrogate pair."""
+    """A piece of the answer's text. Never empty, never half a surrogate pair."""
 
     text: str
 
@@ -76,7 +76,7 @@ class Source(Value, frozen=True):
     """A page or a document that the model cites, at this place of its text.
 
     url: an http or https address; empty for a document
-    media_type: of a document; empty for a page
+    media_type: the media type of a document; empty for a page
     """
 
     url: str
@@ -92,7 +92,7 @@ class Produced(Value, frozen=True):
 
 
 class ToolInput(Value, frozen=True):
-    """A piece of a call's arguments, while they stream. The complete arguments come in the ToolCall."""
+    """A piece of a tool call's arguments, while they stream. The complete arguments come in the ToolCall."""
 
     call_id: str
     name: str
@@ -109,9 +109,9 @@ class ToolCall(Value, frozen=True):
 
 
 class ToolProgress(Value, frozen=True):
-    """A preliminary output of a tool that still runs. The next one of the same call replaces it, and so does the result.
+    """A preliminary output of a running tool, which the next one of the same call, or its result, replaces.
 
-    part: the name of a data part that the tool has for the page; empty for a preliminary output. A data part replaces nothing
+    part: the name of a data part that the tool sends to the page; empty for a preliminary output. A data part replaces nothing
     """
 
     call_id: str
@@ -121,7 +121,7 @@ class ToolProgress(Value, frozen=True):
 
 
 class ToolResult(Value, frozen=True):
-    """The result of a call."""
+    """The result of a tool call."""
 
     call_id: str
     name: str
@@ -157,7 +157,9 @@ CUT_SHORT: frozenset[Reason] = frozenset({"length", "content-filter"})
 
 
 class Finish(PartlyCompared, frozen=True):
-    """The end of a complete answer. `usage`: the sum over its model calls; None where no provider reported it.
+    """The end of a complete answer.
+
+    usage: the sum over its model calls; None if no provider reported it
     cache: says whether the usage counts for this request: of several that share an answer, the first to reach the end is charged
     model: the provider's name of the model of this call; it has no influence on the answer
     """
@@ -171,12 +173,12 @@ class Finish(PartlyCompared, frozen=True):
 
     @property
     def spent(self) -> Usage | None:
-        """The usage that is charged to this request, and to no other."""
+        """The usage that is charged to this request; None if another request is charged."""
         return None if self.cache in FREE else self.usage
 
 
 class Failure(Value, frozen=True):
-    """The end of an answer that broke off after it had begun. `public` is safe to show."""
+    """The end of an answer that broke off after its start. `public`: a sentence that is safe to show."""
 
     code: str
     public: str
@@ -241,7 +243,7 @@ class EventStream(AsyncGenerator[Event, None]):
         return self._events.asend(value)
 
     def athrow(self, *error: Any) -> Coroutine[object, object, Event]:
-        """Raise an error in the generator."""
+        """Throw an error into the generator."""
         return self._events.athrow(*error)
 
     def aclose(self) -> Coroutine[object, object, None]:

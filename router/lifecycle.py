@@ -30,7 +30,7 @@ class SharedConnection:
 
     @property
     def held(self) -> bool:
-        """True while a generation uses it."""
+        """True while a generation uses the connection."""
         return bool(self._holders)
 
     async def close(self) -> None:

@@ -46,7 +46,7 @@ KEPT_SCHEMAS = 64
 
 @dataclass(frozen=True, slots=True)
 class CheckBounds:
-    """Bounds of one check."""
+    """Limits of one check."""
 
     characters: int = 2 * 1024 * 1024
     """Characters of the answer, at most."""
@@ -100,12 +100,12 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """A schema, ready to check values."""
+    """A compiled schema that checks values."""
 
     _errors: Callable[[Json], Iterator[Any]] = field(repr=False)
 
     def complaints(self, value: Json, bounds: CheckBounds = BOUNDS) -> list[tuple[str, str]]:
-        """Return the faults of a value: (keyword, sentence). Raises Overworked if they cannot be found within bounds."""
+        """Return up to eight faults of a value: (keyword, sentence). Raises Overworked if the check exceeds its bounds."""
         WORK.set(Work(bounds.keywords, bounds.pattern_seconds))
         try:
             found = list(islice(self._errors(value), MAX_COMPLAINTS))
@@ -172,7 +172,7 @@ NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "d
 
 
 def _schemas(schema: Json) -> Iterator[JsonObject]:
-    """Yield each schema in a schema, itself first."""
+    """Yield each schema within a schema, starting with itself."""
     todo: list[Json] = [schema]
     while todo:
         one = todo.pop()
@@ -189,7 +189,7 @@ def _schemas(schema: Json) -> Iterator[JsonObject]:
 
 
 def _values(value: Json) -> Iterator[None]:
-    """Yield once for each value in a value, itself included."""
+    """Yield None once for each value within a value, itself included, for counting."""
     todo: list[Json] = [value]
     while todo:
         one = todo.pop()
@@ -201,7 +201,7 @@ def _values(value: Json) -> Iterator[None]:
 
 
 def _check_references(schema: JsonObject, root: JsonObject, anchors: Collection[Json]) -> None:
-    """Raise Misfit if a schema refers to another document, or to nothing."""
+    """Raise Misfit if a schema refers to another document, or to a place that does not exist."""
     for name in ("$ref", "$dynamicRef", "$recursiveRef"):
         reference = schema.get(name)
         if not isinstance(reference, str):
@@ -403,7 +403,7 @@ def _found(text: str) -> list[tuple[str, Json]]:
 
 
 def _fenced(text: str) -> Iterator[str]:
-    """Yield the content of code fences, the longest first."""
+    """Yield the contents of a text's code fences, the longest first."""
     pieces = text.split("```")[1:][::2]
     for piece in sorted(pieces, key=len, reverse=True)[:MAX_TRIES]:
         head, line, rest = piece.partition("\n")

@@ -13,7 +13,7 @@ __all__ = ["PartlyCompared", "Value", "asdict", "field", "names", "replace"]
 
 
 class Value(Struct, frozen=True):
-    """A frozen value. A subclass repeats `frozen=True`, for the type checker."""
+    """A frozen value type. A subclass repeats `frozen=True`, for the type checker."""
 
 
 class PartlyCompared(Value, frozen=True, eq=False):

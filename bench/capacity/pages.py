@@ -1,4 +1,4 @@
-"""The longest turn of the loop while each page over many targets is made, in CPU time of the loop's thread.
+"""Measures pages over many targets: the longest event loop turn, in CPU time of the loop's thread.
 
     python -m bench.capacity.pages 10000
 

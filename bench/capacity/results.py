@@ -36,7 +36,7 @@ class Growth:
     cost: str
 
     def exponent(self, results: Results) -> float:
-        """Return the exponent of the growth."""
+        """Return the exponent of the measured growth."""
         return exponent(points(results, self.measure, self.cost))
 
 

@@ -74,7 +74,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.open: set[socket.socket] = set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves in the middle is what some tests are about; a wrong request shows in the client."""
+        """Ignore connection errors, since some tests disconnect in the middle of a response."""
 
 
 class _Connection(socketserver.StreamRequestHandler):

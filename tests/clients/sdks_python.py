@@ -27,7 +27,7 @@ ABOUT = "Current weather for a city."
 
 
 class Person(BaseModel):
-    """A person."""
+    """The structured output that the cases ask for."""
 
     name: str
     age: int

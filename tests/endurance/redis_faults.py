@@ -54,7 +54,7 @@ def script(words: list[str], pause: int) -> str:
 
 @dataclass
 class Phase:
-    """What requests noticed while Redis was in one state."""
+    """The measurements and faults of all requests while Redis was in one state."""
 
     name: str
     asked: list[float] = field(default_factory=list[float])

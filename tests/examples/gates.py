@@ -1,4 +1,4 @@
-"""Gates that a tool of a test waits at: the router runs in the process of the test, and loads its tools there."""
+"""Events that a tool waits for and a test sets: the router runs in the test's process and loads its tools there."""
 
 import asyncio
 

@@ -11,11 +11,11 @@ STEP = re.compile(
     r"(?P<skipped><!-- not run: [^\n]+ -->\n)?```(?P<language>sh|diff|python|yaml)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
-"""A block of a page. A comment before it says why a test does not run it."""
+"""A fenced block of a page; a comment before it states why it is not run."""
 CREATED = re.compile(r"[Cc]reate\s+(?:its test,\s+)?`(?P<path>[\w./]+)`:\s*\Z")
-"""The end of the text before a block that is a new file."""
+"""The end of a paragraph that says that the next block is a new file."""
 Run = Callable[[str, Path], Path]
-"""Runs the commands of a block in a folder, and returns the folder in which they end."""
+"""A function that runs a block's commands in a folder and returns the folder in which they end."""
 
 
 def follow(page: str, folder: Path, run: Run) -> set[str]:

@@ -30,21 +30,21 @@ FENCE = re.compile(
     r"(?:^ *<!-- not run: (?P<reason>[^\n]+) -->\n)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
-"""A fenced block. A comment before it says why no test runs it."""
+"""A fenced block of a page; a comment before it states why it is not run."""
 SERVES = re.compile(r"^(?:\w+=\S+ )*(?:router serve|router try --|uvicorn )", re.MULTILINE)
-"""The beginning of a command that runs until it is told to end."""
+"""The beginning of a command that runs until it is stopped."""
 SERVED = re.compile(r"(?:localhost|127\.0\.0\.1):8000")
 PLAIN = re.compile(r"(?:router|cd) [^|<$~&;]+")
-"""A line that needs no shell but for a `>`."""
+"""A command line that needs no shell, except for `>`."""
 LITELLM = (
     "model_list:\n  - model_name: gpt-4\n    litellm_params: {model: openai/fake, api_base: 'http://127.0.0.1:9/v1', api_key: sk-docs}\n"
 )
 COPIES = ("old", "staging", "production")
-"""Folders with a configuration that pages name beside the one at hand."""
+"""Names of further configuration folders that pages mention."""
 
 
 _seen: set[str] = set()
-"""The lines whose servers were started already."""
+"""Command lines whose servers were already started."""
 
 
 @dataclass(frozen=True)

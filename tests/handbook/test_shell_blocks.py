@@ -15,18 +15,18 @@ from tests.handbook.shell import FENCE, PAGES, Block, blocks, perform, with_two_
 from tests.handbook.test_contributing import SECTIONS, section
 
 FOLLOWED = [section(title) for title in SECTIONS]
-"""What tests/handbook/test_contributing.py follows."""
+"""Sections that tests/handbook/test_contributing.py runs."""
 SHELL = [block for block in blocks() if block.language == "sh"]
 RUN = [
     block
     for block in SHELL
     if block.reason is None and not block.page.startswith("docs/tutorials/") and not any(block.text in text for text in FOLLOWED)
 ]
-"""The blocks that are run here: tutorials are followed from their first to their last block by tests/handbook/test_tutorials.py."""
+"""The shell blocks that are run here; those of tutorials are run in order by tests/handbook/test_tutorials.py."""
 KNOWN = {"", "sh", "diff", "ini", "jinja", "json", "mermaid", "python", "text", "ts", "tsx", "yaml"}
 COMMAND = re.compile(r"^(?:\$ )?(?:router|make|curl|docker|pip|npm|npx|git|kubectl|helm|python3?|uvicorn) [\w./-]", re.MULTILINE)
 ALONE = "docs/commands.md"
-"""The page whose lines are examples that do not follow each other."""
+"""The page whose command lines are independent examples."""
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def built(sources: Path) -> Path:
 
 
 def listed(nav: Any) -> Iterator[str]:
-    """Yield the pages of a part of the navigation."""
+    """Yield the pages of a part of mkdocs.yml's navigation."""
     if isinstance(nav, str):
         yield nav
     else:

@@ -217,7 +217,10 @@ class Kimi(DeepSeek):
 
 
 class Gemini(Completions):
-    """Gemini on the OpenAI wire: two calls at once, of which the first is signed (https://ai.google.dev/gemini-api/docs/thought-signatures)."""
+    """Gemini on OpenAI's chat completions: two parallel calls, of which only the first has a thought signature.
+
+    https://ai.google.dev/gemini-api/docs/thought-signatures
+    """
 
     model = "openai/gemini-3-pro-preview"
     call_fields = frozenset({"extra_content"})

@@ -23,7 +23,7 @@ class Gone(LookupError):
 
 @cache
 def _path(module: str) -> Path:
-    """Return the source of a module. Its packages are not imported."""
+    """Return the source file of a module, without importing its package."""
     top, *rest = module.split(".")
     found = find_spec(top)
     if found is None or found.origin is None or not found.origin.endswith(".py"):
