@@ -122,7 +122,7 @@ class Refused(RouterError):
 
 
 class BadAsk(Refused):
-    """The body cannot be read as a question."""
+    """The request body is malformed, or a field of it is invalid."""
 
     code = "bad_request"
     sentence = "The request is malformed."
@@ -327,7 +327,7 @@ class Overlong(Unanswered):
 
 
 class Filtered(Unanswered):
-    """The provider's content filter refused the question."""
+    """The provider's content filter refused the question or its answer."""
 
     code = "content_filter"
     status = 400
@@ -391,7 +391,7 @@ class NoTarget(Unanswered):
 
 
 class Busy(Unanswered):
-    """Every target is over its own limits. `retry_after`: seconds, where a provider named them."""
+    """Every asked target was overloaded or over a rate limit. `retry_after`: seconds, if a provider named them."""
 
     code = "overloaded"
     status = 503

@@ -274,7 +274,7 @@ class Beside:
         return events
 
     def fast(self) -> FastPath | None:
-        """Return the path if the events below have one; None otherwise."""
+        """Return a fast path through this step if the events below have one; None otherwise."""
         path = None if self._below is None else fast_path(self._below)
         if path is None or self._words is None:
             return path

@@ -162,7 +162,7 @@ def shape_of(annotation: object) -> Shape:
 def record_of(function: Callable[..., object]) -> Record:
     """Return a function's parameters, or a dataclass's fields, as a record.
     Keyword-only parameters of a function are left out: the builder supplies them.
-    Raises TypeError if a parameter has no usable annotation.
+    Raises TypeError if a parameter is variadic or has no usable annotation.
     """
     summary, docs = documentation(function)
     hints = get_type_hints(function.__init__ if isinstance(function, type) else function, include_extras=True)

@@ -279,7 +279,7 @@ class Client:
             return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
     async def ask(self, text: str = "Hello", /, model: str = "chat-model", **more: Any) -> "Answered":
-        """Ask one question over `/api/chat` and read the whole answer."""
+        """Ask one question at POST /api/chat and read the whole answer. `more`: further fields of the body."""
         return await self.post(messages=[{"role": "user", "content": text}], model=model, **more)
 
     async def get(self, path: str, headers: dict[str, str] | None = None) -> "Answered":

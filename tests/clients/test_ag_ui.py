@@ -162,8 +162,8 @@ def test_ag_ui_client_resumes_a_run_from_its_first_event(workers: Workers, patie
     assert (saw["events"][-1], saw["warnings"]) == ("RUN_FINISHED", [])
 
 
-def test_answer_asked_for_on_another_wire_can_be_resumed_over_ag_ui(workers: Workers, router: Running) -> None:
-    """A chat that was asked over another wire is resumed as an AG-UI run with the same messages."""
+def test_finished_answer_of_another_wire_is_replayed_as_an_ag_ui_run(workers: Workers, router: Running) -> None:
+    """A finished answer that was requested over another wire is replayed as an AG-UI run with the same messages."""
     for wire in ("line", "ui-message-stream", "openai"):
         chat = f"chat-of-{wire}"
         body = {"id": chat, "model": "tool", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
