@@ -57,7 +57,7 @@ class Broadcast:
         self._first = 0
         """The number of the first event in the buffer."""
         self._at: dict[object, int] = {}
-        """Each follower's next event, by number."""
+        """Follower → number of its next event."""
         self._waiting: list[asyncio.Future[None]] = []
         """Futures of followers that have read everything and wait for more."""
         self._full: asyncio.Future[None] | None = None

@@ -75,14 +75,14 @@ OLDER_LIST = """(() => {
 
 
 class Turnstile(asyncio.Event):
-    """A gate of a fake provider. `reached`: set once a request waits at it."""
+    """An event at which a fake provider's answer waits. `reached`: set once a request waits at it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reached = asyncio.Event()
 
     async def wait(self) -> Literal[True]:
-        """Set `reached` and wait until the gate is opened."""
+        """Set `reached` and wait until the event is set."""
         self.reached.set()
         return await super().wait()
 

@@ -480,5 +480,5 @@ class Gemini:
 
 
 def _either(table: Body, *names: str) -> Any:
-    """Return the value under the first of these names that is present, since Google accepts camelCase and snake_case; None if none is."""
+    """Return the value under the first of these names that is present, else None; Google accepts camelCase and snake_case."""
     return next((table[name] for name in names if name in table), None)
