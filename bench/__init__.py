@@ -1,1 +1,1 @@
-"""What Pointsman costs, measured beside its peers in one run. `python -m bench --help`, and README.md beside this."""
+"""Benchmarks of Pointsman and other gateways in one run. See `python -m bench --help` and README.md in this folder."""

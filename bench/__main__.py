@@ -1,7 +1,7 @@
-"""Pointsman beside its peers, in one run.
+"""Compare Pointsman with other gateways in one run.
 
-python -m bench                        the short form: eight minutes, three of them for the streams that three subjects hold
-python -m bench --long                 also: streams held by all, memory after 10,000 streams, every start three times
+python -m bench                        the short form: eight minutes, three of them for the held streams of three subjects
+python -m bench --long                 also: held streams of all subjects, memory after 10,000 streams, every start three times
 python -m bench --only relay pointsman
 """
 
@@ -24,15 +24,15 @@ MOST_HELD = 2000
 HOLDERS = frozenset({"relay", "pointsman", "tensorzero"})
 """Subjects whose held streams are measured in the short form, too."""
 LATE = 50.0
-"""Milliseconds: a stream whose p99 lag is above that is not held."""
+"""Milliseconds of p99 lag above which a stream does not count as held."""
 SLOW = 3.0
-"""Seconds: what starts more slowly than this is started once in the short form."""
+"""Seconds of start time above which a subject is started only once in the short form."""
 
 Numbers = dict[str, dict[str, list[float]]]
 
 
 def main() -> int:
-    """Measure, print, write."""
+    """Run the measures, print the report and write it to bench/results."""
     options = argparse.ArgumentParser("python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", nargs="+", metavar="SUBJECT", help=", ".join(subject.name for subject in SUBJECTS))
     options.add_argument("--rounds", type=int, default=ROUNDS)
@@ -68,12 +68,12 @@ def main() -> int:
 
 
 def told(words: str) -> None:
-    """Say what is going on: to people."""
+    """Print progress to stderr."""
     print(words, file=sys.stderr, flush=True)
 
 
 def started(bench: Bench, subject: Subject, numbers: Numbers, *, long: bool) -> Running:
-    """A subject, its start measured, its answers checked; its memory too, before anything else has touched it."""
+    """Start a subject, measure its start and memory, and check its answers; long: always start it three times."""
     told(f"starting {subject.name}")
     found = numbers.setdefault(subject.name, {})
     running = bench.start(subject)
@@ -94,13 +94,13 @@ def started(bench: Bench, subject: Subject, numbers: Numbers, *, long: bool) -> 
 
 
 def burst(running: Running) -> dict[str, float]:
-    """Unpaced answers at saturation."""
+    """Measure streamed answers at saturation: answers per second, and CPU ms per answer."""
     found = running.closed("long", stream=True, seconds=1.2, clients=running.subject.clients, least=16)
     return {"burst": found.count / found.seconds, "burst_cpu": found.cpu * 1000 / found.count}
 
 
 def nons(running: Running) -> dict[str, float]:
-    """Answers without a stream."""
+    """Measure answers without streaming at saturation, short and long: answers per second, and CPU ms per short answer."""
     short = running.closed("short", stream=False, seconds=0.7, clients=running.subject.clients, least=16)
     long = running.closed("long", stream=False, seconds=0.7, clients=running.subject.clients, least=16)
     made = {"nons": short.count / short.seconds, "nons_cpu": short.cpu * 1000 / short.count}
@@ -108,20 +108,20 @@ def nons(running: Running) -> dict[str, float]:
 
 
 def first(running: Running) -> dict[str, float]:
-    """To the first byte, one client alone."""
+    """Measure the median time to the first byte with a single client, in ms."""
     found = running.closed("first", stream=True, seconds=0.3, clients=1, least=30)
     return {"first": sorted(found.first)[len(found.first) // 2]}
 
 
 def paced(running: Running) -> dict[str, float]:
-    """Paced streams."""
+    """Measure streams of 25 chunks a second: CPU µs per chunk, and p99 lag in ms."""
     found = running.paced(running.subject.streams)
     made = {"paced": found.cpu * 1e6 / found.count} if running.subject.name != "direct" else {}
     return made if running.subject.loop else {**made, "lag": found.lag99}
 
 
 def one_round(running: Sequence[Running], numbers: Numbers, skipped: dict[str, str], title: str) -> None:
-    """Each measure, one subject after the other: what is compared lies side by side in time."""
+    """Run each measure for all subjects in turn, so that compared values are close in time."""
     measures: Sequence[Callable[[Running], dict[str, float]]] = (burst, nons, first, paced)
     for measure in measures:
         told(f"{title}: {measure.__name__}")
@@ -132,7 +132,7 @@ def one_round(running: Sequence[Running], numbers: Numbers, skipped: dict[str, s
 
 
 def attempted(one: Running, measure: Callable[[Running], dict[str, float]], numbers: Numbers, skipped: dict[str, str]) -> None:
-    """A measure, noted; or that it failed."""
+    """Run one measure and record its values, or record its failure in `skipped`."""
     try:
         for name, value in measure(one).items():
             numbers[one.subject.name].setdefault(name, []).append(value)
@@ -141,7 +141,7 @@ def attempted(one: Running, measure: Callable[[Running], dict[str, float]], numb
 
 
 def at_length(running: Sequence[Running], numbers: Numbers, skipped: dict[str, str], *, long: bool) -> None:
-    """What takes long: of three subjects, or of all and with their memory."""
+    """Run the long measures: held streams of three subjects, or with `long` of all subjects, and memory growth."""
     for one in running:
         if not one.subject.loop and (long or one.subject.name in HOLDERS):
             told(f"held: {one.subject.name}")
@@ -153,7 +153,7 @@ def at_length(running: Sequence[Running], numbers: Numbers, skipped: dict[str, s
 
 
 def held(running: Running) -> dict[str, float]:
-    """Paced streams held: doubled until they are late, then halved towards the border."""
+    """Find by doubling and bisection how many paced streams the subject holds with a p99 lag below 50 ms."""
     good, bad = 0, 0
     count = 10 if running.subject.streams < 100 else 100
     while not bad and count <= MOST_HELD:
@@ -166,12 +166,12 @@ def held(running: Running) -> dict[str, float]:
 
 
 def in_time(running: Running, streams: int) -> bool:
-    """Whether so many streams come in time, of two tries."""
+    """Return whether this many streams have a p99 lag below 50 ms, in one of two tries."""
     return any(running.paced(streams).lag99 < LATE for _ in range(2))
 
 
 def grown(running: Running) -> dict[str, float]:
-    """Memory after 10,000 streams more; the slow get a tenth of that."""
+    """Measure memory growth over 10,000 streams, or 1,000 for slow subjects, in MB."""
     count = 10_000 if running.subject.streams >= 50 else 1_000
     running.closed("short", stream=True, seconds=0, clients=running.subject.clients, least=count // 10, most=count // 10)
     before = machine.rss(machine.family(running.process.pid))
@@ -180,7 +180,7 @@ def grown(running: Running) -> dict[str, float]:
 
 
 def written(numbers: Numbers, skipped: dict[str, str], late: Sequence[float], seconds: float) -> str:
-    """The page."""
+    """Return the report as Markdown."""
     cores = f"subjects on core {sorted(machine.SUBJECT)}, provider and load on {sorted(machine.OTHERS)}"
     about = f"{time.strftime('%Y-%m-%d %H:%M')}, Python {platform.python_version()}, {os.cpu_count()} cores ({cores}), {seconds:.0f} s"
     late_of = ", ".join(f"{one:.0f}" for one in late)

@@ -1,5 +1,4 @@
-"""`litellm.acompletion` in a loop: what the litellm lane cannot be cheaper than. Jobs as in load.py, but `request` is the model.
-
+"""`litellm.acompletion` in a loop: the lower bound of the cost of the litellm lane. Jobs as in load.py, with the model's name as `request`.
 python -m bench.bare UPSTREAM
 """
 
@@ -17,7 +16,7 @@ from bench.load import RAMP, WINDOW, Found, Job
 
 
 class Bare:
-    """The library, called as the litellm lane calls it."""
+    """The LiteLLM library, called as the litellm lane calls it."""
 
     def __init__(self, upstream: int) -> None:
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -36,7 +35,7 @@ class Bare:
         }
 
     async def answer(self, model: str) -> int:
-        """One answer; how many of its chunks bear text."""
+        """Ask once and return the number of chunks with text."""
         count = 0
         stream = await self._litellm.acompletion(model=f"openai/{model}", **self._fixed)
         async for chunk in stream:
@@ -46,7 +45,7 @@ class Bare:
         return count
 
     async def closed(self, job: Job) -> Found:
-        """Clients that ask again as soon as they were answered."""
+        """Run clients that each ask again as soon as their answer ends."""
         await self.answer(job.request)
         began, used = time.monotonic(), machine.cpu([os.getpid()])
         count = 0
@@ -61,7 +60,7 @@ class Bare:
         return Found(count, time.monotonic() - began, machine.cpu([os.getpid()]) - used)
 
     async def paced(self, job: Job) -> Found:
-        """Paced streams, all at once."""
+        """Run paced streams concurrently and count their chunks in the measured window."""
         chunks = 0
 
         async def client(delay: float) -> None:
@@ -83,7 +82,7 @@ class Bare:
 
 
 async def work(upstream: int) -> None:
-    """Job after job."""
+    """Run the jobs from stdin one after the other."""
     bare = Bare(upstream)
     await bare.answer("short")
     print("ready", flush=True)

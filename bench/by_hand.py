@@ -1,7 +1,7 @@
-"""A router whose connections are fed by hand, and the calls that it makes meanwhile: exact counts without a network and without a clock.
+"""A router whose connections are fed by a test, with exact counts of the function calls that it makes: no network and no clock.
 
-The client's connection is a Door, the provider's a Connection of the direct lane. Both have a transport that only collects what is
-written, so each read is as large as the test says.
+The client's connection is a `Door`, the provider's a `Connection` of the direct lane. Both have transports that only collect what is
+written, so the caller decides the size of each read.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from router.targets.connection import Connection
 from router.targets.connections import ConnectionPool
 
 TURNS = 20
-"""Turns of the loop after which nothing is left to do."""
+"""Turns of the event loop after which the router has nothing left to do."""
 ROOT = Path(__file__).parent.parent
 HARNESS = (str(ROOT / "tests"), str(ROOT / "bench"))
-"""Code that feeds the connections: its own calls do not count."""
+"""Folders of code that feeds the connections; its calls are not counted."""
 IDLE = frozenset({asyncio.sleep.__code__, getattr(asyncio.tasks, "__sleep0").__code__})
-"""Code that only waits for a turn of the loop."""
+"""Code that only waits for a turn of the event loop."""
 
 
 class Line:
-    """A transport that collects what is written. Its methods are builtins where they can be: they count as C calls, as those of uvloop do."""
+    """A transport that collects what is written. Its methods are builtins where possible, so that they count as C calls, as uvloop's do."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -47,18 +47,18 @@ class Line:
         self.close = self.abort = self.pause_reading = self.resume_reading = bool
 
     def get_extra_info(self, name: str) -> tuple[str, int] | None:
-        """Return the address of a peer on this machine."""
+        """Return a loopback address as the peer's; None for other names."""
         return ("127.0.0.1", 50_000) if name == "peername" else None
 
     def heard(self) -> bytes:
-        """Return what was written since the last call."""
+        """Return what was written since the last call, and forget it."""
         made = b"".join(self.written)
         self.written.clear()
         return made
 
 
 class _Hands(ConnectionPool):
-    """A pool whose connections lead to nobody."""
+    """A connection pool whose connections have collecting transports."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,14 +73,14 @@ class _Hands(ConnectionPool):
 
 
 class Counts:
-    """The calls of Python functions (also each resumption of a generator or a coroutine) and of C functions, by caller and callee."""
+    """Counts of calls by (caller, callee): Python functions, with each resumption of a generator or coroutine, and C functions."""
 
     def __init__(self) -> None:
         self.python = Counter[tuple[str, str]]()
         self.c = Counter[tuple[str, str]]()
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Count a call, unless it is one of the harness."""
+        """Count one call as a profile function, unless the harness made it."""
         if event == "call" and not _is_idle(frame.f_code):
             self.python[_name(frame.f_back.f_code if frame.f_back else None), _name(frame.f_code)] += 1
         elif event == "c_call" and not _is_idle(frame.f_code):
@@ -88,7 +88,7 @@ class Counts:
 
     @property
     def totals(self) -> tuple[int, int]:
-        """Return the number of Python calls and of C calls."""
+        """The number of Python calls and of C calls."""
         return self.python.total(), self.c.total()
 
 
@@ -104,7 +104,7 @@ def _name(code: CodeType | None) -> str:
 
 
 class ByHand:
-    """A router and its two connections: one client, one provider."""
+    """A router with one client connection and one provider connection, both fed by the caller."""
 
     def __init__(self, routes: Path) -> None:
         self._pool = _Hands()
@@ -120,40 +120,40 @@ class ByHand:
 
     @property
     def provider(self) -> Connection:
-        """Return the connection to the provider."""
+        """The router's latest connection to the provider."""
         return self._pool.opened_by_hand[-1]
 
     @property
     def asked(self) -> bytes:
-        """Return what the provider was sent since the last call."""
+        """The bytes sent to the provider since the last call."""
         return self._pool.line.heard()
 
     async def settle(self) -> None:
-        """Let the router do all that is to be done."""
+        """Give the event loop 20 turns, after which the router has nothing left to do."""
         for _ in range(TURNS):
             await asyncio.sleep(0)
 
     async def ask(self, request: bytes) -> None:
-        """Send a request of the client."""
+        """Feed a client's request and let the router process it."""
         self.client.data_received(request)
         await self.settle()
 
     async def say(self, *pieces: bytes) -> bytes:
-        """Send pieces of the provider, each of them a read, and return what the client is sent."""
+        """Feed pieces of the provider's answer, one read each; return what was sent to the client."""
         for piece in pieces:
             self.provider.data_received(piece)
             await self.settle()
         return self.line.heard()
 
     async def close(self) -> None:
-        """Close both connections, and let the router end."""
+        """Close both connections and let the router end."""
         self.client.connection_lost(None)
         await self.settle()
         await self._pool.close()
 
 
 class counted:  # noqa: N801 - it reads as a function, and is none: the frames of contextlib would count
-    """Count the calls of the block."""
+    """Count the calls made in the block, with garbage collection off."""
 
     def __enter__(self) -> Counts:
         self._before = sys.getprofile()
@@ -170,7 +170,7 @@ class counted:  # noqa: N801 - it reads as a function, and is none: the frames o
 
 
 class _Nowhere:
-    """A stream whose write is a builtin and keeps nothing."""
+    """A stream that discards what is written, with a builtin as its `write`."""
 
     write = len
     flush = bool
@@ -178,7 +178,7 @@ class _Nowhere:
 
 @contextmanager
 def logged() -> Generator[None]:
-    """Log requests as a server does, to nowhere."""
+    """Log requests in the block as a server does, into a discarding stream."""
     logger = logging.getLogger("router")
     handler = logging.StreamHandler(cast("Any", _Nowhere()))
     handler.setFormatter(JsonLines())

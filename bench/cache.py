@@ -1,9 +1,9 @@
-"""What a hit costs: from a request's arrival at the server to its first byte, and to its end.
+"""Measures cache hits: time from a request's arrival to its first byte and to its end.
 
     python -m bench.cache [--requests 2000]
 
-The application is called as uvicorn calls it, without a socket: so what is measured is the router's own time. Answers of a hundred
-pieces and of a thousand are asked for, by a short conversation and by a long one, in every dialect.
+The application is called as uvicorn calls it, without a socket, so only the router's own time is measured. Cases: answers of 100 and 1,000
+pieces, short and long conversations, every wire.
 """
 
 import argparse
@@ -39,7 +39,7 @@ CASES = {
 
 
 def laid_out(folder: Path) -> Edge:
-    """The application."""
+    """Write the configuration and return the application."""
     (folder / "pipelines").mkdir()
     (folder / "pipelines/chat.yaml").write_text(PIPELINE, encoding="utf-8")
     (folder / "pipelines/chat.j2").write_text(PROMPT, encoding="utf-8")
@@ -48,7 +48,7 @@ def laid_out(folder: Path) -> Edge:
 
 
 class Call:
-    """One request, as uvicorn would pass it. `first`, `whole`: seconds until the first byte, and until the end."""
+    """One request, passed as uvicorn passes it. `first`, `whole`: seconds until the first byte and until the end."""
 
     def __init__(self, wire: str, model: str, messages: int) -> None:
         said = [{"role": ("user", "assistant")[index % 2], "content": "word " * 100} for index in range(messages - 1)]
@@ -68,7 +68,7 @@ class Call:
         self.first = self.whole = self._began = 0.0
 
     async def made(self, edge: Edge) -> Self:
-        """Make it."""
+        """Send the request to the application and wait for its end."""
         self._began = time.perf_counter()
         await edge(self._scope, self._receive, self._send)
         self.whole = time.perf_counter() - self._began
@@ -87,7 +87,7 @@ class Call:
 
 
 async def main(requests: int) -> None:
-    """Measure, and print."""
+    """Measure all cases and print percentiles in microseconds."""
     logging.getLogger("router.access").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         edge = laid_out(Path(folder))

@@ -1,8 +1,8 @@
-"""The calls of Python and C functions for each unit of work, by caller and callee: where a chunk or a request costs.
+"""Counts of Python and C function calls per unit of work, by caller and callee: where a chunk or a request costs.
 
     python -m bench.calls [unit …] [--least 1]
 
-The counts are exact and have no noise: the connections are fed by hand. tests/test_calls.py bounds the sums.
+The counts are exact: the connections are fed by the program. tests/test_calls.py bounds the sums.
 """
 
 import argparse
@@ -25,15 +25,15 @@ server:
   keep_alive: 15s
   resume: {keep: 1m}
 """
-"""A route with all that a chat has by default: hidden reasoning, keep-alive, metrics, log, answers that can be found again."""
+"""A route with the defaults of a chat: hidden reasoning, keep-alive, metrics, log and resumable answers."""
 PIPELINE = "steps:\n  - history: {keep: 40}\n"
 CHUNK = wire.chunk("word ")
 WARM = 5
-"""Chunks before the one that is counted: an answer's first words differ from the rest."""
+"""Chunks before the counted one, since an answer's first chunks take other paths."""
 
 
 async def _begun(hands: ByHand, path: str, **fields: object) -> None:
-    """Ask, and have the provider begin."""
+    """Send a request and let the provider's answer begin."""
     await hands.ask(wire.request(path, {"model": "chat-model", "stream": True, **fields}, {}))
     assert hands.asked
     await hands.say(wire.HEAD, *[CHUNK] * WARM)
@@ -49,17 +49,17 @@ async def _chunk(hands: ByHand, path: str, **fields: object) -> Counts:
 
 
 async def paced(hands: ByHand) -> Counts:
-    """Return the calls of one chunk, which comes in a read of its own."""
+    """Return the calls of one chunk that arrives in a read of its own."""
     return await _chunk(hands, "/v1/chat/completions")
 
 
 async def recorded(hands: ByHand) -> Counts:
-    """Return the calls of one chunk of an answer that can be found again."""
+    """Return the calls of one chunk of an answer that is recorded for resuming."""
     return await _chunk(hands, "/api/chat", id="chat-1")
 
 
 async def _whole(hands: ByHand, words: int, *, stream: bool) -> Counts:
-    """Return the calls of a whole request, whose answer comes in one read. The first opens the connections; a clock's new second costs another."""
+    """Return the calls of one complete request whose answer arrives in one read: the least of four runs."""
     request = wire.request("/v1/chat/completions", {"model": "chat-model", "stream": stream}, {})
     answer = b"".join((wire.HEAD, *map(wire.chunk, wire.words(words)), wire.tail()))
     made: list[Counts] = []
@@ -74,12 +74,12 @@ async def _whole(hands: ByHand, words: int, *, stream: bool) -> Counts:
 
 
 async def burst(hands: ByHand) -> Counts:
-    """Return the calls of an answer of 200 chunks, which come in one read."""
+    """Return the calls of a streamed answer of 200 chunks that arrives in one read."""
     return await _whole(hands, wire.LONG, stream=True)
 
 
 async def short(hands: ByHand) -> Counts:
-    """Return the calls of an answer of ten words that is not streamed."""
+    """Return the calls of an answer of ten words without streaming."""
     return await _whole(hands, wire.SHORT, stream=False)
 
 
@@ -87,7 +87,7 @@ UNITS: dict[str, Callable[[ByHand], Awaitable[Counts]]] = {one.__name__: one for
 
 
 def calls_of(unit: str, server: str = "") -> Counts:
-    """Return the calls that a unit of work takes. `server`: more lines of the configuration's `server`."""
+    """Return the calls of a unit of work. `server`: further lines of the configuration's `server`."""
     import uvloop  # noqa: PLC0415 - not there on Windows
 
     async def measured() -> Counts:
@@ -113,7 +113,7 @@ def _show(kind: str, counts: Counter[tuple[str, str]], least: int) -> None:
 
 
 def main() -> int:
-    """List the calls of the units."""
+    """Print the calls of the chosen units."""
     options = argparse.ArgumentParser("python -m bench.calls", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("units", nargs="*", default=list(UNITS), help=", ".join(UNITS))
     options.add_argument("--least", type=int, default=1, help="calls that are worth a line")

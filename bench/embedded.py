@@ -1,8 +1,8 @@
-"""TensorZero's gateway as its Python package embeds it, behind a port that is told: run by its own environment's Python.
+"""Runs TensorZero's gateway from its Python package, in the Python of its own environment.
 
     python embedded.py CONFIG PORT-FILE
 
-It takes a port of its own choosing; that is written to PORT-FILE.
+The gateway chooses a free port, which is written to PORT-FILE.
 """
 
 import importlib

@@ -1,10 +1,10 @@
-"""The load: its own process, and cheap. One job as a line of JSON on stdin, what came of it as a line on stdout.
+"""The load generator, a process of its own. It reads one job per line of stdin as JSON and writes one result per line to stdout.
 
 {"job": "closed", "port": 1, "request": "POST …", "clients": 16, "seconds": 1.5, "least": 24, "pids": [7]}
 {"job": "paced", "port": 1, "request": "POST …", "streams": 100, "pids": [7]}
-{"job": "held open", …}                      as paced: what the memory is while they are open
-{"job": "standing", "port": 1, "request": "POST …", "streams": 4000, "pids": [7]}   streams without end, closed once they were measured
-{"job": "once", "port": 1, "request": "…"}   one answer, whole
+{"job": "held open", …}                      as paced, with the memory while the streams are open
+{"job": "standing", "port": 1, "request": "POST …", "streams": 4000, "pids": [7]}   endless streams, closed after the measurement
+{"job": "once", "port": 1, "request": "…"}   one complete answer
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from bench import machine, wire
 
 SENT = re.compile(rb"t=(\d{7}\.\d{6}) ")
 FRAMES = re.compile(rb"(?:^|\r\n)[0-9A-Fa-f]+\r\n")
-"""Between the chunks of HTTP: nginx makes its own, in the middle of a word."""
+"""The chunk headers of HTTP, which nginx may insert in the middle of a word."""
 RAMP = 0.6
 """Seconds in which the streams of a paced job are opened."""
 WINDOW = 2.0
-"""Seconds in which they are measured; none of them ends before."""
+"""Seconds in which paced streams are measured; no stream ends before."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to do. `pids`: whose CPU and memory are measured meanwhile. `least`: answers that must come, however long it takes."""
+    """One job. `pids`: processes whose CPU and memory are measured; `least`, `most`: answers to count at least and at most."""
 
     job: str
     port: int
@@ -44,7 +44,7 @@ class Job:
 
 @dataclass
 class Found:
-    """What came of it: answers or chunks counted, in so many seconds, for so much CPU; times in ms, memory in MB."""
+    """The result of a job: answers or chunks counted, seconds, CPU seconds; times in ms, memory in MB."""
 
     count: int = 0
     seconds: float = 0.0
@@ -58,7 +58,7 @@ class Found:
 
 
 class Asking(asyncio.Protocol):
-    """A connection that asks. `heard` gets each read; `ended` is called when an answer is whole."""
+    """A client connection. `heard` gets each piece of the body; `ended` is called when an answer is complete."""
 
     transport: asyncio.Transport
 
@@ -73,11 +73,11 @@ class Asking(asyncio.Protocol):
         self.keep: list[bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
+        """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
 
     def ask(self, request: bytes) -> None:
-        """Ask, over the connection that stands."""
+        """Send a request over the open connection."""
         self._head = self._tail = b""
         self._left = -1
         self._in_body = False
@@ -86,7 +86,7 @@ class Asking(asyncio.Protocol):
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """A read: whether the answer is whole is seen at its last bytes alone."""
+        """Take a read, and call `ended` if the answer is complete."""
         if not self._in_body:
             data = self._begun(data)
             if not data:
@@ -106,16 +106,16 @@ class Asking(asyncio.Protocol):
             self._ended(self)
 
     def heard(self, data: bytes) -> None:
-        """A piece of a body."""
+        """Take a piece of the body; the base class ignores it."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The server closed."""
+        """Record that the server closed the connection, and call `ended`."""
         if not self.wrong:
             self.wrong = "the connection was closed"
         self._ended(self)
 
     def _begun(self, data: bytes) -> bytes:
-        """What of this read is the body."""
+        """Parse the head of the response and return the part of this read that belongs to the body."""
         self._head += data
         head, found, body = self._head.partition(b"\r\n\r\n")
         if not found:
@@ -130,18 +130,18 @@ class Asking(asyncio.Protocol):
 
 
 class Timed(Asking):
-    """A paced stream: its chunks bear the time they were sent."""
+    """A connection with a paced stream, whose chunks contain the time at which they were sent."""
 
     lags: list[float]
 
     def heard(self, data: bytes) -> None:
-        """Note how late each chunk is."""
+        """Record the lag of each chunk."""
         now = time.monotonic()
         self.lags.extend(now - float(sent) for sent in SENT.findall(data))
 
 
 async def closed(job: Job) -> Found:
-    """Clients that ask again as soon as they were answered."""
+    """Run clients that each ask again as soon as their answer ends."""
     loop = asyncio.get_running_loop()
     request = job.request.encode()
     found = Found()
@@ -188,7 +188,7 @@ async def closed(job: Job) -> Found:
 
 
 async def paced(job: Job) -> Found:
-    """Streams opened one after the other, measured while all of them run, left to their end."""
+    """Open streams one after the other, measure while all run, and read them to their end."""
     loop = asyncio.get_running_loop()
     request = job.request.encode()
     found = Found()
@@ -228,7 +228,7 @@ async def paced(job: Job) -> Found:
 
 
 async def standing(job: Job) -> Found:
-    """Streams opened and left open: measured once each of them has had a word, for as long as `seconds`, then closed."""
+    """Open streams and leave them open; measure for `seconds` once each has received a chunk, then close them."""
     loop = asyncio.get_running_loop()
     request = job.request.encode()
     found = Found()
@@ -262,7 +262,7 @@ async def standing(job: Job) -> Found:
 
 
 async def once(job: Job) -> Found:
-    """One answer, whole: to see that it is one."""
+    """Read one complete answer and return its text."""
     over = asyncio.Event()
     _, client = await asyncio.get_running_loop().create_connection(lambda: Asking(lambda _: over.set()), "127.0.0.1", job.port)
     client.keep = []
@@ -277,7 +277,7 @@ JOBS = {"closed": closed, "paced": paced, "held open": paced, "standing": standi
 
 
 async def work() -> None:
-    """Job after job."""
+    """Run the jobs from stdin one after the other."""
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         job = Job(**json.loads(line))

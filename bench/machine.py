@@ -1,4 +1,4 @@
-"""The machine: which core for whom, what a process has used, and an event loop that is cheap."""
+"""The machine: CPU cores for each role, the CPU and memory use of processes, and a fast event loop."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def run(main: Coroutine[object, object, None]) -> None:
-    """Run it on the cheapest loop there is, with as many descriptors as are allowed."""
+    """Run a coroutine on uvloop (asyncio's loop on Windows), with the maximum number of file descriptors."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if sys.platform == "win32":
@@ -33,7 +33,7 @@ def run(main: Coroutine[object, object, None]) -> None:
 
 @contextmanager
 def busy(loops: int) -> Generator[None, None, None]:
-    """So many processes that compute without end, until the block ends."""
+    """Run this many processes that compute without end, during the block."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         yield
@@ -44,7 +44,7 @@ def busy(loops: int) -> Generator[None, None, None]:
 
 
 def family(pid: int) -> list[int]:
-    """A process and its children, to the last."""
+    """Return the ids of a process and all its descendants."""
     found = [pid]
     for one in found:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
@@ -53,7 +53,7 @@ def family(pid: int) -> list[int]:
 
 
 def cpu(pids: list[int]) -> float:
-    """Seconds of CPU that these processes have used. `schedstat` counts nanoseconds where `stat` counts hundredths."""
+    """Return the CPU seconds of the live threads of these processes, with nanosecond resolution."""
     used = 0
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
@@ -62,7 +62,7 @@ def cpu(pids: list[int]) -> float:
 
 
 def cpu_of_ended(pids: list[int]) -> float:
-    """Seconds of CPU that these processes have used, threads that have ended included: in hundredths, which `cpu` does not count."""
+    """Return the CPU seconds of these processes, ended threads included, in steps of 10 ms."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -71,17 +71,17 @@ def cpu_of_ended(pids: list[int]) -> float:
 
 
 def rss(pids: list[int]) -> float:
-    """Megabytes of memory that these processes hold."""
+    """Return the resident memory of these processes in megabytes."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) * PAGE / 1e6
 
 
 def descriptors(pid: int) -> int:
-    """How many files and sockets a process has open."""
+    """Return the number of open file descriptors of a process."""
     return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - names alone
 
 
 def free_port() -> int:
-    """A port nobody has."""
+    """Return a free port on loopback."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

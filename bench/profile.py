@@ -1,4 +1,4 @@
-"""Where the time goes: Pointsman's direct lane under load, sampled by py-spy, as a tree and by the room of the code.
+"""A CPU profile of Pointsman's direct lane under load, sampled by py-spy, as a call tree and by package.
 
     python -m bench.profile burst|nons|paced [--least 1.0]
 
@@ -33,14 +33,14 @@ ROOMS = (
 
 @dataclass
 class Node:
-    """A function, as it was called from the one above it."""
+    """A function in the call tree, with its samples and the functions it called."""
 
     samples: int = 0
     below: dict[str, "Node"] = field(default_factory=dict[str, "Node"])
 
 
 def load(running: Running, what: str) -> None:
-    """Keep it busy for as long as it is sampled."""
+    """Keep the router busy while it is sampled."""
     if what == "paced":
         for _ in range(3):
             running.paced(running.subject.streams)
@@ -49,7 +49,7 @@ def load(running: Running, what: str) -> None:
 
 
 def stacks(raw: str) -> list[tuple[list[str], int]]:
-    """What py-spy wrote: the functions of each stack, and how often it was seen."""
+    """Parse py-spy's output into (functions of a stack, count); stacks of worker threads are left out."""
     found: list[tuple[list[str], int]] = []
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
@@ -60,7 +60,7 @@ def stacks(raw: str) -> list[tuple[list[str], int]]:
 
 
 def show(node: Node, total: int, least: float, depth: int = 0) -> None:
-    """The tree, down to what is worth a line."""
+    """Print the call tree, without branches below `least` per cent."""
     for name, below in sorted(node.below.items(), key=lambda item: -item[1].samples):
         share = below.samples * 100 / total
         if share >= least:
@@ -69,7 +69,7 @@ def show(node: Node, total: int, least: float, depth: int = 0) -> None:
 
 
 def main() -> int:
-    """Sample, and say."""
+    """Sample the router under load and print the tree and the shares of the packages."""
     options = argparse.ArgumentParser("python -m bench.profile", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("what", choices=["burst", "nons", "paced"], nargs="?", default="burst")
     options.add_argument("--least", type=float, default=1.0, help="per cent of the time that is worth a line")

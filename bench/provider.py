@@ -1,5 +1,4 @@
-"""The fake provider: every path, every method, answered by the model's name. Its own process, and cheap.
-
+"""The fake provider, a process of its own: it answers every path by the model's name.
 python -m bench.provider PORT
 """
 
@@ -19,12 +18,12 @@ MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"/]*/)?(\w+)"')
 STREAM = re.compile(rb'"stream"\s*:\s*true')
 WHOLE = {model: wire.whole(count) for model, count in wire.MODELS.items()}
 NAMED = re.compile(rb"/models/(\w+):streamgeneratecontent")
-"""How Google is asked: the model stands in the path. In lower case, as the head is looked at."""
+"""The model in the path of a Gemini request, in lower case like the parsed head."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """How one wire says things: the pieces of each model, one that bears its time, the end."""
+    """The prepared bytes of one provider API: pieces per model, a piece with the current time, and the end."""
 
     said: Mapping[str, Sequence[bytes]]
     timed: Callable[[float], bytes]
@@ -40,18 +39,18 @@ GEMINI = Voice(_said(wire.gemini_chunk), wire.gemini_timed, wire.gemini_tail())
 
 
 class Provider(asyncio.Protocol):
-    """One connection."""
+    """One client connection of the fake provider."""
 
     transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client."""
+        """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
         self.loop = asyncio.get_running_loop()
         self.buffer = b""
 
     def data_received(self, data: bytes) -> None:
-        """A piece of a request."""
+        """Take bytes and answer each complete request."""
         self.buffer += data
         while (end := self.buffer.find(b"\r\n\r\n") + 4) > 3:
             head = self.buffer[:end].lower()
@@ -65,7 +64,7 @@ class Provider(asyncio.Protocol):
                 self.say(named[1].decode(), GEMINI)
 
     def answer(self, body: bytes) -> None:
-        """Say what the model says."""
+        """Answer a request with OpenAI's API, streamed if it asks for that."""
         found = MODEL.search(body)
         model = found[1].decode() if found else "short"
         if STREAM.search(body):
@@ -74,7 +73,7 @@ class Provider(asyncio.Protocol):
             self.transport.write(WHOLE[model])
 
     def say(self, model: str, voice: Voice) -> None:
-        """The same, piece by piece."""
+        """Stream the answer of this model, paced as its name says."""
         said = voice.said[model]
         match model:
             case "paced" | "steady":
@@ -92,7 +91,7 @@ class Provider(asyncio.Protocol):
                 self.transport.write(b"".join((wire.HEAD, *said, voice.tail)))
 
     def pace(self, due: float, left: int, voice: Voice, interval: float = wire.INTERVAL) -> None:
-        """The next chunk of a paced answer, and when the one after it is due."""
+        """Write the next chunk of a paced answer and schedule the one after it."""
         if self.transport.is_closing():
             return
         if not left:
@@ -103,13 +102,13 @@ class Provider(asyncio.Protocol):
         self.loop.call_later(max(0.0, due - time.monotonic()), self.pace, due, left - 1, voice, interval)
 
     def write(self, data: bytes) -> None:
-        """Say it, if somebody is still there."""
+        """Write data, unless the client has disconnected."""
         if not self.transport.is_closing():
             self.transport.write(data)
 
 
 async def provide(port: int) -> None:
-    """Serve until stopped."""
+    """Serve until the process is stopped."""
     server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 

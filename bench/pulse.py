@@ -1,5 +1,4 @@
-"""How late a core is: sleeps 5 ms at a time, and says how much longer it was, whenever a line comes in.
-
+"""Measures how busy a core is: sleeps 5 ms at a time and records the delay; prints the p99 delay for each line of stdin.
 python -m bench.pulse CORE
 """
 
@@ -12,7 +11,7 @@ PAUSE = 0.005
 
 
 async def beat() -> None:
-    """Sleep and measure; tell the 99th of a hundred, in milliseconds, of what came since the last question."""
+    """Sleep and measure; for each line of stdin print the p99 delay since the last one, in milliseconds."""
     late: list[float] = []
     asking = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
     while True:

@@ -1,5 +1,4 @@
-"""The yardstick: a raw ASGI application under uvicorn that passes bytes on. It reads HTTP, translates nothing, has no limits.
-
+"""The baseline: a raw ASGI application under uvicorn that forwards bytes, without translation or limits.
 python -m bench.relay PORT UPSTREAM
 """
 
@@ -13,17 +12,17 @@ from starlette.types import Message, Receive, Scope, Send
 
 
 class Upstream(asyncio.Protocol):
-    """A connection to the provider, used again and again."""
+    """A reusable connection to the provider."""
 
     transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected."""
+        """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods alone
         self._waiter: asyncio.Future[None] | None = None
 
     def ask(self, request: bytes) -> None:
-        """Send a question."""
+        """Send a request and prepare to parse its response."""
         self._parser = httptools.HttpResponseParser(self)
         self._pieces: list[bytes] = []
         self.status = 0
@@ -32,7 +31,7 @@ class Upstream(asyncio.Protocol):
         self.transport.write(request)
 
     async def read(self) -> bytes:
-        """What of the body has come, as soon as something has."""
+        """Wait for bytes of the body and return them; empty at its end."""
         while not self._pieces and not self.whole:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -41,12 +40,12 @@ class Upstream(asyncio.Protocol):
         return data
 
     def data_received(self, data: bytes) -> None:
-        """A read."""
+        """Parse received bytes."""
         self._parser.feed_data(data)
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The provider closed."""
+        """Note that the provider closed the connection."""
         self.whole = True
         self._wake()
 
@@ -55,32 +54,32 @@ class Upstream(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One of its headers."""
+        """Take one response header."""
         if name.lower() == b"content-type":
             self.content_type = value
 
     def on_headers_complete(self) -> None:
-        """All of them."""
+        """Take the status code."""
         self.status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Take a piece of the body."""
         self._pieces.append(body)
 
     def on_message_complete(self) -> None:
-        """The end."""
+        """Note the end of the response."""
         self.whole = True
 
 
 class Relay:
-    """The application."""
+    """The ASGI application of the baseline."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._idle: list[Upstream] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a question on, and its answer back."""
+        """Forward one request to the provider and stream its response back."""
         if scope["type"] != "http":
             return
         body = b""

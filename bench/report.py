@@ -1,18 +1,18 @@
-"""Numbers → a table of medians, ratios against the goals, and what was too noisy to tell."""
+"""The report: a table of medians, the ratios compared with their goals, and marks for noisy values."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Numbers = Mapping[str, Mapping[str, Sequence[float]]]
-"""Subject → measure → what each round gave."""
+"""Subject → measure → the value of each round."""
 NOISY = 0.25
-"""How far apart the rounds may lie, against their median."""
+"""The range of the rounds, relative to their median, above which a value counts as noisy."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A column. `lower`: whether less is better."""
+    """A column of the table."""
 
     name: str
     title: str
@@ -39,7 +39,7 @@ MEASURES: Sequence[Measure] = (
 
 @dataclass(frozen=True)
 class Goal:
-    """What is to be reached: `value` of the medians, at least or at most `goal`."""
+    """A goal for `value`, which is computed from the medians: at least `least` or at most `most`."""
 
     words: str
     value: Callable[[Callable[[str, str], float]], float]
@@ -90,12 +90,12 @@ GOALS: Sequence[Goal] = (
 
 
 def noisy(values: Sequence[float]) -> bool:
-    """Whether the rounds lie too far apart to be believed."""
+    """Return whether the rounds differ by more than a quarter of their median."""
     return len(values) > 1 and (max(values) - min(values)) > NOISY * abs(statistics.median(values))
 
 
 def table(numbers: Numbers) -> list[str]:
-    """The medians. `~` stands before what was noisy."""
+    """Return the table of medians; `~` marks noisy values."""
     shown = [measure for measure in MEASURES if any(measure.name in found for found in numbers.values())]
     lines = ["| | " + " | ".join(measure.title for measure in shown) + " |", "|---" * (len(shown) + 1) + "|"]
     for subject, found in numbers.items():
@@ -109,7 +109,7 @@ def _cell(values: Sequence[float], form: str) -> str:
 
 
 def goals(numbers: Numbers) -> list[str]:
-    """Each goal, what was reached, and whether that is enough."""
+    """Return a table of the goals with the values reached."""
     lines = ["| | goal | reached | |", "|---|---|---|---|"]
     for goal in GOALS:
         if not all(numbers.get(subject, {}).get(measure) for subject, measure in goal.needs):
@@ -123,11 +123,11 @@ def goals(numbers: Numbers) -> list[str]:
 
 
 YARDSTICK, UNEVEN = "relay", 0.15
-"""The subject that all others are compared with, and how far apart its rounds may lie, against the least of them."""
+"""The baseline subject, and the range of its rounds, relative to the least, above which a run is too noisy."""
 
 
 def yardstick(numbers: Numbers) -> list[str]:
-    """Return the rounds of the yardstick by CPU. Where they lie too far apart the ratios of this run mean little, and counts of calls decide."""
+    """Return the baseline's CPU values of all rounds. If they differ by more than 15 %, the ratios of this run mean little."""
     found = numbers.get(YARDSTICK, {})
     lines: list[str] = []
     for measure in MEASURES:
@@ -139,6 +139,6 @@ def yardstick(numbers: Numbers) -> list[str]:
 
 
 def legend(numbers: Numbers) -> list[str]:
-    """What the columns are."""
+    """Return a list that explains the columns."""
     shown = [measure for measure in MEASURES if any(measure.name in found for found in numbers.values())]
     return [f"* *{measure.title}*: {measure.about}." for measure in shown]

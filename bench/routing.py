@@ -1,9 +1,9 @@
-"""What the way into the router costs a request: the application called in this process, without a server, a socket or a model.
+"""Measures the request path before and after a model: the application is called in this process, without server, socket or model.
 
     python -m bench.routing
 
-Prints microseconds per request, the best of several rounds: a question to a script of one word, and one that is refused at the door.
-The second is the way in and out alone: routing, guards and the error.
+Prints CPU microseconds per request, the best of several rounds, for a script of one word, over two wires, and for an unknown model. The
+last shows only the cost of routing, guards and the error.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ ADDRESSES = {"a question": "/api/chat", "an OpenAI client's": "/v1/chat/completi
 
 
 def scope(path: str) -> MutableMapping[str, Any]:
-    """A request from this machine, as uvicorn describes it."""
+    """Return the ASGI scope of a request from this machine."""
     headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
     return {
         "type": "http",
@@ -49,7 +49,7 @@ def scope(path: str) -> MutableMapping[str, Any]:
 
 
 async def measured(edge: Any, path: str) -> float:
-    """Seconds per request, in the best round."""
+    """Return the CPU seconds per request in the best round."""
     read_once = asyncio.Event()
 
     async def send(_: MutableMapping[str, Any]) -> None:
@@ -78,7 +78,7 @@ async def measured(edge: Any, path: str) -> float:
 
 
 async def work() -> None:
-    """Measure each address."""
+    """Measure each address and print the result."""
     logging.disable()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""A subject that runs, a load that works: processes, started, asked and stopped."""
+"""Processes of the benchmark: a running subject, the load generator, and their start and stop."""
 
 import json
 import os
@@ -21,11 +21,11 @@ from bench.load import Found, Job
 from bench.subjects import ROOT, Place, Subject, environment
 
 START = 90.0
-"""Seconds a subject may take until it is ready."""
+"""Seconds within which a subject must be ready."""
 
 
 class Broken(Exception):
-    """A subject did not do what it should."""
+    """A subject or worker that failed: did not start, ended, or answered wrongly."""
 
 
 def _pinned(cores: set[int]) -> None:
@@ -33,7 +33,7 @@ def _pinned(cores: set[int]) -> None:
 
 
 class Worker:
-    """A process that takes jobs on stdin and tells what came of them on stdout."""
+    """A process that takes jobs on stdin and writes their results to stdout."""
 
     def __init__(self, command: Sequence[str], cores: set[int], given: dict[str, str], log: IO[bytes] | int) -> None:
         self.process = subprocess.Popen(
@@ -47,12 +47,12 @@ class Worker:
         )
 
     def line(self) -> bytes:
-        """A line it says."""
+        """Read one line of its output."""
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
     def do(self, job: Job) -> Found:
-        """A job, done."""
+        """Run one job and return its result. Raises Broken if it failed."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
         self.process.stdin.flush()
@@ -66,7 +66,7 @@ class Worker:
 
 
 class Pulse:
-    """How late the subject's core is, because of whoever else is on it."""
+    """A process that measures the delay of the subject's core, caused by other load."""
 
     def __init__(self) -> None:
         given = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -74,7 +74,7 @@ class Pulse:
         self.worker = Worker([sys.executable, "-m", "bench.pulse", core], machine.SUBJECT, given, subprocess.DEVNULL)
 
     def beat(self) -> float:
-        """Milliseconds, the 99th of a hundred, since the last beat."""
+        """Return the p99 delay in milliseconds since the last call."""
         assert self.worker.process.stdin is not None
         self.worker.process.stdin.write(b"\n")
         self.worker.process.stdin.flush()
@@ -82,7 +82,7 @@ class Pulse:
 
 
 class Running:
-    """A subject on its core. `seconds`: from its start until it was ready. `rest`: megabytes it held then, before any question."""
+    """A running subject on its core. `seconds`: from start to ready; `rest`: MB of memory then, before any request."""
 
     def __init__(self, subject: Subject, upstream: int, load: Worker) -> None:
         self.subject = subject
@@ -113,7 +113,7 @@ class Running:
         self.rest = machine.rss(self.pids)
 
     def _until_ready(self, began: float) -> None:
-        """Wait for its answer to a question about itself; any answer but a 503 will do."""
+        """Poll its ready path until it answers anything but 503. Raises Broken after 90 s or if the process ends."""
         while time.monotonic() < began + START:
             if self.process.poll() is not None:
                 break
@@ -130,11 +130,11 @@ class Running:
         raise Broken(f"not ready: {self.said()}")
 
     def said(self) -> str:
-        """The end of its log."""
+        """Return the last 600 characters of its log."""
         return (self.place.folder / "log").read_text(encoding="utf-8", errors="replace")[-600:]
 
     def check(self) -> None:
-        """Broken where its answers are not whole: what answers quickly but wrongly is not measured."""
+        """Raise Broken if its answers are incomplete, so that no wrong answers are measured."""
         if self._worker is not None:
             return
         for model, stream in (("long", True), ("long", False), ("short", False)):
@@ -144,16 +144,16 @@ class Running:
                 raise Broken(f"of {wire.MODELS[model]} words, {count} came: {found.text[:300]}")
 
     def closed(self, model: str, *, stream: bool, seconds: float, clients: int, least: int = 1, most: int = 1_000_000_000) -> Found:
-        """Clients that ask again as soon as they were answered."""
+        """Run clients that each ask again as soon as their answer ends."""
         job = self._job("closed", model, stream=stream, seconds=seconds, clients=clients, least=least, most=most)
         return self._do(job)
 
     def paced(self, streams: int) -> Found:
-        """So many paced streams."""
+        """Run this many paced streams."""
         return self._do(self._job("paced", "paced", stream=True, streams=streams))
 
     def held_open(self, streams: int) -> Found:
-        """So many streams that say one thing and then nothing for a while."""
+        """Open this many streams that pause for 3 s after one chunk."""
         return self._do(self._job("held open", "quiet", stream=True, streams=streams))
 
     def _job(self, job: str, model: str, *, stream: bool, **more: float) -> Job:
@@ -164,7 +164,7 @@ class Running:
         return (self._worker or self._load).do(job)
 
     def stop(self) -> None:
-        """Stop it, and its children."""
+        """Stop the process and kill its children."""
         pids = machine.family(self.process.pid) if self.process.poll() is None else []
         self.process.terminate()
         try:
@@ -180,7 +180,7 @@ class Running:
 
 
 class Bench:
-    """The provider and the load, on their own cores."""
+    """The fake provider and the load generator, on cores of their own."""
 
     def __enter__(self) -> Self:
         self.upstream = machine.free_port()
@@ -197,13 +197,13 @@ class Bench:
         return self
 
     def start(self, subject: Subject) -> Running:
-        """A subject, ready."""
+        """Start a subject and return it once it is ready."""
         running = Running(subject, self.upstream, self.load)
         self._running.append(running)
         return running
 
     def stop(self, running: Running) -> None:
-        """Stop one."""
+        """Stop a subject."""
         self._running.remove(running)
         running.stop()
 

@@ -1,6 +1,6 @@
-"""Who is measured: how each is started, when it is ready, and how it is asked. One worker each.
+"""The subjects of the benchmark: how each is started, when it is ready, and how it is asked. Each runs one worker.
 
-The peers live in bench/.peers, which `make bench/.peers/.done` fills; one that is not there is skipped, and that is said.
+The other gateways are installed in bench/.peers by `make bench/.peers/.done`; missing ones are skipped with a note.
 """
 
 import json
@@ -21,24 +21,25 @@ STREAMED = tuple(wire.MODELS)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a subject runs: its port, the provider's, a folder of its own."""
+    """Where a subject runs: its port, the provider's port, and a folder of its own."""
 
     port: int
     upstream: int
     folder: Path
 
     def listening(self) -> int:
-        """The port that it listens on: its own choice, where it made one."""
+        """Return the port on which the subject listens, which it may have chosen itself."""
         chosen = self.folder / "port"
         return int(chosen.read_text()) if chosen.exists() else self.port
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One of those that are measured.
+    """One subject of the benchmark.
 
-    `lacks`: why it cannot be, or nothing. `clients`, `streams`: how many it is given at once; the slow get fewer, which are enough to
-    keep them busy. `loop`: it is no server, but takes its jobs on stdin.
+    lacks: why it cannot run here; empty if it can
+    clients, streams: how many are used at once; fewer for slow subjects, but enough to keep them busy
+    loop: true if it is no server but takes jobs on stdin
     """
 
     name: str
@@ -55,18 +56,18 @@ class Subject:
     loop: bool = False
 
     def request(self, place: Place, model: str, stream: bool) -> str:  # noqa: FBT001 - the field of the wire
-        """What the load sends it."""
+        """Return the HTTP request that the load generator sends."""
         asked = {**self.fields(model), "stream": stream}
         return wire.request(self.path(model), asked, self.headers(place)).decode()
 
 
 def direct(place: Place) -> Sequence[str]:
-    """The provider itself, without anything between: on the subject's core, as the others are."""
+    """Return the command of the provider itself, without a gateway, on the subject's core."""
     return [sys.executable, "-m", "bench.provider", str(place.port)]
 
 
 def relay(place: Place) -> Sequence[str]:
-    """The yardstick."""
+    """Return the command of the baseline relay."""
     return [sys.executable, "-m", "bench.relay", str(place.port), str(place.upstream)]
 
 
@@ -86,14 +87,14 @@ http {{
 
 
 def nginx(place: Place) -> Sequence[str]:
-    """`proxy_pass` without buffering."""
+    """Write an nginx configuration with `proxy_pass` and no buffering; return its command."""
     file = place.folder / "nginx.conf"
     file.write_text(NGINX.format(folder=place.folder, port=place.port, upstream=place.upstream))
     return [shutil.which("nginx") or "nginx", "-c", str(file)]
 
 
 def pointsman(lane: str) -> Callable[[Place], Sequence[str]]:
-    """This router with one lane's targets, everything else as it comes."""
+    """Return a function that writes a configuration with targets of one lane and returns the router's command."""
 
     def command(place: Place) -> Sequence[str]:
         provider, version = ("gemini", "v1beta") if lane == "gemini" else ("openai", "v1")
@@ -110,12 +111,12 @@ def pointsman(lane: str) -> Callable[[Place], Sequence[str]]:
 
 
 def bare(place: Place) -> Sequence[str]:
-    """The library in a loop."""
+    """Return the command of the loop over `litellm.acompletion`."""
     return [sys.executable, "-m", "bench.bare", str(place.upstream)]
 
 
 def litellm(place: Place) -> Sequence[str]:
-    """LiteLLM's proxy, with the models as its documentation lists them."""
+    """Write LiteLLM's configuration; return the command of its proxy."""
     models = [
         {
             "model_name": one,
@@ -139,19 +140,19 @@ def litellm(place: Place) -> Sequence[str]:
 
 
 def portkey(place: Place) -> Sequence[str]:
-    """Portkey's gateway, from npm."""
+    """Return the command of Portkey's gateway, installed with npm."""
     script = PEERS / "portkey/node_modules/@portkey-ai/gateway/build/start-server.js"
     return [shutil.which("node") or "node", "--import", str(HERE / "portkey.mjs"), str(script), "--headless", f"--port={place.port}"]
 
 
 def portkey_headers(place: Place) -> dict[str, str]:
-    """Which provider, told with each request."""
+    """Return the headers that tell Portkey which provider to ask."""
     host = f"http://127.0.0.1:{place.upstream}/v1"
     return {"x-portkey-provider": "openai", "x-portkey-custom-host": host, "authorization": "Bearer k"}
 
 
 def tensorzero(place: Place) -> Sequence[str]:
-    """TensorZero's gateway, as its Python package brings it."""
+    """Write TensorZero's configuration; return the command of its gateway."""
     made = "[gateway]\nobservability.enabled = false\n"
     for one in STREAMED:
         made += f'[models.{one}]\nrouting = ["fake"]\n[models.{one}.providers.fake]\ntype = "openai"\nmodel_name = "{one}"\n'
@@ -217,6 +218,6 @@ SUBJECTS: Sequence[Subject] = (
 
 
 def environment(subject: Subject) -> dict[str, str]:
-    """What a subject is started with: this checkout's router, and nothing of a proxy."""
+    """Return the environment of a subject: this checkout on PYTHONPATH, and no proxy variables."""
     kept = {name: value for name, value in os.environ.items() if "proxy" not in name.lower() and name != "PYTHONDONTWRITEBYTECODE"}
     return {**kept, "PYTHONPATH": str(ROOT), **subject.environment}

@@ -1,4 +1,4 @@
-"""The documentation's machine: pages that are made from the code, and the site that they are put together to.
+"""Tools that make the documentation: pages generated from the code, and the sources of the site.
 
-`python -m handbook` writes the pages that are made. `python -m handbook.site` lays the sources of the site out for MkDocs.
+`python -m handbook` writes the generated pages. `python -m handbook.site` lays the sources of the site out for MkDocs.
 """

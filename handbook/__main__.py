@@ -7,7 +7,7 @@ from handbook.pages import ROOT, pages
 
 
 def main() -> int:
-    """Write each page whose text has changed; with --check, return 1 if there is one."""
+    """Write each outdated page. With --check, write nothing and return 1 if a page is outdated."""
     parser = argparse.ArgumentParser(prog="python -m handbook", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page is not current")
     given = parser.parse_args()

@@ -40,7 +40,7 @@ class Decision:
 
 
 def decisions(folder: Path) -> Iterator[Decision]:
-    """Yield every decision of a folder, by number. A page without a title or a status line is a ValueError that names it."""
+    """Yield every decision of a folder, by number. Raises ValueError, with the file's name, for a page without a title or a status line."""
     for path in sorted(folder.glob("[0-9]*.md")):
         first, blank, status, *_ = path.read_text(encoding="utf-8").split("\n")
         title, known = TITLE.fullmatch(first), STATUS.match(status)
@@ -53,7 +53,7 @@ def decisions(folder: Path) -> Iterator[Decision]:
 
 
 def _shown(status: re.Match[str]) -> str:
-    """Return a decision's status as a cell of the index table."""
+    """Return the status of a decision as a cell of the index table."""
     if not status["file"]:
         return "accepted"
     part = f": {status['part']}" if status["part"] else ""

@@ -47,7 +47,7 @@ def _default(node: Node) -> str:
 
 
 def _type(node: Node) -> str:
-    """Return the type of a value in words: a link to the mapping that it is, the values that it may have, or a kind with its range."""
+    """Return a schema's type in words: a link to its mapping, its allowed values, or its kind with the range."""
     if "$ref" in node:
         name = str(node["$ref"]).rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
@@ -85,13 +85,13 @@ def _range(node: Node) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a text as one cell of a table. A pipe would end it, and angle brackets would be a tag."""
+    """Return a text as one table cell: pipes and angle brackets are escaped."""
     plain = re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
     return re.sub(r"(`[^`]*`)|<", lambda hit: hit[1] or "&lt;", plain)
 
 
 def _sentence(text: str) -> str:
-    """Return a text with a capital at its beginning and a full stop at its end."""
+    """Return a text with a capital first letter and a full stop."""
     plain = _cell(text)
     return plain if not plain else plain[0].upper() + plain[1:] + ("" if plain.endswith((".", ":")) else ".")
 
@@ -117,7 +117,7 @@ for, and shows what it prints.
 
 
 def _actions(made: argparse.ArgumentParser) -> Sequence[argparse.Action]:
-    """Return the arguments and options of a parser but for `--help`."""
+    """Return the arguments and options of a parser, except `--help`."""
     return [one for one in made._actions if one.dest != "help"]  # noqa: SLF001 - argparse has no public list of them
 
 
@@ -137,7 +137,7 @@ def _help(action: argparse.Action) -> str:
 
 
 def errors() -> str:
-    """Return the page of all error codes, from the tree of errors."""
+    """Return the page of all error codes that clients can receive, from the classes of router/errors.py."""
     text = f"""\
 # Error codes
 
@@ -157,7 +157,7 @@ Every code with its HTTP status and its default sentence, for those who write a 
 
 
 def _below(kind: type[RouterError]) -> Iterator[type[RouterError]]:
-    """Yield an error of the router's own module and all below it, in the order of their definition."""
+    """Yield an error class and all its subclasses of the same module, in the order of their definition."""
     yield kind
     for one in kind.__subclasses__():
         if one.__module__ == kind.__module__:

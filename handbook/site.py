@@ -1,7 +1,7 @@
-"""The sources of the site: docs/ and what it links to in the repository, laid out for MkDocs.
+"""Lays out the sources of the site for MkDocs: docs/ and the repository files that it links to.
 
-A page of docs/ keeps its path. Files outside of it that a page links to stand below `repository/`, and a folder becomes a page that lists
-its files. So every link of the repository works on the site. Needs the standard library alone: it runs in the environment of MkDocs.
+A page of docs/ keeps its path. Linked files outside of docs/ are placed below `repository/`, and a linked folder becomes a page that lists
+its files, so every link of the repository works on the site. Needs only the standard library: it runs in the environment of MkDocs.
 """
 
 import argparse
@@ -15,12 +15,12 @@ ROOT = Path(__file__).parent.parent
 PAGES = PurePosixPath("docs")
 OTHERS = PurePosixPath("repository")
 README, FIRST = PurePosixPath("README.md"), PurePosixPath("index.md")
-"""The repository's first page, and the site's own, which a link to the former leads to."""
+"""The repository's first page and the site's first page, to which links to the former lead."""
 DECISIONS = PAGES / "decisions"
 LATE = "---\nsearch: {boost: 0.3}\n---\n"
-"""What has the search list a page behind the others: a reader who looks for a term wants to use it, not to know why it is so."""
+"""Front matter that lowers a page's rank in the search, for decisions."""
 SCRIPT = "assets/mermaid.min.js"
-"""The path of the script that draws diagrams. The theme would load it from another host, were it not there."""
+"""The path of the script that draws diagrams; without the file, the theme would load one from another host."""
 
 CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()(?P<path>[^)\s#:]+)(?P<anchor>#[^)\s]*)?(?=\))")
@@ -34,7 +34,7 @@ def place(path: PurePosixPath) -> PurePosixPath:
 
 
 class Site:
-    """The sources of a site, in a folder of their own. `drawn`: diagrams are drawn by a script; else they stay text."""
+    """The sources of a site, written into a folder. `drawn`: diagrams are drawn by a script; otherwise they stay text."""
 
     def __init__(self, root: Path, folder: Path, *, drawn: bool) -> None:
         self._root = root
@@ -43,7 +43,7 @@ class Site:
         self._laid: set[PurePosixPath] = set()
 
     def lay(self) -> int:
-        """Lay out every file of docs/ and all that they link to, and return how many there are."""
+        """Write every file of docs/ and all files that they link to; return their number."""
         ahead = {PurePosixPath(path.relative_to(self._root).as_posix()) for path in (self._root / PAGES).rglob("*") if path.is_file()}
         while ahead:
             path = ahead.pop()
@@ -53,7 +53,7 @@ class Site:
         return len(self._laid)
 
     def _lay(self, path: PurePosixPath) -> set[PurePosixPath]:
-        """Lay out one file or folder, and return the files that it links to."""
+        """Write one file or folder and return the files that it links to."""
         source, target = self._root / path, self._folder / place(path)
         if source.is_dir():
             files = sorted(
@@ -73,7 +73,7 @@ class Site:
         return linked
 
     def page(self, path: PurePosixPath, text: str) -> tuple[str, set[PurePosixPath]]:
-        """Return the text of a page as the site has it, and the files of the repository that it links to."""
+        """Return a page's text with its links rewritten for the site, and the repository files that it links to."""
         linked: set[PurePosixPath] = set()
 
         def moved(link: re.Match[str]) -> str:
@@ -93,7 +93,7 @@ class Site:
         return "".join(parts), linked
 
     def _code(self, code: str) -> str:
-        """Return code as MkDocs wants it: a pipe in a table's cell needs no backslash, and a diagram may have to stay text."""
+        """Return code as MkDocs needs it: without backslashes before pipes, and with a diagram as text if no script draws it."""
         if code.startswith("```mermaid") and not self._drawn:
             return "```text" + code.removeprefix("```mermaid")
         return code if code.startswith("```") else code.replace(r"\|", "|")

@@ -1,7 +1,7 @@
-"""Diagrams of two state machines, drawn from the code: the order of an answer's events, and the circuit breaker.
+"""Diagrams of two state machines, generated from the code: the order of an answer's events, and the circuit breaker.
 
-The order of events is a table in `router/events.py`. The breaker has no table: its diagram is drawn from what a real breaker does.
-From each state that was reached, each thing that can happen is tried on a copy, until no new state comes up.
+The order of events is a table in `router/events.py`. The breaker's diagram is explored: from each reached state, every possible event is
+tried on a copy of a real breaker, until no new state appears.
 """
 
 import copy
@@ -17,16 +17,16 @@ from router.failover.breaker import Breaker
 Arrow = tuple[str, str]
 
 EVENT_STATES = {"idle": "nothing yet", "speaking": "a model call", "running": "tools run", "over": "over"}
-"""State of an answer → its words in the diagram."""
+"""State of an answer → its label in the diagram."""
 DECLARED = Declared(failures=5, within=30, open=4)
-"""The shipped `breaker: {failures: 5, within: 30s, open: 4s}`."""
+"""The shipped breaker: `{failures: 5, within: 30s, open: 4s}`."""
 WAIT_S = 10
-"""Seconds of the `Retry-After` that is tried. Longer than the open time, and shorter than the longest pause."""
+"""Seconds of the tried Retry-After: longer than the open time, shorter than the longest pause."""
 
 
 @dataclass
 class _Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that changes only when a test sets it."""
 
     now: float = 1000.0
 
@@ -36,7 +36,7 @@ class _Clock:
 
 @dataclass
 class _Bench:
-    """A breaker with a clock of its own, to try out its state changes; both are copied together."""
+    """A breaker with a clock of its own; both are copied together to try out a transition."""
 
     clock: _Clock = field(default_factory=_Clock)
     breaker: Breaker = field(init=False)
@@ -45,7 +45,7 @@ class _Bench:
         self.breaker = Breaker(DECLARED, self.clock.read)
 
     def state(self) -> str:
-        """Return the state by what the breaker does: on trial it is closed, and one failure opens it."""
+        """Return the breaker's state: `waiting` with a Retry-After, and `trial` for a closed breaker that a single failure opens."""
         if self.breaker.waits_for_retry_after:
             return "waiting"
         if self.breaker.state != "closed":
@@ -55,7 +55,7 @@ class _Bench:
         return "closed" if tried.breaker.state == "closed" else "trial"
 
     def ask(self, report: Callable[..., None], times: int = 1) -> None:
-        """Ask the target, if the breaker admits it, and report the result."""
+        """Request a permit and, if the breaker grants it, report this result; `times` times."""
         for _ in range(times):
             permit = self.breaker.admit()
             if permit is not None:
@@ -69,7 +69,7 @@ BREAKER_STATES = {
     "trial": "on trial",
     "waiting": "waits for Retry-After",
 }
-"""State of a breaker → its words in the diagram."""
+"""State of a breaker → its label in the diagram."""
 ONE, TOO_MANY = "one failure", "too many failures"
 HAPPENINGS: dict[str, Callable[[_Bench], None]] = {
     ONE: lambda bench: bench.ask(Breaker.failed),
@@ -82,11 +82,11 @@ HAPPENINGS: dict[str, Callable[[_Bench], None]] = {
     "client leaves": lambda bench: bench.ask(Breaker.rest),
     "time passes": lambda bench: setattr(bench.clock, "now", bench.clock.now + WAIT_S),
 }
-"""What can happen to a target, in words → the same, done to a breaker."""
+"""Label of an event → a function that applies it to a breaker."""
 
 
 def breaker_arrows() -> dict[Arrow, list[str]]:
-    """Return (state before, state after) → what leads from one to the other, as a real breaker does it."""
+    """Return (state before, state after) → labels of the events that lead from one to the other, tried on a real breaker."""
     arrows: defaultdict[Arrow, list[str]] = defaultdict(list)
     new = _Bench()
     reached = {new.state(): new}
@@ -106,7 +106,7 @@ def breaker_arrows() -> dict[Arrow, list[str]]:
 
 
 def event_arrows() -> dict[Arrow, list[str]]:
-    """Return (state before, state after) → the events that lead from one to the other, as `ORDER` has them."""
+    """Return (state before, state after) → names of the events that lead from one to the other, from the table `ORDER`."""
     arrows: defaultdict[Arrow, list[str]] = defaultdict(list)
     for (before, kind), after in ORDER.items():
         arrows[before, after].append(kind.__name__)
@@ -114,7 +114,7 @@ def event_arrows() -> dict[Arrow, list[str]]:
 
 
 def _diagram(names: Mapping[str, str], arrows: Mapping[Arrow, list[str]], last: str = "") -> Iterator[str]:
-    """Yield the lines of a diagram: the first state is where it begins."""
+    """Yield the lines of a Mermaid state diagram; the first name is the initial state, `last` the final one."""
     yield "```mermaid"
     yield "stateDiagram-v2"
     yield from (f'    state "{words}" as {name}' for name, words in names.items())
@@ -126,7 +126,7 @@ def _diagram(names: Mapping[str, str], arrows: Mapping[Arrow, list[str]], last: 
 
 
 def _table(names: Mapping[str, str], arrows: Mapping[Arrow, list[str]]) -> Iterator[str]:
-    """Yield the same arrows as the rows of a Markdown table."""
+    """Yield the same arrows as a Markdown table."""
     yield "| from | to | on |\n|---|---|---|"
     yield from (f"| {names[before]} | {names[after]} | {', '.join(words)} |" for (before, after), words in arrows.items())
 

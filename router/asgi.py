@@ -1,8 +1,8 @@
-"""The application, for an ASGI server of one's own choice and for another application to mount.
+"""The ASGI application, for any ASGI server and for mounting in another application.
 
     ROUTER_ROUTES=/etc/router/routes.yaml uvicorn router.asgi:app --no-proxy-headers
 
-`app` is made when it is first asked for: to import this module reads no file and changes nothing.
+`app` is made on first access: importing this module reads no file and changes nothing.
 """
 
 import sys
@@ -19,11 +19,10 @@ __all__ = ["create_app"]
 
 
 def create_app(routes: str | PathLike[str] | None = None) -> Edge:
-    """Return the application over a routes file, which is `ROUTER_ROUTES` unless given, else ./routes.yaml; its edits go live.
+    """Return the application for a routes file: `routes`, else `ROUTER_ROUTES`, else ./routes.yaml. Edits of the file go live.
+    Raises ConfigError if the configuration is invalid.
 
-    ConfigError where it cannot be served.
-
-    An application that mounts it enters `started()` in its own lifespan: a mounted application has none.
+    An application that mounts it enters `started()` in its own lifespan, since a mounted application has none.
     """
     path = routes_from_environment() if routes is None else Path(routes)
     host = host_from_environment(path)
@@ -34,7 +33,7 @@ def create_app(routes: str | PathLike[str] | None = None) -> Edge:
 
 @cache
 def _app() -> Edge:
-    """The application of a process that serves nothing else: its log goes to stderr, as under `router serve`."""
+    """Return the application for `router.asgi:app`, made once, with its log on stderr. An invalid configuration ends the process."""
     to_stderr()
     try:
         made = create_app()

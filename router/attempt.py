@@ -1,23 +1,23 @@
-"""An attempt at one target, as a request's record, its headers and its events list it."""
+"""An attempt at one target, as it appears in the request's record, the response headers and the events."""
 
 from router.usage import Meter, Usage
 from router.value import PartlyCompared, replace
 
 
 class Attempt(PartlyCompared, frozen=True):
-    """An attempt at one target: the outcome (`ok`, a categorical outcome, or LET_GO), and the seconds that it took.
+    """An attempt at one target: its outcome (`ok`, an error category, or LET_GO) and duration in seconds.
 
     first: seconds until the first word; None without one
-    wait: seconds for which the target or its breaker wants no request; None where neither is known
+    wait: seconds for which the target or its breaker wants no request; None if neither is known
     began: when it was asked, by the clock of time.monotonic
     omitted: parameters of the question that this target was not sent, because its model does not take them
-    output: how it was asked for the form of the answer, as `Start.output`; for the log of this process alone
-    model: the provider's name of the model that answered, for the traces of this process alone; empty where it is not known
-    usage: tokens, as the provider counted them for the whole answer; None where it did not
-    estimate: tokens that the provider is taken to charge for and did not count, or not to the end; None where there are none
+    output: how it was asked for the form of the answer, as `Start.output`; for the log of this process only
+    model: the provider's name of the model that answered, for the traces of this process only; empty if it is not known
+    usage: tokens, as the provider reported them for the whole answer; None if it did not
+    estimate: estimated tokens that the provider charges for but did not report, or not to the end; None if there are none
     route: the route that a tool of the request asked for; empty for an attempt of the request's own route
     said: characters of the model call's text that clients had when this attempt broke off, in this process; 0 for all others
-    meter: receives the count of an answer that has ended without it, in this process; None for all others
+    meter: receives the usage of an answer that ended without it, in this process; None for all others
     """
 
     BESIDE = frozenset({"output", "model", "said", "meter"})
@@ -38,7 +38,7 @@ class Attempt(PartlyCompared, frozen=True):
 
     @property
     def settled(self) -> "Attempt":
-        """The attempt with the count that arrived after its end, if one did."""
+        """The attempt without its meter: with the final usage that arrived after its end, if any, in place of the estimate."""
         if self.meter is None:
             return self
         counted = self.meter.usage if self.meter.final else None

@@ -1,6 +1,6 @@
-"""Bounds of a number, written once, in its type: `Annotated[int, Bounds(1, 10)]`.
+"""Bounds of a number, declared in its type: `Annotated[int, Bounds(1, 10)]`.
 
-They are checked where a value is read, and stand in the JSON schema.
+They are checked when a value is read, and appear in the JSON schema.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The least and the most that a number may be, both included. `above`: it must be more than this."""
+    """The least and the greatest value of a number, both included. `above`: an excluded lower bound."""
 
     least: float | None = None
     most: float | None = None
     above: float | None = None
 
     def hold(self, value: float) -> bool:
-        """Return whether a number is within them."""
+        """Return whether a number is within the bounds."""
         return (
             (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
@@ -25,17 +25,17 @@ class Bounds:
         )
 
     def schema(self) -> dict[str, float]:
-        """Return them as keywords of a JSON schema."""
+        """Return the bounds as JSON schema keywords."""
         named = {"minimum": self.least, "maximum": self.most, "exclusiveMinimum": self.above}
         return {name: value for name, value in named.items() if value is not None}
 
     def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], dict[str, Any]]) -> dict[str, Any]:
-        """Return what pydantic reads of a number within them, as a parameter of a tool."""
+        """Return pydantic's schema of a number within the bounds, for tool parameters."""
         named = {"ge": self.least, "le": self.most, "gt": self.above}
         return {**handler(source), **{name: value for name, value in named.items() if value is not None}}
 
     def __str__(self) -> str:
-        """Return them as the end of a sentence: `from 1 to 10`, `at least 1`, `above 0, and 9 at most`."""
+        """Return the bounds as the end of a sentence: `from 1 to 10`, `at least 1`, `above 0, and 9 at most`."""
         if self.least is not None and self.most is not None:
             return f"from {_plain(self.least)} to {_plain(self.most)}"
         least = f"at least {_plain(self.least)}" if self.least is not None else f"above {_plain(self.above or 0)}"

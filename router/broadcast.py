@@ -1,7 +1,7 @@
-"""An answer for several readers: made once, in a task of its own, and followed by each reader at its own pace, from its start.
+"""An answer for several readers (followers): produced once, in a task of its own, and read by each follower from its start.
 
-Its buffer is bounded in bytes. While the answer fits, no reader waits for another. A longer answer loses its start as it is read
-(backpressure): it waits for its slowest reader, or leaves it behind, as its `Rule` says.
+The buffer is bounded in bytes. While the answer fits, no follower waits for another. Events of a longer answer are dropped once all
+followers have read them. The source then waits for its slowest follower (backpressure), or drops that follower, as its `Rule` says.
 """
 
 import asyncio
@@ -18,14 +18,15 @@ FRAME = 256
 """Bytes an event takes beside its text, roughly."""
 
 Rule = Literal["wait", "overtake"]
-"""An answer that does not fit waits for its slowest follower, or leaves it behind (`Overtaken`) as long as another has read everything.
+"""The rule for an answer that does not fit into its buffer.
 
-Without a follower the first rule drops what it holds, and the second waits for one.
+wait: its source waits for the slowest follower; without a follower the buffer is dropped
+overtake: the slowest follower is removed (`Overtaken`) once another has read everything; without a follower the source waits for one
 """
 
 
 def weight(event: Event) -> int:
-    """Return the bytes that an event takes, roughly."""
+    """Return the approximate memory of an event in bytes."""
     match event:
         case Text(text) | Thought(text) | ToolInput(_, _, text):
             return FRAME + 2 * len(text)
@@ -36,17 +37,17 @@ def weight(event: Event) -> int:
 
 
 class Broadcast:
-    """An answer as far as it has come. `bound`: bytes of it that are held at most, and one event."""
+    """The buffer of one answer and the positions of its followers. `bound`: bytes held at most, plus one event."""
 
     def __init__(self, bound: int, rule: Rule = "overtake") -> None:
         self.size = 0
-        """Bytes that are held."""
+        """Bytes in the buffer, roughly."""
         self.complete = True
-        """True while all of it is there, from its start."""
+        """True while no event was dropped from the buffer."""
         self.finished = False
-        """True once its last event ends it."""
+        """True once a Finish or Failure was put."""
         self.over = False
-        """True once no more will come, as a log of it is told."""
+        """True once no more events will come, for the log of the answer."""
         self.news: Callable[[], None] | None = None
         """Called whenever its followers are woken, and when it waits for room."""
         self.task: asyncio.Task[None] | None = None
@@ -54,26 +55,29 @@ class Broadcast:
         self._rule = rule
         self._events: list[Event] = []
         self._first = 0
-        """The number of the first event that is still here."""
+        """The number of the first event in the buffer."""
         self._at: dict[object, int] = {}
-        """Each follower's next event, by number."""
+        """Follower → number of its next event."""
         self._waiting: list[asyncio.Future[None]] = []
-        """Followers that have read everything."""
+        """Futures of followers that have read everything and wait for more."""
         self._full: asyncio.Future[None] | None = None
         """Completed once there may be room; set while the answer waits for it."""
         self._untold = 0
-        """Bytes that came since its followers were woken."""
+        """Bytes put since the followers were woken."""
         self._stopped = False
 
     # Its source.
 
     def start(self, work: Coroutine[object, object, None]) -> None:
-        """Start `work`, which has this Broadcast `take` an answer. Once the answer is complete it is not stopped any more."""
+        """Run `work`, which calls `take`, as the task of this answer.
+
+        The task is cancelled if the last follower leaves before the answer is complete.
+        """
         self.task = asyncio.create_task(work)
         self.task.add_done_callback(self._done)
 
     async def take(self, events: Events) -> None:
-        """Take a complete answer. An error is raised here, and to each follower."""
+        """Read events from a source until it ends, publish each to the followers, and wait while the buffer is full."""
         since = 0
         async with aclosing(events):
             async for event in events:
@@ -87,7 +91,7 @@ class Broadcast:
                     await asyncio.sleep(0)
 
     def put(self, event: Event) -> None:
-        """Take an event."""
+        """Append an event to the buffer, without waking the followers."""
         self._events.append(event)
         match event:
             case Text(text):
@@ -101,17 +105,20 @@ class Broadcast:
         self._untold += taken
 
     def _finish(self) -> None:
-        """Note that the answer has its last event."""
+        """Record that the answer has its last event."""
         self.finished = True
 
     async def flush(self) -> None:
-        """Wake the followers, and wait until what is held fits."""
+        """Wake the followers and wait until the buffer is within its bound."""
         self._tell()
         if self.size > self._bound:
             await self._fit()
 
     async def _fit(self) -> None:
-        """Drop events that every follower has read; else leave the slowest behind, or wait for a follower, until the rest fits."""
+        """Drop events that every follower has read, until the buffer is within its bound.
+
+        If no event can be dropped, remove the slowest follower (`overtake`) or wait for a follower to read.
+        """
         while self.size > self._bound:
             end = self._first + len(self._events)
             read = min(self._at.values(), default=self._first if self._rule == "overtake" else end) - self._first
@@ -148,28 +155,28 @@ class Broadcast:
 
     @property
     def events(self) -> Sequence[Event]:
-        """The events that are held."""
+        """The events in the buffer."""
         return self._events
 
     @property
     def begun(self) -> bool:
-        """True once there was an event."""
+        """True once an event was put."""
         return self._first > 0 or bool(self._events)
 
     @property
     def full(self) -> bool:
-        """True if followers should be woken now, or no more should be taken."""
+        """True if `flush` is due: over 64 KiB came since the followers were woken, or the buffer exceeds its bound."""
         return self._untold > TURN or self.size > self._bound
 
     @property
     def open(self) -> bool:
-        """True while the answer is worth following: its start is held, and it has not failed."""
+        """True while a new follower can get the whole answer: its start is held, and it was not stopped and has not failed."""
         failed = bool(self._events) and isinstance(self._events[-1], Failure)
         return self.complete and not self._stopped and not failed
 
     @property
     def left(self) -> bool:
-        """True once the answer has no followers and is made no more."""
+        """True if the answer has no followers and its task has ended."""
         return not self._at and self.task is not None and self.task.done()
 
     @property
@@ -178,14 +185,17 @@ class Broadcast:
         return len(self._at)
 
     def since(self, number: int) -> tuple[int, list[Event]]:
-        """Return (number of the first event returned, events): from this number on, or from the oldest event that is still held."""
+        """Return (number of the first event returned, events), starting at this number or at the oldest event in the buffer."""
         first = max(number, self._first)
         return first, self._events[first - self._first :]
 
     # Its followers.
 
     async def follow(self) -> Events:
-        """Stream the answer from its start to its end. Overtaken if its start is gone; otherwise raises the error that ended it."""
+        """Stream the answer from its start to its end.
+
+        Raises Overtaken if its start was dropped or this follower fell too far behind; otherwise the error that ended the answer.
+        """
         if not self.complete:
             raise Overtaken
         follower = object()
@@ -222,7 +232,7 @@ class Broadcast:
             self._full.set_result(None)
 
     async def _left(self) -> None:
-        """Stop an unfinished answer if the last follower has left, and wait until it has stopped."""
+        """Cancel an unfinished answer's task if the last follower has left, and wait until it has ended."""
         if not self._at and not self.finished and self.task is not None and not self.task.done():
             self._stopped = True
             self.task.cancel()
@@ -230,7 +240,7 @@ class Broadcast:
 
 
 def _fault(task: asyncio.Task[None]) -> BaseException:
-    """Return the error of an answer that has no end."""
+    """Return the error that ended an answer without a last event; Stopping if its task was cancelled."""
     if task.cancelled():
         return Stopping()
     error = task.exception()

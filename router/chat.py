@@ -1,4 +1,4 @@
-"""The question: an Ask and its parts. Frozen values; a change makes a new one."""
+"""The question: an `Ask` and its parts, as frozen values. A change makes a new value."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 JsonObject = Mapping[str, Json]
 SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
-"""Half a surrogate pair, as JSON writes it: UTF-8 cannot write it in any other way."""
+"""Half a surrogate pair in JSON's escaped form, since UTF-8 cannot represent it."""
 
 
 def repaired(text: str) -> str:
@@ -30,7 +30,7 @@ def repaired(text: str) -> str:
 
 
 def mended(value: Json) -> Json:
-    """Return the value with every text and key in it made `repaired`."""
+    """Return the value with `repaired` applied to every text and key in it."""
     match value:
         case str():
             return repaired(value)
@@ -43,9 +43,8 @@ def mended(value: Json) -> Json:
 
 
 def finite(text: str) -> float:
-    """Return a number as JSON spells it (a `parse_float` for `json.loads`).
-
-    Raises ValueError if the float is infinite: written out again it would not be JSON.
+    """Return the float of a JSON number (a `parse_float` for `json.loads`).
+    Raises ValueError if it is infinite, since JSON cannot represent that.
     """
     if math.isinf(number := float(text)):
         raise ValueError(text)
@@ -53,7 +52,7 @@ def finite(text: str) -> float:
 
 
 def no_constant(word: str) -> None:
-    """Refuse `NaN` and `Infinity`, which JSON does not have (a `parse_constant` for `json.loads`)."""
+    """Raise ValueError for `NaN` and `Infinity`, which JSON does not have (a `parse_constant` for `json.loads`)."""
     raise ValueError(word)
 
 
@@ -74,7 +73,7 @@ def deeper(value: object, depth: int) -> bool:
 
 
 def separators(data: bytes) -> int:
-    """Count the characters that precede a JSON value, inside texts too: at least the number of values less one."""
+    """Return the number of commas and opening brackets in JSON, those inside of texts included: at least the number of values minus one."""
     return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
@@ -95,7 +94,7 @@ def crowded(data: bytes, most: int) -> bool:
 
 
 def _text(part: "Part") -> str:
-    """Return the text that a model reads of a part; of a file, no text."""
+    """Return the text that a model reads of a part; empty for a file."""
     match part:
         case str():
             return part
@@ -113,7 +112,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 class Call(Value, frozen=True):
-    """The model's wish to have a tool run. `approval`: the id under which the user allowed it, if the client says so; not checked yet."""
+    """A tool call of the model. `approval`: the id under which the user allowed it, as the client says; not verified yet."""
 
     call_id: str
     name: str
@@ -143,11 +142,11 @@ FileSort = Literal["image", "document", "audio"]
 
 
 AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
-"""Subtype of a media type of audio → its format, where that has another name."""
+"""Subtype of an audio media type → its format, if that has another name."""
 
 
 class File(Value, frozen=True):
-    """An image, a document or audio that the user shows to the model.
+    """An image, a document or audio that the user sends to the model.
 
     kind: its media type (`image/*` if only that is known)
     url: a data: URL, or an address that the provider fetches
@@ -183,13 +182,13 @@ class File(Value, frozen=True):
 
 
 class ReasoningState(Value, frozen=True):
-    """Opaque state of a model's reasoning, which its provider wants back with the tool results of the same turn.
+    """Opaque state of a model's reasoning, which its provider needs back with the tool results of the same turn.
 
-    It is returned to the target that issued it and to no other. It is never sent to a client. It is an event of the answer as well
-    as a part of the assistant message that the next request repeats.
+    It is returned to the target that issued it and to no other. It is never sent to a client. It is an event of the answer and also
+    a part of the assistant message that the next request repeats.
 
     issuer: the target and its model, as `issued_by` names them; empty for state that the client sent back, which every target
-        of the same form may have
+        of the same form may receive
     value: in the provider's own form: {"reasoning_content": …}, {"reasoning_details": […]}, a thinking block, a reasoning item
     call_id: the call that it belongs to, if any (Gemini's thought signatures)
     after: characters of the message's text that the model wrote after it
@@ -202,7 +201,7 @@ class ReasoningState(Value, frozen=True):
 
 
 def issued_by(target: str, model: str) -> str:
-    """Return the issuer of a target's reasoning state. An edit that gives the target another model makes it another issuer."""
+    """Return the issuer of a target's reasoning state, made of target and model: another model of the target is another issuer."""
     return f"{target}={model}"
 
 
@@ -211,7 +210,10 @@ Part = str | File | Call | Result | ReasoningState
 
 
 class Message(Value, frozen=True):
-    """A message of the conversation. `tool` messages hold only Results; Calls stand in `assistant` messages. `name`: its participant."""
+    """A message of the conversation, sent under a `role`.
+
+    Messages of the role `tool` hold only Results; Calls occur only in `assistant` messages. `name`: the participant's name.
+    """
 
     role: Role
     parts: tuple[Part, ...]
@@ -233,14 +235,14 @@ class Message(Value, frozen=True):
         return tuple([part for part in self.parts if isinstance(part, Result)])
 
     def states(self, issuer: str) -> tuple[ReasoningState, ...]:
-        """Return the reasoning state that this issuer may have back: its own, or the client's if the message holds none of its own."""
+        """Return the reasoning state to send to this issuer: its own, or if the message holds none of its own, the client's."""
         states = [part for part in self.parts if isinstance(part, ReasoningState)]
         own = tuple(state for state in states if state.issuer == issuer)
         return own or tuple(state for state in states if not state.issuer)
 
 
 class ToolSpec(Value, frozen=True):
-    """A tool as the model sees it. `parameters`: a JSON schema of type object. `strict`: true if its calls must keep to it exactly."""
+    """A tool as the model sees it. `parameters`: a JSON schema of type object. `strict`: true if its calls must match it exactly."""
 
     name: str
     description: str
@@ -249,7 +251,7 @@ class ToolSpec(Value, frozen=True):
 
 
 class Choice(Value, frozen=True):
-    """The model's freedom to call tools: as it likes, not at all, at least one, or a named one."""
+    """The model's freedom to call tools: as it decides (`auto`), not at all, at least one, or a named one."""
 
     kind: Literal["auto", "none", "required", "named"] = "auto"
     name: str = ""
@@ -259,9 +261,9 @@ AUTO = Choice()
 
 
 class OutputFormat(Value, frozen=True):
-    """The form that an answer's text must have: JSON alone.
+    """The required form of an answer's text: only JSON.
 
-    schema: the JSON schema that it must keep to, checked by `router.output`; None allows any JSON object
+    schema: the JSON schema that the text must match, checked by `router.output`; None allows any JSON object
     name: the name of the schema, as OpenAI's API takes one: letters, digits, _ and -, 64 at most
     description: the purpose of the schema, for the model
     """
@@ -274,8 +276,8 @@ class OutputFormat(Value, frozen=True):
 class CacheControl(Value, frozen=True):
     """The caller's limits on caching (RFC 9111, of a request).
 
-    max_age: seconds; an older answer is not used, and with 0 no cached answer is
-    store: true if the answer may be kept
+    max_age: seconds; an older cached answer is not used, and with 0 none is
+    store: true if the answer may be cached
     """
 
     max_age: float = math.inf
@@ -286,8 +288,7 @@ ANY_AGE = CacheControl()
 
 
 def owner(caller: str, user: str) -> str:
-    """Return the name under which data of this caller's end user is kept or counted: the caller's id itself where no user is named.
-
+    """Return the name under which data of this caller and end user is stored or counted; without a user, the caller's id.
     Two pairs never have the same name: the first space ends the caller's id, in which a space is written as `%20`, and `%` as `%25`.
     """
     escaped = caller.replace("%", "%25").replace(" ", "%20")
@@ -295,12 +296,12 @@ def owner(caller: str, user: str) -> str:
 
 
 class Circumstances(Value, frozen=True):
-    """The facts that the conditions of a route may look at besides the conversation.
+    """Facts about the request that a route's conditions may test besides the conversation.
 
     caller: the name of the caller's key, or its token's `sub`; empty if unknown
     claims: the claims of the caller's token
     headers: the request's headers that a condition names, in lower case, each with its values
-    budget_used: the used share of the tightest limit on money or tokens that the request counts for, from 0 to 1
+    budget_used: the used share, from 0 to 1, of the tightest money or token limit that the request counts for
     """
 
     caller: str = ""
@@ -316,7 +317,7 @@ InducedFault = Literal["cut", "stall", "429", "garbage"]
 
 
 class Ask(PartlyCompared, frozen=True, kw_only=True):
-    """A question: its route, the conversation, the tools granted, the sampling parameters."""
+    """A question: its route, the conversation, the granted tools and the sampling parameters."""
 
     BESIDE = frozenset({"circumstances", "tried"})
     model: str
@@ -360,12 +361,12 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> str:
-        """The caller and its end user, as one name: data of one user is kept and counted under it."""
+        """The name under which data of the caller's end user is stored and counted."""
         return owner(self.caller, self.user)
 
     @property
     def has_calls(self) -> bool:
-        """True if a message of the conversation bears tool calls."""
+        """True if a message of the conversation contains tool calls."""
         for message in self.messages:  # a long chat is gone through at 0.1 µs a message
             for part in message.parts:
                 if isinstance(part, Call):
@@ -374,7 +375,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def text_alone(self) -> bool:
-        """True if the conversation holds nothing but text: no file, no call, no result, no reasoning state."""
+        """True if the conversation is only text: no tool message, file, call, result or reasoning state."""
         for message in self.messages:
             if message.role == "tool":
                 return False
@@ -385,7 +386,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """Characters of the conversation, without its files."""
+        """The length of the conversation in characters, without its files."""
         size = 0
         for message in self.messages:  # twice for each model call
             for part in message.parts:
@@ -394,7 +395,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def tokens(self) -> int:
-        """Tokens of the conversation, the tools and the schema of the answer, without files: estimated."""
+        """The estimated tokens of the conversation, the tools and the answer's schema, without files."""
         texts = (_text(part) for message in self.messages for part in message.parts)
         tools = (f"{spec.name} {spec.description} {json.dumps(spec.parameters, default=dict)}" for spec in self.tools)
         schema = self.output and self.output.schema
@@ -402,7 +403,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def shows(self) -> frozenset[FileSort]:
-        """The sorts of files in the conversation: a model that answers must read each of them."""
+        """The sorts of files in the conversation: an answering model must be able to read each of them."""
         found = set[FileSort]()
         for message in self.messages:  # 0.2 µs a message, for each model call
             for part in message.parts:
@@ -414,7 +415,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def holder(self) -> str:
-        """The target that issued the reasoning state of this turn's last calls; empty without such state."""
+        """The target that issued the reasoning state of the last tool calls in this turn; empty without such state."""
         for message in reversed(self.messages):
             if message.role == "user":
                 return ""
@@ -423,5 +424,5 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
         return ""
 
     def with_messages(self, *messages: Message) -> Self:
-        """Return the same question over another conversation."""
+        """Return the same question with other messages."""
         return replace(self, messages=messages)

@@ -1,9 +1,10 @@
-"""Events as bytes, for what is kept outside of this process: JSON, with a version, read as strictly as a stranger's.
+"""Events as bytes, for storage outside of this process: JSON with a version number, validated when it is read.
 
-    [3, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", [11, 3, 0, 0, 0, 0], [["a", "ok", 0.31, 0.12, null, 0, [], [11, 3, 0, 0, 0, 0], null]], ""]]
+    [5, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", null, [], ""]]
 
-The version first, then the events in their order: a Text as a bare string, any other as its word and its fields. Replicas of two
-releases may read the same Redis: what another version wrote is `Unreadable`, and whoever reads goes on as if it were not there.
+The version comes first, then the events in order: a Text as a bare string, any other event as a list of its word and its fields. Replicas
+of
+two releases may read the same Redis: bytes of another version raise UnreadableEvents, and readers treat them as absent.
 """
 
 import json
@@ -43,7 +44,7 @@ TIER_NAMES: tuple[str, ...] = get_args(Tier)
 
 
 class UnreadableEvents(ValueError):
-    """The bytes are not events, or come from another release."""
+    """Bytes that are not events, or that another release wrote."""
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
@@ -51,7 +52,7 @@ _dumps_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), defaul
 
 
 def packed(value: object) -> bytes:
-    """A JSON value as bytes; half a surrogate pair in it is kept, as an escape."""
+    """Return a JSON value as bytes; a lone surrogate in it is kept as an escape."""
     try:
         return _dumps(value).encode()
     except UnicodeEncodeError:
@@ -59,12 +60,12 @@ def packed(value: object) -> bytes:
 
 
 def encode(events: Sequence[Event]) -> bytes:
-    """The events as bytes."""
+    """Return the events as bytes."""
     return packed([VERSION, *(_plain(event) for event in events)])
 
 
 def decode(data: bytes) -> list[Event]:
-    """The events that these bytes are. Unreadable where they are none."""
+    """Return the events in these bytes. Raises UnreadableEvents if they are malformed or of another version."""
     try:
         found = cast("Json", json.loads(data))
     except (ValueError, RecursionError) as error:

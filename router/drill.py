@@ -6,8 +6,8 @@
       expect: {served_by: claude, within: 3s}
 
 A drill runs on a generation as in production: its pipelines, its failover, its policies. Only the targets are simulated, and time does
-not pass: the loop's clock jumps to the next timer. Every drill begins with closed circuit breakers and targets of which nothing is
-known. Optional targets that lack a variable are simulated like the others.
+not pass: the loop's clock jumps to the next timer. Every drill begins with closed circuit breakers and no statistics of its
+targets. Optional targets that lack a variable are simulated like the others.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ from router.usage import tokens_in
 
 WORDS = "A drill shows before the fault does what becomes of an answer when a target breaks off in the middle of it."
 PACE = 0.05
-"""Seconds between two words."""
+"""Seconds between two words of a simulated answer."""
 FOREVER = 86_400.0
 """Seconds that a silent target sends nothing."""
 PAST_THE_CACHE = CacheControl(max_age=0.0, store=False)
 """Bypass the cache: a drill tests targets, and each of its questions is asked."""
 PICTURE = File("image/png", "data:image/png;base64,iVBORw0KGgo=")
 CHARACTERS = 4
-"""Characters of a token in a run of letters that is not a word."""
+"""Characters per token in a long run of one letter."""
 LOST = Attempt("nobody", "none", 0)
 
 PLAYED: dict[str, Callable[[str], TargetError]] = {
@@ -50,12 +50,17 @@ PLAYED: dict[str, Callable[[str], TargetError]] = {
     "too_long": lambda name: ContextTooLong(name, "context_too_long"),
     "filtered": lambda name: ContentFiltered(name, "content_filter"),
 }
-"""Faults that are nothing but an error."""
+"""Fault → function that makes its error, for faults that are only an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drilled:
-    """The result of a drill. `faults`: differences from what was expected; `seconds`: the time of the answer, by its own clock."""
+    """The result of a drill.
+
+    faults: differences from the expectation; empty if it passed
+    tried: the attempts, each as `target outcome`
+    seconds: the virtual time of the last question's answer
+    """
 
     name: str
     place: Place | None
@@ -64,13 +69,13 @@ class Drilled:
     seconds: float
 
     def complaint(self, file: str) -> Complaint:
-        """Return the failed drill as a complaint about the configuration."""
+        """Return a failed drill as a complaint about the configuration."""
         tried = f" (tried: {', '.join(self.tried)})" if self.tried else ""
         return Complaint(self.place or Place(file, 1, 1), f"the drill `{self.name}` fails: {'; '.join(self.faults)}{tried}")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose time jumps to the next timer instead of waiting for it."""
+    """An event loop whose clock jumps to the next timer instead of waiting for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +95,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled]:
-    """Run the drills of a configuration, or only those of the given names. Raises ConfigError if it cannot be built."""
+    """Run the drills of a configuration, or only those of the given names. Raises ConfigError if the configuration cannot be built."""
     chosen = [drill for drill in declaration.routes.drills if not names or drill.name in names]
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_all(declaration, chosen))
@@ -98,7 +103,7 @@ def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled
 
 @dataclass(slots=True)
 class _Came:
-    """The outcome of one question."""
+    """The outcome of one drilled question."""
 
     events: list[Event]
     error: str = ""
@@ -126,7 +131,7 @@ async def _all(declaration: Declaration, drills: Sequence[Drill]) -> list[Drille
 
 
 class Stage:
-    """The shared parts of all drills' builds, which no drill changes. Drills run one after the other."""
+    """The connections and loaded tools that all drills share, one drill after the other."""
 
     def __init__(self) -> None:
         self._connections = Connections()
@@ -134,7 +139,7 @@ class Stage:
 
     @contextmanager
     def set(self, declaration: Declaration, given: Mapping[str, Sequence[Fault]]) -> Generator[Compiled]:
-        """Build the one route of this declaration, with simulated targets."""
+        """Build the one route of this declaration with simulated targets; yield it and discard the build afterwards."""
         clock = asyncio.get_running_loop().time
         ground = Ground(_opener(given), clock, partial(random.Random, 0), self._load, _splitter(given))
         generation = build(declaration, Carryover(self._connections), ground)
@@ -145,9 +150,8 @@ class Stage:
 
 
 def _alone(declaration: Declaration, drill: Drill) -> Declaration:
-    """Return only the asked route, with what it needs and no target left out.
-
-    The digest is its own: the serving configuration may have the same text.
+    """Return a declaration with only the drilled route and its pipeline, tools and targets, optional targets included.
+    The digest differs from the serving configuration's, which may have the same text.
     """
     all_of_it = declaration.routes
     name = next((name for name, route in all_of_it.routes.items() if drill.ask.model in (name, *route.aliases)), drill.ask.model)
@@ -171,7 +175,7 @@ async def _run(route: Compiled, drill: Drill, unbroken: str) -> Drilled:
 
 
 def _opener(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections, Learned], Target]:
-    """Return a function that opens targets as declared, except for their answers."""
+    """Return a function that opens targets as declared, but with simulated answers."""
 
     def opened(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned) -> Target:
         try:
@@ -189,7 +193,7 @@ def _list(faults: Fault | tuple[Fault, ...]) -> Sequence[Fault]:
 
 
 def _splitter(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections], Split]:
-    """Return a function that makes a target's simulated calls for embeddings: one for each question."""
+    """Return a function that makes a target's simulated embeddings: one call per question."""
 
     def split(name: str, _declared: TargetConfig, _connect: float, _connections: Connections) -> Split:
         call = _embedded(name, given.get(name) or (Fault("ok"),))
@@ -199,14 +203,14 @@ def _splitter(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConf
 
 
 class _Faults:
-    """The faults of a target, attempt by attempt."""
+    """The faults of one simulated target, attempt by attempt; the last one is repeated."""
 
     def __init__(self, name: str, faults: Sequence[Fault]) -> None:
         self._name = name
         self._left = [fault for fault in faults for _ in range(fault.times or 1)]
 
     async def next(self) -> Fault:
-        """Return the fault of the next attempt, once its answer begins. Raises TargetError if it does not begin."""
+        """Return the next attempt's fault once its answer begins. Raises TargetError if the fault prevents the answer."""
         fault = self._left.pop(0) if len(self._left) > 1 else self._left[0]
         await asyncio.sleep(fault.after)
         if fault.status is not None:
@@ -253,13 +257,13 @@ def _played(name: str, model: str, given: Sequence[Fault]) -> Answer:
 
 
 def _rest(ask: Ask) -> str:
-    """Return the words left to say: all of them, or those after the text with which another target began."""
+    """Return the text left to answer: all of it, or the part after another target's beginning."""
     said = next((message.text for message in reversed(ask.messages) if message.role == "assistant"), "")
     return WORDS.removeprefix(said).lstrip() if said and WORDS.startswith(said) else WORDS
 
 
 async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill) -> _Came:
-    """Ask once for the embedding of the text."""
+    """Ask once for the embedding of the drill's text."""
     clock = asyncio.get_running_loop().time
     began = clock()
     total = route.declared.timeout.total
@@ -308,7 +312,7 @@ async def _ask(route: Compiled, drill: Drill) -> _Came:
 
 
 def _faults(drill: Drill, came: _Came, unbroken: str) -> list[str]:
-    """Return the differences between the outcome and what was expected."""
+    """Return the differences between the outcome and the drill's expectation."""
     expect, found = drill.expect, list[str]()
 
     def compare(words: str, expected: object, got: object) -> None:
@@ -336,6 +340,6 @@ def _said(tried: Sequence[Attempt]) -> tuple[str, ...]:
 
 
 def _kinds(events: Sequence[Event]) -> list[str]:
-    """Return the kinds of events; a run of the same kind counts as one."""
+    """Return the class names of events; consecutive events of one class count once."""
     kinds = [type(event).__name__ for event in events]
     return [kind for number, kind in enumerate(kinds) if number == 0 or kinds[number - 1] != kind]

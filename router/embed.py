@@ -1,4 +1,4 @@
-"""The question for embeddings, and its answer. Frozen values, as those of a chat are.
+"""A question for embeddings, and its answer, as frozen values.
 
 Embed(inputs) → Embeddings(vectors), one for each input, in the same order, all of one model
 """
@@ -29,11 +29,11 @@ class Embed:
 
     model: the route
     inputs: texts, or lists of tokens of the model's own
-    dimensions: how many numbers each embedding is to have; None leaves that to the model
+    dimensions: how many numbers each embedding must have; None leaves that to the model
     fields: the body's other fields
-    caller, user: as of an `Ask`
+    caller, user: as in an `Ask`
     until: time after which no client waits for the answer any more, by `time.monotonic`
-    tried: as of an `Ask`: the attempts, for the request's record
+    tried: as in an `Ask`: the attempts, for the request's record
     """
 
     model: str
@@ -47,22 +47,22 @@ class Embed:
 
     @property
     def owner(self) -> str:
-        """The name under which the question is counted."""
+        """The name under which the question is counted: caller and user."""
         return owner(self.caller, self.user)
 
 
 def tokens_of(inputs: Sequence[str | tuple[int, ...]]) -> int:
-    """Return the tokens of these inputs; those of texts are estimated."""
+    """Return the tokens of these inputs: token lists are counted, texts are estimated."""
     texts = [one for one in inputs if isinstance(one, str)]
     return sum(len(one) for one in inputs if not isinstance(one, str)) + (tokens_in("\n".join(texts)) if texts else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedCall(Generic[R]):
-    """A call to a provider, one of the calls that a question takes.
+    """A provider call, of which a question may take several.
 
-    call: makes it; returns the result and the tokens that the provider counted, or None. Raises TargetError without a result
-    tokens: estimates its input
+    call: makes the call; returns the result and the usage that the provider reported, or None. Raises TargetError without a result
+    tokens: estimates the tokens of its input
     """
 
     call: Callable[[], Awaitable[tuple[R, Usage | None]]]
@@ -71,7 +71,7 @@ class EmbedCall(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """The answer. `target`: the one whose model made all of it; `usage`: its tokens, counted or estimated."""
+    """The answer to a question for embeddings. `target`: the target that made all vectors; `usage`: its tokens, counted or estimated."""
 
     vectors: tuple[Vector, ...]
     target: str

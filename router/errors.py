@@ -29,7 +29,7 @@
     ├─ Overtaken 503             a follower of a shared answer is too far behind
     └─ ToolError                 sent to the model as a result, not to the user as a failure
 
-The type decides what happens next; nobody looks into a message.
+Code decides by the type of an error, never by its message.
 """
 
 from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ class Complaint:
     line: str = ""
 
     def as_json(self) -> dict[str, str | int]:
-        """Return the complaint for a script."""
+        """Return the complaint as a dict of file, line, column and message."""
         return {"file": self.place.file, "line": self.place.line, "column": self.place.column, "message": self.message}
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ class Complaint:
 
 
 class Misfit(ValueError):
-    """A value that its owner cannot accept. `field` names the culprit among the owner's fields."""
+    """A value that its owner cannot accept. `field` names the owner's field at fault."""
 
     def __init__(self, message: str, field: str | None = None, *, place: Place | None = None) -> None:
         super().__init__(message)
@@ -84,7 +84,7 @@ class Misfit(ValueError):
 
 
 class RouterError(Exception):
-    """Anything that ends a request without an answer."""
+    """Base of all errors that end a request without an answer."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -106,7 +106,7 @@ class RouterError(Exception):
 
 
 class ConfigError(RouterError):
-    """A configuration that cannot be served; holds every complaint, in reading order."""
+    """An invalid configuration; holds every complaint, in reading order."""
 
     code = "bad_configuration"
 
@@ -122,7 +122,7 @@ class Refused(RouterError):
 
 
 class BadAsk(Refused):
-    """The body cannot be read as a question."""
+    """The request body is malformed, or a field of it is invalid."""
 
     code = "bad_request"
     sentence = "The request is malformed."
@@ -231,7 +231,7 @@ class TooMany(Refused):
 
 
 class TargetError(RouterError):
-    """A target did not answer. `outcome` is categorical: it goes to logs and metrics as it is."""
+    """A target did not answer. `outcome` is an error category, which goes to logs and metrics."""
 
     code = "target_error"
     status = 502
@@ -250,27 +250,27 @@ class TargetError(RouterError):
 
 
 class TargetDown(TargetError):
-    """A failure that is worth a retry, here or elsewhere."""
+    """A failure that is worth a retry, on the same target or another one."""
 
     code = "target_down"
 
 
 class TargetSilent(TargetDown):
-    """A timeout. The request has waited already: the next target is asked, not this one again."""
+    """A timeout of a target: the next target is asked, and this one is not retried."""
 
     code = "target_silent"
 
 
 class TargetRefused(TargetError):
-    """The target will not answer this, however often it is asked."""
+    """The target will not answer this question, however often it is asked."""
 
     code = "target_refused"
 
 
 class TargetDenied(TargetRefused):
-    """The key or the model does not work, or the server is not the one that it should be.
+    """The target does not work as configured: its key, model or address is refused, or its TLS certificate is invalid.
 
-    certain: False where the refusal may concern this question alone, as a firewall's before the provider
+    certain: False if the refusal may concern this question only, such as one by a firewall before the provider
     """
 
     code = "target_denied"
@@ -281,7 +281,7 @@ class TargetDenied(TargetRefused):
 
 
 class ParameterMissed(TargetRefused):
-    """The question has a parameter that this target's model does not take, and its answer would be another without it."""
+    """The target's model does not take a parameter of the question whose omission would change the answer."""
 
     code = "unsupported_parameter"
 
@@ -291,7 +291,7 @@ class ParameterMissed(TargetRefused):
 
 
 class FileRefused(TargetRefused):
-    """The model reads no files of this sort (`image`, `document` or `audio`)."""
+    """The target's model does not read files of this sort (`image`, `document` or `audio`)."""
 
     def __init__(self, target: str, outcome: str, sort: Literal["image", "document", "audio"]) -> None:
         super().__init__(target, outcome)
@@ -299,19 +299,19 @@ class FileRefused(TargetRefused):
 
 
 class ContextTooLong(TargetRefused):
-    """The conversation is longer than this target's window."""
+    """The conversation is longer than this target's context window."""
 
     code = "context_too_long"
 
 
 class ContentFiltered(TargetRefused):
-    """The provider's content filter stopped it."""
+    """The provider's content filter stopped the question or its answer."""
 
     code = "content_filter"
 
 
 class Unanswered(RouterError):
-    """The targets of the route were asked in vain."""
+    """The route's targets were asked without success."""
 
     code = "no_answer"
     status = 502
@@ -319,7 +319,7 @@ class Unanswered(RouterError):
 
 
 class Overlong(Unanswered):
-    """Every target that could be asked has too small a window."""
+    """The conversation is longer than the context window of every target that could be asked."""
 
     code = "context_too_long"
     status = 400
@@ -327,7 +327,7 @@ class Overlong(Unanswered):
 
 
 class Filtered(Unanswered):
-    """The provider's content filter refused the question."""
+    """The provider's content filter refused the question or its answer."""
 
     code = "content_filter"
     status = 400
@@ -335,7 +335,7 @@ class Filtered(Unanswered):
 
 
 class FileAddress(Unanswered):
-    """The targets that could be asked fetch no file from its address."""
+    """The targets that could be asked do not fetch files from addresses."""
 
     code = "file_address"
     status = 400
@@ -368,9 +368,10 @@ UNREAD: dict[tuple[str, ...], str] = {
 
 
 class UnreadFile(Unanswered):
-    """The question shows files that no target of the route reads.
-    sorts: of these files; `both` (an image and a document) or `all` (others): each is read by some target, and no target reads all of
-        them; empty where they are not known
+    """The question has files that no target of the route reads.
+
+    sorts: the sorts of these files; `both` (an image and a document) or `all` (others): each is read by some target, and no target reads
+        all of them; empty if they are not known
     """
 
     code = "unread_file"
@@ -382,7 +383,7 @@ class UnreadFile(Unanswered):
 
 
 class NoTarget(Unanswered):
-    """The question meets no condition under which the route's targets are asked."""
+    """The conditions of the route's targets exclude this question."""
 
     code = "no_target"
     status = 400
@@ -390,7 +391,7 @@ class NoTarget(Unanswered):
 
 
 class Busy(Unanswered):
-    """Every target is over its own limits. `retry_after`: seconds, where a provider named them."""
+    """Every asked target was overloaded or over a rate limit. `retry_after`: seconds, if a provider named them."""
 
     code = "overloaded"
     status = 503
@@ -402,7 +403,7 @@ class Busy(Unanswered):
 
 
 class TimedOut(Unanswered):
-    """The answer did not come within its time."""
+    """The answer exceeded its time limit."""
 
     code = "timeout"
     status = 504
@@ -410,7 +411,7 @@ class TimedOut(Unanswered):
 
 
 class Undeleted(RouterError):
-    """Other replicas may still have it: the way to them is down."""
+    """A response may still exist on other replicas, because Redis does not answer."""
 
     code = "not_deleted"
     status = 503
@@ -418,7 +419,7 @@ class Undeleted(RouterError):
 
 
 class Unfindable(RouterError):
-    """A response that another replica may have, while the Redis that replicas share cannot be asked."""
+    """A response that another replica may have, while the shared Redis does not answer."""
 
     code = "response_unavailable"
     status = 503
@@ -434,14 +435,14 @@ class Unfindable(RouterError):
 
 
 class InvalidOutput(Unanswered):
-    """The answer is not of the form that the question wants, and was not after the model was told what is wrong with it."""
+    """The answer does not have the required form, also after the model was asked to correct it."""
 
     code = "invalid_output"
     sentence = "The model's answer is not the JSON that was asked for, also after it was asked to correct it. Please try again."
 
 
 class OutputCutOff(Unanswered):
-    """The answer reached its limit of tokens before the JSON that the question wants was whole."""
+    """The answer reached its token limit before its required JSON was complete."""
 
     code = "output_cut_off"
     status = 400
@@ -449,7 +450,7 @@ class OutputCutOff(Unanswered):
 
 
 class Crowded(RouterError):
-    """The server runs as many answers as it may at one time."""
+    """The server has reached its limit of concurrent answers."""
 
     code = "overloaded"
     status = 503
@@ -458,13 +459,13 @@ class Crowded(RouterError):
 
 
 class Stopping(RouterError):
-    """The server ends before the answer does."""
+    """The server shuts down before the answer is complete."""
 
     code = "stopping"
     status = 503
     sentence = "The server is being restarted. Please try again."
     retry_after = 1.0
-    """Seconds. Another process may take the next request, or this one's successor."""
+    """Seconds until another process, or this one's successor, can take the request."""
 
 
 class Stopped(RouterError):
@@ -476,7 +477,7 @@ class Stopped(RouterError):
 
 
 class ReplicaLost(RouterError):
-    """The answer was another replica's, and that one is gone, or can be reached no more."""
+    """The replica that produced the answer is gone or cannot be reached any more."""
 
     code = "replica_lost"
     status = 502
@@ -484,7 +485,7 @@ class ReplicaLost(RouterError):
 
 
 class Overtaken(RouterError):
-    """A shared answer is too far ahead of this follower, and the others do not wait for it."""
+    """A follower of a shared answer is too slow: events it has not read were dropped."""
 
     code = "overtaken"
     status = 503
@@ -492,6 +493,6 @@ class Overtaken(RouterError):
 
 
 class ToolError(RouterError):
-    """A refusal by a tool: its sentence is sent to the model (and shown on the tool's card)."""
+    """A tool's refusal of a call: its sentence is sent to the model and shown on the tool's card."""
 
     code = "tool_error"

@@ -1,9 +1,12 @@
-"""The answer: events, the order they come in, and the two shapes everything is made of.
+"""The answer: its events, their order, and the types `Answer` and `Step`, of which routes are composed.
 
-    (Start (Thought | Text | Source | Produced | ToolInput | ReasoningState | ToolCall)* (ToolProgress | ToolResult | Approval)*)*   then   Finish | Failure
+    (Start (Thought | Text | Source | Produced | ToolInput | ReasoningState | ToolCall)* (ToolProgress | ToolResult | Approval)*)*   then
+Finish | Failure
 
-A ToolResult follows the ToolCall whose id it bears, and no ToolProgress of that call comes after it. An Approval is of a call without a
-result. A LateResult, of a call of an earlier answer, comes right after the first Start. Fourteen types, closed: before another, ask whether a wire can derive it (step marks are the Starts; message and part ids belong to the wire that needs them).
+A ToolResult follows the ToolCall with the same id, and no ToolProgress of that call comes after it. An Approval is of a call without a
+result. A LateResult, of a call of an earlier answer, comes right after the first Start. There are fourteen event types. Add another only
+if no
+wire can derive it from these: step marks are the Starts, message and part ids belong to the wire that needs them.
 """
 
 import asyncio
@@ -19,29 +22,30 @@ Reason = Literal["stop", "length", "content-filter", "tool-calls", "other", "unk
 OutputWay = Literal["", "native", "json_schema", "json_object", "instruction"]
 """The way in which a target is asked for the form of an answer; empty where the question wants no form, or a script answers.
 
-native: the provider keeps to it by itself: the answer is streamed
-json_schema: the provider is sent the schema, and vouches for nothing; the instruction says it, too
-json_object: the provider keeps to JSON (its JSON mode), the instruction says the schema
-instruction: words alone
+native: the provider guarantees the form: the answer is streamed
+json_schema: the provider is sent the schema but does not guarantee it; the instruction contains it, too
+json_object: the provider guarantees JSON (its JSON mode), the instruction contains the schema
+instruction: only an instruction in the prompt
 """
 Cached = Literal["", "hit", "miss", "shared", "bypass"]
 """The source of the answer of a route with a cache; empty where the route has none.
-hit: a kept answer
+hit: a cached answer
 miss: made for this request
 shared: made for an earlier request, which is still running (request coalescing)
-bypass: made for this request, which refused a kept one
+bypass: made for this request, which did not accept a cached answer
 """
 FREE: frozenset[Cached] = frozenset({"hit", "shared"})
-"""Answers that cost this request nothing: a hit, and a shared answer, which is charged to another request."""
+"""Cache states of answers that cost this request nothing: hits, and shared answers charged to another request."""
 
 
 class Start(PartlyCompared, frozen=True):
     """The start of a model call: the target that answers from here on, and the attempts before it.
+
     omitted: parameters of the question that this target was not sent, because its model does not take them
     output: how the target was asked for the form of the answer, for failover and the log of this process
-    used: usage of the model call before this one; None where there was none, or its provider did not report it
-    age: seconds since a kept answer was made; None for one that is being made
-    meter: receives this call's counts from here on, for failover alone
+    used: usage of the model call before this one; None if there was none, or its provider did not report it
+    age: seconds since a cached answer was made; None for one that is being made
+    meter: receives this call's usage from here on, for failover only
     """
 
     BESIDE = frozenset({"output", "meter"})
@@ -57,7 +61,7 @@ class Start(PartlyCompared, frozen=True):
 
 
 class Text(Value, frozen=True):
-    """A piece of the answer. Never empty, never half a surrogate pair."""
+    """A piece of the answer's text. Never empty, never half a surrogate pair."""
 
     text: str
 
@@ -72,7 +76,7 @@ class Source(Value, frozen=True):
     """A page or a document that the model cites, at this place of its text.
 
     url: an http or https address; empty for a document
-    media_type: of a document; empty for a page
+    media_type: the media type of a document; empty for a page
     """
 
     url: str
@@ -88,7 +92,7 @@ class Produced(Value, frozen=True):
 
 
 class ToolInput(Value, frozen=True):
-    """A piece of a call's arguments, while they stream. The complete arguments come in the ToolCall."""
+    """A piece of a tool call's arguments, while they stream. The complete arguments come in the ToolCall."""
 
     call_id: str
     name: str
@@ -96,7 +100,7 @@ class ToolInput(Value, frozen=True):
 
 
 class ToolCall(Value, frozen=True):
-    """The model asks for a tool. `malformed` holds its text where that is not a JSON object."""
+    """A complete tool call of the model. `malformed`: the arguments' text if it is not a JSON object; None otherwise."""
 
     call_id: str
     name: str
@@ -105,9 +109,9 @@ class ToolCall(Value, frozen=True):
 
 
 class ToolProgress(Value, frozen=True):
-    """A preliminary output of a tool that still runs. The next one of the same call replaces it, and so does the result.
+    """A preliminary output of a running tool, which the next one of the same call, or its result, replaces.
 
-    part: the name of a data part that the tool has for the page; empty for a preliminary output. A data part replaces nothing
+    part: the name of a data part that the tool sends to the page; empty for a preliminary output. A data part replaces nothing
     """
 
     call_id: str
@@ -117,7 +121,7 @@ class ToolProgress(Value, frozen=True):
 
 
 class ToolResult(Value, frozen=True):
-    """The result of a call."""
+    """The result of a tool call."""
 
     call_id: str
     name: str
@@ -126,7 +130,10 @@ class ToolResult(Value, frozen=True):
 
 
 class Approval(Value, frozen=True):
-    """The user is asked to allow a call, which does not run before. `approval_id`: signed; the client sends it back with the decision."""
+    """A request to the user to allow a call, which does not run before.
+
+    approval_id: signed; the client sends it back with the decision
+    """
 
     call_id: str
     name: str
@@ -134,7 +141,7 @@ class Approval(Value, frozen=True):
 
 
 class LateResult(PartlyCompared, frozen=True):
-    """The result of a call of an earlier answer, which the user has allowed by now. `seconds`: the time that the tool took."""
+    """The result of a call of an earlier answer, which the user has since allowed. `seconds`: the run time of the tool."""
 
     BESIDE = frozenset({"seconds"})
     call_id: str
@@ -146,11 +153,13 @@ class LateResult(PartlyCompared, frozen=True):
 
 
 CUT_SHORT: frozenset[Reason] = frozenset({"length", "content-filter"})
-"""Reasons for which a provider stops in the middle of a call: one whose arguments are `malformed` then was cut off."""
+"""Finish reasons that may cut off a tool call; a call with `malformed` arguments then was cut off."""
 
 
 class Finish(PartlyCompared, frozen=True):
-    """The end of a complete answer. `usage`: the sum over its model calls; None where no provider reported it.
+    """The end of a complete answer.
+
+    usage: the sum over its model calls; None if no provider reported it
     cache: says whether the usage counts for this request: of several that share an answer, the first to reach the end is charged
     model: the provider's name of the model of this call; it has no influence on the answer
     """
@@ -164,12 +173,12 @@ class Finish(PartlyCompared, frozen=True):
 
     @property
     def spent(self) -> Usage | None:
-        """The usage that is charged to this request, and to no other."""
+        """The usage that is charged to this request; None if another request is charged."""
         return None if self.cache in FREE else self.usage
 
 
 class Failure(Value, frozen=True):
-    """The end of an answer that broke off after it had begun. `public` is safe to show."""
+    """The end of an answer that broke off after its start. `public`: a sentence that is safe to show."""
 
     code: str
     public: str
@@ -197,29 +206,29 @@ Event = (
 Words = Text | Thought
 Events = AsyncGenerator[Event, None]
 Answer = Callable[[Ask], Events]
-"""A function that answers: a target, a target inside steps, or a whole route."""
+"""A function from a question to its events: a target, a target inside steps, or a whole route."""
 
 Step = Callable[[Answer], Answer]
 """A function that changes a question or watches an answer. A step that loops over another's events does so in `aclosing`."""
 
 
 class FastPath(Protocol):
-    """The way on which words pass the generators of an answer, from a read of the provider to the client.
+    """A shortcut for text and thoughts, from a provider read to the client, past the generators between them.
 
-    A generator that has just given words need not be resumed for the next ones: they may be taken here, as long as nothing but words comes.
+    A generator that has just yielded words need not be resumed for the next ones: they may be taken here, as long as only words come.
     """
 
     def wait(self) -> asyncio.Future[None] | None:
-        """Return a future that is done once words can be taken, or the generator has to go on; None if that is so now."""
+        """Return a future that is done once words can be taken or the generator must be resumed; None if that is so now."""
         ...
 
     def take(self) -> Sequence[Words] | None:
-        """Return the words that came, perhaps none; None if the generator has to go on."""
+        """Return the words that arrived, perhaps none; None if the generator must be resumed."""
         ...
 
 
 class EventStream(AsyncGenerator[Event, None]):
-    """The events of a generator that has a fast path beside it. `fast` returns it; None where the generator has to go on."""
+    """The events of a generator that has a fast path. `fast` returns the path; None if the generator must be resumed."""
 
     def __init__(self, events: Events, fast: Callable[[], FastPath | None]) -> None:
         self._events = events
@@ -234,7 +243,7 @@ class EventStream(AsyncGenerator[Event, None]):
         return self._events.asend(value)
 
     def athrow(self, *error: Any) -> Coroutine[object, object, Event]:
-        """Raise an error in the generator."""
+        """Throw an error into the generator."""
         return self._events.athrow(*error)
 
     def aclose(self) -> Coroutine[object, object, None]:
@@ -243,14 +252,14 @@ class EventStream(AsyncGenerator[Event, None]):
 
 
 def fast_path(events: Events) -> FastPath | None:
-    """Return the way on which the next words can be taken past a generator that has just given some; None if it has none now."""
+    """Return the fast path of a generator that has just yielded words; None if it has none now."""
     return events.fast() if isinstance(events, EventStream) else None
 
 
 class Beside:
-    """The fast path beside a step's generator: it leads to the events that the generator loops over.
+    """The fast path of a step: the path of the events that the step's generator loops over.
 
-    words: sees each batch of words on its way, and returns what goes on; None for a step that has no interest in words
+    words: changes each batch of words on its way; None for a step that does not read words
     """
 
     def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None) -> None:
@@ -260,12 +269,12 @@ class Beside:
         self.wait: Callable[[], asyncio.Future[None] | None]
 
     def over(self, events: Events) -> Events:
-        """Return these events, which the generator loops over from now on."""
+        """Return these events, and use their fast path from now on."""
         self._below = events
         return events
 
     def fast(self) -> FastPath | None:
-        """Return the path, if there is one below."""
+        """Return a fast path through this step if the events below have one; None otherwise."""
         path = None if self._below is None else fast_path(self._below)
         if path is None or self._words is None:
             return path
@@ -273,7 +282,7 @@ class Beside:
         return self
 
     def take(self) -> Sequence[Words] | None:
-        """Return the words of the path below, as the step passes them on."""
+        """Return the words of the path below, as the step changes them; None if the generator must be resumed."""
         words = self._path.take()
         return self._words(words) if words and self._words is not None else words
 
@@ -307,11 +316,11 @@ ORDER: dict[tuple[State, type[Event]], State] = {
 
 
 class Disorder(AssertionError):
-    """Events came in a wrong order: a bug in the code that made them."""
+    """Events in a wrong order: a bug in the code that made them."""
 
 
 class Order:
-    """Watches one answer and objects to the first event out of order. For tests and drills: it costs a lookup per event."""
+    """Checks the order of one answer's events. For tests and drills: it costs a lookup per event."""
 
     def __init__(self) -> None:
         self._state: State = "idle"
@@ -319,7 +328,7 @@ class Order:
         self._seen: set[str] = set()
 
     def see(self, event: Event) -> Event:
-        """Return the event if it may come now; else Disorder."""
+        """Return the event. Raises Disorder if it may not come now."""
         state = ORDER.get((self._state, type(event)))
         if state is None:
             raise Disorder(f"{type(event).__name__} while {self._state}")
@@ -342,6 +351,6 @@ class Order:
         return event
 
     def end(self) -> None:
-        """End the answer; Disorder if it is not complete."""
+        """Raise Disorder if the answer has no last event."""
         if self._state != "over":
             raise Disorder(f"ended while {self._state}")

@@ -1,19 +1,20 @@
-"""The garbage collector, told when to stay away."""
+"""Control of Python's garbage collector: thresholds for a serving process, and none while a configuration loads."""
 
 import gc
 from collections.abc import Generator
 from contextlib import contextmanager
 
 STEADY = (10_000, 10, 3)
-"""The thresholds of a process that serves: what it had loaded before is frozen, and stays so."""
+"""The collector's thresholds in a serving process; objects loaded before are frozen."""
 
 
 @contextmanager
 def uncollected() -> Generator[None, None, None]:
-    """Keep the collector away while much is made that stays: it would pass over all of it again and again.
+    """Disable the garbage collector during the block, in which many long-lived objects are made.
 
-    With 10,000 routes that is half of the CPU of a load. Afterwards all of it is old at once: the next pass over what is young would have
-    to visit it.
+    With 10,000 routes, collections would take half of the CPU of a load. Afterwards all objects are moved into the oldest generation, so
+    that
+    the next young collection does not visit them.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -1,6 +1,6 @@
-"""The life of a connection that generations share: its users are counted, and it is restored after ever longer pauses.
+"""Lifetimes of shared resources: connections with counted users, reconnect pauses, and the releases due at the end of a request.
 
-As Caddy's UsagePool: an edit that changes nothing of a connection keeps it, and its last user closes it. `Holdings`: what a request holds.
+As with Caddy's UsagePool, an edit that leaves a connection unchanged keeps it open; the last generation that uses it closes it.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ from typing import Self
 
 
 class SharedConnection:
-    """A connection with several users. Made on any thread, used on one event loop.
+    """A connection used by several generations. Made on any thread, used on one event loop.
 
-    `hold` and `release` count the generations that declare it; `close` closes it once there is none left.
+    `hold` and `release` count its users; `close` closes it once there are none.
     """
 
     def __init__(self) -> None:
@@ -21,62 +21,60 @@ class SharedConnection:
         self._holders: list[None] = []
 
     def hold(self) -> None:
-        """Count a user, until `release`. May be called from any thread: generations are built beside the loop."""
+        """Add a user, until `release`. May be called from any thread, since generations are built in another thread."""
         self._holders.append(None)
 
     def release(self) -> None:
-        """Count a user less."""
+        """Remove a user."""
         self._holders.pop()
 
     @property
     def held(self) -> bool:
-        """True while a generation uses it."""
+        """True while a generation uses the connection."""
         return bool(self._holders)
 
     async def close(self) -> None:
-        """Close it, if no generation holds it."""
+        """Close the connection if no generation holds it."""
         if not self.held and not self.closed:
             self.closed = True
             await self._close()
 
     async def _close(self) -> None:
-        """Let go of what it has open. Called once."""
+        """Close the underlying connection. Called once."""
         raise NotImplementedError
 
 
 class Backoff:
-    """Pauses before attempts to connect, in seconds: `first`, then twice as long each time, and `most` at most.
-
-    After a connection that lasted for longer than `steady` the pause is `first` again.
+    """Exponential pauses before reconnects, in seconds: `first`, doubled each time, at most `most`.
+    After a connection that lasted longer than `steady` the pause is `first` again.
     """
 
     def __init__(self, *, first: float, most: float, steady: float) -> None:
         self._first, self._most, self._steady = first, most, steady
         self.pause = 0.0
-        """Seconds; 0 while nothing was lost."""
+        """Seconds; 0 until a connection was lost."""
 
     def lost(self, lasted: float) -> None:
-        """Note that the connection is lost, or could not be made, after so many seconds."""
+        """Record that a connection ended after this many seconds, or could not be made, and set the next pause."""
         again = self.pause and lasted <= self._steady
         self.pause = min(2 * self.pause, self._most) if again else self._first
 
     async def rest(self) -> None:
-        """Wait for three quarters of the pause, up to all of it: not all processes come back at once."""
+        """Wait for a random share of the pause, between 75 % and 100 %, so that processes do not reconnect at the same moment."""
         await asyncio.sleep(self.pause * random.uniform(0.75, 1.0))  # noqa: S311 - nothing is kept secret by it
 
 
 class Holdings:
-    """Functions that let go of the things that a request holds: called at its end, the last first, each even if another raises.
-
-    An ExitStack enters and leaves contexts, at ten calls for each of them.
+    """Release functions for a request's resources, called at its end in reverse order, each even if another raises.
+    A cheaper ExitStack, which takes ten calls per context.
     """
 
     def __init__(self) -> None:
         self._held: list[Callable[[], object]] = []
         self.add = self._held.append
-        """Hold something: the function lets go of it."""
+        """Add a release function, which is called at the end."""
         self.withdraw = self._held.remove
-        """Leave this function to somebody else."""
+        """Remove a release function without calling it."""
 
     def __enter__(self) -> Self:
         return self
@@ -85,14 +83,14 @@ class Holdings:
         self.close()
 
     def handed_over(self) -> "Holdings":
-        """Return all that is held here, for a new holder to let go of."""
+        """Move all release functions into a new Holdings and return it."""
         other = Holdings()
         other._held.extend(self._held)
         self._held.clear()
         return other
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Call all release functions, the last one first."""
         try:
             while self._held:
                 self._held.pop()()

@@ -1,10 +1,10 @@
-"""The form of an answer's text: JSON that keeps to a schema, found in the text and checked.
+"""The form of an answer's text: JSON that matches a schema, found in the text and checked.
 
     admitted(schema)           check that the schema of a client or an operator can be used within bounds; else raise Misfit
     checked(text, output)      return the JSON that an answer's text holds, and its faults
 
-A schema is a stranger's program: it is bounded before it runs, and while it runs. No reference leaves the schema, so nothing is
-fetched. Its regular expressions run on an engine with a time limit. The work of one check is counted, so that references which multiply
+A schema from outside may be hostile: it is bounded before and during its use. References to other documents are refused, so nothing is
+fetched. Its regular expressions run on an engine with a time limit. The work of one check is counted, so references that multiply
 end in a refusal. `format` is an annotation, as JSON Schema has it by default (2020-12, Validation, 7.2.1): it is not checked.
 """
 
@@ -25,33 +25,33 @@ from router.threads import Turns
 
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SCHEMA_VALUES = 2_000
-"""Values of a schema: a check of so many takes 0.2 s, beside the loop."""
+"""Values of a schema, at most; checking so many takes 0.2 s, in a thread."""
 MAX_DEPTH = 64
-"""Levels of nesting in a schema."""
+"""Levels of nesting in a schema, at most."""
 MAX_ANSWER_DEPTH = 100
-"""Levels of nesting in an answer."""
+"""Levels of nesting in an answer, at most."""
 MAX_REFERENCES = 200
-"""References that one check follows from within each other."""
+"""References within references that one check follows, at most."""
 MAX_PATTERN = 1_000
-"""Characters of a regular expression."""
+"""Characters of a regular expression, at most."""
 MAX_COMPLAINTS = 8
 MAX_COMPLAINT_CHARS = 300
 MAX_TRIES = 32
-"""Places in a text at which JSON is searched."""
+"""Places in a text at which JSON is searched, at most."""
 ON_LOOP_CHARS = 16 * 1024
-"""Characters of an answer and its schema that are checked on the loop: 2 ms of work as a rule."""
+"""Characters of an answer and its schema up to which they are checked on the event loop: usually 2 ms of work."""
 KEPT_SCHEMAS = 64
-"""Schemas that are kept ready."""
+"""Compiled schemas that are cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckBounds:
-    """Bounds of one check."""
+    """Limits of one check."""
 
     characters: int = 2 * 1024 * 1024
-    """Characters of the answer."""
+    """Characters of the answer, at most."""
     keywords: int = 200_000
-    """Keywords of the schema that are applied: half a second of work."""
+    """Keywords of the schema that are applied, at most: half a second of work."""
     pattern_seconds: float = 0.5
     """Seconds in which all regular expressions together may search texts."""
 
@@ -60,7 +60,7 @@ BOUNDS = CheckBounds()
 
 
 class Overworked(Exception):
-    """A check goes beyond its bounds."""
+    """A check that exceeds its bounds."""
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Work:
     left: float
     """Seconds left for its regular expressions."""
     within: int = 0
-    """References that are being followed."""
+    """References that are being followed, one within another."""
 
     def spend(self) -> None:
         """Count one keyword. Raises Overworked if there were too many."""
@@ -100,12 +100,12 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """A schema, ready to check values."""
+    """A compiled schema that checks values."""
 
     _errors: Callable[[Json], Iterator[Any]] = field(repr=False)
 
     def complaints(self, value: Json, bounds: CheckBounds = BOUNDS) -> list[tuple[str, str]]:
-        """Return the faults of a value: (keyword, sentence). Raises Overworked if they cannot be found within bounds."""
+        """Return up to eight faults of a value: (keyword, sentence). Raises Overworked if the check exceeds its bounds."""
         WORK.set(Work(bounds.keywords, bounds.pattern_seconds))
         try:
             found = list(islice(self._errors(value), MAX_COMPLAINTS))
@@ -118,12 +118,12 @@ _turns = Turns()
 
 
 async def admitted(schema: JsonObject) -> None:
-    """Check a schema, beside the loop. Raises Misfit with its fault."""
+    """Check in a thread that a schema is valid and within bounds. Raises Misfit otherwise."""
     await _turns.take(lambda: compiled(schema), "schema")
 
 
 def compiled(schema: JsonObject) -> Checker:
-    """Return the schema, ready to check; the last ones are kept. Raises Misfit if it is invalid or beyond the bounds."""
+    """Return the checker of a schema; the last 64 are cached. Raises Misfit if the schema is invalid or beyond the bounds."""
     if deeper(schema, MAX_DEPTH):
         raise Misfit(f"a schema is nested {MAX_DEPTH} levels deep at most")
     written = json.dumps(schema, default=dict)
@@ -168,11 +168,11 @@ def _compiled(written: str) -> Checker:
 DATA = frozenset({"const", "enum", "default", "examples", "example"})
 """Keywords whose values are data, not schemas."""
 NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"})
-"""Keywords whose values are schemas by names."""
+"""Keywords whose values are schemas by name."""
 
 
 def _schemas(schema: Json) -> Iterator[JsonObject]:
-    """Yield each schema in a schema, itself first."""
+    """Yield each schema within a schema, starting with itself."""
     todo: list[Json] = [schema]
     while todo:
         one = todo.pop()
@@ -189,7 +189,7 @@ def _schemas(schema: Json) -> Iterator[JsonObject]:
 
 
 def _values(value: Json) -> Iterator[None]:
-    """Yield once for each value in a value, itself included."""
+    """Yield None once for each value within a value, itself included, for counting."""
     todo: list[Json] = [value]
     while todo:
         one = todo.pop()
@@ -201,7 +201,7 @@ def _values(value: Json) -> Iterator[None]:
 
 
 def _check_references(schema: JsonObject, root: JsonObject, anchors: Collection[Json]) -> None:
-    """Raise Misfit if a schema refers to another document, or to nothing."""
+    """Raise Misfit if a schema refers to another document, or to a place that does not exist."""
     for name in ("$ref", "$dynamicRef", "$recursiveRef"):
         reference = schema.get(name)
         if not isinstance(reference, str):
@@ -213,7 +213,7 @@ def _check_references(schema: JsonObject, root: JsonObject, anchors: Collection[
 
 
 def referred(reference: str, root: JsonObject) -> JsonObject | bool | None:
-    """Return the schema that `#/…` refers to; None without one."""
+    """Return the schema that the reference `#/…` points to; None if there is none."""
     at: Json = root
     for name in reference.removeprefix("#").split("/")[1:]:
         key = unquote(name).replace("~1", "/").replace("~0", "~")
@@ -225,7 +225,7 @@ def referred(reference: str, root: JsonObject) -> JsonObject | bool | None:
 
 
 def _check_patterns(schema: JsonObject) -> None:
-    """Raise Misfit if one of its regular expressions is invalid or too long."""
+    """Raise Misfit if a regular expression of this schema is invalid or too long."""
     named = schema.get("patternProperties")
     written = [schema.get("pattern"), *(cast("JsonObject", named) if isinstance(named, Mapping) else ())]
     for pattern in (one for one in written if isinstance(one, str)):
@@ -243,7 +243,7 @@ def _pattern(pattern: str) -> Any:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Return whether a text matches a regular expression. Raises Overworked if that takes too long."""
+    """Return whether a regular expression matches anywhere in a text. Raises Overworked if the search takes too long."""
     work, began = WORK.get(), perf_counter()
     try:
         found = _pattern(pattern).search(text, timeout=max(work.left, 1e-3), concurrent=True)
@@ -261,7 +261,7 @@ Keyword = Callable[[Any, Any, Any, Any], Any]
 
 @cache
 def _bounded(kind: Any) -> Any:
-    """Return one draft's validator with its work counted. Keywords that run expressions or compare all pairs are replaced."""
+    """Return one draft's validator class with its work counted. Keywords that run expressions or compare all pairs are replaced."""
     jsonschema = importlib.import_module("jsonschema")
     error = jsonschema.ValidationError
 
@@ -305,7 +305,7 @@ def _bounded(kind: Any) -> Any:
 
 
 def _counted(check: Keyword, *, follows: bool) -> Keyword:
-    """Return a keyword's check, counted. `follows`: true if it follows a reference."""
+    """Return a keyword's check with its work counted. `follows`: true if the keyword follows a reference."""
 
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         work = WORK.get()
@@ -325,7 +325,7 @@ def _counted(check: Keyword, *, follows: bool) -> Keyword:
 
 
 def _canonical(value: Json) -> str:
-    """Return a value as a unique text: 1 and 1.0 have the same."""
+    """Return a value as text, equal for equal JSON values: 1 and 1.0 have the same."""
     return json.dumps(_plain(value), sort_keys=True)
 
 
@@ -342,7 +342,7 @@ def _plain(value: Json) -> Json:
 
 
 async def checked(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Checked:
-    """Return the JSON in a text and its faults. Large texts are checked beside the loop."""
+    """Return the JSON in a text and its faults. Large texts and schemas with patterns are checked in a thread."""
     if len(text) > bounds.characters:
         return Checked("", (f"$: it is longer than {bounds.characters:,} characters",), ("bounds",))
     written = "" if output.schema is None else json.dumps(output.schema, default=dict)
@@ -352,7 +352,7 @@ async def checked(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS)
 
 
 def check(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Checked:
-    """Check a text on this thread. Among several JSON values the longest valid one counts, else the longest."""
+    """Check a text on this thread. Of several JSON values the longest valid one is returned, else the longest."""
     best: Checked | None = None
     for written, value in sorted(_found(text), key=lambda one: -len(one[0])):
         complaints = _complaints(value, output, bounds)
@@ -364,7 +364,7 @@ def check(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Chec
 
 
 def begins(text: str, output: OutputFormat) -> bool:
-    """Return whether a text, which does not begin with white space, begins as this JSON does."""
+    """Return whether a text could be the start of the required JSON. The text must not start with white space."""
     kind = "object" if output.schema is None else output.schema.get("type")
     return text.startswith("{") if kind == "object" else text[0] in '{["-0123456789tfn'
 
@@ -381,7 +381,7 @@ def _complaints(value: Json, output: OutputFormat, bounds: CheckBounds) -> Seque
 
 
 def _found(text: str) -> list[tuple[str, Json]]:
-    """Return the JSON values in a text: all of it, else the content of code fences, else values among other words."""
+    """Return the JSON values in a text: the whole text, else the content of a code fence, else values between other words."""
     for written in (text.strip(), *_fenced(text)):
         if (held := _loaded(written)) is not None:
             return [(written, held[0])]
@@ -403,7 +403,7 @@ def _found(text: str) -> list[tuple[str, Json]]:
 
 
 def _fenced(text: str) -> Iterator[str]:
-    """Yield the content of code fences, the longest first."""
+    """Yield the contents of a text's code fences, the longest first."""
     pieces = text.split("```")[1:][::2]
     for piece in sorted(pieces, key=len, reverse=True)[:MAX_TRIES]:
         head, line, rest = piece.partition("\n")
@@ -411,7 +411,7 @@ def _fenced(text: str) -> Iterator[str]:
 
 
 def _loaded(text: str) -> tuple[Json] | None:
-    """Return the one value that a text is, in a tuple; None if it is not JSON."""
+    """Return the JSON value of a whole text, in a tuple; None if it is not JSON."""
     try:
         return (cast("Json", json.loads(text, parse_float=finite, parse_constant=no_constant)),)
     except (ValueError, RecursionError):

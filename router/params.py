@@ -76,7 +76,7 @@ class Params:
             raise Misfit(f"logit_bias: each value must be {BIAS}", "logit_bias")
 
     def over(self, under: Self) -> Self:
-        """Return these parameters on top of others. The smaller max_tokens wins: a caller may ask for less, not for more."""
+        """Return these parameters merged over others. Of two values of max_tokens the smaller is used."""
         given = self.given
         if not given:
             return under

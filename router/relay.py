@@ -1,4 +1,4 @@
-"""An answer on its way to another replica: its events as the batches of a log, and back."""
+"""An answer on its way to another replica: its events as the batches of a shared log, and back."""
 
 from collections.abc import AsyncGenerator, Sequence
 
@@ -23,7 +23,7 @@ from router.events import Event, Failure, Finish
 from router.shared import Batch, LogEnd
 
 BATCH = 32
-"""Events that are written together."""
+"""Events per batch."""
 REFUSALS: dict[str, type[RouterError]] = {
     one.code: one
     for one in (
@@ -41,24 +41,24 @@ REFUSALS: dict[str, type[RouterError]] = {
         Overtaken,
     )
 }
-"""Errors that may end an answer without an event, by their code. A reader elsewhere gets Unanswered for any other code."""
+"""Code → error that may end an answer without an event. A reader elsewhere gets Unanswered for any other code."""
 
 
 def batches(first: int, events: Sequence[Event]) -> Sequence[Batch]:
-    """Return these events as batches of a log. `first`: the number of the first of them."""
+    """Return events as batches of a log, 32 each. `first`: the number of the first event."""
     return [
         Batch(first + at, first + at + len(some), encode(some)) for at in range(0, len(events), BATCH) if (some := events[at : at + BATCH])
     ]
 
 
 def ending(error: RouterError) -> str:
-    """Return the code of an error as a log has it, and the seconds after which to ask again, where there are any."""
+    """Return the code under which a log stores an error; for Busy with the seconds of its Retry-After, if known."""
     seconds = error.retry_after if isinstance(error, Busy) else None
     return error.code if seconds is None else f"{error.code} {seconds}"
 
 
 def refusal(written: str) -> RouterError:
-    """Return the error that `ending` wrote, in whichever release."""
+    """Return the error that `ending` wrote. A code that this release does not know becomes Unanswered."""
     code, _, seconds = written.partition(" ")
     if code != Busy.code:
         return REFUSALS.get(code, Unanswered)()
@@ -69,8 +69,9 @@ def refusal(written: str) -> RouterError:
 
 
 async def events_of(log: AsyncGenerator[Batch | LogEnd, None]) -> AsyncGenerator[Sequence[Event], None]:
-    """Stream the events of a log, each once, up to its end. Raises the error that ended the answer without an event.
-    ReplicaLost where another release wrote the log.
+    """Stream the events of a log in batches, each event once, up to its end.
+
+    Raises the error that ended the answer without an event, or ReplicaLost if another release wrote the log.
     """
     count = 0
     async for batch in log:

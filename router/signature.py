@@ -1,7 +1,7 @@
-"""A typed function seen as a model: its parameters are the fields, its docstring their documentation.
+"""Reads a typed function's signature: its parameters become fields with types, its docstring their documentation.
 
-One reading serves three purposes: a tool's JSON schema and the check of its arguments, a step's options in YAML, and routes.yaml itself.
-A dataclass of its declaration is a function too: its constructor.
+The result serves three purposes: a tool's JSON schema and the check of its arguments, a step's options in YAML, and routes.yaml itself. A
+dataclass is read as a function, too: its constructor.
 
     def get_weather(location: str, days: int = 1) -> str:
         '''Current weather for a city.
@@ -33,19 +33,19 @@ class Plain:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """A choice of a few words."""
+    """A choice of a few fixed strings."""
 
     values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
-    """A text with a grammar of its own.
+    """A string with a grammar of its own, such as a duration.
 
-    read: returns the value or raises Misfit
-    write: makes the one text of a value that can be spelled in several ways, if it can
-    kind: the type it is based on
-    numbers: least and most of the whole numbers that are such a text; YAML, like editors, takes one without quotes for a number
+    read: returns the value of a text, or raises Misfit
+    write: returns the canonical text of a value, if the type has one
+    kind: the Python type that it is based on
+    numbers: least and greatest whole number that is also such a text, since YAML reads it as a number without quotes
     """
 
     name: str
@@ -74,7 +74,7 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named value of a record."""
+    """A named field of a record."""
 
     name: str
     shape: "Shape"
@@ -85,7 +85,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mapping with known names; `build(**values)` makes the value."""
+    """A mapping with known keys; `build(**values)` makes the value."""
 
     name: str
     doc: str
@@ -98,13 +98,13 @@ class Record:
         object.__setattr__(self, "named", {item.name: item for item in self.fields})
 
     def field(self, name: str) -> Field | None:
-        """Return the field of this name."""
+        """Return the field of this name; None if there is none."""
         return self.named.get(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """A choice of several shapes: the first whose kind fits is taken."""
+    """A choice of several shapes: the first that accepts the value is used."""
 
     options: tuple["Shape", ...]
 
@@ -160,10 +160,9 @@ def shape_of(annotation: object) -> Shape:
 
 
 def record_of(function: Callable[..., object]) -> Record:
-    """Return a function (or dataclass) as a record of its parameters.
-
-    Keyword-only parameters of a function are not options: the builder supplies them.
-    Raises TypeError if a parameter has no usable annotation.
+    """Return a function's parameters, or a dataclass's fields, as a record.
+    Keyword-only parameters of a function are left out: the builder supplies them.
+    Raises TypeError if a parameter is variadic or has no usable annotation.
     """
     summary, docs = documentation(function)
     hints = get_type_hints(function.__init__ if isinstance(function, type) else function, include_extras=True)
@@ -191,7 +190,10 @@ def _defaults(function: Callable[..., object]) -> dict[str, object]:
 
 
 def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]:
-    """Return a docstring as (description, parameter → its text): a line `name: text` of a parameter belongs to it, and not to the description."""
+    """Return a docstring as (description, parameter → its text).
+
+    A line `name: text` that names a parameter is not part of the description.
+    """
     names = set(inspect.signature(function).parameters)
     said: list[str] = []
     docs: dict[str, str] = {}
@@ -205,7 +207,7 @@ def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]
 
 
 def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[str, object]:
-    """Return the JSON schema of a shape. With `definitions`, records go there and are referred to by name."""
+    """Return the JSON schema of a shape. With `definitions`, schemas of records are stored there and referred to by name."""
     match shape:
         case Plain(kind, bounds):
             return {"type": kind, **(bounds.schema() if bounds else {})}
@@ -235,7 +237,7 @@ def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[s
 
 
 def written(shape: Shape, value: object) -> object:
-    """Return a field's default as it would be written; None without one, or for a mapping whose keys have defaults."""
+    """Return a field's default as it would be written in YAML; None if it cannot be written as one value."""
     match shape:
         case Spelled():
             return shape.write(value) if shape.write is not None and value is not None else None
@@ -283,7 +285,9 @@ WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", 
 
 
 def check(shape: Shape, value: object, path: str = "") -> object:
-    """Return a JSON value as the shape's own, strictly: `true` and `"5"` are not numbers. Raises Misfit with the place."""
+    """Check a JSON value strictly against a shape and return the value that it stands for: `true` and `"5"` are not numbers.
+    Raises Misfit with the place.
+    """
     match shape:
         case Plain(kind, bounds):
             if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "boolean"):
@@ -316,7 +320,7 @@ def check(shape: Shape, value: object, path: str = "") -> object:
 
 
 def arguments(record: Record, value: object, path: str = "") -> dict[str, object]:
-    """Return a JSON object as the keyword arguments of the record's function, checked."""
+    """Check a JSON object against a record and return the keyword arguments for its function. Raises Misfit with the place."""
     given = _mapping(value, path)
     for name in given:
         if record.field(name) is None:

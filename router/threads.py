@@ -1,5 +1,6 @@
-"""Work that would hold up the loop, in a thread of its own that is never joined.
-A thread that hangs holds up neither an answer nor the end of the process, as the threads of asyncio's pool would.
+"""Runs blocking work in daemon threads that are never joined.
+
+A hanging thread delays neither an answer nor the end of the process, unlike the threads of asyncio's pool.
 """
 
 import asyncio
@@ -13,8 +14,8 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T], name: str) -> T:
-    """Run the work in a thread and return its value, or raise its error.
-    Anything that is no Exception, and would end the loop, becomes a RuntimeError with its name.
+    """Run the work in a new thread and return its value, or raise its error.
+    StopIteration, and errors that are no Exception, are raised as RuntimeError with the error's name.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -37,15 +38,15 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
 
 
 class Turns:
-    """Work that would hold up the loop, in a thread, one piece at a time. Made anywhere, used on one event loop.
-    The loop shares the interpreter with one such thread at most, however much work there is.
+    """Runs blocking work in a thread, one piece at a time. Made anywhere, used on one event loop.
+    At most one such thread competes with the event loop for the interpreter.
     """
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
     async def take(self, work: Callable[[], T], name: str) -> T:
-        """Return what the work gives, once it had its turn; raise what it raises."""
+        """Wait for the turn, run the work in a thread, and return its value or raise its error."""
         async with self._turn:
             return await in_thread(work, name)
 

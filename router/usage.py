@@ -1,7 +1,7 @@
-"""Tokens of one model call, counted by the provider or estimated here.
+"""Token usage of a model call, reported by the provider or estimated here.
 
-Each lane brings its provider's count to one form. The count may come in parts, and the last of it after the answer's end: a `Meter` holds
-what came so far. Without a count, `tokens_in` estimates it from the text.
+Each lane converts its provider's report to one form. A report may come in parts, the last of them after the answer's end: a `Meter` holds
+the latest. Without a report, `tokens_in` estimates the tokens from the text.
 """
 
 import asyncio
@@ -13,23 +13,23 @@ from typing import Literal, Self
 from router.value import Value, replace
 
 Tier = Literal["", "flex", "priority"]
-"""Service tiers with a price of their own; empty for the usual one."""
+"""Service tiers with a price of their own; empty for the usual tier."""
 
 
 class Usage(Value, frozen=True):
-    """Tokens, as the provider counted them; every provider's count is brought to this form.
+    """Tokens of a model call, as the provider reported them; every provider's report is converted to this form.
 
     input_tokens: all that the model read, those of the two caches below included
     output_tokens: all that it wrote, its reasoning included
-    cached_tokens: of those it read, what came from the provider's prompt cache
-    cache_write_tokens: of those it read, what was written to that cache
-    reasoning_tokens: of those it wrote, its reasoning
-    cache_write_1h_tokens: of those written to the cache, what is kept for an hour, which some providers charge more for
-    audio_input_tokens: of those it read, audio
-    audio_output_tokens: of those it wrote, audio
-    image_output_tokens: of those it wrote, images
-    searches: searches of the web that the provider made, which it charges for by their number
-    service_tier: the one that served the call, as the provider says, if its price is not the usual one; empty for a sum over several
+    cached_tokens: of the input, what was read from the provider's prompt cache
+    cache_write_tokens: of the input, what was written to that cache
+    reasoning_tokens: of the output, the model's reasoning
+    cache_write_1h_tokens: of those written to the cache, what is kept for an hour, for which some providers charge more
+    audio_input_tokens: of the input, audio
+    audio_output_tokens: of the output, audio
+    image_output_tokens: of the output, images
+    searches: web searches by the provider, which charges for each
+    service_tier: the tier that served the call, if its price is not the usual one; empty for a sum over several tiers
     """
 
     input_tokens: int = 0
@@ -61,20 +61,20 @@ class Usage(Value, frozen=True):
 
     @property
     def total_tokens(self) -> int:
-        """Tokens read and written."""
+        """The sum of input and output tokens."""
         return self.input_tokens + self.output_tokens
 
     @property
     def uncached(self) -> "Usage":
-        """The tokens as they would have been counted without a prompt cache."""
+        """The usage without a prompt cache: its cache counts are 0."""
         return replace(self, cached_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
 
 
 class Meter:
-    """The count of one model call so far. The lane that reads the answer fills it, failover reads it.
+    """The usage of one model call so far, written by the lane that reads the answer and read by failover.
 
-    usage: the latest count; None while there is none
-    final: True once that count is of the complete answer
+    usage: the latest report; None while there is none
+    final: True once that report is of the complete answer
     """
 
     def __init__(self) -> None:
@@ -84,52 +84,52 @@ class Meter:
 
     @property
     def pending(self) -> bool:
-        """True while the answer has ended and its count is still awaited."""
+        """True while the answer has ended and its usage is still awaited."""
         return self._late is not None and not self._late.done()
 
     def wait(self) -> None:
-        """Expect a count after the end of the answer."""
+        """Announce that a usage report may come after the end of the answer."""
         self._late = asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
-        """Expect no more counts."""
+        """Announce that no more usage reports will come."""
         if self._late is not None and not self._late.done():
             self._late.set_result(None)
 
     async def closed(self) -> None:
-        """Wait until no more counts are expected."""
+        """Wait until no more usage reports are expected."""
         if self._late is not None:
             await asyncio.shield(self._late)
 
 
 WORDS = re.compile(r"[A-Za-z]+|[0-9]+|[!-/:-@\\[-`{-~]+|\n+|[^\x00-\x7f]+")
-"""Runs that no token crosses, as a rule: letters, digits, signs, line ends, and what is not ASCII. A space belongs to the word after it."""
+"""Runs that tokens rarely cross: letters, digits, signs, line ends, non-ASCII. A space belongs to the word after it."""
 
 
 MAX_READ = 64 * 1024
-"""Characters of a text that are looked at: it takes 10 ms. A longer one is judged by samples."""
+"""Characters of a text that are read, which takes 10 ms; a longer text is judged by samples."""
 MAX_READ_IN_ALL = 4 * MAX_READ
-"""Characters of a conversation that are looked at: it takes 40 ms. A longer one is judged by samples."""
+"""Characters of a conversation that are read, which takes 40 ms; a longer one is judged by samples."""
 SAMPLES = 16
 SAMPLES_IN_ALL = 256
 LONGEST_WORD = 16
-"""Letters of a word; a longer run is no word, as in a key or in base64."""
+"""Letters of the longest run that counts as a word; longer runs are keys or base64."""
 
 
 def tokens_in(text: str) -> int:
-    """Tokens of a text, estimated: within 20 % of what OpenAI's and Anthropic's tokenizers count for prose and code, in most languages."""
+    """Return the estimated tokens of a text: within 20 % of OpenAI's and Anthropic's tokenizers for prose and code in most languages."""
     return _estimate(text, MAX_READ, SAMPLES)
 
 
 def tokens_in_all(texts: Sequence[str]) -> int:
-    """Tokens of several texts, estimated in bounded time, however many there are: a long conversation is judged by samples."""
+    """Return the estimated tokens of several texts in bounded time: a long conversation is judged by samples."""
     if sum(map(len, texts)) <= MAX_READ_IN_ALL:
         return sum(map(tokens_in, texts))
     return _estimate("\n".join(texts), MAX_READ_IN_ALL, SAMPLES_IN_ALL)
 
 
 def _estimate(text: str, most: int, samples: int) -> int:
-    """Tokens of a text of which so many characters are read at most, in so many pieces."""
+    """Return the estimated tokens of a text, of which at most `most` characters are read, in `samples` pieces."""
     if len(text) <= most:
         return math.ceil(sum(map(_tokens, WORDS.findall(text))))
     size = most // samples
@@ -139,7 +139,7 @@ def _estimate(text: str, most: int, samples: int) -> int:
 
 
 def _tokens(run: str) -> float:
-    """Tokens of one run. The numbers are fitted to the tokenizers o200k, cl100k and Claude's."""
+    """Return the estimated tokens of one run, fitted to the tokenizers o200k, cl100k and Claude's."""
     size, first = len(run), run[0]
     if not first.isascii():
         return sum(map(_beyond, run))
@@ -151,7 +151,7 @@ def _tokens(run: str) -> float:
 
 
 def _beyond(character: str) -> float:
-    """Tokens of a character that is not ASCII."""
+    """Return the estimated tokens of a character that is not ASCII."""
     code = ord(character)
     if code < 0x250:
         return 0.6  # Latin with an accent: it breaks its word

@@ -1,4 +1,4 @@
-"""What the tests share: workspaces, running routers, and a guard that lets nobody leave this machine."""
+"""Shared by all tests: workspaces, running routers, and a guard that refuses connections to other machines."""
 
 import asyncio
 import gc
@@ -36,12 +36,12 @@ ROOT = Path(__file__).parent.parent
 LOOPBACK = ("127.", "::1", "localhost")
 OPERATOR = "an-operators-key-of-this-run"
 AS_OPERATOR = {"authorization": f"Bearer {OPERATOR}"}
-"""What a change below /admin takes, at a router whose configuration has no admin key."""
+"""The header that authorises changes below /admin, at a router whose configuration has no admin key."""
 KEYED = f"admin: {{key: {OPERATOR}}}"
-"""Its declaration under `server`, for a router in a process of its own."""
+"""The declaration of that admin key under `server`, for a router in a process of its own."""
 
 HERE: dict[str, Any] = {"http_version": "1.1", "query_string": b"", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 50_000)}
-"""What a scope says of a request that a program of this machine sends."""
+"""The fields of an ASGI scope for a request from this machine."""
 
 
 SLOW = frozenset(
@@ -133,23 +133,21 @@ SLOW = frozenset(
         "toolbox/test_mcp.py",
     }
 )
-"""Files of tests that take more than ten seconds (`pytest --durations=0`), or start many processes."""
+"""Test files that take over ten seconds (`pytest --durations=0`) or start many processes."""
 
 NEEDS = {"redis_server": "redis", "RedisServer": "redis", "nginx": "nginx", "edge": "nginx", "squid": "squid", "browser": "chromium"}
-"""What a file of tests imports of tests/support and tests/deploy → the marker of the program that it needs."""
+"""Name that a test file imports → the marker of the program that it needs."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave slow files unread where their tests would be deselected: to import and to collect them takes longer than many a test."""
+    """Skip importing slow files when slow tests are deselected, since importing and collecting them takes long."""
     inside = collection_path.suffix == ".py" and collection_path.is_relative_to(ROOT / "tests")
     return True if inside and "not slow" in config.option.markexpr and _file(collection_path) in SLOW else None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Keep the garbage collector away from modules and tests: next to nothing of what a collection of tests makes is garbage. Afterwards it
-    comes as seldom as in a router that serves: a seventh of what the tests of a process cost was its own.
-    """
+    """Switch the garbage collector off during collection; afterwards it runs as seldom as in a serving router."""
     gc.disable()
     try:
         return (yield)
@@ -160,7 +158,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what their file needs, and put slow files first: a worker that begins one last keeps the others waiting."""
+    """Mark tests by what their file needs and move slow files to the front, so that no worker starts a slow file last."""
     known: dict[Path, list[str]] = {}
     for item in items:
         if item.path not in known:
@@ -176,7 +174,7 @@ def _file(path: Path) -> str:
 
 
 def _markers(file: str, names: Mapping[str, object]) -> Iterator[str]:
-    """Yield the markers of a file's tests. `names`: those of its module."""
+    """Yield the markers of a file's tests. `names`: the names of its module."""
     yield from {mark for name, mark in NEEDS.items() if name in names}
     if file.startswith(("clients/", "examples/")):
         yield "node"
@@ -186,7 +184,7 @@ def _markers(file: str, names: Mapping[str, object]) -> Iterator[str]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _stay_here() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """Any connection that leaves this machine fails at once, as on a machine without a network."""
+    """Refuse every connection to another machine with OSError, as without a network."""
     patch = pytest.MonkeyPatch()
     connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
 
@@ -206,19 +204,19 @@ def _stay_here() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder with a routes.yaml, and what stands beside it."""
+    """A folder with a routes.yaml and the files beside it."""
 
     root: Path
 
     def write(self, name: str, content: str) -> "Workspace":
-        """Put a file there."""
+        """Write a file below the folder; return the workspace."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
         return self
 
     def build(self, ground: Ground | None = None, /, **variables: str) -> Generation:
-        """The generation it makes, in an environment of just these variables."""
+        """Build the generation of routes.yaml, with these environment variables only."""
         return build(declare(read(self.root / "routes.yaml"), variables), ground=ground)
 
 
@@ -232,37 +230,37 @@ async def get_weather(location: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _closed_lanes(request: pytest.FixtureRequest) -> None:  # pyright: ignore[reportUnusedFunction]
-    """What LiteLLM keeps for a whole process ends with the loop of the test that used it."""
+    """Close the process-wide connections after each asynchronous test."""
     if isinstance(request.node, pytest.Function) and inspect.iscoroutinefunction(request.node.obj):
         request.getfixturevalue("lanes")
 
 
 @pytest.fixture
 async def lanes() -> AsyncIterator[None]:
-    """The lanes' process-wide connections, closed in the end."""
+    """Close the process-wide connections to providers at the end of the test."""
     yield
     await close_lanes()
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """A workspace with a pipeline `chat` and a tool set `weather`; its routes.yaml is the test's to write."""
+    """A workspace with a pipeline `chat` and a tool set `weather`; the test writes its routes.yaml."""
     return Workspace(tmp_path).write("pipelines/chat.yaml", CHAT).write("tools/weather.py", WEATHER)
 
 
 def routes(targets: str, route: str = "targets: [a]", more: str = "") -> str:
-    """A routes.yaml with one route, `chat-model`."""
+    """Return a routes.yaml with these targets and one route, `chat-model`."""
     indented = "\n".join(f"  {line}" for line in targets.strip().splitlines())
     return f"targets:\n{indented}\nroutes:\n  chat-model:\n    aliases: [gpt-4]\n    pipeline: chat\n    {route.strip()}\n{more}"
 
 
 def litellm_target(base: str, name: str = "a", key: str = "sk-test") -> str:
-    """A target that reaches a fake provider through LiteLLM."""
+    """Return the YAML of a target that is asked through LiteLLM."""
     return f"{name}: {{model: openai/fake, api_base: '{base}', api_key: {key}, via: litellm}}\n"
 
 
 def direct_target(base: str, name: str = "a", key: str = "sk-test") -> str:
-    """A target whose wire is read directly."""
+    """Return the YAML of a target that is asked without LiteLLM."""
     return f"{name}: {{model: openai/fake, api_base: '{base}', api_key: {key}}}\n"
 
 
@@ -271,30 +269,30 @@ LANES = {"direct": direct_target, "litellm": litellm_target}
 
 @dataclass(frozen=True)
 class Client:
-    """A running router, and a client for it."""
+    """A running router and an HTTP client for it."""
 
     base: str
     session: aiohttp.ClientSession
     edge: Edge
 
     async def post(self, path: str = "/api/chat", /, **body: Any) -> "Answered":
-        """POST a body and read the whole answer."""
+        """POST a JSON body and read the whole response."""
         async with self.session.post(self.base + path, json=body) as response:
             return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
     async def ask(self, text: str = "Hello", /, model: str = "chat-model", **more: Any) -> "Answered":
-        """Ask one thing."""
+        """Ask one question at POST /api/chat and read the whole answer. `more`: further fields of the body."""
         return await self.post(messages=[{"role": "user", "content": text}], model=model, **more)
 
     async def get(self, path: str, headers: dict[str, str] | None = None) -> "Answered":
-        """GET a page."""
+        """GET a path and read the whole response."""
         async with self.session.get(self.base + path, headers=headers) as response:
             return Answered(response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read())
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A whole HTTP answer."""
+    """A complete HTTP response."""
 
     status: int
     headers: dict[str, str]
@@ -312,12 +310,12 @@ class Answered:
 
     @property
     def text(self) -> str:
-        """What was said on the `0:` lines."""
+        """The text of the `0:` lines."""
         return "".join(value["textDelta"] for code, value in self.lines if code == "0")
 
     @property
     def codes(self) -> str:
-        """The codes of the lines, runs of text as one."""
+        """The codes of the lines in order, consecutive text lines as one."""
         made = ""
         for code, _ in self.lines:
             if code != "0" or not made.endswith("0"):
@@ -339,7 +337,7 @@ OPTIONAL = {"h": {"url": str, "title": str, "mediaType": str}, "a": {"isError": 
 
 
 def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:
-    """The lines of a whole answer, read by the letter: fatal UTF-8, exact shapes, one `d`, last."""
+    """Parse a complete answer of the line protocol strictly: valid UTF-8, known keys and types, exactly one `d` line, at the end."""
     text = body.decode("utf-8", "strict")
     assert text.endswith("\n")
     assert "\r" not in text
@@ -361,23 +359,23 @@ def parsed_lines(body: bytes) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def _at_once(_: float) -> None:
-    """Wait for nothing: what a refusal's delay is, test_admin_key.py tests by a clock of its own."""
+    """Return at once, in place of a wait."""
 
 
 class Server(uvicorn.Server):
-    """A server that ends as soon as it is told to. uvicorn's own looks ten times a second, and pauses as long: half of what a test took."""
+    """A uvicorn server that ends as soon as `ended` is set; uvicorn's own polls ten times a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ended = asyncio.Event()
 
     async def main_loop(self) -> None:
-        """Serve until the end."""
+        """Serve until `ended` is set."""
         await self.on_tick(0)
         await self.ended.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listeners, then the connections as their answers end, and let the application end."""
+        """Close the listeners, wait until the running answers have ended, then end the application."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
@@ -391,8 +389,10 @@ class Server(uvicorn.Server):
 async def serving(
     generation: Generation, follows: Path | None = None, door: type[Door] = Door, slowdown: Slowdown | None = None
 ) -> AsyncGenerator[Client, None]:
-    """The router on loopback, by uvicorn, as it is served for real. `follows`: the routes file whose edits go live. `slowdown`: refusals of
-    keys come at once without it.
+    """Serve the router on loopback with uvicorn; yield a client for it.
+
+    follows: the routes file whose edits are loaded
+    slowdown: delays refusals of wrong keys; by default there is no delay
     """
     edge = application(generation, follows, run_key=Secret(OPERATOR), slowdown=Slowdown(sleep=_at_once) if slowdown is None else slowdown)
     config = uvicorn.Config(

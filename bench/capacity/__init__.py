@@ -1,1 +1,1 @@
-"""The growth of cost with load, history, routes, replicas, workers, tools and cached answers: measured, drawn, and checked."""
+"""How costs grow with streams, history, routes, replicas, workers, tools, cached answers and targets: measured, drawn and checked."""

@@ -22,7 +22,7 @@ from bench.run import Bench
 
 
 def main() -> int:
-    """Measure, write, and check."""
+    """Run the measures, write results, charts and tables; return 1 if a cost grows faster than linearly."""
     options = argparse.ArgumentParser("python -m bench.capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", nargs="+", choices=[*MEASURES], default=[*MEASURES])
     options.add_argument("--draw", action="store_true", help="measure nothing")
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def measured(names: list[str]) -> None:
-    """Measure these, and write what was found beside what is written of the others."""
+    """Run these measures and write their results; results of other measures are kept."""
     found = {**results.read()} if results.FILE.exists() else {}
     with Bench() as bench:
         rig = Rig(bench)

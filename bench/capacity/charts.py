@@ -1,4 +1,4 @@
-"""Charts as SVG: lines over a cause, with logarithmic axes. Read by people in light and in dark, and by screen readers."""
+"""Line charts as SVG with logarithmic axes, for light and dark mode and for screen readers."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 170, 44, 48
 COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#805ad5")
 DARK = ("#63b3ed", "#f6ad55", "#68d391", "#b794f4")
-"""The colours of the lines on white and on black: each has a contrast of at least 4.5 to its ground."""
+"""Colours of the lines in light and dark mode, each with a contrast of at least 4.5 to its background."""
 MARKS = ("circle", "square", "diamond", "triangle")
 STYLE = """
   svg { font: 12px system-ui, sans-serif; color: #1a202c; background: #fff }
@@ -62,14 +62,14 @@ def drawn(chart: Chart) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with two or three digits that matter."""
+    """Return a number as text with about three significant digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
 
 class _Axis:
-    """A logarithmic axis from whole decades or, within one, from round numbers."""
+    """A logarithmic axis whose ends and ticks are round numbers."""
 
     def __init__(self, least: float, most: float, start: float, end: float) -> None:
         ticks = sorted({step * 10.0**power for power in range(-4, 8) for step in (1, 2, 5)})
@@ -80,7 +80,7 @@ class _Axis:
         self.ticks = within if len(within) <= 7 else [tick for tick in within if math.log10(tick) % 1 < 1e-9]
 
     def at(self, value: float) -> float:
-        """Return the place of a value."""
+        """Return the coordinate of a value."""
         share = math.log(value / self._least) / math.log(self._most / self._least)
         return self._start + (self._end - self._start) * share
 

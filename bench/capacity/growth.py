@@ -4,16 +4,16 @@ import math
 from collections.abc import Sequence
 
 LINEAR = 1.15
-"""Largest exponent that still counts as linear growth: noise bends a line a little."""
+"""The largest exponent that counts as linear growth, with room for noise."""
 Points = Sequence[tuple[float, float]]
-"""(Cause, cost), by the cause."""
+"""Points of a curve: (cause, cost), sorted by cause."""
 
 
 def exponent(points: Points) -> float:
-    """Return the exponent of the growth between the last two decades of a cause: 1 is linear, 2 quadratic.
+    """Return the exponent of a cost's growth over the last two decades of its cause: 1 is linear, 2 quadratic.
 
-    The smallest cause and its cost are taken away: what everything costs would hide the growth. Least squares of the logarithms
-    over the points whose cause is at least a hundredth of the largest.
+    The smallest cause and its cost are subtracted first, since a constant cost would hide the growth. Then a line is fitted by least
+    squares to the logarithms of all points whose cause is at least a hundredth of the largest.
     """
     (first, base), largest = points[0], points[-1][0]
     above = [(math.log(cause - first), math.log(cost - base)) for cause, cost in points[1:] if cost > base and cause >= largest / 100]
@@ -25,6 +25,6 @@ def exponent(points: Points) -> float:
 
 
 def slope(points: Points) -> float:
-    """Return the cost of one more of the cause, between the first and the last point."""
+    """Return the cost per unit of the cause, between the first and the last point."""
     (first, base), (last, cost) = points[0], points[-1]
     return (cost - base) / (last - first)

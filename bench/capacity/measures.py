@@ -1,4 +1,4 @@
-"""The measures: each takes a cause from small to large, and returns the costs as rows. CPU time and counts, for the machine may be busy."""
+"""The measures: each varies one cause from small to large and returns its costs as rows, in CPU time and counts."""
 
 import asyncio
 import http.client
@@ -21,7 +21,7 @@ from bench.subjects import ROOT, Place, Subject, environment
 from router.cache import LocalStore
 
 Row = dict[str, float]
-"""One measurement: `at`, the size of the cause, and the costs by their names with units."""
+"""One measurement: `at`, the size of the cause, and the costs by names with units."""
 STREAMS = (100, 500, 1000, 2000, 4000)
 MESSAGES = (1, 20, 100, 200, 400, 500)
 ROUTES = (10, 100, 1000, 10_000)
@@ -33,14 +33,14 @@ TARGETS = (100, 1000, 10_000)
 QUESTIONS = 300
 """Questions whose CPU is measured together."""
 WINDOW = 3.0
-"""Seconds in which open streams are measured, and an idle Redis."""
+"""Seconds in which open streams, or an idle Redis, are measured."""
 ANSWER, BOUND = 16 * 1024, 16 * 1024 * 1024
-"""Bytes of a kept answer, and of a cache: it is full after a thousand."""
+"""Bytes of a cached answer, and of the cache, which is full after about a thousand answers."""
 PIPELINE = "steps:\n  - history: {keep: 1000}\n"
 
 
 def subject(routes: Callable[[Place], str], *options: str, tools: str = "") -> Subject:
-    """Return this router with a configuration. `tools`: the text of tools/many.py."""
+    """Return this router as a subject with a configuration. `tools`: the text of tools/many.py."""
 
     def command(place: Place) -> Sequence[str]:
         _written(place.folder, routes(place), tools)
@@ -69,7 +69,7 @@ def _written(folder: Path, routes: str, tools: str = "") -> None:
 
 
 def configured(upstream: int, count: int = 1, route: str = "", server: str = "") -> str:
-    """Return a configuration with as many routes, each with a target of its own, and one whose answers do not end."""
+    """Return a configuration with this many routes, each with its own target, and a route `slow` with endless answers."""
     address = f"'http://127.0.0.1:{upstream}/v1'"
     targets = "".join(f"  t{index}: {{model: openai/m{index}/short, api_base: {address}, api_key: sk-bench}}\n" for index in range(count))
     routes = "".join(f"  r{index}: {{pipeline: chat, targets: [t{index}]{route}}}\n" for index in range(count))
@@ -78,14 +78,14 @@ def configured(upstream: int, count: int = 1, route: str = "", server: str = "")
 
 
 class Rig:
-    """The bench, with this router as its subject."""
+    """The benchmark's processes, with this router as the subject."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
 
     @contextmanager
     def running(self, made: Subject) -> Generator[Running]:
-        """Start it, and stop it at the end."""
+        """Run a subject during the block."""
         running = self.bench.start(made)
         try:
             yield running
@@ -93,15 +93,15 @@ class Rig:
             self.bench.stop(running)
 
     def asked(self, running: Running, request: bytes, count: int = QUESTIONS) -> Found:
-        """Ask a question as often, four clients at a time."""
+        """Send a request `count` times, from four clients."""
         return self._do(running, "closed", request, clients=4, seconds=0.0, least=count, most=count)
 
     def standing(self, running: Running, streams: int, request: bytes = b"", seconds: float = WINDOW) -> Found:
-        """Open as many streams: of a chunk a second, unless a `request` asks for others."""
+        """Open this many streams, by default of one chunk a second, and measure them for `seconds`."""
         return self._do(running, "standing", request or question("slow"), streams=streams, seconds=seconds)
 
     def cost(self, running: Running, request: bytes, count: int = QUESTIONS) -> float:
-        """Return the CPU of a question in microseconds: the median of three runs. A thread that ends in a run takes its time with it."""
+        """Return the CPU of one request in microseconds, the median of three runs. CPU of threads that ended is not counted."""
         self.asked(running, request, 50)
         return sorted(self.asked(running, request, count).cpu * 1e6 / count for _ in range(3))[1]
 
@@ -111,14 +111,14 @@ class Rig:
 
 
 def question(route: str, messages: int = 1) -> bytes:
-    """Return a request with as many messages of 200 characters."""
+    """Return a request with this many messages of 200 characters."""
     said = [{"role": ("user", "assistant")[index % 2], "content": "word " * 40} for index in range(messages - 1)]
     asked = [*said, {"role": "user", "content": "Hi"}] if messages % 2 else [*said[1:], {"role": "user", "content": "Hi"}]
     return wire.request(f"/api/chat/{route}", {"messages": asked}, {})
 
 
 def streams(rig: Rig) -> list[Row]:
-    """Streams that are open at once."""
+    """Measure memory and CPU per chunk by the number of open streams."""
     rows: list[Row] = []
     with rig.running(subject(lambda place: configured(place.upstream))) as running:
         rig.asked(running, question("r0"), 200)
@@ -129,18 +129,18 @@ def streams(rig: Rig) -> list[Row]:
 
 
 def history(rig: Rig) -> list[Row]:
-    """Messages of a question."""
+    """Measure CPU per question by the number of its messages."""
     with rig.running(subject(lambda place: configured(place.upstream))) as running:
         return [{"at": count, "question_us": rig.cost(running, question("r0", count))} for count in MESSAGES]
 
 
 def routes(rig: Rig) -> list[Row]:
-    """Routes of a configuration."""
+    """Measure check, start, reload, memory and CPU per question by the number of routes."""
     return [{"at": count, **_checked(count), **_served(rig, count)} for count in ROUTES]
 
 
 def _checked(count: int) -> Row:
-    """Return what `router check` takes, its start included."""
+    """Return the CPU seconds and memory of `router check`, its start included."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         _written(Path(folder), configured(9, count))
         command = [sys.executable, "-m", "router", "check", "--routes", str(Path(folder, "routes.yaml"))]
@@ -168,7 +168,7 @@ def _served(rig: Rig, count: int) -> Row:
 
 
 def _ready(running: Running) -> bytes:
-    """Return the answer of /readyz, which names the generation."""
+    """Return the body of /readyz, which contains the generation's digest."""
     return _got(running.place.port, "GET", "/readyz")
 
 
@@ -183,11 +183,11 @@ def _got(port: int, method: str, path: str, body: Mapping[str, object] | None = 
 
 
 SHARED = ", cache: {ttl: 1h}, limit: {requests: 1000000/hour, per: ip}"
-"""What a route shares through Redis: kept answers, counts of limits, calls in flight; and `server.resume` the answers themselves."""
+"""The options of a route that shares cached answers, limits and running calls through Redis."""
 
 
 def replicas(rig: Rig) -> list[Row]:
-    """Replicas at one Redis: what one request takes, and what they say while nobody asks."""
+    """Measure Redis commands and traffic per request, and while idle, by the number of replicas."""
     if (found := shutil.which("redis-server")) is None:
         return []
     port = machine.free_port()
@@ -241,7 +241,7 @@ def _replicated(rig: Rig, redis: int) -> list[Row]:
 
 
 def _traffic(port: int, during: Callable[[], None]) -> tuple[float, float]:
-    """Return the commands and the bytes, both ways, that Redis sees while something is done."""
+    """Return the number of commands and bytes that Redis counts while `during` runs."""
     before = _counted(port)
     during()
     after = _counted(port)
@@ -249,7 +249,7 @@ def _traffic(port: int, during: Callable[[], None]) -> tuple[float, float]:
 
 
 def _counted(port: int) -> tuple[float, float]:
-    """Return Redis's own counts: commands, those of scripts included, and bytes."""
+    """Return Redis's counters: commands, and bytes in both directions."""
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
         connection.sendall(b"INFO stats\r\n")
         text = b""
@@ -260,7 +260,7 @@ def _counted(port: int) -> tuple[float, float]:
 
 
 def workers(rig: Rig) -> list[Row]:
-    """Workers of one server."""
+    """Measure memory and CPU per question by the number of workers."""
     rows: list[Row] = []
     for count in WORKERS:
         with rig.running(subject(lambda place: configured(place.upstream), "--workers", str(count))) as running:
@@ -280,7 +280,7 @@ def look_up_{0}(city: str, days: int = 3) -> str:
 
 
 def tools(rig: Rig) -> list[Row]:
-    """Tools that a route grants, none of which the model calls."""
+    """Measure CPU per question by the number of tools that the route grants; the model calls none of them."""
     rows: list[Row] = []
     for count in TOOLS:
         text = "".join(TOOL.format(index) for index in range(count))
@@ -290,7 +290,7 @@ def tools(rig: Rig) -> list[Row]:
 
 
 def cached(_: Rig) -> list[Row]:
-    """Answers put into a cache, past its bound: what it holds, and what one more takes."""
+    """Measure memory and CPU per stored answer, up to and beyond the cache's size limit."""
 
     async def filled() -> list[Row]:
         rows: list[Row] = []
@@ -310,7 +310,7 @@ def cached(_: Rig) -> list[Row]:
 
 
 def pages(_: Rig) -> list[Row]:
-    """Targets on the pages: the longest turn of the loop for any page."""
+    """Measure the CPU of the admin and metrics pages by the number of targets."""
     rows: list[Row] = []
     for count in TARGETS:
         command = [sys.executable, "-m", "bench.capacity.pages", str(count)]

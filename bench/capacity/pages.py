@@ -1,4 +1,4 @@
-"""The longest turn of the loop while each page over many targets is made, in CPU time of the loop's thread.
+"""Measures pages over many targets: the longest event loop turn, in CPU time of the loop's thread.
 
     python -m bench.capacity.pages 10000
 
@@ -25,7 +25,7 @@ PAGES = ("/metrics", "/admin/targets", "/admin/config", "/admin/requests", "/adm
 
 
 async def page(edge: Edge, path: str) -> int:
-    """Return the status of a page."""
+    """Request a page from the application in this process and return its status."""
     status = 0
     read_once = asyncio.Event()
 
@@ -63,7 +63,7 @@ async def page(edge: Edge, path: str) -> int:
 
 
 async def longest(edge: Edge, turns: list[float]) -> tuple[float, float]:
-    """Return the milliseconds of the longest turn, and of the most expensive page. Each page is made once before."""
+    """Return, in milliseconds of CPU, the longest event loop turn of any page and the total of the most expensive page."""
     turn = dear = 0.0
     async with edge.started():
         for path in PAGES:
@@ -80,7 +80,7 @@ async def longest(edge: Edge, turns: list[float]) -> tuple[float, float]:
 
 
 def main(count: int) -> None:
-    """Measure, and print."""
+    """Measure the pages of a configuration with this many targets and print the result as JSON."""
     logging.disable()
     turns: list[float] = []
     handles = vars(asyncio)["Handle"]  # its `_run` is called for each turn of a callback or a task

@@ -1,4 +1,4 @@
-"""The results: what the measures found, kept beside the page; the charts, the checks and the tables that are made of them."""
+"""The results of the measures, stored beside docs/capacity.md, and the charts, checks and tables made from them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +18,12 @@ FILE = FOLDER / "results.json"
 
 
 def read() -> Results:
-    """Return the results that were written last."""
+    """Return the stored results."""
     return json.loads(FILE.read_text(encoding="utf-8"))["measures"]
 
 
 def points(results: Results, measure: str, cost: str, scale: float = 1.0) -> Points:
-    """Return a cost by its cause."""
+    """Return (size of the cause, cost) for one cost of a measure."""
     return [(row["at"], row[cost] * scale) for row in results[measure]]
 
 
@@ -36,7 +36,7 @@ class Growth:
     cost: str
 
     def exponent(self, results: Results) -> float:
-        """Return the exponent of the growth."""
+        """Return the exponent of the measured growth."""
         return exponent(points(results, self.measure, self.cost))
 
 
@@ -64,7 +64,7 @@ GROWTHS = (
 
 
 def faster(results: Results) -> dict[str, float]:
-    """Return the growths that are faster than linear, by their words, with their exponents."""
+    """Return description → exponent of the costs that grow faster than linearly."""
     return {one.words: power for one in GROWTHS if results[one.measure] and (power := one.exponent(results)) > LINEAR}
 
 
@@ -80,7 +80,7 @@ class Bound:
     unit: str
 
     def value(self, results: Results) -> float:
-        """Return the cost there."""
+        """Return the measured cost at that size."""
         return next(row[self.cost] for row in results[self.measure] if row["at"] == self.at)
 
 
@@ -92,7 +92,7 @@ BOUNDS = (
 
 
 def charts(results: Results) -> dict[str, Chart]:
-    """Return the charts by the names of their files."""
+    """Return file name → chart."""
 
     def line(name: str, measure: str, cost: str, scale: float = 1.0) -> Line:
         return Line(name, points(results, measure, cost, scale))
@@ -206,12 +206,12 @@ def _bounds(results: Results) -> list[str]:
 
 
 BUSY = 0.6
-"""Share of a core that is planned for: the rest is for peaks, reloads and the garbage collector."""
+"""The share of a core that is planned for; the rest is for peaks, reloads and garbage collection."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """What one core and one GB carry. `chunk_us`, `question_us`: CPU; `stream_kb`, `rest_mb`: memory of a stream and of a worker."""
+    """The costs from which capacity is computed: CPU per chunk and question in µs, memory per stream in KB and per worker in MB."""
 
     chunk_us: float
     question_us: float
@@ -219,22 +219,22 @@ class Size:
     rest_mb: float
 
     def streams_of_core(self, chunks: float) -> float:
-        """Return the streams of so many chunks a second that a core carries."""
+        """Return how many streams of this many chunks a second one core serves."""
         return BUSY * 1e6 / (self.chunk_us * chunks)
 
     @property
     def streams_of_gb(self) -> float:
-        """Return the open streams that a GB holds, beside one worker."""
+        """Return how many open streams fit into 1 GB, beside one worker."""
         return (1000 - self.rest_mb) * 1000 / self.stream_kb
 
     @property
     def questions_of_core(self) -> float:
-        """Return the short questions that a core answers in a second."""
+        """Return how many short questions per second one core answers."""
         return BUSY * 1e6 / self.question_us
 
 
 def size(results: Results) -> Size:
-    """Return the costs of one stream and one question: of a chunk, that of a thousand streams."""
+    """Return these costs: chunk CPU at 1,000 streams, question CPU at 20 messages."""
     thousand = next(row["chunk_us"] for row in results["streams"] if row["at"] == 1000)
     question = next(row["question_us"] for row in results["history"] if row["at"] == 20)
     return Size(thousand, question, slope(points(results, "streams", "memory_mb")) * 1000, results["workers"][0]["rest_mb"])
@@ -256,7 +256,7 @@ def _sizing(results: Results) -> list[str]:
 
 
 USERS, EACH, PEAK, SECONDS, CHUNKS = 100_000_000, 10, 3, 12, 25
-"""A site of the largest kind: users a day, questions of each, peak over average, seconds and chunks a second of an answer."""
+"""A very large site: users per day, questions of each, peak over average, seconds of an answer, chunks per second."""
 
 
 def _internet(results: Results) -> list[str]:
@@ -293,7 +293,7 @@ BLOCKS: Mapping[str, Callable[[Results], list[str]]] = {
 
 
 def filled(page: str, results: Results) -> str:
-    """Return the page with its tables made anew. Each stands between `<!-- name -->` and `<!-- end -->`."""
+    """Return the page with its tables replaced. Each table is between `<!-- name -->` and `<!-- end -->`."""
     for name, make in BLOCKS.items():
         before, start, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("<!-- end -->\n")

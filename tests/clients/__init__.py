@@ -1,1 +1,1 @@
-"""The public clients, driven: what they make of our streams is what users see."""
+"""Tests with the public client libraries: what they make of the router's streams."""

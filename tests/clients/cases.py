@@ -1,11 +1,9 @@
-"""The cases: what a user does, and what the clients of each dialect must then show. One table, for any server.
+"""The cases: what a user does, and what the clients of each wire must show. One table for any server.
 
-A part of a message is spelled
-
+A part of a message is written
     ["step"]   ["text", said]   ["thought", said]   ["file", type, url]
     ["call", tool, input, "result", output]   … "error", sentence]   … "open"]
-
-and a part of a stream that was never ended has "open" after it.
+and a part that the stream never ended has "open" after it.
 """
 
 import re
@@ -20,7 +18,7 @@ Part = list[Any]
 Deed = dict[str, Any]
 
 HI: Deed = {"do": "send", "text": "Hi"}
-"""With `stop` or `leave`, the user does so as soon as the message, spelled as below, holds that."""
+"""The user's first message. With `stop` or `leave`, the user stops or leaves once the message contains that text."""
 THANKS: Deed = {"do": "send", "text": "Thanks"}
 DOT = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 BEIJING: Part = ["call", "get_weather", {"location": "Beijing"}, "result", "Beijing: 25°C"]
@@ -31,57 +29,57 @@ BROKE_OFF = r"\(request \S+\)"
 
 
 def user(*parts: Part) -> dict[str, Any]:
-    """A message of the user's."""
+    """Return a message of the user's with these parts, by default `Hi`."""
     return {"role": "user", "parts": list(parts or (["text", "Hi"],))}
 
 
 def answer(*parts: Part) -> dict[str, Any]:
-    """A message of the assistant's."""
+    """Return a message of the assistant's with these parts."""
     return {"role": "assistant", "parts": list(parts)}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a client must show in the end."""
+    """What a client must show at the end of a case."""
 
     messages: Sequence[dict[str, Any]]
     status: Literal["ready", "error"] = "ready"
     error: str = ""
-    """A pattern that its error's message holds."""
+    """A pattern that the client's error message must contain."""
     finish: str | None = "stop"
     hears: frozenset[str] = frozenset()
-    """Callbacks that come, whatever else does."""
+    """Names of callbacks that must be called; others may be called, too."""
     unfinished: bool = False
-    """Whether an answer broke off, so that a part of it may be under way for ever."""
+    """True if an answer broke off, so that a part of it may stay unfinished."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a user does with a client, and what clients then show. A dialect that is not in `sees` has no such thing."""
+    """What a user does with a client, and what clients of each wire must show. A wire missing in `sees` lacks the feature."""
 
     name: str
     sees: Mapping[Wire, Seen]
     deeds: Sequence[Deed] = (HI,)
     openai: Sequence[Deed] = ()
-    """What the user of an OpenAI client does, if not the same."""
+    """Actions of an OpenAI client's user, if they differ from `deeds`."""
     tools: Mapping[str, object] = field(default_factory=dict[str, object])
-    """The client's own tools, and what they return."""
+    """Tools of the client's own → their results."""
 
     def __str__(self) -> str:
         return self.name
 
     @property
     def interrupted(self) -> bool:
-        """Whether the user does something while an answer is under way."""
+        """Whether the user stops or resumes an answer in this case."""
         return any(deed["do"] == "resume" or "stop" in deed for deed in self.deeds)
 
     def asks(self, client: Client, model: str) -> dict[str, Any]:
-        """The case as the client's worker takes it."""
+        """Return the case as a line for the client's worker."""
         deeds = self.openai if client.wire == "openai" and self.openai else self.deeds
         return {"chat": f"chat-{self.name}", "model": model, "deeds": list(deeds), "tools": dict(self.tools)}
 
     def played_by(self, client: Client) -> bool:
-        """Whether the client can do what the case is about."""
+        """Return whether the client supports the case."""
         return client.wire in self.sees and self.name not in LACKS.get(client.name, ())
 
 
@@ -89,20 +87,20 @@ LACKS: Mapping[str, frozenset[str]] = {
     "ai4.2.0": frozenset({"resume", "nothing-to-resume"}),  # there, it would need a list of messages to resume at all
     "ai5.0.0": frozenset({"nothing-to-resume"}),  # it stays `submitted` for ever where there is nothing
 }
-"""What a client learned only later."""
+"""Client → cases that its release does not support."""
 STEPLESS = frozenset({"ai4.2.0"})
 """Clients that do not mark steps in a message."""
 
 
 def said(*parts: Part, finish: str = "stop", hears: Sequence[str] = ("finish",), **more: Any) -> dict[Wire, Seen]:
-    """The user's Hi, and this answer: with its steps in the AI SDK's chats, as one text for an OpenAI client."""
+    """Return, by wire, the user's `Hi` and this answer: with steps in the AI SDK's chats, as one text for an OpenAI client."""
     chat = Seen([user(), answer(*parts)], finish=finish, hears=frozenset(hears), **more)
     bare = answer(*_flat(parts))
     return {"data-stream": chat, "ui-message-stream": chat, "openai": Seen([user(), bare], finish=finish, **more)}
 
 
 def _flat(parts: Sequence[Part]) -> list[Part]:
-    """The parts of a message where there are no steps and no tools but the client's own: texts follow each other."""
+    """Join the texts of a message and drop steps and tool calls, as an OpenAI client shows it."""
     made: list[Part] = []
     for part in parts:
         if part[0] == "text" and made and made[-1][0] == "text":
@@ -123,7 +121,7 @@ UNDER_WAY: Part = ["call", "slow_weather", {"location": "Beijing"}, "open"]
 
 
 def _and_then(*parts: Part) -> dict[Wire, Seen]:
-    """This answer, which did not end as it should, and a turn after it."""
+    """Return, by wire, an interrupted answer with these parts and a normal turn after it."""
     seen = Seen([user(), answer(*parts), user(["text", "Thanks"]), answer(["step"], ["text", "You are welcome."])], unfinished=True)
     told = [[*part[:3], "result", part[4]] if part[-2:] == ["error", NO_ORDER] else part for part in parts]
     return {"ui-message-stream": seen, "data-stream": replace(seen, messages=[seen.messages[0], answer(*told), *seen.messages[2:]])}
@@ -237,12 +235,12 @@ NAMED = {case.name: case for case in CASES}
 
 
 def played(*cases: Case) -> list[tuple[Client, Case]]:
-    """Each of these cases with each client that plays it."""
+    """Return each of these cases with each client that supports it."""
     return [(client, case) for case in cases for client in CLIENTS if case.played_by(client)]
 
 
 def differences(client: Client, seen: Seen, saw: Saw) -> dict[str, str]:
-    """Where what a client saw is not what it must have seen; what differs → how. Empty if all is right."""
+    """Return field → how the client's report differs from the expectation; empty if nothing differs."""
     if "late" in saw:
         return {"late": "the client was not done in time"}
     found: dict[str, str] = {}
@@ -271,7 +269,7 @@ def _kept(client: Client, part: Part) -> bool:
 
 
 def _closed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages, a part that was under way when the answer broke off no longer told from one that had ended."""
+    """Return the messages without the mark of parts that were unfinished when the answer broke off."""
     return [{**one, "parts": [part[:2] if part[0] in {"text", "thought"} else part for part in one["parts"]]} for one in messages]
 
 

@@ -1,6 +1,6 @@
-"""Workers that drive the public clients: which there are, whether they are installed, and how they are asked.
+"""Worker processes that drive the public clients: which clients there are, whether they are installed, and how a case is sent to them.
 
-One process for each family takes many cases. To start Node for each would cost 0.3 s a case.
+One process per family runs many cases, since starting Node costs 0.3 s.
 """
 
 import itertools
@@ -22,7 +22,7 @@ import pytest
 
 HERE = Path(__file__).parent
 PATIENCE = 240.0
-"""Seconds for one answer of a worker, the first of which waits for Node and a client to load; a worker itself gives up after 15."""
+"""Seconds to wait for a worker's report; the first one waits for Node and a client to load. The worker itself gives up after 15."""
 OLDEST_NODE = 20
 Wire = Literal["data-stream", "ui-message-stream", "openai", "ag-ui", "ai-gateway"]
 Saw = dict[str, Any]
@@ -30,7 +30,7 @@ Saw = dict[str, Any]
 
 @dataclass(frozen=True)
 class Client:
-    """A release of a public client. `name`: as the worker knows it, which for npm is its alias in package.json."""
+    """A release of a public chat client. `name`: as the worker knows it, for npm the alias in package.json."""
 
     name: str
     family: str
@@ -42,7 +42,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Sdk:
-    """A library for programs, and one API of those that it speaks. `name`: as the worker knows it."""
+    """A library for programs with one of its APIs. `name`: as the worker knows it."""
 
     name: str
     family: str
@@ -71,7 +71,7 @@ CLIENTS = (*CHATS, *OPENAI)
 NEWEST = tuple(client for client in CLIENTS if client.name in {"ai4", "ai5", "ai6", "ai7", *(client.name for client in OPENAI)})
 
 THOROUGH = frozenset({"ai4", "ai7", "openai-node"})
-"""A client of each wire, which reads an answer cut at each of its places."""
+"""One client per wire, which is tested with a split at every byte."""
 NODE_SDKS = ("openai-node-responses", "openai-node-completions", "openai-node-chat", "anthropic-node")
 AI_SDKS = ("ai-sdk-openai", "ai-sdk-openai-chat", "ai-sdk-openai-completions", "ai-sdk-anthropic")
 PYTHON_SDKS = ("openai-python-responses", "openai-python-completions", "openai-python-chat", "anthropic-python")
@@ -80,7 +80,7 @@ SDKS = (
     *(Sdk(name, "sdks") for name in (*NODE_SDKS, *AI_SDKS)),
     *(Sdk(name, "sdks-python") for name in (*PYTHON_SDKS, *PYTHON_FRAMEWORKS)),
 )
-"""Libraries for programs. Their cases stand in sdk_cases.py."""
+"""Libraries for programs, each with one API; their cases are in sdk_cases.py."""
 NODE_FAMILIES = ("ai4", "ui", "openai", "sdks", "ag_ui", "ai_gateway")
 OWN = HERE / ".venv/bin/python"
 PYTHONS = {"openai-python-2": Path(sys.executable), "openai-python-3": OWN, "sdks-python": OWN}
@@ -88,16 +88,16 @@ MODULES = {"openai-python-2": "openai_python", "openai-python-3": "openai_python
 
 
 def cuts(client: Client, size: int) -> range:
-    """Return the places at which a body of this many bytes is cut in two: each of them for a client of each wire, each fourth for the others.
+    """Return the byte positions at which a body of this size is split in two.
 
-    Where one of the others begins depends on which it is: together they are cut at each place.
+    One client of each wire gets every position. Every other client gets each fourth position, starting at an offset of its own.
     """
     return range(1, size) if client.name in THOROUGH else range(1 + CLIENTS.index(client) % 4, size, 4)
 
 
 @cache
 def missing(family: str) -> str:
-    """What a family lacks to be driven here; "" if nothing."""
+    """Return why the clients of a family cannot be driven on this machine; "" if they can."""
     if family in PYTHONS:
         if not PYTHONS[family].exists():
             return "tests/clients/.venv is not there: `make clients`"
@@ -125,7 +125,7 @@ def _installed(name: str) -> str | None:
 
 
 class Worker:
-    """A process that drives one family's clients. Cases may be given to it faster than it answers them."""
+    """A process that drives the clients of one family. Cases may be sent faster than they are answered."""
 
     def __init__(self, family: str) -> None:
         command = [str(PYTHONS[family]), "-I", "worker.py", MODULES[family]] if family in PYTHONS else ["node", "worker.mjs", family]
@@ -142,7 +142,7 @@ class Worker:
             thread.start()
 
     def ask(self, case: Mapping[str, Any]) -> Future[Saw]:
-        """What the client will have seen of a case."""
+        """Send a case; return the future of the client's report."""
         number = next(self._numbers)
         future: Future[Saw] = Future()
         self._waiting[number] = future
@@ -172,11 +172,11 @@ class Worker:
 
     @property
     def complaints(self) -> str:
-        """What it wrote to stderr so far."""
+        """The text that the process wrote to stderr so far."""
         return b"".join(self._complained).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """End the process: it ends when its stdin does, and is killed if it does not."""
+        """Close the stdin of the process and wait 5 s for its end, then kill it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -193,13 +193,13 @@ class Worker:
 
 
 class Workers:
-    """A worker for each family that is asked for, started at its first case."""
+    """One worker process per client family, started at its first case."""
 
     def __init__(self) -> None:
         self._running: dict[str, Worker] = {}
 
     def ask(self, client: Client | Sdk, base: str, case: Mapping[str, Any]) -> Future[Saw]:
-        """What a client will have seen of a case, of the server at `base`. Where the client is not here, the test is skipped."""
+        """Send a case of a client against the server at `base`; return the future of its report. Skips the test without that client."""
         if lack := missing(client.family):
             pytest.skip(lack)
         if client.family not in self._running:
@@ -207,14 +207,14 @@ class Workers:
         return self._running[client.family].ask({**case, "client": client.name, "base": base})
 
     def saw(self, client: Client | Sdk, base: str, case: Mapping[str, Any]) -> Saw:
-        """What a client saw of a case."""
+        """Run a case and return the client's report."""
         return self.ask(client, base, case).result(PATIENCE)
 
     def all(self, asked: Sequence[Future[Saw]]) -> list[Saw]:
-        """What they all saw."""
+        """Wait for these reports and return them."""
         return [future.result(PATIENCE) for future in asked]
 
     def close(self) -> None:
-        """End them all."""
+        """Close all worker processes."""
         for worker in self._running.values():
             worker.close()

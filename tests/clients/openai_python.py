@@ -1,6 +1,6 @@
-"""The `openai` package for Python, 2.x or 3.x: a case in, what the program that uses it would have in hand out.
+"""The `openai` package for Python, 2.x or 3.x: runs a case and reports what a program that uses the package would have.
 
-It is run by the Python that the package is installed for. The cases and the answers are those of openai.mjs.
+It runs in the Python environment in which the package is installed. Cases and reports have the form of those of openai.mjs.
 """
 
 import json
@@ -24,7 +24,7 @@ Saw = dict[str, Any]
 
 
 def _send(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
-    """stream=True, read by hand."""
+    """Ask with stream=True and read the chunks by hand."""
     usage = {"stream_options": {"include_usage": True}} if deed.get("usage") else {}
     stream = client.chat.completions.create(**asked, **usage, stream=True)
     message: dict[str, Any] = {"role": "assistant", "content": "", "thought": "", "tool_calls": []}
@@ -52,7 +52,7 @@ def _send(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[s
 
 
 def _stream(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
-    """The library puts the stream together."""
+    """Ask with the package's `.stream()` helper."""
     usage = {"stream_options": {"include_usage": True}} if deed.get("usage") else {}
     with client.chat.completions.stream(**asked, **usage) as stream:
         completion = stream.get_final_completion()
@@ -63,7 +63,7 @@ def _stream(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict
 
 
 def _complete(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
-    """stream=False."""
+    """Ask with stream=False."""
     completion = client.chat.completions.create(**asked)
     asked["messages"].append(completion.choices[0].message.model_dump())
     saw["finish"] = completion.choices[0].finish_reason
@@ -72,7 +72,7 @@ def _complete(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: di
 
 
 def _run_tools(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
-    """The program runs its tools and asks again: this package has nothing that does it."""
+    """Run the tools in the program and ask again until an answer has no calls; the package has no helper for it."""
     asked["tools"] = [WEATHER]
     while True:
         with client.chat.completions.stream(**asked) as stream:
@@ -94,7 +94,7 @@ def _models(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict
 
 
 def _embed(client: Any, asked: dict[str, Any], deed: dict[str, Any], case: dict[str, Any], saw: Saw) -> None:
-    """Without an `encoding_format` the package asks for base64, and makes numbers of it."""
+    """Ask for embeddings; without an `encoding_format` the package asks for base64 and decodes it."""
     wanted = {name: deed[name] for name in ("dimensions", "encoding_format") if name in deed}
     made = client.embeddings.create(model=asked["model"], input=deed["texts"], **wanted)
     saw["vectors"] = [list(one.embedding) for one in made.data]
@@ -112,7 +112,7 @@ DEEDS: dict[str, Callable[[Any, dict[str, Any], dict[str, Any], dict[str, Any], 
 
 
 def run(root: openai.OpenAI, case: dict[str, Any]) -> Saw:
-    """One case: what the program that uses the package would have in hand. `root`: a client whose connections may be used."""
+    """Run one case and return the report. `root`: a client whose connections are reused."""
     client = root.with_options(base_url=case["base"] + case.get("path", "/v1"))
     messages: list[dict[str, Any]] = []
     saw: Saw = {"messages": [], "finish": None, "error": None, "events": [], "status": "ready"}
@@ -170,6 +170,6 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 @contextmanager
 def opened() -> Generator[Callable[[dict[str, Any]], Saw]]:
-    """Return what plays a case. To make a client costs 35 ms, for its certificates: one is enough."""
+    """Yield the function that runs a case. All cases share one client, since creating one takes 35 ms."""
     with openai.OpenAI(base_url="http://127.0.0.1", api_key="sk-client", max_retries=0, timeout=240) as root:
         yield lambda case: run(root, case)

@@ -1,7 +1,7 @@
-"""A server on loopback that says exactly the bytes it is given, cut as it is told.
+"""A server on loopback that sends exactly the staged bytes, split as configured.
 
-A test stages the replies of one client and gets a base URL of their own; each request below it takes the next one. It knows
-no dialect: what a client makes of the bytes is the client's doing.
+A test stages the replies of one client and gets a base URL for them; each request below it takes the next reply. The server knows no wire
+format.
 """
 
 import http.client
@@ -17,40 +17,40 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 PATIENCE = 240.0
-"""Seconds for whatever a client is waited for."""
+"""Seconds to wait for a client."""
 Cut = int | Literal["whole", "bytes"]
-"""Written at once, byte by byte, or in two with so many bytes in the first."""
+"""How a body is written: at once, byte by byte, or in two pieces with this many bytes in the first."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request gets."""
+    """The response to one request."""
 
     body: bytes = b""
     status: int = 200
     content_type: str = "text/event-stream"
     headers: tuple[tuple[str, str], ...] = ()
     then: Literal["end", "hold", "reset"] = "end"
-    """After the body: the end; nothing, until the client leaves; or a broken connection."""
+    """What follows the body: a normal end, silence until the client disconnects, or a connection reset."""
 
 
 @dataclass
 class Stage:
-    """One client's replies, and what it asked and got."""
+    """The replies for one client, the requests that it sent, and the replies that it got."""
 
     reply: Callable[["Request", int], Reply]
-    """What a request gets, and the how-manieth it is."""
+    """A function of the request and its number, from 1, that returns the reply."""
     cut: Cut
     base: str = ""
     requests: list["Request"] = field(default_factory=list["Request"])
     replies: list[Reply] = field(default_factory=list[Reply])
     left: threading.Event = field(default_factory=threading.Event)
-    """Set when the client has left a reply that was held."""
+    """Set when the client has disconnected from a held reply."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked. `path`: without the stage's prefix."""
+    """One request of a client. `path`: without the prefix of the stage."""
 
     method: str
     path: str
@@ -59,7 +59,7 @@ class Request:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The body as JSON."""
+        """The body, parsed as JSON."""
         return cast("dict[str, Any]", json.loads(self.body))
 
 
@@ -74,7 +74,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.open: set[socket.socket] = set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves in the middle is what some tests are about; a wrong request shows in the client."""
+        """Ignore connection errors, since some tests disconnect in the middle of a response."""
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -145,21 +145,21 @@ def _pieces(body: bytes, cut: Cut) -> Iterator[bytes]:
 
 
 class Replay:
-    """The running server."""
+    """The running replay server."""
 
     def __init__(self, server: _Server) -> None:
         self._server = server
 
     def stage(self, *replies: Reply, cut: Cut = "whole") -> Stage:
-        """Where a client of its own gets these replies, in order; the last one again and again."""
+        """Stage these replies in order for one client; the last one is repeated."""
         return self._stage(lambda _, number: replies[min(number, len(replies)) - 1], cut)
 
     def answering(self, reply: Callable[[Request], Reply]) -> Stage:
-        """Where each request gets the reply that fits it, whoever asks."""
+        """Stage a function that computes the reply to each request."""
         return self._stage(lambda request, _: reply(request), "whole")
 
     def through(self, base: str, cut: Cut = "whole") -> Stage:
-        """Where each request gets all that another server says to it, cut as it is told here."""
+        """Stage a proxy: each request is sent to another server at `base`, and its whole response is replayed, split by `cut`."""
         return self._stage(lambda request, _: _fetched(base, request), cut)
 
     def _stage(self, reply: Callable[[Request, int], Reply], cut: Cut) -> Stage:
@@ -170,11 +170,11 @@ class Replay:
 
 
 HOP = frozenset({"transfer-encoding", "content-length", "connection", "keep-alive", "content-type"})
-"""Headers that are a connection's own, or are said otherwise."""
+"""Headers that are not forwarded, since they belong to one connection or are written separately."""
 
 
 def _fetched(base: str, request: Request) -> Reply:
-    """What another server says to a request."""
+    """Return another server's response to a request."""
     connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=PATIENCE)
     try:
         headers = {name: value for name, value in request.headers.items() if name not in HOP}
@@ -188,7 +188,7 @@ def _fetched(base: str, request: Request) -> Reply:
 
 @contextmanager
 def replaying() -> Generator[Replay]:
-    """The server, while it is needed."""
+    """Run the replay server in a thread of its own."""
     server = _Server()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="replay", daemon=True)
     thread.start()
@@ -203,5 +203,5 @@ def replaying() -> Generator[Replay]:
 
 
 def ended(reply: Reply, then: Literal["end", "hold", "reset"]) -> Reply:
-    """The reply with another end."""
+    """Return the reply with another ending: normal end, held open, or connection reset."""
     return replace(reply, then=then)

@@ -1,7 +1,7 @@
-"""The same cases, said by the router: a routes.yaml in which each case is a model id, and a router that serves it.
+"""The same cases served by the router: a routes.yaml with one model id per case, and a router that serves it.
 
-Most cases are scripts. A script says the same at each model call, so the cases with tools have a provider: a model on
-loopback that speaks the OpenAI wire and goes by how far the conversation is.
+Most cases are scripts. A script is the same at each model call, so the cases with tools have a fake provider on loopback, which speaks
+OpenAI's API and chooses its answer by the state of the conversation.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.clients.streams import CALLS, ROLE, STOP, UNICODE, chunks, openai_tex
 from tests.conftest import ROOT
 
 PATIENCE = 240.0
-"""Seconds for the router to start; it takes two."""
+"""Seconds to wait for the router; it starts in two."""
 
 SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
     "text": [{"text": "Hello, world!"}],
@@ -44,11 +44,11 @@ SCRIPTS: Mapping[str, Sequence[dict[str, object]]] = {
     "half": [{"text": "Half "}, {"fail": "down"}],
     "whole": [{"text": "and whole."}],
 }
-"""A model id → what its script does. A new case is one line here, or some in MODELS."""
+"""Model id → the script of its target. A new case needs one line here, or some in MODELS."""
 
 
 def _calling(*calls: tuple[str, str, object], before: Sequence[str] = ()) -> Reply:
-    """What a model says that calls these tools: (id, tool, arguments). `before`: the deltas before them."""
+    """Return a model's answer that calls these tools: (id, tool, arguments). `before`: the deltas before the calls."""
     deltas = [
         json.dumps(
             {
@@ -68,7 +68,7 @@ def _weather(call_id: str, city: str) -> tuple[str, str, object]:
 
 CITIES = (_weather("call_1", "Beijing"), _weather("call_2", "Shanghai"), _weather("call_3", "Paris"))
 PERSON = {"name": "Ada", "age": 36}
-"""What `person` says: as JSON, or to the tool that it has to call."""
+"""The object that the model `person` answers, as JSON or as arguments of a tool call."""
 CHECKED = chunks(
     ROLE,
     '{"content":"Let me check."}',
@@ -78,13 +78,13 @@ CHECKED = chunks(
 )
 CITED = ("https://example.org/rome", "Rome")
 DRAWN = "iVBORw0KGgo="
-"""What `shown` cites, and the image that it makes."""
+"""The source that the model `shown` cites, and the image that it makes."""
 WELCOME = openai_text('"You are welcome."')
 PARTIAL = Reply(chunks(ROLE, '{"content":"Partial"}').body.removesuffix(b"data: [DONE]\n\n"))
 HELD = ended(Reply(chunks(ROLE, '{"content":"Before"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
 THINKING = ended(Reply(chunks('{"role":"assistant","reasoning_content":"Hm"}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
 HALF_PERSON = ended(Reply(chunks(ROLE, '{"content":"{\\"name\\": \\"Ada\\", "}').body.removesuffix(b"data: [DONE]\n\n")), "hold")
-"""The beginning of a person. The rest never comes."""
+"""The beginning of a person's JSON, whose rest is never sent."""
 MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
     "tool": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
     "progress": {(1, 0): CHECKED, (1, 1): openai_text('"It is sunny."')},
@@ -125,17 +125,17 @@ MODELS: Mapping[str, Mapping[tuple[int, int], Reply]] = {
         (1, 3): openai_text('"All are "', '"sunny: 25°C. 好"'),
     },
 }
-"""A model id → (messages of the user's so far, results since the last of them) → what the provider's model says."""
+"""Model id → (number of the user's messages, number of tool results since the last of them) → the provider's reply."""
 ALTERNATING: Mapping[str, Sequence[Reply]] = {
     "regenerate": (openai_text('"One"'), openai_text('"Two"')),
     "object": (openai_text('"{\\"a\\":1}"'),),
 }
-"""A model id → what the provider's model says one time, and the other time."""
+"""Model id → the provider's replies, used in turn."""
 USAGE = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"chat-model","choices":[],'
     b'"usage":{"prompt_tokens":11,"completion_tokens":3,"total_tokens":14}}\n\n'
 )
-"""What each of the provider's answers costs."""
+"""The usage frame of each provider reply."""
 OPTIONS: Mapping[str, str] = {
     "thought": "reasoning: show",
     "tool": "tools: [weather]",
@@ -156,7 +156,7 @@ PIPELINES = {
     "faulty.yaml": "steps:\n  - prompt: faulty.j2\n",
     "faulty.j2": "{{ 1 // (messages | length - 1) }}\n",
 }
-"""`faulty` divides by zero: a fault that nobody foresaw."""
+"""Pipelines; `faulty` divides by zero, which stands for an unexpected exception in the router."""
 TOOLS = {
     "weather": '''
 async def get_weather(location: str) -> str:
@@ -200,18 +200,18 @@ async def lost_orders(number: str) -> str:
 
 
 def plays(client: Client, case: Case) -> bool:
-    """Whether the router can be asked for the case: a chat does not tell which tools it has, so there are none of its own."""
+    """Return whether the case works with the router: chat clients declare no tools, so `client-tool` is for OpenAI clients only."""
     return case.played_by(client) and not (case.name == "client-tool" and client.wire != "openai")
 
 
 class Models:
-    """The provider's models: what each says next."""
+    """The provider's fake models, which choose the next answer of each conversation."""
 
     def __init__(self) -> None:
         self._asked: Counter[str] = Counter()
 
     def reply(self, request: Request) -> Reply:
-        """What the one that is asked says."""
+        """Return the answer of the model that the request names."""
         body = request.json
         name = body["model"]
         if name == "person":
@@ -232,7 +232,7 @@ class Models:
 
 
 def routes(provider: str, server: str) -> str:
-    """A routes.yaml in which each case is a model id. `provider`: the base URL of the models; `server`: more of what stands there."""
+    """Return a routes.yaml with one model id per case. `provider`: the base URL of the fake models; `server`: further keys of `server:`."""
     targets = [f"  {name}: {{script: {_flow(lines)}}}" for name, lines in SCRIPTS.items()]
     asked = (*MODELS, *ALTERNATING, "person")
     targets += [f"  {name}: {{model: openai/{name}, api_base: '{provider}/v1', api_key: sk-test}}" for name in asked]
@@ -251,13 +251,13 @@ def routes(provider: str, server: str) -> str:
 
 
 def _flow(lines: object) -> str:
-    """Lines as a YAML flow sequence; YAML would fold a U+2028 that stands as it is."""
+    """Return lines as a YAML flow sequence, with U+2028 escaped, since YAML would fold it."""
     return json.dumps(lines, ensure_ascii=False).replace("\u2028", "\\u2028")
 
 
 @dataclass(frozen=True)
 class Running:
-    """A router that plays the cases."""
+    """A running router that serves the cases."""
 
     base: str
     provider: Stage
@@ -265,7 +265,7 @@ class Running:
 
 @contextmanager
 def router(folder: Path, replay: Replay, server: str = "") -> Generator[Running]:
-    """The router, as its user runs it, with every case as a model id. `server`: more for `server:`, e.g. `, protocol: auto`."""
+    """Run `router serve` in a process of its own with every case as a model id. `server`: further keys of `server:`."""
     provider = replay.answering(Models().reply)
     files = {"routes.yaml": routes(provider.base, server), **{f"pipelines/{name}": source for name, source in PIPELINES.items()}}
     files |= {f"tools/{name}.py": source for name, source in TOOLS.items()}
@@ -290,7 +290,7 @@ def router(folder: Path, replay: Replay, server: str = "") -> Generator[Running]
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Until it listens."""
+    """Wait until the port accepts connections; AssertionError with the log if the process ends first."""
     until = time.monotonic() + PATIENCE
     while True:
         with socket.socket() as one:

@@ -1,4 +1,4 @@
-"""The cases of libraries for programs: what a program asks, and what it must have in hand in the end. One table, for every library."""
+"""The cases of libraries for programs: what a program asks, and what the library must return. One table for all libraries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ CALLS = [["get_weather", {"location": city}] for city in CITIES]
 
 @dataclass(frozen=True)
 class SdkCase:
-    """What a program does, by which it asks a model id, and what it then has."""
+    """What a program does with which model id, and what the library must return."""
 
     name: str
     model: str
@@ -23,11 +23,11 @@ class SdkCase:
     thoughts: str = ""
     calls: Sequence[Any] = ()
     error: str = ""
-    """A pattern in the message of what was raised."""
+    """A pattern that the message of the raised error must contain; empty if none is raised."""
     status: int | None = None
-    """The HTTP status of what was raised; None for an error in the stream."""
+    """The HTTP status of the raised error; None if it came in the stream."""
     made: Any = None
-    """The structured output."""
+    """The expected structured output."""
     stop: str | None = None
     """Text after which the program stops the answer."""
 
@@ -36,7 +36,7 @@ class SdkCase:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The case as a worker takes it."""
+        """The case as a line for the worker."""
         return {"model": self.model, "deed": self.deed, **({"stop": self.stop} if self.stop else {})}
 
 
@@ -75,9 +75,9 @@ PLAYS: Mapping[str, set[str]] = {
     "langchain-responses": CHAT - {"not-streamed"},
     "langchain-completions": WHOLE,
 }
-"""What each client is asked to do. @ai-sdk/openai and LangChain read no thoughts in chat completions, which OpenAI's own have not."""
+"""Client → names of its cases. @ai-sdk/openai and LangChain read no reasoning in chat completions, where OpenAI itself sends none."""
 
 
 def played_by_sdks() -> list[tuple[Sdk, SdkCase]]:
-    """Each case with each library that plays it."""
+    """Return each case with each library that supports it."""
     return [(client, case) for case in SDK_CASES for client in SDKS if case.name in PLAYS[client.name]]

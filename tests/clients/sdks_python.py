@@ -1,6 +1,6 @@
-"""Libraries for programs, in Python: openai, anthropic, openai-agents, LangChain. The cases and the answers are those of sdks.mjs.
+"""Libraries for programs, in Python: openai, anthropic, openai-agents, LangChain. Cases and reports have the form of those of sdks.mjs.
 
-They are not installed beside the router: they are driven by the Python of their own environment, and are Any to a type checker.
+The libraries are installed in an environment of their own, whose Python runs this module.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ ABOUT = "Current weather for a city."
 
 
 class Person(BaseModel):
-    """A person."""
+    """The structured output that the cases ask for."""
 
     name: str
     age: int
@@ -43,7 +43,7 @@ def _package(name: str) -> Any:
 
 
 def _heard(case: dict[str, Any], saw: Saw) -> bool:
-    """Whether the user stops here."""
+    """Return whether the case's stop text has arrived; the report then gets the event `aborted`."""
     if not case.get("stop") or case["stop"] not in saw["text"]:
         return False
     saw["events"].append("aborted")
@@ -87,7 +87,7 @@ def _responses_complete(base: str, case: dict[str, Any], saw: Saw) -> None:
 
 
 def _responses_tools(base: str, case: dict[str, Any], saw: Saw) -> None:
-    """Nothing is stored: each request has all items that came before."""
+    """Run the tools and ask again with all earlier items, since nothing is stored at the server."""
     tools = [{"type": "function", "name": "get_weather", "description": ABOUT, "parameters": SCHEMA, "strict": True}]
     items: list[Any] = [{"role": "user", "content": case["ask"]}]
     with _openai(base) as client:
@@ -211,7 +211,7 @@ def _agents_parse(base: str, case: dict[str, Any], saw: Saw) -> None:
 
 
 async def _ran(base: str, case: dict[str, Any], saw: Saw, more: dict[str, Any]) -> None:
-    """An agent, until it has said its last."""
+    """Run an agent until its final output."""
     agents = _package("agents")
     async with _package("openai").AsyncOpenAI(base_url=f"{base}/v1", api_key="sk-client", timeout=240) as client:
         model = agents.OpenAIResponsesModel(case["model"], client)
@@ -247,7 +247,7 @@ def _langchain_responses(base: str, case: dict[str, Any], saw: Saw) -> None:
 
 
 def _chained(model: Any, asked: Any, case: dict[str, Any], saw: Saw) -> Any:
-    """A stream of LangChain's, and the message it adds up to."""
+    """Read a LangChain stream and return the message that its chunks add up to."""
     total = None
     with closing(model.stream(asked)) as stream:
         for chunk in stream:
@@ -293,7 +293,7 @@ def _langchain_responses_tools(base: str, case: dict[str, Any], saw: Saw) -> Non
 
 
 def _structured(method: str, **more: Any) -> Deed:
-    """`with_structured_output` by one of its three methods."""
+    """Return a deed that uses `with_structured_output` with one of its three methods."""
 
     def deed(base: str, case: dict[str, Any], saw: Saw) -> None:
         made = _langchain(base, case, **more).with_structured_output(Person, method=method).invoke(case["ask"])
@@ -303,14 +303,14 @@ def _structured(method: str, **more: Any) -> Deed:
 
 
 def _langchain_embed(base: str, case: dict[str, Any], saw: Saw) -> None:
-    """Without `check_embedding_ctx_length=False` it counts tokens, and fetches a table for that."""
+    """Ask for embeddings with `check_embedding_ctx_length=False`; otherwise LangChain downloads a table to count tokens."""
     embeddings = _package("langchain_openai").OpenAIEmbeddings
     made = embeddings(model=case["model"], base_url=f"{base}/v1", api_key="sk-client", check_embedding_ctx_length=False)
     saw["object"] = made.embed_documents(["soup", "a book"])
 
 
 def _langchain_completions(base: str, case: dict[str, Any], saw: Saw) -> None:
-    """LangChain leaves the connection of a stream that is given up to the garbage collector."""
+    """Stream a legacy completion, then collect garbage: LangChain closes an abandoned stream only there."""
     model = _package("langchain_openai").OpenAI(model=case["model"], base_url=f"{base}/v1", api_key="sk-client", timeout=240)
     with closing(model.stream(case["ask"])) as stream:
         for text in stream:
@@ -358,7 +358,7 @@ CLIENTS: dict[str, dict[str, Deed]] = {
 
 
 def run(case: dict[str, Any]) -> Saw:
-    """One case: what the program that uses the library would have in hand."""
+    """Run one case and return what a program that uses the library would have."""
     saw: Saw = {"text": "", "thoughts": "", "calls": [], "error": None, "object": None, "usage": None, "events": []}
     try:
         CLIENTS[case["client"]][case["deed"]](case["base"], {"ask": "Hi", **case}, saw)
@@ -370,7 +370,7 @@ def run(case: dict[str, Any]) -> Saw:
 
 @contextmanager
 def opened() -> Generator[Callable[[dict[str, Any]], Saw]]:
-    """Return what plays a case. Nothing is sent to anybody but the server of the case: no traces."""
+    """Import the libraries with their tracing switched off and return the function that runs a case."""
     os.environ |= {"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false", "OPENAI_AGENTS_DISABLE_TRACING": "1"}
     for name in ("openai", "anthropic", "agents", "langchain_openai"):
         _package(name)  # in one thread: they import each other

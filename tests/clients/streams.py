@@ -1,8 +1,7 @@
-r"""Streams by the letter: what a server says in each dialect for each case of cases.py, and wrong ones.
+"""Hand-written streams: what a server sends on each wire for each case of cases.py, and malformed ones.
 
-They are literals, written by no encoder, so that a client's reading of them is evidence about the client and, where a
-router's stream is read the same, about the router. The portable form of each dialect: nothing here is too new for the oldest
-client that the dialect is read by. A stream that is wrong stands beside what its reader makes of it.
+They are literals, so a client's reading of them is evidence about the client and not about an encoder. They use only chunks that the
+oldest supported client of the wire knows. Each malformed stream stands beside what its reader makes of it.
 """
 
 from collections.abc import Mapping
@@ -17,26 +16,26 @@ UNICODE = '你好！\n😀 "q" \\ \u2028</script>'
 
 
 def ui(*chunks: str) -> Reply:
-    """A UI message stream: each chunk a frame, and the frame that ends it."""
+    """Return a UI message stream: each chunk as a frame, then the closing frame."""
     frames = "".join(f"data: {chunk}\n\n" for chunk in (*chunks, "[DONE]"))
     headers = (("x-vercel-ai-ui-message-stream", "v1"), ("cache-control", "no-cache"))
     return Reply(frames.encode(), content_type="text/event-stream", headers=headers)
 
 
 def data(*lines: str) -> Reply:
-    """A data stream of AI SDK 4: each line, and its end."""
+    """Return a data stream of AI SDK 4 with these lines."""
     text = "".join(f"{line}\n" for line in lines)
     return Reply(text.encode(), content_type="text/plain; charset=utf-8", headers=(("x-vercel-ai-data-stream", "v1"),))
 
 
 def chunks(*deltas: str, end: str = "[DONE]") -> Reply:
-    """A stream of chat completion chunks: each `delta` or, where it is one, whole chunk."""
+    """Return a stream of chat completion chunks; each argument is a `delta` or a complete chunk."""
     frames = (one if one.startswith(('{"id"', '{"error"')) else chunk(one) for one in deltas)
     return Reply("".join(f"data: {frame}\n\n" for frame in (*frames, end)).encode())
 
 
 def chunk(delta: str, finish: str = "null") -> str:
-    """A chat completion chunk."""
+    """Return one chat completion chunk as JSON."""
     return (
         '{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"chat-model",'
         f'"choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]}}'
@@ -44,12 +43,12 @@ def chunk(delta: str, finish: str = "null") -> str:
 
 
 def text(said: str) -> Reply:
-    """Raw text."""
+    """Return a raw text response."""
     return Reply(said.encode(), content_type="text/plain; charset=utf-8")
 
 
 def plain_json(said: str, status: int = 200) -> Reply:
-    """A JSON body."""
+    """Return a JSON response."""
     return Reply(said.encode(), status, "application/json", (("x-request-id", "req_1"),))
 
 
@@ -67,14 +66,14 @@ CALLS = chunk("{}", '"tool_calls"')
 
 
 def ui_text(*pieces: str, message: str = ONE, part: str = "t1") -> Reply:
-    """A UI message stream that says these JSON strings."""
+    """Return a UI message stream whose text deltas are these JSON strings."""
     deltas = (f'{{"type":"text-delta","id":"{part}","delta":{piece}}}' for piece in pieces)
     begin = f'{{"type":"start","messageId":"{message}"}}'
     return ui(begin, BEGIN[1], f'{{"type":"text-start","id":"{part}"}}', *deltas, f'{{"type":"text-end","id":"{part}"}}', *END)
 
 
 def openai_text(*pieces: str) -> Reply:
-    """A stream of chunks that say these JSON strings."""
+    """Return a stream of chat completion chunks whose contents are these JSON strings."""
     return chunks(ROLE, *(f'{{"content":{piece}}}' for piece in pieces), STOP)
 
 
@@ -358,7 +357,7 @@ TEXT: Mapping[str, tuple[Reply, ...]] = {
 
 @dataclass(frozen=True)
 class Wrong:
-    """A stream that must not pass for the case `of`. `readers`: the clients that find it out; `by`: what in their report shows it."""
+    """A malformed stream for the case `of`. `readers`: the clients that detect it; `by`: the field of their report that shows it."""
 
     name: str
     wire: Wire
@@ -366,13 +365,13 @@ class Wrong:
     reply: Reply
     by: str
     readers: tuple[str, ...] = ()
-    """None named: all of the dialect."""
+    """Names of the clients that detect the stream; all clients of the wire if empty."""
     before: tuple[Reply, ...] = ()
-    """What the requests before it get."""
+    """The replies to the requests before it."""
 
 
 STRICT = ("ai5.0.0", "ai5.0.26", "ai5.0.108", "ai6.0.1", "ai6.0.37", "ai7.0.0", "ai7.0.15")
-"""They refuse an answer over one key or one kind of chunk they do not know."""
+"""Releases that refuse an answer with one unknown key or chunk type."""
 
 
 def _ui_with(old: str, new: str) -> Reply:

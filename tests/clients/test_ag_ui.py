@@ -1,4 +1,4 @@
-"""@ag-ui/client before the router: its HttpAgent, whose pipeline verifies each event and adds them up to messages."""
+"""@ag-ui/client against the router: its HttpAgent, which verifies each event and builds messages from them."""
 
 import json
 import urllib.request
@@ -17,7 +17,7 @@ USER = ["user", "Hi"]
 
 
 def weather(city: str) -> list[Any]:
-    """A call of the weather tool."""
+    """Return a call of the weather tool as the worker reports it."""
     return ["get_weather", {"location": city}]
 
 
@@ -42,52 +42,52 @@ SHOWN: dict[str, list[list[Any]]] = {
     "length": [["assistant", "cut o"]],
     "slow": [["assistant", "slowly"]],
 }
-"""A model id → the messages that the client has in the end, after the user's."""
+"""Model id → the messages that the client holds at the end, after the user's."""
 
 
 def asks(model: str, *deeds: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A case as the worker takes it."""
+    """Return a case for the worker process: model, thread and user actions."""
     return {"model": model, "thread": f"thread-{model}", "deeds": list(deeds or (HI,)), **more}
 
 
 def posted(url: str, body: dict[str, Any]) -> bytes:
-    """The whole answer to a question that another client asks."""
+    """Return the body of the answer to a question that is posted without the client."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         return response.read()
 
 
 def check(saw: Saw, *messages: list[Any]) -> None:
-    """Hold that a run ended well, that the client had nothing to complain of, and these messages after the user's."""
+    """Check that a run ended well, that the client reported no error or warning, and that these messages follow the user's."""
     assert (saw["error"], saw["warnings"]) == (None, [])
     assert saw["messages"] == [USER, *messages]
     assert (saw["events"][0], saw["events"][-1]) == ("RUN_STARTED", "RUN_FINISHED")
 
 
 @pytest.mark.parametrize("model", SHOWN)
-def test_events_add_up_to_the_answers_messages(model: str, workers: Workers, router: Running) -> None:
-    """The client takes each event, and has the text, the thoughts, the calls and their results where they belong."""
+def test_ag_ui_client_builds_the_answers_messages_from_the_events(model: str, workers: Workers, router: Running) -> None:
+    """The AG-UI client accepts every event and holds the text, thoughts, tool calls and results of the answer in the right messages."""
     saw = workers.saw(AG_UI, router.base, asks(model))
     check(saw, *SHOWN[model])
     assert saw["finish"] == ("length" if model == "length" else "stop")
     assert (saw["outcomes"], saw["pending"]) == (["success"], [])
 
 
-def test_events_may_come_byte_by_byte(workers: Workers, replay: Replay, router: Running) -> None:
-    """No event depends on how the network cuts the stream."""
+def test_ag_ui_client_reads_events_that_arrive_byte_by_byte(workers: Workers, replay: Replay, router: Running) -> None:
+    """The AG-UI client holds the same messages when the stream arrives in chunks of one byte."""
     base = replay.through(router.base, "bytes").base
     for model, saw in zip(SHOWN, workers.all([workers.ask(AG_UI, base, asks(model)) for model in SHOWN]), strict=True):
         check(saw, *SHOWN[model])
 
 
-def test_usage_is_in_the_last_event(workers: Workers, router: Running) -> None:
-    """It counts both model calls, and names the model that made them."""
+def test_ag_ui_run_reports_the_usage_of_all_its_model_calls(workers: Workers, router: Running) -> None:
+    """An AG-UI run with one tool call reports the summed tokens of both model calls and the model's name."""
     (usage,) = workers.saw(AG_UI, router.base, asks("tool"))["usage"]
     assert usage == {"model": "openai/tool", "inputTokens": 22, "outputTokens": 6, "totalTokens": 28}
 
 
-def test_tool_of_the_client_is_answered_in_the_next_run(workers: Workers, router: Running) -> None:
-    """The first run names the call that is pending; the provider is told its result in the second."""
+def test_ag_ui_client_returns_the_result_of_its_own_tool_in_a_second_run(workers: Workers, router: Running) -> None:
+    """An AG-UI client runs its own tool and starts a second run with the result, which the provider receives as a tool message."""
     case = asks("client-tool", {"do": "run-tools", "text": "Hi"}, tools={"get_weather": "25°C"})
     saw = workers.saw(AG_UI, router.base, case)
     check(saw, ["assistant", weather("Beijing")], ["tool", "25°C"], ["assistant", "Then it is done."])
@@ -97,8 +97,8 @@ def test_tool_of_the_client_is_answered_in_the_next_run(workers: Workers, router
     assert sent["tools"][0]["function"]["name"] == "get_weather"
 
 
-def test_conversation_goes_on_in_the_next_run(workers: Workers, router: Running) -> None:
-    """The calls and results of the first run reach the model again, in its own form."""
+def test_ag_ui_conversation_sends_earlier_calls_and_results_to_the_provider(workers: Workers, router: Running) -> None:
+    """The second run of an AG-UI conversation sends the first run's call and result to the provider in the provider's form."""
     saw = workers.saw(AG_UI, router.base, asks("two-turns", HI, {"do": "send", "text": "Thanks"}))
     check(saw, *SHOWN["tool"], ["user", "Thanks"], ["assistant", "You are welcome."])
     messages = router.provider.requests[-1].json["messages"]
@@ -106,8 +106,8 @@ def test_conversation_goes_on_in_the_next_run(workers: Workers, router: Running)
     assert messages[2]["content"] == "Beijing: 25°C"
 
 
-def test_image_context_and_parameters_reach_the_model(workers: Workers, router: Running) -> None:
-    """What the application tells of itself is a system message; the user's image is an image; `forwardedProps` has the parameters."""
+def test_ag_ui_image_context_and_forwarded_props_reach_the_provider(workers: Workers, router: Running) -> None:
+    """The AG-UI `context` becomes a system message, the user's image an image part, and `forwardedProps.temperature` the temperature."""
     image = {"type": "image", "source": {"type": "data", "value": DOT.partition(",")[2], "mimeType": "image/png"}}
     content = [{"type": "text", "text": "What is this?"}, image]
     asked = {"context": [{"description": "The page", "value": "drawings"}], "forwardedProps": {"temperature": 0.5}}
@@ -118,36 +118,36 @@ def test_image_context_and_parameters_reach_the_model(workers: Workers, router: 
     assert sent["messages"][1]["content"][1]["image_url"]["url"] == DOT
 
 
-def test_route_may_stand_in_the_path(workers: Workers, router: Running) -> None:
-    """An application that sends no `forwardedProps` names the route in its address."""
+def test_ag_ui_request_may_name_its_route_in_the_path(workers: Workers, router: Running) -> None:
+    """An AG-UI request to `/api/agui/text` without `forwardedProps` is answered by the route `text`."""
     check(workers.saw(AG_UI, router.base, {"path": "/api/agui/text", "deeds": [HI]}), *SHOWN["text"])
 
 
-def test_error_before_the_run_is_a_status(workers: Workers, router: Running) -> None:
-    """The client's error has the status, and our JSON as its payload."""
+def test_ag_ui_error_before_the_stream_is_an_http_status_with_a_json_body(workers: Workers, router: Running) -> None:
+    """An error before the first event reaches the AG-UI client as HTTP 502 or 404 with the router's JSON error code; it has no events."""
     for model, status, code in (("error-before", 502, "no_answer"), ("no-such", 404, "unknown_model")):
         saw = workers.saw(AG_UI, router.base, asks(model))
         assert (saw["error"]["status"], saw["error"]["payload"]["code"]) == (status, code)
         assert (saw["messages"], saw["events"]) == ([USER], [])
 
 
-def test_error_in_a_run_ends_it(workers: Workers, router: Running) -> None:
-    """RUN_ERROR has our code; what was said before stays."""
+def test_ag_ui_error_in_the_stream_is_a_run_error_event(workers: Workers, router: Running) -> None:
+    """An error in the middle of an answer reaches the AG-UI client as RUN_ERROR with code `no_answer`; the partial text stays."""
     saw = workers.saw(AG_UI, router.base, asks("error-after"))
     assert saw["error"]["code"] == "no_answer"
     assert saw["messages"] == [USER, ["assistant", "Partial"]]
     assert (saw["events"][-1], saw["warnings"]) == ("RUN_ERROR", [])
 
 
-def test_aborted_run_stops_the_model(workers: Workers, router: Running) -> None:
-    """`abortRun` leaves the answer, and nothing goes on without its reader."""
+def test_ag_ui_abort_closes_the_stream_to_the_provider(workers: Workers, router: Running) -> None:
+    """When the AG-UI client aborts a run, the router closes the connection to the provider."""
     router.provider.left.clear()
     workers.saw(AG_UI, router.base, asks("stop", {**HI, "stop": "Before"}))
     assert router.provider.left.wait(PATIENCE)
 
 
-def test_stopped_run_is_cancelled(workers: Workers, patient_router: Running) -> None:
-    """`POST …/stop` ends the run by the name that the protocol has for it, and the model with it."""
+def test_ag_ui_run_stopped_by_request_ends_as_cancelled(workers: Workers, patient_router: Running) -> None:
+    """`POST …/stop` ends an AG-UI run with the outcome `cancelled` and closes the connection to the provider."""
     patient_router.provider.left.clear()
     saw = workers.saw(AG_UI, patient_router.base, asks("stop", {**HI, "end": "Before"}))
     check(saw, ["assistant", "Before"])
@@ -155,15 +155,15 @@ def test_stopped_run_is_cancelled(workers: Workers, patient_router: Running) -> 
     assert patient_router.provider.left.wait(PATIENCE)
 
 
-def test_run_is_found_again_from_its_start(workers: Workers, patient_router: Running) -> None:
-    """A client that left in the middle asks for the answer of its thread, and verifies it from RUN_STARTED on."""
+def test_ag_ui_client_resumes_a_run_from_its_first_event(workers: Workers, patient_router: Running) -> None:
+    """An AG-UI client that disconnected resumes its thread's run and receives all events from RUN_STARTED on."""
     saw = workers.saw(AG_UI, patient_router.base, asks("resume", {**HI, "stop": "Before"}, {"do": "resume"}))
     assert saw["messages"] == [USER, ["assistant", "Before and after"]]
     assert (saw["events"][-1], saw["warnings"]) == ("RUN_FINISHED", [])
 
 
-def test_chat_of_another_dialect_is_followed_as_a_run(workers: Workers, router: Running) -> None:
-    """An answer that was asked for in another dialect is found again as a run, with ids of ours."""
+def test_finished_answer_of_another_wire_is_replayed_as_an_ag_ui_run(workers: Workers, router: Running) -> None:
+    """A finished answer that was requested over another wire is replayed as an AG-UI run with the same messages."""
     for wire in ("line", "ui-message-stream", "openai"):
         chat = f"chat-of-{wire}"
         body = {"id": chat, "model": "tool", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -184,14 +184,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("complaint", WRONG)
-def test_wrong_stream_is_found_out(complaint: str, workers: Workers, replay: Replay) -> None:
-    """This harness can fail: the client verifies what it reads."""
+def test_ag_ui_client_rejects_a_malformed_stream(complaint: str, workers: Workers, replay: Replay) -> None:
+    """The AG-UI client reports the expected error for each malformed stream, so this test suite can fail."""
     saw = workers.saw(AG_UI, replay.stage(Reply(WRONG[complaint])).base, asks("text"))
     assert complaint in saw["error"]["message"]
 
 
-def test_source_and_image_of_a_model_are_custom_events(workers: Workers, router: Running) -> None:
-    """They may stand within a message."""
+def test_source_and_image_of_an_answer_are_ag_ui_custom_events(workers: Workers, router: Running) -> None:
+    """A source and an image within an answer reach the AG-UI client as CUSTOM events, without an error or warning."""
     saw = workers.saw(AG_UI, router.base, asks("shown"))
     assert (saw["error"], saw["warnings"]) == (None, [])
     assert saw["custom"] == [

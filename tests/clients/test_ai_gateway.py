@@ -1,4 +1,4 @@
-"""@ai-sdk/gateway before the router, with the AI SDK around it: what an application that names its models as texts has in hand."""
+"""@ai-sdk/gateway against the router, used through the AI SDK by an application that names its models as strings."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ BEIJING = {"location": "Beijing"}
 
 
 def asks(model: str, *deeds: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A case as the worker takes it."""
+    """Return a case for the worker process: model and user actions."""
     return {"model": model, "deeds": list(deeds), **more}
 
 
 def saw(workers: Workers, running: Running | Stage, model: str, way: str = "stream", **more: Any) -> Saw:
-    """What the client has of an answer to `Hi`."""
+    """Return what the client received for the question `Hi`. `way`: `stream` or `generate`."""
     return workers.saw(AI_GATEWAY, running.base, asks(model, {"do": way, "text": "Hi"}, **more))
 
 
@@ -32,21 +32,21 @@ SAID = {
     "length": ("cut o", "", "length"),
     "slow": ("slowly", "", "stop"),
 }
-"""A model id → the text, the thoughts and the reason."""
+"""Model id → text, reasoning and finish reason of its answer."""
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("model", SAID)
-def test_answer_comes_streamed_or_whole(model: str, way: str, workers: Workers, router: Running) -> None:
-    """The text, the thoughts and the reason are the same."""
+def test_gateway_client_reads_the_same_answer_streamed_or_whole(model: str, way: str, workers: Workers, router: Running) -> None:
+    """The gateway client receives the same text, reasoning and finish reason streamed and not streamed."""
     made = saw(workers, router, model, way)
     assert made["error"] is None
     assert (made["text"], made["thoughts"], made["finish"]) == SAID[model]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_tools_that_ran_here_are_shown_with_their_results(way: str, workers: Workers, router: Running) -> None:
-    """The SDK runs none of them, and needs no tool of their name; the answer is one step to it."""
+def test_gateway_client_shows_tool_calls_that_the_router_ran(way: str, workers: Workers, router: Running) -> None:
+    """Tool calls that the router ran reach the gateway client with their results; the SDK runs none of them and counts one step."""
     made = saw(workers, router, "tools", way)
     calls = [["call", "get_weather", {"location": city}, True] for city in ("Beijing", "Shanghai", "Paris")]
     results = [["result", "get_weather", f"{city}: 25°C"] for city in ("Beijing", "Shanghai", "Paris")]
@@ -57,16 +57,16 @@ def test_tools_that_ran_here_are_shown_with_their_results(way: str, workers: Wor
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_tool_that_failed_here_is_no_error_of_the_answer(way: str, workers: Workers, router: Running) -> None:
-    """The SDK has it as an error of that tool, and the text goes on."""
+def test_gateway_client_reports_a_failed_router_tool_as_a_tool_error(way: str, workers: Workers, router: Running) -> None:
+    """A tool that failed in the router reaches the gateway client as that tool's error, and the answer continues without an error."""
     made = saw(workers, router, "tool-error", way)
     assert (made["error"], made["text"]) == (None, "I cannot find it.")
     assert ["error", "lost_orders", NO_ORDER] in made["parts"]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_tool_of_the_application_is_run_by_the_sdk(way: str, workers: Workers, router: Running) -> None:
-    """It asks again with the result, which reaches the provider beside the call."""
+def test_sdk_runs_the_applications_tool_and_asks_the_gateway_again(way: str, workers: Workers, router: Running) -> None:
+    """The AI SDK runs the application's tool and asks again; the provider receives the call and its result."""
     made = saw(workers, router, "client-tool", way, tools={"get_weather": "25°C"})
     assert (made["error"], made["text"], made["steps"]) == (None, "Then it is done.", 2)
     assert ["ran", "get_weather", BEIJING] in made["parts"]
@@ -76,15 +76,15 @@ def test_tool_of_the_application_is_run_by_the_sdk(way: str, workers: Workers, r
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_usage_counts_all_model_calls(way: str, workers: Workers, router: Running) -> None:
-    """Both model calls of an answer with a tool are counted, with their details."""
+def test_gateway_client_reports_the_usage_of_all_model_calls(way: str, workers: Workers, router: Running) -> None:
+    """The usage of an answer with one tool call is the sum of both model calls, with its cache details."""
     usage = saw(workers, router, "tool", way)["usage"]
     assert (usage["inputTokens"], usage["outputTokens"], usage["totalTokens"]) == (22, 6, 28)
     assert usage["inputTokenDetails"] == {"noCacheTokens": 22, "cacheReadTokens": 0, "cacheWriteTokens": 0}
 
 
-def test_conversation_goes_on_with_calls_that_ran_here(workers: Workers, router: Running) -> None:
-    """The SDK sends the call and its result back in the assistant's message; the provider gets them in its own form."""
+def test_gateway_conversation_sends_earlier_calls_and_results_to_the_provider(workers: Workers, router: Running) -> None:
+    """The call and result that the SDK sends back in the assistant's message reach the provider in the provider's form."""
     deeds = ({"do": "stream", "text": "Hi"}, {"do": "generate", "text": "Thanks"})
     made = workers.saw(AI_GATEWAY, router.base, asks("two-turns", *deeds))
     assert (made["error"], made["text"]) == (None, "Let me check.It is sunny.You are welcome.")
@@ -93,8 +93,8 @@ def test_conversation_goes_on_with_calls_that_ran_here(workers: Workers, router:
     assert messages[2]["content"] == "Beijing: 25°C"
 
 
-def test_image_and_parameters_reach_the_model(workers: Workers, router: Running) -> None:
-    """A file is an image; the parameters have the names of the provider's API."""
+def test_gateway_image_and_parameters_reach_the_provider(workers: Workers, router: Running) -> None:
+    """A file part becomes an image part, and the AI SDK's parameters get the names of the provider's API."""
     content = [{"type": "text", "text": "What is this?"}, {"type": "file", "data": DOT.partition(",")[2], "mediaType": "image/png"}]
     options = {"temperature": 0.5, "maxOutputTokens": 100, "stopSequences": ["END"], "system": "Be brief."}
     made = workers.saw(AI_GATEWAY, router.base, asks("file", {"do": "generate", "text": "", "content": content, "options": options}))
@@ -106,8 +106,8 @@ def test_image_and_parameters_reach_the_model(workers: Workers, router: Running)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_error_before_the_answer_is_one_of_the_gateways(way: str, workers: Workers, router: Running) -> None:
-    """By status and type: the client has classes for them."""
+def test_gateway_client_raises_its_error_class_by_status_and_type(way: str, workers: Workers, router: Running) -> None:
+    """An error before the answer is raised as the gateway client's error class for its HTTP status and type."""
     wanted = {
         "no-such": ("GatewayModelNotFoundError", 404, "model_not_found"),
         "error-before": ("GatewayInternalServerError", 502, "internal_server_error"),
@@ -118,8 +118,8 @@ def test_error_before_the_answer_is_one_of_the_gateways(way: str, workers: Worke
         assert (made["name"], made["status"], made["type"]) == error
 
 
-def test_stranger_is_not_authenticated(workers: Workers, keyed_router: Running) -> None:
-    """A key that is not known here is the gateway's authentication error, also where models are listed."""
+def test_gateway_client_with_an_unknown_key_gets_an_authentication_error(workers: Workers, keyed_router: Running) -> None:
+    """An unknown API key gets the gateway client's authentication error (401) for models, embeddings and text."""
     for deed in ({"do": "models"}, {"do": "embed", "model": "embed", "values": ["Hi"]}):
         made = workers.saw(AI_GATEWAY, keyed_router.base, asks("text", deed))["error"]
         assert (made["name"], made["status"]) == ("GatewayAuthenticationError", 401)
@@ -127,37 +127,37 @@ def test_stranger_is_not_authenticated(workers: Workers, keyed_router: Running) 
     assert saw(workers, keyed_router, "text", "generate")["error"]["message"].startswith("Unauthenticated.")
 
 
-def test_error_in_the_answer_ends_it(workers: Workers, router: Running) -> None:
-    """What was said before stays; whole, it is an error alone."""
+def test_gateway_client_reads_an_error_in_the_middle_of_an_answer(workers: Workers, router: Running) -> None:
+    """An error in a stream follows the partial text with code `no_answer`; not streamed, the request fails with 502."""
     made = saw(workers, router, "error-after")
     assert (made["text"], made["error"]["code"]) == ("Partial", "no_answer")
     assert saw(workers, router, "error-after", "generate")["error"]["status"] == 502
 
 
-def test_aborted_answer_stops_the_model(workers: Workers, router: Running) -> None:
-    """An abort signal leaves the answer, and nothing goes on without its reader."""
+def test_gateway_abort_closes_the_stream_to_the_provider(workers: Workers, router: Running) -> None:
+    """When the gateway client's abort signal fires, the router closes the connection to the provider."""
     router.provider.left.clear()
     workers.saw(AI_GATEWAY, router.base, asks("stop", {"do": "stream", "text": "Hi", "stop": "Before"}))
     assert router.provider.left.wait(PATIENCE)
 
 
-def test_parts_may_come_byte_by_byte(workers: Workers, replay: Replay, router: Running) -> None:
-    """No part depends on how the network cuts the stream."""
+def test_gateway_client_reads_a_stream_that_arrives_byte_by_byte(workers: Workers, replay: Replay, router: Running) -> None:
+    """The gateway client receives the same answer when the stream arrives in chunks of one byte."""
     through = replay.through(router.base, "bytes")
     for model, wanted in SAID.items():
         made = saw(workers, through, model)
         assert (made["text"], made["thoughts"], made["finish"]) == wanted
 
 
-def test_models_are_listed(workers: Workers, router: Running) -> None:
-    """Each route is one, with the specification that the client knows."""
+def test_gateway_client_lists_the_routes_as_models(workers: Workers, router: Running) -> None:
+    """Each route is listed as a model with its type and specification version `v4`."""
     models = {one["id"]: one for one in workers.saw(AI_GATEWAY, router.base, asks("", {"do": "models"}))["models"]}
     assert models["text"]["specification"] == {"specificationVersion": "v4", "provider": "router", "modelId": "text"}
     assert (models["text"]["modelType"], models["embed"]["modelType"]) == ("language", "embedding")
 
 
-def test_embeddings_are_made(workers: Workers, router: Running) -> None:
-    """A vector for each value, in the size that is asked for, and the tokens."""
+def test_gateway_client_gets_one_embedding_per_value(workers: Workers, router: Running) -> None:
+    """The gateway client gets one vector per value, with the requested number of dimensions, and the token count."""
     deed = {"do": "embed", "model": "embed", "values": ["one", "two words"], "options": {"dimensions": 64}}
     made = workers.saw(AI_GATEWAY, router.base, asks("", deed))
     assert (made["error"], made["warnings"]) == (None, [])
@@ -165,8 +165,8 @@ def test_embeddings_are_made(workers: Workers, router: Running) -> None:
     assert made["usage"]["tokens"] > 0
 
 
-def test_object_keeps_to_its_schema(workers: Workers, router: Running) -> None:
-    """`Output.object` asks for JSON of a schema, which the provider is sent."""
+def test_gateway_structured_output_is_an_object_of_the_schema(workers: Workers, router: Running) -> None:
+    """`Output.object` with a JSON schema yields an object of that schema, streamed and not streamed."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
     for way in WAYS:
         made = workers.saw(AI_GATEWAY, router.base, asks("object", {"do": way, "text": "Hi", "schema": schema}))
@@ -174,21 +174,21 @@ def test_object_keeps_to_its_schema(workers: Workers, router: Running) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_source_and_image_of_a_model_are_parts(way: str, workers: Workers, router: Running) -> None:
-    """Streamed or whole."""
+def test_gateway_client_reads_a_source_and_an_image_as_parts(way: str, workers: Workers, router: Running) -> None:
+    """A source and an image in an answer reach the gateway client as a source part and a file part, streamed and not streamed."""
     made = saw(workers, router, "shown", way)
     assert (made["error"], made["text"]) == (None, "Rome it is.")
     assert made["parts"] == [["source", *CITED], ["file", "image/png", DRAWN]]
 
 
 OLDER = {"ai5.0.0": False, "ai5": False, "ai6.0.37": True, "ai6": True}
-"""Release of the AI SDK, with the gateway that it was made with → whether its specification has a form for tools that ran here. The gateway of 6.0.1 names version 2 and reads 3."""
+"""AI SDK release → whether its gateway client can show tool calls that the router ran. The gateway of 6.0.1 announces version 2."""
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("release", OLDER)
-def test_older_release_reads_an_answer(release: str, way: str, workers: Workers, router: Running) -> None:
-    """The text, the thoughts, the reason and the usage, by the version of the specification that it speaks; an error, too."""
+def test_older_ai_sdk_release_reads_answers_and_errors(release: str, way: str, workers: Workers, router: Running) -> None:
+    """Each older AI SDK release with its gateway client reads text, reasoning, finish reason, usage, source, image and error."""
     for model in ("text", "thought", "length"):
         made = saw(workers, router, model, way, release=release)
         assert made["error"] is None
@@ -202,8 +202,8 @@ def test_older_release_reads_an_answer(release: str, way: str, workers: Workers,
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("release", OLDER)
-def test_older_release_runs_its_own_tool(release: str, way: str, workers: Workers, router: Running) -> None:
-    """The application's tool runs there, and its result reaches the model. One that ran here is shown where the specification has a form for it."""
+def test_older_ai_sdk_release_runs_the_applications_tool(release: str, way: str, workers: Workers, router: Running) -> None:
+    """Each older AI SDK release runs the application's tool; calls that the router ran are shown only in releases with a form for them."""
     made = saw(workers, router, "client-tool", way, tools={"get_weather": "25°C"}, release=release)
     assert (made["error"], made["text"]) == (None, "Then it is done.")
     assert ["ran", "get_weather", BEIJING] in made["parts"]
@@ -213,8 +213,8 @@ def test_older_release_runs_its_own_tool(release: str, way: str, workers: Worker
 
 
 @pytest.mark.parametrize("release", OLDER)
-def test_picture_of_an_older_release_reaches_the_model(release: str, workers: Workers, router: Running) -> None:
-    """A file stands as base64 or as an address in its specification."""
+def test_image_sent_by_an_older_ai_sdk_release_reaches_the_provider(release: str, workers: Workers, router: Running) -> None:
+    """An image from an older AI SDK release reaches the provider as a data URL."""
     content = [{"type": "text", "text": "What is this?"}, {"type": "file", "mediaType": "image/png", "data": DOT.partition(",")[2]}]
     asked = asks("file", {"do": "stream", "text": "What is this?", "content": content}, release=release)
     made = workers.saw(AI_GATEWAY, router.base, asked)
@@ -224,8 +224,8 @@ def test_picture_of_an_older_release_reaches_the_model(release: str, workers: Wo
 
 @pytest.mark.parametrize("release", OLDER)
 @pytest.mark.parametrize("values", [["soup"], ["soup", "a book"]])
-def test_older_release_reads_embeddings(release: str, values: list[str], workers: Workers, router: Running) -> None:
-    """One value stands alone in version 2."""
+def test_older_ai_sdk_release_reads_embeddings(release: str, values: list[str], workers: Workers, router: Running) -> None:
+    """Each older AI SDK release gets one vector per value, for one value and for two."""
     made = workers.saw(AI_GATEWAY, router.base, asks("text", {"do": "embed", "model": "embed", "values": values}, release=release))
     assert made["error"] is None
     assert [len(one) for one in made["vectors"]] == [len(demo_vector(words_of(text), DEMO_DIMENSIONS)) for text in values]

@@ -1,4 +1,4 @@
-"""The public clients before streams that are known to be right, and before wrong ones: what this harness can tell apart."""
+"""The public clients against hand-written streams, correct and malformed ones: evidence of what the clients accept, without the router."""
 
 import re
 from dataclasses import replace
@@ -13,8 +13,10 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(("client", "case"), played(*CASES), ids=str)
-def test_a_right_stream_is_shown_as_it_was_meant(client: Client, case: Case, workers: Workers, replay: Replay) -> None:
-    """Each client makes of each case's streams the messages, the status and the callbacks that the table says."""
+def test_client_shows_the_expected_messages_for_each_handwritten_stream(
+    client: Client, case: Case, workers: Workers, replay: Replay
+) -> None:
+    """Each client shows the messages, status and callbacks of the case table for the hand-written streams of its wire."""
     replies = RIGHT[client.wire][case.name]
     stage = replay.stage(*replies)
     saw = workers.saw(client, stage.base, case.asks(client, case.name))
@@ -23,15 +25,15 @@ def test_a_right_stream_is_shown_as_it_was_meant(client: Client, case: Case, wor
 
 
 @pytest.mark.parametrize(("client", "case"), played(NAMED["unicode"], NAMED["tool"], NAMED["thought"], NAMED["error-after"]), ids=str)
-def test_bytes_may_come_one_by_one(client: Client, case: Case, workers: Workers, replay: Replay) -> None:
-    """What a client shows does not depend on where the network cuts: every byte comes alone."""
+def test_client_reads_a_handwritten_stream_byte_by_byte(client: Client, case: Case, workers: Workers, replay: Replay) -> None:
+    """Each client shows the same messages when every byte of a hand-written stream arrives alone."""
     stage = replay.stage(*RIGHT[client.wire][case.name], cut="bytes")
     assert differences(client, case.sees[client.wire], workers.saw(client, stage.base, case.asks(client, case.name))) == {}
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
-def test_a_stream_may_be_cut_anywhere(client: Client, workers: Workers, replay: Replay) -> None:
-    """A stream in two pieces, cut anywhere, in the middle of a character too, is read the same."""
+def test_client_reads_a_handwritten_stream_split_at_any_byte(client: Client, workers: Workers, replay: Replay) -> None:
+    """Each client shows the same messages when a hand-written stream arrives in two pieces, split at any byte."""
     case = NAMED["unicode"]
     replies = RIGHT[client.wire][case.name]
     stages = [replay.stage(*replies, cut=place) for place in cuts(client, len(replies[0].body))]
@@ -51,16 +53,16 @@ FOUND_OUT = [
 
 
 @pytest.mark.parametrize(("client", "wrong"), FOUND_OUT)
-def test_a_wrong_stream_is_found_out(client: Client, wrong: Wrong, workers: Workers, replay: Replay) -> None:
-    """This harness can fail: what a client makes of a wrong stream differs from the table, and in the way that tells why."""
+def test_client_differs_from_the_case_table_for_a_malformed_stream(client: Client, wrong: Wrong, workers: Workers, replay: Replay) -> None:
+    """Each malformed stream makes the client differ from the case table in the expected field, so these tests can fail."""
     case = NAMED[wrong.of]
     stage = replay.stage(*wrong.before, wrong.reply)
     assert wrong.by in differences(client, case.sees[client.wire], workers.saw(client, stage.base, case.asks(client, case.name)))
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
-def test_a_stop_closes_the_connection(client: Client, workers: Workers, replay: Replay) -> None:
-    """Who stops an answer leaves it: the server can see that nobody reads on."""
+def test_stop_in_a_client_closes_its_connection(client: Client, workers: Workers, replay: Replay) -> None:
+    """A client whose user stops an answer closes its connection to the server."""
     case = NAMED["stop"]
     stage = replay.stage(*RIGHT[client.wire][case.name])
     workers.saw(client, stage.base, case.asks(client, case.name))
@@ -68,8 +70,8 @@ def test_a_stop_closes_the_connection(client: Client, workers: Workers, replay: 
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
-def test_the_text_protocol_is_read_as_text(client: Client, workers: Workers, replay: Replay) -> None:
-    """Raw text is shown as it is, however it is cut, and stopped as any other answer."""
+def test_chat_client_shows_a_handwritten_text_stream(client: Client, workers: Workers, replay: Replay) -> None:
+    """A chat client in text mode shows the raw text, whole or byte by byte, and can stop it."""
     for name, replies in TEXT.items():
         case = NAMED[name]
         for cut in ("whole", "bytes"):
@@ -79,7 +81,7 @@ def test_the_text_protocol_is_read_as_text(client: Client, workers: Workers, rep
 
 
 def as_text(client: Client, case: Case) -> Seen:
-    """What a case looks like in raw text: no finish reason of the server's, and in AI SDK 4 no steps."""
+    """Return what a case shows in raw text: without the server's finish reason, and in AI SDK 4 without steps."""
     seen = case.sees[client.wire]
     if client in AI4:
         messages = [{**message, "parts": [part for part in message["parts"] if part != ["step"]]} for message in seen.messages]
@@ -102,8 +104,8 @@ REFUSALS = {
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "complete", "stream"])
-def test_a_status_becomes_the_error_class_it_stands_for(client: Client, deed: str, workers: Workers, replay: Replay) -> None:
-    """An OpenAI client raises the class of the HTTP status, with the body's message and code and the request's id."""
+def test_openai_client_raises_the_error_class_of_the_http_status(client: Client, deed: str, workers: Workers, replay: Replay) -> None:
+    """An OpenAI client raises its error class for each HTTP status, with the body's message and code and the request's id."""
     body = '{"error":{"message":"No.","type":"t","param":null,"code":"c"}}'
     for status, kind in REFUSALS.items():
         stage = replay.stage(plain_json(body, status))
@@ -112,8 +114,8 @@ def test_a_status_becomes_the_error_class_it_stands_for(client: Client, deed: st
 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
-def test_an_error_in_the_stream_is_raised(client: Client, workers: Workers, replay: Replay) -> None:
-    """A frame that bears an error raises, after what was said before it."""
+def test_openai_client_raises_api_error_for_an_error_frame(client: Client, workers: Workers, replay: Replay) -> None:
+    """An error frame makes an OpenAI client raise APIError and keep the text before it."""
     case = NAMED["error-after"]
     saw = workers.saw(client, replay.stage(*RIGHT["openai"][case.name]).base, case.asks(client, "m"))
     assert saw["error"]["kind"] == "APIError"
@@ -121,8 +123,8 @@ def test_an_error_in_the_stream_is_raised(client: Client, workers: Workers, repl
 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
-def test_usage_comes_where_it_is_asked_for(client: Client, workers: Workers, replay: Replay) -> None:
-    """The last frame's usage arrives, read by hand or by the library."""
+def test_openai_client_asks_for_usage_and_reads_it_from_the_last_frame(client: Client, workers: Workers, replay: Replay) -> None:
+    """An OpenAI client sends `stream_options.include_usage` and reads the usage of the last frame."""
     for deed in ("send", "stream"):
         stage = replay.stage(*RIGHT["openai"]["usage"])
         saw = workers.saw(client, stage.base, {"model": "m", "deeds": [{"do": deed, "text": "Hi", "usage": True}]})
@@ -132,8 +134,10 @@ def test_usage_comes_where_it_is_asked_for(client: Client, workers: Workers, rep
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("name", ["text", "unicode", "length"])
-def test_the_library_puts_the_stream_together_itself(client: Client, name: str, workers: Workers, replay: Replay) -> None:
-    """`.stream()` reads what the loop by hand reads; Python's raises where an answer was too long, which is its rule."""
+def test_stream_helper_of_the_openai_library_builds_a_handwritten_answer(
+    client: Client, name: str, workers: Workers, replay: Replay
+) -> None:
+    """The OpenAI library's `.stream()` helper builds the expected message; Python's raises an error for a truncated answer."""
     case = NAMED[name]
     saw = workers.saw(client, replay.stage(*RIGHT["openai"][name]).base, {"model": "m", "deeds": [{"do": "stream", "text": "Hi"}]})
     if name == "length" and client.family != "openai":
@@ -143,8 +147,8 @@ def test_the_library_puts_the_stream_together_itself(client: Client, name: str, 
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
-def test_the_second_request_tells_what_happened_in_the_first(client: Client, workers: Workers, replay: Replay) -> None:
-    """A conversation comes back with its tool's call and result, in the client's own form."""
+def test_chat_client_sends_the_first_turns_tool_call_with_its_second_request(client: Client, workers: Workers, replay: Replay) -> None:
+    """A chat client's second request contains the tool call and result of the first turn, in the client's own form."""
     stage = replay.stage(*RIGHT[client.wire]["two-turns"])
     workers.saw(client, stage.base, NAMED["two-turns"].asks(client, "chat-model"))
     first, second = (request.json for request in stage.requests)
@@ -176,8 +180,8 @@ def test_the_second_request_tells_what_happened_in_the_first(client: Client, wor
 
 
 @pytest.mark.parametrize("client", UI, ids=str)
-def test_trigger_of_a_request_is_read(client: Client, workers: Workers, replay: Replay) -> None:
-    """A regenerated answer is asked for as such, and a stream is resumed at an address of its own."""
+def test_ui_client_sends_its_trigger_and_resumes_at_the_stream_address(client: Client, workers: Workers, replay: Replay) -> None:
+    """A UI client sends `regenerate-message` as trigger for a regenerated answer and resumes with GET `/api/chat/{id}/stream`."""
     stage = replay.stage(*RIGHT[client.wire]["regenerate"])
     workers.saw(client, stage.base, NAMED["regenerate"].asks(client, "m"))
     assert [request.json["trigger"] for request in stage.requests] == ["submit-message", "regenerate-message"]
@@ -190,7 +194,7 @@ def test_trigger_of_a_request_is_read(client: Client, workers: Workers, replay: 
 
 
 def test_ai_sdk_4_resumes_at_the_same_address(workers: Workers, replay: Replay) -> None:
-    """It names the chat in the query."""
+    """AI SDK 4 resumes with GET at the chat's address, with the chat's id in the query."""
     client = AI4[-1]
     stage = replay.stage(*RIGHT[client.wire]["resume"])
     workers.saw(client, stage.base, NAMED["resume"].asks(client, "m"))
@@ -207,7 +211,7 @@ WITH_ERRORS = re.compile("error|throws|invalid|abort")
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 def test_golden_streams_are_read_without_an_error(client: Client, workers: Workers, replay: Replay) -> None:
-    """What the SDKs' own servers write, every release reads: whole, and byte by byte to the same messages."""
+    """Each client reads the recorded streams of the SDKs' own servers without an error, to equal messages whole and byte by byte."""
     for folder in FOLDERS[client.wire]:
         for path in sorted((GOLDEN / folder).glob("*.txt")):
             if path.name.startswith("_") or WITH_ERRORS.search(path.stem):

@@ -1,4 +1,4 @@
-"""The public clients before the router: the same table that the replayed streams are held to."""
+"""The public chat clients against the router, checked with the same table of cases as the replayed streams."""
 
 import uuid
 from dataclasses import replace
@@ -17,8 +17,10 @@ PLAYED = [pytest.param(client, case, id=f"{case}-{client}") for client, case in 
 
 
 @pytest.mark.parametrize(("client", "case"), PLAYED)
-def test_an_answer_is_shown_as_it_was_meant(client: Client, case: Case, workers: Workers, router: Running, patient_router: Running) -> None:
-    """Each client makes of the router's answer to each case the messages, the status and the callbacks that the table says."""
+def test_client_shows_the_expected_messages_for_each_case_of_the_router(
+    client: Client, case: Case, workers: Workers, router: Running, patient_router: Running
+) -> None:
+    """Each client shows the messages, status and callbacks of the case table for the router's answer."""
     # An answer whose reader leaves and comes back needs a router that waits for it; in all other cases it ends when they leave.
     base = patient_router.base if case.name == "resume" else router.base
     saw = workers.saw(client, base, case.asks(client, case.name))
@@ -26,8 +28,8 @@ def test_an_answer_is_shown_as_it_was_meant(client: Client, case: Case, workers:
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
-def test_the_routers_bytes_may_come_one_by_one(client: Client, workers: Workers, replay: Replay, router: Running) -> None:
-    """Whatever the router says, in every case in which the user waits for it, means the same where every byte comes alone."""
+def test_client_reads_the_routers_stream_byte_by_byte(client: Client, workers: Workers, replay: Replay, router: Running) -> None:
+    """Each client shows the expected messages of every uninterrupted case when each byte of the router's answer arrives alone."""
     cases = [case for reader, case in played(*CASES) if reader == client and plays(client, case) and not case.interrupted]
     asked = [workers.ask(client, replay.through(router.base, "bytes").base, case.asks(client, case.name)) for case in cases]
     seen = zip(cases, workers.all(asked), strict=True)
@@ -36,8 +38,8 @@ def test_the_routers_bytes_may_come_one_by_one(client: Client, workers: Workers,
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
-def test_the_routers_bytes_may_be_cut_anywhere(client: Client, workers: Workers, replay: Replay, router: Running) -> None:
-    """An answer in two pieces, cut anywhere, in the middle of a character too, is read the same."""
+def test_client_reads_the_routers_stream_split_at_any_byte(client: Client, workers: Workers, replay: Replay, router: Running) -> None:
+    """Each client shows the same answer when the router's stream arrives in two pieces, split at any byte, even within a character."""
     case = NAMED["unicode"]
     through = replay.through(router.base)
     workers.saw(client, through.base, case.asks(client, case.name))
@@ -51,32 +53,32 @@ def test_the_routers_bytes_may_be_cut_anywhere(client: Client, workers: Workers,
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
-def test_messages_have_ids_that_a_database_takes(client: Client, workers: Workers, router: Running) -> None:
-    """An answer's id is a UUID, another one for each answer: front ends store messages under it."""
+def test_message_id_of_each_answer_is_a_new_uuid(client: Client, workers: Workers, router: Running) -> None:
+    """Two answers have different message ids that are valid UUIDs, since front ends store messages under them."""
     ids = [workers.saw(client, router.base, NAMED["text"].asks(client, "text"))["ids"][1] for _ in range(2)]
     assert len({uuid.UUID(one) for one in ids}) == 2
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 @pytest.mark.parametrize("name", ["text", "unicode", "stop"])
-def test_raw_text_is_shown_as_it_is(client: Client, name: str, workers: Workers, router: Running) -> None:
-    """Who asks for `?protocol=text` reads the text and nothing else."""
+def test_text_protocol_of_the_router_is_shown_as_plain_text(client: Client, name: str, workers: Workers, router: Running) -> None:
+    """With `?protocol=text` a chat client shows the text of the answer and nothing else."""
     case = NAMED[name]
     asked = {**case.asks(client, name), "protocol": "text", "path": "/api/chat?protocol=text"}
     assert differences(client, as_text(client, case), workers.saw(client, router.base, asked)) == {}
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
-def test_a_stop_reaches_the_provider(client: Client, workers: Workers, router: Running) -> None:
-    """Who stops an answer stops the model."""
+def test_stop_in_a_client_closes_the_stream_to_the_provider(client: Client, workers: Workers, router: Running) -> None:
+    """When the user stops an answer in a client, the router closes the connection to the provider."""
     router.provider.left.clear()
     workers.saw(client, router.base, NAMED["stop"].asks(client, "stop"))
     assert router.provider.left.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
-def test_a_page_may_end_an_answer_and_read_on(client: Client, workers: Workers, patient_router: Running) -> None:
-    """`POST …/stop` stops the model, though the router would go on without a reader; what was said stays, and ends properly."""
+def test_stop_request_ends_the_provider_call_and_finishes_the_stream(client: Client, workers: Workers, patient_router: Running) -> None:
+    """`POST …/stop` closes the provider's stream despite `resume.grace`; the client keeps the partial text and gets a proper finish."""
     patient_router.provider.left.clear()
     saw = workers.saw(client, patient_router.base, {"chat": "chat-ended", "model": "stop", "deeds": [{**HI, "end": "Before"}]})
     assert patient_router.provider.left.wait(PATIENCE)
@@ -85,13 +87,13 @@ def test_a_page_may_end_an_answer_and_read_on(client: Client, workers: Workers, 
 
 
 def told(router: Running) -> list[dict[str, Any]]:
-    """The messages that the provider was asked with last."""
+    """Return the messages of the last request to the provider."""
     return router.provider.requests[-1].json["messages"]
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
-def test_the_model_is_told_what_its_tool_said_in_the_turn_before(client: Client, workers: Workers, router: Running) -> None:
-    """A tool's call and result come back with the conversation, in the client's form, and reach the model in its own."""
+def test_tool_call_and_result_of_the_last_turn_reach_the_provider(client: Client, workers: Workers, router: Running) -> None:
+    """A chat client's second turn sends the tool call and result of the first; the provider receives them in its own form."""
     workers.saw(client, router.base, NAMED["two-turns"].asks(client, "two-turns"))
     messages = told(router)
     assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant", "user"]
@@ -103,8 +105,10 @@ def test_the_model_is_told_what_its_tool_said_in_the_turn_before(client: Client,
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 @pytest.mark.parametrize("name", ["after-error", "after-stop", "after-thought", "after-stopped-tool", "after-tool-error"])
-def test_broken_off_answer_leaves_a_conversation_the_model_takes(client: Client, name: str, workers: Workers, router: Running) -> None:
-    """After an error, a stop, a tool that was not waited for or one that failed, the model gets a conversation it can take."""
+def test_conversation_after_an_interrupted_answer_is_valid_for_the_provider(
+    client: Client, name: str, workers: Workers, router: Running
+) -> None:
+    """After an error, a stop, or an unfinished or failed tool call, the next request has a result for each call and no empty message."""
     workers.saw(client, router.base, NAMED[name].asks(client, name))
     messages = told(router)
     # A thought alone is not repeated: what the user said before and after it is then one message.
@@ -117,8 +121,8 @@ def test_broken_off_answer_leaves_a_conversation_the_model_takes(client: Client,
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
-def test_the_model_is_shown_the_users_picture(client: Client, workers: Workers, router: Running) -> None:
-    """A file of the user's reaches the provider, as the picture it is."""
+def test_image_attached_in_a_client_reaches_the_provider(client: Client, workers: Workers, router: Running) -> None:
+    """An image that the user attaches reaches the provider as an image part beside the text."""
     workers.saw(client, router.base, NAMED["file"].asks(client, "file"))
     (message,) = told(router)
     pictures = [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
@@ -128,8 +132,8 @@ def test_the_model_is_shown_the_users_picture(client: Client, workers: Workers, 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete"])
-def test_an_unknown_model_is_not_found(client: Client, deed: str, workers: Workers, router: Running) -> None:
-    """An OpenAI client raises NotFoundError, with the request's id."""
+def test_openai_client_raises_not_found_error_for_an_unknown_model(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """An OpenAI client raises NotFoundError (404) with a request id and a code for an unknown model."""
     saw = workers.saw(client, router.base, {"model": "nope", "deeds": [{"do": deed, "text": "Hi"}]})
     error = saw["error"]
     assert (error["kind"], error["status"]) == ("NotFoundError", 404)
@@ -139,10 +143,10 @@ def test_an_unknown_model_is_not_found(client: Client, deed: str, workers: Worke
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete", "models"])
-def test_client_without_a_known_key_gets_401_as_authentication_error(
+def test_openai_client_with_an_unknown_key_raises_authentication_error(
     client: Client, deed: str, workers: Workers, keyed_router: Running
 ) -> None:
-    """An OpenAI client raises AuthenticationError, with the code that OpenAI's own has, whatever it asks for."""
+    """An OpenAI client with an unknown API key raises AuthenticationError (401) with code `invalid_api_key` for every request."""
     error = workers.saw(client, keyed_router.base, {"model": "text", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
     assert (error["kind"], error["status"], error["code"]) == ("AuthenticationError", 401, "invalid_api_key")
     assert error["request"]
@@ -151,7 +155,7 @@ def test_client_without_a_known_key_gets_401_as_authentication_error(
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("encoding", [{}, {"encoding_format": "float"}], ids=["default", "float"])
 def test_openai_client_reads_embeddings(client: Client, encoding: dict[str, str], workers: Workers, router: Running) -> None:
-    """As numbers, in the order of the texts, of the length that was asked for: by default it asks for base64 and decodes it."""
+    """An OpenAI client gets embeddings as numbers in input order with the requested dimensions, from base64 (its default) or float."""
     texts = ["the weather in Berlin", "Bücher: 书, 📚", "soup"]
     saw = workers.saw(client, router.base, {"model": "embed", "deeds": [{"do": "embed", "texts": texts, "dimensions": 48, **encoding}]})
     assert saw["error"] is None
@@ -161,8 +165,10 @@ def test_openai_client_reads_embeddings(client: Client, encoding: dict[str, str]
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "embed"])
-def test_openai_client_is_told_of_a_model_of_another_kind(client: Client, deed: str, workers: Workers, router: Running) -> None:
-    """A BadRequestError that says where to ask."""
+def test_openai_client_raises_bad_request_error_for_a_model_of_another_kind(
+    client: Client, deed: str, workers: Workers, router: Running
+) -> None:
+    """A chat request to an embeddings model, or the reverse, raises BadRequestError (400) that names the right endpoint."""
     model, where = ("embed", "/v1/embeddings") if deed == "send" else ("text", "/v1/chat/completions")
     error = workers.saw(client, router.base, {"model": model, "deeds": [{"do": deed, "text": "Hi", "texts": ["Hi"]}]})["error"]
     assert (error["kind"], error["status"]) == ("BadRequestError", 400)
@@ -171,8 +177,8 @@ def test_openai_client_is_told_of_a_model_of_another_kind(client: Client, deed: 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete"])
-def test_client_over_its_limit_is_told_when_to_retry(client: Client, deed: str, workers: Workers, router: Running) -> None:
-    """An OpenAI client raises RateLimitError, with the code that OpenAI's own has."""
+def test_openai_client_over_its_limit_raises_rate_limit_error(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """An OpenAI client over its route's limit raises RateLimitError (429) with code `rate_limit_exceeded` and a request id."""
     asked = {"model": "limited", "deeds": [{"do": deed, "text": "Hi"}]}
     workers.saw(client, router.base, asked)  # the one that it may
     error = workers.saw(client, router.base, asked)["error"]
@@ -182,8 +188,8 @@ def test_client_over_its_limit_is_told_when_to_retry(client: Client, deed: str, 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete"])
-def test_a_fault_of_the_routers_is_a_server_error(client: Client, deed: str, workers: Workers, router: Running) -> None:
-    """An OpenAI client raises InternalServerError, and knows by which id the router's log has it."""
+def test_openai_client_raises_internal_server_error_for_a_router_bug(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """An unexpected exception in the router raises InternalServerError (500, code `internal`) whose message has the request id."""
     error = workers.saw(client, router.base, {"model": "faulty", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
     assert (error["kind"], error["status"], error["code"]) == ("InternalServerError", 500, "internal")
     assert error["request"] in error["message"]
@@ -191,16 +197,18 @@ def test_a_fault_of_the_routers_is_a_server_error(client: Client, deed: str, wor
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete"])
-def test_an_answer_that_never_began_is_a_server_error(client: Client, deed: str, workers: Workers, router: Running) -> None:
-    """It is raised as an HTTP error, streamed or not: there were no headers yet."""
+def test_openai_client_raises_internal_server_error_if_no_answer_starts(
+    client: Client, deed: str, workers: Workers, router: Running
+) -> None:
+    """An answer that fails before its first word raises InternalServerError with a 5xx status, streamed or not."""
     error = workers.saw(client, router.base, {"model": "error-before", "deeds": [{"do": deed, "text": "Hi"}]})["error"]
     assert (error["kind"], error["status"] >= 500) == ("InternalServerError", True)
     assert error["request"] in error["message"]
 
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
-def test_an_answer_that_breaks_off_raises(client: Client, workers: Workers, router: Running) -> None:
-    """An OpenAI client raises APIError, after what was said before."""
+def test_openai_client_raises_api_error_if_an_answer_breaks_off(client: Client, workers: Workers, router: Running) -> None:
+    """An answer that fails in the middle of the stream raises APIError with a code."""
     saw = workers.saw(client, router.base, NAMED["error-after"].asks(client, "error-after"))
     assert saw["error"]["kind"] == "APIError"
     assert saw["error"]["code"]
@@ -208,8 +216,8 @@ def test_an_answer_that_breaks_off_raises(client: Client, workers: Workers, rout
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("deed", ["send", "stream", "complete"])
-def test_usage_adds_up(client: Client, deed: str, workers: Workers, router: Running) -> None:
-    """The tokens are counted for who asks, in a stream as in a whole answer."""
+def test_openai_client_reports_usage_that_adds_up(client: Client, deed: str, workers: Workers, router: Running) -> None:
+    """The reported input and output tokens are above zero and add up to the total, streamed and not streamed."""
     saw = workers.saw(client, router.base, {"model": "text", "deeds": [{"do": deed, "text": "Hi", "usage": True}]})
     usage = saw["usage"]
     assert saw["error"] is None
@@ -219,8 +227,8 @@ def test_usage_adds_up(client: Client, deed: str, workers: Workers, router: Runn
 
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
-def test_usage_reaches_on_finish(client: Client, workers: Workers, router: Running) -> None:
-    """A chat hears the tokens of the whole answer: in AI SDK 4's own place, later as metadata of the message."""
+def test_chat_client_gets_the_usage_in_its_on_finish_callback(client: Client, workers: Workers, router: Running) -> None:
+    """The `onFinish` callback of a chat client gets the finish reason and the tokens of both model calls."""
     finish = workers.saw(client, router.base, NAMED["tool"].asks(client, "tool"))["finish"]
     assert finish == {"reason": "stop", "usage": {"input": 22, "output": 6}}
 
@@ -228,7 +236,7 @@ def test_usage_reaches_on_finish(client: Client, workers: Workers, router: Runni
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 @pytest.mark.parametrize("name", ["text", "unicode", "thought", "tool", "tools"])
 def test_the_library_puts_the_stream_together_itself(client: Client, name: str, workers: Workers, router: Running) -> None:
-    """`.stream()` ends with the message that the loop by hand reads; its thoughts are no part of what is held to."""
+    """The OpenAI library's `.stream()` helper builds the expected message from the router's chunks; thoughts are not compared."""
     saw = workers.saw(client, router.base, {"model": name, "deeds": [{"do": "stream", "text": "Hi"}]})
     texts = [[part for part in message["parts"] if part[0] != "thought"] for message in saw["messages"]]
     wanted = [[part for part in message["parts"] if part[0] != "thought"] for message in NAMED[name].sees["openai"].messages]
@@ -244,8 +252,10 @@ SCHEMA = {
 
 
 @pytest.mark.parametrize("client", [client for client in UI if client in NEWEST], ids=str)
-def test_page_shows_an_object_while_it_comes(client: Client, workers: Workers, router: Running) -> None:
-    """`useObject` asks with a schema and reads text; an answer that is not JSON of the schema is an error."""
+def test_use_object_reads_structured_output_and_reports_an_answer_that_is_not_json(
+    client: Client, workers: Workers, router: Running
+) -> None:
+    """`useObject` gets the object of its schema; an answer that is not such JSON is an error with the request id."""
     made = workers.saw(client, router.base, {"model": "person", "schema": SCHEMA})
     failed = workers.saw(client, router.base, {"model": "tool", "schema": SCHEMA})
     assert made == {"object": PERSON, "final": PERSON, "error": None}
@@ -255,25 +265,27 @@ def test_page_shows_an_object_while_it_comes(client: Client, workers: Workers, r
 
 @pytest.mark.parametrize("client", [client for client in UI if client.name.startswith(("ai6", "ai7"))], ids=str)
 @pytest.mark.parametrize("name", ["text", "thought", "tool", "tools", "tool-error", "error-after", "length"])
-def test_the_form_for_newer_clients_is_read_by_them(client: Client, name: str, workers: Workers, newer_router: Running) -> None:
-    """What `ui: {min_client: 6.0}` adds, every release of AI SDK 6 and 7 takes, the strict ones too."""
+def test_ai_sdk_6_and_7_read_the_stream_of_min_client_6(client: Client, name: str, workers: Workers, newer_router: Running) -> None:
+    """Every release of AI SDK 6 and 7 shows the expected messages when the router is set to `ui: {min_client: 6.0}`."""
     case = NAMED[name]
     assert differences(client, case.sees[client.wire], workers.saw(client, newer_router.base, case.asks(client, name))) == {}
 
 
 @pytest.mark.parametrize("client", [client for client in UI if client.name.startswith(("ai6", "ai7"))], ids=str)
 @pytest.mark.parametrize("model", ["approval", "cautious"])
-def test_call_runs_when_the_user_of_a_client_has_allowed_it(client: Client, model: str, workers: Workers, newer_router: Running) -> None:
-    """Each release that knows approvals asks its user, sends the decision, and shows the result in the part that asked. The question is the tool
-    set's, or the tool's own.
-    """
+def test_tool_call_runs_after_the_user_approves_it_in_the_client(
+    client: Client, model: str, workers: Workers, newer_router: Running
+) -> None:
+    """A tool call that needs approval runs after the client sends the user's consent, and its result appears in the same message part."""
     case = replace(NAMED["tool"], deeds=(HI, {"do": "decide", "approved": True}))
     assert differences(client, case.sees[client.wire], workers.saw(client, newer_router.base, case.asks(client, model))) == {}
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
-def test_progress_of_a_tool_is_read_by_every_client(client: Client, workers: Workers, router: Running, newer_router: Running) -> None:
-    """In the end the message is that of a tool without progress. Clients of 6 and 7 read the preliminary form, too."""
+def test_tool_progress_does_not_change_the_final_message_of_any_client(
+    client: Client, workers: Workers, router: Running, newer_router: Running
+) -> None:
+    """A tool that reports progress leaves the same final message as a tool without progress, in every client."""
     case = NAMED["tool"]
     for base in (router.base, *((newer_router.base,) if client.name.startswith(("ai6", "ai7")) else ())):
         assert differences(client, case.sees[client.wire], workers.saw(client, base, case.asks(client, "progress"))) == {}
@@ -281,7 +293,7 @@ def test_progress_of_a_tool_is_read_by_every_client(client: Client, workers: Wor
 
 @pytest.mark.parametrize("client", CHATS, ids=str)
 def test_source_and_image_of_a_model_are_parts_of_the_message(client: Client, workers: Workers, router: Running) -> None:
-    """A source within a text does not cut the text in two, except for AI SDK 4, which puts its parts in the order of their kinds."""
+    """A chat client shows an answer's text in one piece with a source part and a file part."""
     saw = workers.saw(client, router.base, {"chat": "chat-shown", "model": "shown", "deeds": [HI]})
     image = ["file", "image/png", DRAWN if client.wire == "data-stream" else f"data:image/png;base64,{DRAWN}"]
     shown = [["text", "Rome it is."], ["source", *CITED], image]

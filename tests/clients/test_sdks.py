@@ -1,4 +1,4 @@
-"""Libraries for programs before the router: OpenAI's and Anthropic's own, AI SDK's providers, openai-agents, LangChain."""
+"""Libraries for programs against the router: OpenAI's and Anthropic's own, the AI SDK's providers, openai-agents, LangChain."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ NAMED = {client.name: client for client in SDKS}
 
 
 def wrong(case: SdkCase, saw: Saw) -> dict[str, Any]:
-    """What a program has in hand that is not what the case says; empty if all is right."""
+    """Return the fields of a client's report that differ from the case; empty if none does."""
     if "late" in saw:
         return saw
     found = {name: saw[name] for name in ("text", "thoughts") if case.made is None and saw[name] != getattr(case, name)}
@@ -33,14 +33,14 @@ def wrong(case: SdkCase, saw: Saw) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("client", "case"), PLAYED)
-def test_program_has_in_hand_what_the_table_says(client: Sdk, case: SdkCase, workers: Workers, router: Running) -> None:
-    """Each library makes of the router's answer the text, thoughts, calls, object or error of the case."""
+def test_sdk_returns_the_expected_answer_for_each_case(client: Sdk, case: SdkCase, workers: Workers, router: Running) -> None:
+    """Each library returns the text, thoughts, tool calls, structured output or error that the case table lists."""
     assert wrong(case, workers.saw(client, router.base, case.asked)) == {}
 
 
 @pytest.mark.parametrize("name", [name for name, cases in PLAYS.items() if "text" in cases])
-def test_program_counts_the_tokens_of_a_stream(name: str, workers: Workers, router: Running) -> None:
-    """Wherever the library has a place for them."""
+def test_sdk_reports_the_token_usage_of_a_stream(name: str, workers: Workers, router: Running) -> None:
+    """Each library with a place for it reports input and output tokens above zero for a stream."""
     saw = workers.saw(NAMED[name], router.base, {"model": "text", "deed": "stream"})
     if name != "langchain-completions":  # its stream has none
         assert saw["usage"]["input"] > 0
@@ -48,31 +48,31 @@ def test_program_counts_the_tokens_of_a_stream(name: str, workers: Workers, rout
 
 
 @pytest.mark.parametrize("name", [name for name, cases in PLAYS.items() if "stop" in cases])
-def test_program_that_stops_stops_the_provider(name: str, workers: Workers, router: Running) -> None:
-    """The connection to the provider closes with the client's."""
+def test_sdk_that_stops_a_stream_closes_the_connection_to_the_provider(name: str, workers: Workers, router: Running) -> None:
+    """When a library stops reading a stream, the router closes the connection to the provider."""
     router.provider.left.clear()
     workers.saw(NAMED[name], router.base, {"model": "stop", "deed": "stream", "stop": "Before"})
     assert router.provider.left.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("name", ["ai-sdk-openai", "ai-sdk-openai-chat", "langchain"])
-def test_program_reads_embeddings(name: str, workers: Workers, router: Running) -> None:
-    """As numbers, in the order of the texts."""
+def test_sdk_reads_embeddings(name: str, workers: Workers, router: Running) -> None:
+    """Each library gets the embeddings of two texts as numbers, in input order."""
     saw = workers.saw(NAMED[name], router.base, {"model": "embed", "deed": "embed"})
     assert saw["error"] is None
     assert saw["object"] == [pytest.approx(demo_vector(words_of(text), DEMO_DIMENSIONS), abs=1e-6) for text in ("soup", "a book")]
 
 
 @pytest.mark.parametrize("name", ["ai-sdk-openai", "ai-sdk-openai-chat"])
-def test_object_grows_where_the_provider_keeps_to_the_schema(name: str, workers: Workers, router: Running) -> None:
-    """The program has the first field while the provider has not said the second."""
+def test_sdk_gets_a_partial_object_before_the_answer_is_complete(name: str, workers: Workers, router: Running) -> None:
+    """With a provider that enforces the schema, the AI SDK gets the object's first field before the second was sent."""
     saw = workers.saw(NAMED[name], router.base, {"model": "half-person", "deed": "grow"})
     assert (saw["object"], saw["error"]) == ({"name": "Ada"}, None)
 
 
 @pytest.mark.parametrize("name", [name for name, cases in PLAYS.items() if "three-tools" in cases])
-def test_results_of_three_tools_reach_the_model_with_their_calls(name: str, workers: Workers, router: Running) -> None:
-    """Each result stands beside the call that it answers, whichever API the program speaks."""
+def test_results_of_three_parallel_tools_reach_the_provider_beside_their_calls(name: str, workers: Workers, router: Running) -> None:
+    """The provider receives the results of three parallel tool calls, each with the id of its call, from every API."""
     workers.saw(NAMED[name], router.base, {"model": "three", "deed": "tools"})
     messages = router.provider.requests[-1].json["messages"]
     results = [(message["tool_call_id"], message["content"]) for message in messages if message["role"] == "tool"]

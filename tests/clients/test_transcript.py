@@ -1,4 +1,4 @@
-"""One answer in every dialect, read by a client of each: what is said is the same, and so is all for which the dialect has a field."""
+"""One answer on every wire, read by a client of each: the text is the same, and so is every field that the wire has."""
 
 import json
 import urllib.request
@@ -20,26 +20,26 @@ Call = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Transcript:
-    """An answer as a client has it. A dialect that has no field for something has None there."""
+    """An answer as a client read it. A field that the wire does not have is None."""
 
     text: str = "Let me check. All are sunny: 25°C. 好"
     thoughts: str | None = "Three cities."
     calls: tuple[Call, ...] | None = tuple(("get_weather", city, f"{city}: 25°C") for city in ("Beijing", "Paris", "Shanghai"))
-    """The tool, its argument and its result, in the order of the arguments: results come in any order."""
+    """The tool calls as (tool, city, result), sorted, since results arrive in any order."""
     usage: tuple[int, int] | None = (22, 6)
-    """Tokens read and written, over both model calls."""
+    """Input and output tokens, summed over both model calls."""
 
 
 WHOLE = Transcript()
 HIDDEN = replace(WHOLE, calls=None)
-"""A dialect whose clients run every call that they are shown: those that ran here are not."""
+"""The answer on a wire whose clients run every call that they see: the router's own calls are hidden."""
 LACKS: Mapping[str, Transcript] = {
     "openai": HIDDEN,
     "anthropic": HIDDEN,
     "text-completion": replace(HIDDEN, thoughts=None),
     "text": replace(HIDDEN, thoughts=None, usage=None),
 }
-"""Dialect → what can be read of the answer in it, where that is not all."""
+"""Wire → the part of the answer that can be read on it, if not everything."""
 
 
 def _called(calls: list[tuple[str, Any, Any]]) -> tuple[Call, ...]:
@@ -51,7 +51,7 @@ def _client(name: str) -> Client | Sdk:
 
 
 def read_by_hand(wire: str) -> Callable[[Workers, str], Transcript]:
-    """The strict reader of a dialect that no public client reads, as `line`, or of which none is driven here."""
+    """Return a reader that posts the question to this wire and parses the answer with the test's strict parser."""
 
     def read(_: Workers, base: str) -> Transcript:
         body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}).encode()
@@ -65,7 +65,7 @@ def read_by_hand(wire: str) -> Callable[[Workers, str], Transcript]:
 
 
 def read_by_chat(name: str, **more: Any) -> Callable[[Workers, str], Transcript]:
-    """A page with `useChat`."""
+    """Return a reader that drives a page with `useChat`."""
 
     def read(workers: Workers, base: str) -> Transcript:
         saw = workers.saw(_client(name), base, {"chat": f"{MODEL}-{name}", "model": MODEL, "deeds": [HI], **more})
@@ -83,14 +83,14 @@ def read_by_chat(name: str, **more: Any) -> Callable[[Workers, str], Transcript]
 
 
 def read_by_openai(workers: Workers, base: str) -> Transcript:
-    """OpenAI's library for Node, in chat completions."""
+    """Read the answer with OpenAI's library for Node, as chat completions."""
     saw: Saw = workers.saw(_client("openai-node"), base, {"model": MODEL, "deeds": [{**HI, "usage": True}]})
     parts = dict(saw["messages"][-1]["parts"])
     return Transcript(parts["text"], parts["thought"], (), (saw["usage"]["input"], saw["usage"]["output"]))
 
 
 def read_by_program(name: str) -> Callable[[Workers, str], Transcript]:
-    """A library for programs."""
+    """Return a reader that drives this library for programs."""
 
     def read(workers: Workers, base: str) -> Transcript:
         saw = workers.saw(_client(name), base, {"model": MODEL, "deed": "stream"})
@@ -101,7 +101,7 @@ def read_by_program(name: str) -> Callable[[Workers, str], Transcript]:
 
 
 def read_by_agent(workers: Workers, base: str) -> Transcript:
-    """`HttpAgent` of @ag-ui/client."""
+    """Read the answer with `HttpAgent` of @ag-ui/client."""
     saw = workers.saw(AG_UI, base, {"model": MODEL, "deeds": [HI]})
     assert (saw["error"], saw["warnings"]) == (None, [])
     said = {role: [message[1:] for message in saw["messages"] if message[0] == role] for role in ("assistant", "reasoning", "tool")}
@@ -117,7 +117,7 @@ def read_by_agent(workers: Workers, base: str) -> Transcript:
 
 
 def read_by_gateway(workers: Workers, base: str) -> Transcript:
-    """`streamText` with @ai-sdk/gateway."""
+    """Read the answer with `streamText` and @ai-sdk/gateway."""
     saw = workers.saw(AI_GATEWAY, base, {"model": MODEL, "deeds": [{"do": "stream", "text": "Hi"}]})
     assert saw["error"] is None
     results = {part[2].partition(":")[0]: part[2] for part in saw["parts"] if part[0] == "result"}
@@ -139,8 +139,8 @@ READ_BY: dict[str, Callable[[Workers, str], Transcript]] = {
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_answer_reads_the_same_in_every_dialect(wire: str, workers: Workers, router: Running) -> None:
-    """Text everywhere; thoughts, calls with their results, and usage wherever the dialect has fields for them."""
+def test_answer_reads_the_same_on_every_wire(wire: str, workers: Workers, router: Running) -> None:
+    """The same answer has equal text on every wire, and equal thoughts, tool calls and usage on every wire with fields for them."""
     wanted = LACKS.get(wire, WHOLE)
     got = READ_BY.get(wire, read_by_hand(wire))(workers, router.base)
     assert replace(got, **{name: None for name in ("thoughts", "calls", "usage") if getattr(wanted, name) is None}) == wanted

@@ -1,8 +1,8 @@
-"""A worker in Python: each line of stdin is a case, each line of stdout what its client saw. Many cases may be under way.
+"""A worker process in Python: reads one case per line of stdin and writes one report of its client per line of stdout, eight at a time.
 
     python -I worker.py openai_python|sdks_python     the module whose clients this worker drives
 
-The cases and the answers have the form of those of worker.mjs.
+Cases and reports have the form of those of worker.mjs.
 """
 
 import importlib
@@ -27,7 +27,7 @@ def _one(run: Callable[[dict[str, Any]], dict[str, Any]], line: str, speaking: t
 
 
 def main() -> None:
-    """Serve cases until stdin ends."""
+    """Run the cases of stdin until it ends."""
     sys.path.insert(0, str(Path(__file__).parent))  # isolated, Python does not look there
     family = importlib.import_module(sys.argv[1])
     speaking = threading.Lock()

@@ -1,1 +1,1 @@
-"""What must not happen, however long and however busy: each program exits with 1 where a promise is broken. README.md beside this."""
+"""Long-running checks under load. Each program exits with 1 if a promise is broken; see README.md in this folder."""

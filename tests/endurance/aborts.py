@@ -1,10 +1,10 @@
-"""Clients that leave: is everything that was opened for them let go, and how soon?
+"""Clients that disconnect: are their upstream connections, tasks and descriptors released, and how soon?
 
     python -m tests.endurance.aborts [--clients 10000] [--at-once 150] [--litellm 1000]
 
-Each leaves at a random moment: before the first event, in the middle of an answer, during a tool call, during a tool's run,
-while the target hangs. The provider runs in this process, so that both ends are seen on one clock. Exit code 1 where a promise
-is broken: every connection to the provider closed within 0.25 s, no task and no descriptor left, memory flat.
+Each client disconnects at a random moment: before the first event, in the middle of an answer, during a tool call, during a tool's run,
+while the target hangs. The provider runs in this process, so that one clock measures both ends. Exit code 1 if a promise is broken: every
+provider connection closed within 0.25 s, no task and no descriptor left, memory flat.
 """
 
 import argparse
@@ -28,15 +28,15 @@ from bench.run import Pulse
 from bench.subjects import ROOT
 
 WITHIN = 0.25
-"""Seconds from the client's leaving to the end of the provider's connection."""
+"""Seconds from a client's disconnect to the end of its provider connection, at most."""
 GROWTH = 20.0
-"""Megabytes that memory may grow by."""
+"""Megabytes by which memory may grow."""
 NAME = re.compile(rb"client-(\d+)\D")
 KINDS = ("before the first event", "in mid-answer", "during a tool call", "during a tool's run", "while the target hangs")
 BUSY = 20.0
-"""Milliseconds that the core may be late before the times mean nothing."""
+"""Milliseconds of core delay above which the measured times mean nothing."""
 LONGEST = 0.8
-"""Seconds after which the last client has left."""
+"""Seconds after which the last client has disconnected."""
 
 TOOLS = '''"""A tool that takes long."""
 
@@ -58,17 +58,17 @@ routes:
 
 @dataclass
 class Seen:
-    """When each client left, and when each of its connections to the provider came and went."""
+    """When each client disconnected, and when its provider connections opened and closed."""
 
     left: dict[int, float] = field(default_factory=dict[int, float])
     open: dict[int, float] = field(default_factory=dict[int, float])
-    """Client → when its question came, for those that are still open."""
+    """Client → time of its request, for provider connections that are still open."""
     connections: set[asyncio.Transport] = field(default_factory=set[asyncio.Transport])
     delays: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
 
 
 class Provider(asyncio.Protocol):
-    """Answers in the way the client's number says, and never to the end."""
+    """A fake provider that answers by the client's number and never completes an answer."""
 
     transport: asyncio.Transport
 
@@ -78,12 +78,12 @@ class Provider(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The router."""
+        """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)
         self._seen.connections.add(self.transport)
 
     def data_received(self, data: bytes) -> None:
-        """A piece of a request; what it answers to is said at its end."""
+        """Take bytes and answer a complete request."""
         self._buffer += data
         head, found, body = self._buffer.partition(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head.lower())
@@ -115,7 +115,7 @@ class Provider(asyncio.Protocol):
             asyncio.get_running_loop().call_later(0.004, self._pace, pieces[1:])
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The router closed."""
+        """Record that the router closed the connection."""
         self._seen.connections.discard(self.transport)
         self._gone()
 
@@ -127,7 +127,7 @@ class Provider(asyncio.Protocol):
 
 
 async def client(number: int, port: int, seen: Seen) -> None:
-    """One client: asks, reads what comes, and leaves in the middle of it."""
+    """Ask one question, read the answer and disconnect in the middle of it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = json.dumps({"messages": [{"role": "user", "content": f"client-{number} "}]}).encode()
     writer.write(b"POST /api/chat/one HTTP/1.1\r\nhost: endurance\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
@@ -145,7 +145,7 @@ async def client(number: int, port: int, seen: Seen) -> None:
 
 @dataclass(frozen=True)
 class Held:
-    """What the router holds: descriptors, tasks, megabytes."""
+    """The resources of the router process: descriptors, tasks, megabytes."""
 
     descriptors: int
     tasks: int
@@ -153,7 +153,7 @@ class Held:
 
 
 def held(pid: int, told: Path) -> Held:
-    """What it holds now. Its tasks it tells when it is asked: see watched.py."""
+    """Return the resources that the router holds now; it reports its tasks on SIGUSR1 (see watched.py)."""
     told.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
     until = time.monotonic() + 5
@@ -163,7 +163,7 @@ def held(pid: int, told: Path) -> Held:
 
 
 async def crowd(numbers: range, at_once: int, port: int, seen: Seen) -> None:
-    """All of them, so many at once."""
+    """Run these clients, `at_once` concurrently, then close idle provider connections."""
     waiting = iter(numbers)
 
     async def visits() -> None:
@@ -179,7 +179,7 @@ async def crowd(numbers: range, at_once: int, port: int, seen: Seen) -> None:
 
 
 async def settled(pid: int, told: Path, before: Held | None) -> Held:
-    """What it holds when it holds no more than before, or after five seconds."""
+    """Return the resources once they are no more than `before`, or after five seconds."""
     found = await asyncio.to_thread(held, pid, told)
     until = time.monotonic() + 5
     while before and time.monotonic() < until and (found.descriptors > before.descriptors or found.tasks > before.tasks):
@@ -189,7 +189,7 @@ async def settled(pid: int, told: Path, before: Held | None) -> Held:
 
 
 async def lane(via: str, count: int, at_once: int, pulse: Pulse) -> bool:
-    """One lane, all its clients; whether every promise was kept."""
+    """Run all clients against one lane; return whether every promise was kept."""
     seen = Seen()
     server = await asyncio.get_running_loop().create_server(lambda: Provider(seen), "127.0.0.1", 0, backlog=4096)
     port = machine.free_port()
@@ -237,7 +237,7 @@ async def lane(via: str, count: int, at_once: int, pulse: Pulse) -> bool:
 
 
 async def ready(port: int) -> None:
-    """Wait until the router is warm."""
+    """Wait until the router's /readyz answers 200."""
     async with asyncio.timeout(60):
         while True:
             with suppress(OSError):
@@ -251,7 +251,7 @@ async def ready(port: int) -> None:
 
 
 def judged(seen: Seen, before: Held, after: Held) -> bool:
-    """Print what came of it; whether every promise was kept."""
+    """Print the results and return whether every promise was kept."""
     print("  milliseconds until its connection was closed")
     for kind, delays in seen.delays.items():
         if delays:
@@ -277,7 +277,7 @@ PARTS = {"median": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 
 async def both(clients: int, at_once: int, litellm: int) -> list[bool]:
-    """Each lane."""
+    """Run the direct lane and the litellm lane; return whether each kept its promises."""
     pulse = Pulse()
     made = [await lane("direct", clients, at_once, pulse)] if clients else []
     # Through LiteLLM a stream costs ten times as much: fewer clients, and fewer at once, or they would only wait for the core.
@@ -285,7 +285,7 @@ async def both(clients: int, at_once: int, litellm: int) -> list[bool]:
 
 
 def main() -> int:
-    """Both lanes, one after the other."""
+    """Run both lanes; return 1 if a promise was broken."""
     options = argparse.ArgumentParser(
         "python -m tests.endurance.aborts", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

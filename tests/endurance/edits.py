@@ -1,12 +1,12 @@
-"""Edits under load: does a running answer notice, and how soon is an edit live?
+"""Edits of the configuration under load: does a running answer notice one, and how soon is it live?
 
     python -m tests.endurance.edits [--edits 1000] [--streams 200] [--seconds 60] [--warm 30]
 
-The configuration's folder is laid out as Kubernetes mounts one (each name a link into `..data`, which is a link that is turned).
-It is edited in every way there is: written in place, renamed over, written in halves, turned; one edit in ten is broken. Each
-target says the number of its edit with every word, so that an answer of two configurations shows. A broken edit is left until
-it is complained of, each tenth good one until it is live; the others follow upon each other, and only the newest counts.
-Exit code 1 where a promise is broken.
+The configuration's folder is laid out as a Kubernetes ConfigMap mount: names link into `..data`, itself a link that is replaced. Edits are
+written in place, renamed over, written in halves, or made by replacing the link; one in ten is invalid. Each target repeats the number of
+its edit, so an answer of two configurations is noticed. The program waits for the complaint of an invalid edit and for every tenth valid
+edit
+to be live. Exit code 1 if a promise is broken.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from bench import machine
 from bench.subjects import ROOT
 
 GROWTH = 0.05
-"""Share by which memory may have grown."""
+"""The share by which memory may grow."""
 WORDS = 10
-"""Of one answer, a tenth of a second apart."""
+"""Words of one answer, a tenth of a second apart."""
 WARM = 40
-"""Edits before memory is measured, after a time under load: what is made once has been made by then."""
+"""Edits made before memory is measured, so that caches are filled."""
 
 ROUTES = """# edit {number}
 targets:
@@ -59,25 +59,25 @@ TOOL = 'def get_time() -> str:\n    """The time."""\n    return "now"\n'
 
 @dataclass
 class Seen:
-    """What came of it all."""
+    """The results: answers, faults, and delays."""
 
     answers: int = 0
     faults: Counter[str] = field(default_factory=Counter[str])
     live: list[float] = field(default_factory=list[float])
-    """Seconds from the write to the first answer of that edit."""
+    """Seconds from each write to the first answer of that edit."""
     told: list[float] = field(default_factory=list[float])
-    """Seconds from a broken write to its complaint."""
+    """Seconds from each invalid write to its complaint."""
     ways: Counter[str] = field(default_factory=Counter[str])
 
 
 def text(number: int) -> str:
-    """The configuration of an edit."""
+    """Return the configuration of an edit."""
     script = ", {pause: 100ms}, ".join([f"{{text: 'g{number} '}}"] * WORDS)
     return ROUTES.format(number=number, script=script, messages=100 + number % 400)
 
 
 class Folder:
-    """A configuration, as Kubernetes mounts it."""
+    """A configuration folder, laid out as a Kubernetes ConfigMap mount."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -87,7 +87,7 @@ class Folder:
             (root / name).symlink_to(f"..data/{name}")
 
     def turn(self, routes: str) -> None:
-        """A new folder, and the link turned to it; the old folder goes."""
+        """Write a new folder, replace the `..data` link, and delete the old folder."""
         self._turns += 1
         before = (self.root / "..data").resolve()
         made = self.root / f"..{self._turns}"
@@ -103,17 +103,17 @@ class Folder:
             shutil.rmtree(before)
 
     def in_place(self, routes: str) -> None:
-        """The file, written over."""
+        """Overwrite the file."""
         (self.root / "..data/routes.yaml").write_text(routes, encoding="utf-8")
 
     def renamed(self, routes: str) -> None:
-        """A new file, moved over the old one."""
+        """Write a new file and rename it over the old one."""
         beside = self.root / "..data/.routes.yaml.swp"
         beside.write_text(routes, encoding="utf-8")
         beside.rename(self.root / "..data/routes.yaml")
 
     async def in_halves(self, routes: str) -> None:
-        """The file, written over in two pieces."""
+        """Overwrite the file in two pieces, 10 ms apart."""
         with (self.root / "..data/routes.yaml").open("w", encoding="utf-8") as file:
             file.write(routes[: len(routes) // 2])
             file.flush()
@@ -122,7 +122,7 @@ class Folder:
 
 
 async def write(folder: Folder, routes: str, chance: random.Random, seen: Seen) -> None:
-    """One edit, in one of the ways."""
+    """Make one edit in a random way."""
     way = chance.choices(("in place", "renamed", "in halves", "turned"), (4, 4, 1, 1))[0]
     seen.ways[way] += 1
     match way:
@@ -138,7 +138,7 @@ async def write(folder: Folder, routes: str, chance: random.Random, seen: Seen) 
 
 @dataclass(frozen=True)
 class Rig:
-    """A router under test: its folder, its address, its process, and what it says."""
+    """A router under test: its folder, address, process id and output."""
 
     folder: Folder
     base: str
@@ -148,7 +148,7 @@ class Rig:
 
 
 async def edit(rig: Rig, edits: int, seconds: float, seen: Seen) -> None:
-    """So many edits, over so many seconds."""
+    """Make this many edits over this many seconds."""
     folder, output = rig.folder, rig.output
     chance = random.Random(5)
     began = time.monotonic()
@@ -174,7 +174,7 @@ async def edit(rig: Rig, edits: int, seconds: float, seen: Seen) -> None:
 
 
 async def complained(output: Path, told: int, seen: Seen) -> None:
-    """Wait until a broken edit is complained of, with its place."""
+    """Wait until the router logs the invalid edit's complaints with their places."""
     async with asyncio.timeout(6):
         while True:
             with output.open("rb") as file:
@@ -202,7 +202,7 @@ QUESTION = json.dumps({"model": "chat-model", "messages": [{"role": "user", "con
 
 
 async def ask(rig: Rig, over: asyncio.Event, seen: Seen) -> None:
-    """One client: it asks again and again."""
+    """Ask again and again until `over` is set."""
     await asyncio.sleep(random.random())
     while not over.is_set():
         try:
@@ -213,7 +213,7 @@ async def ask(rig: Rig, over: asyncio.Event, seen: Seen) -> None:
 
 
 def judge(status: int, body: str, seen: Seen) -> None:
-    """Whether an answer is whole, and of one configuration."""
+    """Record a fault if an answer is incomplete or of two configurations."""
     seen.answers += 1
     lines = [(line[0], json.loads(line[2:])) for line in body.splitlines()]
     said = "".join(value["textDelta"] for code, value in lines if code == "0").split()
@@ -228,7 +228,7 @@ def judge(status: int, body: str, seen: Seen) -> None:
 
 
 async def held(rig: Rig) -> tuple[float, float, float]:
-    """Memory in MB, generations that live, answers that are being given."""
+    """Return memory in MB, live generations and open streams."""
     async with rig.session.get(f"{rig.base}/metrics") as response:
         page = await response.text()
     values = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
@@ -236,7 +236,7 @@ async def held(rig: Rig) -> tuple[float, float, float]:
 
 
 async def soak(arguments: argparse.Namespace) -> bool:
-    """All of it; whether every promise held."""
+    """Start a router and run everything; return whether every promise was kept."""
     with tempfile.TemporaryDirectory() as made:
         folder = Folder(Path(made, "config"))
         output = Path(made, "output")
@@ -253,7 +253,7 @@ async def soak(arguments: argparse.Namespace) -> bool:
 
 
 async def ready(rig: Rig) -> None:
-    """Wait until it serves."""
+    """Wait until /readyz answers 200."""
     async with asyncio.timeout(30):
         while True:
             with contextlib.suppress(aiohttp.ClientError):
@@ -264,7 +264,7 @@ async def ready(rig: Rig) -> None:
 
 
 async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
-    """Load, edits, and what is left afterwards."""
+    """Run load and edits, print the results, and return whether every promise was kept."""
     await ready(rig)
     over, seen = asyncio.Event(), Seen()
     clients = [asyncio.create_task(ask(rig, over, seen)) for _ in range(arguments.streams)]
@@ -290,13 +290,13 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
 
 
 def ms(seconds: list[float]) -> str:
-    """The median and the 99th percentile."""
+    """Return the median and the 99th percentile as text."""
     ordered = sorted(seconds)
     return f"median {1000 * ordered[len(ordered) // 2]:.0f} ms, p99 {1000 * ordered[int(0.99 * (len(ordered) - 1))]:.0f} ms"
 
 
 def main() -> int:
-    """The command."""
+    """Run the command; return 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edits", type=int, default=1000)
     parser.add_argument("--streams", type=int, default=200)

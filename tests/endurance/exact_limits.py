@@ -1,10 +1,9 @@
-"""Does a limit that workers share let exactly as many requests through as it says, however busy the machine is?
+"""Does a limit that workers share through Redis admit exactly its number of requests on a busy machine?
 
     python -m tests.endurance.exact_limits [--runs 10] [--busy 2] [--asked 300] [--limit 50] [--workers 4]
 
-Each run starts a redis-server and a router of its own, over loopback, and asks all at once, each on a connection of its own. The last two
-runs share the machine with a process for each core that computes without end. Exit code 1 where a run lets another number through, or where
-a worker took its Redis for away.
+Each run starts a redis-server and a router on loopback and sends all requests at once, each on its own connection. The last two runs share
+the machine with one busy process per core. Exit code 1 if a run admits another number, or if a worker considers Redis unavailable.
 """
 
 import argparse
@@ -29,11 +28,11 @@ routes:
 server: {{redis: 'redis://127.0.0.1:{port}/0'}}
 """
 PATIENCE = 300
-"""Seconds after which an answer is waited for in vain."""
+"""Seconds to wait for all answers."""
 
 
 async def status(base: str) -> int:
-    """What one question is answered."""
+    """Ask one question and return the status."""
     body = {"model": "hi", "messages": [{"role": "user", "content": "Hi"}]}
     async with aiohttp.ClientSession() as session, session.post(f"{base}/api/chat", json=body) as response:
         await response.read()
@@ -41,7 +40,7 @@ async def status(base: str) -> int:
 
 
 async def run(folder: Path, arguments: argparse.Namespace) -> tuple[int, int, int]:
-    """How many were let through, how many were refused, and how often Redis was taken for away."""
+    """Return how many requests were admitted, how many refused, and how often Redis was considered unavailable."""
     server = Server(folder)
     shutil.copytree(ROOT / "pipelines", folder / "pipelines")
     (folder / "routes.yaml").write_text(ROUTES.format(limit=arguments.limit, port=server.port), encoding="utf-8")
@@ -55,7 +54,7 @@ async def run(folder: Path, arguments: argparse.Namespace) -> tuple[int, int, in
 
 
 async def runs(arguments: argparse.Namespace) -> bool:
-    """All of them, one after the other: whether each was exact."""
+    """Run all runs in turn; return whether each was exact."""
     good = True
     for number in range(1, arguments.runs + 1):
         loops = len(machine.CORES) if number > arguments.runs - arguments.busy else 0
@@ -70,7 +69,7 @@ async def runs(arguments: argparse.Namespace) -> bool:
 
 
 def main() -> int:
-    """Run it."""
+    """Run the command; return 1 if a run was not exact."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10, help="default: 10")
     parser.add_argument("--busy", type=int, default=2, help="how many of them share the machine with busy loops; default: 2")

@@ -1,9 +1,9 @@
-"""Everything that reads bytes of others, shown what they may write, for minutes.
+"""Fuzzing of every reader of foreign bytes, for minutes.
 
     python -m tests.endurance.fuzz [--minutes 5] [--at-once 2] [READER …]
 
-Each reader (tests/support/fuzzers/) in a process of its own, which may hold a gibibyte and spend ten seconds on one example; each round
-begins with another seed, which is said with what was found, and repeats it: --seed. Exit code 1 where one breaks.
+Each reader (tests/support/fuzzers/) runs in a process of its own, limited to 1 GiB of memory and 10 s per example. Each round has another
+seed, printed with a failure, and `--seed` repeats it. Exit code 1 if a reader fails.
 """
 
 import argparse
@@ -26,16 +26,16 @@ from tests.conftest import ROOT
 from tests.support.fuzzers import FUZZERS
 
 ROUND = 1_000
-"""Examples made of one seed."""
+"""Examples generated from one seed."""
 SLOW = timedelta(seconds=10)
 MOST = 1 << 30
-"""Bytes that a reader's process may hold."""
+"""Bytes of memory that a reader's process may use."""
 GROWTH = 64
-"""Mebibytes by which what it holds between two rounds may grow after the first. What one large example takes meanwhile is no growth."""
+"""Mebibytes by which memory between rounds may grow after the first round; peaks within a round do not count."""
 
 
 def rounds(reader: str, seconds: float, first: int) -> int:
-    """One reader, for so long, in this process. The exit code."""
+    """Fuzz one reader in this process for this many seconds; return 1 if its memory grew too much."""
     resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
     logging.disable(logging.WARNING)  # that a request is none is said of most of them
     usual = settings(
@@ -65,13 +65,13 @@ def rounds(reader: str, seconds: float, first: int) -> int:
 
 
 def apart(reader: str, seconds: float, first: int) -> int:
-    """The same, in a process of its own."""
+    """Fuzz one reader in a process of its own and return its exit code."""
     command = [sys.executable, "-m", "tests.endurance.fuzz", "--alone", "--minutes", str(seconds / 60), "--seed", str(first), reader]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def main() -> int:
-    """The command."""
+    """Fuzz the chosen readers; return 1 if one failed."""
     parser = argparse.ArgumentParser(
         "python -m tests.endurance.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,10 +1,10 @@
-"""Is the event loop ever held up? The longest wait for /healthz while each thing is done that once did.
+"""Is the event loop ever blocked? Measures the longest wait for /healthz during actions that once blocked it.
 
     python -m tests.endurance.loop [--targets 3000]
 
-One router with one worker. A program of its own asks for /healthz every 5 ms, on one connection, and notes how long each answer took. Names
-are looked up by a resolver that never answers, and what was looked up is printed: nothing but a target's address may be. Exit code 1 where
-an answer took longer than half a second, or where a name of somebody else was looked up.
+One router with one worker. A separate program requests /healthz every 5 ms on one connection and records each wait. The router's DNS
+resolver
+is replaced by one that does not answer and records the names. Exit code 1 if a wait is longer than half a second, or a name is looked up.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from bench import machine
 from bench.subjects import ROOT
 
 BOUND = 0.5
-"""Seconds that an answer may take."""
+"""Seconds that a health check may wait."""
 EVERY = 0.005
 BODIES = 24
 LARGEST = 8 * 1024 * 1024
-"""Bytes of the largest body that is read, unless `request.body` says otherwise."""
+"""Bytes of the largest accepted body, by default."""
 CLIENTS = 3
 SECONDS = 4.0
-"""For which an endless head is sent, at most."""
+"""Seconds for which an endless response is sent, at most."""
 PIECE = b"y" * 65536
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 HOSTILE: dict[str, bytes] = {
@@ -45,7 +45,7 @@ HOSTILE: dict[str, bytes] = {
     "trailer": CHUNKED + b"1\r\n\n\r\n0\r\nx: ",
     "extension": CHUNKED + b"5;",
 }
-"""What a provider says before it goes on without end."""
+"""Name → the beginning of a provider's endless response."""
 LANES = {"direct": "openai/gpt", "litellm": "openai/gpt, via: litellm"}
 LARGE = {"direct": "openai/gpt-4o", "litellm": "openai/gpt-4o, via: litellm"}
 LLAMAS = ("hosted_vllm/llama-3.1-8b", "gemini/llama-3.1-8b", "openai/llama-3.1-8b", "together_ai/meta-llama/llama-2-7b")
@@ -62,18 +62,18 @@ def looked(host, *more, **named):
     raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
 socket.getaddrinfo = looked
 """
-"""A resolver without egress, in the router's process."""
+"""Code that replaces the router's DNS resolver by one that records names and does not answer."""
 
 
 def nested(model: str) -> bytes:
-    """A body of just less than 8 MiB, nested 60 deep."""
+    """Return a body of just under 8 MiB, nested 60 levels deep."""
     one = b'{"a":' * 60 + b"1" + b"}" * 60
     begin = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()[:-1] + b',"x":['
     return begin + b",".join([one] * ((LARGEST - len(begin) - 2) // (len(one) + 1))) + b"]}"
 
 
 def full(model: str) -> bytes:
-    """A body of just less than 8 MiB with as many values as a body may have, nested 60 deep."""
+    """Return a body of just under 8 MiB with as many nested values as a body may have."""
     one = b'{"a":' * 60 + b"1" + b"}" * 60
     begin = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()[:-1] + b',"x":['
     values = begin + b",".join([one] * 800) + b'],"y":"'
@@ -81,12 +81,12 @@ def full(model: str) -> bytes:
 
 
 def spoken(model: str, content: object) -> bytes:
-    """A question."""
+    """Return the body of a question with this content."""
     return json.dumps({"model": model, "messages": [{"role": "user", "content": content}]}, ensure_ascii=False).encode()
 
 
 def texts(model: str) -> dict[str, bytes]:
-    """Questions of almost 8 MiB, by what they are."""
+    """Return kind → body of a question of almost 8 MiB: words, Han characters, an image, many parts."""
     size = LARGEST - 1024
     words = ("The quick brown fox, 12 of them. " * (size // 30))[:size]
     han, image = "天气怎么样" * (size // 15), "data:image/png;base64," + "A" * (size // 4 * 4)
@@ -96,7 +96,7 @@ def texts(model: str) -> dict[str, bytes]:
 
 
 def small(address: str) -> str:
-    """The configuration of everything but the pages."""
+    """Return the configuration for everything except the pages."""
     targets = ["  hi: {script: [{text: Hi}]}"]
     routes = ["  limited: {pipeline: chat, targets: [hi], limit: {requests: 1/hour, per: ip}}", "  open: {pipeline: chat, targets: [hi]}"]
     for lane, model in LANES.items():
@@ -113,7 +113,7 @@ def small(address: str) -> str:
 
 
 def large(count: int) -> str:
-    """As many targets: ten to a route."""
+    """Return a configuration with this many targets, ten per route."""
     targets = [f"  t{index}: {{script: [{{text: Hi}}]}}" for index in range(count)]
     asked = [", ".join(f"t{one}" for one in range(index, min(index + 10, count))) for index in range(0, count, 10)]
     routes = [f"  r{index}: {{aliases: [a{index}], pipeline: chat, targets: [{names}]}}" for index, names in enumerate(asked)]
@@ -122,18 +122,18 @@ def large(count: int) -> str:
 
 @dataclass
 class Probe:
-    """The answers of /healthz: when each was asked for, and the seconds it took."""
+    """The waits for /healthz: (time of the request, seconds)."""
 
     waits: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
 
     async def read(self, lines: asyncio.StreamReader) -> None:
-        """Take what the program notes."""
+        """Read the waits that the separate program prints."""
         while line := await lines.readline():
             began, seconds = line.split()
             self.waits.append((float(began), float(seconds)))
 
     async def longest(self, began: float, ended: float) -> tuple[int, float]:
-        """How many answers were waited for between two times, the next one included, and the longest of them."""
+        """Return how many waits overlapped a period, the next one included, and the longest of them."""
         while not self.waits or self.waits[-1][0] <= ended:
             await asyncio.sleep(EVERY)
         following = min(start for start, _ in self.waits if start > ended)
@@ -142,7 +142,7 @@ class Probe:
 
 
 async def probe(port: int) -> None:
-    """Ask again and again, and print."""
+    """Request /healthz again and again and print each wait."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while True:
         began = time.monotonic()
@@ -154,7 +154,7 @@ async def probe(port: int) -> None:
 
 
 async def provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Be the provider that the path names."""
+    """Answer as the fake provider that the path names: an endless response, or a one-word answer."""
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
         head = await reader.readuntil(b"\r\n\r\n")
         how = head.split(b" ")[1].decode().split("/")[1]
@@ -174,7 +174,7 @@ async def provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @contextlib.asynccontextmanager
 async def router(folder: Path, text: str) -> AsyncGenerator[tuple[str, Probe, Path], None]:
-    """A router with this configuration: its address, the answers of its health page, and the file of names it looked up."""
+    """Run a router with this configuration; yield its address, the waits, and the file of looked-up names."""
     (folder / "pipelines").mkdir(parents=True)
     (folder / "pipelines" / "chat.yaml").write_text("steps:\n  - history: {keep: 40}\n", encoding="utf-8")
     (folder / "routes.yaml").write_text(text, encoding="utf-8")
@@ -204,7 +204,7 @@ async def router(folder: Path, text: str) -> AsyncGenerator[tuple[str, Probe, Pa
 
 
 async def until_ready(base: str) -> None:
-    """Wait until every target is warm."""
+    """Wait until /readyz answers 200."""
     async with asyncio.timeout(120), aiohttp.ClientSession() as session:
         while True:
             with contextlib.suppress(aiohttp.ClientError):
@@ -215,7 +215,7 @@ async def until_ready(base: str) -> None:
 
 
 async def posted(base: str, path: str, body: bytes) -> str:
-    """POST this: the status of the answer, or what the answer ends with."""
+    """POST a body; return the status, or the name of the connection error."""
     async with aiohttp.ClientSession() as session, asyncio.timeout(120):
         try:
             async with session.post(base + path, data=in_pieces(body), headers={"content-type": "application/json"}) as response:
@@ -226,13 +226,13 @@ async def posted(base: str, path: str, body: bytes) -> str:
 
 
 async def in_pieces(body: bytes) -> AsyncGenerator[bytes, None]:
-    """A body in pieces, as a network brings it."""
+    """Yield a body in pieces of 64 KiB."""
     for at in range(0, len(body), 65536):
         yield body[at : at + 65536]
 
 
 async def many(base: str, path: str, body: bytes) -> str:
-    """Send a body again and again, from several clients."""
+    """Send a body 24 times from three clients; return the counts of the statuses."""
 
     async def one() -> list[str]:
         return [await posted(base, path, body) for _ in range(BODIES // CLIENTS)]
@@ -242,12 +242,12 @@ async def many(base: str, path: str, body: bytes) -> str:
 
 
 def question(model: str) -> bytes:
-    """One thing, in JSON."""
+    """Return the JSON body of a short question."""
     return json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()
 
 
 async def scrape(base: str, page: str) -> str:
-    """Read a page five times: its status and size."""
+    """Read a page five times; return its status and size."""
     said = ""
     async with aiohttp.ClientSession() as session:
         for _ in range(5):
@@ -260,7 +260,7 @@ Deed = tuple[str, Callable[[str], Awaitable[str]]]
 
 
 def deeds(*, pages: bool) -> list[Deed]:
-    """What is done: what it is called, and how."""
+    """Return the actions to measure: (name, function)."""
     if pages:
         return [(page, partial(scrape, page=page)) for page in PAGES]
     sent = {
@@ -284,7 +284,7 @@ def deeds(*, pages: bool) -> list[Deed]:
 
 
 async def measured(folder: Path, text: str, doing: list[Deed]) -> bool:
-    """Do each thing, and print the longest wait; whether all were short, and nothing else was looked up."""
+    """Run each action and print its longest wait; return whether all were short and no name was looked up."""
     kept = True
     async with router(folder, text) as (base, found, looked):
         for name, do in [("nothing", nothing), *doing]:
@@ -301,13 +301,13 @@ async def measured(folder: Path, text: str, doing: list[Deed]) -> bool:
 
 
 async def nothing(_: str) -> str:
-    """Do nothing, for comparison."""
+    """Wait two seconds, for comparison."""
     await asyncio.sleep(2)
     return ""
 
 
 async def run(targets: int) -> bool:
-    """All of it."""
+    """Measure the small and the large configuration; return whether every promise was kept."""
     provider = await asyncio.start_server(provide, "127.0.0.1", 0)
     address = f"http://127.0.0.1:{provider.sockets[0].getsockname()[1]}"
     with tempfile.TemporaryDirectory() as folder:
@@ -319,7 +319,7 @@ async def run(targets: int) -> bool:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print; return 1 if a promise was broken."""
     options = argparse.ArgumentParser(
         "python -m tests.endurance.loop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,9 +1,9 @@
-"""Is the Next.js example what `next build` and `next start` make of it? Builds it as its README says, and runs its browser tests on the result.
+"""Builds the Next.js example with `next build`, as its README says, and runs its browser tests on the result of `next start`.
 
     python -m tests.endurance.next_page
 
-npm installs the newest versions that the example's ranges allow, so this also tells when a library has moved. The suite uses no Next.js: to install and build it
-takes a minute of a processor. Exit code 1 where a command or a test fails.
+npm installs the newest versions within the example's ranges, so incompatible releases are noticed. The normal suite does not use Next.js:
+building takes a minute of CPU. Exit code 1 if a command or a test fails.
 """
 
 import os
@@ -22,7 +22,7 @@ TESTS = (sys.executable, "-m", "pytest", "-q", "-rs", "tests/examples/test_pages
 
 
 def main() -> int:
-    """Run it."""
+    """Install, check and build the example, then run its tests; return the first exit code that is not 0."""
     with tempfile.TemporaryDirectory() as root:
         folder = Path(shutil.copytree(EXAMPLES / "nextjs", Path(root) / "nextjs", ignore=lambda _, names: OWN & set(names)))
         environment = {**os.environ, "NEXT_TELEMETRY_DISABLED": "1", NEXT: str(folder)}

@@ -1,16 +1,18 @@
-"""Does the page at `/` cost a router anything that its streams notice, and does it pile anything up while it stays open?
+"""Does the page at `/` slow down the router's streams, and does its memory grow while it stays open?
 
     python -m tests.endurance.page [--only lag memory] [--rounds 5] [--hours 1]
 
-One `router serve` with one worker, and Debian's Chromium, which shares the other core with the load and the provider.
+One `router serve` with one worker; Chromium shares the other core with the load and the provider.
 
-lag      200 streams of 25 chunks a second; in every second round three pages are open: the playground with an answer, the cockpit, and a live
-         log: the cockpit's running requests, one of them unfolded. The loop may be later with them by no more than rounds without them differ.
-memory   an hour of answers, 5 a second, and of the page's looks, one in three seconds, thirty times as fast, with the same pages open. Every
-         minute a chat begins anew and the log unfolds another request. What a page holds after a collection may grow by a tenth from the
-         first third of the hour to the last.
+lag      200 streams of 25 chunks a second. In every second round three pages are open: the playground, the cockpit, and a live log. The
+event
+         loop's lag with them may exceed the lag without them by no more than the rounds without them differ.
+memory   an hour of answers, 5 a second, and of page polls, one in three seconds, thirty times as fast, with the same pages open. Every
+minute
+         a new chat begins and the log unfolds another request. A page's memory after garbage collection may grow by 10 % from the first
+         third of the hour to the last.
 
-Exit code 1 where one of these is not so.
+Exit code 1 if one of these promises is broken.
 """
 
 import argparse
@@ -34,23 +36,23 @@ from tests.support.browser import Chromium, Tab
 
 STREAMS = 200
 SECONDS = 12.0
-"""Seconds in which a round is measured: four looks of each page."""
+"""Seconds in which a round is measured: four polls of each page."""
 SETTLING = 0.5
-"""Seconds before the end of a round that are left out: its streams are closed then."""
+"""Seconds at the end of a round that are left out, since its streams are closed then."""
 FULL = 1000
-"""Answers before all else: the router remembers as many, and shows them to each page."""
+"""Answers made before the measurement, to fill the router's journal."""
 ANSWERS, LOOKS = 18_000, 1200
-"""Answers and looks of an hour."""
+"""Answers and page polls per hour."""
 FALLBACK = 0.2
-"""Share of the answers whose first target is down: another one answers."""
+"""The share of answers whose first target is down, so that another one answers."""
 STEPS = 60
-"""Samples of an hour; a chat begins anew with each."""
+"""Samples per hour; a new chat begins with each."""
 WARM = 3
-"""Steps before the first sample: what the browser compiles and caches comes in them."""
+"""Steps before the first sample, in which the browser fills its caches."""
 SPEED = 30
-"""Times faster than a clock that the pages' timers run."""
+"""The factor by which the pages' timers run faster than real time."""
 GROWTH = 0.1
-"""Share by which a page's memory may differ from the first third of an hour to the last."""
+"""The share by which a page's memory may grow from the first third of an hour to the last."""
 FASTER = f"(() => {{ const real = setTimeout; window.setTimeout = (work, pause, ...more) => real(work, pause / {SPEED}, ...more); }})()"
 PLAYGROUND, COCKPIT, LOG = "playground", "cockpit", "live log"
 SCREENS = (PLAYGROUND, COCKPIT, LOG)
@@ -68,7 +70,7 @@ routes:
 
 @dataclass(frozen=True)
 class Round:
-    """A round of streams. `watched`: with the pages; lateness of the loop in milliseconds; `cpu`: the router's share of a core."""
+    """One round of streams: with or without pages, lag percentiles of the loop in ms, the router's share of a core, chunks per second."""
 
     watched: bool
     p50: float
@@ -79,7 +81,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Sample:
-    """The memory of a page after a collection of garbage: megabytes of JavaScript, nodes of DOM, listeners."""
+    """The memory of a page after garbage collection: megabytes of JavaScript heap, DOM nodes, event listeners."""
 
     heap: float
     nodes: int
@@ -88,7 +90,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Difference:
-    """A quantity without the pages and with them, as medians. `noise`: the range of the rounds without them."""
+    """A quantity without and with the pages, as medians. `noise`: the range of the rounds without them."""
 
     without: float
     watched: float
@@ -96,43 +98,43 @@ class Difference:
 
     @property
     def holds(self) -> bool:
-        """Return whether the pages change the lag by no more than its noise."""
+        """Whether the pages raise the quantity by no more than its noise."""
         return self.watched - self.without <= self.noise
 
 
 def difference(rounds: Sequence[Round], of: Callable[[Round], float]) -> Difference:
-    """Compare the rounds with the pages to those without."""
+    """Compare the rounds with pages to the rounds without."""
     without, watched = ([of(one) for one in rounds if one.watched is pages] for pages in (False, True))
     return Difference(statistics.median(without), statistics.median(watched), max(without) - min(without))
 
 
 def growth(values: Sequence[float]) -> float:
-    """Return by which share the last third of an hour is above the first, by their medians."""
+    """Return the relative growth of the median from the first third of the values to the last third."""
     third = max(1, len(values) // 3)
     return statistics.median(values[-third:]) / statistics.median(values[:third]) - 1
 
 
 def probed(place: Place, folder: Path) -> Sequence[str]:
-    """Return the command of a router with a probe, and write its configuration."""
+    """Write the configuration and return the command of a router that records its loop's lag."""
     configured = subject(lambda _: ROUTES.format(address=f"'http://127.0.0.1:{place.upstream}/v1'"))
     serve = list(configured.command(place))
     return [sys.executable, "-m", "tests.endurance.probed", str(folder / "lag"), *serve[serve.index("serve") :]]
 
 
 class Watched:
-    """A router, its load, and the pages that look at it."""
+    """A router under load, and the browser pages that show it."""
 
     def __init__(self, rig: Rig, running: Running, tabs: dict[str, Tab], lag: Path) -> None:
         self.rig, self.running, self.tabs, self._lag = rig, running, tabs, lag
         self.base = f"http://127.0.0.1:{running.place.port}"
 
     async def answers(self, route: str, count: int) -> None:
-        """Ask for as many answers, four clients at a time."""
+        """Request this many answers, from four clients."""
         request = wire.request(f"/api/chat/{route}", {}, {})
         await asyncio.to_thread(self.rig.asked, self.running, request, count)
 
     async def show(self) -> None:
-        """Open all pages."""
+        """Open all pages and wait until they show content."""
         for screen, tab in self.tabs.items():
             await tab.open("about:blank")
             await tab.open(f"{self.base}/{'' if screen == PLAYGROUND else '#cockpit'}")
@@ -142,12 +144,12 @@ class Watched:
                 await tab.until("document.querySelector('.requests tbody tr')")
 
     async def leave(self) -> None:
-        """Leave all pages."""
+        """Close all pages by navigating to about:blank."""
         for tab in self.tabs.values():
             await tab.open("about:blank")
 
     async def round(self, *, watched: bool) -> Round:
-        """Measure all streams, with the pages or without."""
+        """Run the streams once, with or without pages, and return the measurements."""
         await (self.show() if watched else self.leave())
         unfolding = asyncio.create_task(self.unfold("running")) if watched else None
         found = await asyncio.to_thread(self._stream)
@@ -162,7 +164,7 @@ class Watched:
         return self.rig.standing(self.running, STREAMS, request, SECONDS)
 
     async def unfold(self, kind: str) -> None:
-        """Have the live log list requests of this kind, and unfold the newest."""
+        """Make the live log list requests of this kind and unfold the newest."""
         tab = self.tabs[LOG]
         await tab.run(
             f"(() => {{ const one = document.querySelector('#kind'); one.value = '{kind}'; one.dispatchEvent(new Event('change')); }})()"
@@ -171,7 +173,7 @@ class Watched:
         await tab.until("document.querySelector('.wide .waterfall')")
 
     async def looks(self, count: int) -> None:
-        """Wait until each cockpit has looked as often."""
+        """Wait until each cockpit has polled this many times."""
         await asyncio.gather(*(self._looked(tab, count) for screen, tab in self.tabs.items() if screen != PLAYGROUND))
 
     async def _looked(self, tab: Tab, count: int) -> None:
@@ -181,12 +183,12 @@ class Watched:
         tab.asked.clear()
 
     async def samples(self) -> dict[str, Sample]:
-        """Return what each page holds."""
+        """Return the memory of each page."""
         return {screen: await sample(tab) for screen, tab in self.tabs.items()}
 
 
 async def chat(tab: Tab, count: int) -> None:
-    """Begin a chat in the playground, ask as many questions, and look at how the answers went."""
+    """Start a chat in the playground, ask this many questions, and open the panel of the answers."""
     await tab.run("document.querySelector('.tools button')?.click()")
     for index in range(count):
         await tab.until("document.querySelector('#route option') && document.querySelector('#send')")
@@ -200,7 +202,7 @@ async def chat(tab: Tab, count: int) -> None:
 
 
 async def sample(tab: Tab) -> Sample:
-    """Return what a page holds once its garbage is collected."""
+    """Collect a page's garbage and return its memory."""
     for _ in range(2):  # what the first pass finalises the second one frees
         await tab.send("HeapProfiler.collectGarbage")
     heap, counted = await tab.send("Runtime.getHeapUsage"), await tab.send("Memory.getDOMCounters")
@@ -209,7 +211,7 @@ async def sample(tab: Tab) -> Sample:
 
 @asynccontextmanager
 async def opened(*, faster: bool) -> AsyncGenerator[Watched]:
-    """A router that remembers as many answers as it can, and three tabs. `faster`: the timers of their pages are."""
+    """Run a router with a full journal and three tabs. `faster`: the pages' timers run thirty times as fast."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, Bench() as bench:
         rig = Rig(bench)
 
@@ -234,7 +236,7 @@ async def opened(*, faster: bool) -> AsyncGenerator[Watched]:
 
 
 async def lag(rounds: int) -> bool:
-    """Measure the loop with the pages and without, in turn."""
+    """Measure the loop's lag with and without pages in turn; return whether the promise was kept."""
     async with opened(faster=False) as watched:
         await watched.round(watched=True)  # the first has what is compiled and cached
         found: list[Round] = []
@@ -255,7 +257,7 @@ async def lag(rounds: int) -> bool:
 
 
 async def memory(hours: float) -> bool:
-    """Have the pages open for this long, at speed, and look at what they hold."""
+    """Keep the pages open for this many simulated hours; return whether their memory stayed flat."""
     looks, answers = LOOKS // STEPS, ANSWERS // STEPS
     found: dict[str, list[Sample]] = {screen: [] for screen in SCREENS}
     async with opened(faster=True) as watched:
@@ -286,7 +288,7 @@ async def memory(hours: float) -> bool:
 
 
 def main() -> int:
-    """Measure what is asked for."""
+    """Run the chosen measures; return 1 if a promise was broken."""
     options = argparse.ArgumentParser(
         "python -m tests.endurance.page", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

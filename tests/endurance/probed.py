@@ -1,4 +1,4 @@
-"""`router serve` with a probe in its event loop, which writes how late its turns are into the file that is named first.
+"""`router serve` with a probe in its event loop, which writes the loop's lag into a file.
 
     python -m tests.endurance.probed FILE serve --routes …
 
@@ -16,16 +16,16 @@ from router.admin.watchdog import Watchdog
 from router.commands import main
 
 PAUSE = 0.005
-"""Seconds between two looks, by default."""
+"""Seconds between two measurements, by default."""
 EACH = 200
-"""Looks that are written at once, by default: a second of them."""
+"""Measurements that are written at once, by default: those of one second."""
 
 
 class Probe:
-    """A timer of the loop that notes how late it is, until it is closed.
+    """A timer of the event loop that records its own delay until it is closed.
 
-    `file` gets pairs of doubles: the time (time.monotonic) and the lateness, in seconds. `pause`: seconds between two looks; `each`: looks
-    that are written at once.
+    file: gets pairs of doubles: time (time.monotonic) and delay, in seconds
+    pause: seconds between two measurements; each: measurements that are written at once
     """
 
     def __init__(self, file: FileIO, pause: float = PAUSE, each: int = EACH) -> None:
@@ -35,7 +35,7 @@ class Probe:
         self._due = time.monotonic()
 
     def look(self) -> None:
-        """Note the lateness of this turn, and come again."""
+        """Record the delay of this turn and schedule the next one."""
         now = time.monotonic()
         self._rows.extend((now, now - self._due))
         if len(self._rows) >= 2 * self._each:
@@ -45,13 +45,13 @@ class Probe:
         self._timer = asyncio.get_running_loop().call_later(self._pause, self.look)
 
     def close(self) -> None:
-        """Look no more."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
 
 def lateness(file: Path, since: float, until: float) -> list[float]:
-    """Return how late the loop was between two times (time.monotonic), in milliseconds, the least first."""
+    """Return the loop's delays between two times (time.monotonic), in milliseconds, sorted."""
     data = file.read_bytes()
     rows = array("d")
     rows.frombytes(data[: len(data) // 16 * 16])

@@ -1,11 +1,10 @@
-"""A Redis that is killed, paused, filled and restarted under load: what does a request notice, and how soon is it shared again?
+"""A Redis that is killed, paused, filled and restarted under load: what do requests notice, and how soon is it shared again?
 
     python -m tests.endurance.redis_faults [--clients 20] [--seconds 4] [--streams 100]
 
-Two routers share a redis-server of this script's own, over loopback. Clients ask one of them, read the answer, and find it again
-at either, which is where a request waits for Redis. Then, one of the routers is killed under live streams, and these are read
-from the other. Exit code 1 where a promise is broken: a status of 500 or above, a stream without its end, more than one limit of
-waiting for Redis (and what the machine adds: the healthy phase says how much that is), an end later than two seconds after a kill.
+Two routers share a redis-server on loopback. Clients ask one of them, read the answer, and resume it at either, which is where a request
+waits for Redis. Then one router is killed under live streams, which are read at the other. Exit code 1 if a promise is broken: a request
+fails or is cut, a first byte comes 100 ms or more later than the slowest while healthy, or a stream ends over two seconds after the kill.
 """
 
 import argparse
@@ -31,9 +30,9 @@ from bench import machine
 from bench.subjects import ROOT
 
 LIMIT = 0.05
-"""Seconds that Redis may cost a request, once."""
+"""Seconds that Redis may delay a request, per wait."""
 WITHIN = 2.0
-"""Seconds after a kill within which viewers elsewhere hear of it."""
+"""Seconds after a router's death within which streams of its answers must end elsewhere."""
 WORDS = [f"word{number} " for number in range(20)]
 LONG = [f"word{number} " for number in range(3000)]
 
@@ -49,28 +48,28 @@ server: {{redis: 'redis://127.0.0.1:{port}/0', resume: {{grace: 30s}}}}
 
 
 def script(words: list[str], pause: int) -> str:
-    """A target that says these, so many milliseconds apart."""
+    """Return a script that says these words, this many milliseconds apart."""
     return ", ".join(f"{{text: '{word}'}}, {{pause: {pause}ms}}" for word in words)
 
 
 @dataclass
 class Phase:
-    """What requests noticed while Redis was in one state."""
+    """The measurements and faults of all requests while Redis was in one state."""
 
     name: str
     asked: list[float] = field(default_factory=list[float])
     """Seconds to the first byte of each question's answer."""
     found: list[float] = field(default_factory=list[float])
-    """Seconds to the first byte of each answer that was looked for again, or to hear that there is none."""
+    """Seconds to the first byte of each resumed answer, or to the response that there is none."""
     missing: int = 0
-    """Answers that were not found: while Redis is away those of the other router."""
+    """Answers that were not found; without Redis, those of the other router."""
     faults: list[str] = field(default_factory=list[str])
     shared: float | None = None
-    """Seconds until one router found what the other said."""
+    """Seconds until one router could resume an answer of the other."""
 
 
 class Server:
-    """A redis-server, which is this script's own."""
+    """A redis-server process of this program's own."""
 
     def __init__(self, folder: Path) -> None:
         found = shutil.which("redis-server")
@@ -82,7 +81,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        """Start it."""
+        """Start it and wait until it answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         async with asyncio.timeout(10):
             while True:
@@ -91,22 +90,22 @@ class Server:
                 await asyncio.sleep(0.01)
 
     async def kill(self) -> None:
-        """End it at once."""
+        """Kill it at once."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     async def again(self) -> None:
-        """End it, and start it in the same breath."""
+        """Kill it and start it again."""
         await self.kill()
         await self.start()
 
     async def pause(self) -> None:
-        """Stop its clock: what is sent to it is taken, and nothing is answered."""
+        """Stop it with SIGSTOP: it accepts data and answers nothing."""
         self._send(signal.SIGSTOP)
 
     async def resume(self) -> None:
-        """Let it go on."""
+        """Continue it with SIGCONT."""
         self._send(signal.SIGCONT)
 
     def _send(self, number: signal.Signals) -> None:
@@ -114,15 +113,15 @@ class Server:
         self._process.send_signal(number)
 
     async def fill(self) -> None:
-        """Leave it no memory: every write is refused."""
+        """Set `maxmemory` to 1 byte, so that every write is refused."""
         await self.say("CONFIG SET maxmemory 1")
 
     async def empty(self) -> None:
-        """Give it room again."""
+        """Remove the memory limit."""
         await self.say("CONFIG SET maxmemory 0")
 
     async def say(self, command: str) -> None:
-        """A command of our own."""
+        """Send it a command."""
         _, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(command.encode() + b"\r\n")
         await writer.drain()
@@ -132,7 +131,7 @@ class Server:
 
 @asynccontextmanager
 async def router(folder: Path, *options: str) -> AsyncGenerator[tuple[str, subprocess.Popen[bytes]], None]:
-    """A router in a process of its own: its address, and it. What it says stands in `log` beside its configuration."""
+    """Run a router in a process of its own; yield its address and process. Its output goes to `log` beside the configuration."""
     port = machine.free_port()
     command = [sys.executable, "-m", "router", "serve", "--routes", str(folder / "routes.yaml"), "--port", str(port), *options]
     with (folder / "log").open("ab") as said:
@@ -159,7 +158,7 @@ async def router(folder: Path, *options: str) -> AsyncGenerator[tuple[str, subpr
 
 @dataclass
 class Rig:
-    """Two routers, their Redis, and a client."""
+    """Two routers, their Redis, and an HTTP session."""
 
     bases: list[str]
     server: Server
@@ -168,18 +167,18 @@ class Rig:
     asked: int = 0
 
     def chat(self) -> str:
-        """The id of a new chat."""
+        """Return the id of a new chat."""
         self.asked += 1
         return f"chat-{self.asked}-{random.randrange(1 << 40):x}"
 
 
 def question(chat: str, model: str) -> dict[str, object]:
-    """A question that belongs to a chat."""
+    """Return the body of a question in this chat."""
     return {"id": chat, "model": model, "messages": [{"role": "user", "content": "Hi"}]}
 
 
 async def client(rig: Rig) -> None:
-    """Ask, read, look for it again: at the same router, or at the other."""
+    """Ask, read the answer, and resume it at the same or the other router, in an endless loop."""
     while True:
         phase, chat = rig.phase, rig.chat()
         own = random.choice(rig.bases)
@@ -193,7 +192,7 @@ async def client(rig: Rig) -> None:
 
 
 async def timed(rig: Rig, phase: Phase, into: list[float], url: str, body: dict[str, object] | None = None) -> bool:
-    """One request: what it took to begin, and whether it was whole. Whether there was anything."""
+    """Send one request, record its time to the first byte and any fault; return whether there was an answer."""
     began = time.monotonic()
     try:
         async with rig.session.request("GET" if body is None else "POST", url, json=body) as response:
@@ -212,12 +211,12 @@ async def timed(rig: Rig, phase: Phase, into: list[float], url: str, body: dict[
 
 
 def said(data: bytes) -> list[str]:
-    """The words of an answer in the line protocol."""
+    """Return the words of an answer in the line protocol."""
     return [json.loads(line[2:])["textDelta"] for line in data.split(b"\n") if line.startswith(b"0:")]
 
 
 async def shared(rig: Rig) -> float:
-    """Seconds until the one router finds what the other says from now on."""
+    """Return the seconds until one router can resume an answer that the other gives."""
     began = time.monotonic()
     one, other = rig.bases
     async with asyncio.timeout(30):
@@ -232,7 +231,7 @@ async def shared(rig: Rig) -> float:
 
 
 async def faults(rig: Rig, clients: int, seconds: float) -> list[Phase]:
-    """All that may happen to it, one after the other, with a healthy while before and after each."""
+    """Put Redis through all its faults under load; return what was noticed in each state."""
     server = rig.server
     steps: list[tuple[str, Callable[[], Awaitable[None]] | None, bool]] = [
         ("healthy", None, False),
@@ -262,7 +261,7 @@ async def faults(rig: Rig, clients: int, seconds: float) -> list[Phase]:
 
 
 async def killed(rig: Rig, victim: subprocess.Popen[bytes], streams: int) -> tuple[str, bool]:
-    """One router dies under live streams: what the other tells of them, and whether that is as promised."""
+    """Kill one router under live streams; return a report of what the other delivers, and whether the promises were kept."""
     one, other = rig.bases
     chats = [rig.chat() for _ in range(streams)]
     asked = [await rig.session.post(f"{one}/api/chat", json=question(chat, "long")) for chat in chats]
@@ -292,7 +291,7 @@ async def killed(rig: Rig, victim: subprocess.Popen[bytes], streams: int) -> tup
 
 
 async def rest(response: aiohttp.ClientResponse) -> bytes:
-    """What comes until the connection ends, however it does."""
+    """Read a response until its connection ends in any way."""
     data = b""
     with contextlib.suppress(aiohttp.ClientError):
         async for piece in response.content.iter_any():
@@ -302,7 +301,7 @@ async def rest(response: aiohttp.ClientResponse) -> bytes:
 
 
 def table(phases: list[Phase]) -> tuple[str, bool]:
-    """What each phase came to, and whether that is as promised."""
+    """Return a table of the phases, and whether the promises were kept."""
     usual = max(phases[0].found + phases[0].asked)
     lines = [
         f"{'Redis':<20}{'requests':>9}{'5xx, cut':>9}{'ask: p50':>9}{'worst':>7}{'find: p50':>10}{'worst':>7}{'extra':>7}{'shared again':>14}"
@@ -324,12 +323,12 @@ def table(phases: list[Phase]) -> tuple[str, bool]:
 
 
 def ms(seconds: float) -> str:
-    """As it is shown."""
+    """Return seconds as a number of milliseconds."""
     return f"{seconds * 1000:.0f}"
 
 
 async def both(arguments: argparse.Namespace) -> bool:
-    """The faults of Redis, then that of a router."""
+    """Run the faults of Redis, then kill a router; return whether the promises were kept."""
     with tempfile.TemporaryDirectory(prefix="redis-faults-") as name:
         folder = Path(name)
         server = Server(folder)
@@ -355,7 +354,7 @@ async def both(arguments: argparse.Namespace) -> bool:
 
 
 def main() -> int:
-    """Run it."""
+    """Run the command; return 1 if a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=20, help="who ask and look again, without end; default: 20")
     parser.add_argument("--seconds", type=float, default=4, help="of each state; default: 4")

@@ -1,10 +1,11 @@
-"""Does each question that waited as long as a provider said reach that provider's target?
+"""Is a request that waited for a provider's Retry-After then answered by that provider's target?
 
     python -m tests.endurance.retry_after [--questions 200] [--targets 10] [--busy 0]
 
-A fake provider answers each question first with a 429 and `Retry-After: 1`, then with a word. The targets are asked side by side, each one
-question after the other, so that no question meets a breaker that another one opened. Every route has a second target, a script: it must
-never be asked. Exit code 1 where it was, or where a question was not answered.
+A fake provider answers each question first with 429 and `Retry-After: 1`, then with an answer. Targets are asked concurrently, but each
+with
+one question at a time, so no question meets a breaker that another one opened. Exit code 1 if a route's second target, a script, was asked,
+or if a question was not answered.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from bench.subjects import ROOT
 from tests.endurance.redis_faults import router
 
 TOLD = 1
-"""Seconds after which the provider says it may be asked again."""
+"""Seconds of the provider's Retry-After."""
 ANSWER = b"".join(
     b"data: " + json.dumps({"id": "1", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}).encode() + b"\n\n"
     for delta, end in (({"role": "assistant", "content": "Hi"}, None), ({}, "stop"))
@@ -32,13 +33,13 @@ ANSWER = b"".join(
 
 
 class Provider:
-    """Refuses each target every other time."""
+    """A fake provider that refuses every other request of each target."""
 
     def __init__(self) -> None:
         self._asked: collections.Counter[str] = collections.Counter()
 
     async def answer(self, request: web.Request) -> web.Response:
-        """A refusal, then a word."""
+        """Return a 429 or an answer, in turn."""
         await request.read()
         name = request.match_info["target"]
         self._asked[name] += 1
@@ -48,7 +49,7 @@ class Provider:
 
 
 def configuration(targets: int, port: int) -> str:
-    """A route for each target, and a script behind it."""
+    """Return a configuration with one route per target, each with a script as its fallback."""
     retry = "retry: {attempts: 2, budget: 100%}"
     at = f"http://127.0.0.1:{port}"
     names = [f"t{number}" for number in range(targets)]
@@ -58,7 +59,7 @@ def configuration(targets: int, port: int) -> str:
 
 
 async def ask(session: aiohttp.ClientSession, base: str, name: str, questions: int) -> collections.Counter[str]:
-    """One question after the other: who answered, after what."""
+    """Ask one question after the other; return counts of the attempts that led to the answers."""
     found: collections.Counter[str] = collections.Counter()
     for _ in range(questions):
         body = {"model": name, "messages": [{"role": "user", "content": "Hi"}]}
@@ -71,7 +72,7 @@ async def ask(session: aiohttp.ClientSession, base: str, name: str, questions: i
 
 
 async def asked(arguments: argparse.Namespace) -> bool:
-    """All questions: whether each was answered by its target, in its second attempt."""
+    """Ask all questions; return whether each was answered by its target in the second attempt."""
     provider = web.Application()
     provider.router.add_post("/{target}/v1/chat/completions", Provider().answer)
     runner = web.AppRunner(provider)
@@ -95,7 +96,7 @@ async def asked(arguments: argparse.Namespace) -> bool:
 
 
 def main() -> int:
-    """Run it."""
+    """Run the command; return 1 if the promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=200, help="default: 200")
     parser.add_argument("--targets", type=int, default=10, help="asked side by side; default: 10")

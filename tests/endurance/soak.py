@@ -1,13 +1,12 @@
-"""Everything at once, for long: does anything pile up?
+"""A mixed load for a long time: does memory, a task or a descriptor accumulate?
 
     python -m tests.endurance.soak [--minutes 10] [--warm 3] [--share 0.7]
 
-One router under a share of what it can do: streams in every dialect, whole answers, tools, targets that fail, that are cut and
-rescued, kept answers, clients that leave, chats found again, strangers, edits, good and broken. Who asks has a key, and there is a
-Redis, of this script's own, where redis-server is installed. Its memory is looked at every ten seconds; what
-it grows by in an hour is the slope of a line through these, with twice its standard error, as the samples lean on each other. The
-provider runs in this process. Exit code 1 where memory grows by more than a mebibyte in an hour beyond that error, where an answer is
-not what it should be, or where a task or a descriptor is left when all have gone.
+One router at a share of its capacity: streams on several wires, complete answers, tools, failing and cut targets, cache hits, clients that
+disconnect, resumed chats, unknown callers, valid and invalid edits. Callers have a key, and a Redis is used if redis-server is installed.
+Memory is sampled every ten seconds; its growth per hour is the slope of a fitted line, with twice its standard error. The provider runs
+in this
+process. Exit code 1 if memory grows by more than 1 MiB per hour beyond that error, an answer is wrong, or a task or descriptor is left.
 """
 
 import argparse
@@ -39,17 +38,17 @@ from tests.endurance.redis_faults import Server
 
 MIB = 1e6 / 2**20
 SAMPLE = 10.0
-"""Seconds between two looks."""
+"""Seconds between two memory samples."""
 EDIT = 12.0
-"""Seconds between two edits; one in four is broken."""
+"""Seconds between two edits; one in four is invalid."""
 GROWTH = 1.0
-"""Mebibytes that memory may grow by in an hour."""
+"""Mebibytes by which memory may grow per hour."""
 PACES = (60.0, 180.0)
-"""Visits in a second by which it is found out what one costs."""
+"""Rates, in visits per second, from which the CPU cost of a visit is computed."""
 CALIBRATION = 12.0
-"""Seconds of each."""
+"""Seconds for which each calibration rate runs."""
 PATIENCE = 30.0
-"""Seconds that an answer may take."""
+"""Seconds to wait for an answer."""
 MODEL = re.compile(rb'"model":"(\w+)"')
 WORDS = [wire.chunk(word) for word in wire.words(24)]
 PACE = 0.02
@@ -83,12 +82,12 @@ KEY = new()
 KNOWN = {"authorization": f"Bearer {KEY}", "connection": "close"}
 AWAY = "redis is away: local from now on"
 LINES = 4
-"""Connections to Redis that a router keeps at most."""
+"""Connections to Redis that a router keeps open at most."""
 TOOLS = 'async def get_time() -> str:\n    """The time."""\n    return "now"\n'
 
 
 class Provider(asyncio.Protocol):
-    """Answers as the model's name says. `fails`: with a 503; `cuts`: half of it; `calls`: a tool first; `hangs`: nothing."""
+    """A fake provider that answers by the model's name: `fails` with 503, `cuts` half of it, `calls` a tool first, `hangs` nothing."""
 
     transport: asyncio.Transport
 
@@ -97,16 +96,16 @@ class Provider(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The router."""
+        """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)
         self._open.add(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The router has closed."""
+        """Forget the closed connection."""
         self._open.discard(self.transport)
 
     def data_received(self, data: bytes) -> None:
-        """A piece of a request; what it answers to is said at its end."""
+        """Take bytes and answer a complete request."""
         self._buffer += data
         head, found, body = self._buffer.partition(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head.lower())
@@ -145,7 +144,10 @@ class Provider(asyncio.Protocol):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of visit. `share`: of all visits; `ends`: what a whole answer holds; `leaves`: after so many seconds at most."""
+    """A kind of visit.
+
+    share: its weight; ends: text that a complete answer contains; leaves: the client disconnects within this many seconds
+    """
 
     name: str
     share: int
@@ -155,9 +157,9 @@ class Kind:
     statuses: frozenset[int] = frozenset({200})
     leaves: float = 0.0
     found: bool = False
-    """Whether its answer is found again, by its chat's id, once the client has left."""
+    """True if the client resumes the answer by its chat's id after disconnecting."""
     known: bool = True
-    """Whether the client has a key."""
+    """True if the client sends a valid key."""
 
 
 UI, DATA, TEXT = (f"?protocol={name}" for name in ("ui-message-stream", "data-stream", "text"))
@@ -184,16 +186,16 @@ KINDS = (
 
 @dataclass
 class Seen:
-    """What came of it all. `faults`: what should not be."""
+    """The results. `faults`: description → count."""
 
     visits: Counter[str] = field(default_factory=Counter[str])
     faults: Counter[str] = field(default_factory=Counter[str])
     edits: int = 0
     broken: int = 0
     told: int = 0
-    """Complaints of broken edits."""
+    """The number of complaints of invalid edits."""
     away: int = 0
-    """How often Redis was silent for too long: it shares its cores with the load and with the router."""
+    """How often the router considered Redis unavailable, since it shares its cores with the load."""
     running: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
 
@@ -207,16 +209,16 @@ class Rig:
     process: subprocess.Popen[bytes]
     connections: set[asyncio.Transport]
     redis: int | None
-    """The port of the Redis, where there is one."""
+    """The port of the Redis; None without one."""
 
     def held(self) -> tuple[int, int]:
-        """Descriptors and tasks it holds now. What it keeps for its next words with Redis is not left behind, up to a bound."""
+        """Return the descriptors and tasks that the router holds, without its idle Redis connections."""
         now = held(self.process.pid, self.folder / "tasks")
         return now.descriptors - min(LINES, clients_of(self.redis)), now.tasks
 
 
 def clients_of(redis: int | None) -> int:
-    """Connections that a Redis has, but for this one."""
+    """Return the number of connections that a Redis has, except this one."""
     if redis is None:
         return 0
     with socket.create_connection(("127.0.0.1", redis), 10) as asking:
@@ -228,7 +230,7 @@ def clients_of(redis: int | None) -> int:
 
 
 async def exchange(rig: Rig, request: bytes, leaves: float) -> bytes | None:
-    """What is answered; None where the client left before it was whole."""
+    """Send a request and return the response; None if the client disconnected first."""
     reader, writer = await asyncio.open_connection("127.0.0.1", rig.port, limit=1 << 20)
     pieces: list[bytes] = []
     try:
@@ -248,18 +250,18 @@ async def exchange(rig: Rig, request: bytes, leaves: float) -> bytes | None:
 
 
 def posted(kind: Kind, fields: dict[str, object]) -> bytes:
-    """A question."""
+    """Return a question as HTTP bytes."""
     return wire.request(kind.path, fields, KNOWN if kind.known else {"connection": "close"})
 
 
 def asked_again(chat: str) -> bytes:
-    """The answer of a chat is looked for."""
+    """Return the request that resumes a chat's answer, as HTTP bytes."""
     headers = "".join(f"{name}: {value}\r\n" for name, value in KNOWN.items())
     return f"GET /api/chat/{chat}/stream HTTP/1.1\r\nhost: x\r\n{headers}\r\n".encode()
 
 
 async def visit(rig: Rig, kind: Kind, number: int, seen: Seen) -> None:
-    """One visit, of one kind; what should not be is noted."""
+    """Make one visit of this kind and record faults."""
     seen.visits[kind.name] += 1
     chat = f"chat-{number}"
     try:
@@ -276,7 +278,7 @@ async def visit(rig: Rig, kind: Kind, number: int, seen: Seen) -> None:
 
 
 def judge(kind: Kind, answer: bytes, seen: Seen) -> None:
-    """Whether an answer is what it should be."""
+    """Record a fault if an answer has a wrong status or is incomplete."""
     status = int(answer[9:12] or 0)
     if status not in kind.statuses:
         seen.faults[f"{kind.name}: status {status}"] += 1
@@ -285,7 +287,7 @@ def judge(kind: Kind, answer: bytes, seen: Seen) -> None:
 
 
 async def load(rig: Rig, rate: float, seconds: float, seen: Seen) -> None:
-    """So many visits in a second, come what may: nobody waits for another."""
+    """Start this many visits per second, regardless of how long each takes."""
     kinds = random.Random(6).choices(KINDS, [kind.share for kind in KINDS], k=max(1, int(rate * seconds)))
     began = time.monotonic()
     for number, kind in enumerate(kinds):
@@ -296,15 +298,13 @@ async def load(rig: Rig, rate: float, seconds: float, seen: Seen) -> None:
 
 
 async def settled(seen: Seen) -> None:
-    """Wait until all visits are over."""
+    """Wait until all visits have ended."""
     while seen.running:
         await asyncio.wait(seen.running)
 
 
 async def capacity(rig: Rig, seen: Seen) -> float:
-    """Visits in a second that would take all of a core: by what two paces cost that the load is sure to keep. A router in a hurry does
-    more with one read and one write, so that a slow pace alone would say too little.
-    """
+    """Return the visits per second that would fill one core, extrapolated from the CPU cost of two rates."""
     costs: list[float] = []
     for rate in PACES:
         before, began = machine.cpu([rig.process.pid]), time.monotonic()
@@ -315,14 +315,14 @@ async def capacity(rig: Rig, seen: Seen) -> float:
 
 
 def routes(number: int, upstream: int, redis: int | None) -> str:
-    """The configuration of an edit."""
+    """Return the configuration of an edit."""
     base = f"api_base: 'http://127.0.0.1:{upstream}/v1', api_key: sk-soak"
     shared = f"redis: 'redis://127.0.0.1:{redis}/0'" if redis else ""
     return ROUTES.format(number=number, base=base, messages=100 + number % 50, hash=hashed(KEY), redis=shared)
 
 
 async def edit(rig: Rig, seen: Seen) -> None:
-    """An edit now and then, for ever."""
+    """Edit the configuration every 12 s until cancelled; one edit in four is invalid."""
     file = rig.folder / "routes.yaml"
     while True:
         await asyncio.sleep(EDIT)
@@ -337,7 +337,7 @@ async def edit(rig: Rig, seen: Seen) -> None:
 
 
 def listen(said: IO[bytes], seen: Seen) -> None:
-    """Read what the router says, to its end. Only of broken edits should it complain, and of a Redis that got no turn."""
+    """Read the router's log to its end; record every entry above `info` as a fault, except complaints of edits and an unavailable Redis."""
     speaks = False
     for line in said:
         if line.startswith(b'{"time"'):
@@ -357,14 +357,14 @@ def listen(said: IO[bytes], seen: Seen) -> None:
 
 @dataclass(frozen=True)
 class Line:
-    """A line through samples: its slope, and the standard error of that."""
+    """A fitted line: its slope and the standard error of the slope."""
 
     slope: float
     error: float
 
 
 def fitted(samples: Sequence[tuple[float, float]]) -> Line:
-    """The line of least squares. Neighbouring samples lean on each other: the error counts them for as many as they are worth."""
+    """Fit a line by least squares; the standard error accounts for the correlation of neighbouring samples."""
     count = len(samples)
     middle = sum(at for at, _ in samples) / count, sum(value for _, value in samples) / count
     spread = sum((at - middle[0]) ** 2 for at, _ in samples)
@@ -377,7 +377,7 @@ def fitted(samples: Sequence[tuple[float, float]]) -> Line:
 
 
 async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
-    """Load, edits, samples, and what is left; whether every promise held."""
+    """Run load and edits, sample memory, and return whether every promise was kept."""
     seen = Seen()
     assert rig.process.stderr is not None
     listening = asyncio.create_task(asyncio.to_thread(listen, rig.process.stderr, seen))
@@ -408,7 +408,7 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
 
 
 async def let_go(rig: Rig, before: tuple[int, int] | None) -> tuple[int, int]:
-    """Descriptors and tasks, once there are no more than before or what is kept for a while has been forgotten."""
+    """Return the descriptors and tasks once they are no more than `before`, or after 20 s; without `before` at once."""
     until = time.monotonic() + 20
     while True:
         await asyncio.sleep(1)
@@ -423,7 +423,7 @@ async def let_go(rig: Rig, before: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def judged(seen: Seen, kept: list[tuple[float, float]], before: tuple[int, int], after: tuple[int, int]) -> bool:
-    """Print what came of it; whether every promise was kept."""
+    """Print the results and return whether every promise was kept."""
     line = fitted(kept)
     minutes = (kept[-1][0] - kept[0][0]) * 60
     print(f"{sum(seen.visits.values()):,} visits: {', '.join(f'{count:,} {name}' for name, count in seen.visits.items())}")
@@ -446,7 +446,7 @@ def judged(seen: Seen, kept: list[tuple[float, float]], before: tuple[int, int],
 
 @asynccontextmanager
 async def redis(folder: Path) -> AsyncGenerator[int | None, None]:
-    """A Redis of this script's own: its port. None where there is no such program."""
+    """Run a Redis of this program's own and yield its port; None if redis-server is not installed."""
     if shutil.which("redis-server") is None:
         print("redis-server is not installed: nothing is shared")
         yield None
@@ -462,7 +462,7 @@ async def redis(folder: Path) -> AsyncGenerator[int | None, None]:
 
 
 async def soak(arguments: argparse.Namespace) -> bool:
-    """All of it."""
+    """Start provider, Redis and router, and run the load; return whether every promise was kept."""
     connections: set[asyncio.Transport] = set()
     server = await asyncio.get_running_loop().create_server(lambda: Provider(connections), "127.0.0.1", 0, backlog=4096)
     upstream, port = int(server.sockets[0].getsockname()[1]), machine.free_port()
@@ -488,7 +488,7 @@ async def soak(arguments: argparse.Namespace) -> bool:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command; return 1 if a promise was broken."""
     parser = argparse.ArgumentParser(
         "python -m tests.endurance.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,9 +1,9 @@
-"""Are the times kept that the documentation promises? Runs the tests that take them, and holds each to its promise.
+"""Checks the times that the documentation promises, by running the tests that measure them.
 
     python -m tests.endurance.times [-k WORDS]
 
-The suite itself holds nobody to a clock: on a busy machine it would fail for nothing. This wants a machine with room. Arguments go to pytest.
-Exit code as pytest's: 1 where a promise is broken.
+The normal suite does not check times, since a busy machine would fail it. Run this on an idle machine. Arguments go to pytest.
+Exit code as pytest's: 1 if a promise is broken.
 """
 
 import os
@@ -15,7 +15,7 @@ from tests.support.promises import HELD
 
 
 def main() -> int:
-    """Run it."""
+    """Run the tests marked `times` with their checks on; return pytest's exit code."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "times", "--durations", "0", *sys.argv[1:]]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {HELD: "1"}, check=False).returncode
 

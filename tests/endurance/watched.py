@@ -1,5 +1,4 @@
-"""`router serve` that tells, on SIGUSR1, how many tasks its loop has: into the file that is named first.
-
+"""`router serve` that writes the number of its event loop's tasks into a file on SIGUSR1.
 python -m tests.endurance.watched FILE serve --routes …
 """
 
@@ -13,7 +12,7 @@ from router.commands import main
 
 
 def tell(_signal: int, _frame: FrameType | None) -> None:
-    """Write it down, in one step for whoever waits for the file."""
+    """Write the number of tasks atomically, as a signal handler."""
     try:
         count = len(asyncio.all_tasks())
     except RuntimeError:  # no loop runs

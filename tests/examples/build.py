@@ -1,4 +1,4 @@
-"""The examples as their readers would build them: a copy of the folder, with the installed libraries beside it."""
+"""Builds the examples as their readers would: a copy of the folder with the installed npm packages beside it."""
 
 import json
 import os
@@ -17,11 +17,11 @@ HERE = Path(__file__).parent
 LIBRARIES = HERE / "node_modules"
 EXAMPLES = ROOT / "examples"
 PAGES = ("usechat", "nextjs")
-"""Those that are a page in a browser."""
+"""The examples that are pages for a browser."""
 TYPED = (*PAGES, "line-protocol", "openai")
-"""Those that are written in TypeScript."""
+"""The examples that are written in TypeScript."""
 OWN = {"node_modules", ".next", "out", "dist", "build"}
-"""Folders in which a developer's own install and build may have left something."""
+"""Folders that may contain a developer's own packages and builds; they are not copied."""
 ENTRY = """
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
@@ -31,11 +31,11 @@ import "./chat/chat.css";
 const root = document.body.appendChild(document.createElement("div"));
 createRoot(root).render(<StrictMode><Page /></StrictMode>);
 """
-"""The page as `next dev` has it: React's development build in its strict mode, which mounts everything twice."""
+"""The entry of the page as in `next dev`: React's strict mode, which mounts every component twice."""
 
 
 def copy(example: str, folder: Path) -> Path:
-    """A copy of an example, below a folder with the libraries. The test is skipped where those are not installed."""
+    """Return a copy of an example below a folder that links to the npm packages. Skips the test if these are not installed."""
     if shutil.which("node") is None or any(_version(name) != version for name, version in installed().items()):
         pytest.skip(
             "the libraries of the examples are not installed here: `make tests/examples/node_modules/.done` installs them, with npm"
@@ -46,7 +46,7 @@ def copy(example: str, folder: Path) -> Path:
 
 
 def attempt(folder: Path, command: str, given: str = "") -> tuple[int, str]:
-    """Run a command of the installed libraries, as `npm run` would: its exit code, and what it wrote."""
+    """Run a command of the installed packages, as `npm run` would; return its exit code and its output."""
     path = os.pathsep.join([str(LIBRARIES / ".bin"), os.environ.get("PATH", os.defpath)])
     arguments = shlex.split(command)
     done = subprocess.run(
@@ -56,21 +56,21 @@ def attempt(folder: Path, command: str, given: str = "") -> tuple[int, str]:
 
 
 def run(folder: Path, command: str, given: str = "") -> str:
-    """The same of a command that must end well: what it wrote."""
+    """Run a command that must end with exit code 0 and return its output."""
     code, said = attempt(folder, command, given)
     assert code == 0, f"{command}: {said}"
     return said
 
 
 def build_usechat(folder: Path) -> Path:
-    """The page, built by its own `npm run build`."""
+    """Build the `usechat` page with its own `npm run build` and return its folder."""
     made = copy("usechat", folder)
     run(made, _json(made / "package.json")["scripts"]["build"])
     return made
 
 
 def build_nextjs(folder: Path) -> Path:
-    """The page and the handlers, each bundled by esbuild: `next build` takes a minute of a processor. Returns the folder for next.mjs."""
+    """Bundle the page and route handlers of `nextjs` with esbuild, which is faster than `next build`; return the folder for next.mjs."""
     made = copy("nextjs", folder)
     (made / "page.tsx").write_text(ENTRY, encoding="utf-8")
     run(made, "esbuild page.tsx --bundle --outdir=build")
@@ -81,20 +81,20 @@ def build_nextjs(folder: Path) -> Path:
 
 
 def server_lines(example: str) -> str:
-    """The `server:` block of routes.yaml that an example's README asks for."""
+    """Return the `server:` block of routes.yaml that the example's README shows."""
     found = re.search(r"```yaml\n(server:\n.*?)```", (EXAMPLES / example / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert found, f"the README of {example} has no `server:` block"
     return found[1]
 
 
 def dependencies(example: str) -> dict[str, str]:
-    """Package → the range of versions that an example takes."""
+    """Return package → version range, as the example's package.json declares them."""
     declared = _json(EXAMPLES / example / "package.json")
     return {**declared.get("dependencies", {}), **declared.get("devDependencies", {})}
 
 
 def installed() -> dict[str, str]:
-    """Package → the version with which the examples are tested."""
+    """Return package → the version with which the examples are tested."""
     return _json(HERE / "package.json")["dependencies"]
 
 

@@ -1,4 +1,4 @@
-"""The router of examples/chatbot before fake providers, and what its tools ask of the weather service."""
+"""The router of examples/chatbot with fake providers and a fake weather service."""
 
 import asyncio
 import json
@@ -39,27 +39,27 @@ FORECAST = {
         "sunset": ["2026-07-10T21:27", "2026-07-11T21:26"],
     },
 }
-"""Open-Meteo's object."""
+"""A forecast as Open-Meteo returns it."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The running router, and the providers of its routes."""
+    """The running router, its fake providers, and the queries that the weather service received."""
 
     client: Client
     chat: Provider
     writer: Provider
     weather: list[Mapping[str, str]]
-    """The questions that the weather service got."""
+    """The queries that the weather service received."""
 
 
 def wish(name: str, /, **arguments: object) -> Reply:
-    """A model call that asks for one tool."""
+    """Return a model's answer that calls one tool."""
     return Reply(calls(("call_1", name, json.dumps(arguments))))
 
 
 def copied(root: Path, chat: str, writer: str) -> Workspace:
-    """Return a copy of the example whose models are at these addresses."""
+    """Return a copy of the example whose targets `gpt` and `claude` have these base URLs."""
     shutil.copytree(EXAMPLE, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
     declared = (root / "routes.yaml").read_text()
     asked = "{{model: openai/fake, api_base: '{base}', api_key: sk-test}}"
@@ -74,7 +74,7 @@ def copied(root: Path, chat: str, writer: str) -> Workspace:
 
 @asynccontextmanager
 async def weather_service() -> AsyncGenerator[tuple[str, list[Mapping[str, str]]], None]:
-    """Open-Meteo on loopback: its address, and the questions that it gets."""
+    """Run a fake Open-Meteo on loopback; yield its address and the list of queries that it receives."""
     asked: list[Mapping[str, str]] = []
 
     async def search(request: web.Request) -> web.Response:
@@ -99,10 +99,10 @@ async def weather_service() -> AsyncGenerator[tuple[str, list[Mapping[str, str]]
 
 
 class Talker(Provider):
-    """A model of the chat that calls the tool which the question's first word names, and says a sentence after its result."""
+    """A fake chat model that calls the tool named by the question's first word, then says one sentence after the result."""
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """Return a call, or the sentence."""
+        """Return the tool call, or the sentence after a result."""
         del headers
         last, system = body["messages"][-1], body["messages"][0]["content"]
         if last["role"] != "user":
@@ -125,7 +125,7 @@ class Talker(Provider):
 
 
 class Writer(Provider):
-    """A model that writes documents, suggestions and titles. `written`: kind → the pieces of a document."""
+    """A fake model that writes documents, suggestions and titles. `written`: kind → the pieces of a document."""
 
     written: Mapping[str, Sequence[str]] = {
         "Markdown": ("# Rain in spring\n\n", "It rains, ", "and the garden ", "is glad of it.\n\n", "## What to wear\n\n", "A coat.\n"),
@@ -133,12 +133,12 @@ class Writer(Provider):
         "code": ("def rain(days: int) -> float:\n", '    """Millimetres of rain."""\n', "    return days * 1.5\n\n\n", "print(rain(30))\n"),
     }
     gate: asyncio.Event | None = None
-    """Holds documents back after their first piece, until it is set."""
+    """An event that holds documents back after their first piece; None for no delay."""
     stuck = False
-    """True if it writes the first piece of a document, and then nothing until its client leaves."""
+    """True if a document stops after its first piece until the client disconnects."""
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """Return what the system prompt asks for."""
+        """Return the title, suggestions or document that the system prompt asks for."""
         del headers
         system, last = body["messages"][0]["content"], body["messages"][-1]["content"]
         if "title for the conversation" in system:
@@ -161,7 +161,7 @@ async def setting(
     writer: Sequence[Reply] | Provider,
     edits: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncGenerator[Setting, None]:
-    """The example's router, before what `chat` and `writer` say. `edits`: texts of its routes.yaml → those in their place."""
+    """Run the example's router with these fake providers. `edits`: text of its routes.yaml → its replacement."""
     talker, wrote = (one if isinstance(one, Provider) else Provider(one) for one in (chat, writer))
     async with running(talker) as model, running(wrote) as author, weather_service() as (address, asked):
         patch.setenv("OPEN_METEO_URL", address)
@@ -176,7 +176,7 @@ async def setting(
 
 
 def body(question: str, documents: Sequence[Mapping[str, str]] = (), chat: str = "") -> dict[str, Any]:
-    """A body as the example's route.ts sends it."""
+    """Return a request body as the example's route.ts sends it."""
     message = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": question}]}
     return {
         "model": "chat-model",
@@ -188,27 +188,27 @@ def body(question: str, documents: Sequence[Mapping[str, str]] = (), chat: str =
 
 
 async def parts(client: Client, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the parts of the answer's stream."""
+    """Ask and return the parts of the UI message stream."""
     came = await client.post("/api/chat?protocol=ui-message-stream", **asked)
     assert came.status == 200
     return [json.loads(line[6:]) for line in came.body.decode().split("\n\n") if line.startswith("data: {")]
 
 
 def output(seen: Sequence[Mapping[str, Any]]) -> Any:
-    """Return the output of the one tool call that succeeded."""
+    """Return the output of the only successful tool call."""
     (found,) = [part["output"] for part in seen if part["type"] == "tool-output-available"]
     return found
 
 
 def data(seen: Sequence[Mapping[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the data parts, without the progress of tools."""
+    """Return the data parts as (type, data), without the progress of tools."""
     shown = [part for part in seen if part["type"].startswith("data-") and part["type"] != "data-tool-progress"]
     assert all(part["transient"] and part["id"] == "call_1" for part in shown)
     return [(part["type"].removeprefix("data-"), part["data"]) for part in shown]
 
 
 def slowly(*pieces: str) -> tuple[bytes, ...]:
-    """A whole answer, a frame for each piece."""
+    """Return the frames of a complete answer with one frame per piece."""
     return (*(chunk({"content": piece}) for piece in pieces), chunk({}, "stop"), usage(), b"data: [DONE]\n\n")
 
 

@@ -1,6 +1,6 @@
-"""Gates that a tool of a test waits at: the router runs in the process of the test, and loads its tools there."""
+"""Events that a tool waits for and a test sets: the router runs in the test's process and loads its tools there."""
 
 import asyncio
 
 GATES: dict[str, asyncio.Event] = {}
-"""Name → the gate of the test that runs."""
+"""Name → event that a tool of the running test waits for."""

@@ -1,4 +1,4 @@
-"""Both example pages, served as they would be, for a browser."""
+"""Both example pages behind a server, for a browser."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from tests.support.services import PATIENCE
 
 Address = str
 NEXT = "POINTSMAN_NEXT"
-"""The variable that names a folder in which `next build` has run: `next start` then serves the page of `nextjs`."""
+"""The environment variable with a folder in which `next build` has run; the page is then served by `next start`."""
 BUILDERS = {"usechat": build_usechat, "nextjs": build_nextjs}
 
 
 @asynccontextmanager
 async def hosting(example: str, built: Path, port: int, router: Address, key: str = "") -> AsyncGenerator[Address, None]:
-    """The page's own server, in front of the router at `router`. `key`: the router's key that a Next.js server has."""
+    """Serve the page in front of the router at `router` and yield its address. `key`: the API key that the Next.js server sends."""
     if example == "usechat":
         async with _files(built, port, router) as base:
             yield base
@@ -36,7 +36,7 @@ async def hosting(example: str, built: Path, port: int, router: Address, key: st
 
 @asynccontextmanager
 async def _files(built: Path, port: int, router: Address) -> AsyncGenerator[Address, None]:
-    """The folder, with the router's address where a developer writes it."""
+    """Serve the built folder as static files, with the router's address written into index.html."""
     text = (built / "index.html").read_text(encoding="utf-8")
     index = text.replace("http://localhost:8000", router)
     assert index != text
@@ -57,7 +57,7 @@ async def _files(built: Path, port: int, router: Address) -> AsyncGenerator[Addr
 
 
 def _environment(router: Address, key: str) -> dict[str, str]:
-    """Return the environment of the server of the page of `nextjs`."""
+    """Return the environment variables of the server of the `nextjs` page."""
     variables = {"ROUTER_URL": router, "NO_PROXY": "*", "PATH": os.environ.get("PATH", os.defpath), "NEXT_TELEMETRY_DISABLED": "1"}
     return {**variables, **({"ROUTER_KEY": key} if key else {})}
 

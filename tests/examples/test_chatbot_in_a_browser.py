@@ -1,4 +1,4 @@
-"""The chatbot example in Chromium: its routes and tools behind a page that draws the parts as the front end's components do."""
+"""The chatbot example in Chromium: its routes and tools behind a page that draws the answer's parts as the front end does."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ IDLE = "document.body.dataset.status === 'ready' && document.querySelectorAll('.
 async def page(
     folder: Path, patch: pytest.MonkeyPatch, version: str, edits: Mapping[str, str] = MappingProxyType({})
 ) -> AsyncGenerator[tuple[Tab, Setting, str], None]:
-    """The page in a browser, before the front end's routes, before the router."""
+    """Open the page in a browser, in front of the front end's routes and the router; yield tab, setting and address."""
     async with (
         setting(folder / "router", patch, Talker(()), Writer(()), edits) as at,
         front_end_before(at.client.base, folder / "page", version) as base,
@@ -34,7 +34,7 @@ async def page(
 
 
 async def ask(tab: Tab, question: str) -> None:
-    """Send a question."""
+    """Type a question into the page and send it."""
     await tab.until("!document.querySelector('#send').disabled")
     await tab.run("document.querySelector('input').focus()")
     await tab.type(question)
@@ -42,14 +42,16 @@ async def ask(tab: Tab, question: str) -> None:
 
 
 async def pictured(tab: Tab, name: str) -> None:
-    """Keep a picture where ROUTER_PICTURES names a folder for them."""
+    """Save a screenshot if ROUTER_PICTURES names a folder."""
     if folder := os.environ.get("ROUTER_PICTURES"):
         await tab.picture(Path(folder, f"chatbot-{name}.png"))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_page_draws_each_card_and_each_kind_of_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    """Weather, a text, its change, suggestions, a sheet, code, and an error; every document is saved when its writing ends."""
+async def test_chatbot_page_draws_weather_documents_suggestions_and_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """The chatbot page draws weather, documents of three kinds, suggestions and an error, and saves each finished document."""
     async with page(tmp_path, monkeypatch, version) as (tab, _, _):
         await ask(tab, "Weather Berlin")
         await tab.until(IDLE.format(1))
@@ -96,10 +98,10 @@ async def test_page_draws_each_card_and_each_kind_of_document(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_document_is_found_again_by_a_page_that_is_loaded_again(
+async def test_chatbot_page_resumes_the_writing_of_a_document_after_a_reload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    """The answer goes on without the page, the next page draws it from its start, and it is saved once."""
+    """A chatbot page that is reloaded while a document is written shows it from its start, and the document is saved once."""
     async with page(tmp_path, monkeypatch, version) as (tab, at, base):
         assert isinstance(at.writer, Writer)
         at.writer.gate = asyncio.Event()
@@ -122,8 +124,8 @@ async def test_document_is_found_again_by_a_page_that_is_loaded_again(
         assert [one["role"] for one in rows["messages"]] == ["user", "assistant"]
 
 
-async def test_stop_ends_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider's stream is closed; the page is ready again, and no half of a document is saved."""
+async def test_stop_in_the_chatbot_page_ends_the_writer_and_saves_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stop button closes the stream to the provider, saves no partial document, and lets the conversation go on."""
     version = "july-2026"
     async with page(tmp_path, monkeypatch, version) as (tab, at, base):
         assert isinstance(at.writer, Writer)
@@ -146,8 +148,8 @@ async def test_stop_ends_the_writing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await tab.sees("I read: Hello")
 
 
-async def test_call_waits_for_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The card asks; allowed, the call runs and its card is drawn in the same message, which the database holds once."""
+async def test_chatbot_tool_call_waits_for_the_users_approval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool call with `approve: always` runs only after the user allows it, and its card appears in the same message."""
     edits = {
         "tools: [weather_card, documents]": "tools: [{use: weather_card, approve: always}, documents]",
         "server:\n": 'server:\n  ui: {min_client: "6.0"}\n',

@@ -1,4 +1,4 @@
-"""The front end's part of examples/chatbot: its types, with those of the AI SDK that each version of the front end has."""
+"""The route handlers of examples/chatbot's front end: their types, and their behaviour with each supported AI SDK release."""
 
 import asyncio
 import json
@@ -21,12 +21,12 @@ from tests.support.services import PATIENCE
 COMPILER = ROOT / "web" / "node_modules" / "typescript" / "bin" / "tsc"
 CLIENTS = ROOT / "tests" / "clients" / "node_modules"
 VERSIONS = {"december-2025": ("ai5.0.108", "schema_december.d.ts"), "july-2026": ("ai7.0.15", "schema_july.d.ts")}
-"""Folder → the release of the AI SDK that this front end has, and the types of a body."""
+"""Folder of a front-end version → its AI SDK release, and the file with its body types."""
 FRONT_END = Path(__file__).parent / "front_end"
 
 
 def front_end(folder: Path, version: str) -> Path:
-    """Copy what the README says to copy, as it says it. Return the packages of that front end."""
+    """Copy the files that the README says to copy, for one version of the front end; return the folder of its npm packages."""
     release, schema = VERSIONS[version]
     for part in ("both", version):
         shutil.copytree(EXAMPLE / "front-end" / part, folder, dirs_exist_ok=True)
@@ -36,8 +36,8 @@ def front_end(folder: Path, version: str) -> Path:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_routes_have_the_types_of_the_front_end(tmp_path: Path, version: str) -> None:
-    """`tsc`, strict, where it and the AI SDK are installed (`make web/node_modules/.done clients`)."""
+def test_chatbot_route_handlers_compile_with_the_front_ends_types(tmp_path: Path, version: str) -> None:
+    """The chatbot's route handlers compile in strict mode with the types of each front-end version."""
     packages = front_end(tmp_path, version)
     if shutil.which("node") is None or not COMPILER.exists() or not (packages / "ai").exists():
         pytest.skip("the compiler or the AI SDK is not installed: `make web/node_modules/.done clients`")
@@ -61,7 +61,7 @@ def test_routes_have_the_types_of_the_front_end(tmp_path: Path, version: str) ->
 
 @asynccontextmanager
 async def front_end_before(router: str, folder: Path, version: str) -> AsyncGenerator[str, None]:
-    """The front end's routes, served over a database in memory: its address. `router`: the router's."""
+    """Serve the front end's route handlers over an in-memory database, in front of the router at `router`; yield their address."""
     packages = front_end(folder, version)
     if shutil.which("node") is None or not COMPILER.exists() or not (packages / "ai").exists():
         pytest.skip("the compiler or the AI SDK is not installed: `make web/node_modules/.done clients`")
@@ -84,7 +84,7 @@ async def front_end_before(router: str, folder: Path, version: str) -> AsyncGene
 
 
 async def conversation(base: str, version: str, *questions: str) -> dict[str, Any]:
-    """Return what the SDK's own chat makes of some questions, and what the database holds then."""
+    """Ask these questions with the AI SDK's chat; return its state, and under `rows` the content of the database."""
     packages = CLIENTS / VERSIONS[version][0] / "node_modules"
     client = await asyncio.create_subprocess_exec(
         "node", str(FRONT_END / "drive.mjs"), str(packages), base, json.dumps(questions), stdout=asyncio.subprocess.PIPE
@@ -96,13 +96,15 @@ async def conversation(base: str, version: str, *questions: str) -> dict[str, An
 
 
 def parts_of(seen: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the parts of this type, of all messages."""
+    """Return the parts of this type in all messages."""
     return [part for message in seen["messages"] for part in message["parts"] if part["type"] == name]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_documents_and_suggestions_are_drawn_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    """What the SDK's chat shows is in the database; each question brings the documents of the chat to the router."""
+async def test_chatbot_documents_suggestions_and_messages_are_saved_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """The database holds the documents, suggestions, messages and title that the AI SDK's chat shows after six questions."""
     async with (
         setting(tmp_path / "router", monkeypatch, Talker(()), Writer(())) as at,
         front_end_before(at.client.base, tmp_path / "page", version) as base,
@@ -134,8 +136,8 @@ async def test_documents_and_suggestions_are_drawn_and_saved(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_refusal_before_the_stream_is_an_error_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    """The status and the code are those that its `fetchWithErrorHandlers` reads; a router that is away is one, too."""
+async def test_error_before_the_stream_is_shown_by_the_chatbot_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """An error before the stream, and an unreachable router, become errors of the chat with a code and a sentence."""
     async with (
         setting(tmp_path / "router", monkeypatch, Talker(()), Writer(())) as at,
         front_end_before(at.client.base, tmp_path / "page", version) as base,
@@ -151,8 +153,8 @@ async def test_refusal_before_the_stream_is_an_error_of_the_page(tmp_path: Path,
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_failed_document_is_drawn_and_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    """A document whose writer breaks off: the card says so, and the database holds no half of it."""
+async def test_chatbot_document_whose_writer_breaks_off_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """A document whose writing breaks off becomes an error card, and the database holds no document."""
     broken = Reply((chunk({"content": "Half a document. " * 4}),), drop=True)
     async with (
         setting(tmp_path / "router", monkeypatch, Talker(()), [broken]) as at,

@@ -1,4 +1,4 @@
-"""The tool set of examples/chatbot: through the router, with the parts and results that the front end draws."""
+"""The tools of examples/chatbot, called through the router: the data parts and results that the front end draws."""
 
 import json
 from pathlib import Path
@@ -19,8 +19,8 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("kind", WRITTEN)
-async def test_document_is_written_as_the_page_draws_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Kind, id, title, clear, the text while it is written, finish; the result is the object of the card."""
+async def test_create_document_streams_the_parts_that_the_page_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """`createDocument` streams kind, id, title, clear, deltas and finish in this order; its result is the card's object."""
     said, begin = WRITTEN[kind]
     pieces = [said[at : at + 4] for at in range(0, len(said), 4)]
     wanted = wish("createDocument", title="Rain in spring", kind=kind)
@@ -49,8 +49,8 @@ async def test_document_is_written_as_the_page_draws_it(tmp_path: Path, monkeypa
     assert ends.index("data-finish") < ends.index("tool-output-available")
 
 
-async def test_document_is_changed_with_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The writer reads what the document holds, which the body brings; the page clears it and gets the new text."""
+async def test_update_document_sends_the_current_content_to_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`updateDocument` gives the writer the content from the request body; the page gets a clear and the new text."""
     wanted = wish("updateDocument", id=DOCUMENT["id"], description="Make it sunny.")
     async with setting(tmp_path, monkeypatch, [wanted, DONE], [Reply(text("The sun shines."))]) as at:
         seen = await parts(at.client, body("Make it sunny.", [DOCUMENT]))
@@ -66,10 +66,10 @@ async def test_document_is_changed_with_its_content(tmp_path: Path, monkeypatch:
     ("old", "every", "content"),
     [("rains", False, "It snows. It is wet."), ("It", True, "snows rains. snows is wet."), ("hail", False, None), ("", False, None)],
 )
-async def test_passage_of_a_document_is_replaced(
+async def test_edit_document_replaces_a_passage_without_asking_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, every: bool, content: str | None
 ) -> None:
-    """No model is asked for that; a passage that is not there is an error that the page draws."""
+    """`editDocument` replaces the first or every occurrence without a model call; a missing passage is an error that the page draws."""
     wanted = wish("editDocument", id=DOCUMENT["id"], old_string=old, new_string="snows", replace_all=every)
     async with setting(tmp_path, monkeypatch, [wanted, DONE], NOBODY) as at:
         seen = await parts(at.client, body("Change it.", [DOCUMENT]))
@@ -81,8 +81,8 @@ async def test_passage_of_a_document_is_replaced(
         assert data(seen) == [("clear", None), ("textDelta", content), ("finish", None)]
 
 
-async def test_suggestions_come_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the page knows them, five at most; the writer is held to the schema."""
+async def test_request_suggestions_streams_at_most_five_suggestions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`requestSuggestions` streams at most five of the writer's seven suggestions, each as a data part in the page's form."""
     listed = [{"original": f"It rains {one}.", "suggested": f"It pours {one}.", "description": "Stronger."} for one in range(7)]
     said = json.dumps({"suggestions": listed})
     wanted = wish("requestSuggestions", documentId=DOCUMENT["id"])
@@ -103,7 +103,7 @@ async def test_suggestions_come_one_by_one(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["updateDocument", "editDocument", "requestSuggestions"])
 async def test_unknown_document_is_an_error_that_the_page_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Whatever the client sends as documents: the tool does not find it, and does not fail."""
+    """A tool call with an unknown document id returns an error object, even if the request's `documents` are malformed."""
     arguments = {
         "updateDocument": {"id": "x", "description": "?"},
         "editDocument": {"id": "x", "old_string": "a", "new_string": "b"},
@@ -121,8 +121,10 @@ async def test_unknown_document_is_an_error_that_the_page_draws(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["createDocument", "requestSuggestions"])
-async def test_writer_that_fails_is_an_error_that_the_page_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """The document beside the chat is not left in the state of being written."""
+async def test_tool_whose_writer_fails_returns_an_error_that_the_page_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A tool whose writer fails returns an error object, and `createDocument` still sends the finish part."""
     arguments = {"createDocument": {"title": "Rain", "kind": "text"}, "requestSuggestions": {"documentId": DOCUMENT["id"]}}[name]
     async with setting(tmp_path, monkeypatch, [wish(name, **arguments), DONE], NOBODY) as at:
         seen = await parts(at.client, body("Write.", [DOCUMENT]))
@@ -132,8 +134,10 @@ async def test_writer_that_fails_is_an_error_that_the_page_draws(tmp_path: Path,
 
 
 @pytest.mark.parametrize("asked", [{"city": "Berlin"}, {"latitude": 52.52, "longitude": 13.41}])
-async def test_weather_is_the_object_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object]) -> None:
-    """Every field that the card draws, and the city's name; no other."""
+async def test_get_weather_returns_the_weather_services_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object]
+) -> None:
+    """`getWeather` returns the fields of the weather service's object that the card draws, and the city's name if a city was given."""
     async with setting(tmp_path, monkeypatch, [wish("getWeather", **asked), DONE], NOBODY) as at:
         seen = await parts(at.client, body("Weather?"))
     assert output(seen) == {**FORECAST, **({"cityName": "Berlin"} if "city" in asked else {})}
@@ -143,18 +147,18 @@ async def test_weather_is_the_object_of_the_service(tmp_path: Path, monkeypatch:
     assert question["timezone"] == "auto"
 
 
-async def test_unknown_city_is_a_failed_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A card cannot be drawn of it; the model reads why."""
+async def test_get_weather_of_an_unknown_city_is_a_tool_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`getWeather` for an unknown city fails with a sentence for the model."""
     async with setting(tmp_path, monkeypatch, [wish("getWeather", city="Atlantis"), DONE], NOBODY) as at:
         seen = await parts(at.client, body("Weather?"))
     assert [part["errorText"] for part in seen if part["type"] == "tool-output-error"] == ["No city named Atlantis was found."]
 
 
 @pytest.mark.parametrize("keys", [{}, {"OPENAI_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2"}])
-def test_example_is_a_valid_configuration(
+def test_router_check_accepts_the_chatbot_example(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], keys: dict[str, str]
 ) -> None:
-    """`router check` has no complaint, without a key and with the keys of both providers."""
+    """`router check` ends with 0 for the chatbot example, with and without the providers' keys."""
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     for name, value in keys.items():
@@ -164,6 +168,6 @@ def test_example_is_a_valid_configuration(
 
 
 @pytest.mark.parametrize("name", ["artifact.yaml", "artifact.j2", "title.yaml", "title.j2"])
-def test_pipelines_are_those_that_are_shipped(name: str) -> None:
-    """The example writes documents and titles as every new configuration does."""
+def test_chatbot_pipelines_equal_the_shipped_ones(name: str) -> None:
+    """The chatbot example's artifact and title pipelines are byte for byte those that `router init` ships."""
     assert (EXAMPLE / "pipelines" / name).read_bytes() == (ROOT / "pipelines" / name).read_bytes()

@@ -1,4 +1,4 @@
-"""The reader of examples/line-protocol: what it makes of a router's stream, wherever the network cuts it."""
+"""The stream reader of examples/line-protocol, on streams of the router that are split at various sizes."""
 
 import base64
 import json
@@ -29,14 +29,14 @@ BROKEN: tuple[Event, ...] = (Start("a", "fake"), Text("Half "), Failure("no_answ
 
 
 def stream(*events: Event) -> bytes:
-    """The bytes of an answer."""
+    """Return the bytes of an answer in the line protocol."""
     encode = WIRE.encoder(Heading(request_id="req_1", message_id="m1", model="chat-model", created=0))
     return b"".join(encode(event) for event in events)
 
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Case → what the reader, and the AI SDK behind it, made of it. One process of Node reads all of them."""
+    """Case → what the reader and the AI SDK behind it made of the stream; one Node process reads all cases."""
     good, broken = stream(*ANSWER), stream(*BROKEN)
     younger = b'y:{"type":"later","value":1}\n' + stream(Text("Hi"), Finish("stop"))
     cases = {
@@ -58,15 +58,15 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("cut", [1, 2, 7, 4096])
-def test_reader_has_every_line_wherever_the_network_cuts(read: dict[str, dict[str, Any]], cut: int) -> None:
-    """Also in the middle of a character."""
+def test_line_reader_reads_every_line_at_any_chunk_size(read: dict[str, dict[str, Any]], cut: int) -> None:
+    """The example's line reader returns every line of an answer in chunks of 1, 2, 7 or 4,096 bytes, even within a character."""
     seen = read[f"cut at {cut}"]
     assert seen["lines"] == [value for _, value in parsed_lines(stream(*ANSWER))]
     assert seen["error"] == ""
 
 
-def test_ai_sdk_makes_one_message_of_the_lines(read: dict[str, dict[str, Any]]) -> None:
-    """Thoughts, text, both calls with their outcome, and the second model call as a step of its own. Its end and its usage are the message's."""
+def test_ai_sdk_builds_one_message_from_the_line_protocol(read: dict[str, dict[str, Any]]) -> None:
+    """The AI SDK builds one message with reasoning, text, both tool results, two steps, and the finish reason and usage as metadata."""
     message = read["cut at 7"]["message"]
     kinds = [part["type"] for part in message["parts"]]
     assert kinds == ["step-start", "reasoning", "text", "tool-get_weather", "tool-get_weather", "step-start", "text"]
@@ -76,25 +76,25 @@ def test_ai_sdk_makes_one_message_of_the_lines(read: dict[str, dict[str, Any]]) 
     assert message["metadata"] == {"finishReason": "stop", "usage": {"promptTokens": 11, "completionTokens": 3}}
 
 
-def test_reader_passes_on_an_error_line_and_the_finish(read: dict[str, dict[str, Any]]) -> None:
-    """The words before it stay."""
+def test_line_reader_returns_an_error_line_after_the_partial_text(read: dict[str, dict[str, Any]]) -> None:
+    """The example's line reader returns the partial text, the error line and the finish of an answer that failed."""
     assert [line["type"] for line in read["broken"]["lines"]] == ["text-delta", "error", "finish"]
     assert read["broken"]["error"] == ""
     assert read["broken"]["message"]["parts"][-1]["text"] == "Half "
 
 
 @pytest.mark.parametrize("case", ["cut off", "without a finish", "empty"])
-def test_reader_throws_without_a_finish(read: dict[str, dict[str, Any]], case: str) -> None:
-    """Half an answer does not pass for a complete one."""
+def test_line_reader_throws_if_the_finish_line_is_missing(read: dict[str, dict[str, Any]], case: str) -> None:
+    """The example's line reader throws `The answer was cut off.` for a truncated, unfinished or empty stream."""
     assert read[case]["error"] == "The answer was cut off."
 
 
-def test_reader_leaves_out_lines_that_it_does_not_know(read: dict[str, dict[str, Any]]) -> None:
-    """A router may be younger than its client."""
+def test_line_reader_skips_lines_with_an_unknown_code(read: dict[str, dict[str, Any]]) -> None:
+    """The example's line reader skips a line with an unknown code, as a newer router may send."""
     assert [line["type"] for line in read["younger"]["lines"]] == ["text-delta", "finish"]
     assert read["younger"]["error"] == ""
 
 
-def test_reader_refuses_another_protocol(read: dict[str, dict[str, Any]]) -> None:
-    """The error names the first line that is none of the router's."""
+def test_line_reader_throws_for_a_stream_of_another_protocol(read: dict[str, dict[str, Any]]) -> None:
+    """The example's line reader throws an error that shows the first line if the stream is server-sent events."""
     assert read["another protocol"]["error"] == 'Not a line of the router: data: {"type":"start"}'

@@ -1,7 +1,7 @@
-"""The example pages in Chromium, before the router and a fake provider: what their users do, and what they see.
+"""The example pages in Chromium, in front of the router and a fake provider: what users do and see.
 
-`usechat` is built by its own `npm run build`. `next build` takes a minute of a processor, so the page of `nextjs` is bundled by esbuild, and its handlers run in
-Node without Next (next.mjs): they are plain functions from Request to Response.
+`usechat` is built by its own `npm run build`. The page of `nextjs` is bundled by esbuild, since `next build` takes a minute of CPU; its
+handlers run in Node without Next.js (next.mjs).
 """
 
 import asyncio
@@ -65,31 +65,31 @@ UNHARMED = """[
     [...document.querySelectorAll('.markdown *')].flatMap(one => one.getAttributeNames()).filter(one => one.startsWith('on') || one === 'srcdoc'),
     [...document.querySelectorAll('.markdown a')].filter(one => !/^(https?|mailto|ircs?|xmpp):$/.test(one.protocol)).map(one => one.href),
 ]"""
-"""Whether anything that a model wrote ran, or could run or load: all that must be nothing."""
+"""JavaScript that lists what hostile text ran, or could run or load; every entry must be empty."""
 
 OLDER_LIST = """(() => {
   const real = window.fetch;
   window.fetch = (address, asked) => real(address, asked?.body ? {...asked, body: asked.body.replace('"model":"other"', '"model":"chat-model"')} : asked);
 })()"""
-"""Has the page ask for a model that is not in its list."""
+"""JavaScript that makes the page ask for a model that is not in its list."""
 
 
 class Turnstile(asyncio.Event):
-    """A gate of a provider. `reached`: set once somebody waits at it."""
+    """An event at which a fake provider's answer waits. `reached`: set once a request waits at it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reached = asyncio.Event()
 
     async def wait(self) -> Literal[True]:
-        """Wait until it is opened."""
+        """Set `reached` and wait until the event is set."""
         self.reached.set()
         return await super().wait()
 
 
 @dataclass(frozen=True)
 class Open:
-    """A page in a browser, its router, and the provider behind that."""
+    """A page in a browser, with its router and the provider behind it."""
 
     tab: Tab
     router: Client
@@ -128,7 +128,11 @@ async def opened(
     key: str = "",
     less: str = "",
 ) -> AsyncGenerator[Open, None]:
-    """A page before a router that has the `server:` block of the page's README, without `less`. `route`, `server`: lines that are added to those."""
+    """Open a page in front of a router that has the `server:` block of the page's README.
+
+    less: text that is removed from that block
+    route, server: further lines of the route and of that block
+    """
     port = free_ports(1)[0]
     declared = server_lines(example).replace("http://localhost:3000", f"http://127.0.0.1:{port}").replace(less, "") + server
     workspace.write("tools/work.py", WORK).write("tools/orders.py", ORDERS)
@@ -146,12 +150,12 @@ async def opened(
 
 
 def loud(tab: Tab) -> list[str]:
-    """What the page wrote to the console, beside the browser's own line for each response with an error status."""
+    """Return the page's console messages, except the browser's own lines for responses with an error status."""
     return [one for one in tab.complaints if not one.startswith("Failed to load resource")]
 
 
 async def fits(tab: Tab) -> None:
-    """Nothing is wider than a narrow phone, and axe finds no serious fault, in both colour schemes."""
+    """Check that nothing is wider than a narrow phone's screen, in both colour schemes."""
     for dark in (False, True):
         await tab.shape(360, 740, dark=dark)
         assert await tab.run("document.documentElement.scrollWidth") <= 360
@@ -159,8 +163,10 @@ async def fits(tab: Tab) -> None:
 
 
 @pytest.mark.parametrize("example", PAGES)
-async def test_page_shows_all_parts_of_an_answer(example: str, built: dict[str, Path], workspace: Workspace) -> None:
-    """Thoughts, tools that run, report, fail and succeed, one that asks first, and Markdown in which nothing runs or loads."""
+async def test_example_page_shows_thoughts_tools_approvals_and_safe_markdown(
+    example: str, built: dict[str, Path], workspace: Workspace
+) -> None:
+    """An example page shows thoughts, tool states, an approval and Markdown, and runs or loads nothing that the model wrote."""
     GATES["report"] = asyncio.Event()
     wish = calls(
         ("c1", "get_weather", '{"location":"Oslo"}'), ("c2", "write_report", '{"topic":"tea"}'),
@@ -211,7 +217,7 @@ async def test_page_shows_all_parts_of_an_answer(example: str, built: dict[str, 
 async def test_page_that_is_reloaded_continues_its_answer_and_keeps_the_chat(
     example: str, built: dict[str, Path], workspace: Workspace
 ) -> None:
-    """Nothing is said twice or lost, also where the answer goes on after an approval. The provider is asked once."""
+    """A reloaded page continues its running answer without repetition or loss, also after an approval, and keeps the chat."""
     first, second = asyncio.Event(), asyncio.Event()
     wish = Reply(calls(("c1", "delete_order", '{"number":"A-1"}')))
     one, two = text("The first half, ", "and the second."), text("It is ", "gone.")
@@ -249,8 +255,8 @@ async def test_page_that_is_reloaded_continues_its_answer_and_keeps_the_chat(
         assert loud(tab) == []
 
 
-async def test_words_of_an_answer_that_is_gone_stay(built: dict[str, Path], workspace: Workspace) -> None:
-    """A router without `resume.grace` ends the answer when the page is reloaded. What its user has read is still there, and is asked about."""
+async def test_reloaded_page_keeps_the_partial_text_if_the_router_does_not_resume(built: dict[str, Path], workspace: Workspace) -> None:
+    """Without `resume.grace` a reload ends the answer; the page keeps its partial text and sends it with the next question."""
     async with opened("usechat", built, workspace, Reply(text("Half")[:2], hold=True), Reply(text("More.")), less=GRACE) as page:
         await page.ask("Hi")
         await page.tab.sees("Half")
@@ -264,8 +270,8 @@ async def test_words_of_an_answer_that_is_gone_stay(built: dict[str, Path], work
         assert loud(page.tab) == []
 
 
-async def test_page_that_is_reloaded_before_the_first_word_receives_all_of_them(built: dict[str, Path], workspace: Workspace) -> None:
-    """The router has not answered yet, and the page is reloaded twice. The question is not asked again."""
+async def test_page_reloaded_twice_before_the_first_token_shows_the_whole_answer(built: dict[str, Path], workspace: Workspace) -> None:
+    """A page that is reloaded twice before the first token shows the whole answer, and the provider is asked once."""
     first = Turnstile()
     async with opened("nextjs", built, workspace, Reply(text("All of it."), gate=first)) as page:
         await page.ask("Hi")
@@ -282,8 +288,10 @@ async def test_page_that_is_reloaded_before_the_first_word_receives_all_of_them(
 
 
 @pytest.mark.parametrize("example", PAGES)
-async def test_stop_ends_the_answer_at_the_provider(example: str, built: dict[str, Path], workspace: Workspace) -> None:
-    """The router does not go on for the ten minutes that a page has to come back. What was said stays, over a reload, too. The next question has an image."""
+async def test_stop_in_an_example_page_closes_the_stream_to_the_provider(
+    example: str, built: dict[str, Path], workspace: Workspace
+) -> None:
+    """The stop button closes the stream to the provider despite `resume.grace`, and the partial text survives a reload."""
     patient = {"less": GRACE, "server": "  resume: {grace: 10m}\n"}
     picture = workspace.root / "dot.png"
     picture.write_bytes(PNG)
@@ -309,8 +317,10 @@ async def test_stop_ends_the_answer_at_the_provider(example: str, built: dict[st
 
 
 @pytest.mark.parametrize("example", PAGES)
-async def test_page_says_in_plain_words_what_went_wrong(example: str, built: dict[str, Path], workspace: Workspace) -> None:
-    """An error of the provider, one in the middle of an answer, a question that is too large. The button tries again."""
+async def test_example_page_shows_a_sentence_and_a_retry_button_for_each_error(
+    example: str, built: dict[str, Path], workspace: Workspace
+) -> None:
+    """An example page shows a sentence for a failed answer, a broken-off answer and a request that is too large; its button retries."""
     script = (error(500), Reply(text("Half of ")[:2], drop=True), Reply(text("Fine.")))
     async with opened(example, built, workspace, *script, server="  request: {body: 20KiB}\n") as page:
         tab = page.tab
@@ -332,8 +342,8 @@ async def test_page_says_in_plain_words_what_went_wrong(example: str, built: dic
 
 
 @pytest.mark.parametrize("example", PAGES)
-async def test_page_counts_down_until_it_may_ask_again(example: str, built: dict[str, Path], workspace: Workspace) -> None:
-    """The seconds are those of Retry-After, whether a provider or a limit of the router says so. Another page, whose router does not run, says that."""
+async def test_example_page_counts_down_the_seconds_of_retry_after(example: str, built: dict[str, Path], workspace: Workspace) -> None:
+    """The retry button is disabled and counts down after a provider's 429 and after a limit of the router."""
     limit = "    limit: {requests: 1/hour}\n"
     async with opened(example, built, workspace, error(429, retry_after="80"), route=limit) as page:
         tab = page.tab
@@ -354,8 +364,10 @@ async def test_page_counts_down_until_it_may_ask_again(example: str, built: dict
 
 
 @pytest.mark.parametrize("example", PAGES)
-async def test_page_names_what_its_key_does_not_open(example: str, built: dict[str, Path], workspace: Workspace) -> None:
-    """`usechat` has no key, and is not let in. That of a Next.js server opens one route; a page whose list is older asks for another."""
+async def test_example_page_shows_a_sentence_for_a_missing_or_restricted_key(
+    example: str, built: dict[str, Path], workspace: Workspace
+) -> None:
+    """Without a key the page says that the user is not signed in; for a route outside its key it says that the model may not be used."""
     key = new()
     keys = f"  auth: {{keys: {{web: {{hash: '{hashed(key)}', routes: [other]}}}}}}\n"
     other = "  other: {pipeline: chat, targets: [a]}\n"

@@ -1,4 +1,4 @@
-"""The types of the examples, and those of examples/line-protocol beside what the router writes. One run of the TypeScript compiler checks all of it."""
+"""The TypeScript types of the examples, and those of examples/line-protocol compared with the router's output, in one run of `tsc`."""
 
 import json
 import re
@@ -57,14 +57,14 @@ IMPORT = 'import type { Answer, FinishReason, Lines, Refusal } from "./line-prot
 
 
 def written() -> list[tuple[str, dict[str, Any]]]:
-    """Each line that the router writes of these events: its code, and its object."""
+    """Return (code, object) of each line that the router writes for the sample events."""
     encode = WIRE.encoder(HEADING)
     lines = b"".join(encode(event) for event in EVENTS).decode().splitlines()
     return [(line[0], json.loads(line[2:])) for line in lines]
 
 
 def samples() -> Iterator[str]:
-    """TypeScript that has errors unless the types are exactly what is written: no key too many, none too few."""
+    """Yield TypeScript that compiles only if the types have exactly the keys, codes and reasons that the router writes."""
     keys: dict[str, set[str]] = {}
     reasons: set[str] = set()
     objects = [(f'Lines["{code}"]', value) for code, value in written()]
@@ -83,7 +83,7 @@ def samples() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What the compiler says of all examples and of the samples: a line for each error, empty where there is none."""
+    """The compiler's output for all examples and the samples: one line per error, empty without errors."""
     folder = tmp_path_factory.mktemp("types")
     for example in TYPED:
         copy(example, folder)
@@ -93,32 +93,32 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     return attempt(folder, "tsc")[1]
 
 
-def test_samples_have_each_event() -> None:
-    """A new kind of event needs its sample here, and its line in the types where it has one."""
+def test_type_samples_include_every_event_class() -> None:
+    """The sample events contain every class of the union `Event`."""
     assert {type(event) for event in EVENTS} == set(get_args(Event))
 
 
-def test_examples_have_the_types_that_they_say(said: str) -> None:
-    """All of them pass the compiler, in its strict mode."""
+def test_example_typescript_compiles_in_strict_mode(said: str) -> None:
+    """All TypeScript examples compile with `tsc` in strict mode without an error."""
     assert [line for line in said.splitlines() if not line.startswith(("samples.ts", " "))] == []
 
 
-def test_types_of_the_line_protocol_are_what_the_router_writes(said: str) -> None:
-    """Each line, answer and error fits its type, and each key, code and reason of the types is one that the router writes."""
+def test_line_protocol_types_match_the_routers_output(said: str) -> None:
+    """The types of examples/line-protocol have exactly the keys, codes and finish reasons that the router writes."""
     assert [line for line in said.splitlines() if line.startswith("samples.ts")] == []
 
 
 @pytest.mark.parametrize("example", TYPED)
-def test_compiler_options_of_an_example_are_strict(example: str) -> None:
-    """Each has those under which all are checked above."""
+def test_example_tsconfig_is_strict(example: str) -> None:
+    """Each example's tsconfig.json sets `strict` and `noUncheckedIndexedAccess`."""
     options = json.loads((EXAMPLES / example / "tsconfig.json").read_text(encoding="utf-8"))["compilerOptions"]
     assert options["strict"]
     assert options["noUncheckedIndexedAccess"]
 
 
 @pytest.mark.parametrize("example", TYPED)
-def test_versions_of_an_example_are_those_it_is_tested_with(example: str) -> None:
-    """Each range takes the version of tests/examples/package.json, of the same major. Next.js and tsx are not installed for tests."""
+def test_example_version_ranges_include_the_tested_versions(example: str) -> None:
+    """Each example's version ranges (`^x.y.z`) include the tested version of the package; `next` and `tsx` are exempt."""
     tested = installed()
     for name, wanted in dependencies(example).items():
         if name not in {"next", "tsx"}:
@@ -128,8 +128,8 @@ def test_versions_of_an_example_are_those_it_is_tested_with(example: str) -> Non
             assert lowest <= version, name
 
 
-def test_pages_share_one_folder() -> None:
-    """Each page can be copied alone, so each has the folder `chat`: they are equal, file by file."""
+def test_chat_folders_of_both_example_pages_are_identical() -> None:
+    """Both example pages have the same files in their folder `chat`, so that each page can be copied alone."""
 
     def files(example: str) -> dict[str, bytes]:
         folder: Path = EXAMPLES / example / "chat"

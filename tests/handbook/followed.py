@@ -1,4 +1,4 @@
-"""A page, followed by the letter: files that it shows are created, its diffs applied, its commands run."""
+"""Follows a documentation page literally: creates the files that it shows, applies its diffs and runs its commands."""
 
 import os
 import re
@@ -11,15 +11,15 @@ STEP = re.compile(
     r"(?P<skipped><!-- not run: [^\n]+ -->\n)?```(?P<language>sh|diff|python|yaml)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
-"""A block of a page. A comment before it says why a test does not run it."""
+"""A fenced block of a page; a comment before it states why it is not run."""
 CREATED = re.compile(r"[Cc]reate\s+(?:its test,\s+)?`(?P<path>[\w./]+)`:\s*\Z")
-"""The end of the text before a block that is a new file."""
+"""The end of a paragraph that says that the next block is a new file."""
 Run = Callable[[str, Path], Path]
-"""Runs the commands of a block in a folder, and returns the folder in which they end."""
+"""A function that runs a block's commands in a folder and returns the folder in which they end."""
 
 
 def follow(page: str, folder: Path, run: Run) -> set[str]:
-    """Do all that a page says, from a folder on, and return the kinds of blocks that it has."""
+    """Do everything that a page says, starting in a folder; return the languages of its blocks."""
     kinds: set[str] = set()
     for step in STEP.finditer(page):
         created = CREATED.search(page[: step.start()])
@@ -39,7 +39,7 @@ def follow(page: str, folder: Path, run: Run) -> set[str]:
 
 
 def apply(diff: str, root: Path) -> None:
-    """Change a file as a diff shows it. Each hunk follows a line `@@`; what it expects must stand in the file exactly once."""
+    """Apply a diff of a page. Each hunk follows a line `@@`; its old lines must occur in the file exactly once."""
     head, *hunks = re.split(r"^@@\n", diff, flags=re.MULTILINE)
     path = root / head.removeprefix("+++ ").strip()
     text = path.read_text(encoding="utf-8")
@@ -53,7 +53,7 @@ def apply(diff: str, root: Path) -> None:
 
 
 def run(commands: str, folder: Path, **variables: str) -> Path:
-    """Run commands in a folder, and return the one in which they end; the first that fails ends them. They find this environment's `router`."""
+    """Run shell commands in a folder with this environment's `router`; return the folder in which they end, or raise AssertionError."""
     known = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "ROUTER_"))}
     known["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{known.get('PATH', os.defpath)}"
     done = subprocess.run(

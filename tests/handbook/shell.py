@@ -1,4 +1,4 @@
-"""The shell blocks of all pages, and how each is run: in this process where it can be, in bash otherwise, as a server where it is one."""
+"""The shell blocks of all documentation pages, run in this process if possible, otherwise in bash or as a server."""
 
 import asyncio
 import os
@@ -27,26 +27,26 @@ FENCE = re.compile(
     r"(?:^ *<!-- not run: (?P<reason>[^\n]+) -->\n)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
-"""A fenced block. A comment before it says why no test runs it."""
+"""A fenced block of a page; a comment before it states why it is not run."""
 SERVES = re.compile(r"^(?:\w+=\S+ )*(?:router serve|router try --|uvicorn )", re.MULTILINE)
-"""The beginning of a command that runs until it is told to end."""
+"""The beginning of a command that runs until it is stopped."""
 SERVED = re.compile(r"(?:localhost|127\.0\.0\.1):8000")
 PLAIN = re.compile(r"(?:router|cd) [^|<$~&;]+")
-"""A line that needs no shell but for a `>`."""
+"""A command line that needs no shell, except for `>`."""
 LITELLM = (
     "model_list:\n  - model_name: gpt-4\n    litellm_params: {model: openai/fake, api_base: 'http://127.0.0.1:9/v1', api_key: sk-docs}\n"
 )
 COPIES = ("old", "staging", "production")
-"""Folders with a configuration that pages name beside the one at hand."""
+"""Names of further configuration folders that pages mention."""
 
 
 _seen: set[str] = set()
-"""The lines whose servers were started already."""
+"""Command lines whose servers were already started."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page. `reason`: why it is not run, or None."""
+    """A fenced block of a page. `reason`: why no test runs it, or None."""
 
     page: str
     line: int
@@ -68,7 +68,7 @@ def blocks() -> Iterator[Block]:
 
 
 def workspace(folder: Path, commands: str) -> Path:
-    """Write what a block expects to find: the shipped configuration with its neighbours, or nothing where it makes a configuration itself."""
+    """Create a folder with the files that a block expects: the shipped configuration and its neighbours, or only config.yaml."""
     folder.mkdir()
     (folder / "config.yaml").write_text(LITELLM, encoding="utf-8")
     if re.match("router (?:init|import)", commands):
@@ -92,7 +92,7 @@ def workspace(folder: Path, commands: str) -> Path:
 
 
 def with_two_scripts(folder: Path) -> Path:
-    """Turn the target `gpt` of a workspace into a script beside `demo`: pages name it, and here it has no key."""
+    """Replace the target `gpt` of a workspace by a script, since it has no API key here; return the folder."""
     file = folder / "routes.yaml"
     text, found = re.subn(r"^  gpt:\n(?:    .*\n)+", "  gpt: {script: demo}\n", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert found == 1
@@ -101,7 +101,7 @@ def with_two_scripts(folder: Path) -> Path:
 
 
 def perform(block: str, folder: Path, base: str) -> None:
-    """Run all commands of a block, one after the other. `base`: the address of a router that serves."""
+    """Run all commands of a block in order. `base`: the address of a running router, which replaces `localhost:8000`."""
     commands = SERVED.sub(base.removeprefix("http://"), block).replace("/etc/router", str(folder))
     if SERVES.search(commands) or all(PLAIN.fullmatch(line.partition(" #")[0]) for line in commands.splitlines()):
         for line in commands.splitlines():
@@ -126,7 +126,7 @@ def _call(words: list[str], folder: Path) -> Path:
 
 
 def _serve(line: str, folder: Path) -> Path:
-    """Start a server, see it become ready, and see it end with 0 as it is told to; return the folder. The same line is seen once."""
+    """Start a server once per command line, wait until it is ready, and check that SIGTERM ends it with 0; return the folder."""
     if line not in _seen:
         _seen.add(line)
         asyncio.run(_served(line.partition(" #")[0].rstrip(), folder))

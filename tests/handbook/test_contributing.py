@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md, followed by the letter: its commands run, and each first change passes the tests that it names."""
+"""CONTRIBUTING.md, followed literally: its commands succeed, and each example change passes the tests that it names."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ SECTIONS = ("Your first tool", "Your first step", "Your first wire")
 
 
 def section(title: str) -> str:
-    """Return the text below a heading, up to the next heading of its level."""
+    """Return the text below a heading of CONTRIBUTING.md, up to the next heading of level two."""
     found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
     assert found, title
     return found[1]
@@ -24,7 +24,7 @@ def section(title: str) -> str:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the repository, with the environment of this one."""
+    """A copy of the repository that uses this environment."""
     root = tmp_path / "pointsman"
     root.mkdir()
     for name in COPIED:
@@ -38,13 +38,13 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("title", SECTIONS)
 def test_first_change_of_contributing_works_as_described(title: str, copy: Path) -> None:
-    """A newcomer who follows the section creates its files, makes its edits, and sees every command succeed."""
+    """The files, diffs and commands of each `Your first …` section of CONTRIBUTING.md can be followed without an error."""
     kinds = follow(section(title), copy, lambda commands, folder: run(commands, folder, PYTHONPATH=str(copy)))
     assert kinds == {"diff", "python", "sh"}
 
 
-def test_command_of_other_sections_is_a_target_or_a_program_of_the_repository() -> None:
-    """A command that no test can run, because it is the whole suite or makes the environment, exists at least."""
+def test_commands_in_the_rest_of_contributing_exist() -> None:
+    """Each command of the other sections of CONTRIBUTING.md is a make target or an existing program."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     rest = PAGE
     for title in SECTIONS:
@@ -58,8 +58,8 @@ def test_command_of_other_sections_is_a_target_or_a_program_of_the_repository() 
             assert (ROOT / program).exists() or (Path(sys.prefix) / "bin" / Path(program).name).exists(), program
 
 
-def test_outdated_diff_in_contributing_is_found(tmp_path: Path) -> None:
-    """A diff that the file has outgrown is not applied somewhere else."""
+def test_diff_whose_old_lines_are_gone_is_not_applied(tmp_path: Path) -> None:
+    """A diff whose old lines are not in the file raises AssertionError, and a matching diff is applied."""
     (tmp_path / "a.py").write_text("one\ntwo\n", encoding="utf-8")
     with pytest.raises(AssertionError, match="has not once"):
         apply("+++ a.py\n@@\n three\n+four\n", tmp_path)

@@ -1,4 +1,4 @@
-"""The maintainer's desk: workflows, hooks and templates name what exists."""
+"""The repository's GitHub workflows, hooks and issue forms refer to files and commands that exist."""
 
 import re
 import shlex
@@ -29,7 +29,7 @@ def steps(path: Path) -> list[dict[str, Any]]:
 
 
 def test_workflow_checks_every_supported_python() -> None:
-    """The versions of the workflow are those that the package says it supports."""
+    """The Python versions of the check workflow equal those of the package's classifiers, and it runs `.ci/run`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     supported = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
     check = read(ROOT / ".github" / "workflows" / "check.yaml")["jobs"]["check"]
@@ -39,7 +39,7 @@ def test_workflow_checks_every_supported_python() -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_github_workflow_runs_make_targets_and_files_that_exist(path: Path) -> None:
-    """A target of make, or a file of the repository, that a workflow runs is there."""
+    """Each make target and each repository file in a workflow's commands exists."""
     commands = [line for step in steps(path) for line in step.get("run", "").splitlines()]
     assert commands
     for words in map(shlex.split, commands):
@@ -50,13 +50,13 @@ def test_github_workflow_runs_make_targets_and_files_that_exist(path: Path) -> N
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_workflow_may_only_read_unless_a_job_says_more(path: Path) -> None:
-    """The token of a run can write nothing but what a job of a release asks for."""
+def test_workflow_token_has_read_permission_only(path: Path) -> None:
+    """Each workflow's top-level permissions are `contents: read`."""
     assert read(path)["permissions"] == {"contents": "read"}
 
 
-def test_public_hook_is_a_command() -> None:
-    """A repository with a routes.yaml can name each hook, and its command line is understood."""
+def test_published_pre_commit_hooks_have_a_valid_command_and_file_pattern() -> None:
+    """Each hook of .pre-commit-hooks.yaml has a `router` command that parses, and a pattern that matches configurations but not docs."""
     hooks = read(ROOT / ".pre-commit-hooks.yaml")
     assert [hook["id"] for hook in hooks] == ["router-check", "router-drill"]
     for hook in hooks:
@@ -69,7 +69,7 @@ def test_public_hook_is_a_command() -> None:
 
 
 def test_pre_commit_hook_of_this_repository_matches_a_file() -> None:
-    """Each hook of this repository fits at least one of its files; a pattern that fits none would never run."""
+    """Each hook's file pattern in .pre-commit-config.yaml matches at least one file of the repository."""
     files = [
         path.relative_to(ROOT).as_posix() for folder in ("docs", "router", "pipelines", "tools") for path in (ROOT / folder).rglob("*")
     ]
@@ -78,8 +78,8 @@ def test_pre_commit_hook_of_this_repository_matches_a_file() -> None:
 
 
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.name)
-def test_issue_form_has_its_parts(path: Path) -> None:
-    """A form has a name, a description, and fields with ids of their own and labels."""
+def test_issue_form_has_name_description_and_labelled_fields(path: Path) -> None:
+    """Each issue form has a name, a description, and fields with unique ids and labels."""
     form = read(path)
     assert form["name"]
     assert form["description"]

@@ -1,4 +1,4 @@
-"""Pages that are made from the code say what the code says now."""
+"""Generated documentation pages are up to date with the code."""
 
 import pytest
 
@@ -9,6 +9,6 @@ MADE = pages()
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_generated_page_is_committed_as_it_would_be_made_now(name: str) -> None:
-    """`make pages` writes the page."""
+def test_generated_page_equals_the_output_of_make_pages(name: str) -> None:
+    """Each generated page in the repository equals what `make pages` would write now."""
     assert (ROOT / name).read_text(encoding="utf-8") == MADE[name], f"{name} is not current: run `make pages`"

@@ -1,4 +1,4 @@
-"""docs/python.md: every public name exists and says what it is, and every program that the page shows runs."""
+"""docs/python.md: every public name exists and has a docstring, and every program on the page runs."""
 
 import importlib
 import json
@@ -22,14 +22,14 @@ HELLO = {"model": "chat-model", "messages": [{"role": "user", "content": "Hello"
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a fresh workspace, as the current one."""
+    """A folder with the workspace of `router init`, as the current directory."""
     assert main(["init", str(tmp_path)]) == 0
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def found(name: str) -> Any:
-    """Return what a dotted name stands for."""
+    """Return the object of a dotted name."""
     module, *parts = re.split(r"\.(?=app$|create_app$|[A-Z]|needs_)|(?<=Edge)\.", name)
     value: Any = importlib.import_module(module)
     for part in parts:
@@ -38,7 +38,7 @@ def found(name: str) -> Any:
 
 
 def program(text: str) -> ModuleType:
-    """Run a program of the page up to its `__main__`."""
+    """Execute a program of the page as a module that is not `__main__`, and return the module."""
     module = ModuleType("shown")
     exec(compile(text, "docs/python.md", "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - our own documentation
     return module
@@ -46,12 +46,12 @@ def program(text: str) -> ModuleType:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "router.asgi.app"])
 def test_public_name_exists_and_has_a_docstring(name: str) -> None:
-    """The name of each row can be imported, and its docstring opens with a whole sentence or noun phrase."""
+    """Each name in the page's table can be imported and has a docstring of more than 20 characters."""
     assert len((found(name).__doc__ or "").strip()) > 20
 
 
-def test_application_of_the_environment_has_the_promised_name(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`router.asgi:app` is an application over the file of `ROUTER_ROUTES`."""
+def test_router_asgi_app_is_an_application_over_router_routes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`router.asgi:app` is an `Edge` that is built from the file named by `ROUTER_ROUTES`."""
     monkeypatch.setenv("ROUTER_ROUTES", str(here / "routes.yaml"))
     monkeypatch.setattr("router.asgi.to_stderr", lambda: None)
     monkeypatch.setattr("router.asgi.steady", lambda: None)
@@ -62,8 +62,8 @@ def test_application_of_the_environment_has_the_promised_name(here: Path, monkey
 
 
 @pytest.mark.parametrize("text", [text for text in PROGRAMS if "lifespan" in text], ids=["fastapi", "starlette"])
-async def test_mounted_application_answers_as_shown(text: str, here: Path) -> None:
-    """A question below the prefix is answered while the outer application runs."""
+async def test_router_mounted_in_fastapi_and_starlette_answers_below_its_prefix(text: str, here: Path) -> None:
+    """The page's FastAPI and Starlette programs answer a chat request at `/llm/api/chat`."""
     assert here
     shown = program(text)
     async with (
@@ -76,13 +76,13 @@ async def test_mounted_application_answers_as_shown(text: str, here: Path) -> No
 
 
 async def test_program_that_asks_without_a_server_gets_an_answer(here: Path) -> None:
-    """The last program of the page returns the text of the demo."""
+    """The page's last program gets the demo's answer without a server."""
     assert here
     assert "offline" in await program(PROGRAMS[-1]).ask("Hello")
 
 
-def test_page_shows_all_that_tools_of_this_repository_import() -> None:
-    """A name of the router that a shipped or an example tool imports is a public one."""
+def test_router_names_imported_by_shipped_tools_are_public() -> None:
+    """Each router name that a shipped or example tool imports is in the page's table of public names."""
     files = [*(ROOT / "tools").glob("*.py"), *(ROOT / "examples").glob("*/tools/*.py")]
     lines = [
         hit for file in files for hit in re.findall(r"^from (router[\w.]*) import (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Every shell block of every page is run as it stands, or says which part of the outside world it needs."""
+"""Every shell block of every documentation page is run unchanged, or states why it cannot be run."""
 
 import asyncio
 import itertools
@@ -15,23 +15,23 @@ from tests.handbook.shell import FENCE, PAGES, Block, blocks, perform, with_two_
 from tests.handbook.test_contributing import SECTIONS, section
 
 FOLLOWED = [section(title) for title in SECTIONS]
-"""What tests/handbook/test_contributing.py follows."""
+"""Sections that tests/handbook/test_contributing.py runs."""
 SHELL = [block for block in blocks() if block.language == "sh"]
 RUN = [
     block
     for block in SHELL
     if block.reason is None and not block.page.startswith("docs/tutorials/") and not any(block.text in text for text in FOLLOWED)
 ]
-"""The blocks that are run here: tutorials are followed from their first to their last block by tests/handbook/test_tutorials.py."""
+"""The shell blocks that are run here; those of tutorials are run in order by tests/handbook/test_tutorials.py."""
 KNOWN = {"", "sh", "diff", "ini", "jinja", "json", "mermaid", "python", "text", "ts", "tsx", "yaml"}
 COMMAND = re.compile(r"^(?:\$ )?(?:router|make|curl|docker|pip|npm|npx|git|kubectl|helm|python3?|uvicorn) [\w./-]", re.MULTILINE)
 ALONE = "docs/commands.md"
-"""The page whose lines are examples that do not follow each other."""
+"""The page whose command lines are independent examples."""
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a router that serves the shipped configuration, in a thread of its own."""
+    """The address of a router with the shipped configuration, which runs in a thread of its own."""
     root = with_two_scripts(workspace(tmp_path_factory.mktemp("served") / "here", ""))
     found: list[str] = []
     up = threading.Event()
@@ -61,7 +61,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder, and an environment without a key or a setting of the router."""
+    """A temporary folder as home and current directory, without API keys or router settings in the environment."""
     for name in [name for name in os.environ if re.match(r"ROUTER_|PORT$|.*_API_KEY$|OLLAMA_URL", name)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -72,7 +72,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("page", sorted({block.page for block in RUN}))
 def test_shell_block_of_a_page_runs_as_it_stands(page: str, base: str, alone: Path) -> None:
-    """Each command ends with 0, and each that serves becomes ready and ends when it is told to."""
+    """Each command of a page's shell blocks ends with 0, and each server command becomes ready and ends on SIGTERM."""
     numbers = itertools.count()
     for block in RUN:
         if block.page == page:
@@ -81,13 +81,13 @@ def test_shell_block_of_a_page_runs_as_it_stands(page: str, base: str, alone: Pa
 
 
 @pytest.mark.parametrize("block", [block for block in SHELL if block.reason is not None], ids=str)
-def test_reason_of_a_block_that_is_not_run_names_what_it_needs(block: Block) -> None:
-    """The comment before a block says what a test does not have, or which test does the same."""
+def test_shell_block_that_is_not_run_has_a_valid_reason(block: Block) -> None:
+    """The comment before a skipped block begins with one of the known reasons, such as `needs` or `the tests`."""
     assert re.match("needs |makes |the tests |a test |these |takes ", block.reason or ""), block.reason
 
 
-def test_command_stands_in_a_shell_block() -> None:
-    """A command in a block of another language, or in an indented one, would be neither run nor marked."""
+def test_commands_appear_only_in_sh_blocks() -> None:
+    """Blocks have known languages, and no command stands in a text block or an indented block, where it would not be run."""
     assert {block.language for block in blocks()} <= KNOWN
     others = [str(block) for block in blocks() if block.language in ("", "text") and COMMAND.search(block.text)]
     assert others == []
@@ -97,16 +97,16 @@ def test_command_stands_in_a_shell_block() -> None:
         )
 
 
-def test_failed_command_of_a_block_is_found(alone: Path, base: str) -> None:
-    """The test can fail: in this process, in bash, and as a server."""
+def test_failing_command_of_a_shell_block_fails_the_test(alone: Path, base: str) -> None:
+    """A failing command raises an error in each way of running it: in this process, in bash and as a server."""
     for commands in ("router show no-such-route\n", "curl -s http://localhost:8000/no-such-page\n", "router serve --no-such-option\n"):
         with pytest.raises((AssertionError, SystemExit)):
             perform(commands, workspace(alone / commands.split()[1].strip("-"), commands), base)
 
 
 @pytest.mark.parametrize("language", ["sh", "json", "text", "yaml"])
-def test_chinese_readme_shows_the_same_as_the_english(language: str) -> None:
-    """Commands, configurations and answers are equal, but for the comments in them."""
+def test_chinese_readme_has_the_same_code_blocks_as_the_english(language: str) -> None:
+    """The code blocks of both READMEs are equal except for their comments."""
     english, chinese = (
         [re.sub(r" +# .*", "", block.text) for block in blocks() if block.page == page and block.language == language]
         for page in ("README.md", "README.zh-CN.md")
@@ -116,7 +116,7 @@ def test_chinese_readme_shows_the_same_as_the_english(language: str) -> None:
 
 
 def test_chinese_readme_has_the_headings_tables_and_links_of_the_english() -> None:
-    """A heading of each level stands for each of the other page; each command of the table and each page that is linked is there, too."""
+    """The Chinese README has the same sequence of heading levels, commands in its table, and link targets as the English."""
     english, chinese = (FENCE.sub("", (ROOT / name).read_text(encoding="utf-8")) for name in ("README.md", "README.zh-CN.md"))
     levels, commands, links = (re.compile(pattern, re.MULTILINE) for pattern in (r"^#+(?= )", r"^\| `(router .*?)`", r"\]\(([^)]+)\)"))
     assert levels.findall(chinese) == levels.findall(english)

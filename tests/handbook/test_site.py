@@ -1,4 +1,4 @@
-"""The site: every link of the repository works on it, it is built without a warning, and it asks no other host for anything."""
+"""The documentation site: its links work, it builds without warnings, and its pages load nothing from other hosts."""
 
 import os
 import re
@@ -28,7 +28,7 @@ CONFIG: dict[str, Any] = yaml.safe_load(re.sub(r"!!python/\S+", "", (ROOT / "mkd
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources of the site, laid out."""
+    """The folder with the site's Markdown sources."""
     folder = tmp_path_factory.mktemp("site") / "docs"
     assert Site(ROOT, folder, drawn=True).lay() > 100
     (folder / SCRIPT).parent.mkdir(exist_ok=True)
@@ -38,7 +38,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(sources: Path) -> Path:
-    """The site, built as `make docs` builds it, with what the builder said beside it."""
+    """The folder of the built site; the build must print no warning. Skips the test if MkDocs is not installed."""
     if not (BUILDER / ".done").exists():
         pytest.skip("MkDocs is not installed here: `make .venv-docs/.done` installs it")
     config = sources.parent / "mkdocs.yml"
@@ -58,7 +58,7 @@ def built(sources: Path) -> Path:
 
 
 def listed(nav: Any) -> Iterator[str]:
-    """Yield the pages of a part of the navigation."""
+    """Yield the pages of a part of mkdocs.yml's navigation."""
     if isinstance(nav, str):
         yield nav
     else:
@@ -68,7 +68,7 @@ def listed(nav: Any) -> Iterator[str]:
 
 
 def test_page_of_the_docs_is_in_the_navigation(sources: Path) -> None:
-    """Every page of docs/ but the single decisions is listed, once, and every page that is listed exists."""
+    """Every page of docs/ except single decisions is in the navigation exactly once, and every listed page exists."""
     nav = list(listed(CONFIG["nav"]))
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     single = {name for name in pages if re.match(r"decisions/\d", name)}
@@ -77,8 +77,8 @@ def test_page_of_the_docs_is_in_the_navigation(sources: Path) -> None:
     assert [name for name in nav if not (sources / name).is_file()] == []
 
 
-def test_link_out_of_the_docs_leads_to_a_copy() -> None:
-    """A link to a file of the repository, to a folder, to its README and to another page of docs/ is rewritten to where that stands."""
+def test_link_from_docs_to_a_repository_file_is_rewritten_to_its_copy() -> None:
+    """A link from docs/ to a repository file, folder, README or other page is rewritten to its place on the site."""
     site = Site(ROOT, Path("unused"), drawn=True)
     text = "[a](../deploy/nginx.conf) [b](../deploy/config) [c](../README.md) [d](routes.md#auth) [e](#here) `[f](../x)` [g](decisions)"
     made, linked = site.page(PurePosixPath("docs/page.md"), text)
@@ -91,34 +91,34 @@ def test_link_out_of_the_docs_leads_to_a_copy() -> None:
 
 
 def test_link_from_contributing_to_the_docs_works_on_the_site() -> None:
-    """CONTRIBUTING.md stands below `repository/` on the site, and its links to docs/ find their pages."""
+    """Links of CONTRIBUTING.md to docs/ and SECURITY.md are rewritten for its place below `repository/`."""
     made, _ = Site(ROOT, Path("unused"), drawn=True).page(PurePosixPath("CONTRIBUTING.md"), "[a](docs/routes.md#auth) [b](SECURITY.md)")
     assert made == "[a](../routes.md#auth) [b](SECURITY.md)"
     assert place(PurePosixPath("SECURITY.md")) == PurePosixPath("repository/SECURITY.md")
 
 
 @pytest.mark.parametrize("drawn", [True, False])
-def test_diagram_is_text_until_the_sites_own_script_draws_it(*, drawn: bool) -> None:
-    """The theme would load the script from another host where a diagram waits for it."""
+def test_mermaid_block_becomes_text_if_the_site_has_no_mermaid_script(*, drawn: bool) -> None:
+    """A Mermaid block stays a diagram with the site's own script and becomes a text block without it."""
     made, _ = Site(ROOT, Path("unused"), drawn=drawn).page(PurePosixPath("docs/page.md"), DIAGRAM)
     assert made == (DIAGRAM if drawn else DIAGRAM.replace("mermaid", "text"))
 
 
-def test_escaped_pipe_in_a_table_cell_is_unescaped_for_the_site() -> None:
-    """GitHub wants a backslash before a pipe in a table; MkDocs would show it."""
+def test_escaped_pipe_in_inline_code_is_unescaped_for_the_site() -> None:
+    r"""A `\|` within inline code becomes `|`, which MkDocs needs; outside of code it stays escaped."""
     made, _ = Site(ROOT, Path("unused"), drawn=True).page(PurePosixPath("docs/page.md"), "| `A \\| B` | x \\| y |")
     assert made == "| `A | B` | x \\| y |"
 
 
 def test_site_is_built_without_a_warning(built: Path) -> None:
-    """`mkdocs build --strict` says nothing: no link, heading or page of the navigation is missing."""
+    """`mkdocs build --strict` succeeds with more than 100 pages and a search index."""
     names = [path.name for path in built.rglob("*.html")]
     assert len(names) > 100
     assert (built / "search" / "search_index.json").is_file()
 
 
-def test_page_loads_nothing_from_another_host(built: Path) -> None:
-    """No script, style, font, picture or frame of any page has an address of another host."""
+def test_site_pages_load_nothing_from_another_host(built: Path) -> None:
+    """No script, style sheet, icon, image or frame of a page has an address on another host."""
     loaded = re.compile(
         r"<(?:script|img|iframe|source)\b[^>]*\ssrc=\"(?:https?:)?//|<link\b[^>]*rel=\"(?:stylesheet|icon|preconnect)\"[^>]*href=\"(?:https?:)?//"
     )
@@ -145,7 +145,7 @@ def address(built: Path) -> Iterator[str]:
 
 
 async def test_site_search_and_diagrams_work_without_another_host(address: str) -> None:
-    """In Chromium the first page draws its diagram and a search finds pages; every request goes to the site itself."""
+    """In Chromium the first page draws its diagram, a search finds pages, and every request goes to the site's own address."""
     if not DRAWING.exists():
         pytest.skip("the script of the diagrams is not here: `make build/mermaid.min.js` fetches it, with npm")
     async with browser("en") as tab:

@@ -1,4 +1,4 @@
-"""The diagrams of the state machines show what the code does."""
+"""The state diagrams of the documentation match the behaviour of the code."""
 
 from collections.abc import Callable
 from typing import get_args
@@ -13,14 +13,14 @@ from router.failover.breaker import State as BreakerState
 
 
 def test_breaker_diagram_shows_each_state() -> None:
-    """Each state that a breaker can be in is reached, and can be left again."""
+    """The breaker diagram contains every breaker state, and each state can be entered and left."""
     arrows = breaker_arrows()
     assert set(get_args(BreakerState)) <= set(BREAKER_STATES)
     assert {after for _, after in arrows} == {before for before, _ in arrows} == set(BREAKER_STATES)
 
 
-def test_breaker_diagram_shows_the_way_through_a_probe() -> None:
-    """An open breaker becomes half-open by time alone, a probe's first word is on trial, and one failure there opens it again."""
+def test_breaker_diagram_shows_probe_and_trial() -> None:
+    """In the diagram an open breaker becomes half-open by time, the first token of a probe starts the trial, and one failure ends it."""
     arrows = breaker_arrows()
     assert [before for before, after in arrows if after == "half_open"] == ["open"]
     assert arrows["half_open", "trial"] == ["first word"]
@@ -29,7 +29,7 @@ def test_breaker_diagram_shows_the_way_through_a_probe() -> None:
 
 
 def test_breaker_diagram_is_generated_from_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A breaker that opens at its first failure is drawn so: no arrow is written by hand."""
+    """A breaker that is patched to open at its first failure changes the diagram."""
     failed: Callable[[Breaker, Permit], None] = Breaker.failed
 
     def opens(breaker: Breaker, permit: Permit) -> None:
@@ -41,16 +41,16 @@ def test_breaker_diagram_is_generated_from_the_code(monkeypatch: pytest.MonkeyPa
     assert "closed" not in {before for before, _ in breaker_arrows()}
 
 
-def test_event_diagram_shows_the_whole_table() -> None:
-    """Each row of ORDER is an arrow, and each event and each state of the table is on one."""
+def test_event_diagram_shows_every_row_of_the_order_table() -> None:
+    """The event diagram has one arrow per row of `ORDER`, and every event class and state appears."""
     drawn = {(before, name, after) for (before, after), names in event_arrows().items() for name in names}
     assert drawn == {(before, kind.__name__, after) for (before, kind), after in ORDER.items()}
     assert {name for _, name, _ in drawn} == {kind.__name__ for kind in get_args(Event)}
     assert set(EVENT_STATES) == set(get_args(EventState))
 
 
-def test_diagram_is_followed_by_its_table() -> None:
-    """A reader without the script that draws, or without eyes, reads the same as rows."""
+def test_states_page_has_a_table_for_each_diagram() -> None:
+    """The states page has two diagrams and two tables with the same arrows."""
     page = states()
     assert page.count("```mermaid") == 2
     assert page.count("| from | to | on |") == 2

@@ -1,4 +1,4 @@
-"""The tutorials, followed by the letter from an empty folder."""
+"""The tutorials, followed literally from an empty folder."""
 
 import asyncio
 from pathlib import Path
@@ -15,7 +15,7 @@ SERVED = "http://localhost:8000"
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 async def test_tutorial_works_as_described(path: Path, tmp_path: Path) -> None:
-    """A reader who follows the page in an empty folder sees every command succeed; a server of a fresh workspace answers its requests."""
+    """Every command of a tutorial succeeds in an empty folder, with a running router behind its requests."""
     here, served = tmp_path / "here", tmp_path / "served"
     here.mkdir()
     assert main(["init", str(served)]) == 0
@@ -30,15 +30,15 @@ async def test_tutorial_works_as_described(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
-def test_tutorial_runs_most_of_its_commands(path: Path) -> None:
-    """At most two blocks of a page need the outside world, and each says why."""
+def test_tutorial_has_at_most_two_skipped_shell_blocks(path: Path) -> None:
+    """At most two shell blocks of a tutorial are marked as not run."""
     blocks = [step for step in STEP.finditer(path.read_text(encoding="utf-8")) if step["language"] == "sh"]
     assert blocks
     assert len([step for step in blocks if step["skipped"]]) <= 2
 
 
-async def test_fault_of_the_first_tutorial_ends_in_an_error_line(tmp_path: Path) -> None:
-    """The tutorial says that a route of one target answers a fault with an error, `3:`, behind its first words."""
+async def test_injected_fault_of_the_first_tutorial_ends_in_an_error_line(tmp_path: Path) -> None:
+    """With the header `X-Router-Fault: cut` the answer has its first text and then an error line `3:`, as the first tutorial shows."""
     assert main(["init", str(tmp_path)]) == 0
     body = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}]}
     async with (

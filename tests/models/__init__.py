@@ -1,1 +1,1 @@
-"""Providers on loopback that hold a request to the rules of one real model."""
+"""Tests with fake models on loopback, each of which enforces the rules of one real model."""

@@ -1,7 +1,7 @@
-"""The APIs that the fake models speak: how a request says things, and how an answer, with reasoning where the model thinks.
+"""The provider APIs that the fake models speak: how a request is read and how a streamed answer is written.
 
-A question chooses its answer: `rounds 2 calls 3` is answered by two rounds of three calls each, then by words. Reasoning state names the
-model that issued it (`of <model>`), so that state that strays is found in any request.
+The text of a question selects its answer: `rounds 2 calls 3` is answered by two rounds of three tool calls each, then by text. Reasoning
+state contains the name of the model that issued it (`of <model>`), so a test finds it in any request to another model.
 """
 
 import json
@@ -21,7 +21,7 @@ WANTED = re.compile(r"rounds (\d) calls (\d)")
 
 @dataclass(frozen=True)
 class Turn:
-    """What a request asks: the last question, the assistant's messages with calls since then, and the words that it should go on from."""
+    """The current turn: the last question, the assistant messages with calls since, and the partial answer to continue (`said`)."""
 
     question: str
     rounds: Sequence[Body]
@@ -29,7 +29,7 @@ class Turn:
 
     @property
     def wanted(self) -> int:
-        """Calls of the next round; 0 where it is time for words."""
+        """Return how many tool calls the next round must have; 0 if the model must answer with text."""
         if "Call get_weather" in self.question:  # as a rehearsal asks
             return 0 if self.rounds else 2 if "both" in self.question else 1
         found = WANTED.search(self.question)
@@ -40,8 +40,9 @@ class Turn:
 class State:
     """The reasoning of one model call.
 
-    text: as the model writes it
-    seal: what makes it opaque: a signature, or an encrypted content
+    owner: the name of the model; at: the number of the round, from 0
+    text: the readable thought
+    seal: its opaque part, used as a signature or as encrypted content
     """
 
     owner: str
@@ -49,92 +50,92 @@ class State:
 
     @property
     def text(self) -> str:
-        """What it thinks."""
+        """The readable thought, which names the round and the model."""
         return f"Thought {self.at} of {self.owner}."
 
     @property
     def seal(self) -> str:
-        """Its signature."""
+        """The opaque part (signature or encrypted content), which names the round and the model."""
         return f"seal{self.at} of {self.owner}!"
 
 
 @dataclass(frozen=True)
 class Saying:
-    """What an answer says: words or calls, after a thought or none. `shown`: whether the thought may be read."""
+    """The content of one answer: text or tool calls, with or without reasoning. `shown`: whether the readable thought is sent."""
 
     words: str = ""
     calls: Sequence[tuple[str, str]] = ()
-    """Id and arguments."""
+    """The tool calls: (id, arguments as JSON)."""
     state: State | None = None
     shown: bool = True
 
 
 class Dialect(Protocol):
-    """One API."""
+    """One provider API, as a fake model reads its requests and writes its answers."""
 
     @property
     def path(self) -> str:
-        """How the paths of its requests end."""
+        """The end of the request path by which this API is recognised."""
         ...
 
     def turn(self, body: Body) -> Turn:
-        """What is asked."""
+        """Return the turn that the request asks: question, earlier tool rounds, and text to continue."""
         ...
 
     def stops(self, body: Body) -> Sequence[str]:
-        """The texts that end the answer."""
+        """Return the stop sequences of the request."""
         ...
 
     def frames(self, saying: Saying) -> Iterator[bytes]:
-        """The answer."""
+        """Yield the SSE frames of a streamed answer with this content."""
         ...
 
     def calls(self, call: Body) -> Iterator[Body]:
-        """The calls of one round, as the request repeats them."""
+        """Yield the tool calls of one earlier round as the request repeats them."""
         ...
 
     def states(self, message: Body, body: Body) -> Any:
-        """The reasoning state that a round brings back, in the API's own form; nothing where it brings none."""
+        """Return the reasoning state that one earlier round brings back, in the API's own form; empty or None if there is none."""
         ...
 
     def issued(self, state: State, *, shown: bool) -> Any:
-        """The same as it was issued."""
+        """Return a reasoning state in the form in which the API issued it."""
         ...
 
     def given(self, body: Body, name: str) -> Any:
-        """A parameter by OpenAI's name, as the request has it; None where it has none."""
+        """Return the request's value of a parameter, looked up by its OpenAI name; None if absent."""
         ...
 
     def adding(self, body: Body, name: str, value: Any) -> Body:
-        """The request with one more parameter."""
+        """Return a copy of the request with one more parameter, given by its OpenAI name."""
         ...
 
 
 def objects(value: Any) -> list[Body]:
-    """The objects of a list; none where it is something else."""
+    """Return the dicts in a list; an empty list if the value is not a list."""
     return [one for one in cast("list[Body]", value) if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def inner(body: Body, name: str) -> Body:
-    """An object within; an empty one where there is none."""
+    """Return the nested object of this name; an empty dict if there is none."""
     return cast("Body", body.get(name) or {})
 
 
 def texts(content: Any) -> str:
-    """The text of a message's content."""
+    """Return the text of a message's content, its parts joined."""
     if isinstance(content, str):
         return content
     return "".join(str(part.get("text", "")) for part in objects(content))
 
 
 def thirds(text: str) -> list[str]:
-    """The text in pieces."""
+    """Split a text into pieces of a third of its length, rounded down."""
     size = max(1, len(text) // 3)
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def _turn(messages: Sequence[Body], called: str) -> Turn:
-    """The turn of a list of messages. `called`: the field that holds calls."""
+    """Return the turn of a list of messages. `called`: the message field that holds tool calls."""
     said = ""
     if texts(messages[-1].get("content")).endswith(WISH):
         said, messages = texts(messages[-2].get("content")), messages[:-2]
@@ -146,22 +147,22 @@ def _turn(messages: Sequence[Body], called: str) -> Turn:
 
 @dataclass(frozen=True)
 class Completions:
-    """OpenAI's chat completions. `thoughts`: the field of the reasoning; `names`: parameters that the provider calls otherwise."""
+    """OpenAI's chat completions. `thoughts`: the field that carries reasoning; `names`: OpenAI parameter name → this provider's name."""
 
     thoughts: str = "reasoning_content"
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     path: str = "/chat/completions"
 
     def turn(self, body: Body) -> Turn:
-        """See Dialect."""
+        """Return the turn that this chat-completions request asks: question, earlier tool rounds, and text to continue."""
         return _turn(body["messages"], "tool_calls")
 
     def stops(self, body: Body) -> Sequence[str]:
-        """See Dialect."""
+        """Return the stop sequences of this chat-completions request; empty if there are none."""
         return body.get("stop") or ()
 
     def frames(self, saying: Saying) -> Iterator[bytes]:
-        """See Dialect."""
+        """Yield the SSE frames of a streamed chat-completions answer, the closing frames included."""
         yield chunk({"role": "assistant", "content": ""})
         yield from (chunk(delta) for delta in self._thinking(saying.state))
         yield from (chunk({"content": piece}) for piece in thirds(saying.words))
@@ -193,17 +194,17 @@ class Completions:
                 yield from ({name: piece} for piece in thirds(state.text))
 
     def calls(self, call: Body) -> Iterator[Body]:
-        """See Dialect."""
+        """Yield the tool calls of one earlier round as this chat-completions request repeats them."""
         yield from call["tool_calls"]
 
     def states(self, message: Body, body: Body) -> Any:
-        """See Dialect."""
+        """Return the reasoning state that one earlier round of this chat-completions request brings back; empty or None without any."""
         if self.thoughts == "extra_content":
             return message["tool_calls"][0].get("extra_content")
         return message.get(self.thoughts)
 
     def issued(self, state: State, *, shown: bool) -> Any:
-        """See Dialect."""
+        """Return the reasoning state in the form in which this chat-completions API issued it."""
         match self.thoughts:
             case "extra_content":
                 return self._extra(state)["extra_content"]
@@ -214,7 +215,7 @@ class Completions:
                 return state.text
 
     def given(self, body: Body, name: str) -> Any:
-        """See Dialect."""
+        """Return the request's value of a parameter, looked up by its OpenAI name; None if absent."""
         if name == "max_tokens":
             return body.get("max_tokens", body.get("max_completion_tokens"))
         if name == "reasoning_effort" and "thinking" in body:
@@ -222,26 +223,26 @@ class Completions:
         return body.get(self.names.get(name, name))
 
     def adding(self, body: Body, name: str, value: Any) -> Body:
-        """See Dialect."""
+        """Return a copy of the chat-completions request with one more parameter, given by its OpenAI name."""
         return {**body, self.names.get(name, name): value}
 
 
 class Messages:
-    """Anthropic's API."""
+    """Anthropic's Messages API."""
 
     path = "/messages"
 
     def turn(self, body: Body) -> Turn:
-        """See Dialect."""
+        """Return the turn that this Messages request asks: question, earlier tool rounds, and text to continue."""
         messages = [_flat(one) for one in body["messages"]]
         return _turn(messages, "calls")
 
     def stops(self, body: Body) -> Sequence[str]:
-        """See Dialect."""
+        """Return the stop sequences of this Messages request; empty if there are none."""
         return body.get("stop_sequences") or ()
 
     def frames(self, saying: Saying) -> Iterator[bytes]:
-        """See Dialect."""
+        """Yield the SSE frames of a streamed Messages answer, the closing frames included."""
         yield self._frame("message_start", message={"model": "fake", "usage": {"input_tokens": 11, "output_tokens": 1}})
         index = 0
         for block in self.issued(saying.state, shown=saying.shown) if saying.state else ():
@@ -277,22 +278,22 @@ class Messages:
         return self._frame("content_block_delta", index=index, delta=delta)
 
     def calls(self, call: Body) -> Iterator[Body]:
-        """See Dialect."""
+        """Yield the tool calls of one earlier round as this Messages request repeats them."""
         yield from call["calls"]
 
     def states(self, message: Body, body: Body) -> Any:
-        """See Dialect."""
+        """Return the reasoning state that one earlier round of this Messages request brings back; empty or None if there is none."""
         return message["thoughts"]
 
     def issued(self, state: State, *, shown: bool) -> Any:
-        """A thought that may be read, one that may not (redacted), one whose text is left out: by turns."""
+        """Return the thinking block of a state: redacted, with text, or with a signature only, depending on the round number."""
         if state.at % 3 == 1:
             return [{"type": "redacted_thinking", "data": state.seal}]
         text = state.text if shown and state.at % 3 == 0 else ""
         return [{"type": "thinking", "thinking": text, "signature": state.seal}]
 
     def given(self, body: Body, name: str) -> Any:
-        """An effort is an output_config, or a budget."""
+        """Return the request's value of a parameter by its OpenAI name; an effort is read from `output_config` or the thinking budget."""
         match name:
             case "stop":
                 return body.get("stop_sequences")
@@ -302,7 +303,7 @@ class Messages:
                 return body.get(name)
 
     def adding(self, body: Body, name: str, value: Any) -> Body:
-        """See Dialect."""
+        """Return a copy of the Messages request with one more parameter, given by its OpenAI name."""
         match name:
             case "stop":
                 return {**body, "stop_sequences": value}
@@ -313,7 +314,7 @@ class Messages:
 
 
 def _flat(message: Body) -> Body:
-    """A message of Anthropic's, its kinds of blocks apart."""
+    """Split the content blocks of an Anthropic message into text, tool calls and thoughts, under the role that `_turn` expects."""
     blocks = [{"type": "text", "text": content}] if isinstance(content := message["content"], str) else content
     kinds = {kind: [one for one in blocks if one["type"] == kind] for kind in ("text", "tool_use", "tool_result")}
     thoughts = [one for one in blocks if one["type"] in ("thinking", "redacted_thinking")]
@@ -327,7 +328,7 @@ class Responses:
     path = "/responses"
 
     def turn(self, body: Body) -> Turn:
-        """Items since the last question, those of one round together."""
+        """Return the turn of a Responses request; the reasoning and call items of one round are grouped."""
         items = objects(body["input"])
         asked = max(at for at, one in enumerate(items) if one.get("role") == "user" and texts(one["content"]) != WISH)
         rounds: list[Body] = []
@@ -342,11 +343,11 @@ class Responses:
         return Turn(texts(items[asked]["content"]), [one for one in rounds if one["calls"]], said)
 
     def stops(self, body: Body) -> Sequence[str]:
-        """See Dialect."""
+        """Return no stop sequences: the Responses API has none."""
         return ()
 
     def frames(self, saying: Saying) -> Iterator[bytes]:
-        """See Dialect."""
+        """Yield the SSE frames of a streamed Responses answer, the closing frames included."""
         yield self._frame("created", response={"model": "fake", "status": "in_progress", "output": []})
         index = 0
         if saying.state is not None:
@@ -375,20 +376,20 @@ class Responses:
         return f"event: response.{kind}\n".encode() + frame({"type": f"response.{kind}", **more})
 
     def calls(self, call: Body) -> Iterator[Body]:
-        """See Dialect."""
+        """Yield the tool calls of one earlier round as this Responses request repeats them."""
         yield from ({"id": one["call_id"], **one} for one in call["calls"])
 
     def states(self, message: Body, body: Body) -> Any:
-        """See Dialect."""
+        """Return the reasoning state that one earlier round of this Responses request brings back; empty or None if there is none."""
         return message["reasoning"]
 
     def issued(self, state: State, *, shown: bool) -> Any:
-        """See Dialect."""
+        """Return the reasoning state in the form in which this Responses API issued it."""
         summary = [{"type": "summary_text", "text": state.text}] if shown else []
         return [{"type": "reasoning", "id": f"rs_{state.at}", "summary": summary, "encrypted_content": state.seal}]
 
     def given(self, body: Body, name: str) -> Any:
-        """See Dialect."""
+        """Return the request's value of a parameter, looked up by its OpenAI name; None if absent."""
         match name:
             case "reasoning_effort":
                 return inner(body, "reasoning").get("effort")
@@ -398,7 +399,7 @@ class Responses:
                 return body.get(name)
 
     def adding(self, body: Body, name: str, value: Any) -> Body:
-        """See Dialect."""
+        """Return a copy of the Responses request with one more parameter, given by its OpenAI name."""
         if name == "reasoning_effort":
             return {**body, "reasoning": {**inner(body, "reasoning"), "effort": value}}
         return {**body, name: value}
@@ -417,12 +418,12 @@ NATIVE = {
 
 
 class Gemini:
-    """Google's own API."""
+    """Google's own API (generateContent)."""
 
     path = ":streamGenerateContent"
 
     def turn(self, body: Body) -> Turn:
-        """See Dialect."""
+        """Return the turn that this Gemini request asks: question, earlier tool rounds, and text to continue."""
         messages: list[Body] = []
         for content in body["contents"]:
             parts = content["parts"]
@@ -434,11 +435,11 @@ class Gemini:
         return _turn(messages, "calls")
 
     def stops(self, body: Body) -> Sequence[str]:
-        """See Dialect."""
+        """Return the stop sequences of this Gemini request; empty if there are none."""
         return self.given(body, "stop") or ()
 
     def frames(self, saying: Saying) -> Iterator[bytes]:
-        """See Dialect."""
+        """Yield the SSE frames of a streamed Gemini answer, the closing frames included."""
         parts: list[Body] = []
         if saying.state is not None and saying.shown:
             parts.append({"text": saying.state.text, "thought": True})
@@ -455,29 +456,29 @@ class Gemini:
         return frame({"candidates": [candidate], "usageMetadata": counts, "modelVersion": "fake"})
 
     def calls(self, call: Body) -> Iterator[Body]:
-        """It has no ids."""
+        """Yield nothing: Gemini's calls have no ids."""
         return iter(())
 
     def states(self, message: Body, body: Body) -> Any:
-        """See Dialect."""
+        """Return the reasoning state that one earlier round of this Gemini request brings back; empty or None if there is none."""
         return _either(message["calls"][0], "thoughtSignature", "thought_signature")
 
     def issued(self, state: State, *, shown: bool) -> Any:
-        """See Dialect."""
+        """Return the reasoning state in the form in which this Gemini API issued it."""
         return state.seal
 
     def given(self, body: Body, name: str) -> Any:
-        """See Dialect."""
+        """Return the request's value of a parameter, looked up by its OpenAI name; None if absent."""
         config: Body = _either(body, "generationConfig", "generation_config") or {}
         name = NATIVE[name]
         return _either(config, name, re.sub("[A-Z]", lambda one: "_" + one[0].lower(), name))
 
     def adding(self, body: Body, name: str, value: Any) -> Body:
-        """See Dialect."""
+        """Return a copy of the Gemini request with one more parameter, given by its OpenAI name."""
         config: Body = _either(body, "generationConfig", "generation_config") or {}
         return {**body, "generationConfig": {**config, NATIVE[name]: value}}
 
 
 def _either(table: Body, *names: str) -> Any:
-    """Google takes both spellings."""
+    """Return the value under the first of these names that is present, else None; Google accepts camelCase and snake_case."""
     return next((table[name] for name in names if name in table), None)

@@ -1,7 +1,7 @@
-"""Fake models on loopback that refuse what the real ones refuse, in their words, and require what they require.
+"""Fake models on loopback that refuse the requests that real models refuse, with their error texts.
 
-One server stands for all: the first part of the path names the model, and after `~` a fault: `/gpt-4o~cut0/v1` breaks off in the middle
-of its words after no round of calls, `/gpt-4o~down1/v1` answers 500 from the second model call of a turn on.
+One server stands for all: the first path segment names the model, and after `~` a fault. `/gpt-4o~cut0/v1` breaks off in the middle of its
+text after zero rounds of calls; `/gpt-4o~down1/v1` answers 500 to requests that carry exactly one round of calls.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from tests.support.provider import read_request, response_head
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request is refused. `param`: the parameter, where the provider names it in a field of its own."""
+    """The error by which a request is refused. `param`: the parameter, if the provider reports it in a separate field."""
 
     message: str
     param: str = ""
@@ -26,29 +26,28 @@ class Refusal:
 
 
 Rule = Callable[[Body], Refusal | None]
-"""What one model refuses."""
+"""A rule of one model: takes a request and returns its refusal, or None."""
 
 
 def openai_error(refusal: Refusal) -> Any:
-    """OpenAI's shape, which most share."""
+    """Return the body of an error in OpenAI's shape, which most providers share."""
     return {"error": {"message": refusal.message, "type": refusal.code, "param": refusal.param or None, "code": None}}
 
 
 @dataclass(frozen=True)
 class Flagship:
-    """One model.
+    """One fake model with the behaviour of a real one.
 
     model: as routes.yaml names it
-    apis: the APIs it is asked through, with what it refuses there
-    thinks: whether it thinks about a request
-    shows: whether it lets its thoughts be read
-    error: the provider's shape of an error
-    base: what follows the server's address in `api_base`
-    must_return: what it says where a round comes back without the reasoning that it issued; empty where it does not insist
-    empty_state: reasoning that it takes in the place of what nobody has, where it insists
-    returns: whether it wants reasoning back at all
-    call_id: its ids, by round and place
-    forbids: why it refuses a request for its headers, its path and its form
+    apis: the APIs it is asked through, each with the rules by which it refuses requests
+    thinks: whether it reasons about a request
+    shows: whether its reasoning is readable in the answer
+    error: the body of an error in the provider's shape
+    base: the part of `api_base` after the server's address and the model's name
+    must_return: the error if a round comes back without the reasoning that was issued; empty if the model does not insist
+    returns: whether reasoning should be sent back at all
+    call_id: the ids of tool calls, by round and position
+    forbids: why a request is refused for its headers, path or form; None if it is accepted
     """
 
     name: str
@@ -61,12 +60,12 @@ class Flagship:
     must_return: str = ""
     returns: bool = True
     via: str = ""
-    """The lane it is asked through, where that is not the one for its provider."""
+    """The lane through which the router asks the model; empty for the provider's own lane."""
     forbids: Callable[[Mapping[str, str], str, Body], Refusal | None] = lambda _headers, _path, _body: None
     call_id: Callable[[int, int], str] = lambda at, place: f"call_{at}{place}"
 
     def target(self, address: str, fault: str = "") -> str:
-        """The target, as YAML."""
+        """Return the model's target for routes.yaml, as a YAML flow mapping. `fault`: the fault of its path, such as `cut0`."""
         place = f"{self.name}~{fault}" if fault else self.name
         via = f", via: {self.via}" if self.via else ""
         return f"{{model: {self.model}, api_base: '{address}/{place}{self.base}', api_key: sk-test{via}}}"
@@ -74,7 +73,7 @@ class Flagship:
 
 @dataclass
 class Asked:
-    """One request. `refusal`: why it was refused, None where it was answered."""
+    """One request that the server received. `refusal`: why it was refused; None if it was answered."""
 
     flagship: Flagship
     dialect: Dialect
@@ -83,13 +82,13 @@ class Asked:
     refusal: Refusal | None = None
 
     def refused_with(self, name: str, value: Any) -> bool:
-        """Whether the model would have refused this request with one more parameter."""
+        """Return whether the model would have refused this request with one more parameter."""
         return any(rule(self.dialect.adding(self.body, name, value)) for rule in self.rules)
 
 
 @dataclass
 class Fakes:
-    """The server. `asked`: every request, in order; `wrong`: reasoning state that came back altered, or not at all."""
+    """The running server of fake models. `asked`: every request, in order; `wrong`: reasoning state that came back altered or missing."""
 
     flagships: Mapping[str, Flagship]
     asked: list[Asked] = field(default_factory=list[Asked])
@@ -99,20 +98,20 @@ class Fakes:
     _open: dict[asyncio.Task[Any], asyncio.StreamWriter] = field(default_factory=dict[asyncio.Task[Any], asyncio.StreamWriter])
 
     def of(self, name: str) -> list[Asked]:
-        """The requests to one model."""
+        """Return the requests that one model received."""
         return [one for one in self.asked if one.flagship.name == name]
 
     @staticmethod
     def state(flagship: Flagship, at: int) -> State:
-        """The reasoning of one model call of a turn."""
+        """Return the reasoning that a model issues in round `at` of a turn."""
         return State(flagship.name, at)
 
     def refused(self, name: str) -> list[Refusal]:
-        """Why one model refused requests."""
+        """Return the refusals that one model sent."""
         return [one.refusal for one in self.of(name) if one.refusal is not None]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
+        """Answer the requests of one connection until the client closes it."""
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = writer
@@ -183,7 +182,7 @@ class Fakes:
         return Saying(words, (), state, shown)
 
     def _unreturned(self, asked: Asked) -> Refusal | None:
-        """Why the reasoning of this turn's rounds is not as it was issued; noted as well."""
+        """Record in `wrong` the first round whose reasoning came back altered or not at all; return the refusal if the model insists."""
         flagship, dialect, body = asked.flagship, asked.dialect, asked.body
         if not flagship.thinks(body) or not flagship.returns:
             return None
@@ -203,7 +202,7 @@ class Fakes:
 
 @asynccontextmanager
 async def fakes(*flagships: Flagship) -> AsyncGenerator[Fakes, None]:
-    """The models, running."""
+    """Run one server for these models on a free loopback port."""
     made = Fakes({one.name: one for one in flagships})
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=1 << 24)
     made.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

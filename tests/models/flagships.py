@@ -1,4 +1,7 @@
-"""Today's models, and what each refuses, in its provider's words. Where a thread quotes the words, it is named; nobody here has a key."""
+"""Today's models and the requests that each refuses, with its provider's error texts.
+
+A comment names the public thread that quotes a text; no real model was asked.
+"""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,7 +17,7 @@ PENALTIES = ("presence_penalty", "frequency_penalty")
 
 
 def value_of(body: Body, dotted: str) -> Any:
-    """What stands at a dotted name."""
+    """Return the value at a dotted name of the request; None if it is absent."""
     found: Any = body
     for name in dotted.split("."):
         found = cast("Body", found).get(name) if isinstance(found, dict) else None
@@ -22,7 +25,7 @@ def value_of(body: Body, dotted: str) -> Any:
 
 
 def refuses(name: str, message: str, *, but: Collection[Any] = (), when: Callable[[Body], bool] = lambda _: True, param: str = "") -> Rule:
-    """A parameter, but for these values. `message` may say {name} and {value}."""
+    """Return a rule that refuses a parameter unless its value is in `but`. `message` may contain {name} and {value}."""
 
     def rule(body: Body) -> Refusal | None:
         value = value_of(body, name)
@@ -34,7 +37,7 @@ def refuses(name: str, message: str, *, but: Collection[Any] = (), when: Callabl
 
 
 def spoken(body: Body) -> list[Body]:
-    """The messages of chat completions."""
+    """Return the messages of a chat-completions request."""
     return body["messages"]
 
 
@@ -62,7 +65,7 @@ KNOWN = frozenset(
 
 
 def extra_inputs(body: Body) -> Refusal | None:
-    """Anthropic's validator."""
+    """Refuse unknown fields and a missing `max_tokens`, as Anthropic's validator does."""
     for name in body:
         if name not in KNOWN:
             return Refusal(f"{name}: Extra inputs are not permitted")
@@ -70,13 +73,13 @@ def extra_inputs(body: Body) -> Refusal | None:
 
 
 def blank_stops(body: Body) -> Refusal | None:
-    """BerriAI/litellm#3286."""
+    """Refuse stop sequences of whitespace only (BerriAI/litellm#3286)."""
     blank = any(not one.strip() for one in body.get("stop_sequences") or ())
     return Refusal("stop_sequences: each stop sequence must contain non-whitespace") if blank else None
 
 
 def claude_turns(body: Body) -> Refusal | None:
-    """The order of turns, and of calls with their results."""
+    """Refuse a first message that is not the user's, calls without results in the next message, and duplicate call ids."""
     messages = body["messages"]
     if not messages or messages[0]["role"] != "user":
         return Refusal('messages: first message must use the "user" role')
@@ -93,14 +96,14 @@ def claude_turns(body: Body) -> Refusal | None:
 
 
 def no_prefill(body: Body) -> Refusal | None:
-    """From Opus 4.6 on."""
+    """Refuse a conversation that ends with an assistant message, as Claude does from Opus 4.6 on."""
     if body["messages"][-1]["role"] != "assistant":
         return None
     return Refusal("This model does not support assistant message prefill. The conversation must end with a user message.")
 
 
 def thinking_begins(body: Body) -> Refusal | None:
-    """A model that thinks with a budget wants each call of the turn back with the thought before it."""
+    """Refuse, while thinking with a budget, an assistant message with calls that does not begin with a thinking block."""
     if value_of(body, "thinking.type") != "enabled":
         return None
     messages = body["messages"]
@@ -113,7 +116,7 @@ def thinking_begins(body: Body) -> Refusal | None:
 
 
 def budget(body: Body) -> Refusal | None:
-    """1,024 tokens at least, and fewer than the answer may have."""
+    """Refuse a thinking budget below 1,024 tokens or not below `max_tokens`."""
     tokens = value_of(body, "thinking.budget_tokens")
     if tokens is None or 1024 <= tokens < body["max_tokens"]:
         return None
@@ -170,17 +173,17 @@ BUDGET: tuple[Rule, ...] = (
 
 
 def claude_error(refusal: Refusal) -> Any:
-    """Anthropic's shape."""
+    """Return the body of an error in Anthropic's shape."""
     return {"type": "error", "error": {"type": "invalid_request_error", "message": refusal.message}}
 
 
 def claude_thinks(body: Body) -> bool:
-    """Only where it is told to."""
+    """Return whether the request turns thinking on."""
     return value_of(body, "thinking.type") in ("adaptive", "enabled")
 
 
 def claude(name: str, rules: Sequence[Rule], thinks: Callable[[Body], bool] = claude_thinks) -> Flagship:
-    """A model of Anthropic's."""
+    """Return a fake Anthropic model with these rules."""
     return Flagship(
         name,
         f"anthropic/{name}",
@@ -201,7 +204,7 @@ UNKNOWN_PARAMETER = "Unknown parameter: '{name}'."
 
 
 def calls_answered(body: Body) -> Refusal | None:
-    """Each call has its result, each result its call."""
+    """Refuse a tool call without a result and a result without a call."""
     waiting: set[str] = set()
     for at, message in enumerate(spoken(body)):
         if message["role"] == "tool":
@@ -219,7 +222,7 @@ def calls_answered(body: Body) -> Refusal | None:
 
 
 def efforts(*taken: str, name: str = "reasoning_effort") -> Rule:
-    """The efforts that a model takes, listed in the refusal."""
+    """Return a rule that refuses every reasoning effort but these and lists them in its error."""
     listed = ", ".join(f"'{one}'" for one in taken)
     return refuses(
         name, f"Unsupported value: '{{value}}' is not supported with this model. Supported values are: {listed}.", but=taken, param=name
@@ -227,7 +230,7 @@ def efforts(*taken: str, name: str = "reasoning_effort") -> Rule:
 
 
 def openai_rules(thinks: Callable[[Body], bool], *taken: str, tools: bool = False) -> tuple[Rule, ...]:
-    """A thinking model on chat completions. `tools`: whether it takes them there while it thinks."""
+    """Return the rules of an OpenAI reasoning model on chat completions. `tools`: whether it accepts tools together with an effort."""
     refused: list[Rule] = [
         calls_answered,
         refuses("max_tokens", UNSUPPORTED + " Use 'max_completion_tokens' instead.", param="max_tokens"),
@@ -243,7 +246,7 @@ def openai_rules(thinks: Callable[[Body], bool], *taken: str, tools: bool = Fals
 
 
 def responses_rules(thinks: Callable[[Body], bool], *taken: str) -> tuple[Rule, ...]:
-    """The same through the Responses API, which names what it does not know."""
+    """Return the rules of an OpenAI reasoning model on the Responses API, which refuses unknown parameters by name."""
 
     def least(body: Body) -> Refusal | None:
         low = (body.get("max_output_tokens") or 16) < 16
@@ -266,12 +269,12 @@ def responses_rules(thinks: Callable[[Body], bool], *taken: str) -> tuple[Rule, 
 
 
 def effort_of(body: Body) -> Any:
-    """How long it is told to think, through either API."""
+    """Return the reasoning effort of a request to chat completions or to the Responses API."""
     return body.get("reasoning_effort") or value_of(body, "reasoning.effort")
 
 
 def gpt(name: str, *taken: str, default: str = "medium", tools: bool = False) -> Flagship:
-    """A thinking model of OpenAI's. `default`: its effort where none is told."""
+    """Return a fake OpenAI reasoning model. `taken`: the efforts that it accepts; `default`: its effort if the request has none."""
 
     def thinks(body: Body) -> bool:
         return (effort_of(body) or default) != "none"
@@ -291,7 +294,7 @@ def gpt(name: str, *taken: str, default: str = "medium", tools: bool = False) ->
 GPT_4O = Flagship(
     "gpt-4o", "openai/gpt-4o", ((PLAIN, (calls_answered, refuses("reasoning_effort", UNSUPPORTED, param="reasoning_effort"))),)
 )
-"""The control: it takes everything but an effort, for it does not think."""
+"""The control model: it accepts every parameter except a reasoning effort."""
 
 
 # xAI. open-webui/open-webui#21266, BerriAI/litellm#16265, mnfst/modelparams.dev#330.
@@ -321,7 +324,7 @@ GROK = Flagship(
 
 
 def prefix_mode(body: Body) -> Refusal | None:
-    """It goes on from the assistant's words only where they are marked."""
+    """Refuse a conversation that ends with an assistant message, which DeepSeek continues only in its prefix mode."""
     if spoken(body)[-1]["role"] != "assistant":
         return None
     return Refusal("The last message of deepseek-v4-pro must be a user message, or an assistant message with prefix mode on")
@@ -341,7 +344,7 @@ DEEPSEEK = Flagship(
 
 
 def kimi(name: str, *taken: str) -> Flagship:
-    """A Kimi that thinks. It counts its calls by tool, and from nothing each time."""
+    """Return a fake Kimi model, which thinks, fixes four sampling parameters, and reuses the call ids of a round in the next."""
     fixed = (("temperature", 1), ("top_p", 0.95), ("presence_penalty", 0), ("frequency_penalty", 0))
     rules = tuple(refuses(key, f"invalid {key}: only {only} is allowed for this model", but=(only,)) for key, only in fixed)
     effort = refuses("reasoning_effort", "invalid reasoning_effort: '{value}' is not supported for this model", but=taken)
@@ -385,7 +388,7 @@ NINE = re.compile(r"[A-Za-z0-9]{9}")
 
 
 def forbidden(body: Body) -> Refusal | None:
-    """Its validator's words are a list; see `mistral_error`."""
+    """Refuse fields that Mistral does not know; the refusal's message is the dotted path that `mistral_error` reports."""
     for name in body:
         if name not in MISTRAL_KNOWN:
             return Refusal(name, status=422, code="extra_forbidden")
@@ -397,7 +400,7 @@ def forbidden(body: Body) -> Refusal | None:
 
 
 def mistral_turns(body: Body) -> Refusal | None:
-    """Its ids, and the order of its roles."""
+    """Refuse call ids that are not nine letters or digits, and orders of roles that Mistral does not accept."""
     before = ""
     for message in spoken(body):
         for call in message.get("tool_calls") or ():
@@ -414,7 +417,7 @@ def mistral_turns(body: Body) -> Refusal | None:
 
 
 def mistral_error(refusal: Refusal) -> Any:
-    """A list of what its validator found, or a sentence."""
+    """Return the body of a Mistral error: a list for an unknown field, otherwise a sentence."""
     if refusal.code == "extra_forbidden":
         place = {"type": "extra_forbidden", "loc": ["body", *refusal.message.split(".")], "msg": "Extra inputs are not permitted"}
         return {"object": "error", "message": {"detail": [place]}, "type": "invalid_request_error", "param": None, "code": None}
@@ -468,24 +471,24 @@ SIGNATURE = (
 
 
 def google_error(refusal: Refusal) -> Any:
-    """Google's shape."""
+    """Return the body of an error in Google's shape."""
     return {"error": {"code": 400, "message": refusal.message, "status": "INVALID_ARGUMENT"}}
 
 
 def no_penalties(config: str) -> tuple[Rule, ...]:
-    """Whether they are at nothing or not."""
+    """Return rules that refuse both penalty parameters in both spellings, whatever their value. `config`: the prefix of their place."""
     names = ("presencePenalty", "frequencyPenalty", "presence_penalty", "frequency_penalty")
     return tuple(refuses(f"{config}{name}", "Penalty is not enabled for models/gemini-3.5-flash") for name in names)
 
 
 def googles(headers: Mapping[str, str], path: str, body: Body, *, thinks: str) -> Refusal | None:
-    """What Google refuses of every model. Signatures are looked at apart: they must be the ones that were issued."""
+    """Refuse a request that Google refuses for any model. Penalties and signatures have rules of their own."""
     why = google.objection(headers, path, body, thinks=thinks)
     return Refusal(why[1], status=why[0]) if why is not None and "Penalty" not in why[1] else None
 
 
 def gemini(name: str, *, thinks: str, idle: bool = False) -> Flagship:
-    """A model of Google's on its own wire. `thinks`: level or budget; `idle`: whether it can be told not to think."""
+    """Return a fake Gemini model on Google's own API. `thinks`: `level` or `budget`; `idle`: whether thinking can be switched off."""
 
     def thinking(body: Body) -> bool:
         return value_of(body, "generationConfig.thinkingConfig.thinkingBudget") != 0
@@ -534,7 +537,7 @@ GEMINI_OPENAI = Flagship(
 
 
 def first_system(body: Body) -> Refusal | None:
-    """The template of Qwen's models (vllm-project/vllm#41114)."""
+    """Refuse a system message that is not the first, as the chat template of Qwen's models does (vllm-project/vllm#41114)."""
     late = any(one["role"] == "system" for one in spoken(body)[1:])
     return Refusal("System message must be at the beginning.") if late else None
 
@@ -552,7 +555,7 @@ OPENROUTER = Flagship(
 
 
 def foreign_reasoning(body: Body) -> Refusal | None:
-    """They take no reasoning under a name that is not theirs."""
+    """Refuse `reasoning_content` in messages, which Cerebras and Groq do not know."""
     for at, message in enumerate(spoken(body)):
         if "reasoning_content" in message:
             place = f"messages.{at}.assistant.reasoning_content"
@@ -591,7 +594,7 @@ COHERE_KNOWN = frozenset(
 
 
 def cohere_known(body: Body) -> Refusal | None:
-    """docs.cohere.com/docs/compatibility-api: the parameters it supports, and the two efforts. Its words are not quoted anywhere."""
+    """Refuse parameters and efforts that docs.cohere.com/docs/compatibility-api does not list. The error texts are invented."""
     name = next((one for one in body if one not in COHERE_KNOWN), None)
     if name is not None:
         return Refusal(f"unknown parameter: {name} is not supported", name)
@@ -601,7 +604,7 @@ def cohere_known(body: Body) -> Refusal | None:
 
 
 def cohere(name: str, *more: Rule) -> Flagship:
-    """Cohere by its OpenAI-compatible address."""
+    """Return a fake Cohere model at its OpenAI-compatible address. It thinks only if no extra rule is given."""
     thinks: Callable[[Body], bool] = (lambda body: body.get("reasoning_effort") != "none") if not more else (lambda _: False)
     return Flagship(name, f"cohere/{name}", ((PLAIN, (cohere_known, calls_answered, *more)),), thinks=thinks, returns=False)
 
@@ -660,7 +663,7 @@ FLAGSHIPS: tuple[Flagship, ...] = (
 
 
 def through_litellm(flagship: Flagship) -> Flagship:
-    """The same model, asked through LiteLLM."""
+    """Return the same model, to be asked through LiteLLM."""
     return replace(flagship, name=f"{flagship.name}-litellm", via="litellm")
 
 

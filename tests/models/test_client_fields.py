@@ -1,7 +1,7 @@
-"""Fields of clients that not every model knows, asked of each of today's models through the whole application.
+"""Client fields that only some models accept, sent to each of today's models through the whole router.
 
-A model gets those that it takes, and refuses all others: each field is in its request, or named as left out, or the request is a 400 that
-names it. Nothing is dropped in silence, and no refusal has to teach it.
+Each field is sent to a model that accepts it. Otherwise it is listed as omitted, or the request is refused with a 400 that names it.
+No field is dropped silently, and no model has to refuse a field first.
 """
 
 import re
@@ -43,14 +43,14 @@ TAKES: Mapping[str, set[str]] = {
     "groq": {"parallel_tool_calls", "service_tier", "messages.name"},
     **{name: {"top_k", "service_tier"} for name in ("gemini-3.5-flash", "gemini-2.5-pro", "gemini-2.5-flash")},
 }
-"""What each model takes of these, by the API reference of its provider; a model that is not here takes none."""
+"""Model → the client fields that it accepts, by its provider's API reference; models that are not listed accept none."""
 WIRE: Mapping[str, tuple[str, ...]] = {
     "verbosity": ("verbosity", "text.verbosity"),
     "service_tier": ("service_tier", "serviceTier"),
     "top_k": ("top_k", "generationConfig.topK", "generationConfig.top_k"),
     "parallel_tool_calls": ("parallel_tool_calls", "tool_choice.disable_parallel_tool_use"),
 }
-"""Where a field may stand in a request."""
+"""Field → the places at which a provider's request may contain it."""
 TOOL: dict[str, Any] = {
     "type": "function",
     "function": {"name": "get_time", "strict": True, "parameters": {"type": "object", "properties": {}}},
@@ -59,12 +59,12 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA
 
 
 def found(body: Body, name: str) -> Any:
-    """The value of a field, wherever its API has it; None where the request has none."""
+    """Return the value of a field wherever the provider's API places it; None if the request does not have it."""
     return next((value for place in WIRE.get(name, (name,)) if (value := value_of(body, place)) is not None), None)
 
 
 def carried(body: Body) -> set[str]:
-    """What a request has beside words and schemas."""
+    """Return which of `messages.name`, `image_url.detail` and `function.strict` a request contains."""
     text = str(body)
     said = {
         "messages.name": "'name': 'Ada'" in text,
@@ -75,12 +75,12 @@ def carried(body: Body) -> set[str]:
 
 
 def taken(flagship: Flagship) -> set[str]:
-    """What a model takes."""
+    """Return the client fields that a model accepts."""
     return TAKES.get(flagship.name.removesuffix("-litellm"), set())
 
 
 def strict(flagship: Flagship) -> Flagship:
-    """The model, refusing each of these fields that it does not take."""
+    """Return the model with a rule that refuses every client field that it does not accept."""
     takes = taken(flagship)
 
     def only(body: Body) -> Refusal | None:
@@ -92,7 +92,7 @@ def strict(flagship: Flagship) -> Flagship:
 
 
 async def ask(client: Client, models: Fakes, **fields: Any) -> tuple[set[str], Any, list[Asked]]:
-    """What was left out of a request, its answer, and what the model was asked."""
+    """Ask once; return the omitted fields of the attempts header, the answer, and the requests that the models received."""
     before = len(models.asked)
     messages = fields.pop("messages", [{"role": "user", "content": "How is the dog?"}])
     answer = await client.post("/v1/chat/completions", model="plain", messages=messages, **fields)
@@ -102,7 +102,7 @@ async def ask(client: Client, models: Fakes, **fields: Any) -> tuple[set[str], A
 
 @pytest.mark.parametrize("flagship", FLAGSHIPS + THROUGH_LITELLM, ids=lambda one: one.name)
 async def test_each_client_field_is_sent_or_listed_as_omitted(workspace: Workspace, flagship: Flagship) -> None:
-    """The model is asked once for each request, with all fields that it accepts."""
+    """Each client field is sent if the model accepts it; otherwise it is listed as omitted or refused with a 400 that names it."""
     takes = taken(flagship)
     async with fakes(strict(flagship)) as models:
         target = flagship.target(models.address)
@@ -148,7 +148,7 @@ ACCOUNT: Mapping[str, Any] = {
 
 
 async def test_account_fields_of_a_client_are_listed_as_omitted_and_never_sent(workspace: Workspace) -> None:
-    """The header of each answer lists them; a field that asks for nothing is not listed."""
+    """Fields for a provider account, such as `metadata` and `store`, are listed as omitted and not sent; empty ones are not listed."""
     async with fakes(GPT_4O) as models:
         routes = f"targets:\n  first: {GPT_4O.target(models.address)}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"
         async with serving(workspace.write("routes.yaml", routes).build()) as client:
@@ -174,8 +174,8 @@ WRONG: Mapping[str, Any] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-async def test_client_field_of_a_wrong_type_is_refused_by_name(workspace: Workspace, name: str) -> None:
-    """The request is refused before a target is asked, on both APIs."""
+async def test_client_field_with_an_invalid_value_is_refused_with_a_400_that_names_it(workspace: Workspace, name: str) -> None:
+    """A client field with an invalid value gets a 400 that names the field on both APIs, and no target is asked."""
     async with fakes(GPT_4O) as models:
         routes = f"targets:\n  first: {GPT_4O.target(models.address)}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"
         async with serving(workspace.write("routes.yaml", routes).build()) as client:

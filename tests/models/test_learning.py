@@ -1,4 +1,4 @@
-"""A model that no table knows refuses parameters by their names: the same question is asked again without them, and never with them again."""
+"""A model of no known family refuses parameters by name: the router asks again without the parameter and does not send it again."""
 
 import logging
 from collections.abc import Sequence
@@ -24,25 +24,25 @@ WARNING = "a model refused a parameter: it is not sent again"
 
 
 def model(*rules: Rule) -> Flagship:
-    """A model of no known family."""
+    """Return a fake model of no known family with these rules."""
     return Flagship("nova", "openai/nova-9", ((PLAIN, rules),))
 
 
 def routes(target: str, more: str = "") -> str:
-    """A route over the model, and a script last."""
+    """Return a routes.yaml whose route asks the target first and a scripted answer last. `more`: further keys of the route."""
     script = '{script: [{text: "A script."}]}'
     return f"targets:\n  nova: {target}\n  script: {script}\nroutes:\n  chat-model: {{pipeline: chat, targets: [nova, script]{more}}}\n"
 
 
 async def said(client: Client, **params: Any) -> str:
-    """The words of an answer."""
+    """Ask once and return the text of the answer."""
     answer = await client.post("/v1/chat/completions", model="chat-model", messages=[{"role": "user", "content": "Hi"}], **params)
     assert answer.status == 200
     return str(answer.json["choices"][0]["message"]["content"])
 
 
 def warned(caplog: pytest.LogCaptureFixture) -> Sequence[tuple[str, str | None]]:
-    """What was learned, by the log's warnings."""
+    """Return the learned parameters by the log's warnings: (parameter, name to send instead or None)."""
     fields: list[dict[str, Any]] = [vars(one)["fields"] for one in caplog.records if one.message == WARNING]
     return [(one["parameter"], one["instead"]) for one in fields]
 
@@ -50,7 +50,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> Sequence[tuple[str, str | None]]
 async def test_unknown_model_answers_its_first_request_after_refusing_parameters(
     workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Three refusals are three lessons within the request; the second request needs one call, and no warning comes twice."""
+    """A model that refuses three parameters in turn answers the first request at the fourth call, the second at the first call."""
     caplog.set_level(logging.WARNING, "router.targets")
     async with fakes(model(*EACH_IN_TURN)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
@@ -67,7 +67,7 @@ async def test_unknown_model_answers_its_first_request_after_refusing_parameters
 
 
 async def test_attempts_header_lists_the_parameters_left_out(workspace: Workspace) -> None:
-    """It does so for the request that taught the lesson, and for later ones."""
+    """The attempts header lists the omitted parameters of the request in which they were refused, and of the next request."""
     async with fakes(model(*EACH_IN_TURN)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
         async with serving(generation) as client:
@@ -80,7 +80,7 @@ async def test_attempts_header_lists_the_parameters_left_out(workspace: Workspac
 
 
 async def test_learned_refusals_survive_edits_that_leave_the_target_unchanged(workspace: Workspace) -> None:
-    """An edit of the route keeps them; one of the target forgets them, for it may be another model now."""
+    """Learned refusals survive an edit of the route but not an edit of the target, after which the model refuses each parameter again."""
     async with fakes(model(*EACH_IN_TURN)) as models:
         target = model().target(models.address)
         edits = (
@@ -100,7 +100,7 @@ async def test_learned_refusals_survive_edits_that_leave_the_target_unchanged(wo
 
 
 async def test_request_is_sent_to_a_refusing_model_at_most_five_times(workspace: Workspace) -> None:
-    """The model refuses five parameters in turn: the next request continues where this one ended."""
+    """A model that refuses five parameters in turn is called five times before the fallback; the next request omits those learned."""
     rules = [refuses(name, UNSUPPORTED, param=name) for name in HINTS]
     async with fakes(model(*rules)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
@@ -126,10 +126,10 @@ FOR_GOOD: dict[str, Rule] = {
 
 
 @pytest.mark.parametrize("name", FOR_GOOD)
-async def test_parameter_that_a_user_would_miss_is_never_left_out(
+async def test_refusal_of_tools_or_messages_falls_back_without_omitting_a_parameter(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """The question goes to the next target, and nothing is learned."""
+    """A refusal of tools or messages, for length or for rate is not learned from: the model is asked once and the next target answers."""
     caplog.set_level(logging.WARNING, "router.targets")
     async with fakes(model(FOR_GOOD[name])) as models:
         text = routes(model().target(models.address), ", retry: {attempts: 1}")
@@ -143,7 +143,7 @@ async def test_parameter_that_a_user_would_miss_is_never_left_out(
 
 
 async def test_refused_stop_parameter_is_emulated_by_cutting_the_answer(workspace: Workspace) -> None:
-    """The answer of that very request, and every later one, ends at the stop."""
+    """After a model refuses `stop`, the router omits it and cuts the answer at the stop sequence, in this request and the next."""
     async with fakes(model(*(refuses(name, UNSUPPORTED, param=name) for name in ("stop", *PENALTIES)))) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
         async with serving(generation) as client:

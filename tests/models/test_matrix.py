@@ -1,7 +1,7 @@
-"""Each of today's models, asked each kind of question through the whole application, streamed and not.
+"""Each of today's models, asked each kind of question through the whole router, streamed and not.
 
-The first target answers every question. What it is not sent is exactly what it refuses: each parameter that was left out is put back
-into the request that was answered, and the model must refuse that. `pytest -s` prints a line for each cell.
+The first target answers every question. A parameter is omitted only if the model refuses it: each omitted parameter is put back into the
+answered request, and the model's rules must refuse that. `pytest -s` prints a line for each combination.
 """
 
 import json
@@ -38,21 +38,21 @@ DEFAULTS: Mapping[str, Any] = {"temperature": 1, "top_p": 1, "presence_penalty":
 
 @dataclass(frozen=True)
 class Cell:
-    """One kind of question."""
+    """One kind of question: route, text, parameters, and the expected answer."""
 
     name: str
     route: str = "plain"
     question: str = "How is the dog?"
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     sent: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the model should be asked with; by default, the same."""
+    """The parameters that the model should receive, if they differ from `params`."""
     calls: int = 0
-    """Model calls of one answer."""
+    """The number of model calls of one answer; 0 stands for 1."""
     text: str = ANSWER
 
     @property
     def wanted(self) -> Mapping[str, Any]:
-        """The parameters that the model should be asked with."""
+        """The parameters that the model should receive."""
         return self.sent or self.params
 
 
@@ -77,7 +77,7 @@ CELLS = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client reads. `omitted`: what the header says of the target that speaks."""
+    """One answer as the client reads it. `attempts`: the value of the attempts header."""
 
     text: str
     thought: str
@@ -86,12 +86,12 @@ class Answer:
 
     @property
     def omitted(self) -> set[str]:
-        """Parameters that were left out, as the header has it."""
+        """The parameters that the attempts header lists as omitted."""
         return {name for listed in re.findall(r'omitted="([^"]*)"', self.attempts) for name in listed.split()}
 
 
 async def asked(client: Client, how: str, cell: Cell) -> Answer:
-    """Ask over one of the ways. A line stream has no sampling parameters of its own but those of OpenAI."""
+    """Ask one question in one of the ways (`streamed`, `whole`, `lines`) and return the answer."""
     messages = [{"role": "user", "content": cell.question}]
     path = "/api/chat" if how == "lines" else "/v1/chat/completions"
     answer = await client.post(path, model=cell.route, messages=messages, stream=how != "whole", **cell.params)
@@ -113,7 +113,7 @@ async def asked(client: Client, how: str, cell: Cell) -> Answer:
 
 
 def left_out(one: Asked, wanted: Mapping[str, Any]) -> list[str]:
-    """The parameters that an answered request lacks. AssertionError where the model would have taken one of them."""
+    """Return the parameters that an answered request lacks; raise AssertionError if the model would have accepted one of them."""
     missing: list[str] = []
     for name, value in wanted.items():
         if one.dialect.given(one.body, name) is not None or DEFAULTS.get(name) == value:
@@ -128,7 +128,7 @@ def left_out(one: Asked, wanted: Mapping[str, Any]) -> list[str]:
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name.replace(" ", "_"))
 @pytest.mark.parametrize("flagship", FLAGSHIPS + THROUGH_LITELLM, ids=lambda one: one.name)
 async def test_first_target_answers_with_all_that_it_accepts(workspace: Workspace, flagship: Flagship, cell: Cell) -> None:
-    """Nothing is left out but what the model refuses, each refusal happens once, and no script answers."""
+    """Each model answers each kind of question itself, with every parameter that it accepts; no parameter is refused twice."""
     workspace.write("pipelines/title.yaml", "steps:\n  - params: {temperature: 0, max_tokens: 40}\n")
     async with fakes(flagship, GPT_4O) as models:
         targets = {
@@ -157,7 +157,7 @@ async def test_first_target_answers_with_all_that_it_accepts(workspace: Workspac
 
 
 def checked(models: Fakes, flagship: Flagship, cell: Cell, answer: Answer, requests: Sequence[Asked]) -> None:
-    """What one answer cost, and what its requests held."""
+    """Check how many model calls one answer took, which parameters they lacked, what the header lists, and whether reasoning is shown."""
     answered = [one for one in requests if one.flagship is flagship and one.refusal is None]
     if cell.route in ("rescued", "rescuing") and flagship is not GPT_4O:
         assert answered
@@ -179,5 +179,5 @@ def checked(models: Fakes, flagship: Flagship, cell: Cell, answer: Answer, reque
 
 
 def hides(one: Asked) -> bool:
-    """Whether the thoughts of this answer never leave the model: chat completions of OpenAI's, and of Google's."""
+    """Return whether this API never shows the model's reasoning: chat completions of OpenAI and of Google."""
     return getattr(one.dialect, "thoughts", "reasoning_content") in ("", "extra_content")

@@ -1,4 +1,4 @@
-"""Reasoning goes back to the model that issued it, unaltered, over three rounds of tools; nobody else ever gets it."""
+"""Reasoning state is sent back unaltered to the model that issued it, over three rounds of tool calls, and to no other model or client."""
 
 import dataclasses
 import json
@@ -48,12 +48,14 @@ HOW = ("streamed", "whole", "lines")
 
 
 def named(value: object) -> Any:
-    """The name of a case."""
+    """Return the model's name as the id of a parametrised case."""
     return value.name if isinstance(value, Flagship) else None
 
 
 def routes(targets: Mapping[str, str], route: str = ", tools: [weather]", more: str = "") -> str:
-    """A routes.yaml whose one route asks these targets in their order, and a script last. `route`: its other keys."""
+    """Return a routes.yaml whose one route asks these targets in order and a scripted answer last. `route`: its other keys; `more`:
+    further YAML.
+    """
     lines = "".join(f"  {name}: {target}\n" for name, target in targets.items())
     script = '  script: {script: [{text: "A script."}]}\n'
     asked = ", ".join([*targets, "script"])
@@ -61,7 +63,7 @@ def routes(targets: Mapping[str, str], route: str = ", tools: [weather]", more: 
 
 
 async def said(client: Client, how: str, question: str) -> str:
-    """The words of an answer to a question, asked with an effort."""
+    """Ask with reasoning effort `high` and return the text of the answer. `how`: `streamed`, `whole` or `lines`."""
     messages = [{"role": "user", "content": question}]
     path = "/api/chat" if how == "lines" else "/v1/chat/completions"
     answer = await client.post(path, model="chat-model", messages=messages, stream=how != "whole", reasoning_effort="high")
@@ -75,7 +77,7 @@ async def said(client: Client, how: str, question: str) -> str:
 
 
 def strayed(models: Fakes, owner: Flagship) -> list[Asked]:
-    """Requests to other models that hold reasoning of this one."""
+    """Return the requests to other models that contain reasoning of this model."""
     return [one for one in models.asked if one.flagship is not owner and re.search(f"of {owner.name}[.!]", json.dumps(one.body))]
 
 
@@ -84,8 +86,8 @@ THROUGH = tuple(map(through_litellm, (OPUS, ALWAYS_THINKING, HAIKU, DEEPSEEK)))
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("flagship", THINKERS + THROUGH, ids=named)
-async def test_model_thinks_in_each_of_three_tool_rounds(workspace: Workspace, flagship: Flagship, how: str) -> None:
-    """Every request tells it to think, and brings back the reasoning of each round before, in order, as it was issued."""
+async def test_reasoning_of_each_tool_round_is_sent_back_to_its_model_as_issued(workspace: Workspace, flagship: Flagship, how: str) -> None:
+    """Each request of a turn turns thinking on and brings back the reasoning of all earlier rounds, in order and unaltered."""
     async with (
         fakes(flagship) as models,
         serving(workspace.write("routes.yaml", routes({"a": flagship.target(models.address)})).build()) as c,
@@ -104,8 +106,10 @@ async def test_model_thinks_in_each_of_three_tool_rounds(workspace: Workspace, f
 
 
 @pytest.mark.parametrize(("flagship", "other"), PAIRS, ids=named)
-async def test_cut_in_round_three_is_rescued_without_foreign_reasoning(workspace: Workspace, flagship: Flagship, other: Flagship) -> None:
-    """Another vendor's model finishes the sentence; its requests hold nothing of the first one's reasoning."""
+async def test_answer_cut_in_round_three_is_continued_by_another_model_without_the_first_ones_reasoning(
+    workspace: Workspace, flagship: Flagship, other: Flagship
+) -> None:
+    """When a model breaks off after two tool rounds, another vendor's model finishes the answer without the first one's reasoning."""
     async with fakes(flagship, other) as models:
         targets = {"a": flagship.target(models.address, "cut2"), "b": other.target(models.address)}
         async with serving(workspace.write("routes.yaml", routes(targets)).build()) as client:
@@ -118,8 +122,10 @@ async def test_cut_in_round_three_is_rescued_without_foreign_reasoning(workspace
 
 
 @pytest.mark.parametrize(("flagship", "other"), PAIRS, ids=named)
-async def test_fallback_in_round_two_takes_no_reasoning_with_it(workspace: Workspace, flagship: Flagship, other: Flagship) -> None:
-    """The first one made a call and is down afterwards: the other goes on from the result, with a round of its own."""
+async def test_fallback_in_tool_round_two_is_sent_no_reasoning_of_the_failed_model(
+    workspace: Workspace, flagship: Flagship, other: Flagship
+) -> None:
+    """When a model fails after one tool round, the fallback continues from the tool's result and gets no reasoning of the first."""
     async with fakes(flagship, other) as models:
         targets = {"a": flagship.target(models.address, "down1"), "b": other.target(models.address)}
         async with serving(workspace.write("routes.yaml", routes(targets)).build()) as client:
@@ -132,14 +138,14 @@ async def test_fallback_in_round_two_takes_no_reasoning_with_it(workspace: Works
 
 
 def call(message: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
-    """An assistant's message with calls, and their results, as a client of OpenAI's API sends them back."""
+    """Return an assistant message with calls and the tool messages with results, as a client of OpenAI's API sends them back."""
     back = {"role": "assistant", "content": message["content"], "tool_calls": message["tool_calls"], **more}
     results = [{"role": "tool", "tool_call_id": one["id"], "content": "25°C"} for one in message["tool_calls"]]
     return [back, *results]
 
 
 async def turn(client: Client, messages: Sequence[Mapping[str, Any]], key: str = "", **more: Any) -> dict[str, Any]:
-    """One request with tools of the client's: the message of its answer."""
+    """Send one request with client-side tools and return the message of its answer."""
     body = {"model": "chat-model", "messages": messages, "tools": TOOLS, "reasoning_effort": "high", **more}
     headers = {"authorization": f"Bearer {key}"} if key else {}
     async with client.session.post(f"{client.base}/v1/chat/completions", json=body, headers=headers) as response:
@@ -148,7 +154,7 @@ async def turn(client: Client, messages: Sequence[Mapping[str, Any]], key: str =
 
 
 async def played(client: Client, question: str, key: str = "") -> tuple[str, list[Mapping[str, Any]]]:
-    """A whole turn whose tools the client runs: its words, and the conversation."""
+    """Run the tools as a client until the model answers with text; return that text and the conversation."""
     messages: list[Mapping[str, Any]] = [{"role": "user", "content": question}]
     while (message := await turn(client, messages, key)).get("tool_calls"):
         assert "seal" not in json.dumps(message)
@@ -157,8 +163,8 @@ async def played(client: Client, question: str, key: str = "") -> tuple[str, lis
 
 
 @pytest.mark.parametrize("flagship", THINKERS + THROUGH, ids=named)
-async def test_reasoning_is_found_again_for_tools_of_the_client(workspace: Workspace, flagship: Flagship) -> None:
-    """Three requests bring results and no reasoning: each model call has that of the rounds before it all the same."""
+async def test_reasoning_is_restored_for_tools_that_the_client_runs(workspace: Workspace, flagship: Flagship) -> None:
+    """When a client sends tool results without reasoning, the router adds the stored reasoning of each round to the model's request."""
     async with (
         fakes(flagship) as models,
         serving(workspace.write("routes.yaml", routes({"a": flagship.target(models.address)}, "")).build()) as c,
@@ -173,12 +179,12 @@ async def test_reasoning_is_found_again_for_tools_of_the_client(workspace: Works
 
 
 def repeated(_: int, place: int) -> str:
-    """Ids that begin anew with every model call."""
+    """Return call ids that are the same in every round, as some models issue them."""
     return f"call_{place}"
 
 
-async def test_repeated_call_ids_mix_neither_callers_nor_chats(workspace: Workspace) -> None:
-    """The ids of all calls are the same; each chat of each caller gets its own reasoning back, and another caller none of it."""
+async def test_reasoning_is_not_mixed_up_between_keys_or_chats_with_equal_call_ids(workspace: Workspace) -> None:
+    """With equal call ids everywhere, each chat of each API key gets its own reasoning back, and another key gets none of it."""
     keys = {"alice": new(), "bob": new()}
     lines = ", ".join(f"{name}: {{hash: '{hashed(key)}'}}" for name, key in keys.items())
     model = dataclasses.replace(GLM, call_id=repeated)
@@ -201,8 +207,8 @@ async def test_repeated_call_ids_mix_neither_callers_nor_chats(workspace: Worksp
 
 
 @pytest.mark.parametrize("flagship", [DEEPSEEK, KIMI, OPENROUTER, GEMINI_OPENAI], ids=named)
-async def test_reasoning_that_a_client_sends_back_is_accepted(workspace: Workspace, flagship: Flagship) -> None:
-    """A router that has never seen the chat hands on what the client kept."""
+async def test_reasoning_in_a_clients_message_is_passed_to_the_model(workspace: Workspace, flagship: Flagship) -> None:
+    """A router without stored state passes the reasoning in the client's message to the model, which accepts it."""
     async with fakes(flagship) as models:
         text = routes({"a": flagship.target(models.address)}, "")
         async with serving(workspace.write("routes.yaml", text).build()) as client:
@@ -222,8 +228,8 @@ async def test_reasoning_that_a_client_sends_back_is_accepted(workspace: Workspa
         assert len(models.asked) == 2
 
 
-async def test_pool_keeps_a_turn_at_the_target_that_thought(workspace: Workspace) -> None:
-    """Of two equal targets the one that made a call is asked with its result, in every chat."""
+async def test_load_balancing_keeps_the_rounds_of_a_turn_at_one_target(workspace: Workspace) -> None:
+    """Of two balanced targets, the target that made a tool call also gets its result, in each of twelve chats; both targets are used."""
     twin = dataclasses.replace(OPUS, name="twin")
     async with fakes(OPUS, twin) as models:
         targets = f"  a: {OPUS.target(models.address)}\n  b: {twin.target(models.address)}\n"
@@ -244,7 +250,7 @@ SEALED = (OPUS, HAIKU, GEMINI, GEMINI_OPENAI, OPENROUTER, ASTRA)
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("flagship", SEALED, ids=named)
 async def test_reasoning_state_is_sent_to_no_client(workspace: Workspace, flagship: Flagship, wire: str) -> None:
-    """Not on any wire: not as it comes, not when it is found again, not out of the cache."""
+    """The opaque reasoning state appears on no wire and in no header: not in a live answer, a resumed stream or a cached answer."""
     async with fakes(flagship) as models:
         route = ", tools: [weather], reasoning: show, cache: {ttl: 1h, tools: keep}"
         text = routes({"a": flagship.target(models.address)}, route, "server: {resume: {grace: 15s}}\n")

@@ -1,4 +1,4 @@
-"""Reasoning state over the rounds of a turn: models that enforce their providers' rules, asked through the whole router."""
+"""Reasoning state over the tool rounds of a turn: fake models that enforce their providers' rules, asked through the whole router."""
 
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -30,7 +30,10 @@ EFFORT = {"reasoning_effort": "low"}
 async def routed(
     workspace: Workspace, *models: Thinker, route: str = "", tools: bool = True, more: str = ""
 ) -> AsyncGenerator[Client, None]:
-    """A router whose one route has these models, in their order."""
+    """Serve a router whose one route asks these models in order.
+
+    tools: the route runs the tool `look` itself; more: further keys of the route
+    """
     workspace.write("tools/eyes.py", LOOK)
     async with AsyncExitStack() as stack:
         for model in models:
@@ -45,12 +48,12 @@ async def routed(
 
 
 def question(**more: Any) -> dict[str, Any]:
-    """A question to a route that runs its own tools."""
+    """Return the body of a question with a reasoning effort; `more` adds fields."""
     return {"model": "chat-model", "messages": [{"role": "user", "content": "What is there?"}], **EFFORT, **more}
 
 
 def message_of(body: bytes) -> dict[str, Any]:
-    """The assistant's message of an answer in OpenAI's dialect, streamed or not."""
+    """Return the assistant's message of a chat-completions answer, streamed or not."""
     if not body.startswith(b"data:"):
         return json.loads(body)["choices"][0]["message"]
     message: dict[str, Any] = {"role": "assistant", "content": ""}
@@ -68,7 +71,7 @@ def message_of(body: bytes) -> dict[str, Any]:
 
 
 async def rounds_at_client(client: Client, messages: list[dict[str, Any]], *, stream: bool = False, most: int = 6) -> list[dict[str, Any]]:
-    """The conversation with a client of OpenAI's API that runs the tools itself, and sends back no reasoning."""
+    """Return the conversation of an OpenAI client that runs the tools itself and sends back no reasoning; at most `most` requests."""
     for _ in range(most):
         body = {"model": "chat-model", "messages": messages, "tools": [THEIRS], "stream": stream, **EFFORT}
         answered = await client.post("/v1/chat/completions", **body)
@@ -83,7 +86,7 @@ async def rounds_at_client(client: Client, messages: list[dict[str, Any]], *, st
 
 
 def kept_all(model: Thinker) -> bool:
-    """Whether each round's reasoning came back to its model, and in the last request all of it."""
+    """Return whether the reasoning of every round came back to the model; for Claude, whether the model thought in every round."""
     if isinstance(model, Claude):
         return model.thought == list(range(1, model.rounds + 1))
     told = json.dumps(model.requests[-1], ensure_ascii=False)
@@ -96,7 +99,7 @@ def kept_all(model: Thinker) -> bool:
 async def test_model_reasons_in_each_of_three_rounds_of_the_routes_tools(
     workspace: Workspace, name: str, *, whole: bool, stream: bool
 ) -> None:
-    """Its provider refuses nothing, its reasoning of all rounds is in the last request, and it gives the answer."""
+    """A model gets the reasoning of all three rounds of the route's tools back, refuses no request, and gives the answer."""
     model = THINKERS[name]("m", whole=whole)
     async with routed(workspace, model) as client:
         answered = await client.post("/v1/chat/completions", **question(stream=stream))
@@ -109,7 +112,7 @@ async def test_model_reasons_in_each_of_three_rounds_of_the_routes_tools(
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 @pytest.mark.parametrize("name", THINKERS)
 async def test_model_reasons_in_each_of_three_rounds_of_the_clients_tools(workspace: Workspace, name: str, *, stream: bool) -> None:
-    """The client runs the tools, and returns no reasoning."""
+    """A model gets the reasoning of all three rounds back although the client runs the tools and sends no reasoning."""
     model = THINKERS[name]("m")
     async with routed(workspace, model, tools=False) as client:
         messages = await rounds_at_client(client, [{"role": "user", "content": "What is there?"}], stream=stream)
@@ -118,8 +121,8 @@ async def test_model_reasons_in_each_of_three_rounds_of_the_clients_tools(worksp
     assert kept_all(model)
 
 
-async def test_claude_that_hides_its_thoughts_gets_its_blocks_back(workspace: Workspace) -> None:
-    """Blocks without a text, and redacted ones, in their order."""
+async def test_claude_gets_empty_and_redacted_thinking_blocks_back(workspace: Workspace) -> None:
+    """Claude gets thinking blocks without text and redacted blocks back in their order, and thinks in all three rounds."""
     model = Claude("m", hides=True)
     async with routed(workspace, model) as client:
         await client.post("/v1/chat/completions", **question())
@@ -127,7 +130,7 @@ async def test_claude_that_hides_its_thoughts_gets_its_blocks_back(workspace: Wo
 
 
 async def test_adaptive_claude_thinks_in_each_round(workspace: Workspace) -> None:
-    """A newer model, which thinks as it likes."""
+    """A Claude model with adaptive thinking gets its thinking blocks back and thinks in all three rounds."""
     model = Claude("m")
     model.model = "anthropic/claude-opus-4-6"
     async with routed(workspace, model) as client:
@@ -140,8 +143,10 @@ CLIENTS = ("ui-message-stream", "data-stream", "line")
 
 @pytest.mark.parametrize("protocol", CLIENTS)
 @pytest.mark.parametrize("name", ["claude", "gemini", "google"])
-async def test_model_gets_its_reasoning_back_in_the_next_turn_of_a_chat_page(workspace: Workspace, name: str, protocol: str) -> None:
-    """A page's history brings calls of earlier turns without reasoning: nothing is refused, and the new turn thinks."""
+async def test_chat_history_with_old_calls_but_no_reasoning_is_accepted_by_the_model(
+    workspace: Workspace, name: str, protocol: str
+) -> None:
+    """A chat page's history with an earlier tool call and no reasoning is accepted by the model, which makes a new call and answers."""
     model = THINKERS[name]("m", rounds=1)
     part: dict[str, Any] = {"type": "tool-look", "toolCallId": "old_1", "state": "output-available", "input": {"at": 9}, "output": "seen"}
     history: list[dict[str, Any]] = [
@@ -161,7 +166,7 @@ PAIRS = [(first, second) for first in THINKERS for second in OTHERS if first != 
 
 
 def cut(model: Thinker) -> Reply:
-    """An answer of this model that breaks off in the middle of a word."""
+    """Return an answer of this model that breaks off in the middle of its text."""
     if isinstance(model, Claude):
         begun = model.said(
             [{"type": "thinking", "thinking": model.canary(9), "signature": "s"}, {"type": "text", "text": "Look"}], "end_turn"
@@ -173,8 +178,10 @@ def cut(model: Thinker) -> Reply:
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-async def test_rescue_in_round_three_is_sent_no_foreign_reasoning(workspace: Workspace, first: str, second: str) -> None:
-    """One vendor breaks off in the middle of a word, another goes on: it refuses nothing, and sees nothing of the other's reasoning."""
+async def test_model_that_continues_a_cut_answer_in_round_three_is_sent_no_foreign_reasoning(
+    workspace: Workspace, first: str, second: str
+) -> None:
+    """When a model breaks off in round three, the continuing model refuses no request and gets none of the first one's reasoning."""
     broken, rescuer = THINKERS[first]("first"), OTHERS[second]("second")
     broken.faults[3] = cut(broken)
     async with routed(workspace, broken, rescuer) as client:
@@ -187,8 +194,8 @@ async def test_rescue_in_round_three_is_sent_no_foreign_reasoning(workspace: Wor
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-async def test_target_that_takes_over_in_round_two_keeps_the_turn(workspace: Workspace, first: str, second: str) -> None:
-    """It keeps the rounds that follow; no reasoning goes to the wrong target."""
+async def test_fallback_in_round_two_keeps_the_rest_of_the_turn(workspace: Workspace, first: str, second: str) -> None:
+    """When a model fails in round two, the fallback serves the remaining rounds; neither model receives the other's reasoning."""
     failing, fallback = THINKERS[first]("first"), OTHERS[second]("second")
     failing.faults[2] = error(500, "down")
     async with routed(workspace, failing, fallback) as client:
@@ -201,8 +208,8 @@ async def test_target_that_takes_over_in_round_two_keeps_the_turn(workspace: Wor
         assert (len(failing.requests), fallback.asked) == (2, 3)
 
 
-async def test_turn_in_a_pool_stays_with_the_target_that_thought(workspace: Workspace) -> None:
-    """Whoever is asked first in a turn is asked in all of its rounds, ten times over."""
+async def test_balanced_target_that_starts_a_turn_serves_all_its_rounds(workspace: Workspace) -> None:
+    """Of two balanced targets, the target that is asked first serves all four model calls of a turn, in ten turns."""
     models = DeepSeek("one"), DeepSeek("two")
     async with routed(workspace, *models, route="targets: [[one, two]]") as client:
         for _ in range(10):
@@ -212,8 +219,8 @@ async def test_turn_in_a_pool_stays_with_the_target_that_thought(workspace: Work
     assert all("-of-two" not in json.dumps(model.requests) for model in models[:1])
 
 
-async def test_turn_of_a_client_in_a_pool_stays_with_the_target_that_thought(workspace: Workspace) -> None:
-    """The same where each round is a request of its own."""
+async def test_balanced_target_serves_all_rounds_of_a_client_that_runs_the_tools(workspace: Workspace) -> None:
+    """Of two balanced targets, one serves all four requests of a turn whose tools the client runs, and gets its reasoning back."""
     models = Kimi("one"), Kimi("two")
     async with routed(workspace, *models, route="targets: [[one, two]]", tools=False) as client:
         for count in range(6):
@@ -223,8 +230,8 @@ async def test_turn_of_a_client_in_a_pool_stays_with_the_target_that_thought(wor
     assert all(told.strip() for model in models for told in model.returned)
 
 
-async def test_equal_call_ids_in_another_conversation_restore_no_foreign_reasoning(workspace: Workspace) -> None:
-    """Two conversations whose calls have the same id, name and arguments each get their own."""
+async def test_equal_calls_in_another_conversation_get_no_foreign_reasoning(workspace: Workspace) -> None:
+    """Two conversations with calls of equal id, name and arguments each get their own reasoning back; a third one gets none."""
     model = DeepSeek("m", rounds=1)
     async with routed(workspace, model, tools=False) as client:
         begun: list[list[dict[str, Any]]] = []
@@ -241,8 +248,8 @@ async def test_equal_call_ids_in_another_conversation_restore_no_foreign_reasoni
     assert [bool(one.strip()) for one in told] == [True, True, False]
 
 
-async def test_reasoning_of_a_client_survives_an_edit(workspace: Workspace) -> None:
-    """A new generation with the same target gives it back."""
+async def test_stored_reasoning_survives_an_edit_of_the_configuration(workspace: Workspace) -> None:
+    """Reasoning that was stored before an edit of routes.yaml is still restored after it, since the target is unchanged."""
     model = DeepSeek("m", rounds=1)
     async with routed(workspace, model, tools=False) as client:
         messages: list[dict[str, Any]] = [{"role": "user", "content": "What is there?"}]
@@ -266,10 +273,10 @@ SENT: Sequence[tuple[type[Completions], dict[str, Any], dict[str, Any], str]] = 
 
 
 @pytest.mark.parametrize(("kind", "beside", "within", "field"), SENT)
-async def test_reasoning_from_a_client_reaches_a_model_of_that_form(
+async def test_reasoning_in_a_clients_message_is_converted_to_the_models_field(
     workspace: Workspace, kind: type[Completions], beside: dict[str, Any], within: dict[str, Any], field: str
 ) -> None:
-    """A provider that refuses unknown fields gets none of it."""
+    """Reasoning in a client's message reaches a thinking model in the field that it reads, and is not sent to a strict provider."""
     model, strict = kind("m"), Strict("strict")
     call = {"id": "abcdefghi", "type": "function", "function": {"name": "look", "arguments": "{}"}, **within}
     messages: list[dict[str, Any]] = [
@@ -291,8 +298,8 @@ async def test_reasoning_from_a_client_reaches_a_model_of_that_form(
     assert "Hm." not in json.dumps(strict.requests)
 
 
-async def test_reasoning_part_of_a_page_goes_back_with_its_call(workspace: Workspace) -> None:
-    """AI SDK: the text of a `reasoning` part before a tool's part of the same step; where the step called nothing it is left out."""
+async def test_reasoning_parts_of_an_ai_sdk_page_are_sent_with_the_call_of_their_step(workspace: Workspace) -> None:
+    """The `reasoning` parts of an AI SDK message are joined and sent with the tool call of their step; a step without a call sends none."""
     model = DeepSeek("m", rounds=1)
     model.issued.add("Hm. So.")
     part: dict[str, Any] = {"type": "tool-look", "toolCallId": "c1", "state": "output-available", "input": {}, "output": "seen"}
@@ -311,8 +318,8 @@ async def test_reasoning_part_of_a_page_goes_back_with_its_call(workspace: Works
     assert second["reasoning_content"] == " "
 
 
-async def test_signed_thought_of_a_page_goes_back_to_claude(workspace: Workspace) -> None:
-    """AI SDK: the signature in `providerMetadata`; Claude thinks on in the same turn."""
+async def test_signed_reasoning_part_of_an_ai_sdk_page_becomes_a_thinking_block_for_claude(workspace: Workspace) -> None:
+    """A `reasoning` part with Anthropic's signature is sent to Claude as a thinking block, and Claude thinks in the next round."""
     model = Claude("m", rounds=2)
     block = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
     model.issued["c1"] = [block]
@@ -333,8 +340,8 @@ NO_DETAILS: list[Any] = [[1], "text", [{"a": DEEP}], [{}] * 257]
 
 
 @pytest.mark.parametrize("value", NO_DETAILS, ids=["no objects", "no list", "deep", "many"])
-async def test_malformed_reasoning_details_are_refused_with_their_message(workspace: Workspace, value: Any) -> None:
-    """The error says which message has them."""
+async def test_malformed_reasoning_details_get_a_400_that_names_the_message(workspace: Workspace, value: Any) -> None:
+    """Malformed `reasoning_details` in a client's message get a 400 whose text names `messages[1].reasoning_details`."""
     call: Any = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     message: Any = {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_details": value}
     async with routed(workspace, OpenRouter("m"), tools=False) as client:
@@ -347,7 +354,7 @@ async def test_malformed_reasoning_details_are_refused_with_their_message(worksp
 @pytest.mark.parametrize("protocol", WIRES)
 @pytest.mark.parametrize("name", ["claude", "gemini", "google", "openrouter"])
 async def test_reasoning_state_is_sent_to_no_client(workspace: Workspace, name: str, protocol: str, *, stream: bool) -> None:
-    """In no dialect, streamed or not, resumed or from a cache, is there a signature or anything sealed."""
+    """Signatures and encrypted reasoning appear on no wire: not streamed, whole, resumed or from the cache."""
     model = THINKERS[name]("m", rounds=1)
     if isinstance(model, Claude):
         model.hides = True
@@ -369,7 +376,7 @@ async def test_reasoning_state_is_sent_to_no_client(workspace: Workspace, name: 
 @pytest.mark.parametrize("name", ["claude", "deepseek", "kimi"])
 @pytest.mark.parametrize("tools", [True, False], ids=["the route's tools", "the client's tools"])
 async def test_model_asked_through_litellm_thinks_in_each_of_three_rounds(workspace: Workspace, name: str, *, tools: bool) -> None:
-    """The same through the library, in the form that it takes."""
+    """A model asked through LiteLLM gets the reasoning of all three rounds back and refuses no request."""
     model = THINKERS[name]("m")
     model.via = "litellm"
     async with routed(workspace, model, tools=tools) as client:
@@ -382,8 +389,8 @@ async def test_model_asked_through_litellm_thinks_in_each_of_three_rounds(worksp
 
 
 @pytest.mark.parametrize("tools", [True, False], ids=["the route's tools", "the client's tools"])
-async def test_signature_of_gemini_comes_back_through_litellm_and_stands_in_no_id(workspace: Workspace, *, tools: bool) -> None:
-    """LiteLLM writes it into the call's id, which clients and other targets are shown: it is taken out there."""
+async def test_gemini_signature_returns_through_litellm_and_is_removed_from_call_ids(workspace: Workspace, *, tools: bool) -> None:
+    """Gemini's signature, which LiteLLM puts into the call id, returns to the model but is not in the ids that clients receive."""
     model = Google("m")
     model.via = "litellm"
     bodies: list[bytes] = []

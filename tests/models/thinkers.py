@@ -1,8 +1,8 @@
-"""Models that think before each call of a tool, and want their reasoning back: each refuses a request that breaks its provider's rule, in
-the provider's words, and fields that it does not know.
+"""Fake models that think before each tool call and require their reasoning back.
 
-A thinker calls `look` once in each of `rounds` rounds, then says `Done.`. What it thinks bears its own name, so that a test can look for it
-in other models' requests.
+Each refuses a request that breaks its provider's rule, with the provider's error text; most refuse unknown fields of an assistant message.
+A model calls the tool `look` once in each of `rounds` rounds, then answers `Done.`. Its thoughts contain its own name, so that a test finds
+them in requests to other models.
 """
 
 import copy
@@ -16,45 +16,45 @@ from tests.support.provider import DONE, Provider, Reply, chunk, error, frame, u
 
 ANSWER = "Done."
 PLAIN = frozenset({"role", "content", "tool_calls", "name"})
-"""What every server of the OpenAI wire knows of an assistant message."""
+"""Fields of an assistant message that every OpenAI-compatible server knows."""
 CALL = frozenset({"id", "type", "function", "index"})
 
 
 class Thinker(Provider):
-    """One model. `refused`: why it refused requests; `asked`: how many it answered; `whole`: whether it answers without a stream."""
+    """One model. `refused`: its error texts; `asked`: how many requests it answered; `whole`: whether it answers without streaming."""
 
     model = "openai/thinker"
     prefix = "v1"
     fields: frozenset[str] = frozenset()
-    """Of an assistant message, besides `PLAIN`."""
+    """Fields of an assistant message that this model knows besides `PLAIN`."""
     call_fields: frozenset[str] = frozenset()
     call_id = "call_0"
-    """The id of its calls; empty where each has its own."""
+    """The id of all its calls; empty if each call has its own id."""
 
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(())
         self.name = name
         self.rounds = rounds
         self.via = ""
-        """The lane that is to ask it, where that is not the direct one."""
+        """The lane through which the router asks the model; empty for the direct lane."""
         self.whole = whole
         self.refused: list[str] = []
         self.asked = 0
         self.faults: dict[int, Reply] = {}
-        """Its how-manieth request gets this instead."""
+        """Number of a request, from 1 → the reply that it gets in place of the normal one."""
         self._ids = itertools.count()
 
     def target(self, **more: str) -> str:
-        """Its line in routes.yaml."""
+        """Return the model's line for the targets of routes.yaml."""
         fields = {"model": self.model, "api_base": self.base, "api_key": "sk-test", **({"via": self.via} if self.via else {}), **more}
         return f"{self.name}: {{{', '.join(f'{name}: {json.dumps(value)}' for name, value in fields.items())}}}\n"
 
     def canary(self, count: int) -> str:
-        """What it thinks in this round, and nobody else ever says."""
+        """Return the unique text that the model thinks in round `count`."""
         return f"thought-{count}-of-{self.name}"
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """An answer, or the refusal of a request that breaks a rule."""
+        """Return the staged fault, the refusal of a request that breaks a rule, or the model's answer."""
         if (fault := self.faults.pop(len(self.requests), None)) is not None:
             return fault
         if (why := self.objection(headers, body)) is not None:
@@ -64,23 +64,23 @@ class Thinker(Provider):
         return self.answer(headers, body)
 
     def new_id(self) -> str:
-        """The id of a call."""
+        """Return the id of the next tool call."""
         return self.call_id or f"call_{self.name}_{next(self._ids)}"
 
     def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
-        """Why it refuses a request; None where it does not."""
+        """Return the refusal of a request; None if it is accepted."""
         raise NotImplementedError
 
     def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
-        """What it answers."""
+        """Return the answer to an accepted request."""
         raise NotImplementedError
 
 
 class Completions(Thinker):
-    """A model on the wire of chat completions."""
+    """A model on OpenAI's chat completions API."""
 
     def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
-        """The first rule that it breaks."""
+        """Return the refusal for the first assistant message with unknown fields or wrong reasoning; None if there is none."""
         del headers
         for index, message in enumerate(body["messages"]):
             if message["role"] != "assistant":
@@ -94,12 +94,12 @@ class Completions(Thinker):
         return None
 
     def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
-        """Why it refuses an assistant message; None where it does not."""
+        """Return the refusal for one assistant message; None if it is accepted."""
         del index, message, body
         return None
 
     def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
-        """The next round, or the end."""
+        """Return the next round's tool call, or the final text after `rounds` rounds or without tools."""
         del headers
         messages = body["messages"]
         asked = max((at for at, one in enumerate(messages) if one["role"] == "user"), default=-1)
@@ -109,17 +109,17 @@ class Completions(Thinker):
         return self.said(self.thinks(count, self.new_id()), "tool_calls")
 
     def thinks(self, count: int, call_id: str) -> list[dict[str, Any]]:
-        """The deltas of a round: a thought and a call."""
+        """Return the deltas of a round: its thought, if the model writes one, and its call."""
         return [{"role": "assistant", "content": ""}, *self.called(count, call_id)]
 
     def called(self, count: int, call_id: str) -> list[dict[str, Any]]:
-        """The deltas of its call."""
+        """Return the deltas of a round's tool call."""
         arguments = json.dumps({"at": count})
         head = {"index": 0, "id": call_id, "type": "function", "function": {"name": "look", "arguments": ""}}
         return [{"tool_calls": [head]}, {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}]
 
     def said(self, deltas: Sequence[dict[str, Any]], finish: str) -> Reply:
-        """These deltas, as a stream or as one message."""
+        """Return these deltas as a stream, or merged into one JSON body."""
         if not self.whole:
             return Reply((*(chunk(delta) for delta in deltas), chunk({}, finish), usage(), DONE))
         message: dict[str, Any] = {}
@@ -149,18 +149,21 @@ def _merge(message: dict[str, Any], delta: dict[str, Any]) -> None:
 
 
 class Strict(Completions):
-    """Mistral, as it treats what it does not know. It does not think."""
+    """A Mistral model, which refuses unknown fields and does not think."""
 
     model = "mistral/mistral-medium-latest"
     call_id = ""
 
     def new_id(self) -> str:
-        """Nine letters and digits."""
+        """Return an id of nine letters and digits."""
         return f"m{next(self._ids):08d}"
 
 
 class DeepSeek(Completions):
-    """DeepSeek in thinking mode: with tools each assistant message has its reasoning (https://api-docs.deepseek.com/guides/thinking_mode)."""
+    """DeepSeek in thinking mode: with tools each assistant message must have its reasoning.
+
+    https://api-docs.deepseek.com/guides/thinking_mode
+    """
 
     model = "deepseek/deepseek-v4-pro"
     fields = frozenset({"reasoning_content"})
@@ -169,12 +172,12 @@ class DeepSeek(Completions):
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(name, rounds=rounds, whole=whole)
         self.issued: set[str] = set()
-        """The thoughts that it wrote."""
+        """The thoughts that the model wrote."""
         self.returned: list[str] = []
-        """What came back of them."""
+        """The thoughts that came back in requests."""
 
     def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
-        """Whether its reasoning is where it belongs."""
+        """Return the refusal if the message's `reasoning_content` is missing or was altered; None otherwise."""
         told = message.get("reasoning_content")
         if not isinstance(told, str) and body.get("tools"):
             return error(400, self.missing, "invalid_request_error")
@@ -185,7 +188,7 @@ class DeepSeek(Completions):
         return None
 
     def thinks(self, count: int, call_id: str) -> list[dict[str, Any]]:
-        """Its thought comes in pieces."""
+        """Return the deltas of a round: a thought in two pieces, then the call."""
         thought = f"I should look: 看 😀 {self.canary(count)}"
         self.issued.add(thought)
         return [
@@ -196,12 +199,12 @@ class DeepSeek(Completions):
 
 
 class Kimi(DeepSeek):
-    """Kimi: an assistant message that calls has its reasoning, and it is not empty (theopenco/llmgateway#2093)."""
+    """Kimi: an assistant message with calls must have reasoning that is not empty (theopenco/llmgateway#2093)."""
 
     model = "moonshot/kimi-k2.6"
 
     def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
-        """Whether its reasoning is where it belongs."""
+        """Return the refusal if a message with calls lacks its `reasoning_content` or has it altered; None otherwise."""
         if not message.get("tool_calls"):
             return None
         if not message.get("reasoning_content"):
@@ -214,7 +217,10 @@ class Kimi(DeepSeek):
 
 
 class Gemini(Completions):
-    """Gemini on the OpenAI wire: two calls at once, of which the first is signed (https://ai.google.dev/gemini-api/docs/thought-signatures)."""
+    """Gemini on OpenAI's chat completions: two parallel calls, of which only the first has a thought signature.
+
+    https://ai.google.dev/gemini-api/docs/thought-signatures
+    """
 
     model = "openai/gemini-3-pro-preview"
     call_fields = frozenset({"extra_content"})
@@ -224,11 +230,11 @@ class Gemini(Completions):
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(name, rounds=rounds, whole=whole)
         self.issued: dict[str, str] = {}
-        """Call → its signature."""
+        """Call id → the signature issued with the call."""
         self.returned: list[str] = []
 
     def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
-        """Whether its reasoning is where it belongs."""
+        """Return the refusal if the first call lacks its signature or any call has a wrong one; None otherwise."""
         del body
         for place, call in enumerate(message.get("tool_calls") or []):
             signature: str | None = None
@@ -251,7 +257,7 @@ class Gemini(Completions):
         return None
 
     def called(self, count: int, call_id: str) -> list[dict[str, Any]]:
-        """Both calls come whole."""
+        """Return the deltas of two calls, each in one piece, of which the first is signed."""
         self.issued[call_id] = self.canary(count)
         signed = {"extra_content": {"google": {"thought_signature": self.canary(count)}}}
         function = {"name": "look", "arguments": json.dumps({"at": count})}
@@ -260,7 +266,7 @@ class Gemini(Completions):
 
 
 class OpenRouter(Completions):
-    """Gemini behind OpenRouter: `reasoning_details` come in pieces and go back as they were (openrouter.ai/docs, reasoning tokens)."""
+    """Gemini behind OpenRouter: `reasoning_details` are streamed in pieces and must return unaltered (openrouter.ai/docs)."""
 
     model = "openrouter/google/gemini-3-pro"
     fields = frozenset({"reasoning", "reasoning_details"})
@@ -271,7 +277,7 @@ class OpenRouter(Completions):
         self.returned: list[list[dict[str, Any]]] = []
 
     def objection_to(self, index: int, message: Mapping[str, Any], body: Mapping[str, Any]) -> Reply | None:
-        """Whether its reasoning is where it belongs."""
+        """Return the refusal if a message with calls has altered `reasoning_details`; None otherwise."""
         del body
         if not message.get("tool_calls") or not self.issued:
             return None
@@ -283,7 +289,7 @@ class OpenRouter(Completions):
         return None
 
     def thinks(self, count: int, call_id: str) -> list[dict[str, Any]]:
-        """Its thought comes in pieces."""
+        """Return the deltas of a round: the thought in pieces, its signature and encrypted part, then the call."""
         text = {"type": "reasoning.text", "index": 0, "format": "google-gemini-v1"}
         thought = f"Looking at {self.canary(count)}"
         signature = f"sig-{self.canary(count)}"
@@ -306,9 +312,11 @@ class OpenRouter(Completions):
 
 
 class Claude(Thinker):
-    """Claude: a thinking block comes back with its signature, unaltered and in its place, before the calls that followed it.
+    """Claude: thinking blocks must return with their signatures, unaltered and in order.
 
-    It thinks between its calls only with the beta for it, or adaptively. `hides`: it leaves its thoughts out, and some are redacted.
+    Claude thinks between its calls only with the beta header for interleaved thinking, or adaptively. `hides`: its thoughts have no text,
+    and
+    redacted blocks are added.
     """
 
     model = "anthropic/claude-sonnet-4-5"
@@ -317,16 +325,16 @@ class Claude(Thinker):
         super().__init__(name, rounds=rounds, whole=whole)
         self.hides = hides
         self.issued: dict[str, list[dict[str, Any]]] = {}
-        """Call → the blocks before it."""
+        """Call id → the thinking blocks issued before the call."""
         self.thought: list[int] = []
-        """Rounds in which it thought."""
+        """The numbers of the rounds in which the model thought."""
 
     def target(self, **more: str) -> str:
-        """Its address stands without the version."""
+        """Return the model's line for routes.yaml, with an address that lacks `/v1`."""
         return super().target(**{"api_base": self.base.removesuffix("/v1"), **more})
 
     def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
-        """The first rule that it breaks."""
+        """Return the refusal for the first rule of Anthropic that the request breaks; None if it breaks none."""
         del headers
         thinking = body.get("thinking") or {"type": "disabled"}
         messages = body["messages"]
@@ -351,7 +359,7 @@ class Claude(Thinker):
 
     @staticmethod
     def _turn(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Its messages since the user's last words that call."""
+        """Return the assistant messages with tool calls since the user's last text."""
         asked = max(
             at for at, one in enumerate(messages) if one["role"] == "user" and any(part["type"] != "tool_result" for part in one["content"])
         )
@@ -362,7 +370,7 @@ class Claude(Thinker):
         ]
 
     def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
-        """The next round, or the end."""
+        """Return the next round's thinking and tool call, or the final text."""
         count = len(self._turn(body["messages"])) + 1
         thinking = (body.get("thinking") or {"type": "disabled"})["type"]
         interleaved = thinking == "adaptive" or "interleaved-thinking" in headers.get("anthropic-beta", "")
@@ -386,7 +394,7 @@ class Claude(Thinker):
         return self.said([*blocks, {"type": "text", "text": "Let me look. "}, call], "tool_use")
 
     def said(self, blocks: Sequence[dict[str, Any]], reason: str) -> Reply:
-        """These blocks, as a stream or as one message."""
+        """Return these content blocks as a stream or as one message."""
         counted = {"input_tokens": 11, "output_tokens": 3}
         if self.whole:
             made = {"type": "message", "role": "assistant", "content": blocks, "stop_reason": reason, "usage": counted}
@@ -402,7 +410,7 @@ class Claude(Thinker):
 
 
 def _streamed(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A block as it begins, and its pieces."""
+    """Return the opening form of a content block and the deltas that follow it."""
     match block["type"]:
         case "thinking":
             thought, signature = block["thinking"], block["signature"]
@@ -417,8 +425,9 @@ def _streamed(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, 
 
 
 class Google(Thinker):
-    """Gemini on its own wire: the first call of each content of the turn bears its signature, unaltered, or Google's placeholder. What
-    LiteLLM sends is not looked at any closer.
+    """Gemini on Google's own API: the first call of each content must have its unaltered signature or Google's placeholder.
+
+    Requests that LiteLLM sends are checked for signatures only.
     """
 
     model = "gemini/gemini-3-pro-preview"
@@ -426,14 +435,14 @@ class Google(Thinker):
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(name, rounds=rounds, whole=whole)
         self.issued: dict[str, str] = {}
-        """Signature → the arguments of its call."""
+        """Signature → the arguments of the call that it was issued with."""
 
     def target(self, **more: str) -> str:
-        """Its address names the model."""
+        """Return the model's line for routes.yaml, with an address that names the model."""
         return super().target(**{"api_base": f"{self.base.removesuffix('/v1')}/v1beta/models/gemini-3-pro-preview", **more})
 
     def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
-        """The first rule that it breaks."""
+        """Return the refusal for the first rule of Google that the request breaks; None if it breaks none."""
         why = None if self.via else google.objection(headers, headers[":path"], body, signs=True, thinks="level")
         if why is not None:
             return error(why[0], why[1], "INVALID_ARGUMENT")
@@ -447,7 +456,7 @@ class Google(Thinker):
         return None
 
     def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
-        """The next round, or the end."""
+        """Return the next round's signed call, or the final text."""
         del headers
         contents = body["contents"] if self.via else google.turn_of(body["contents"])
         count = sum(any(map(_calls, content["parts"])) for content in contents) + 1
@@ -459,7 +468,7 @@ class Google(Thinker):
         return self.said(parts)
 
     def said(self, parts: Sequence[dict[str, Any]]) -> Reply:
-        """These parts, as a stream or as one response."""
+        """Return these parts as a stream or as one response."""
         counted = {"promptTokenCount": 11, "candidatesTokenCount": 3, "totalTokenCount": 14}
         ended = {"finishReason": "STOP", "index": 0}
         if self.whole:
@@ -470,17 +479,17 @@ class Google(Thinker):
 
 
 class Responder(Thinker):
-    """A model of OpenAI's that takes tools and thinks through the Responses API: a call comes back right after its reasoning item."""
+    """An OpenAI model that takes tools only on the Responses API: a call must come directly after its reasoning item."""
 
     model = "openai/gpt-5.6"
 
     def __init__(self, name: str, *, rounds: int = 3, whole: bool = False) -> None:
         super().__init__(name, rounds=rounds, whole=whole)
         self.issued: dict[str, dict[str, Any]] = {}
-        """Call → the reasoning item before it."""
+        """Call id → the reasoning item issued before the call."""
 
     def objection(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply | None:
-        """The first rule that it breaks."""
+        """Return the refusal for the first rule of the Responses API that the request breaks; None if it breaks none."""
         del headers
         if "input" not in body:
             return error(
@@ -500,7 +509,7 @@ class Responder(Thinker):
         return None
 
     def answer(self, headers: Mapping[str, str], body: Mapping[str, Any]) -> Reply:
-        """The next round, or the end."""
+        """Return the next round's reasoning item and call, or the final text."""
         del headers
         asked = max(at for at, item in enumerate(body["input"]) if item.get("role") == "user")
         count = sum(item.get("type") == "function_call" for item in body["input"][asked + 1 :]) + 1
@@ -523,7 +532,7 @@ class Responder(Thinker):
         return self.said([thought, call])
 
     def said(self, items: Sequence[dict[str, Any]]) -> Reply:
-        """These items, as a stream or as one response."""
+        """Return these items as a stream or as one response."""
         counted = {"input_tokens": 11, "output_tokens": 3, "total_tokens": 14}
         whole = {"id": "resp_1", "object": "response", "status": "completed", "output": items, "usage": counted}
         if self.whole:
@@ -541,12 +550,12 @@ class Responder(Thinker):
 
 
 def _calls(part: Mapping[str, Any]) -> bool:
-    """Whether a part of Google's is a call, however it is spelled: its API takes both."""
+    """Return whether a part is a function call, in either spelling of Google's API."""
     return "functionCall" in part or "function_call" in part
 
 
 def _called(part: Mapping[str, Any]) -> Any:
-    """The arguments of a call."""
+    """Return the arguments of a function call part."""
     call = part.get("functionCall") or part["function_call"]
     return call["args"]
 

@@ -1,4 +1,4 @@
-"""Targets and routes for the tests of the APIs that clients of providers speak."""
+"""Targets and routes for the tests of provider-compatible APIs (OpenAI's, Anthropic's and others)."""
 
 TARGETS = """
 a: {script: [{thought: Hm}, {text: Hello}]}

@@ -1,4 +1,4 @@
-"""A certificate authority of a test's own. Its certificates are valid in every year of a clock: none of these tests depends on one."""
+"""A certificate authority for tests. Its certificates are valid from the year 2000 to 9999, so no test depends on the clock."""
 
 import datetime as dt
 import ipaddress
@@ -37,7 +37,7 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 @dataclass
 class Authority:
-    """Signs certificates. `pem`: its own, as a CA bundle."""
+    """A certificate authority that signs server certificates. `pem`: its own certificate, as a CA bundle."""
 
     folder: Path
     name: str = "Corporate CA"
@@ -51,7 +51,7 @@ class Authority:
         self.pem = made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
     def issued(self, *hosts: str) -> Path:
-        """A file with a certificate for these hosts and its key."""
+        """Write a PEM file with a private key and a certificate for these hosts; return its path."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.IPAddress(ipaddress.ip_address(one)) if one[0].isdigit() or ":" in one else x509.DNSName(one) for one in hosts]
         made = _begun(hosts[0], self.name, key).add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -65,7 +65,7 @@ class Authority:
         return path
 
     def server(self, *hosts: str) -> ssl.SSLContext:
-        """What a server for these hosts answers TLS with."""
+        """Return the TLS context of a server for these hosts."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.issued(*hosts))
         return context

@@ -1,4 +1,4 @@
-"""Chromium without a window, driven over its DevTools protocol. A machine without it skips the test and says so."""
+"""Headless Chromium, driven over its DevTools protocol. A machine without Chromium skips the test."""
 
 import asyncio
 import atexit
@@ -34,15 +34,17 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # no name is ever looked up
 )
 LOUD = {"error", "warning", "assert"}
-"""Kinds of console messages that a page must not write."""
+"""Console message types that a page must not write."""
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass
 class Tab:
-    """One page in the browser. `complaints`: what it wrote to the console, its exceptions and its policy's reports, so far. `asked`: the
-    addresses that it requested.
+    """One page in the browser.
+
+    complaints: console messages, exceptions and policy reports so far
+    asked: the addresses that the page requested
     """
 
     socket: aiohttp.ClientWebSocketResponse
@@ -53,7 +55,7 @@ class Tab:
     _waiting: dict[int, asyncio.Future[dict[str, Any]]] = field(default_factory=dict[int, "asyncio.Future[dict[str, Any]]"])
 
     async def send(self, method: str, **params: Any) -> dict[str, Any]:
-        """Send one command: its result."""
+        """Send one DevTools command and return its result."""
         number = next(self._ids)
         self._waiting[number] = asyncio.get_running_loop().create_future()
         command = {"id": number, "method": method, "params": params}
@@ -62,7 +64,7 @@ class Tab:
             return await self._waiting[number]
 
     async def listen(self) -> None:
-        """Read what the browser says, until it ends."""
+        """Read the browser's messages until the connection ends: results of commands, console messages, requests."""
         async for message in self.socket:
             said = json.loads(message.data)
             if (waiter := self._waiting.pop(said.get("id", 0), None)) is not None:
@@ -87,18 +89,18 @@ class Tab:
                 pass
 
     async def open(self, address: str) -> None:
-        """Go to an address, and wait until it is loaded."""
+        """Navigate to an address and wait until the page is loaded."""
         await self.send("Page.navigate", url=address)
         await self.until("document.readyState === 'complete'")
 
     async def run(self, script: str) -> Any:
-        """Evaluate an expression in the page; a promise is waited for."""
+        """Evaluate a JavaScript expression in the page and return its value; a promise is awaited."""
         found = await self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
     async def until(self, condition: str) -> None:
-        """Wait until an expression is true. The page may be on its way to another address meanwhile."""
+        """Wait until a JavaScript expression is true, even if the page navigates meanwhile."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 try:
@@ -109,7 +111,7 @@ class Tab:
                 await asyncio.sleep(0.02)
 
     async def sees(self, text: str) -> None:
-        """Wait until the page shows a text."""
+        """Wait until the page shows a text; AssertionError with the shown text if it does not."""
         try:
             await self.until(f"document.body.innerText.includes({json.dumps(text)})")
         except TimeoutError:
@@ -117,13 +119,13 @@ class Tab:
             raise AssertionError(f"{text!r} is not in {shown!r}; {self.complaints}") from None
 
     async def click(self, selector: str) -> None:
-        """Click an element, once it is there and may be clicked."""
+        """Click an element once it exists and is enabled."""
         found = f"document.querySelector({json.dumps(selector)})"
         await self.until(f"{found} && !{found}.disabled")
         await self.run(f"{found}.click()")
 
     async def type(self, text: str) -> None:
-        """Type into the field that has the focus."""
+        """Insert text into the focused field."""
         await self.send("Input.insertText", text=text)
 
     async def press(self, key: str, code: int, shift: bool = False) -> None:
@@ -134,13 +136,13 @@ class Tab:
         await self.send("Input.dispatchKeyEvent", type="keyUp", **common)
 
     async def shape(self, width: int, height: int, *, dark: bool = False) -> None:
-        """Give the page a size and a colour scheme."""
+        """Set the size of the viewport and the colour scheme."""
         await self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
 
     async def faults(self) -> list[str]:
-        """What axe-core calls serious or critical of the page as it is: rule, element, and why. Skipped where it is not installed."""
+        """Return the serious and critical findings of axe-core for the page: rule, element and reason. Skips the test without axe-core."""
         if not AXE.exists():
             pytest.skip("axe-core is not installed here: `make web/node_modules/.done` installs it, with npm")
         if not await self.run("typeof window.axe === 'object'"):
@@ -154,12 +156,12 @@ class Tab:
         ]
 
     async def picture(self, path: Path) -> None:
-        """Write a picture of what is seen."""
+        """Write a screenshot of the page."""
         path.write_bytes(base64.b64decode((await self.send("Page.captureScreenshot"))["data"]))
 
 
 class Chromium:
-    """A browser that runs until `close`, in a folder that goes with it. Its tabs share nothing: each has its own storage and cache."""
+    """A browser that runs until `close`, with a temporary profile. Each tab has storage and cache of its own."""
 
     def __init__(self, *flags: str) -> None:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -172,7 +174,7 @@ class Chromium:
         )
 
     def close(self) -> None:
-        """End the browser."""
+        """End the browser and delete its profile."""
         self._process.terminate()
         try:
             self._process.wait(PATIENCE)
@@ -183,7 +185,7 @@ class Chromium:
 
     @asynccontextmanager
     async def tab(self, *languages: str) -> AsyncGenerator[Tab, None]:
-        """A tab with storage of its own. `languages`: those that its reader prefers; without them, English."""
+        """Open a tab with storage of its own. `languages`: its Accept-Language; English by default."""
         address = await self._address()
         async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=MAX_MESSAGE_BYTES) as socket:
             tab = Tab(socket)
@@ -196,7 +198,7 @@ class Chromium:
                 listening.cancel()
 
     async def _address(self) -> str:
-        """Return where the browser takes commands: it writes a port and a path to a file once it does."""
+        """Return the WebSocket address of DevTools, which the browser writes to a file after its start."""
         file = Path(self._folder.name, "DevToolsActivePort")
         async with asyncio.timeout(PATIENCE):
             while not (file.exists() and len(lines := file.read_text(encoding="utf-8").splitlines()) == 2):
@@ -207,7 +209,7 @@ class Chromium:
 
 @cache
 def shared() -> Chromium:
-    """Return the browser of this process of tests, started with the first tab that is wanted. It ends with the process."""
+    """Return the browser that all tests of this process share. It starts with the first tab and ends with the process."""
     made = Chromium()
     atexit.register(made.close)
     return made
@@ -215,7 +217,7 @@ def shared() -> Chromium:
 
 @asynccontextmanager
 async def browser(*languages: str) -> AsyncGenerator[Tab, None]:
-    """A tab of the browser that the tests of this process share, as a reader sees it who opens it for the first time."""
+    """Open a tab of the shared browser with empty storage and cache."""
     async with shared().tab(*languages) as tab:
         yield tab
 

@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry on loopback: what was exported to it, as it is and byte by byte."""
+"""An OpenTelemetry collector on loopback, which keeps what was exported to it, parsed and as bytes."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass
 class Collector:
-    """What was sent: spans by name, metrics by name."""
+    """The exported data: spans, metrics by name, the raw bodies, and the authorization headers."""
 
     endpoint: str = ""
     spans: list[Any] = field(default_factory=list[Any])
@@ -21,7 +21,7 @@ class Collector:
     tokens: set[str] = field(default_factory=set[str])
 
     async def traces(self, request: web.Request) -> web.Response:
-        """POST /v1/traces"""
+        """Accept POST /v1/traces."""
         made = ExportTraceServiceRequest()
         body = await request.read()
         made.ParseFromString(body)
@@ -31,7 +31,7 @@ class Collector:
         return web.Response()
 
     async def measures(self, request: web.Request) -> web.Response:
-        """POST /v1/metrics"""
+        """Accept POST /v1/metrics."""
         made = ExportMetricsServiceRequest()
         body = await request.read()
         made.ParseFromString(body)
@@ -44,7 +44,7 @@ class Collector:
 
 @asynccontextmanager
 async def collector() -> AsyncGenerator[Collector, None]:
-    """A collector on loopback."""
+    """Run a collector on loopback."""
     made = Collector()
     app = web.Application()
     app.router.add_post("/v1/traces", made.traces)
@@ -61,7 +61,7 @@ async def collector() -> AsyncGenerator[Collector, None]:
 
 
 def attributes(one: Any) -> dict[str, Any]:
-    """Attributes as plain values."""
+    """Return the attributes of a span or data point as a dict of plain values."""
     made: dict[str, Any] = {}
     for attribute in one.attributes:
         kind = attribute.value.WhichOneof("value")

@@ -1,4 +1,4 @@
-"""A proxy on loopback that alone knows where names lead, and misbehaves on demand."""
+"""A forward proxy on loopback that resolves host names itself and misbehaves if asked to."""
 
 import asyncio
 import base64
@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 CANARY = "proxy-words-canary"
-"""Stands in whatever the proxy says in its own name: nobody may ever read it."""
+"""A marker in the proxy's own texts, which must not reach clients or logs."""
 Fault = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def says(status: int, *headers: str) -> Fault:
-    """A proxy that answers with a page of its own."""
+    """Return a fault with which the proxy answers each request with this status and an HTML page of its own."""
 
     async def fault(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         page = f"<html>{CANARY}</html>".encode()
@@ -25,7 +25,7 @@ def says(status: int, *headers: str) -> Fault:
 
 
 class ForwardProxy:
-    """The proxy. `names`: host → port on loopback; `login`: user and password that it wants; `asked`: its request lines."""
+    """The proxy. `names`: host:port → port on loopback; `login`: required user and password; `asked`: request lines received."""
 
     def __init__(self, names: dict[str, int], login: tuple[str, str] | None = None, fault: Fault | None = None) -> None:
         self.names = names
@@ -33,22 +33,22 @@ class ForwardProxy:
         self.fault = fault
         self.asked: list[str] = []
         self.shown: list[str] = []
-        """What it was shown as credentials, decoded; empty where nothing."""
+        """The credentials of each request, decoded; empty strings for requests without any."""
         self.connections = 0
         self.led: set[tuple[str, int]] = set()
-        """Its own ends of the connections that it made: a server that is asked from elsewhere was reached past it."""
+        """The proxy's local addresses of its upstream connections, by which a server tells whether it was reached through the proxy."""
         self.opened: list[str] = []
-        """Where it has opened tunnels to."""
+        """The host:port of each opened tunnel."""
         self.port = 0
         self._serving: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
-        """Host and port."""
+        """Host and port of the proxy."""
         return f"127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one client connection."""
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None
@@ -101,14 +101,14 @@ class ForwardProxy:
             back.transport.abort()
 
     async def close(self) -> None:
-        """Let its connections go."""
+        """Cancel all open connections."""
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
-    """A request line, and the headers."""
+    """Read a request line and its headers."""
     line, *rest = (await reader.readuntil(b"\r\n\r\n")).decode().removesuffix("\r\n\r\n").split("\r\n")
     return line, {name.lower(): value for name, _, value in (one.partition(": ") for one in rest)}
 
@@ -125,7 +125,7 @@ async def _relayed(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> No
 
 @asynccontextmanager
 async def proxying(made: ForwardProxy, tls: ssl.SSLContext | None = None) -> AsyncGenerator[ForwardProxy, None]:
-    """The proxy, listening."""
+    """Run the proxy on a free port, with TLS if a context is given."""
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     try:

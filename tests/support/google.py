@@ -1,6 +1,6 @@
-"""What Google's API refuses, in its words: the rules of a `streamGenerateContent`, as a fake keeps them.
+"""The rules by which Google's API refuses a `streamGenerateContent` request, with its error texts, for fake models.
 
-The words are those that its users report (googleapis/js-genai#1040, google-gemini/gemini-cli#3814, BerriAI/litellm#16893,
+The texts are from user reports (googleapis/js-genai#1040, google-gemini/gemini-cli#3814, BerriAI/litellm#16893,
 anomalyco/opencode#12911, pizza-bot-app/pizza-bot#62, pipecat-ai/pipecat#5821, microsoft/vscode#258088).
 """
 
@@ -80,14 +80,14 @@ SHAPES: dict[str, dict[str, Any]] = {
         "properties": "schemas",
     },
 }
-"""Message → its fields: a type, or another message."""
+"""Message type → its fields, each a Python type or another message type."""
 
 
 def objection(headers: Body, path: str, body: Body, *, signs: bool = False, thinks: str = "") -> tuple[int, str] | None:
-    """The status and the words with which Google refuses this request; None where it takes it.
+    """Return the status and error text with which Google refuses this request; None if it is accepted.
 
-    signs: whether the model refuses calls of the turn without a signature
-    thinks: `budget`, `level`, or neither
+    signs: whether the model requires signatures on the calls of the current turn
+    thinks: how the model thinks: `budget`, `level`, `none`, or empty for no check
     """
     if not headers.get("x-goog-api-key"):
         return 403, "Method doesn't allow unregistered callers. Please use API Key or other form of API consumer identity to call this API."
@@ -100,13 +100,13 @@ def objection(headers: Body, path: str, body: Body, *, signs: bool = False, thin
 
 
 def error(status: int, message: str) -> dict[str, Any]:
-    """An error in Google's shape."""
+    """Return an error body in Google's shape."""
     names = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED"}
     return {"error": {"code": status, "message": message, "status": names.get(status, "UNAVAILABLE" if status >= 500 else "UNKNOWN")}}
 
 
 def _unknown(value: Any, shape: str, place: str = "") -> Iterator[str]:
-    """Fields that there are not, and those of another type."""
+    """Yield an error text for each unknown field and each field of a wrong type."""
     for name, inner in cast("Body", value).items():
         kind = SHAPES[shape].get(name)
         here = f"{place}.{name}" if place else name
@@ -128,7 +128,7 @@ def _kinds(content: Body) -> set[str]:
 
 
 def _conversation(body: Body) -> Iterator[str]:
-    """The order of turns, and of calls with their responses."""
+    """Yield an error text for each violation of the order of roles, or of calls and their responses."""
     contents: Sequence[Body] = body["contents"]
     if not contents or contents[0]["role"] != "user":
         yield "Please ensure that multiturn requests begin with a user role."
@@ -168,7 +168,7 @@ def _parts(body: Body) -> Iterator[str]:
 
 
 def turn_of(contents: Sequence[Body]) -> Sequence[Body]:
-    """What came since the user's last words."""
+    """Return the contents after the user's last text."""
     asked = max((at for at, one in enumerate(contents) if one["role"] == "user" and "functionResponse" not in _kinds(one)), default=0)
     return contents[asked + 1 :]
 
@@ -197,7 +197,7 @@ def _tools(body: Body) -> Iterator[str]:
 
 
 def _schema(schema: Body, place: str) -> Iterator[str]:
-    """What a schema must have, and must not."""
+    """Yield an error text for each violation in a schema of a tool's parameters."""
     kind = str(schema.get("type", "")).lower()
     if "anyOf" in schema:
         if len(schema) > 1:

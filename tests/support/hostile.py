@@ -1,6 +1,6 @@
-"""Strings that a page must show and never run: what a model, a tool, a provider, or a file of routes may say.
+"""Hostile strings that a page must show as text: possible output of a model, tool, provider or configuration.
 
-Each would set `window.hit`, load something of another host, change the page, or break out of the place where it is shown.
+Each would set `window.hit`, load something from another host, change the page, or break out of its place if it were not escaped.
 """
 
 ELSEWHERE = "https://elsewhere.example"

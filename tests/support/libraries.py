@@ -1,7 +1,7 @@
-"""Names in the source of a library: whether it has them.
+"""Checks whether the source of a library defines a name.
 
-A library is read and not imported, so that a patch of ours does not stand in for what it replaces. The standard library's compiled
-modules are the exception: they have no source.
+Sources are parsed and not imported, so that the router's own patches do not hide the library's code. Compiled modules of the
+standard library have no source and are imported.
 """
 
 import ast
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 class Gone(LookupError):
-    """A name that the library does not have."""
+    """The library does not have this name."""
 
 
 # A library, read.
@@ -23,7 +23,7 @@ class Gone(LookupError):
 
 @cache
 def _path(module: str) -> Path:
-    """Return the source of a module. Its packages are not imported."""
+    """Return the source file of a module, without importing its package."""
     top, *rest = module.split(".")
     found = find_spec(top)
     if found is None or found.origin is None or not found.origin.endswith(".py"):
@@ -65,7 +65,7 @@ def names_of(one: ast.stmt) -> list[str]:
 
 
 def _in_module(module: str, name: str, seen: frozenset[str] = frozenset()) -> tuple[str, ast.stmt] | None:
-    """Return where a module's name is defined, other modules that it comes from included."""
+    """Return the module and statement that define a module's name, following its imports; None if there is none."""
     path = _path(module)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for one in _statements(tree(path).body):
@@ -93,7 +93,7 @@ def _in_library(module: str, name: str, seen: frozenset[str]) -> tuple[str, ast.
 
 
 def _in_class(module: str, found: ast.ClassDef, name: str) -> ast.AST | None:
-    """Return where an attribute of a class or of its instances is set, those of its bases included."""
+    """Return the statement that sets an attribute of a class, its instances or its base classes; None if there is none."""
     for one in _statements(found.body):
         if name in names_of(one):
             return one
@@ -109,7 +109,7 @@ def _in_class(module: str, found: ast.ClassDef, name: str) -> ast.AST | None:
 
 
 def _imported_as(module: str, name: str) -> str:
-    """Return the module that stands in another under this name."""
+    """Return the full name of the module that is imported under this name."""
     for one in _statements(tree(_path(module)).body):
         for alias in one.names if isinstance(one, ast.Import | ast.ImportFrom) else ():
             if (alias.asname or alias.name) == name:
@@ -118,7 +118,7 @@ def _imported_as(module: str, name: str) -> str:
 
 
 def check(need: str) -> None:
-    """Raise Gone, with what is missing, if a library does not have this."""
+    """Raise Gone if a library lacks a need: `module:name(parameters)`, `module:name#text`, or `package/file`."""
     need, _, parameters = need.removesuffix(")").partition("(")
     if "/" in need:
         package, _, file = need.partition("/")
@@ -168,7 +168,7 @@ def installed(need: str) -> str:
 
 
 def has(need: str) -> bool:
-    """Return whether a library has this."""
+    """Return whether a library has a need, written as for `check`."""
     try:
         check(need)
     except Gone:

@@ -1,4 +1,4 @@
-"""The page at `/` in Chromium, as its tests work it: what a reader does, and servers that say what a test wants."""
+"""Drives the router's page at `/` in Chromium: a reader's actions, and fake servers for it."""
 
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -17,12 +17,12 @@ ANSWERED = "document.querySelectorAll('.answer:not(.growing)').length === {}"
 KEYS = "server: {auth: {keys: {alice: {hash: '%s'}}}}\n"
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 SCREENS = [(width, dark) for width in (360, 1440) for dark in (False, True)]
-"""Screens that every panel must fit: a telephone's and a desk's, light and dark."""
+"""Screens that every panel must fit: (width, dark mode), a phone's and a desktop's."""
 
 
 @asynccontextmanager
 async def opened(client: Client, *languages: str) -> AsyncGenerator[Tab, None]:
-    """The page in a browser. At the end it has written nothing to the console and asked no other server."""
+    """Open the page in a browser; at the end, check that it wrote nothing to the console and requested no other host."""
     async with browser(*languages) as tab:
         await tab.shape(1440, 900)
         await tab.open(f"{client.base}/")
@@ -41,14 +41,14 @@ async def ask(tab: Tab, question: str) -> None:
 
 
 async def choose(tab: Tab, selector: str, value: str) -> None:
-    """Choose an entry of a list, once it is there."""
+    """Select an entry of a list, once it exists."""
     found = f"document.querySelector({json.dumps(selector)})"
     await tab.until(f"{found} && [...{found}.options].some(one => one.value === {json.dumps(value)})")
     await tab.run(f"(() => {{ {found}.value = {json.dumps(value)}; {found}.dispatchEvent(new Event('change', {{bubbles: true}})); }})()")
 
 
 async def focus(tab: Tab, wanted: str) -> None:
-    """Press Tab until the element that is wanted has the focus; an AssertionError where it cannot be reached so."""
+    """Press Tab until the JavaScript expression `wanted` is true; AssertionError after 60 presses."""
     for _ in range(60):
         if await tab.run(wanted):
             return
@@ -57,7 +57,7 @@ async def focus(tab: Tab, wanted: str) -> None:
 
 
 async def press(tab: Tab, label: str) -> None:
-    """Click the button of this name, once it is there."""
+    """Click the button with this label, once it is enabled."""
     found = (
         f"[...document.querySelectorAll('button')].find(one => (one.ariaLabel ?? one.textContent) === {json.dumps(label)} && !one.disabled)"
     )
@@ -66,14 +66,14 @@ async def press(tab: Tab, label: str) -> None:
 
 
 async def open_cockpit(tab: Tab, client: Client) -> None:
-    """Go to the cockpit by its link, and wait until it shows the server."""
+    """Open the cockpit by its link and wait until it is shown."""
     await tab.click(".views a[href='#cockpit']")
     await tab.until("document.querySelector('.cockpit')")
     assert await tab.run("document.title") in ("Pointsman · Cockpit", "Pointsman · 控制台"), client.base
 
 
 async def unlock(tab: Tab, key: str) -> None:
-    """Enter the admin key."""
+    """Enter the admin key and press Enter."""
     await tab.until("document.querySelector('#admin-key')")
     await tab.run("(() => { const field = document.querySelector('#admin-key'); field.focus(); field.select(); })()")
     await tab.type(key)
@@ -81,14 +81,14 @@ async def unlock(tab: Tab, key: str) -> None:
 
 
 def demo(workspace: Workspace, more: str = "") -> Workspace:
-    """A workspace whose route has a target that is down before a script that uses tools."""
+    """Write a configuration whose route has a target that is down before a script that uses tools."""
     for name in ("weather", "calculate"):
         workspace.write(f"tools/{name}.py", (ROOT / "tools" / f"{name}.py").read_text(encoding="utf-8"))
     return workspace.write("routes.yaml", routes(DEMO, ROUTE, more))
 
 
 async def fits(tab: Tab, width: int) -> None:
-    """Nothing is wider than the screen, every control has a name, and axe finds nothing serious."""
+    """Check that nothing is wider than the screen, every control has a name, and axe-core finds nothing serious."""
     assert await tab.run("document.documentElement.scrollWidth") <= width
     unnamed = "[...document.querySelectorAll('button,a,select,textarea,input:not([hidden])')].filter(one => !(one.ariaLabel || one.innerText.trim() || one.labels?.length)).map(one => one.outerHTML)"
     assert await tab.run(unnamed) == []
@@ -96,7 +96,7 @@ async def fits(tab: Tab, width: int) -> None:
 
 
 async def anew(tab: Tab) -> None:
-    """Begin another conversation."""
+    """Start a new conversation."""
     await press(tab, "New chat")
     await tab.until("!document.querySelector('article')")
 
@@ -109,11 +109,11 @@ UNHARMED = """[
     [...document.querySelectorAll('a[href]')].filter(one => !/^https?:$/.test(one.protocol)).map(one => one.href),
     [...document.querySelectorAll('.markdown a[href]')].filter(one => one.rel !== 'noopener noreferrer nofollow' || one.target !== '_blank').length,
 ]"""
-"""Whether anything ran or could run: all that must be nothing."""
+"""JavaScript that lists what hostile text ran or could run; every entry must be empty."""
 
 
 async def unharmed(tab: Tab, place: str) -> None:
-    """Nothing ran, and nothing stands in the page that could."""
+    """Check that no hostile string ran and that the page has no element or attribute that could run it."""
     await tab.run("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert await tab.run(UNHARMED) == [None, 0, [], 0, [], 0], place
 
@@ -159,12 +159,12 @@ PRETENDED = """(() => {
     return await real(address, options);
   };
 })()"""
-"""Answers in place of the server, so that each place of the page has each string, also where a server would let none through."""
+"""JavaScript that replaces the server's answers, so that every place of the page shows every hostile string."""
 
 
 @asynccontextmanager
 async def pretended(client: Client, script: str = PRETENDED) -> AsyncGenerator[Tab, None]:
-    """The page with a server that says hostile things. At the end it wrote nothing to the console and asked no other server."""
+    """Open the page with `fetch` replaced by hostile answers; at the end, check for console messages and requests to other hosts."""
     async with browser() as tab:
         await tab.shape(1440, 900)
         await tab.send("Page.addScriptToEvaluateOnNewDocument", source=script.replace("SAID", json.dumps(HOSTILE)))
@@ -191,12 +191,12 @@ SPEAKS = """(() => {
     return new Response(body);
   };
 })()"""
-"""A server's answers to questions, each a list of chunks of a UI message stream; at a null it waits until `goOn` is called."""
+"""JavaScript that answers questions with lists of UI message stream chunks; at a null it waits for `goOn`."""
 
 
 @asynccontextmanager
 async def speaking(client: Client, answers: Sequence[Sequence[dict[str, Any] | None]], *languages: str) -> AsyncGenerator[Tab, None]:
-    """The page with a server that answers so. `window.bodies` has the bodies that it was sent."""
+    """Open the page with `fetch` of `/api/chat` replaced by these answers. `window.bodies` holds the request bodies."""
     async with browser(*languages) as tab:
         await tab.shape(1440, 900)
         await tab.send("Page.addScriptToEvaluateOnNewDocument", source=SPEAKS.replace("SAID", json.dumps(answers)))

@@ -1,4 +1,4 @@
-"""A router in a process of its own, as an operator runs it."""
+"""A router in a process of its own, as operators run it."""
 
 import asyncio
 import os
@@ -16,12 +16,12 @@ from tests.conftest import ROOT
 from tests.support.services import free_ports
 
 STARTS = 240.0
-"""Seconds in which it must serve."""
+"""Seconds within which the router must serve."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A router that serves, and a client of it."""
+    """A running router process and an HTTP client for it."""
 
     base: str
     process: asyncio.subprocess.Process
@@ -30,34 +30,34 @@ class Process:
 
     @property
     def said(self) -> str:
-        """All it has written."""
+        """The output of the process so far."""
         return self.output.read_text(encoding="utf-8")
 
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
-        """A page: its status, and its JSON or its text."""
+        """GET a path; return the status and the JSON or text."""
         async with self.session.get(self.base + path, headers=headers) as response:
             return response.status, await (response.json() if "json" in response.content_type else response.text())
 
     async def post(self, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
-        """What a page answers to this."""
+        """POST a JSON body; return the status and the JSON or text."""
         async with self.session.post(self.base + path, json=body, headers=headers) as response:
             return response.status, await (response.json() if "json" in response.content_type else response.text())
 
     async def ask(self, text: str = "Hi", model: str = "chat-model", /, **more: Any) -> tuple[int, dict[str, str], bytes]:
-        """Ask one thing: status, headers, body."""
+        """Ask one question; return status, headers and body."""
         body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
         async with self.session.post(f"{self.base}/api/chat", json=body) as response:
             return response.status, {name.lower(): value for name, value in response.headers.items()}, await response.read()
 
     async def ready(self, page: str = "/readyz") -> None:
-        """Wait until it answers 200 there."""
+        """Wait until this path answers 200."""
         async with asyncio.timeout(STARTS):
             while not await _ready(self, page):
                 assert self.process.returncode is None, self.said
                 await asyncio.sleep(0.05)
 
     async def ended(self, number: int = signal.SIGTERM) -> int:
-        """Send it a signal, and wait for its end: the exit code."""
+        """Send a signal, wait for the end of the process and return its exit code."""
         self.process.send_signal(number)
         async with asyncio.timeout(240):
             return await self.process.wait()
@@ -73,7 +73,7 @@ async def process(
     through: Sequence[str] = (),
     **variables: str,
 ) -> AsyncGenerator[Process, None]:
-    """`router serve` in this folder, once it is ready: once it answers 200 there. `through`: a command that becomes it."""
+    """Run `router serve` in a folder and yield it once `page` answers 200. `through`: a command in front of the router's, such as `env`."""
     async with starting(root, *arguments, command=command, port=port, through=through, **variables) as running:
         await running.ready(page)
         yield running
@@ -83,7 +83,7 @@ async def process(
 async def starting(
     root: Path, *arguments: str, command: str = "serve", port: int | None = None, through: Sequence[str] = (), **variables: str
 ) -> AsyncGenerator[Process, None]:
-    """The same, before it is ready."""
+    """Start `router serve` in a folder and yield it at once, before it is ready."""
     port = port or free_ports(1)[0]
     output = root / "output.txt"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}

@@ -1,5 +1,6 @@
-"""Times that the documentation promises. How long something takes says as much of a busy machine as of the router, so the suite only takes
-them; `python -m tests.endurance.times` runs the same tests on a machine with room, and holds each to its promise.
+"""Times that the documentation promises. The normal suite measures but does not check them, since a busy machine would fail them.
+
+`python -m tests.endurance.times` runs the same tests and checks each time.
 """
 
 import os
@@ -10,19 +11,19 @@ from contextlib import contextmanager
 import pytest
 
 HELD = "POINTSMAN_TIMES"
-"""The variable under which promises are held."""
+"""The environment variable that turns the checks of promised times on."""
 timed = pytest.mark.times
 
 
 def hold(taken: float, most: float) -> None:
-    """Fail where something took longer, or more, than is promised, and promises are held."""
+    """Fail if a time exceeds its promised maximum and POINTSMAN_TIMES is set."""
     if os.environ.get(HELD):
         assert taken <= most, f"{taken:.3f}, and {most:g} are promised"
 
 
 @contextmanager
 def within(most: float) -> Generator[None, None, None]:
-    """Hold the block to so many seconds."""
+    """Check the time of the block, in seconds, if POINTSMAN_TIMES is set."""
     began = time.monotonic()
     yield
     hold(time.monotonic() - began, most)

@@ -1,15 +1,16 @@
-"""Providers on loopback that keep prompts as Anthropic, OpenAI and Google do, refuse what those refuse, and bill for what they read and write.
+"""Fake providers on loopback that cache prompts as Anthropic, OpenAI and Google do, refuse what these refuse, and count cached tokens.
 
-Time is the fake's own: a prompt is kept for five minutes of it. One server stands for all accounts: the first part of the path is the kind of
-provider, the key is the account. A question `tools 3` is answered by three calls of `get_weather`, then by words; other questions by words.
+Time is the fake's own: a prompt is cached for five minutes of it. One server serves all accounts: the first path segment is the kind of
+provider, the key is the account. A question `tools 3` is answered by three calls of `get_weather`, then by text.
 
-A prompt is a list of blocks: tools, system prompt, then what the conversation holds. A token is four bytes.
+A prompt is a list of blocks: tools, system prompt, conversation. A token is four bytes.
 
-* Anthropic: a mark keeps all up to its block. A later prompt reads the longest beginning that is kept at one of its own marks, or at most 20
-  blocks before one. Four marks at most, none on a thought, none on a blank text; a prompt shorter than the minimum is not kept.
-* OpenAI: a prompt is kept on the machine that read it, in pieces of 128 tokens, from 1,024 tokens on. Which machine reads it is decided by its
-  beginning and `prompt_cache_key`; without the key each request goes to the next one.
-* Gemini: as OpenAI, on one machine, from 2,048 tokens on.
+* Anthropic: a mark (`cache_control`) caches everything up to its block. A later prompt reads the longest cached beginning at one of its own
+  marks or at most 20 blocks before one. At most four marks; none on a thought or blank text; shorter prompts than the minimum are not
+cached.
+* OpenAI: a prompt is cached on the machine that read it, in steps of 128 tokens, from 1,024 tokens on. The machine is chosen by the
+  prompt's beginning and `prompt_cache_key`; without the key each request goes to the next machine.
+* Gemini: as OpenAI with one machine, from 2,048 tokens on.
 
 Source: the guides to prompt caching of Anthropic, OpenAI and Google.
 """
@@ -31,7 +32,7 @@ LOOK_BACK = 20
 MACHINES = 8
 PIECE = 128
 MINIMUM = {"openai": 1024, "gemini": 2048}
-"""Tokens from which on a prompt is kept."""
+"""Provider → tokens from which on a prompt is cached."""
 TOOLS = re.compile(r"tools (\d+)")
 CHAT = re.compile(r"chat-\d+")
 TURN = re.compile(r"turn (\d+)")
@@ -39,38 +40,38 @@ ANSWER = "The weather is fine there, as it was all week, and it will stay so unt
 
 
 def tokens(text: str) -> int:
-    """Tokens of a text."""
+    """Return the tokens of a text: its bytes / 4, rounded up."""
     return -(-len(text.encode()) // 4)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of a prompt. `text`: all that the model sees of it; `marked`: whether the prompt up to here is to be kept."""
+    """A piece of a prompt. `text`: its content as the model sees it; `marked`: whether the prompt up to here is to be cached."""
 
     text: str
     marked: bool = False
 
     @property
     def tokens(self) -> int:
-        """How many it has."""
+        """The tokens of its text."""
         return tokens(self.text)
 
 
 class Refused(Exception):
-    """Why a request is refused, in the provider's words."""
+    """The provider's error text for a refused request."""
 
 
 @dataclass
 class Served:
-    """One request that was answered. Tokens as the provider counts them.
+    """One answered request, with tokens as the provider counts them.
 
     account: the key
-    chat: the chat it belongs to, by the words in it
-    read: those that came from the cache
-    written: those that were written to it
-    common: those of the longest beginning that it shares with an earlier prompt of its chat, asked of any account within five minutes
-    minimum: tokens from which on a prompt is kept
-    told: whether the count was sent
+    chat: the id of its chat, found in its text
+    read: tokens read from the cache
+    written: tokens written to the cache
+    common: tokens of the longest beginning shared with a prompt of the same chat within five minutes, to any account
+    minimum: tokens from which on a prompt is cached
+    told: whether the usage was sent
     """
 
     kind: str
@@ -88,23 +89,23 @@ class Served:
 
     @property
     def turn(self) -> int:
-        """Which question of its chat it is about, by the words in it."""
+        """The number of its question, found in its text."""
         return int(TURN.findall(json.dumps(seen(self.body)))[-1])
 
     @property
     def eligible(self) -> bool:
-        """Whether a provider could have read a beginning of it from a cache, had all earlier prompts gone where this one went."""
+        """Whether a cache hit was possible if all prompts of the chat had gone to the same account."""
         return self.common >= self.minimum
 
     @property
     def hit(self) -> bool:
-        """Whether it read what it could, up to the pieces in which prompts are kept."""
+        """Whether the request read the common beginning from the cache, up to 128 tokens."""
         return self.read >= self.common - PIECE
 
 
 @dataclass
 class Account:
-    """What one account keeps. Prompts by the digest of their beginning → until when."""
+    """The cached prompts of one account: digest of a beginning → time of expiry."""
 
     marks: dict[str, float] = field(default_factory=dict[str, float])
     machines: list[dict[str, float]] = field(default_factory=lambda: [{} for _ in range(MACHINES)])
@@ -133,7 +134,7 @@ def _block(value: Body, before: str = "") -> Block:
 
 
 def claude_blocks(body: Body) -> list[Block]:
-    """A prompt of Anthropic's wire. How the model is to think and to choose tools belongs to all of the conversation."""
+    """Return the blocks of an Anthropic prompt. Thinking and tool choice are part of every message block."""
     made = [_block(tool) for tool in body.get("tools", ())]
     system = body.get("system", [])
     made += [_block(one) for one in ([{"type": "text", "text": system}] if isinstance(system, str) else system)]
@@ -148,7 +149,7 @@ def claude_blocks(body: Body) -> list[Block]:
 
 
 def chat_blocks(body: Body) -> list[Block]:
-    """A prompt of chat completions, or of Gemini's own wire."""
+    """Return the blocks of a prompt of chat completions or of Gemini's API."""
     if "contents" in body:
         system = _either(body, "systemInstruction", "system_instruction")
         return [Block(json.dumps(one)) for one in ([*body.get("tools", ())], system, *body["contents"])]
@@ -156,12 +157,12 @@ def chat_blocks(body: Body) -> list[Block]:
 
 
 def _either(table: Body, *names: str) -> Any:
-    """Google takes both spellings."""
+    """Return the value under the first of these names that is present, since Google accepts camelCase and snake_case."""
     return next((table[name] for name in names if name in table), None)
 
 
 def seen(body: Body) -> list[str]:
-    """What a prompt says, whatever the wire: texts, calls and results in their order."""
+    """Return the texts, calls and results of a prompt in order, in one form for all APIs."""
     if "contents" in body:
         said = ["get_weather"] if body.get("tools") else []
         contents: list[Body] = [_either(body, "systemInstruction", "system_instruction") or {"parts": []}, *body["contents"]]
@@ -181,7 +182,7 @@ def seen(body: Body) -> list[str]:
 
 
 def _part(part: Body) -> list[str]:
-    """What a part of Gemini's says."""
+    """Return the text, call or result of a part of Gemini's API, as a list of at most one text."""
     if (call := _either(part, "functionCall", "function_call")) is not None:
         return [call["name"] + json.dumps(call["args"], sort_keys=True)]
     if (result := _either(part, "functionResponse", "function_response")) is not None:
@@ -208,14 +209,14 @@ def _texts(content: Any) -> list[str]:
 
 @dataclass
 class Caches:
-    """The server.
+    """The running server.
 
     now: its time, in seconds
-    served: every request that was answered, in order
-    refused: why others were not
-    minimum: tokens from which on Anthropic keeps a prompt, by model; 1,024 where it is not said
-    strict: fields that it refuses, as servers do that do not know them
-    faults: (chat, which of its model calls) → what becomes of that answer: it breaks off, or is silent, in its middle; or it never begins
+    served: every answered request, in order
+    refused: the error texts of refused requests
+    minimum: model → tokens from which on Anthropic caches a prompt; 1,024 by default
+    strict: field names that are refused, as by servers that do not know them
+    faults: (chat, number of its model call) → the fault: `break` or `hold` in mid-answer, or `late`, which never starts
     """
 
     address: str = ""
@@ -229,16 +230,16 @@ class Caches:
     )
     accounts: dict[tuple[str, str], Account] = field(default_factory=dict[tuple[str, str], Account])
     held: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when an answer holds."""
+    """Set when an answer with the fault `hold` has stopped."""
     _said: dict[str, list[tuple[float, list[str]]]] = field(default_factory=dict[str, list[tuple[float, list[str]]]])
     _open: dict[asyncio.Task[Any], asyncio.StreamWriter] = field(default_factory=dict[asyncio.Task[Any], asyncio.StreamWriter])
 
     def base(self, kind: str) -> str:
-        """The `api_base` of a kind of provider: anthropic, openai, gemini."""
+        """Return the `api_base` of a kind of provider: anthropic, openai or gemini."""
         return f"{self.address}/{kind}" + ("" if kind == "gemini" else "/v1")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
+        """Serve the requests of one connection."""
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = writer
@@ -254,7 +255,7 @@ class Caches:
             del self._open[task]
 
     async def close(self) -> None:
-        """Leave nobody waiting."""
+        """Abort all open connections."""
         for writer in self._open.values():
             writer.transport.abort()
         await asyncio.gather(*self._open, return_exceptions=True)
@@ -311,7 +312,7 @@ class Caches:
         return Served(kind, account_key, chat, body, headers, prompt, read, written, common, minimum)
 
     def _marked(self, account: Account, blocks: Sequence[Block], minimum: int) -> tuple[int, int]:
-        """Tokens read and written, as Anthropic does."""
+        """Return the tokens read and written by Anthropic's rules."""
         sums, digests = list(_running(blocks)), [_digest("\0".join(one.text for one in blocks[: at + 1])) for at in range(len(blocks))]
         marks = [at for at, one in enumerate(blocks) if one.marked and sums[at] >= minimum]
         near = [at for mark in marks for at in range(mark, max(-1, mark - LOOK_BACK - 1), -1)]
@@ -322,7 +323,7 @@ class Caches:
         return found, max(0, sums[marks[-1]] - found) if marks else 0
 
     def _automatic(self, account: Account, blocks: Sequence[Block], body: Body, minimum: int) -> tuple[int, int]:
-        """Tokens read, as OpenAI and Google do; writing is free."""
+        """Return the tokens read by OpenAI's and Google's rules, and 0 written."""
         text = "\0".join(one.text for one in blocks)
         key = "" if "contents" in body else body.get("prompt_cache_key")
         if key is None:
@@ -353,9 +354,7 @@ def _common(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _asked(body: Body) -> tuple[int, str]:
-    """How many calls the answer makes, and the words that it should go on from: the last of the assistant's, where they are the beginning of
-    an answer.
-    """
+    """Return the number of calls that the answer makes, and the partial answer to continue, if the last assistant message is one."""
     messages = body.get("messages") or [
         {
             "role": {"model": "assistant"}.get(one["role"], one["role"]),
@@ -379,7 +378,7 @@ def _asked(body: Body) -> tuple[int, str]:
 
 
 def _frames(kind: str, body: Body, served: Served) -> Iterator[bytes]:
-    """The answer. The count is in it."""
+    """Yield the frames of the answer, with its token usage."""
     calls, said = _asked(body)
     words = "" if calls else ANSWER.removeprefix(said).lstrip() if said else ANSWER
     at = len(body.get("messages") or body["contents"])
@@ -450,7 +449,7 @@ def _chat(served: Served, pieces: Sequence[str], calls: Sequence[tuple[str, str]
 
 @asynccontextmanager
 async def caches(**more: Any) -> AsyncGenerator[Caches, None]:
-    """The server, running."""
+    """Run the server on a free loopback port."""
     made = Caches(**more)
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=1 << 24)
     made.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

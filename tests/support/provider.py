@@ -1,7 +1,7 @@
-"""A provider on loopback that speaks the OpenAI wire and misbehaves on demand.
+"""A fake provider on loopback with OpenAI's API, whose replies are scripted and may be faulty.
 
-Each request takes the next Reply of the script (the last one is repeated). What it saw, and which connections were
-closed on it, can be asked afterwards.
+Each request gets the next Reply of the script; the last one is repeated. Requests, headers and connections that clients closed are
+recorded.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from router.events import Event, Text
 
 
 def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
-    """One SSE frame of a chat completion."""
+    """Return one SSE frame of a chat completion."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     return frame({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": [choice], **more})
 
 
 def frame(value: object) -> bytes:
-    """One SSE frame."""
+    """Return one SSE frame with this JSON."""
     return b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
@@ -30,18 +30,18 @@ DONE = b"data: [DONE]\n\n"
 
 
 def usage(prompt: int = 11, completion: int = 3) -> bytes:
-    """The frame that counts tokens."""
+    """Return the SSE frame with the token usage."""
     counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     return frame({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": [], "usage": counts})
 
 
 def text(*pieces: str, finish: str = "stop") -> tuple[bytes, ...]:
-    """A whole answer in these pieces."""
+    """Return the frames of a complete answer with these pieces of text."""
     return (chunk({"role": "assistant", "content": ""}), *(chunk({"content": one}) for one in pieces), chunk({}, finish), usage(), DONE)
 
 
 def calls(*wanted: tuple[str, str, str]) -> tuple[bytes, ...]:
-    """A model call that asks for tools: (id, name, arguments as JSON), their arguments in two pieces, interleaved."""
+    """Return the frames of an answer with tool calls: (id, name, arguments as JSON); the arguments come in two interleaved pieces."""
     heads = [
         chunk({"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}]})
         for index, (call_id, name, _) in enumerate(wanted)
@@ -56,7 +56,7 @@ def calls(*wanted: tuple[str, str, str]) -> tuple[bytes, ...]:
 
 
 def joined(events: Iterable[Event]) -> list[Event]:
-    """The events with neighbouring pieces of text as one: where the pieces are cut, the network decides."""
+    """Return the events with consecutive text events merged, since the network decides where they are split."""
     made: list[Event] = []
     for event in events:
         if made and isinstance(event, Text) and isinstance(last := made[-1], Text):
@@ -68,7 +68,7 @@ def joined(events: Iterable[Event]) -> list[Event]:
 
 @dataclass(frozen=True)
 class Reply:
-    """What one request gets. `hold`: stay silent after the last frame, until the client leaves."""
+    """The response to one request. `hold`: stay silent after the last frame until the client disconnects."""
 
     frames: Sequence[bytes] = ()
     status: int = 200
@@ -76,15 +76,15 @@ class Reply:
     body: bytes | None = None
     hold: bool = False
     drop: bool = False
-    """Break the connection after the last frame, without an end."""
+    """Abort the connection after the last frame."""
     again: bytes = b""
-    """Say this after the last frame, again and again, until the client leaves."""
+    """Bytes that are repeated after the last frame until the client disconnects."""
     gate: asyncio.Event | None = None
-    """Say no more than the first frame until it is set."""
+    """An event that holds the answer back after its first frame."""
 
 
 class Provider:
-    """The server. `requests`: the bodies it got; `closed`: how many streams their clients left early."""
+    """The server. `requests`: the bodies received; `closed`: how many held streams their clients closed."""
 
     def __init__(self, script: Sequence[Reply]) -> None:
         self.script = list(script)
@@ -97,7 +97,7 @@ class Provider:
         self.serving: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     async def until(self, condition: Any) -> None:
-        """Wait until this becomes true; it is looked at whenever a stream opens or closes."""
+        """Wait until a condition is true; it is checked whenever a stream opens or closes."""
         async with asyncio.timeout(240), self.changed:
             await self.changed.wait_for(condition)
 
@@ -106,11 +106,11 @@ class Provider:
             self.changed.notify_all()
 
     def reply(self, headers: dict[str, str], body: dict[str, Any]) -> Reply:
-        """What this request gets: the next of the script."""
+        """Return the next reply of the script."""
         return self.script.pop(0) if len(self.script) > 1 else self.script[0]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
+        """Serve the requests of one connection."""
         task = asyncio.current_task()
         assert task is not None
         self.serving[task] = writer
@@ -167,13 +167,13 @@ class Provider:
 
 
 def response_head(status: int, headers: dict[str, str]) -> bytes:
-    """The status line and the headers of a response."""
+    """Return the status line and headers of a response as bytes."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} x\r\n{lines}\r\n".encode()
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes] | None:
-    """The headers of a request, its path under `:path`, and its body; None where the connection ends."""
+    """Read one request; return its headers, with the path under `:path`, and its body. None at the end of the connection."""
     if not (asked := await reader.readline()):
         return None
     headers = {":path": asked.decode().split()[1]}
@@ -185,14 +185,14 @@ async def read_request(reader: asyncio.StreamReader) -> tuple[dict[str, str], by
 
 @asynccontextmanager
 async def provider(*script: Reply) -> AsyncGenerator[Provider, None]:
-    """A running provider; `base` is its api_base."""
+    """Run a provider with this script; its `base` is the `api_base` for a target."""
     async with running(Provider(script)) as made:
         yield made
 
 
 @asynccontextmanager
 async def running(made: P) -> AsyncGenerator[P, None]:
-    """The same of a provider that was made."""
+    """Run this provider on a free loopback port."""
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=1 << 24)
     made.base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     try:
@@ -207,6 +207,6 @@ async def running(made: P) -> AsyncGenerator[P, None]:
 
 
 def error(status: int, message: str = "no", code: str = "error", **headers: str) -> Reply:
-    """An HTTP error in the OpenAI shape."""
+    """Return a reply with an HTTP error in OpenAI's shape."""
     body = json.dumps({"error": {"message": message, "type": code, "param": None, "code": code}}).encode()
     return Reply(status=status, body=body, headers={name.replace("_", "-"): value for name, value in headers.items()})

@@ -1,4 +1,4 @@
-"""HTTP by hand: what a well-behaved client would not send, and how it is answered."""
+"""Raw HTTP: requests that no well-behaved client would send, and the responses to them."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 PATIENCE = 240.0
-"""Seconds that anything may take."""
+"""Seconds within which a connection must end."""
 
 
 @dataclass(frozen=True)
 class Said:
-    """What came back on a connection until its end: the first response's status, its headers, and all that followed."""
+    """The bytes received on a connection until its end: first response's status and headers, and everything after."""
 
     status: int
     headers: dict[str, str]
@@ -20,13 +20,13 @@ class Said:
 
     @property
     def everything(self) -> str:
-        """All of it, to look for what should not be there."""
+        """Headers and remaining bytes as one text, to search for something that must not appear."""
         return "\n".join([*(f"{name}: {value}" for name, value in self.headers.items()), self.rest.decode("latin-1")])
 
 
 @asynccontextmanager
 async def connected(base: str) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter], None]:
-    """A connection to the server at this address; whatever is done with it ends in time."""
+    """Open a connection to the server at this address; the whole block has a time limit."""
     parts = urlsplit(base)
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -39,7 +39,7 @@ async def connected(base: str) -> AsyncGenerator[tuple[asyncio.StreamReader, asy
 
 
 async def until_closed(reader: asyncio.StreamReader) -> bytes:
-    """What comes until the server closes, however it does."""
+    """Read until the server closes or resets the connection."""
     got = bytearray()
     with suppress(ConnectionError):
         while piece := await reader.read(65536):
@@ -48,7 +48,7 @@ async def until_closed(reader: asyncio.StreamReader) -> bytes:
 
 
 def parsed(data: bytes) -> Said:
-    """The first response in these bytes; status 0 where there is none."""
+    """Parse the first response in these bytes; status 0 if there is none."""
     head, _, rest = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     if not first.startswith("HTTP/1.1 "):
@@ -57,14 +57,14 @@ def parsed(data: bytes) -> Said:
 
 
 async def said(base: str, data: bytes) -> Said:
-    """Send this and read until the server closes: ask it to, by `Connection: close`, or by being refused."""
+    """Send bytes and read until the server closes the connection; return the parsed response."""
     async with connected(base) as (reader, writer):
         writer.write(data)
         return parsed(await until_closed(reader))
 
 
 def request(line: str, body: bytes = b"", /, **headers: str) -> bytes:
-    """A request that asks for the connection's end."""
+    """Return an HTTP request with `Connection: close`."""
     given = {
         "host": "localhost",
         "connection": "close",

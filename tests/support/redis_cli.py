@@ -1,4 +1,4 @@
-"""What a test says to its Redis itself, past everything that is tested."""
+"""Direct commands of a test to its Redis, independent of the router's client."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from tests.support.services import RedisServer
 
 
 async def said(server: RedisServer, *words: str) -> str:
-    """The answer to a command: what a simple one says, the words of a list by lines."""
+    """Send one command and return its reply: a simple value, or the elements of a list by lines."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         writer.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(one.encode()), one.encode()) for one in words))
@@ -28,12 +28,12 @@ async def _read(reader: asyncio.StreamReader) -> str:
 
 
 async def keys(server: RedisServer) -> list[str]:
-    """The keys there are."""
+    """Return all keys of the database."""
     return (await said(server, "KEYS", "*")).split()
 
 
 async def until(condition: Callable[[], bool], seconds: float = 240) -> None:
-    """Wait until this becomes true."""
+    """Poll until a condition is true; TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""Schemas at random, values of them, and values that are not of them: as models write them."""
+"""Random JSON schemas, values that fit them, and values with mistakes that models make."""
 
 import random
 from typing import Any, cast
@@ -7,7 +7,7 @@ WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
 
 
 def schema_of(chance: random.Random) -> dict[str, Any]:
-    """A schema of an object; sometimes with what strict subsets do not take: optional properties, bounds, `oneOf`, references, free keys."""
+    """Return a random object schema, sometimes with optional properties, bounds, `oneOf`, references or free keys."""
     made = _object(chance, 0)
     if chance.random() < 0.2:
         made["$defs"] = {
@@ -64,7 +64,7 @@ def _any(chance: random.Random, depth: int) -> dict[str, Any]:
 
 
 def instance(schema: dict[str, Any], chance: random.Random, root: dict[str, Any] | None = None) -> Any:
-    """A value of a schema of these kinds."""
+    """Return a random value that fits a schema of `schema_of`."""
     root = root or schema
     if "$ref" in schema:
         return {"next": None}
@@ -97,7 +97,7 @@ def instance(schema: dict[str, Any], chance: random.Random, root: dict[str, Any]
 
 
 def spoiled(value: dict[str, Any], chance: random.Random) -> Any:
-    """The same value with a mistake that models make."""
+    """Return the value with one mistake: a missing or null property, a wrong type, or a list around it."""
     made = dict(value)
     name = chance.choice([*made] or ["alpha"])
     match chance.randrange(4):

@@ -1,6 +1,6 @@
-"""Redis, nginx and squid, the real ones: processes of a test's own, on ports of its own, in a folder that goes with them.
+"""Real Redis, nginx and squid processes for a test, on ports of their own, in a temporary folder.
 
-A machine without the program skips the test and says so; `make test` installs them where it may (tests/support/services.sh).
+A machine without the program skips the test; `make test` installs missing programs if it can (tests/support/services.sh).
 """
 
 import asyncio
@@ -20,25 +20,25 @@ from typing import Protocol
 import pytest
 
 PATIENCE = 240
-"""Seconds for what takes milliseconds: a start, an end, a connection."""
+"""Seconds to wait for operations that normally take milliseconds: a start, an end, a connection."""
 
 
 def program(name: str) -> str:
-    """The program's path, also from where only root's PATH leads; without it the test is skipped."""
+    """Return the path of a program, also from /usr/sbin; skip the test if it is not installed."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
     return found or pytest.skip(f"{name} is not installed here: tests/support/services.sh installs it, as root")
 
 
 BELOW = 32_768
-"""The system gives ports from here on to whoever wants any: one that was free a moment ago may be somebody's by then."""
+"""The first ephemeral port: the system may assign any port from here on to another process."""
 EACH = 2_000
-"""Ports of each process of tests that run side by side."""
+"""The number of ports reserved for each parallel test process."""
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
 _next = cycle(random.sample(range(BELOW - EACH * (WORKER + 1), BELOW - EACH * WORKER), EACH))
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on, all different, and not to be given to anybody else soon."""
+    """Return different ports on which nothing listens, from a range reserved for this test process."""
     found: list[int] = []
     while len(found) < count:
         port = next(_next)
@@ -48,7 +48,7 @@ def free_ports(count: int) -> list[int]:
 
 
 async def run(*command: str) -> str:
-    """Run a command to its end, which must be a good one: what it said."""
+    """Run a command that must end with 0 and return its output."""
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
     said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()
@@ -56,32 +56,32 @@ async def run(*command: str) -> str:
 
 
 class Asks(Protocol):
-    """One look at whether a daemon serves; OSError means not yet."""
+    """One check whether a daemon serves; OSError means not yet."""
 
     async def __call__(self) -> bool:
-        """True once it does."""
+        """Return whether it serves."""
         ...
 
 
 @dataclass
 class Daemon:
-    """A program that runs until it is told to end. Signals go to its process alone: it is found by pid, never by name."""
+    """A program that runs until it is stopped. Signals go to its process id only."""
 
     command: tuple[str, ...]
     serves: Asks
     log: Path
-    """What it says, both streams, over all of its starts."""
+    """The file with stdout and stderr of all its starts."""
     environment: dict[str, str] | None = None
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     @property
     def pid(self) -> int:
-        """Of the process that runs."""
+        """The process id."""
         assert self.process is not None
         return self.process.pid
 
     async def start(self) -> None:
-        """Start it, and return when it serves."""
+        """Start the program and wait until it serves."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(*self.command, stdout=log, stderr=log, env=self.environment)
         async with asyncio.timeout(PATIENCE):
@@ -96,30 +96,30 @@ class Daemon:
             return False
 
     def signal(self, number: signal.Signals) -> None:
-        """Send its process a signal."""
+        """Send the process a signal."""
         os.kill(self.pid, number)
 
     def pause(self) -> None:
-        """Stop its clock (SIGSTOP): connections stay open, and nothing is answered."""
+        """Stop the process with SIGSTOP: its connections stay open and nothing is answered."""
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Continue the process with SIGCONT."""
         self.signal(signal.SIGCONT)
 
     async def ended(self) -> int:
-        """Wait for its end: the exit code, negative where a signal ended it."""
+        """Wait for the end of the process; return its exit code, negative if a signal ended it."""
         assert self.process is not None
         async with asyncio.timeout(PATIENCE):
             return await self.process.wait()
 
     async def stop(self) -> int:
-        """Ask it to end (SIGTERM), and wait."""
+        """Send SIGTERM and wait for the end; return the exit code."""
         self.signal(signal.SIGTERM)
         return await self.ended()
 
     async def kill(self) -> None:
-        """End it as a power cut would (SIGKILL)."""
+        """Kill the process with SIGKILL."""
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
@@ -129,7 +129,7 @@ class Daemon:
 async def daemon(
     command: tuple[str, ...], serves: Asks, folder: Path, environment: dict[str, str] | None = None
 ) -> AsyncGenerator[Daemon, None]:
-    """A running daemon; at the end it is killed, whatever state it is in."""
+    """Run a daemon; at the end it is killed."""
     made = Daemon(command, serves, folder / "log", environment)
     try:
         await made.start()
@@ -139,7 +139,7 @@ async def daemon(
 
 
 def listens(port: int) -> Asks:
-    """Whether a port of this machine takes connections."""
+    """Return a check whether a local port accepts connections."""
 
     async def look() -> bool:
         async with asyncio.timeout(PATIENCE):
@@ -152,19 +152,19 @@ def listens(port: int) -> Asks:
 
 @dataclass(frozen=True)
 class RedisServer:
-    """A running Redis. `daemon` pauses, kills and starts it again, on the same port."""
+    """A running Redis. Its `daemon` can be paused, killed and started again on the same port."""
 
     port: int
     daemon: Daemon
 
     @property
     def url(self) -> str:
-        """Its address, for `server.redis`."""
+        """Its address for `server.redis`."""
         return f"redis://127.0.0.1:{self.port}/0"
 
 
 def _pongs(port: int) -> Asks:
-    """Whether a Redis answers, be it only that it wants a password."""
+    """Return a check whether a Redis answers PING, even if it asks for a password."""
 
     async def look() -> bool:
         async with asyncio.timeout(PATIENCE):
@@ -180,7 +180,7 @@ def _pongs(port: int) -> Asks:
 
 @asynccontextmanager
 async def redis_server(*options: str, port: int | None = None) -> AsyncGenerator[RedisServer, None]:
-    """A Redis of one's own that keeps nothing on disk. `options`: as on its command line, e.g. "--maxmemory", "2mb"."""
+    """Run a Redis that stores nothing on disk. `options`: its command-line options, e.g. "--maxmemory", "2mb"."""
     found = program("redis-server")
     [own] = [port] if port else free_ports(1)
     with tempfile.TemporaryDirectory(prefix="pointsman-redis-") as name:
@@ -192,31 +192,34 @@ async def redis_server(*options: str, port: int | None = None) -> AsyncGenerator
 
 @dataclass(frozen=True)
 class Nginx:
-    """A running nginx: its master's process, its folder, the configuration it reads."""
+    """A running nginx: its folder, its configuration file, and its master process."""
 
     folder: Path
     configuration: Path
     daemon: Daemon
 
     def errors(self) -> str:
-        """What its error log says so far."""
+        """Return its error log so far."""
         return (self.folder / "error.log").read_text(encoding="utf-8")
 
     def reload(self) -> None:
-        """Have it read its configuration again, as `nginx -s reload` does: new workers take over, the old ones end with their last answer."""
+        """Reload its configuration with SIGHUP: new workers take over, old workers finish their answers."""
         self.daemon.signal(signal.SIGHUP)
 
 
 async def _nothing(_: Path) -> None:
-    """What most configurations need beside them."""
+    """Prepare nothing."""
 
 
 @asynccontextmanager
 async def nginx(
     configuration: Callable[[Path], str], port: int, prepare: Callable[[Path], Awaitable[None]] = _nothing
 ) -> AsyncGenerator[Nginx, None]:
-    """An nginx of one's own. `configuration` is given the folder for all it writes, and returns its file; `port` is where it will
-    listen; `prepare` puts into that folder what the file names.
+    """Run an nginx of the test's own.
+
+    configuration: takes the folder for all files that nginx writes; returns the text of nginx.conf
+    port: where it will listen
+    prepare: writes the files that the configuration refers to
     """
     found = program("nginx")
     with tempfile.TemporaryDirectory(prefix="pointsman-nginx-") as name:
@@ -259,7 +262,7 @@ HELPERS = ("/usr/lib/squid/basic_ncsa_auth", "/usr/lib/squid3/basic_ncsa_auth", 
 
 @dataclass
 class Squid:
-    """A forward proxy that wants a login."""
+    """A running forward proxy that requires a login."""
 
     port: int
     folder: Path
@@ -267,14 +270,14 @@ class Squid:
 
     @property
     def log(self) -> list[str]:
-        """What it was asked, one line each once that is over: status, method, address."""
+        """The finished requests, one line each: status, method, address."""
         file = self.folder / "access.log"
         return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
 @asynccontextmanager
 async def squid(names: dict[str, str], user: str, password: str) -> AsyncGenerator[Squid, None]:
-    """A squid of one's own. `names`: host → address, which nobody but it knows."""
+    """Run a squid of the test's own. `names`: host → address, which only this proxy resolves."""
     found, openssl = program("squid"), program("openssl")
     helper = next((one for one in HELPERS if Path(one).exists()), None) or pytest.skip("squid has no basic_ncsa_auth here")
     [port] = free_ports(1)

@@ -1,7 +1,7 @@
-"""Upstreams on loopback that break on the wire, in the dialects of OpenAI, of Anthropic and of Google.
+"""Faulty upstreams on loopback with the APIs of OpenAI, Anthropic and Google.
 
-One server stands for all of them: each model it is asked for is an upstream of its own, which meets each request with its Fault.
-A Fault is given the Exchange: the request, the frames that an honest model would answer it with, and the connection.
+One server serves all of them: each model name is an upstream of its own, which handles each request with its Fault. A Fault gets the
+Exchange: the request, the frames of a correct answer, and the connection.
 """
 
 import asyncio
@@ -22,86 +22,86 @@ from tests.support import google
 from tests.support.provider import DONE, chunk, frame, usage
 
 WORDS = "provider-words-canary"
-"""Stands in whatever a broken upstream says beside its answer: nobody may ever read it."""
+"""A marker in the texts of faulty upstreams, which must not reach clients or logs."""
 ANSWER = (
     "The router takes a question from the page, looks up which model should answer it, and asks that model. "
     "Its words (北京, café, 😀) are passed on as they come. If it falls silent, or the line breaks, the next model is told "
     "what was said and goes on from there, so that the person reading sees one answer, and the answer is whole."
 )
 Call = tuple[str, str, str]
-"""Id, name, arguments as JSON."""
+"""A tool call: id, name, arguments as JSON."""
 
 
 def pieces(text: str, size: int = 23) -> list[str]:
-    """The text, chopped."""
+    """Return the text in pieces of this many characters."""
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 @dataclass(frozen=True)
 class Honest:
-    """What a model that works would send, as frames: it speaks, says why it ends, counts, and marks the end."""
+    """The frames of a correct answer in four parts: content, finish reason, token usage, end mark."""
 
     speech: tuple[bytes, ...]
     finish: tuple[bytes, ...]
     count: tuple[bytes, ...]
     done: tuple[bytes, ...]
     calls: bool = False
-    """Whether it asks for tools, and says no word."""
+    """True if the answer consists of tool calls, without text."""
 
     @property
     def half(self) -> tuple[bytes, ...]:
-        """Its first words."""
+        """The first half of its content frames."""
         return self.speech[: len(self.speech) // 2]
 
     @property
     def frames(self) -> tuple[bytes, ...]:
-        """All of it."""
+        """All its frames."""
         return self.speech + self.finish + self.count + self.done
 
 
 class Dialect(Protocol):
-    """How a wire says things."""
+    """How one provider's API is written and read."""
 
     def text(self, parts: Iterable[str], *, finish: str = "stop") -> Honest:
-        """An answer in these pieces. `finish`: stop or filtered."""
+        """Return an answer with these pieces of text. `finish`: `stop` or `filtered`."""
         ...
 
     def calls(self, *wanted: Call, places: Sequence[int] = (), size: int = 5) -> Honest:
-        """A wish to have these tools run: their heads, at these places, then their arguments by turns in pieces of this size."""
+        """Return an answer with these tool calls: their heads, at these indexes, then their arguments in interleaved pieces."""
         ...
 
     def error(self, status: int, message: str, code: str) -> Mapping[str, Any]:
-        """An error, as it stands in a body and in a frame."""
+        """Return an error body of this API."""
         ...
 
     def failing(self, status: int, message: str, code: str) -> bytes:
-        """An error as a frame."""
+        """Return an error as a frame of a stream."""
         ...
 
     def said(self, body: Mapping[str, Any]) -> str | None:
-        """The assistant's last words that the request wants continued; None where it ends in a question or a result."""
+        """Return the partial answer that the request wants continued; None if it ends in a question or a tool result."""
         ...
 
     def prefilled(self, body: Mapping[str, Any]) -> bool:
-        """Whether the request ends in the assistant's words."""
+        """Return whether the request ends with an assistant message."""
         ...
 
     def rounds(self, body: Mapping[str, Any]) -> int:
-        """How many rounds of tool calls the request tells of."""
+        """Return the number of assistant messages with tool calls in the request."""
         ...
 
 
 class OpenAI:
-    """The wire of OpenAI, and of LiteLLM's `openai/`."""
+    """OpenAI's chat completions, also as LiteLLM speaks it."""
 
     def text(self, parts: Iterable[str], *, finish: str = "stop") -> Honest:
-        """A delta for each piece."""
+        """Return an answer with one delta per piece."""
         reason = {"filtered": "content_filter"}.get(finish, finish)
         speech = (chunk({"role": "assistant", "content": ""}), *(chunk({"content": part}) for part in parts))
         return Honest(speech, (chunk({}, reason),), (usage(),), (DONE,))
 
     def calls(self, *wanted: Call, places: Sequence[int] = (), size: int = 5) -> Honest:
-        """Deltas with an index; a call without an id has none. Calls at one place come whole, one after the other."""
+        """Return an answer with tool calls; calls with equal indexes come whole, one after the other. A call with an empty id has none."""
         places = places or range(len(wanted))
         told: list[tuple[int, Call]] = list(zip(places, wanted, strict=True))
         if len(set(places)) < len(places):
@@ -121,26 +121,26 @@ class OpenAI:
         return Honest(speech, (chunk({}, "tool_calls"),), (usage(),), (DONE,), calls=True)
 
     def error(self, status: int, message: str, code: str) -> Mapping[str, Any]:
-        """Its code is the status where a server has no name for it."""
+        """Return an error body; without a code, the status is its code."""
         return {"error": {"message": message, "type": code, "param": None, "code": code or status}}
 
     def failing(self, status: int, message: str, code: str) -> bytes:
-        """In place of a chunk."""
+        """Return an error in place of a chunk."""
         return frame({"error": {"message": message, "type": code, "code": status}})
 
     def said(self, body: Mapping[str, Any]) -> str | None:
-        """Content may be null where calls stand."""
+        """Return the partial answer before the request to continue, or at the end; None otherwise."""
         messages: list[dict[str, Any]] = body["messages"]
         if messages[-1]["content"] == WISH:
             return str(messages[-2]["content"])
         return str(messages[-1]["content"]) if self.prefilled(body) else None
 
     def prefilled(self, body: Mapping[str, Any]) -> bool:
-        """The last message is its own."""
+        """Return whether the last message is the assistant's."""
         return body["messages"][-1]["role"] == "assistant"
 
     def rounds(self, body: Mapping[str, Any]) -> int:
-        """Messages with calls."""
+        """Return the number of messages with tool calls."""
         return sum(1 for message in body["messages"] if message.get("tool_calls"))
 
 
@@ -151,14 +151,14 @@ KINDS = {
     404: "not_found_error",
     529: "overloaded_error",
 }
-"""Anthropic's names of statuses."""
+"""HTTP status → Anthropic's error type."""
 
 
 class Anthropic:
-    """Anthropic's own wire."""
+    """Anthropic's Messages API."""
 
     def text(self, parts: Iterable[str], *, finish: str = "stop") -> Honest:
-        """One block."""
+        """Return an answer with one text block."""
         reason = {"filtered": "refusal", "stop": "end_turn"}.get(finish, finish)
         speech = (
             self.frame({"type": "message_start", "message": {"usage": {"input_tokens": 11, "output_tokens": 1}}}),
@@ -168,7 +168,7 @@ class Anthropic:
         return Honest(speech, (self.frame({"type": "content_block_stop", "index": 0}), self.ending(reason)), (), (self.stop(),))
 
     def calls(self, *wanted: Call, places: Sequence[int] = (), size: int = 5) -> Honest:
-        """All blocks are opened, then filled by turns."""
+        """Return an answer whose tool blocks are all opened first and then filled in interleaved pieces."""
         told = list(zip(places or range(len(wanted)), wanted, strict=True))
         starts: list[dict[str, Any]] = [
             {"type": "content_block_start", "index": at, "content_block": {"type": "tool_use", "id": call_id, "name": name, "input": {}}}
@@ -186,27 +186,27 @@ class Anthropic:
 
     @staticmethod
     def frame(value: Mapping[str, Any]) -> bytes:
-        """One event."""
+        """Return one SSE frame with its event name."""
         return f"event: {value['type']}\ndata: {json.dumps(value)}\n\n".encode()
 
     def ending(self, reason: str) -> bytes:
-        """Why it ends, and what it cost."""
+        """Return the frame with the stop reason and the output tokens."""
         return self.frame({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 3}})
 
     def stop(self) -> bytes:
-        """The mark of the end."""
+        """Return the `message_stop` frame."""
         return self.frame({"type": "message_stop"})
 
     def error(self, status: int, message: str, code: str) -> Mapping[str, Any]:
-        """By its kinds; it has no codes."""
+        """Return an error body by the status's error type; Anthropic has no codes."""
         return {"type": "error", "error": {"type": KINDS.get(status, "api_error"), "message": message}}
 
     def failing(self, status: int, message: str, code: str) -> bytes:
-        """An event of its own."""
+        """Return an `error` event."""
         return self.frame(self.error(status, message, code))
 
     def said(self, body: Mapping[str, Any]) -> str | None:
-        """The last block of text of the last turn that is the assistant's."""
+        """Return the last text block of the assistant's last message; None if the request does not want it continued."""
         messages: list[dict[str, Any]] = body["messages"]
         wished = messages[-1]["content"][-1].get("text") == WISH
         if not wished and not self.prefilled(body):
@@ -214,25 +214,25 @@ class Anthropic:
         return str(messages[-2 if wished else -1]["content"][-1]["text"])
 
     def prefilled(self, body: Mapping[str, Any]) -> bool:
-        """The last turn is its own."""
+        """Return whether the last message is the assistant's."""
         return body["messages"][-1]["role"] == "assistant"
 
     def rounds(self, body: Mapping[str, Any]) -> int:
-        """Turns with calls."""
+        """Return the number of messages with tool calls."""
         return sum(any(block["type"] == "tool_use" for block in message["content"]) for message in body["messages"])
 
 
 class Google:
-    """Google's own wire: CRLF, whole calls, and no mark of the end."""
+    """Google's API: CRLF line ends, calls in one piece, and no end mark."""
 
     def text(self, parts: Iterable[str], *, finish: str = "stop") -> Honest:
-        """A part for each piece. The reason and the count are one event."""
+        """Return an answer with one part per piece; finish reason and usage share one event."""
         reason = {"filtered": "SAFETY", "stop": "STOP"}.get(finish, finish)
         speech = (self.frame({"text": ""}), *(self.frame({"text": part}) for part in parts))
         return Honest(speech, (self.ending(reason),), (), ())
 
     def calls(self, *wanted: Call, places: Sequence[int] = (), size: int = 5) -> Honest:
-        """Each is whole. What is no object, or deeper than any argument, comes as a text, as some gateways have it."""
+        """Return an answer whose calls come whole. Arguments that are no object, or nested too deeply, stay text."""
         del places, size
         frames = [self.frame({"text": ""})]
         for call_id, name, arguments in wanted:
@@ -251,62 +251,62 @@ class Google:
 
     @staticmethod
     def frame(part: Mapping[str, Any], **more: Any) -> bytes:
-        """One event."""
+        """Return one SSE frame with this part."""
         candidate = {"content": {"role": "model", "parts": [part]}, "index": 0, **more}
         return b"data: " + json.dumps({"candidates": [candidate], "modelVersion": "fake"}).encode() + b"\r\n\r\n"
 
     def ending(self, reason: str) -> bytes:
-        """Why it ends, and what it cost."""
+        """Return the frame with the finish reason and the token usage."""
         counts = {"promptTokenCount": 11, "candidatesTokenCount": 2, "thoughtsTokenCount": 1, "totalTokenCount": 14}
         said = {"candidates": [{"finishReason": reason, "index": 0}], "usageMetadata": counts, "modelVersion": "fake"}
         return b"data: " + json.dumps(said).encode() + b"\r\n\r\n"
 
     def error(self, status: int, message: str, code: str) -> Mapping[str, Any]:
-        """By its status."""
+        """Return an error body by its status."""
         del code
         return google.error(status, message)
 
     def failing(self, status: int, message: str, code: str) -> bytes:
-        """A bare document between the events."""
+        """Return an error as a bare JSON document between events."""
         return json.dumps([self.error(status, message, code)], indent=2).encode() + b"\r\n\r\n"
 
     def said(self, body: Mapping[str, Any]) -> str | None:
-        """The model's words before the wish that it goes on."""
+        """Return the model's partial answer before the request to continue; None otherwise."""
         contents: list[dict[str, Any]] = body["contents"]
         if contents[-1]["parts"][-1].get("text") != WISH:
             return None
         return str(contents[-2]["parts"][-1]["text"])
 
     def prefilled(self, body: Mapping[str, Any]) -> bool:
-        """The last turn is its own."""
+        """Return whether the last content is the model's."""
         return body["contents"][-1]["role"] == "model"
 
     def rounds(self, body: Mapping[str, Any]) -> int:
-        """Turns with calls."""
+        """Return the number of contents with calls."""
         return sum(any("functionCall" in part for part in content["parts"]) for content in body["contents"])
 
 
 @dataclass
 class Exchange:
-    """One request, and the connection it came on."""
+    """One request and its connection, as a fault handles it."""
 
     wire: Dialect
     body: dict[str, Any]
     key: str
     count: int
-    """How often this upstream was asked before."""
+    """The number of earlier requests to this upstream."""
     honest: Honest
     heard: asyncio.Event
-    """Set when the client at the far end has read words of this answer."""
+    """Set when the client has read text of this answer."""
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     trap: str
-    """Where another upstream is, whom nobody should ask."""
+    """The base URL of another upstream that must not be asked."""
     progress: "Progress"
     chunked: bool = field(default=False, init=False)
 
     async def head(self, status: int = 200, content_type: str = "text/event-stream", /, **headers: str) -> None:
-        """The status line and headers; the body goes out in HTTP's chunks unless `content_length` is given, or none is wanted."""
+        """Write the status line and headers. The body is sent in HTTP chunks unless `content_length` is given."""
         named = {"content-type": content_type, "connection": "close", "x-words": WORDS}
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         self.chunked = "content-length" not in named
@@ -317,41 +317,41 @@ class Exchange:
         await self.writer.drain()
 
     async def send(self, *parts: bytes) -> None:
-        """Each in a write of its own."""
+        """Write each part separately and wait until it is sent."""
         for part in parts:
             self.writer.write(b"%x\r\n%s\r\n" % (len(part), part) if self.chunked else part)
             await self.writer.drain()
             self.progress.sent += len(part)
 
     async def end(self) -> None:
-        """The end of the body, as it should be."""
+        """Write the regular end of the body."""
         if self.chunked:
             self.writer.write(b"0\r\n\r\n")
         await self.writer.drain()
 
     async def whole(self, status: int, body: bytes, content_type: str = "application/json", /, **headers: str) -> None:
-        """A body at once."""
+        """Write a complete response."""
         await self.head(status, content_type, content_length=str(len(body)), **headers)
         await self.send(body)
 
     async def hold(self) -> None:
-        """Nothing, until the other side leaves."""
+        """Send nothing until the other side disconnects."""
         while await self.reader.read(65_536):
             pass
 
     def reset(self) -> None:
-        """RST instead of an end."""
+        """Reset the connection (RST)."""
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
 Fault = Callable[[Exchange], Awaitable[None]]
 Said = Callable[[Dialect, Mapping[str, Any]], Honest]
-"""What an honest model says to a request."""
+"""A function that returns the correct answer to a request."""
 
 
 async def well(exchange: Exchange) -> None:
-    """No fault at all."""
+    """Answer correctly: the absence of a fault."""
     await exchange.head()
     await exchange.send(*exchange.honest.frames)
     await exchange.end()
@@ -359,7 +359,7 @@ async def well(exchange: Exchange) -> None:
 
 @dataclass
 class Progress:
-    """How far an upstream has come. `sent`: bytes of bodies."""
+    """Counters of one upstream: requests received, and bytes of bodies sent."""
 
     asked: int = 0
     sent: int = 0
@@ -367,7 +367,7 @@ class Progress:
 
 @dataclass
 class Upstream:
-    """One of them: what it does to a request, and what an honest one would have said."""
+    """One upstream: its API, its fault, and its correct answer to a request."""
 
     wire: Dialect
     fault: Fault
@@ -395,21 +395,21 @@ GcWDTDJ9Cvtcu9cQhLT6SgIhAN1ydPVafiBvagx4KGiev/OVnvo6tKQRdeozsMCu
 U9l1
 -----END CERTIFICATE-----
 """
-"""Of 127.0.0.1, signed by nobody; the key opens nothing."""
+"""A self-signed certificate for 127.0.0.1 with its key, used only by these tests."""
 
 
 class Upstreams:
-    """The server, and the addresses where nobody answers as he should. `known`: model, or a trap's name → who is there."""
+    """The server and its addresses, including addresses that do not answer. `known`: model or trap name → upstream."""
 
     def __init__(self) -> None:
         self.known: dict[str, Upstream] = {}
         self.addresses: dict[str, str] = {}
         self.objections: list[str] = []
-        """What a real provider would have refused."""
+        """Error texts with which a real provider would have refused a request."""
         self._open: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: one request."""
+        """Serve one connection with one request."""
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = writer
@@ -446,7 +446,7 @@ class Upstreams:
             await writer.drain()
 
     async def close(self) -> None:
-        """Break whatever is still open."""
+        """Abort all open connections."""
         for writer in self._open.values():
             writer.transport.abort()
         await asyncio.gather(*self._open)
@@ -454,8 +454,12 @@ class Upstreams:
 
 @asynccontextmanager
 async def upstreams(folder: Path) -> AsyncGenerator[Upstreams, None]:
-    """Upstreams, running. Their addresses: `open` speaks HTTP, `secure` HTTPS that nobody should trust; nobody listens at
-    `refused`, nobody ever accepts at `hole`, `unknown` is a name that there is not.
+    """Run the upstreams. Their addresses by name:
+
+    open, secure: HTTP, and HTTPS with an untrusted certificate
+    plain: an https:// address of the HTTP port
+    refused: nothing listens; hole: connections are never accepted
+    unknown: a host name that does not exist
     """
     made = Upstreams()
     certificate = folder / "certificate.pem"

@@ -1,4 +1,4 @@
-"""What takes time, run on a loop whose clock jumps to the next timer."""
+"""Runs coroutines on an event loop whose clock jumps to the next timer."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 def jumping(coroutine: Coroutine[object, object, T]) -> T:
-    """What comes of this; an hour of waiting takes no time."""
+    """Run a coroutine on an event loop whose clock jumps, and return its result; waiting takes no real time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(coroutine)
 
 
 def now() -> float:
-    """The time of the running loop: the clock of whatever runs on one that jumps."""
+    """Return the time of the running event loop in seconds, virtual if its clock jumps."""
     return asyncio.get_running_loop().time()

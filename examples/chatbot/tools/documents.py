@@ -126,7 +126,7 @@ UNKNOWN = "There is no such document in this chat."
 
 
 def _found(fields: Fields, document_id: str) -> _Document | None:
-    """Return a document of the request's body; None without one of this id that has a kind of ours."""
+    """Return the document of this id from the request's body; None if there is none of a known kind."""
     listed = fields.get("documents")
     for one in listed if isinstance(listed, list) else []:
         match one:
@@ -166,7 +166,7 @@ async def _written(answer: RouteAnswer, document: _Document, content: str) -> Pa
 
 
 def _suggestions(text: str, read: int) -> tuple[list[tuple[str, str, str]], int]:
-    """Return the suggestions that are complete since `read`, and the number of characters that are read by now."""
+    """Return the suggestions that are complete since position `read` of the JSON text, and the new position."""
     decoder, found = json.JSONDecoder(), list[tuple[str, str, str]]()
     read = read or text.find("[") + 1
     while read and (start := text.find("{", read)) >= 0:

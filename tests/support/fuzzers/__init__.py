@@ -1,4 +1,4 @@
-"""Whatever reads bytes that others wrote, with what may come of them: one function for each reader, over whatever hypothesis makes up.
+"""Fuzzers: one function for each reader of foreign bytes, run with inputs that hypothesis generates.
 
 tests/system/test_fuzz.py runs each for a few hundred examples, `make fuzz` for minutes.
 """

@@ -1,4 +1,4 @@
-"""What clients send."""
+"""Fuzzers of what clients send: bodies, headers, addresses, keys and raw HTTP."""
 
 import asyncio
 import contextlib
@@ -89,7 +89,7 @@ BODIES = (
 
 @given(BODIES, st.sampled_from(["chat", "completions", "text_completion"]), st.none() | st.just("a"))
 def bodies_of_requests(data: bytes, surface: question.Surface, model: str | None) -> None:
-    """Each is refused, or a question that every provider can be asked."""
+    """Check that a request body is refused, or becomes a question that can be sent to every provider."""
     try:
         fields = body.parsed(data, RequestBounds())
         wanted = question.asked(fields, model, surface, "a", RequestBounds())
@@ -116,7 +116,7 @@ NAMED = st.binary(max_size=40)
 
 
 def asks(headers: list[tuple[bytes, bytes]], query: bytes = b"", peer: str = "10.0.0.9") -> Request:
-    """A request with these headers."""
+    """Return a request with these headers."""
 
     async def receive() -> Any:
         raise AssertionError
@@ -130,7 +130,7 @@ def asks(headers: list[tuple[bytes, bytes]], query: bytes = b"", peer: str = "10
     st.sampled_from(["10.0.0.9", "192.0.2.1", "::1", ""]),
 )
 def addresses_of_clients(forwarded: list[str], peer: str) -> None:
-    """Who is no proxy of ours cannot say that it is somebody else; whoever it is, is an address, or nobody."""
+    """Check that only a trusted proxy can set the client's address, and that the result is an IP address or None."""
     request = asks([(b"x-forwarded-for", one.encode("latin-1", "replace")) for one in forwarded], peer=peer)
     found = request.address(NETWORKS)
     if peer == "192.0.2.1":
@@ -143,7 +143,7 @@ def addresses_of_clients(forwarded: list[str], peer: str) -> None:
 
 @given(NAMED | st.from_regex(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,2}", fullmatch=True), NAMED, NAMED, NAMED)
 def headers_of_requests(parent: bytes, name: bytes, kept: bytes, query: bytes) -> None:
-    """What is taken over is ASCII without a line break; what is no dialect is refused."""
+    """Check that accepted header values are plain ASCII, and that an unknown wire is refused."""
     request = asks(
         [
             (b"traceparent", parent),
@@ -164,13 +164,13 @@ def headers_of_requests(parent: bytes, name: bytes, kept: bytes, query: bytes) -
 
 @cache
 def known() -> Known:
-    """Who holds a key nobody knows."""
+    """Return the callers of one API key, which no generated input can match."""
     return Known(Keys({"alice": ApiKey(hash=hashed(new()))}, lambda: datetime.now(UTC)), None)
 
 
 @given(st.lists(st.binary(max_size=80) | st.from_regex(rb"(?i:bearer) +pm_[0-9A-Za-z]{8}_[0-9A-Za-z]{43,50}", fullmatch=True), max_size=2))
 def credentials_of_callers(borne: list[bytes]) -> None:
-    """None that is made up is taken, and none ends in anything but a refusal."""
+    """Check that every generated credential is refused, with no other exception."""
     try:
         asyncio.run(known().caller(borne))
     except Refused:
@@ -189,7 +189,7 @@ WEB_KEY = st.fixed_dictionaries(
 
 @given(st.lists(WEB_KEY, max_size=3).map(lambda keys: dumped({"keys": keys})) | WEB_KEYS.map(dumped) | st.binary(max_size=20))
 def keys_of_issuers(data: bytes) -> None:
-    """Those that can be used, of whatever stands there."""
+    """Check that a JSON Web Key set yields its usable keys or is refused with Misfit."""
     with contextlib.suppress(Misfit):
         usable(key_set(data))
 
@@ -226,7 +226,7 @@ REQUESTS = [
 
 @given(chopped(st.lists(st.sampled_from(REQUESTS) | st.binary(max_size=8), max_size=14).map(b"".join)))
 def requests_at_the_door(pieces: list[bytes]) -> None:
-    """What is answered is HTTP; no request but a whole one gets an answer of ours; nothing is held beyond its bound."""
+    """Check that raw bytes to the HTTP server get only well-formed responses, and that pipelined requests stay within their bound."""
 
     async def read() -> None:
         tasks: set[asyncio.Task[Any]] = set()
@@ -264,7 +264,7 @@ def requests_at_the_door(pieces: list[bytes]) -> None:
 
 
 def _responses(written: bytes) -> None:
-    """Whole responses, one after the other."""
+    """Check that the bytes written are complete responses in sequence."""
     while written:
         head, end, rest = written.partition(b"\r\n\r\n")
         assert end

@@ -1,4 +1,4 @@
-"""What operators write."""
+"""Fuzzers of configuration files and their values, which operators write."""
 
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ VALUES = st.lists(
 
 @given(st.sampled_from(SPELLED), VALUES)
 def values_of_configurations(kind: Any, text: str) -> None:
-    """Each is a value, written again as what it is, or a Misfit that says what to write."""
+    """Check that a text is read as a configuration value that can be written again, or is refused with ValueError."""
     shape = shape_of(kind)
     assert isinstance(shape, Spelled)
     try:
@@ -121,7 +121,7 @@ BOMBS = [
 
 @st.composite
 def edited(draw: st.DrawFn) -> str:
-    """The shipped configuration after a few slips: lines lost, doubled and swapped, characters typed over."""
+    """Draw the shipped routes.yaml with a few random mistakes: lines deleted, doubled or swapped, characters replaced."""
     lines = list(LINES)
     for _ in range(draw(st.integers(0, 4))):
         at, other = draw(st.integers(0, len(lines) - 1)), draw(st.integers(0, len(lines) - 1))
@@ -148,7 +148,7 @@ VARIABLES = st.dictionaries(st.sampled_from(["OPENAI_API_KEY", "OLLAMA_URL", "AN
 @example(SHIPPED, {"OLLAMA_URL": "http://\udcff/"})
 @example(SHIPPED, {"OPENAI_API_KEY": "\udcff"})
 def configurations(text: str, variables: dict[str, str]) -> None:
-    """Each is a generation, or every mistake with its place."""
+    """Check that a configuration either builds or is refused with complaints that have a line and a column."""
     texts = {"routes.yaml": text.encode("utf-8", "replace").decode(), **PIPELINES, **TOOLS}
     told = _complaints(Snapshot(Path("/nowhere"), "routes.yaml", texts), variables)
     assert told is None or (told and all(one.place.line >= 1 and one.place.column >= 1 and str(one) for one in told))

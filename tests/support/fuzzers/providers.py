@@ -1,4 +1,4 @@
-"""What providers send."""
+"""Fuzzers of what providers send: streams, bodies, errors and raw HTTP."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ SSE = st.lists(
 
 @given(chopped(SSE))
 def server_sent_events(pieces: list[bytes]) -> None:
-    """However the bytes are cut, the same events come of them."""
+    """Check that the SSE parser finds the same events whatever the split of the bytes."""
     chunked, at_once, one_by_one = sse.Events(), sse.Events(), sse.Events()
     data = b"".join(pieces)
     expected = (at_once.feed(data) if data else []) + at_once.end()
@@ -58,7 +58,7 @@ OPENAI = json_of(
 
 
 def piece_of_openai(delta: Any, finish: Any, usage: Any) -> Any:
-    """A chunk that is as it should be, but for what it holds."""
+    """Return a well-formed chat completion chunk with this content."""
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": usage}
 
 
@@ -91,7 +91,7 @@ FRAMES = st.lists(CHUNK.map(dumped) | OPENAI.map(dumped) | RAW.map(str.encode) |
 
 @given(FRAMES)
 def answers_of_the_openai_wire(frames: list[bytes]) -> None:
-    """They are events in their order, which every client can read and every provider can be told, or one of our errors."""
+    """Check that an OpenAI stream becomes ordered events that every wire can write, or a TargetError."""
     speech = Speech("a")
     _heard(speech, openai.ChatReader("a", speech), frames)
 
@@ -144,7 +144,7 @@ ANTHROPIC: Made = st.fixed_dictionaries(
 
 @given(st.lists(ANTHROPIC.map(dumped) | OPENAI.map(dumped) | RAW.map(str.encode) | st.binary(max_size=12), max_size=8))
 def answers_of_anthropic(frames: list[bytes]) -> None:
-    """The same of Anthropic's wire."""
+    """Check that an Anthropic stream becomes ordered events that every wire can write, or a TargetError."""
     speech = Speech("a")
     _heard(speech, anthropic.MessageReader("a", speech), frames)
 
@@ -202,7 +202,7 @@ GOOGLE: Made = st.fixed_dictionaries(
 
 @given(st.lists(GOOGLE.map(dumped) | OPENAI.map(dumped) | RAW.map(str.encode) | st.binary(max_size=12), max_size=8))
 def answers_of_gemini(frames: list[bytes]) -> None:
-    """The same of Google's wire."""
+    """Check that a Gemini stream becomes ordered events that every wire can write, or a TargetError."""
     speech = Speech("a")
     _heard(speech, gemini_reader.GeminiReader("a", speech), frames)
 
@@ -222,7 +222,7 @@ MESSAGE: Made = st.fixed_dictionaries(
     | st.binary(max_size=20)
 )
 def answers_without_a_stream(data: bytes) -> None:
-    """A whole body where a stream was asked for: the same."""
+    """Check that a complete JSON body in place of a stream becomes ordered events, or a TargetError, for each provider."""
     for lane in (openai.ChatReader, anthropic.MessageReader, gemini_reader.GeminiReader):
         speech = Speech("a")
         reader = lane("a", speech)
@@ -251,7 +251,7 @@ PROVIDERS = (TargetConfig(model=Name("openai/x")), TargetConfig(model=Name("anth
 
 
 def _told(events: list[Event]) -> None:
-    """What a provider said is said to every client, kept, and said to every provider again."""
+    """Check that events keep their order, can be written on every wire, and can be encoded and decoded."""
     order = Order()
     said: list[Event] = [order.see(Start("a", "m")), *(order.see(event) for event in events)]
     calls = [event for event in said if isinstance(event, ToolCall)]
@@ -295,7 +295,7 @@ RESPONSES = chopped(st.lists(st.sampled_from(HTTP) | st.binary(max_size=8), max_
 
 @given(RESPONSES)
 def responses_of_providers(pieces: list[bytes]) -> None:
-    """A response is read to its end, or cut."""
+    """Check that a raw HTTP response is read to its end within its size limits, or ends in Cut or OSError."""
 
     async def read() -> None:
         connection, pipe = Connection(), Pipe()
@@ -335,7 +335,7 @@ TOLD = st.sampled_from(
 @example(429, "", {"retry-after": "Mon, 32 Nov 99999 00:00:00 +9999"})
 @example(429, '"retryDelay": "999999999999999999d"', {})
 def refusals_of_providers(status: int, told: str, headers: dict[str, str]) -> None:
-    """Each is an error of ours, that waits for a time there is."""
+    """Check that an error response becomes an error whose `retry_after` is None or between 0 and the maximum."""
     error = verdict("a", status, told, headers)
     wait = getattr(error, "retry_after", None)
     assert wait is None or 0 <= wait <= MAX_WAIT_S

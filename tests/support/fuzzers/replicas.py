@@ -1,4 +1,4 @@
-"""What replicas and workers tell each other."""
+"""Fuzzers of what replicas and workers read from each other."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from router.admin.operations import Operations
 from router.admin.siblings import Siblings
 from router.answering import replica
-from router.codec import UnreadableEvents, decode, encode
+from router.codec import COUNTS as COUNT_NAMES
+from router.codec import VERSION, UnreadableEvents, decode, encode
 from router.config import declare
 from router.config.server import Resume
 from router.config.snapshot import Snapshot
@@ -30,8 +31,15 @@ from tests.support.fuzzers.strategies import WORDS, Made, deep, dumped, json_of
 from tests.wire.readers import HEADING, READERS
 
 NUMBER: Made = st.sampled_from([0, 1, -1, 0.5, 1e300, math.inf, math.nan, 10**400, True, None, "1"])
-COUNTS: Made = st.none() | st.lists(st.integers(-1, 5) | NUMBER, max_size=3)
-TRIES: Made = st.lists(st.tuples(WORDS, st.sampled_from(["ok", "error", ""]), NUMBER, NUMBER, NUMBER, NUMBER), max_size=2)
+NUMBERS = len(COUNT_NAMES) - 1
+"""Numbers of a usage, before its tier."""
+USED: Made = st.lists(st.integers(-1, 5), min_size=NUMBERS, max_size=NUMBERS).flatmap(
+    lambda one: st.sampled_from(["", "flex"]).map(lambda tier: [*one, tier])
+)
+COUNTS: Made = st.none() | USED | st.lists(st.integers(-1, 5) | NUMBER, max_size=3)
+OMITTED: Made = st.lists(WORDS, max_size=2)
+TRY: Made = st.tuples(WORDS, st.sampled_from(["ok", "error", ""]), NUMBER, NUMBER, NUMBER, NUMBER, OMITTED, COUNTS, COUNTS, WORDS)
+TRIES: Made = st.lists(TRY, max_size=2)
 PLACE: Made = st.sampled_from(["", "hit", "miss", "shared", "bypass", "made up", None])
 FLAT: Made = json_of(["a"], leaves=4)
 WRITTEN: Made = st.one_of(
@@ -42,15 +50,15 @@ WRITTEN: Made = st.one_of(
     st.tuples(st.just("input"), st.sampled_from(["c1", "c2"]), WORDS, WORDS),
     st.tuples(st.just("call"), st.sampled_from(["c1", "c2"]), WORDS, st.dictionaries(WORDS, FLAT, max_size=2), st.none() | WORDS),
     st.tuples(st.just("result"), st.sampled_from(["c1", "c2"]), WORDS, FLAT, st.sampled_from([True, False, 1, None])),
-    st.tuples(st.just("start"), WORDS, WORDS, TRIES, COUNTS, PLACE, NUMBER),
+    st.tuples(st.just("start"), WORDS, WORDS, TRIES, COUNTS, PLACE, NUMBER, OMITTED),
     st.tuples(st.just("finish"), st.sampled_from(["stop", "length", "made up"]), COUNTS, TRIES, PLACE),
     st.tuples(st.just("failure"), WORDS, WORDS, TRIES),
     json_of(["a"], "thought", "source", "file", "input", "call", "result", "start", "finish", "failure", "stop", "ok", leaves=20),
 )
-START, END = ("start", "a", "m", (), None, "miss", None), ("finish", "stop", (1, 2), (), "miss")
+START, END = ("start", "a", "m", (), None, "miss", None, ()), ("finish", "stop", (*range(NUMBERS), ""), (), "miss")
 KEPT: Made = (
-    st.lists(WRITTEN, max_size=5).map(lambda events: dumped([3, *events]))
-    | st.lists(WRITTEN, max_size=5).map(lambda events: dumped([3, START, *events, END]))
+    st.lists(WRITTEN, max_size=5).map(lambda events: dumped([VERSION, *events]))
+    | st.lists(WRITTEN, max_size=5).map(lambda events: dumped([VERSION, START, *events, END]))
     | WRITTEN.map(dumped)
     | st.binary(max_size=30)
     | deep("[", "]").map(str.encode)
@@ -59,7 +67,7 @@ KEPT: Made = (
 
 @given(KEPT)
 def events_that_were_kept(data: bytes) -> None:
-    """They are events, which can be kept again and which every client can be told, or they are unreadable."""
+    """Check that stored events decode to events that can be encoded again and written on every wire, or raise UnreadableEvents."""
     with contextlib.suppress(UnreadableEvents):
         events = decode(data)
         assert decode(encode(events)) == events
@@ -75,9 +83,9 @@ MADE_AT: Made = st.sampled_from(
 
 
 @given(st.tuples(MADE_AT, KEPT).map(b"\n".join) | KEPT)
-@example(b"1795000000000\n" + dumped([3, START, "Hi", END]))
+@example(b"1795000000000\n" + dumped([VERSION, START, "Hi", END]))
 def answers_that_were_kept(data: bytes) -> None:
-    """Each is a whole answer of some age, or nothing."""
+    """Check that a stored answer is complete and has a finite age, or is None."""
     kept = kept_answer(data)
     if kept is not None:
         assert 0 <= kept.age < math.inf
@@ -88,10 +96,12 @@ def answers_that_were_kept(data: bytes) -> None:
 
 
 HEADING_FIELDS = ("request_id", "message_id", "model", "created", "wants_usage", "min_client")
+OWN_ID: Made = st.from_regex(r"[A-Za-z0-9._-]{1,20}", fullmatch=True)
+"""An id as each release makes one; a wire writes it without escaping."""
 TOLD_BEFORE: Made = st.fixed_dictionaries(
     {
-        "request_id": WORDS,
-        "message_id": WORDS,
+        "request_id": OWN_ID,
+        "message_id": OWN_ID,
         "model": WORDS,
         "created": st.integers(0, 2**40),
         "wants_usage": st.booleans(),
@@ -110,7 +120,7 @@ HEADS: Made = st.tuples(
 
 @given(HEADS.map(dumped) | FLAT.map(dumped) | st.binary(max_size=30) | deep("[", "]").map(str.encode))
 def heads_of_logs(data: bytes) -> None:
-    """Each is an answer of another replica, which can be told in every dialect, or unreadable."""
+    """Check that the head of another replica's log yields an answer that every wire can write, or raises UnreadableEvents."""
     try:
         echo = replica._recorded(Found("name", "id", "replica", data), Resume())
     except UnreadableEvents:
@@ -143,7 +153,7 @@ def _admin() -> Operations:
 
 @given(st.tuples(LINE, st.sampled_from([b"\n", b"", b"\nmore"])).map(b"".join))
 def words_between_workers(data: bytes) -> None:
-    """Whatever is asked is answered with an object of JSON, or not at all; whatever is answered is such an object, or left out."""
+    """Check that a worker answers any bytes of a sibling with a JSON object or nothing, and accepts only JSON objects as answers."""
     admin, faults = _admin(), list[Any]()
 
     async def speak() -> None:

@@ -1,4 +1,4 @@
-"""What several fuzzers make up: JSON, texts, bytes in pieces, and a transport to nowhere."""
+"""Strategies that several fuzzers share: JSON, texts, split bytes, and a transport without a network."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ Made = st.SearchStrategy[Any]
 
 
 def json_of(keys: list[str], *words: str, leaves: int = 12) -> st.SearchStrategy[Any]:
-    """JSON in which these keys stand where they may mean something, and numbers that are none."""
+    """Return a strategy for JSON with these keys and words, and with extreme or non-finite numbers."""
     told = st.sampled_from([*words, "", "a", "\ud800", "😀", "1", "\0"]) | st.text(max_size=6)
     odd = st.sampled_from([math.inf, -math.inf, math.nan, 1e300, -1, 2**63, 2**64, 10**400, 1.5, 0])
     scalars = st.none() | st.booleans() | st.integers(-5, 5) | odd | told
@@ -23,20 +23,20 @@ def json_of(keys: list[str], *words: str, leaves: int = 12) -> st.SearchStrategy
 
 
 def deep(opens: str, closes: str, core: str = "1") -> st.SearchStrategy[str]:
-    """Something nested far too deeply."""
+    """Return a strategy for text nested between 3 and 30,000 levels."""
     return st.sampled_from([3, 60, 70, 120, 900, 1_100, 30_000]).map(lambda depth: opens * depth + core + closes * depth)
 
 
 @st.composite
 def chopped(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> list[bytes]:
-    """Bytes in pieces, none of them empty."""
+    """Draw bytes and split them at random into non-empty pieces."""
     data = draw(whole)
     cuts = sorted(draw(st.sets(st.integers(1, max(1, len(data) - 1)), max_size=8)))
     return [piece for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True) if (piece := data[start:end])]
 
 
 def dumped(value: Any) -> bytes:
-    """JSON as a careless server writes it."""
+    """Return a value as JSON bytes, NaN and lone surrogates included."""
     return json.dumps(value).encode()
 
 
@@ -44,7 +44,7 @@ WORDS = st.sampled_from(["Hi", "<think>", "</thi", "nk>", "\ud83d", "\ude00", " 
 
 
 class Pipe(asyncio.Transport):
-    """A transport to nowhere: what was written, and whether it is closed."""
+    """A transport without a network, which records what was written and whether it was closed."""
 
     def __init__(self) -> None:
         super().__init__({"sockname": ("127.0.0.1", 8000), "peername": ("127.0.0.1", 1), "socket": None})
@@ -52,31 +52,31 @@ class Pipe(asyncio.Transport):
         self.closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take it; once it is closed, drop it, as any transport does."""
+        """Record the data, unless the transport is closed."""
         if not self.closed:
             self.written += data
 
     def is_closing(self) -> bool:
-        """Whether it is closed."""
+        """Return whether the transport is closed."""
         return self.closed
 
     def close(self) -> None:
-        """Close it."""
+        """Close the transport."""
         self.closed = True
 
     def abort(self) -> None:
-        """Close it."""
+        """Close the transport."""
         self.closed = True
 
     def get_write_buffer_size(self) -> int:
-        """Nothing waits."""
+        """Return 0: nothing is buffered."""
         return 0
 
     def pause_reading(self) -> None:
-        """It reads nothing by itself."""
+        """Do nothing: the transport reads nothing itself."""
 
     def resume_reading(self) -> None:
-        """It reads nothing by itself."""
+        """Do nothing: the transport reads nothing itself."""
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """There are none."""
+        """Do nothing: there is no buffer."""
