@@ -79,12 +79,15 @@ class Bill:
 
     def enter(self, entry: Entry) -> None:
         """Add a finished request to the totals."""
-        total = Row()
+        total: Row | None = None
         for attempt in entry.attempts:
             if (row := _row(entry, attempt)) is not None:
                 _add(self._targets, attempt.target, row)
-                total.add(row)
-        if total.count:
+                if total is None:
+                    total = row
+                else:
+                    total.add(row)
+        if total is not None:
             total.count = 1
             _add(self._routes, entry.route, total)
             _add(self._callers, entry.caller or NOBODY, total)
@@ -136,7 +139,9 @@ def _row(entry: Entry, attempt: Attempt) -> Row | None:
 
 def _add(rows: dict[str, Row], name: str, row: Row) -> None:
     key = name if name in rows or len(rows) < MAX_ROWS else OTHER
-    rows.setdefault(key, Row()).add(row)
+    if key not in rows:
+        rows[key] = Row()
+    rows[key].add(row)
 
 
 def _plain(rows: Mapping[str, Row]) -> Rows:
