@@ -41,11 +41,13 @@ class Opened:
     """All text that the target wrote, in pieces. The cost is estimated from it if the provider reports no usage."""
     _closed: bool = False
 
-    def record(self, event: Event) -> Event:
-        """Record the text of an event, from which the cost is estimated, and return the event."""
-        if piece := _written(event):
-            self.said.append(piece)
-        return event
+    def record(self, event: Event) -> None:
+        """Record the text of an event, from which the cost is estimated."""
+        match event:
+            case Text(piece) | Thought(piece) | ToolInput(_, _, piece):
+                self.said.append(piece)
+            case _:
+                pass
 
     def ended(self, outcome: str, usage: Usage | None = None, *, model: str = "", said: int = 0) -> Attempt:
         """Return the attempt, which ends now with this outcome.
@@ -115,14 +117,6 @@ def _failed(tried: Attempt, candidate: Candidate, ask: Ask, start: Start | None,
 def _counted(error: TargetError, start: Start) -> Usage | None:
     """Return the usage that the error itself reports. With a meter it is None: the meter has the count, and knows whether it is final."""
     return error.used if start.meter is None else None
-
-
-def _written(event: Event) -> str:
-    match event:
-        case Text(text) | Thought(text) | ToolInput(_, _, text):
-            return text
-        case _:
-            return ""
 
 
 async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, note: Note) -> Opened:
@@ -245,7 +239,8 @@ def _is_empty(event: Event, ask: Ask) -> bool:
 
 async def following(events: AsyncGenerator[Event, None], watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
     """Return the next event, or None at the end. TargetSilent with this outcome if it does not come within `limit` seconds."""
-    if watch.lapsed():
+    if watch.overdue:
+        watch.overdue = False
         raise TargetSilent(target, outcome)
     watch.wait(limit)
     try:
@@ -255,4 +250,4 @@ async def following(events: AsyncGenerator[Event, None], watch: Watch, limit: fl
             raise TargetSilent(target, outcome) from None
         raise
     finally:
-        watch.rest()
+        watch.waiting = False

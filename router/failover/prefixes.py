@@ -74,4 +74,4 @@ class Prefixes:
 
 
 def _parts(ask: Ask) -> int:
-    return sum(len(message.parts) for message in ask.messages)
+    return sum([len(message.parts) for message in ask.messages])

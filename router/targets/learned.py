@@ -106,4 +106,4 @@ class Pupil:
     @property
     def learned(self) -> tuple[str, ...]:
         """Parameters of the question that are left out because the target refused them."""
-        return tuple(dict.fromkeys(one.parameter for one in self._lessons if one.parameter not in OURS))
+        return tuple(dict.fromkeys([one.parameter for one in self._lessons if one.parameter not in OURS])) if self._lessons else ()

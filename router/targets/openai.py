@@ -324,10 +324,8 @@ class ChatReader:
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
             raise error
-        if chunk is not None:
-            self._see(chunk)
-
-    def _see(self, chunk: Chunk) -> None:
+        if chunk is None:
+            return
         speech = self.speech
         if speech.model is None and chunk.model:
             speech.called(chunk.model)
@@ -340,7 +338,8 @@ class ChatReader:
                 continue  # another candidate
             said = choice.delta or choice.message
             if said is not None and not speech.finished:
-                self._keep(said)
+                if said.reasoning_details or said.reasoning_content or said.reasoning:
+                    self._keep(said)
                 _said(said, speech)
             if choice.finish_reason:
                 if self._cited:

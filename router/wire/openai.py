@@ -11,6 +11,7 @@ a result is the client's, which is known at the end. Thoughts are `reasoning_con
 an annotation; an image is one of `images`, as OpenRouter writes it. There is no form for documents and other files.
 """
 
+from collections.abc import Sequence
 from json.encoder import encode_basestring
 from typing import assert_never
 
@@ -158,8 +159,10 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 def complete(answer: Answered) -> bytes:
     """Return the answer as a chat.completion."""
     head, end = answer.heading, answer.end
-    done = {result.call_id for result in answer.results}
-    calls = [call for call in answer.calls if call.call_id not in done]
+    calls: Sequence[ToolCall] = answer.calls
+    if calls:
+        done = {result.call_id for result in answer.results}
+        calls = [call for call in calls if call.call_id not in done]
     message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
     if answer.thoughts:
         message["reasoning_content"] = answer.thoughts

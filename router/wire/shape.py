@@ -83,15 +83,23 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
     seen = tuple(events)
     end = seen[-1]
     assert isinstance(end, Finish | Failure)
-    return Answered(
-        heading,
-        seen,
-        "".join(event.text for event in seen if isinstance(event, Text)),
-        "".join(event.text for event in seen if isinstance(event, Thought)),
-        tuple(event for event in seen if isinstance(event, ToolCall)),
-        tuple(event for event in seen if isinstance(event, ToolResult)),
-        end,
-    )
+    text: list[str] = []
+    thoughts: list[str] = []
+    calls: list[ToolCall] = []
+    results: list[ToolResult] = []
+    for event in seen:
+        match event:
+            case Text(piece):
+                text.append(piece)
+            case Thought(piece):
+                thoughts.append(piece)
+            case ToolCall():
+                calls.append(event)
+            case ToolResult():
+                results.append(event)
+            case _:
+                pass
+    return Answered(heading, seen, "".join(text), "".join(thoughts), tuple(calls), tuple(results), end)
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:
