@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, Self
 
-from router.value import Value, replace
+from router.value import Record, Value, replace
 
 Tier = Literal["", "flex", "priority"]
 """Service tiers with a price of their own; empty for the usual one."""
@@ -70,17 +70,16 @@ class Usage(Value, frozen=True):
         return replace(self, cached_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
 
 
-class Meter:
+class Meter(Record):
     """The count of one model call so far. The lane that reads the answer fills it, failover reads it.
 
     usage: the latest count; None while there is none
     final: True once that count is of the complete answer
     """
 
-    def __init__(self) -> None:
-        self.usage: Usage | None = None
-        self.final = False
-        self._late: asyncio.Future[None] | None = None
+    usage: Usage | None = None
+    final: bool = False
+    _late: asyncio.Future[None] | None = None
 
     @property
     def pending(self) -> bool:

@@ -9,11 +9,15 @@ from typing import ClassVar
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
-__all__ = ["PartlyCompared", "Value", "asdict", "field", "names", "replace"]
+__all__ = ["PartlyCompared", "Record", "Value", "asdict", "field", "names", "replace"]
 
 
 class Value(Struct, frozen=True):
     """A frozen value. A subclass repeats `frozen=True`, for the type checker."""
+
+
+class Record(Struct, eq=False):
+    """A record that changes while it is filled in. It is itself alone, whatever another one holds."""
 
 
 class PartlyCompared(Value, frozen=True, eq=False):

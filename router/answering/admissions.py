@@ -106,7 +106,7 @@ class Admissions:
 
     def circumstances(self, route: Compiled) -> Circumstances:
         """Return the facts for the conditions of a route: the caller, its headers, and how much is used of the tightest limit."""
-        used = max((one.used for one in self._held), default=0.0)
+        used = max([one.used for one in self._held]) if self._held else 0.0
         return Circumstances(self.caller.name, self.caller.claims, self._request.values(route.headers), used)
 
     async def _take(self, quota: Quota, subject: str) -> None:

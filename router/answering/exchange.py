@@ -12,6 +12,7 @@ from router.events import Failure
 from router.intake import ClientLeft, Request
 from router.journal.log import problems
 from router.lifecycle import Holdings
+from router.value import Record
 
 CLIENT_LEFT = 499
 """Status in the log of a request whose client left before it got one (nginx's own number for it)."""
@@ -38,13 +39,12 @@ class ServedTask:
             self._those.discard(self._task)
 
 
-class Exchange:
+class Exchange(Record):
     """Sends the client what goes wrong in the block, in the dialect that is known by then. `outcome`: whether its leaving is one."""
 
-    def __init__(self, reply: Reply, request: Request, *, outcome: bool = True) -> None:
-        self._reply = reply
-        self._request = request
-        self._outcome = outcome
+    _reply: Reply
+    _request: Request
+    outcome: bool = True
 
     async def __aenter__(self) -> None:
         pass
@@ -81,7 +81,7 @@ class Exchange:
         """Note that the client left: nobody is there to be sent anything."""
         entry = self._reply.entry
         entry.status = entry.status or CLIENT_LEFT
-        entry.outcome = "client_left" if self._outcome else entry.outcome
+        entry.outcome = "client_left" if self.outcome else entry.outcome
         return True
 
     async def _stopped(self) -> bool:

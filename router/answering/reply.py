@@ -22,6 +22,7 @@ from router.intake import ClientLeft
 from router.journal.attempts import header
 from router.journal.entry import DIGITS, Entry
 from router.journal.log import problems
+from router.value import Record, field
 from router.wire import Heading, Refusal, Wire, answered
 
 Headers = list[tuple[bytes, bytes]]
@@ -61,20 +62,19 @@ An error with Retry-After is left out: the SDK may wait as long and try again.
 """
 
 
-class Reply:
+class Reply(Record):
     """The HTTP response of one request."""
 
-    def __init__(self, send: Send, entry: Entry, wire: Wire) -> None:
-        self.send = send
-        self.entry = entry
-        self.wire = wire
-        self.begun = False
-        self.sink: Sink | None = None
-        """The sink of its answer, once that is known."""
-        self.limits: Headers = []
-        """Headers that say what the caller's limits leave."""
-        self.resumed = ""
-        """The id of the request whose answer is found again; empty for an answer of this request's own."""
+    send: Send
+    entry: Entry
+    wire: Wire
+    begun: bool = False
+    sink: "Sink | None" = None
+    """The sink of its answer, once that is known."""
+    limits: Headers = field(default_factory=list[tuple[bytes, bytes]])
+    """Headers that say what the caller's limits leave."""
+    resumed: str = ""
+    """The id of the request whose answer is found again; empty for an answer of this request's own."""
 
     async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send the status and headers."""
@@ -328,10 +328,6 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     def raises() -> bool:
         return not sink.begun and not background
 
-    def take(event: Event) -> None:
-        entry.see(event)
-        sink.put(event)
-
     def fail(failure: Failure) -> None:
         if conclude(sink, failure):
             entry.see(failure)
@@ -343,8 +339,8 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     try:
         async with asyncio.timeout(total), aclosing(answer(ask)) as events:
             async for event in Ahead(events, flush):
-                entry.goes_on()
-                take(event)
+                entry.see(event)
+                sink.put(event)
                 if sink.full:
                     await sink.flush()
                     await asyncio.sleep(0)  # a stream that never waits must not hold the loop
@@ -391,6 +387,7 @@ class Presence:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self._loop = asyncio.get_running_loop()
         self._left = False
         self._apart: asyncio.Task[None] | None = None
         self._alone = False
@@ -398,7 +395,7 @@ class Presence:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
-        self._watcher = asyncio.create_task(self._watch())
+        self._watcher = self._loop.create_task(self._watch())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -414,7 +411,7 @@ class Presence:
         A read of the provider then resumes that task alone, and not the dozen coroutines of the server that wait for it. It is cancelled
         with the block.
         """
-        self._apart = asyncio.create_task(work)
+        self._apart = self._loop.create_task(work)
         try:
             await self._apart
         finally:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
 
 from router.attempt import LET_GO, Attempt
 from router.chat import Ask
@@ -13,14 +12,13 @@ from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
 from router.failover.watch import Watch
 from router.usage import Meter, Usage, tokens_in
-from router.value import replace
+from router.value import Record, field, replace
 
 Note = Callable[[Attempt], None]
 """Records how an attempt ended."""
 
 
-@dataclass(slots=True, eq=False)
-class Opened:
+class Opened(Record):
     """A stream whose first event has arrived, with the attempt that it belongs to. Its holder closes it.
     began: when the target was asked
     took: seconds from then until the first event

@@ -1,7 +1,7 @@
 """An HTTP request before its body is read: its address, its headers, and the wishes in them."""
 
+import os
 import re
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import cast, get_args
@@ -53,7 +53,7 @@ class Request:
     def id(self) -> str:
         """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one."""
         given = self._headers.get(b"x-request-id", b"")
-        return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{os.urandom(12).hex()}"
 
     def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
         """The client's address: the peer's, or what our proxies say. None where the peer has none."""

@@ -6,11 +6,11 @@ comes beyond is `other`.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import TypedDict
 
 from router.attempt import Attempt
 from router.journal.entry import Entry, dollars
+from router.value import Record, asdict
 
 MAX_ROWS = 1000
 """Names that are told apart, of routes, of targets and of callers each."""
@@ -20,8 +20,7 @@ NOBODY = "anonymous"
 """The row of requests that no caller signed."""
 
 
-@dataclass(slots=True)
-class Row:
+class Row(Record):
     """Usage and cost summed under one name. Dollars: as far as prices are known.
 
     Tokens: what the providers counted and what is estimated, together.

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, get_args
 
@@ -34,7 +34,7 @@ from router.events import (
 from router.journal.attempts import Seam, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
 from router.usage import Usage
-from router.value import names, replace
+from router.value import Record, field, names, replace
 
 problems = logging.getLogger("router.problems")
 
@@ -69,8 +69,7 @@ class Run:
     is_error: bool = False
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Record):
     """The record of a request, filled in while it runs."""
 
     request_id: str
@@ -169,7 +168,10 @@ class Entry:
         return (*self.attempts, Attempt(self.target, "answering", 0.0, omitted=self.omitted, output=self.output))
 
     def see(self, event: Event) -> None:
-        """Record what an event means for the request: text length, tools, usage, attempts, and the end."""
+        """Record an event that came: how long it was waited for, text length, tools, usage, attempts, and the end."""
+        if self._rest is not None:
+            self._waited = time.monotonic() - self._rest
+            self._rest = None
         match event:
             case Text(text) | Thought(text):
                 if self.texts and isinstance(event, Text):
@@ -235,12 +237,6 @@ class Entry:
     def waits(self) -> None:
         """Start to wait for the next piece of this model call: all pieces so far were passed on."""
         self._rest = time.monotonic() if self.said and len(self.pauses) < MAX_PAUSES else None
-
-    def goes_on(self) -> None:
-        """Something came: the next piece, or a tool's result, or the end."""
-        if self._rest is not None:
-            self._waited = time.monotonic() - self._rest
-            self._rest = None
 
     def _paused(self, seconds: float) -> None:
         """Record the pause before the next piece of the answer."""

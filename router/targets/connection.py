@@ -305,7 +305,8 @@ class Connection(asyncio.Protocol):
         if status >= 200:
             self.status = status
             self._loose = self._head = 0
-            self._unpacker = unpacker(self.headers.get("content-encoding", ""), MAX_UNPACKED_BYTES)
+            if encoding := self.headers.get("content-encoding"):
+                self._unpacker = unpacker(encoding, MAX_UNPACKED_BYTES)
         else:
             self.headers = {}
 

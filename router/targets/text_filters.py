@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router.chat import repaired
+from router.value import Record
 
 
-class Joined:
+class Joined(Record):
     """Text whose surrogate pairs are whole: half an emoji waits for its other half, or becomes U+FFFD."""
 
-    def __init__(self) -> None:
-        self.half = ""
-        """Half a pair, which is held back."""
+    half: str = ""
+    """Half a pair, which is held back."""
 
     def feed(self, piece: str) -> str:
         """Return the part of the text whose pairs are complete; hold back a half at its end."""
@@ -33,19 +33,18 @@ MAX_BLANK = 64
 """Characters of white space that may stand before `<think>`."""
 
 
-class Opening:
+class Opening(Record):
     """The start of an answer whose model may write its thoughts into it, as `<think>…</think>`.
 
     It is over after the closing tag, or as soon as there is something else. A closing tag alone is text: which text before it was a
     thought is not known.
     """
 
-    def __init__(self) -> None:
-        self.held: str = ""
-        """Text that may be the beginning of a tag."""
-        self.within = False
-        """True once the opening tag was read."""
-        self.over = False
+    held: str = ""
+    """Text that may be the beginning of a tag."""
+    within: bool = False
+    """True once the opening tag was read."""
+    over: bool = False
 
     def feed(self, piece: str) -> tuple[str, str]:
         """Return the thought and the text after it, as far as both are certain."""

@@ -215,7 +215,7 @@ def complete(answer: Answered) -> bytes:
     content: list[Json] = [*_blocks(answer.events)]
     content += [{**_call(call), "input": call.arguments} for call in calls]
     reason = "tool_use" if calls else REASONS[end.reason] if isinstance(end, Finish) else "end_turn"
-    model = next((event.model for event in answer.events if isinstance(event, Start)), "")
+    model = answer.model
     return utf8(compact(_message(answer.heading, model, content, reason, counted(end.usage if isinstance(end, Finish) else None))))
 
 

@@ -177,7 +177,7 @@ def complete(answer: Answered) -> bytes:
         "id": _id(head),
         "object": "chat.completion",
         "created": head.created,
-        "model": next((event.model for event in answer.events if isinstance(event, Start)), head.model),
+        "model": answer.model or head.model,
         "choices": [choice],
         "usage": counted(end.usage if isinstance(end, Finish) else None),
     }

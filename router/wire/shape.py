@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from router.chat import Json, JsonObject, repaired
-from router.events import Event, Failure, Finish, Text, Thought, ToolCall, ToolResult
-from router.value import PartlyCompared, Value, field
+from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolResult
+from router.value import PartlyCompared, Record, Value, field
 
 Encode = Callable[[Event], bytes]
 
 
-@dataclass(slots=True)
-class Ending:
+class Ending(Record):
     """The end of an answer without an event for it: all encoders of the answer write the same one."""
 
     at: int | None = None
@@ -76,6 +75,8 @@ class Answered(Value, frozen=True):
     calls: tuple[ToolCall, ...]
     results: tuple[ToolResult, ...]
     end: Finish | Failure
+    model: str
+    """The configured model of the target that answered first; empty where none began."""
 
 
 def answered(heading: Heading, events: Iterable[Event]) -> Answered:
@@ -87,8 +88,11 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
     thoughts: list[str] = []
     calls: list[ToolCall] = []
     results: list[ToolResult] = []
+    model = ""
     for event in seen:
         match event:
+            case Start():
+                model = model or event.model
             case Text(piece):
                 text.append(piece)
             case Thought(piece):
@@ -99,7 +103,7 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
                 results.append(event)
             case _:
                 pass
-    return Answered(heading, seen, "".join(text), "".join(thoughts), tuple(calls), tuple(results), end)
+    return Answered(heading, seen, "".join(text), "".join(thoughts), tuple(calls), tuple(results), end, model)
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:

@@ -118,7 +118,7 @@ def total(one: Usage | None, other: Usage | None) -> Usage | None:
 def complete(answer: Answered) -> bytes:
     """Return the answer as a text_completion: a choice up to each Finish."""
     head = answer.heading
-    model = next((event.model for event in answer.events if isinstance(event, Start)), head.model)
+    model = answer.model or head.model
     choices: list[Json] = []
     said: list[str] = []
     used: Usage | None = None
