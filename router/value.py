@@ -1,6 +1,7 @@
 """Values of the request path: frozen and compared by their fields, as frozen dataclasses are, but made and changed in C.
 
 A frozen dataclass sets each field with a call of its own: 4.6 µs for an Ask, and 3.7 µs for a changed copy. A value takes 0.1 µs.
+What a request fills in while it runs is a `Record`: it is made in C as well, and changes.
 Configuration stays dataclasses: it is made once, and its fields are described and checked one by one.
 """
 

@@ -40,9 +40,8 @@ class Admissions:
         held.add(self._leave)
 
     def _charge(self, entry: Entry) -> None:
-        sums = entry.charges
         for admission in self._held:
-            admission.settle(sums.used, sums.cost)
+            admission.settle(entry.charges.used, entry.charges.cost)
 
     def _leave(self) -> None:
         for admission in self._held:

@@ -17,7 +17,7 @@ from router.answering.ahead import Ahead
 from router.answering.pulse import Pulse
 from router.chat import Ask
 from router.errors import RouterError, Stopping, TimedOut, TooMany
-from router.events import Answer, Event, Failure, FastPath, Finish, Text, Thought, ToolProgress, Words, fast_path
+from router.events import Answer, Event, Failure, FastPath, Finish, Text, Thought, ToolProgress, Words, fast_path, generator_of
 from router.intake import ClientLeft
 from router.journal.attempts import header
 from router.journal.entry import DIGITS, Entry
@@ -337,14 +337,15 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
         entry.waits()
 
     try:
-        async with asyncio.timeout(total), aclosing(answer(ask)) as events:
+        made = answer(ask)
+        async with asyncio.timeout(total), aclosing(generator_of(made)) as events:
             async for event in Ahead(events, flush):
                 entry.see(event)
                 sink.put(event)
                 if sink.full:
                     await sink.flush()
                     await asyncio.sleep(0)  # a stream that never waits must not hold the loop
-                if isinstance(event, Text | Thought) and (path := fast_path(events)) is not None:
+                if isinstance(event, Text | Thought) and (path := fast_path(made)) is not None:
                     await _pass_on(path, entry, sink)
     except TimeoutError:
         if raises():

@@ -1,12 +1,12 @@
 """An attempt at a target: until its first event, and then event by event."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from router.attempt import LET_GO, Attempt
 from router.chat import Ask
 from router.errors import FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Event, Finish, Start, Text, Thought, ToolInput
+from router.events import Event, Events, Finish, Start, Text, Thought, ToolInput, generator_of
 from router.failover.breaker import Permit
 from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
@@ -28,7 +28,10 @@ class Opened(Record):
     permit: Permit
     start: Start
     first: Event
-    events: AsyncGenerator[Event, None]
+    stream: Events
+    """The events as the target gave them, with the fast path beside them if there is one."""
+    events: Events
+    """Their generator."""
     began: float
     took: float
     ask: Ask
@@ -136,11 +139,11 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     if permit is None:
         raise left_alone(candidate, ended, note)
     health.load.busy += 1
-    events: AsyncGenerator[Event, None] | None = None
+    events: Events | None = None
     opened: Opened | None = None
     start: Start | None = None
     try:
-        events = candidate.answer(ask)
+        events = generator_of(stream := candidate.answer(ask))
         limit = left = min(first_token, permit.patience)
         while True:
             event = await following(events, watch, left, candidate.name, "timeout_first_token")
@@ -155,7 +158,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             health.refusals.answers(began)
             health.load.started(took)
             health.pace.started(took)
-            opened = Opened(candidate, permit, start, event, events, began, took, ask)
+            opened = Opened(candidate, permit, start, event, stream, events, began, took, ask)
             return opened
     except TargetError as error:
         tried = ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
@@ -235,7 +238,7 @@ def _is_empty(event: Event, ask: Ask) -> bool:
     return last.role not in ("assistant", "tool") and last.text != WISH
 
 
-async def following(events: AsyncGenerator[Event, None], watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
+async def following(events: Events, watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
     """Return the next event, or None at the end. TargetSilent with this outcome if it does not come within `limit` seconds."""
     if watch.overdue:
         watch.overdue = False

@@ -41,13 +41,13 @@ class Request:
         self.wire = WIRES["line"]
         """The dialect of its answer, as far as it is known by now: an error is written in it."""
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._cache_control = b",".join(self._all(b"cache-control"))
+        self._cache_control = b",".join(self._all(b"cache-control")) if b"cache-control" in self._headers else b""
         self._peer = (scope.get("client") or ("", 0))[0]
-        self._forwarded = self._all(b"x-forwarded-for")
+        self._forwarded = self._all(b"x-forwarded-for") if b"x-forwarded-for" in self._headers else ()
 
     def _all(self, wanted: bytes) -> Sequence[bytes]:
         """Return the values of all headers of this name."""
-        return [value for name, value in self.scope["headers"] if name == wanted] if wanted in self._headers else ()
+        return [value for name, value in self.scope["headers"] if name == wanted]
 
     @property
     def id(self) -> str:

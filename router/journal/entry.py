@@ -246,7 +246,7 @@ class Entry(Record):
     @property
     def charges(self) -> Charges:
         """Return usage and cost of the attempts as they stand: the same object until another attempt is known."""
-        if self._summed is not self.attempts:
+        if self._summed != self.attempts:
             self._summed, self._charges = self.attempts, charges(self.attempts, self.prices)
         return self._charges
 

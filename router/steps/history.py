@@ -38,6 +38,8 @@ def history(keep: int) -> Step:
 
 def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[Message, ...]:
     """Return the system messages and at most the last `keep` others. A multiple of `cut` is dropped; the latest user message stays."""
+    if len(messages) <= keep:
+        return messages
     spoken = [index for index, message in enumerate(messages) if message.role != "system"]
     if len(spoken) <= keep:
         return messages

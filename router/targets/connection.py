@@ -127,11 +127,15 @@ class Connection(asyncio.Protocol):
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def answered(self) -> None:
-        """Wait for the status and the headers. Raises OSError or Cut if none come."""
-        while not self.status:
-            if self._error is not None:
-                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
-            await self._wait()
+        """Wait for the status and the headers. Raises OSError or Cut if none come. On every other way out the connection is closed."""
+        try:
+            while not self.status:
+                if self._error is not None:
+                    raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
+                await self._wait()
+        finally:
+            if not self.status:
+                self._transport.abort()
 
     async def read(self) -> bytes:
         """Return the next bytes of the body, once some are here; empty at its end. Raises OSError or Cut if it broke off."""
