@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, Self
 
-from router.value import Record, Value, replace
+from router.value import Mutable, Value, replace
 
 Tier = Literal["", "flex", "priority"]
 """Service tiers with a price of their own; empty for the usual one."""
@@ -70,7 +70,7 @@ class Usage(Value, frozen=True):
         return replace(self, cached_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
 
 
-class Meter(Record):
+class Meter(Mutable):
     """The count of one model call so far. The lane that reads the answer fills it, failover reads it.
 
     usage: the latest count; None while there is none

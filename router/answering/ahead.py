@@ -9,10 +9,10 @@ from typing import Any, Self
 
 from router.events import Event
 from router.failover.watch import CURRENT
-from router.value import Record
+from router.value import Mutable
 
 
-class Ahead(Record):
+class Ahead(Mutable):
     """The events of a stream; `flush` is awaited before each wait for the next one."""
 
     _events: AsyncGenerator[Event, None]

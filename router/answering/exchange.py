@@ -12,7 +12,7 @@ from router.events import Failure
 from router.intake import ClientLeft, Request
 from router.journal.log import problems
 from router.lifecycle import Holdings
-from router.value import Record
+from router.value import Mutable
 
 CLIENT_LEFT = 499
 """Status in the log of a request whose client left before it got one (nginx's own number for it)."""
@@ -39,7 +39,7 @@ class ServedTask:
             self._those.discard(self._task)
 
 
-class Exchange(Record):
+class Exchange(Mutable):
     """Sends the client what goes wrong in the block, in the dialect that is known by then. `outcome`: whether its leaving is one."""
 
     _reply: Reply

@@ -22,7 +22,7 @@ from router.intake import ClientLeft
 from router.journal.attempts import header
 from router.journal.entry import DIGITS, Entry
 from router.journal.log import problems
-from router.value import Record, field
+from router.value import Mutable, field
 from router.wire import Heading, Refusal, Wire, answered
 
 Headers = list[tuple[bytes, bytes]]
@@ -62,7 +62,7 @@ An error with Retry-After is left out: the SDK may wait as long and try again.
 """
 
 
-class Reply(Record):
+class Reply(Mutable):
     """The HTTP response of one request."""
 
     send: Send

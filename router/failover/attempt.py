@@ -12,13 +12,13 @@ from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
 from router.failover.watch import Watch
 from router.usage import Meter, Usage, tokens_in
-from router.value import Record, field, replace
+from router.value import Mutable, field, replace
 
 Note = Callable[[Attempt], None]
 """Records how an attempt ended."""
 
 
-class Opened(Record):
+class Opened(Mutable):
     """A stream whose first event has arrived, with the attempt that it belongs to. Its holder closes it.
     began: when the target was asked
     took: seconds from then until the first event

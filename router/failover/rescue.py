@@ -14,7 +14,7 @@ import re
 
 from router.chat import Ask, Message
 from router.events import Event, Text, ToolCall
-from router.value import Record, field
+from router.value import Mutable, field
 
 WISH = (
     "Your answer above was cut off by a technical fault. Go on from exactly where it stopped, in the middle of the sentence or "
@@ -149,7 +149,7 @@ def _overlap(said: str, new: str) -> int:
     return 0
 
 
-class Transcript(Record):
+class Transcript(Mutable):
     """The text of one model call so far, over all targets that wrote it."""
 
     called: bool = False

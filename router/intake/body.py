@@ -16,7 +16,7 @@ from router.config.server import RequestBounds
 from router.errors import BadAsk, Crowded, Misfit, TooLarge
 from router.intake.scope import Receive
 from router.threads import Turns
-from router.value import Record, field
+from router.value import Mutable, field
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class ClientLeft(Exception):
     """The client hung up."""
 
 
-class Incoming(Record):
+class Incoming(Mutable):
     """A body, while it comes in; it counts among `bodies` until it is closed.
 
     announced: the client waits for a 100 before it sends it (RFC 9110, 10.1.1)

@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from router.attempt import Attempt
 from router.journal.entry import Entry, dollars
-from router.value import Record, asdict
+from router.value import Mutable, asdict
 
 MAX_ROWS = 1000
 """Names that are told apart, of routes, of targets and of callers each."""
@@ -20,7 +20,7 @@ NOBODY = "anonymous"
 """The row of requests that no caller signed."""
 
 
-class Row(Record):
+class Row(Mutable):
     """Usage and cost summed under one name. Dollars: as far as prices are known.
 
     Tokens: what the providers counted and what is estimated, together.

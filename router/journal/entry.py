@@ -34,7 +34,7 @@ from router.events import (
 from router.journal.attempts import Seam, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
 from router.usage import Usage
-from router.value import Record, field, names, replace
+from router.value import Mutable, field, names, replace
 
 problems = logging.getLogger("router.problems")
 
@@ -69,7 +69,7 @@ class Run:
     is_error: bool = False
 
 
-class Entry(Record):
+class Entry(Mutable):
     """The record of a request, filled in while it runs."""
 
     request_id: str

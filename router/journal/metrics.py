@@ -129,7 +129,7 @@ class Metrics:
 
 
 class Series(dict[tuple[str, ...], Callable[[float], None]]):
-    """What adds to each time series of a metric, by the values of its labels.
+    """Functions that add to the time series of a metric, by the values of its labels.
 
     The library looks a series up with a lock and a copy of its labels, and a counter asks each time whether it has them all; here that
     happens once for each. A metric without labels is its own series, under ().

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router.chat import repaired
-from router.value import Record
+from router.value import Mutable
 
 
-class Joined(Record):
+class Joined(Mutable):
     """Text whose surrogate pairs are whole: half an emoji waits for its other half, or becomes U+FFFD."""
 
     half: str = ""
@@ -33,7 +33,7 @@ MAX_BLANK = 64
 """Characters of white space that may stand before `<think>`."""
 
 
-class Opening(Record):
+class Opening(Mutable):
     """The start of an answer whose model may write its thoughts into it, as `<think>…</think>`.
 
     It is over after the closing tag, or as soon as there is something else. A closing tag alone is text: which text before it was a

@@ -9,12 +9,12 @@ from typing import Literal
 
 from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolResult
-from router.value import PartlyCompared, Record, Value, field
+from router.value import Mutable, PartlyCompared, Value, field
 
 Encode = Callable[[Event], bytes]
 
 
-class Ending(Record):
+class Ending(Mutable):
     """The end of an answer without an event for it: all encoders of the answer write the same one."""
 
     at: int | None = None
