@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 
 from router.config import declare, read
 from router.generation import Carryover, build
-from router.journal.log import JsonLines
+from router.journal.log import Lines
 from router.server import Door, application
 from router.targets import Connections
 from router.targets.connection import Connection
@@ -178,10 +178,11 @@ class _Nowhere:
 
 @contextmanager
 def logged() -> Generator[None]:
-    """Log requests in the block as a server does, into a discarding stream."""
+    """Log requests in the block as a server does (`to_stderr`), into a discarding stream."""
     logger = logging.getLogger("router")
-    handler = logging.StreamHandler(cast("Any", _Nowhere()))
-    handler.setFormatter(JsonLines())
+    handler = Lines(cast("Any", _Nowhere()))
+    looked_up = logging.logThreads, logging.logProcesses, logging.logMultiprocessing
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     before = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -190,5 +191,6 @@ def logged() -> Generator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+        logging.logThreads, logging.logProcesses, logging.logMultiprocessing = looked_up
         logger.level, logger.propagate = before
         logger.setLevel(before[0])

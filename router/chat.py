@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self, TypeAlias, cast
+from typing import Any, Literal, Self, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from router.attempt import Attempt
@@ -59,16 +59,18 @@ def no_constant(word: str) -> None:
 CONTAINERS = (dict, list)
 
 
-def deeper(value: object, depth: int) -> bool:
+def deeper(value: Any, depth: int) -> bool:
     """Return whether a JSON value is nested deeper than `depth`. Not recursive: Python's own limit is near 1,000."""
-    level: list[object] = [value]
+    level: list[dict[str, Any] | list[Any]] = [value]
     for _ in range(depth):
-        inner: list[object] = []
+        inner: list[dict[str, Any] | list[Any]] = []
         for outer in level:
-            inner += cast("dict[str, object]", outer).values() if isinstance(outer, dict) else cast("list[object]", outer)
-        level = [one for one in inner if isinstance(one, CONTAINERS)]
-        if not level:
+            for one in outer.values() if isinstance(outer, dict) else outer:
+                if isinstance(one, CONTAINERS):
+                    inner.append(one)  # noqa: PERF401 # pyright: ignore[reportUnknownArgumentType]
+        if not inner:
             return False
+        level = inner
     return True
 
 

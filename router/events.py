@@ -231,24 +231,29 @@ class EventStream(AsyncGenerator[Event, None]):
     """The events of a generator that has a fast path. `fast` returns the path; None if the generator must be resumed."""
 
     def __init__(self, events: Events, fast: Callable[[], FastPath | None]) -> None:
-        self._events = events
+        self.generator = events
         self.fast = fast
 
     def __anext__(self) -> Coroutine[object, object, Event]:
         """Return the next event of the generator."""
-        return self._events.__anext__()
+        return self.generator.__anext__()
 
     def asend(self, value: None) -> Coroutine[object, object, Event]:
         """Return the next event of the generator."""
-        return self._events.asend(value)
+        return self.generator.asend(value)
 
     def athrow(self, *error: Any) -> Coroutine[object, object, Event]:
-        """Throw an error into the generator."""
-        return self._events.athrow(*error)
+        """Raise an error in the generator."""
+        return self.generator.athrow(*error)
 
     def aclose(self) -> Coroutine[object, object, None]:
         """Close the generator."""
-        return self._events.aclose()
+        return self.generator.aclose()
+
+
+def generator_of(events: Events) -> Events:
+    """Return the generator of these events: whoever goes through it past its stream saves a call for each event."""
+    return events.generator if isinstance(events, EventStream) else events
 
 
 def fast_path(events: Events) -> FastPath | None:
@@ -269,9 +274,9 @@ class Beside:
         self.wait: Callable[[], asyncio.Future[None] | None]
 
     def over(self, events: Events) -> Events:
-        """Return these events, and use their fast path from now on."""
+        """Return the generator of these events, which the step's own loops over from now on."""
         self._below = events
-        return events
+        return generator_of(events)
 
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""

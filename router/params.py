@@ -77,8 +77,7 @@ class Params:
 
     def over(self, under: Self) -> Self:
         """Return these parameters merged over others. Of two values of max_tokens the smaller is used."""
-        given = self.given
-        if not given:
+        if self is NO_PARAMS or not (given := self.given):
             return under
         chosen = {name: value for name, value in given.items() if name != "max_tokens" or under.max_tokens is None}
         if self.max_tokens is not None and under.max_tokens is not None:
@@ -92,3 +91,5 @@ class Params:
 
 
 PARAMETERS = tuple(one.name for one in fields(Params))
+NO_PARAMS = Params()
+"""The parameters of a question that sets none, as most do."""

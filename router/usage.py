@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, Self
 
-from router.value import Value, replace
+from router.value import Mutable, Value, replace
 
 Tier = Literal["", "flex", "priority"]
 """Service tiers with a price of their own; empty for the usual tier."""
@@ -70,17 +70,16 @@ class Usage(Value, frozen=True):
         return replace(self, cached_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
 
 
-class Meter:
+class Meter(Mutable):
     """The usage of one model call so far, written by the lane that reads the answer and read by failover.
 
     usage: the latest report; None while there is none
     final: True once that report is of the complete answer
     """
 
-    def __init__(self) -> None:
-        self.usage: Usage | None = None
-        self.final = False
-        self._late: asyncio.Future[None] | None = None
+    usage: Usage | None = None
+    final: bool = False
+    _late: asyncio.Future[None] | None = None
 
     @property
     def pending(self) -> bool:

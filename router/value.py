@@ -1,6 +1,7 @@
 """Value types of the request path: frozen and compared by their fields like frozen dataclasses, but implemented in C (msgspec).
 
 A frozen dataclass sets each field with a call of its own: 4.6 µs for an Ask, and 3.7 µs for a changed copy. A value takes 0.1 µs.
+What a request fills in while it runs is a `Mutable`: it is made in C as well, and changes.
 Configuration uses dataclasses: it is made once, and its fields are described and checked one by one.
 """
 
@@ -9,11 +10,15 @@ from typing import ClassVar
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
-__all__ = ["PartlyCompared", "Value", "asdict", "field", "names", "replace"]
+__all__ = ["Mutable", "PartlyCompared", "Value", "asdict", "field", "names", "replace"]
 
 
 class Value(Struct, frozen=True):
     """A frozen value type. A subclass repeats `frozen=True`, for the type checker."""
+
+
+class Mutable(Struct, eq=False):
+    """A record that changes while it is filled in. It is itself alone, whatever another one holds."""
 
 
 class PartlyCompared(Value, frozen=True, eq=False):

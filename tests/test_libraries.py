@@ -97,6 +97,9 @@ NEEDS: dict[str, dict[str, str]] = {
         "asyncio.base_events:BaseEventLoop._ready": "the next turn of the virtual loop",
         "asyncio.base_events:BaseEventLoop._scheduled": "the next timer of the virtual loop",
     },
+    "router/journal/metrics.py": {
+        "prometheus_client.metrics:Counter._value": "a time series is added to without the question whether it has all its labels",
+    },
     "router/server/door.py": {
         _PROTOCOL: "the door is uvicorn's connection with bounds",
         **{

@@ -113,7 +113,8 @@ class Hour:
             return  # what was broken on purpose says nothing of its targets
         for attempt in entry.attempts:
             if attempt.outcome not in UNJUDGED and (attempt.target in slot.targets or len(slot.targets) < MAX_TARGETS):
-                tries = slot.targets.setdefault(attempt.target, TargetTries())
+                if (tries := slot.targets.get(attempt.target)) is None:
+                    tries = slot.targets[attempt.target] = TargetTries()
                 tries.count += 1
                 tries.failures += attempt.outcome != "ok"
                 tries.cost_usd += entry.cost_of(attempt) or 0.0

@@ -40,9 +40,8 @@ class Admissions:
         held.add(self._leave)
 
     def _charge(self, entry: Entry) -> None:
-        sums = entry.charges
         for admission in self._held:
-            admission.settle(sums.used, sums.cost)
+            admission.settle(entry.charges.used, entry.charges.cost)
 
     def _leave(self) -> None:
         for admission in self._held:
@@ -105,7 +104,7 @@ class Admissions:
 
     def circumstances(self, route: Compiled) -> Circumstances:
         """Return the facts for a route's conditions: the caller, its claims and headers, and the used share of the most used limit."""
-        used = max((one.used for one in self._held), default=0.0)
+        used = max([one.used for one in self._held]) if self._held else 0.0
         return Circumstances(self.caller.name, self.caller.claims, self._request.values(route.headers), used)
 
     async def _take(self, quota: Quota, subject: str) -> None:

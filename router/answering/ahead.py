@@ -9,26 +9,20 @@ from typing import Any, Self
 
 from router.events import Event
 from router.failover.watch import CURRENT
+from router.value import Mutable
 
 
-class Ahead:
+class Ahead(Mutable):
     """An iterator over a stream's events that awaits `flush` before each wait for the next event."""
 
-    def __init__(self, events: AsyncGenerator[Event, None], flush: Callable[[], Awaitable[None]]) -> None:
-        self._events = events
-        self._flush = flush
+    _events: AsyncGenerator[Event, None]
+    _flush: Callable[[], Awaitable[None]]
 
     def __aiter__(self) -> Self:
         return self
 
-    def __anext__(self) -> "_Next":
-        return _Next(self._events, self._flush)
-
-
-class _Next:
-    def __init__(self, events: AsyncGenerator[Event, None], flush: Callable[[], Awaitable[None]]) -> None:
-        self._events = events
-        self._flush = flush
+    def __anext__(self) -> Self:
+        return self
 
     def __await__(self) -> Generator[Any, Any, Event]:
         # A hand-driven `await anext(events)`. Whatever is thrown in (a cancellation) goes on to the stream, also when

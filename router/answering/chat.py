@@ -31,7 +31,7 @@ from router.errors import (
 )
 from router.generation import Compiled, Generation
 from router.intake import Asked, Intake, KeptResponse, Request, estimate, permitted
-from router.journal.entry import Entry, GuardedObserver, Observer
+from router.journal.entry import Entry, GuardedObservers, Observer
 from router.lifecycle import Holdings
 from router.reload import Live
 from router.shared import Away
@@ -50,9 +50,9 @@ class Chat:
     def __init__(self, live: Live, gate: Gate, observers: Sequence[Observer] = (), began: Sequence[Observer] = ()) -> None:
         self._live = live
         self._gate = gate
-        self._began = tuple(GuardedObserver(observer) for observer in began)
+        self._began = GuardedObservers(began)
         """Observers that are called with the entry of each request at its start."""
-        self._observers = tuple(GuardedObserver(observer) for observer in observers)
+        self._observers = (GuardedObservers(observers),)
         self._kept = KeptAnswers()
         self.intake = Intake()
         self._asking: set[asyncio.Task[object]] = set()
@@ -124,14 +124,14 @@ class Chat:
         """Close the request's entry at once, or, if token counts of its providers are still pending, when they have come."""
         entry.tally()
         if not entry.pending:
-            entry.close()
+            entry.conclude()
             return
         task = asyncio.create_task(entry.counted())
         self._counting.add(task)
 
         def counted(_: object) -> None:
             self._counting.discard(task)
-            entry.close()
+            entry.conclude()
 
         task.add_done_callback(counted)  # also where it is cancelled before it has begun
 
@@ -158,8 +158,7 @@ class Chat:
     def _entry(self, request: Request, generation: Generation) -> Entry:
         self._warn_of_proxy(request, generation)
         entry = Entry(request.id, generation.digest, traceparent=request.traceparent, observers=self._observers)
-        for began in self._began:
-            began(entry)
+        self._began(entry)
         return entry
 
     async def ask(self, request: Request, send: Send) -> None:

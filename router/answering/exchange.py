@@ -12,6 +12,7 @@ from router.events import Failure
 from router.intake import ClientLeft, Request
 from router.journal.log import problems
 from router.lifecycle import Holdings
+from router.value import Mutable
 
 CLIENT_LEFT = 499
 """Status in the log of a request whose client left before it got one (nginx's own number for it)."""
@@ -38,13 +39,12 @@ class ServedTask:
             self._those.discard(self._task)
 
 
-class Exchange:
+class Exchange(Mutable):
     """Sends an error in the block to the client, in the wire known so far. `outcome`: whether to log a disconnect as `client_left`."""
 
-    def __init__(self, reply: Reply, request: Request, *, outcome: bool = True) -> None:
-        self._reply = reply
-        self._request = request
-        self._outcome = outcome
+    _reply: Reply
+    _request: Request
+    outcome: bool = True
 
     async def __aenter__(self) -> None:
         pass
@@ -81,7 +81,7 @@ class Exchange:
         """Record in the entry that the client disconnected (status 499 if none was sent)."""
         entry = self._reply.entry
         entry.status = entry.status or CLIENT_LEFT
-        entry.outcome = "client_left" if self._outcome else entry.outcome
+        entry.outcome = "client_left" if self.outcome else entry.outcome
         return True
 
     async def _stopped(self) -> bool:

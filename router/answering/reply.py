@@ -17,11 +17,12 @@ from router.answering.ahead import Ahead
 from router.answering.pulse import Pulse
 from router.chat import Ask
 from router.errors import RouterError, Stopping, TimedOut, TooMany
-from router.events import Answer, Event, Failure, FastPath, Finish, Text, Thought, ToolProgress, Words, fast_path
+from router.events import Answer, Event, Failure, FastPath, Finish, Text, Thought, ToolProgress, Words, fast_path, generator_of
 from router.intake import ClientLeft
 from router.journal.attempts import header
 from router.journal.entry import DIGITS, Entry
 from router.journal.log import problems
+from router.value import Mutable, field
 from router.wire import Heading, Refusal, Wire, answered
 
 Headers = list[tuple[bytes, bytes]]
@@ -61,20 +62,19 @@ An error with Retry-After is excluded: the SDK may wait that long and try again.
 """
 
 
-class Reply:
+class Reply(Mutable):
     """The HTTP response of one request."""
 
-    def __init__(self, send: Send, entry: Entry, wire: Wire) -> None:
-        self.send = send
-        self.entry = entry
-        self.wire = wire
-        self.begun = False
-        self.sink: Sink | None = None
-        """The sink of the answer, once there is one."""
-        self.limits: Headers = []
-        """RateLimit headers: what the tightest limit leaves."""
-        self.resumed = ""
-        """The id of the request whose answer is resumed; empty for this request's own answer."""
+    send: Send
+    entry: Entry
+    wire: Wire
+    begun: bool = False
+    sink: "Sink | None" = None
+    """The sink of the answer, once there is one."""
+    limits: Headers = field(default_factory=list[tuple[bytes, bytes]])
+    """RateLimit headers: what the tightest limit leaves."""
+    resumed: str = ""
+    """The id of the request whose answer is resumed; empty for this request's own answer."""
 
     async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Send the status and headers."""
@@ -332,10 +332,6 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     def raises() -> bool:
         return not sink.begun and not background
 
-    def take(event: Event) -> None:
-        entry.see(event)
-        sink.put(event)
-
     def fail(failure: Failure) -> None:
         if conclude(sink, failure):
             entry.see(failure)
@@ -345,14 +341,15 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
         entry.waits()
 
     try:
-        async with asyncio.timeout(total), aclosing(answer(ask)) as events:
+        made = answer(ask)
+        async with asyncio.timeout(total), aclosing(generator_of(made)) as events:
             async for event in Ahead(events, flush):
-                entry.goes_on()
-                take(event)
+                entry.see(event)
+                sink.put(event)
                 if sink.full:
                     await sink.flush()
                     await asyncio.sleep(0)  # a stream that never waits must not hold the loop
-                if isinstance(event, Text | Thought) and (path := fast_path(events)) is not None:
+                if isinstance(event, Text | Thought) and (path := fast_path(made)) is not None:
                     await _pass_on(path, entry, sink)
     except TimeoutError:
         if raises():
@@ -395,6 +392,7 @@ class Presence:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self._loop = asyncio.get_running_loop()
         self._left = False
         self._apart: asyncio.Task[None] | None = None
         self._alone = False
@@ -402,7 +400,7 @@ class Presence:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
-        self._watcher = asyncio.create_task(self._watch())
+        self._watcher = self._loop.create_task(self._watch())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -418,7 +416,7 @@ class Presence:
         A read from the provider then resumes only that task, not the dozen coroutines of the server that wait for it. It is cancelled
         with the block.
         """
-        self._apart = asyncio.create_task(work)
+        self._apart = self._loop.create_task(work)
         try:
             await self._apart
         finally:

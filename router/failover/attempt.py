@@ -1,26 +1,24 @@
 """An attempt at a target: until its first event, and then event by event."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from router.attempt import LET_GO, Attempt
 from router.chat import Ask
 from router.errors import FileRefused, TargetDenied, TargetDown, TargetError, TargetRefused, TargetSilent
-from router.events import Event, Finish, Start, Text, Thought, ToolInput
+from router.events import Event, Events, Finish, Start, Text, Thought, ToolInput, generator_of
 from router.failover.breaker import Permit
 from router.failover.candidate import Candidate
 from router.failover.rescue import WISH
 from router.failover.watch import Watch
 from router.usage import Meter, Usage, tokens_in
-from router.value import replace
+from router.value import Mutable, field, replace
 
 Note = Callable[[Attempt], None]
 """Records how an attempt ended."""
 
 
-@dataclass(slots=True, eq=False)
-class Opened:
+class Opened(Mutable):
     """A stream whose first event has arrived, with the attempt that it belongs to. Its holder closes it.
     began: when the target was asked
     took: seconds from then until the first event
@@ -30,7 +28,10 @@ class Opened:
     permit: Permit
     start: Start
     first: Event
-    events: AsyncGenerator[Event, None]
+    stream: Events
+    """The events as the target gave them, with the fast path beside them if there is one."""
+    events: Events
+    """Their generator."""
     began: float
     took: float
     ask: Ask
@@ -41,11 +42,13 @@ class Opened:
     """All text that the target wrote, in pieces. The cost is estimated from it if the provider reports no usage."""
     _closed: bool = False
 
-    def record(self, event: Event) -> Event:
-        """Record the text of an event, from which the cost is estimated, and return the event."""
-        if piece := _written(event):
-            self.said.append(piece)
-        return event
+    def record(self, event: Event) -> None:
+        """Record the text of an event, from which the cost is estimated."""
+        match event:
+            case Text(piece) | Thought(piece) | ToolInput(_, _, piece):
+                self.said.append(piece)
+            case _:
+                pass
 
     def ended(self, outcome: str, usage: Usage | None = None, *, model: str = "", said: int = 0) -> Attempt:
         """Return the attempt, which ends now with this outcome.
@@ -117,14 +120,6 @@ def _counted(error: TargetError, start: Start) -> Usage | None:
     return error.used if start.meter is None else None
 
 
-def _written(event: Event) -> str:
-    match event:
-        case Text(text) | Thought(text) | ToolInput(_, _, text):
-            return text
-        case _:
-            return ""
-
-
 async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, note: Note) -> Opened:
     """Ask one target and return its stream at the first event. The stream is closed on every other way out.
     first_token: seconds to wait for the first event at most
@@ -144,11 +139,11 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
     if permit is None:
         raise left_alone(candidate, ended, note)
     health.load.busy += 1
-    events: AsyncGenerator[Event, None] | None = None
+    events: Events | None = None
     opened: Opened | None = None
     start: Start | None = None
     try:
-        events = candidate.answer(ask)
+        events = generator_of(stream := candidate.answer(ask))
         limit = left = min(first_token, permit.patience)
         while True:
             event = await following(events, watch, left, candidate.name, "timeout_first_token")
@@ -163,7 +158,7 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
             health.refusals.answers(began)
             health.load.started(took)
             health.pace.started(took)
-            opened = Opened(candidate, permit, start, event, events, began, took, ask)
+            opened = Opened(candidate, permit, start, event, stream, events, began, took, ask)
             return opened
     except TargetError as error:
         tried = ended(error.outcome, error.retry_after if isinstance(error, TargetDown) else None)
@@ -243,9 +238,10 @@ def _is_empty(event: Event, ask: Ask) -> bool:
     return last.role not in ("assistant", "tool") and last.text != WISH
 
 
-async def following(events: AsyncGenerator[Event, None], watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
+async def following(events: Events, watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
     """Return the next event, or None at the end. TargetSilent with this outcome if it does not come within `limit` seconds."""
-    if watch.lapsed():
+    if watch.overdue:
+        watch.overdue = False
         raise TargetSilent(target, outcome)
     watch.wait(limit)
     try:
@@ -255,4 +251,4 @@ async def following(events: AsyncGenerator[Event, None], watch: Watch, limit: fl
             raise TargetSilent(target, outcome) from None
         raise
     finally:
-        watch.rest()
+        watch.waiting = False

@@ -5,7 +5,7 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
@@ -69,14 +69,20 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
     chance: decides the order of a pool where nothing else does, and the back-off before a retry
     """
     pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
+    chosen = any(len(pool.members) > 1 for pool in pools)
+    """True if a pool has a choice; else the targets are asked as they stand."""
+    in_line = [candidate for pool in pools for candidate in pool.members]
     hedge = Hedge(policy.hedge) if policy.hedge else None
     chance = chance or random.Random()  # noqa: S311 - the order of a pool is no secret
 
     async def answered(ask: Ask, relay: Relay) -> Events:
-        session = _held_by(ask)
-        taken = set[str]()
-        asked = pools if ask.held is None else [kept for pool in pools if (kept := pool.among(ask.held, taken)).members]
-        order = [candidate for pool in asked for candidate in pool.order(chance, session)]
+        if chosen or ask.held is not None:
+            session = _held_by(ask)
+            taken = set[str]()
+            asked = pools if ask.held is None else [kept for pool in pools if (kept := pool.among(ask.held, taken)).members]
+            order = [candidate for pool in asked for candidate in pool.order(chance, session)]
+        else:
+            order = in_line
         if not order:
             raise NoTarget
         chain = Chain(order, policy, hedge, ask, chance)
@@ -145,12 +151,13 @@ async def _relayed(opened: Opened, chain: "Chain", transcript: Transcript, watch
             if isinstance(event, ToolCall):
                 calls.append(event)
             else:
-                if _cut_off(event, calls):
-                    fields = {"target": opened.candidate.name, "calls": [call.name for call in calls]}
-                    log.info("calls cut off at the limit are left out", extra={"fields": fields})
-                    calls.clear()
-                for call in _released(calls, transcript):
-                    yield call
+                if calls:
+                    if _cut_off(event, calls):
+                        fields = {"target": opened.candidate.name, "calls": [call.name for call in calls]}
+                        log.info("calls cut off at the limit are left out", extra={"fields": fields})
+                        calls.clear()
+                    for call in _released(calls, transcript):
+                        yield call
                 if isinstance(event, Finish):
                     if (rest := transcript.rest()) is not None:
                         yield rest
@@ -229,7 +236,7 @@ class Chain:
         # The target that issued the reasoning state of this turn comes first: for all others the state is lost. Targets that have been
         # slow, or whose breaker is open at another replica, come after all others; they are still asked if no other answers.
         # A file goes to targets that are known to read it before those of which that is unknown.
-        holder = ask.holder
+        holder = ask.holder if len(order) > 1 else ""
         self._shows = shows = ask.shows
 
         def place(candidate: Candidate) -> tuple[bool, int, bool]:
@@ -237,7 +244,7 @@ class Chain:
             late = health.pace.slow or health.breaker.hint.warned
             return candidate.name != holder or candidate.left_alone, candidate.doubt(shows) if shows else 0, late
 
-        everybody = sorted(order, key=place)
+        everybody = sorted(order, key=place) if len(order) > 1 else [*order]
         if ask.fault is not None:
             everybody = broken(everybody, ask.fault, shows)
         self._everybody = everybody
@@ -395,7 +402,7 @@ class Chain:
         """Return the next target to ask. Targets known not to read the files, or with too small a context window, are passed over."""
         while self._waiting:
             candidate = self._waiting.popleft()
-            if lacks := candidate.lacks(self._shows) or self._unfit(candidate):
+            if self._shows and (lacks := candidate.lacks(self._shows) or self._unfit(candidate)):
                 self.note(Attempt(candidate.name, lacks, 0, began=self._clock()))
                 continue
             if not self._window or (window := await candidate.window()) is None or window > self._window:
@@ -439,8 +446,8 @@ class Chain:
     async def _sleep(self, seconds: float) -> None:
         await pause(seconds, self._clock)
 
-    async def _ask_once(self, candidate: Candidate, ask: Ask, watch: Watch) -> Opened:
-        return await attempt(candidate, ask, watch, self.timeout.first_token, self.note)
+    def _ask_once(self, candidate: Candidate, ask: Ask, watch: Watch) -> Coroutine[object, object, Opened]:
+        return attempt(candidate, ask, watch, self.timeout.first_token, self.note)
 
     def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
         """Return whether a retry may help. It does not after silence, nor at a target that will still be left alone after the wait."""

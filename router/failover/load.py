@@ -27,10 +27,11 @@ class Load:
     def started(self, seconds: float) -> None:
         """Record the time to first token (TTFT) of an answer."""
         self._starts.append(seconds)
-        faded, now = self._faded(), self._clock()
+        now = self._clock()
         weight = math.exp((self._seen - now) / DECAY)
+        faded = self._latency * weight
         # A peak counts at once and fades: a plain average would show a stall only when it is over.
-        self._latency = seconds if seconds > faded else self._latency * weight + seconds * (1 - weight)
+        self._latency = seconds if seconds > faded else faded + seconds * (1 - weight)
         self._seen = now
 
     @property

@@ -5,6 +5,7 @@ than any from the text alone, and tokens from a cache cost a tenth to a half.
 
 import math
 from collections import OrderedDict
+from operator import attrgetter
 
 from router.chat import Ask
 from router.failover.breaker import Clock
@@ -23,6 +24,8 @@ CHARACTERS = 4
 """Characters of one token, as a rule."""
 AROUND = 10
 """Tokens around each text, call and result, roughly: the role, the name of a tool, brackets."""
+
+PARTS = attrgetter("parts")
 
 
 class PromptCount(Value, frozen=True):
@@ -74,4 +77,4 @@ class Prefixes:
 
 
 def _parts(ask: Ask) -> int:
-    return sum(len(message.parts) for message in ask.messages)
+    return sum(map(len, map(PARTS, ask.messages)))

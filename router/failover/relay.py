@@ -36,7 +36,7 @@ class Relay:
 
     def fast(self) -> "Relay | None":
         """Return this, if the generator has nothing to do but to wait for the target."""
-        if self._opened is None or (path := fast_path(self._opened.events)) is None:
+        if self._opened is None or (path := fast_path(self._opened.stream)) is None:
             return None
         self._path: FastPath = path
         self._quiet = False

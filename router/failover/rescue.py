@@ -11,10 +11,10 @@ not joined: Diverged.
 """
 
 import re
-from dataclasses import dataclass, field
 
 from router.chat import Ask, Message
 from router.events import Event, Text, ToolCall
+from router.value import Mutable, field
 
 WISH = (
     "Your answer above was cut off by a technical fault. Go on from exactly where it stopped, in the middle of the sentence or "
@@ -149,8 +149,7 @@ def _overlap(said: str, new: str) -> int:
     return 0
 
 
-@dataclass(slots=True)
-class Transcript:
+class Transcript(Mutable):
     """The text of one model call so far, over all targets that wrote it."""
 
     called: bool = False

@@ -27,9 +27,9 @@ class Watch:
                     raise TargetSilent(...) from None
                 raise
             finally:
-                watch.rest()
+                watch.waiting = False
 
-    Time outside `wait` and `rest` (a slow reader's) does not count. The task that waits is the one that entered the watch.
+    Time outside of a wait (a slow reader's) does not count. The task that waits is the one that entered the watch.
     """
 
     def __init__(self) -> None:
@@ -65,21 +65,12 @@ class Watch:
         if self._timer is None or self._armed > self._due:
             self._arm()
 
-    def rest(self) -> None:
-        """End the wait."""
-        self.waiting = False
-
     def wait_on(self, arrival: asyncio.Future[None]) -> None:
         """Continue a wait whose arrival brought nothing, within the limit that it began with."""
         self.waiting = True
         self._wakes = arrival
         if self._timer is None:
             self._arm()
-
-    def lapsed(self) -> bool:
-        """Return whether a wait for an arrival has taken too long, once."""
-        overdue, self.overdue = self.overdue, False
-        return overdue
 
     def pause(self) -> None:
         """Stop the time of the provider: the wait is now for the client."""

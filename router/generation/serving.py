@@ -79,7 +79,10 @@ class Generation:
     @property
     def usual(self) -> str:
         """The route for a chat that names none: the first one that answers chats."""
-        return next((name for name, route in self.routes.items() if route.declared.kind == "chat"), next(iter(self.routes)))
+        for name, route in self.routes.items():
+            if route.declared.kind == "chat":
+                return name
+        return next(iter(self.routes))
 
     def start(self) -> None:
         """Warm up slow targets in the background, while the others serve. Start Redis, hints and tool servers, too."""

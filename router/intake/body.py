@@ -6,15 +6,17 @@ last, in whichever thread it runs. A large body within the bounds is parsed in a
 
 import asyncio
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
-from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, separators
+from router.chat import ESCAPED, Json, crowded, deeper, finite, mended, repaired, separators
 from router.config.server import RequestBounds
 from router.errors import BadAsk, Crowded, Misfit, TooLarge
 from router.intake.scope import Receive
 from router.threads import Turns
+from router.value import Mutable, field
 
 T = TypeVar("T")
 
@@ -35,21 +37,20 @@ class ClientLeft(Exception):
     """The client closed the connection."""
 
 
-class Incoming:
+class Incoming(Mutable):
     """A request body while it arrives; its bytes count in `bodies` until it is closed.
 
     announced: the client waits for a `100 Continue` before it sends the body (RFC 9110, 10.1.1)
     """
 
-    def __init__(self, bodies: "Bodies", receive: Receive, length: bytes | None, bounds: RequestBounds, *, announced: bool = False) -> None:
-        self._bodies = bodies
-        self._receive = receive
-        self._length = length
-        self._bounds = bounds
-        self._size = 0
-        self._announced = announced
-        self._pieces: list[bytes] = []
-        self._untouched = True
+    _bodies: "Bodies"
+    _receive: Receive
+    _length: bytes | None
+    _bounds: RequestBounds
+    announced: bool = False
+    _size: int = 0
+    _pieces: list[bytes] = field(default_factory=list[bytes])
+    _untouched: bool = True
 
     async def read(self) -> bytes:
         """Return the body, counted as it arrives, whatever its declared length.
@@ -76,7 +77,7 @@ class Incoming:
 
     async def beginning(self) -> bytes:
         """Return the first bytes of a body that `read` refused. If none was read yet, wait BEGINNING_SECONDS for the first part."""
-        if self._untouched and not self._announced:
+        if self._untouched and not self.announced:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEGINNING_SECONDS):
                     await self._take()
@@ -95,8 +96,9 @@ class Incoming:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        self._pieces.append(cast("bytes", message.get("body", b"")))
-        return cast("bool", message.get("more_body", False))
+        self._pieces.append(message.get("body", b""))
+        more: bool = message.get("more_body", False)
+        return more
 
 
 class Bodies:
@@ -139,8 +141,8 @@ def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
     if crowded(body, bounds.values):
         raise TooLarge(f"The body holds too many values: {bounds.values} at most.")
     try:
-        text = body.decode("utf-8-sig")
-        value = _loads(text)
+        text = body.removeprefix(BOM_UTF8).decode()
+        fields: dict[str, Json] | None = _loads(text)
     except UnicodeDecodeError:
         raise BadAsk("The body is not UTF-8.") from None
     except RecursionError:
@@ -150,12 +152,11 @@ def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
     except ValueError as error:
         where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise BadAsk(f"The body is not JSON{where}.") from None
-    if not isinstance(value, dict):
+    if not isinstance(fields, dict):
         raise BadAsk("The body must be a JSON object.")
-    if deeper(cast("object", value), bounds.depth):
+    if deeper(fields, bounds.depth):
         raise BadAsk("The body is nested too deeply.")
-    fields = cast("dict[str, Json]", value)
-    return cast("dict[str, Json]", mended(fields)) if ESCAPED.search(text) else fields
+    return {repaired(name): mended(one) for name, one in fields.items()} if ESCAPED.search(text) else fields
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -176,5 +177,5 @@ def _no_constant(_: str) -> None:
     raise Misfit("The body holds NaN or Infinity, which JSON has not.")
 
 
-_loads: Callable[[str], object] = json.JSONDecoder(object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant).decode
+_loads: Callable[[str], Any] = json.JSONDecoder(object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_constant).decode
 """A decoder made once: json.loads would make one for each body."""

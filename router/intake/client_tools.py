@@ -28,7 +28,9 @@ def refuse_unserved(fields: Fields, meant: Mapping[str, tuple[Json, ...]]) -> No
 
 def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec, ...]:
     """Return the tools in a list. `read`: returns one tool, given its value and its path. BadAsk for too many or equal names."""
-    listed = listing(value or [])
+    if not value:
+        return ()
+    listed = listing(value)
     if listed is None or len(listed) > MAX_TOOLS:
         raise BadAsk(f"tools: a list of at most {MAX_TOOLS} tools is needed.")
     made = tuple(read(one, f"tools[{index}]") for index, one in enumerate(listed))

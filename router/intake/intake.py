@@ -58,7 +58,8 @@ class Intake:
                     raise TooLarge(f"previous_response_id: the whole conversation has more than {bounds.values} values (request.values).")
                 fields = await self._reading.of(more, partial(responses_api.continued, fields, responses))
             wanted = await self._reading.of(data, partial(asked, fields))
-        await admit(wanted.ask.output)
+        if wanted.ask.output is not None:
+            await admit(wanted.ask.output)
         return wanted
 
     async def read_inputs(self, request: Request, server: Server, *, held: Holdings) -> Wanted:

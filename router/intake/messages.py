@@ -90,7 +90,7 @@ def _plain(value: Json) -> Message | None:
     said, content = value.get("role"), value.get("content")
     if not content or not isinstance(content, str) or not isinstance(said, str) or (role := PLAIN.get(said)) is None:
         return None
-    return Message(role, (repaired(content),))
+    return Message(role, (content if content.isascii() else repaired(content),))
 
 
 def _with_names(found: Sequence[Message]) -> Iterator[Message]:

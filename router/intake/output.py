@@ -20,6 +20,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def response_format(value: Json, path: str = "response_format") -> OutputFormat | None:
     """Return the `response_format` of OpenAI's chat completions; None for any text. BadAsk if it is invalid."""
+    if value is None:
+        return None
     fields = mapping(value) or {}
     if fields.get("type") != "json_schema":
         return text_format(value, path)
@@ -58,9 +60,9 @@ def _described(fields: Fields, path: str) -> OutputFormat:
     return OutputFormat(mapping(schema), name or UNNAMED, called)
 
 
-async def admit(output: OutputFormat | None) -> None:
+async def admit(output: OutputFormat) -> None:
     """Check a client's JSON schema, in another thread. BadAsk if answers cannot be checked against it."""
-    if output is not None and output.schema is not None:
+    if output.schema is not None:
         try:
             await admitted(output.schema)
         except Misfit as misfit:

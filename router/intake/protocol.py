@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import parse_qs
 
 from router.chat import Json
@@ -55,6 +56,16 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
     """Return the wire of an answer. `declared`: `server.protocol`; `fields`: the body's, None before it is read."""
     if named is not None:
         return WIRES[named]
+    if (addressed := _addressed(path)) is not None:
+        return addressed
+    if declared != "auto":
+        return WIRES[declared]
+    return UNDECIDED if fields is None else WIRES[spoken(fields)]
+
+
+@lru_cache(maxsize=64)
+def _addressed(path: str) -> Wire | None:
+    """The dialect of an address; None where it is open. Asked for each request more than once, and there are a dozen addresses."""
     if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
         return WIRES["anthropic"]
     if path == RESPONSES or path.startswith(f"{RESPONSES}/"):
@@ -65,11 +76,7 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
         return WIRES["ag-ui"]
     if below_gateway(path):
         return WIRES["ai-gateway"]
-    if below_openai(path):
-        return WIRES["openai"]
-    if declared != "auto":
-        return WIRES[declared]
-    return UNDECIDED if fields is None else WIRES[spoken(fields)]
+    return WIRES["openai"] if below_openai(path) else None
 
 
 def below_openai(path: str) -> bool:

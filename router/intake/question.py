@@ -17,13 +17,12 @@ from router.intake.client_tools import refuse_unserved
 from router.intake.fields import listing, mapping, text
 from router.intake.messages import conversation, messages
 from router.intake.output import response_format, text_format
-from router.params import Params
+from router.params import NO_PARAMS, Params
 from router.signature import arguments, record_of
 from router.value import Value, field
 from router.wire import WIRES, Wire
 
 PARAMS = record_of(Params)
-NO_PARAMS = Params()
 SAMPLING = frozenset(item.name for item in PARAMS.fields)
 OWN = frozenset({"messages", "model", "stream", "params", *SAMPLING})
 """Fields that are read here and therefore not kept in `ask.fields`."""
@@ -192,8 +191,9 @@ def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
     """Return the model id: of the path, the body, or else `usual`. BadAsk if none is named and `usual` is None."""
-    given = (model, fields.get("model"), fields.get("selectedChatModel"))
-    named = next((one for one in given if one is not None), None)
+    named = model
+    for key in ("model", "selectedChatModel"):
+        named = fields.get(key) if named is None else named
     if named is None and usual is not None:
         return usual
     if not isinstance(named, str) or not named:

@@ -1,7 +1,7 @@
 """An HTTP request before its body is read: its path, its headers, and what they ask for."""
 
+import os
 import re
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import cast, get_args
@@ -41,19 +41,19 @@ class Request:
         self.wire = WIRES["line"]
         """The wire of the answer, as far as known: errors are sent in it."""
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._cache_control = b",".join(self._all(b"cache-control"))
+        self._cache_control = b",".join(self._all(b"cache-control")) if b"cache-control" in self._headers else b""
         self._peer = (scope.get("client") or ("", 0))[0]
-        self._forwarded = self._all(b"x-forwarded-for")
+        self._forwarded = self._all(b"x-forwarded-for") if b"x-forwarded-for" in self._headers else ()
 
     def _all(self, wanted: bytes) -> Sequence[bytes]:
         """Return the values of all headers of this name."""
-        return [value for name, value in self.scope["headers"] if name == wanted] if wanted in self._headers else ()
+        return [value for name, value in self.scope["headers"] if name == wanted]
 
     @property
     def id(self) -> str:
         """The id of the request: the caller's `X-Request-Id` if it is well-formed, else a new one at each access."""
         given = self._headers.get(b"x-request-id", b"")
-        return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{os.urandom(12).hex()}"
 
     def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
         """Return the client's IP address: the peer's, or the one that declared proxies forward; None if the peer has none."""

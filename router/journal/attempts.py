@@ -1,8 +1,38 @@
 """Attempts, as a request's record and a response's header list them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from router.attempt import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """A place in the text where another target went on. `after`: characters of the whole answer's text before it."""
+
+    after: int
+    broken: str
+    joined: str
+
+    def as_json(self) -> dict[str, object]:
+        """Return the fields for the log and the pages."""
+        return {"after_characters": self.after, "from": self.broken, "to": self.joined}
+
+
+def seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> tuple[Seam, ...]:
+    """Return the places in the answer's text where another target went on. `tried`: the attempts of each model call; `texts`: characters of each."""
+    found: list[Seam] = []
+    call = 0
+    for attempts in tried:
+        if attempts and attempts[0].route:
+            continue  # a tool asked them
+        if len(attempts) > 1:
+            for broken, joined in pairwise(one for one in attempts if one.first is not None):
+                if broken.said:
+                    found.append(Seam(sum(texts[:call]) + broken.said, broken.target, joined.target))
+        call += 1
+    return tuple(found)
 
 
 def tried(attempt: Attempt) -> dict[str, object]:

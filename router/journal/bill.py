@@ -6,11 +6,11 @@ comes beyond is `other`.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import TypedDict
 
 from router.attempt import Attempt
 from router.journal.entry import Entry, dollars
+from router.value import Mutable, asdict
 
 MAX_ROWS = 1000
 """Names that are told apart, of routes, of targets and of callers each."""
@@ -20,8 +20,7 @@ NOBODY = "anonymous"
 """The row of requests that no caller signed."""
 
 
-@dataclass(slots=True)
-class Row:
+class Row(Mutable):
     """Usage and cost summed under one name. Dollars: as far as prices are known.
 
     Tokens: what the providers counted and what is estimated, together.
@@ -79,12 +78,15 @@ class Bill:
 
     def enter(self, entry: Entry) -> None:
         """Add a finished request to the totals."""
-        total = Row()
+        total: Row | None = None
         for attempt in entry.attempts:
             if (row := _row(entry, attempt)) is not None:
                 _add(self._targets, attempt.target, row)
-                total.add(row)
-        if total.count:
+                if total is None:
+                    total = row
+                else:
+                    total.add(row)
+        if total is not None:
             total.count = 1
             _add(self._routes, entry.route, total)
             _add(self._callers, entry.caller or NOBODY, total)
@@ -136,7 +138,9 @@ def _row(entry: Entry, attempt: Attempt) -> Row | None:
 
 def _add(rows: dict[str, Row], name: str, row: Row) -> None:
     key = name if name in rows or len(rows) < MAX_ROWS else OTHER
-    rows.setdefault(key, Row()).add(row)
+    if key not in rows:
+        rows[key] = Row()
+    rows[key].add(row)
 
 
 def _plain(rows: Mapping[str, Row]) -> Rows:

@@ -17,26 +17,18 @@ class Charges(Value, frozen=True):
 
     usage: tokens of the model calls, as their providers counted them; None without a count
     estimate: tokens of calls whose providers did not count, or not to the end; None if all is counted
+    used: both together, which limits are charged
     counted_cost: cost of `usage`; None where no price is known, or nothing was used
     estimated_cost: cost of `estimate`; None as above
+    cost: both together
     """
 
     usage: Usage | None = None
     estimate: Usage | None = None
+    used: Usage | None = None
     counted_cost: float | None = None
     estimated_cost: float | None = None
-
-    @property
-    def used(self) -> Usage | None:
-        """Return the usage that limits are charged: the providers' counts, and the estimate of the rest."""
-        return added(self.usage, self.estimate)
-
-    @property
-    def cost(self) -> float | None:
-        """Return the cost of the used and the estimated tokens. None where no price is known, or nothing was used."""
-        if self.counted_cost is None or self.estimated_cost is None:
-            return self.estimated_cost if self.counted_cost is None else self.counted_cost
-        return math.fsum((self.counted_cost, self.estimated_cost))
+    cost: float | None = None
 
 
 NO_CHARGES = Charges()
@@ -51,18 +43,15 @@ def charges(attempts: Sequence[Attempt], prices: Mapping[str, Price]) -> Charges
     for attempt in attempts:
         price = prices.get(attempt.target)
         if attempt.usage is not None:
-            usage = added(usage, attempt.usage)
+            usage = attempt.usage if usage is None else usage + attempt.usage
             if price is not None:
                 counted.append(price.of(attempt.usage))
         if attempt.estimate is not None:
-            estimate = added(estimate, attempt.estimate)
+            estimate = attempt.estimate if estimate is None else estimate + attempt.estimate
             if price is not None:
                 estimated.append(price.of(attempt.estimate))
-    return Charges(usage, estimate, math.fsum(counted) if counted else None, math.fsum(estimated) if estimated else None)
-
-
-def added(one: Usage | None, other: Usage | None) -> Usage | None:
-    """Return the sum of two usages; None if both are None."""
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other
+    used = usage + estimate if usage is not None and estimate is not None else usage or estimate
+    counted_cost = math.fsum(counted) if counted else None
+    estimated_cost = math.fsum(estimated) if estimated else None
+    cost = math.fsum(counted + estimated) if counted or estimated else None
+    return Charges(usage, estimate, used, counted_cost, estimated_cost, cost)

@@ -8,8 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, get_args
 
@@ -32,10 +31,10 @@ from router.events import (
     ToolResult,
     Words,
 )
-from router.journal.attempts import tried
+from router.journal.attempts import Seam, seams, tried
 from router.journal.charges import NO_CHARGES, Charges, charges
 from router.usage import Usage
-from router.value import names, replace
+from router.value import Mutable, field, names, replace
 
 problems = logging.getLogger("router.problems")
 
@@ -45,6 +44,8 @@ LATE = 10.0
 """Seconds after its end in which the count of an answer's tokens may come in; until then the request is not logged."""
 DIGITS = 12
 """Digits of a dollar after the point: the cheapest token costs a billionth."""
+FRACTION = 4
+"""Digits of a second after the point."""
 REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_asked", "deleted", "nothing_to_resume", "stopped"})
 """Outcomes that are no failure."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
@@ -68,21 +69,7 @@ class Run:
     is_error: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Seam:
-    """A place in the text where another target went on. `after`: characters of the whole answer's text before it."""
-
-    after: int
-    broken: str
-    joined: str
-
-    def as_json(self) -> dict[str, object]:
-        """Return the fields for the log and the pages."""
-        return {"after_characters": self.after, "from": self.broken, "to": self.joined}
-
-
-@dataclass(slots=True)
-class Entry:
+class Entry(Mutable):
     """The record of a request, filled in while it runs."""
 
     request_id: str
@@ -181,7 +168,10 @@ class Entry:
         return (*self.attempts, Attempt(self.target, "answering", 0.0, omitted=self.omitted, output=self.output))
 
     def see(self, event: Event) -> None:
-        """Record what an event means for the request: text length, tools, usage, attempts, and the end."""
+        """Record an event that came: how long it was waited for, text length, tools, usage, attempts, and the end."""
+        if self._rest is not None:
+            self._waited = time.monotonic() - self._rest
+            self._rest = None
         match event:
             case Text(text) | Thought(text):
                 if self.texts and isinstance(event, Text):
@@ -248,12 +238,6 @@ class Entry:
         """Start to wait for the next piece of this model call: all pieces so far were passed on."""
         self._rest = time.monotonic() if self.said and len(self.pauses) < MAX_PAUSES else None
 
-    def goes_on(self) -> None:
-        """Something came: the next piece, or a tool's result, or the end."""
-        if self._rest is not None:
-            self._waited = time.monotonic() - self._rest
-            self._rest = None
-
     def _paused(self, seconds: float) -> None:
         """Record the pause before the next piece of the answer."""
         self.pauses.append(seconds)
@@ -262,7 +246,7 @@ class Entry:
     @property
     def charges(self) -> Charges:
         """Return usage and cost of the attempts as they stand: the same object until another attempt is known."""
-        if self._summed is not self.attempts:
+        if self._summed != self.attempts:
             self._summed, self._charges = self.attempts, charges(self.attempts, self.prices)
         return self._charges
 
@@ -282,12 +266,9 @@ class Entry:
         return self.charges.used
 
     def cost_of(self, attempt: Attempt) -> float | None:
-        """Return the cost of an attempt."""
-        return self._price(attempt, attempt.usage or attempt.estimate)
-
-    def _price(self, attempt: Attempt, usage: Usage | None) -> float | None:
-        price = self.prices.get(attempt.target)
-        return None if price is None or usage is None else price.of(usage)
+        """Return the cost of an attempt; None where no price is known, or nothing was used."""
+        price, used = self.prices.get(attempt.target), attempt.usage or attempt.estimate
+        return None if price is None or used is None else price.of(used)
 
     @property
     def failed(self) -> bool:
@@ -315,16 +296,16 @@ class Entry:
 
         Of an answer that it shared and did not hear to its end, another is told what was tried, unless it was the last.
         """
-        self.seams = tuple(_seams(self.tried, self.texts))
+        self.seams = seams(self.tried, self.texts)
         why = CUT_SHORT.get(self.outcome, "abandoned")
-        tried = tuple(replace(one, outcome=why) if one.outcome == LET_GO else one for call in self.tried for one in call)
+        tried = tuple([replace(one, outcome=why) if one.outcome == LET_GO else one for call in self.tried for one in call])
         if tried or (self.cache and self.outcome in CUT_SHORT):
             self.attempts = tried
 
     @property
     def pending(self) -> bool:
         """Return whether the count of a model call may still come in, although the answer has ended."""
-        return any(one.meter is not None and one.meter.pending for one in self.attempts)
+        return bool([one for one in self.attempts if one.meter is not None and one.meter.pending])
 
     async def counted(self) -> None:
         """Wait for the counts that may still come in, for as long as that may take."""
@@ -336,7 +317,11 @@ class Entry:
     def close(self) -> None:
         """Close the record of a finished request, and pass it to the observers."""
         self.tally()
-        self.attempts = tuple(one.settled for one in self.attempts)
+        self.conclude()
+
+    def conclude(self) -> None:
+        """Close a record whose outcome is noted."""
+        self.attempts = tuple([one if one.meter is None else one.settled for one in self.attempts])
         self.tried = []
         self.ended = time.monotonic()
         for observe in self.observers:
@@ -372,8 +357,8 @@ class Entry:
             "cost_usd": dollars(sums.cost),
             "estimated": sums.estimate is not None,
             "estimated_cost_usd": dollars(sums.estimated_cost),
-            "first_token_seconds": rounded(self.first - self.began) if self.first else None,
-            "seconds": rounded((self.ended or time.monotonic()) - self.began),
+            "first_token_seconds": round(self.first - self.began, FRACTION) if self.first else None,
+            "seconds": round((self.ended or time.monotonic()) - self.began, FRACTION),
         }
 
     @property
@@ -384,36 +369,23 @@ class Entry:
     @property
     def known(self) -> tuple[Attempt, ...]:
         """Return its attempts: all of them once it is over, till then those that have ended."""
-        return tuple(one for call in self.tried for one in call) if self.running and self.tried else self.attempts
+        return tuple([one for call in self.tried for one in call]) if self.tried and self.running else self.attempts
 
     @property
     def tried_so_far(self) -> list[dict[str, object]]:
         """Return the attempts as they are logged."""
-        return [self._tried(attempt) for attempt in self.known]
+        return list(map(self._tried, self.known))
 
     def _tried(self, attempt: Attempt) -> dict[str, object]:
         """Return an attempt for the log, with its usage and cost."""
         made = tried(attempt)
         if (used := attempt.usage or attempt.estimate) is not None:
             made |= {name: count for name, count in zip(COUNTS, _counts_of(used), strict=True) if count or name in ALWAYS}
-            if (cost := dollars(self._price(attempt, used))) is not None:
+            if (cost := dollars(self.cost_of(attempt))) is not None:
                 made["cost_usd"] = cost
             if attempt.usage is None:
                 made["estimated"] = True
         return made
-
-
-def _seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> Iterable[Seam]:
-    """Return the places in the answer's text where another target went on. `tried`: the attempts of each model call; `texts`: characters of each."""
-    call = 0
-    for attempts in tried:
-        if attempts and attempts[0].route:
-            continue  # a tool asked them
-        if len(attempts) > 1:
-            for broken, joined in pairwise(one for one in attempts if one.first is not None):
-                if broken.said:
-                    yield Seam(sum(texts[:call]) + broken.said, broken.target, joined.target)
-        call += 1
 
 
 def dollars(cost: float | None) -> float | None:
@@ -425,26 +397,29 @@ Observer = Callable[[Entry], None]
 """Observer that is shown each request when it is over."""
 
 
-class GuardedObserver:
-    """An observer whose failure harms neither the request nor the other observers: logged once, and again after it has worked."""
+class GuardedObservers:
+    """Observers whose failure harms neither the request nor the other ones: logged once, and again after the observer has worked."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-        self._fails = False
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+        self._failing = set[Observer]()
 
     def __call__(self, entry: Entry) -> None:
-        """Pass the request to the observer, and log the observer's first failure."""
-        try:
-            self._observer(entry)
-        except Exception:  # noqa: BLE001 - whatever an observer does
-            if not self._fails:
-                name = getattr(self._observer, "__qualname__", type(self._observer).__name__)
-                problems.exception("an observer of requests fails", extra={"fields": {"request_id": entry.request_id, "observer": name}})
-            self._fails = True
-        else:
-            self._fails = False
+        """Pass the request to each observer, and log its first failure."""
+        for observer in self._observers:
+            try:
+                observer(entry)
+            except Exception:  # noqa: BLE001 - whatever an observer does
+                if observer not in self._failing:
+                    name = getattr(observer, "__qualname__", type(observer).__name__)
+                    fields = {"request_id": entry.request_id, "observer": name}
+                    problems.exception("an observer of requests fails", extra={"fields": fields})
+                self._failing.add(observer)
+            else:
+                if self._failing:
+                    self._failing.discard(observer)
 
 
 def rounded(seconds: float | None) -> float | None:
     """Return a duration rounded to a tenth of a millisecond."""
-    return None if seconds is None else round(seconds, 4)
+    return None if seconds is None else round(seconds, FRACTION)

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from functools import lru_cache
-from typing import cast
+from typing import TextIO
 
 from router.failover import RefusalChange
 from router.journal.entry import Entry, problems, rounded
@@ -37,10 +37,22 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage() if record.name.partition(".")[0] in OURS else f"at {record.module}:{record.lineno}",
         }
-        made.update(cast("dict[str, object]", getattr(record, "fields", {})))
+        made.update(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[1]:
             made["error"], made["at"] = traced(record.exc_info[1])
         return _dumps(made)
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes each record to a stream at once, as a line of JSON."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.setFormatter(JsonLines())
+
+    def flush(self) -> None:
+        """Flush the stream. logging's own takes the lock a second time, which `emit` has."""
+        self.stream.flush()
 
 
 def traced(error: BaseException) -> tuple[str, list[str]]:
@@ -56,11 +68,9 @@ def traced(error: BaseException) -> tuple[str, list[str]]:
 
 def to_stderr() -> None:
     """Send all logs of this process to stderr as JSON, warnings and uncaught errors too."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
     # No line says them, and finding them out for each would be a third of its cost.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[Lines(sys.stderr)], force=True)
     for name in ("httpx", "httpcore", "openai", "LiteLLM", "asyncio", "watchfiles", "mcp", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)

@@ -7,9 +7,10 @@ generation) is asked of every worker when it is read, and comes in as reports.
 Labels are bounded: routes and targets are those of the configuration, outcomes and results are small closed sets.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, cast
 
 import prometheus_client as prometheus
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -26,7 +27,6 @@ BETWEEN = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 WHOLE = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 OVERHEAD = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 DEPARTURES = "router_redis_departures"
-M = TypeVar("M", prometheus.Counter, prometheus.Histogram)
 BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -39,11 +39,11 @@ class Metrics:
         prometheus.disable_created_metrics()
         self._registry = registry = prometheus.CollectorRegistry()
 
-        def counter(name: str, words: str, *labels: str) -> Children[prometheus.Counter]:
-            return Children(prometheus.Counter(name, words, labels, registry=registry))
+        def counter(name: str, words: str, *labels: str) -> Series:
+            return Series(prometheus.Counter(name, words, labels, registry=registry))
 
-        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Children[prometheus.Histogram]:
-            return Children(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets))
+        def histogram(name: str, words: str, buckets: Sequence[float], *labels: str) -> Series:
+            return Series(prometheus.Histogram(name, words, labels, registry=registry, buckets=buckets))
 
         self._requests = counter("router_requests", "Requests that ended", "route", "outcome")
         self._seconds = histogram("router_request_seconds", "From a request's arrival to its end", WHOLE, "route")
@@ -67,40 +67,40 @@ class Metrics:
         )
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
         self._admin_refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
-        self.stalled = counter("router_loop_stalls", "Times that an event loop stood still")[()].inc
+        self.stalled = partial(counter("router_loop_stalls", "Times that an event loop stood still")[()], 1)
         """Counts one, as those below do: for who finds it out."""
-        self.reloaded = counter("router_reloads", "Edits that went live")[()].inc
-        self.not_reloaded = counter("router_reload_failures", "Edits that failed")[()].inc
-        self.redis_departed = counter(DEPARTURES, "How often a worker found the shared Redis away")[()].inc
+        self.reloaded = partial(counter("router_reloads", "Edits that went live")[()], 1)
+        self.not_reloaded = partial(counter("router_reload_failures", "Edits that failed")[()], 1)
+        self.redis_departed = partial(counter(DEPARTURES, "How often a worker found the shared Redis away")[()], 1)
 
     def admin_refused(self, reason: str) -> None:
         """Count a request for an operators' page that was refused."""
-        self._admin_refusals[(reason,)].inc()
+        self._admin_refusals[(reason,)](1)
 
     def count(self, entry: Entry) -> None:
         """Count a finished request."""
         route = entry.route
-        self._requests[route, entry.outcome].inc()
-        self._seconds[(route,)].observe(entry.ended - entry.began)
+        self._requests[route, entry.outcome](1)
+        self._seconds[(route,)](entry.ended - entry.began)
         if entry.first is not None:
-            self._first[(route,)].observe(entry.first - entry.began)
+            self._first[(route,)](entry.first - entry.began)
         if (overhead := entry.overhead) is not None:
-            self._overhead.observe(overhead)
+            self._overhead(overhead)
         if entry.pauses:
             between = self._between[(route,)]
             for pause in entry.pauses:
-                between.observe(pause)
+                between(pause)
         for attempt in entry.attempts:
-            self._attempts[attempt.target, attempt.outcome].inc()
+            self._attempts[attempt.target, attempt.outcome](1)
         if entry.target in entry.stand_ins:
-            self._scripts[route, entry.target].inc()
+            self._scripts[route, entry.target](1)
         if rescues := entry.rescues:
-            self._rescues[(route,)].inc(rescues)
+            self._rescues[(route,)](rescues)
         if entry.cache:
-            self._cache[route, entry.cache].inc()
+            self._cache[route, entry.cache](1)
         sums = entry.charges
         if (usage := sums.usage) is not None:
-            for counter, count in (
+            for add, count in (
                 (self._tokens[route, "input"], usage.input_tokens),
                 (self._tokens[route, "output"], usage.output_tokens),
                 (self._parts[route, "cached"], usage.cached_tokens),
@@ -108,19 +108,19 @@ class Metrics:
                 (self._parts[route, "reasoning"], usage.reasoning_tokens),
             ):
                 if count:  # one that has counted none stands in the text all the same
-                    counter.inc(count)
+                    add(count)
         if cost := sums.counted_cost:
-            self._cost[(route,)].inc(cost)
+            self._cost[(route,)](cost)
         if cost := sums.estimated_cost:
-            self._estimated[(route,)].inc(cost)
+            self._estimated[(route,)](cost)
         for run in entry.tools:
             result = "abandoned" if run.seconds is None else "error" if run.is_error else "ok"
-            self._tools[run.tool, result].inc()
+            self._tools[run.tool, result](1)
 
     def turned(self, turn: RefusalChange) -> None:
         """Count a target that begins to refuse every question, or does so for another reason."""
         if turn.refuses:
-            self._refusals[turn.target, turn.refusal.reason].inc()
+            self._refusals[turn.target, turn.refusal.reason](1)
 
     def text(self, reports: Iterable[Report]) -> bytes:
         """Return all metrics as text, with gauges of the workers' present state."""
@@ -132,20 +132,22 @@ class Metrics:
         return prometheus.generate_latest(registry)
 
 
-class Children(dict[tuple[str, ...], M]):
-    """A metric's time series by the values of its labels.
+class Series(dict[tuple[str, ...], Callable[[float], None]]):
+    """Functions that add to the time series of a metric, by the values of its labels.
 
-    The library looks a child up with a lock and a copy of its labels; here that happens once for each. A metric without labels is its own
-    child, under ().
+    The library looks a series up with a lock and a copy of its labels, and a counter asks each time whether it has them all; here that
+    happens once for each. A metric without labels is its own series, under ().
     """
 
-    def __init__(self, metric: M) -> None:
+    def __init__(self, metric: prometheus.Counter | prometheus.Histogram) -> None:
         super().__init__()
         self._metric = metric
 
-    def __missing__(self, labels: tuple[str, ...]) -> M:
-        child = self[labels] = self._metric.labels(*labels) if labels else self._metric
-        return child
+    def __missing__(self, labels: tuple[str, ...]) -> Callable[[float], None]:
+        series: Any = self._metric.labels(*labels) if labels else self._metric
+        add: Callable[[float], None] = series._value.inc if isinstance(self._metric, prometheus.Counter) else series.observe  # noqa: SLF001
+        self[labels] = add
+        return add
 
 
 class _Counted(Collector):

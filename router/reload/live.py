@@ -13,7 +13,8 @@ class Live:
     """The generation that answers, and the number of requests on each."""
 
     def __init__(self, generation: Generation) -> None:
-        self._now = generation
+        self.generation = generation
+        """The generation that new requests get."""
         self.since = time.time()
         """Time at which it began to serve: seconds since 1970."""
         self._ready = False
@@ -21,29 +22,24 @@ class Live:
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
-    def generation(self) -> Generation:
-        """The generation that new requests get."""
-        return self._now
-
-    @property
     def ready(self) -> bool:
         """True if the process answers as quickly as it ever will.
 
         It stays true: after an edit that adds a slow target, requests to the others still get their answers as before.
         """
-        self._ready = self._ready or self._now.ready
+        self._ready = self._ready or self.generation.ready
         return self._ready
 
     @property
     def alive(self) -> int:
         """The number of generations that are not closed yet: the one that serves, and those with a request left."""
-        return len({*self._riders, id(self._now)}) + len(self._closing)
+        return len({*self._riders, id(self.generation)}) + len(self._closing)
 
     def enter(self) -> Generation:
         """Return the present generation, kept open until `leave`."""
-        key = id(self._now)
+        key = id(self.generation)
         self._riders[key] = self._riders.get(key, 0) + 1
-        return self._now
+        return self.generation
 
     def leave(self, generation: Generation) -> None:
         """Release a generation that was entered. An old one is closed when its last request releases it."""
@@ -51,7 +47,7 @@ class Live:
         self._riders[key] -= 1
         if not self._riders[key]:
             del self._riders[key]
-            if generation is not self._now:
+            if generation is not self.generation:
                 self._let_go(generation)
 
     @contextmanager
@@ -65,15 +61,15 @@ class Live:
 
     def swap(self, generation: Generation) -> None:
         """Serve this generation from now on."""
-        old, self._now = self._now, generation
+        old, self.generation = self.generation, generation
         self.since = time.time()
         if id(old) not in self._riders:
             self._let_go(old)
 
     async def close(self) -> None:
         """Close the serving generation, its connections and the lanes, and wait for generations that are being closed: the process ends."""
-        await self._now.close()
-        await self._now.kept.connections.close()
+        await self.generation.close()
+        await self.generation.kept.connections.close()
         await asyncio.gather(*self._closing)
         await close_lanes()
 

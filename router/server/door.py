@@ -147,7 +147,7 @@ class Door(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note the first byte of a request."""
         super().on_message_begin()
-        self._turn("head")
+        self._at, self._turns = "head", self._turns + 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header without the white space after its value, which is not part of it (RFC 9112, 5); httptools leaves it on."""
@@ -167,11 +167,9 @@ class Door(HttpToolsProtocol):
         if len(self.pipeline) >= self.MAX_PIPELINED:
             raise _Refused
         super().on_headers_complete()
-        cycle = self._answering
-        assert cycle is not None
-        cycle.transport = cast("asyncio.Transport", self._unhurried)
+        self.cycle.transport = self._unhurried  # type: ignore[assignment]
         self._loose = self._after = 0
-        self._turn("body")
+        self._at, self._turns = "body", self._turns + 1
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the request's body."""
@@ -184,15 +182,11 @@ class Door(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._loose = 0
-        self._turn("idle")
+        self._at, self._turns = "idle", self._turns + 1
 
     @property
     def _head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-
-    def _turn(self, to: Literal["idle", "head", "body"]) -> None:
-        self._at = to
-        self._turns += 1
 
     def _turned(self) -> None:
         """Set the deadline of the part of a request that is being read."""

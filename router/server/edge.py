@@ -85,9 +85,12 @@ class Edge:
     def _with_cors(self) -> DeclaredOrigins:
         """Return the application behind the CORS rules of the live generation. It is made anew when they change."""
         declared = self.live.generation.server.cors
-        if declared is not self._cors[0] and declared != self._cors[0]:
-            self._cors = (declared, DeclaredOrigins(self._serve, declared, self._refused_origins))
-        return self._cors[1]
+        known, app = self._cors
+        if declared is not known:
+            if declared != known:
+                app = DeclaredOrigins(self._serve, declared, self._refused_origins)
+            self._cors = (declared, app)
+        return app
 
     def _serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if not self._started:

@@ -30,12 +30,16 @@ class PlainParser:
 
     def __init__(self, reader: HeadReader) -> None:
         self._reader = reader
-        self._parser = self._fresh()
+        self._begin()
 
-    def _fresh(self) -> httptools.HttpRequestParser:
-        parser = httptools.HttpRequestParser(self._reader)
+    def _begin(self) -> None:
+        self._parser = parser = httptools.HttpRequestParser(self._reader)
         parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
-        return parser
+        self.should_upgrade = parser.should_upgrade
+        """Returns whether the request's headers offer an upgrade."""
+        self.should_keep_alive = parser.should_keep_alive
+        self.get_method = parser.get_method
+        self.get_http_version = parser.get_http_version
 
     def feed_data(self, data: bytes) -> None:
         """Parse more bytes. Raises HttpParserError if they are not HTTP."""
@@ -44,7 +48,7 @@ class PlainParser:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as offer:
                 head = self._head()
-                self._parser = self._fresh()
+                self._begin()
                 self._parser.feed_data(head)
                 data = data[cast("int", offer.args[0]) :]
             else:
@@ -55,22 +59,6 @@ class PlainParser:
         start = b"%b %b HTTP/%b" % (self._parser.get_method(), self._reader.url, self._parser.get_http_version().encode())
         lines = [name + b": " + value for name, value in without_offer(self._reader.headers)]
         return b"\r\n".join([start, *lines, b"", b""])
-
-    def should_upgrade(self) -> bool:
-        """Return whether the request's headers offer an upgrade."""
-        return self._parser.should_upgrade()
-
-    def should_keep_alive(self) -> bool:
-        """Return whether the connection may stay open after the answer."""
-        return self._parser.should_keep_alive()
-
-    def get_method(self) -> bytes:
-        """Return the request's method."""
-        return self._parser.get_method()
-
-    def get_http_version(self) -> str:
-        """Return the request's HTTP version, such as `1.1`."""
-        return self._parser.get_http_version()
 
 
 def without_offer(headers: Sequence[Header]) -> list[Header]:

@@ -41,6 +41,8 @@ def shortened(messages: tuple[Message, ...], keep: int, cut: int = 1) -> tuple[M
 
     Messages are dropped in multiples of `cut`, and then up to the next user message. The latest user message is always kept.
     """
+    if len(messages) <= keep:
+        return messages
     spoken = [index for index, message in enumerate(messages) if message.role != "system"]
     if len(spoken) <= keep:
         return messages

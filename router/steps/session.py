@@ -30,6 +30,10 @@ def session_of(ask: Ask) -> str:
     """Return the SHA-256 of the session, in hex. Without a chat id, chats of one caller with equal first messages are one session."""
     made: list[Json] = [ask.caller, ask.user, ask.chat]
     if not ask.chat:
-        asked = next((at for at, message in enumerate(ask.messages) if message.role == "user"), len(ask.messages))
-        made.append([[message.role, *map(part_of, message.parts)] for message in ask.messages[: asked + 1]])
+        begun: list[Json] = []
+        for message in ask.messages:
+            begun.append([message.role, *map(part_of, message.parts)])
+            if message.role == "user":
+                break
+        made.append(begun)
     return hashlib.sha256(_dumps(made).encode()).hexdigest()

@@ -126,11 +126,15 @@ class Connection(asyncio.Protocol):
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def answered(self) -> None:
-        """Wait for the status and headers of the response. Raises OSError or Cut if they do not come."""
-        while not self.status:
-            if self._error is not None:
-                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
-            await self._wait()
+        """Wait for the status and headers of the response. Raises OSError or Cut if they do not come. On every other way out the connection is closed."""
+        try:
+            while not self.status:
+                if self._error is not None:
+                    raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
+                await self._wait()
+        finally:
+            if not self.status:
+                self._transport.abort()
 
     async def read(self) -> bytes:
         """Wait for bytes of the body, and return them; empty at its end. Raises OSError or Cut if the body broke off."""
@@ -304,7 +308,8 @@ class Connection(asyncio.Protocol):
         if status >= 200:
             self.status = status
             self._loose = self._head = 0
-            self._unpacker = unpacker(self.headers.get("content-encoding", ""), MAX_UNPACKED_BYTES)
+            if encoding := self.headers.get("content-encoding"):
+                self._unpacker = unpacker(encoding, MAX_UNPACKED_BYTES)
         else:
             self.headers = {}
 

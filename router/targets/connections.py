@@ -146,14 +146,14 @@ class Connections:
         """
         connection = await self.ask(endpoint, body)
         try:
-            await _answered(connection)
+            await connection.answered()
         except (OSError, Cut):
             if connection.fresh or connection.heard:
                 raise
             log.debug("a kept connection had closed: the question is asked again on a new one", extra={"fields": {"host": endpoint.host}})
             connection = await self._pool.opened(endpoint)
             connection.ask(_request(endpoint, body))
-            await _answered(connection)
+            await connection.answered()
         return connection
 
     async def fetch(self, url: str, most: int) -> bytes:
@@ -336,17 +336,6 @@ class ConnectionPool:
         for connection in idle:
             connection.close()
         await asyncio.gather(*(connection.gone() for connection in idle))
-
-
-async def _answered(connection: Connection) -> None:
-    """Wait for the status and headers of a response; release the connection if they do not come."""
-    begun = False
-    try:
-        await connection.answered()
-        begun = True
-    finally:
-        if not begun:
-            connection.release()
 
 
 def _blamed(error: OSError | Cut) -> ProxyFailed:

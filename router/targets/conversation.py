@@ -34,6 +34,8 @@ APART = "\n\n"
 
 def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
     """Apply a target's rules to a question, and log those that changed it."""
+    if _usual(ask, rules):
+        return ask
     changed: list[str] = []
     text_alone = ask.text_alone
     for rule in rules:
@@ -46,6 +48,19 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
     if changed:
         log.debug("a conversation was changed for a target", extra={"fields": {"target": target, "rules": changed}})
     return ask
+
+
+def _usual(ask: Ask, rules: Sequence[Rule]) -> bool:
+    """Return whether a question is one that these rules do not change, as nearly all are: user and assistant by turns, each with a text."""
+    if ask.tools:
+        return False
+    speaker = "system" if ask.messages and ask.messages[0].role == "system" and system_is_the_users not in rules else "user"
+    for message in ask.messages:
+        parts = message.parts
+        if message.role != speaker or len(parts) != 1 or not isinstance(text := parts[0], str) or not text or text.isspace():
+            return False
+        speaker = "assistant" if speaker == "user" else "user"
+    return speaker == "assistant"  # the last one to speak was the user
 
 
 def _with(ask: Ask, messages: Sequence[Message]) -> Ask:

@@ -33,6 +33,11 @@ def tokens(count: float | None) -> int:
     return int(count) if count is not None and 0 <= count <= MAX_TOKENS else 0
 
 
+def each(*counts: float | None) -> list[int]:
+    """Return several counts, as `tokens` does each."""
+    return [int(count) if count is not None and 0 <= count <= MAX_TOKENS else 0 for count in counts]
+
+
 @dataclass(frozen=True, slots=True)
 class Apart:
     """Counts with prices of their own: audio, images, searches. `tier`: the service tier in the provider's own word."""
@@ -138,14 +143,20 @@ class ChatUsage(msgspec.Struct):
     @property
     def output(self) -> int:
         """Return the output tokens, reasoning included."""
-        asked, answered, thought = tokens(self.prompt_tokens), tokens(self.completion_tokens), self.reasoning
-        return answered + (thought if tokens(self.total_tokens) == asked + answered + thought else 0)
+        return self._written()[0]
 
-    @property
-    def reasoning(self) -> int:
-        """Return the reasoning tokens."""
+    def _written(self) -> tuple[int, int]:
+        """Return the output tokens, reasoning included, and those of reasoning alone."""
         details = self.completion_tokens_details
-        return tokens(details.reasoning_tokens if details else None) or tokens(self.reasoning_tokens)
+        asked, answered, total, detailed, beside = each(
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.total_tokens,
+            details.reasoning_tokens if details else None,
+            self.reasoning_tokens,
+        )
+        thought = detailed or beside
+        return answered + (thought if total == asked + answered + thought else 0), thought
 
     def tell(self, counter: Counter, tier: object = None) -> None:
         """Report the counts to a receiver. `tier`: the service tier that the answer names."""
@@ -154,12 +165,13 @@ class ChatUsage(msgspec.Struct):
         apart = tier or searches or read.audio_tokens or made.audio_tokens or made.image_tokens
         lasting = self.cache_creation or read.cache_creation or read.cache_creation_token_details or Lasting()
         written = read.cache_write_tokens or read.cache_creation_tokens or read.cache_creation_input_tokens
+        output, thought = self._written()
         counter.usage(
             self.prompt_tokens or 0,
-            self.output,
+            output,
             cached=read.cached_tokens or self.prompt_cache_hit_tokens or self.cached_tokens or self.cache_read_input_tokens or 0,
             cache_write=written or self.cache_creation_input_tokens or 0,
-            reasoning=self.reasoning,
+            reasoning=thought,
             cache_write_1h=lasting.ephemeral_1h_input_tokens or 0,
             apart=Apart(read.audio_tokens, made.audio_tokens, made.image_tokens, searches, tier) if apart else None,
         )

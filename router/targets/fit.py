@@ -73,7 +73,7 @@ class Fitted(Value, frozen=True):
 def fit(facts: Facts, params: Params) -> Fitted:
     """Fit a question's parameters to what a model takes."""
     omitted: list[str] = []
-    effort = _effort(facts, params.reasoning_effort, omitted)
+    effort = None if params.reasoning_effort is None else _effort(facts, params.reasoning_effort, omitted)
     thinks = facts.thinking != "none" and (effort or facts.default_effort) != "none"
     refused = facts.refuses | facts.refuses_thinking if thinks else facts.refuses
     hints: dict[str, Json] = {}
@@ -93,29 +93,27 @@ def fit(facts: Facts, params: Params) -> Fitted:
     if "prediction" in hints and (params.max_tokens is not None or any(hints.get(one) for one in PENALTIES)):
         del hints["prediction"]  # OpenAI takes none of them together
         omitted.append("prediction")
-    hints |= {name: value for name in NEEDS if (value := getattr(params, name)) is not None and name in facts.takes}
+    for name in NEEDS:
+        if (value := getattr(params, name)) is not None and name in facts.takes:
+            hints[name] = value
+    limit = params.max_tokens
+    if limit is not None and facts.max_output is not None:
+        limit = min(limit, facts.max_output)  # some models refuse more than they can write
     stop = params.stop or ()
     ours = "stop" in facts.refuses
     return Fitted(
         hints,
         effort,
         thinks,
-        _shortest(params.max_tokens, facts.max_output),
+        limit,
         () if ours else stop,
         stop if ours else (),
         tuple(omitted),
     )
 
 
-def _shortest(wanted: int | None, most: int | None) -> int | None:
-    """Return the wanted limit, at most the model's maximum output, above which some models refuse; None if no limit is wanted."""
-    return wanted if wanted is None or most is None else min(wanted, most)
-
-
-def _effort(facts: Facts, wanted: Effort | None, omitted: list[str]) -> Effort | None:
+def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
     """Return the effort of the model that is nearest to the wanted one, or None; add one that is not honoured to `omitted`."""
-    if wanted is None:
-        return None
     if facts.thinking == "none" or "reasoning_effort" in facts.refuses:
         if wanted != "none" or facts.thinking != "none" or facts.always_thinks:
             omitted.append("reasoning_effort")
@@ -154,12 +152,16 @@ def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
 def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
     """Return the names of the question's optional fields that this model is not sent, and of those that no model is sent."""
     names = [message.name for message in ask.messages if message.name]
-    found = {
-        "messages.name": bool(names),
-        "image_url.detail": not ask.text_alone
-        and any(isinstance(part, File) and part.detail for message in ask.messages for part in message.parts),
-        "function.strict": any(tool.strict for tool in ask.tools),
-    }
-    unsayable = not all(map(SPEAKER.fullmatch, names))
-    carries = facts.carries - {"messages.name"} if unsayable else facts.carries
-    return (*[name for name, there in found.items() if there and name not in carries], *ask.unsent)
+    carries, lost = facts.carries, list[str]()
+    if names and ("messages.name" not in carries or not all(map(SPEAKER.fullmatch, names))):
+        lost.append("messages.name")
+    if "image_url.detail" not in carries and not ask.text_alone and _looks_closely(ask):
+        lost.append("image_url.detail")
+    if ask.tools and "function.strict" not in carries and any(tool.strict for tool in ask.tools):
+        lost.append("function.strict")
+    return (*lost, *ask.unsent) if lost else ask.unsent
+
+
+def _looks_closely(ask: Ask) -> bool:
+    """Return whether a question says in which detail one of its images is looked at."""
+    return any(isinstance(part, File) and part.detail for message in ask.messages for part in message.parts)

@@ -123,7 +123,10 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
         speech.bound(prepared.bounds)
         complete = owed = False
         try:
-            if omitted := (*prepared.omitted, *(one for one in pupil.learned if one not in prepared.omitted)):
+            omitted = prepared.omitted
+            if learned := pupil.learned:
+                omitted = (*omitted, *(one for one in learned if one not in omitted))
+            if omitted:
                 start = replace(start, omitted=omitted)
             pupil.answered()
             yield replace(start, output=prepared.output, meter=speech.meter)

@@ -107,4 +107,4 @@ class Pupil:
     @property
     def learned(self) -> tuple[str, ...]:
         """Return the parameters of the question that are not sent as asked because the target refused them."""
-        return tuple(dict.fromkeys(one.parameter for one in self._lessons if one.parameter not in OURS))
+        return tuple(dict.fromkeys([one.parameter for one in self._lessons if one.parameter not in OURS])) if self._lessons else ()

@@ -128,7 +128,7 @@ def answer(
     options = options_of(declared, *APIS[facts.responses])
     headers = options.beside(headers)
     endpoint = connections.endpoint(url, headers, connect)
-    responding = cache(lambda: connections.endpoint(_responding(url, declared), headers, connect))
+    at_responses = cache(lambda: connections.endpoint(_responding(url, declared), headers, connect))
     start = Start(name, str(declared.model))
     issuer = issued_by(name, str(declared.model))
     rules = rules_of(prefix, model, own=declared.api_base is not None)
@@ -141,22 +141,23 @@ def answer(
 
         def prepare(known: Facts) -> Prepared:
             fits = fit(known, params).beside(ask)
-            if responses.needed(ask, known, fits):
+            if responding := responses.needed(ask, known, fits):
                 known = responses.lacking(known)
                 fits = fit(known, params)
+                responding = responses.needed(ask, known, fits)
             check_answerable(name, known, ask, params)
             if not ask.text_alone and has_address(ask, "audio"):
                 raise TargetRefused(name, FILE_ADDRESS)  # this API takes the audio itself
             omitted = (*fits.omitted, *uncarried(known, ask), *options.over(params))
             chat = session_key(ask.session, secret) if ask.session and known.session_key else ""
             form = structured(ask, known, subset, loose=True, beside_tools=beside_tools)
-            if responses.needed(ask, known, fits):
+            if responding:
                 body = responses.request(form.ask, fits, known, model, issuer, form=form.text_format)
                 if chat:
                     body[CACHE_KEY] = chat  # a header is for chat completions alone
                 bounds = responses.bounds(fits, known)
                 reader = partial(responses.ResponseReader, name)
-                return Prepared(responding(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
+                return Prepared(at_responses(), body, reader, omitted, bounds, "responses", options, within=form.sent, output=form.way)
             takes = returned(known, fits, str(declared.model), own=declared.api_base is not None)
             messages = completions.messages(form.ask, beside(form.ask, issuer, takes), known.carries)
             keeps = known.marks_from > 0 and is_long(ask, known.marks_from)
@@ -231,7 +232,8 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
     made: dict[str, Json] = {"model": model, "stream": True}
     if facts.stream_options:
         made["stream_options"] = {"include_usage": True}
-    made |= {provider.names.get(name, name): completions.parameter(name, value) for name, value in fitted.hints.items()}
+    for name, value in fitted.hints.items():
+        made[provider.names.get(name, name)] = completions.parameter(name, value)
     if not ask.tools:
         made.pop("parallel_tool_calls", None)
     if fitted.effort is not None:
@@ -327,10 +329,8 @@ class ChatReader:
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
             raise error
-        if chunk is not None:
-            self._see(chunk)
-
-    def _see(self, chunk: Chunk) -> None:
+        if chunk is None:
+            return
         speech = self.speech
         if speech.model is None and chunk.model:
             speech.called(chunk.model)
@@ -343,7 +343,8 @@ class ChatReader:
                 continue  # another candidate
             said = choice.delta or choice.message
             if said is not None and not speech.finished:
-                self._keep(said)
+                if said.reasoning_details or said.reasoning_content or said.reasoning:
+                    self._keep(said)
                 _said(said, speech)
             if choice.finish_reason:
                 if self._cited:

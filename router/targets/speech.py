@@ -16,7 +16,7 @@ import msgspec
 from router.chat import JsonObject, ReasoningState, deeper, mended, repaired
 from router.errors import ContentFiltered, TargetDown
 from router.events import CUT_SHORT, Event, Finish, Produced, Reason, Source, Text, Thought, ToolInput
-from router.targets.counts import Apart, tokens
+from router.targets.counts import Apart, each
 from router.targets.open_call import EMPTY, MAX_DEPTH, OpenCall, called_by, follows
 from router.targets.text_filters import AnswerLimits, Cutter, Joined, Opening
 from router.usage import Meter, Usage
@@ -362,7 +362,7 @@ class Speech:
         """Record a finish reason; only the first one counts."""
         self._reason = self._reason or reason
         self.finished = True
-        self.meter.final = self.counted
+        self.meter.final = self.meter.usage is not None
 
     def resume(self) -> None:
         """Take back the finish reason, for a provider that sends one with each chunk."""
@@ -391,13 +391,13 @@ class Speech:
         apart from it, and are added.
         """
         before = self.meter.usage or Usage()
-        read, hit, stored, lasting = map(tokens, (input_tokens, cached, cache_write, cache_write_1h))
+        read, hit, stored, lasting, written, thought = each(input_tokens, cached, cache_write, cache_write_1h, output_tokens, reasoning)
         if not read + hit + stored:
             read, hit, stored = before.input_tokens, before.cached_tokens, before.cache_write_tokens
             lasting = before.cache_write_1h_tokens
         elif hit + stored > read:
             read += hit + stored
-        written, thought = tokens(output_tokens) or before.output_tokens, tokens(reasoning) or before.reasoning_tokens
+        written, thought = written or before.output_tokens, thought or before.reasoning_tokens
         counted = Usage(
             read,
             written,
@@ -419,9 +419,10 @@ class Speech:
 
         Raises ContentFiltered if a filter stopped the answer before any text, file or call.
         """
-        if rest := self._thought.end():
-            self._extend_run(Thought, rest)
-        if rest := self._text.end():
+        if self._thought.half:
+            self._extend_run(Thought, self._thought.end())
+        if self._text.half:
+            rest = self._text.end()
             if self._opening is not None:
                 self._opened(self._opening, rest)
             else:
@@ -435,7 +436,7 @@ class Speech:
         if self._reason is None or self._reason.lower() in BROKEN:
             raise TargetDown(self.target, "cut")
         reason = REASONS.get(self._reason.lower(), "other")
-        calls = [pending for pending in sorted(self._calls, key=lambda one: one.index) if pending.name]
+        calls = [one for one in sorted(self._calls, key=lambda one: one.index) if one.name] if self._calls else []
         if calls:
             yield from self._stated(calls)
         for pending in calls:

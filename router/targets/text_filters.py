@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router.chat import repaired
+from router.value import Mutable
 
 
-class Joined:
+class Joined(Mutable):
     """A filter that joins surrogate pairs split between pieces; a lone half becomes U+FFFD."""
 
-    def __init__(self) -> None:
-        self.half = ""
-        """The first half of a pair, held back."""
+    half: str = ""
+    """The first half of a pair, held back."""
 
     def feed(self, piece: str) -> str:
         """Return the text without a first half at its end, which is held back."""
@@ -33,18 +33,17 @@ MAX_BLANK = 64
 """Limit of white space before `<think>`, in characters."""
 
 
-class Opening:
+class Opening(Mutable):
     """A filter for the start of an answer, where a model may write its thoughts as `<think>…</think>`.
 
     It is over after the closing tag, or at any other text. A closing tag alone is text, because it is unknown where that thought began.
     """
 
-    def __init__(self) -> None:
-        self.held: str = ""
-        """Text that may be the beginning of a tag, held back."""
-        self.within = False
-        """True once the opening tag was read."""
-        self.over = False
+    held: str = ""
+    """Text that may be the beginning of a tag, held back."""
+    within: bool = False
+    """True once the opening tag was read."""
+    over: bool = False
 
     def feed(self, piece: str) -> tuple[str, str]:
         """Return the thought, and the text after it, as far as both are certain."""

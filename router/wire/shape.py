@@ -2,20 +2,19 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from router.chat import Json, JsonObject, repaired
 from router.events import Event, Failure, Finish, Start, Text, Thought, ToolCall, ToolResult
-from router.value import PartlyCompared, Value, field
+from router.value import Mutable, PartlyCompared, Value, field
 
 Encode = Callable[[Event], bytes]
 
 
-@dataclass(slots=True)
-class Ending:
+class Ending(Mutable):
     """Facts about an answer's end that no event has: its time, and whether the client stopped it. All encoders of the answer share them."""
 
     at: int | None = None
@@ -77,16 +76,16 @@ class Answered(Value, frozen=True):
     results: tuple[ToolResult, ...]
     end: Finish | Failure
 
-    @property
-    def client_calls(self) -> list[ToolCall]:
-        """Return the calls without a result: the client has to run them."""
-        done = {result.call_id for result in self.results}
-        return [call for call in self.calls if call.call_id not in done]
+    model: str
+    """The configured model of the target that answered first, else the model id of the request."""
 
     @property
-    def model(self) -> str:
-        """Return the configured model of the target that answered first, else the model id of the request."""
-        return next((event.model for event in self.events if isinstance(event, Start)), self.heading.model)
+    def client_calls(self) -> Sequence[ToolCall]:
+        """Return the calls without a result: the client has to run them."""
+        if not self.calls:
+            return ()
+        done = {result.call_id for result in self.results}
+        return [call for call in self.calls if call.call_id not in done]
 
 
 def answered(heading: Heading, events: Iterable[Event]) -> Answered:
@@ -94,15 +93,26 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
     seen = tuple(events)
     end = seen[-1]
     assert isinstance(end, Finish | Failure)
-    return Answered(
-        heading,
-        seen,
-        "".join(event.text for event in seen if isinstance(event, Text)),
-        "".join(event.text for event in seen if isinstance(event, Thought)),
-        tuple(event for event in seen if isinstance(event, ToolCall)),
-        tuple(event for event in seen if isinstance(event, ToolResult)),
-        end,
-    )
+    text: list[str] = []
+    thoughts: list[str] = []
+    calls: list[ToolCall] = []
+    results: list[ToolResult] = []
+    model = ""
+    for event in seen:
+        match event:
+            case Start():
+                model = model or event.model
+            case Text(piece):
+                text.append(piece)
+            case Thought(piece):
+                thoughts.append(piece)
+            case ToolCall():
+                calls.append(event)
+            case ToolResult():
+                results.append(event)
+            case _:
+                pass
+    return Answered(heading, seen, "".join(text), "".join(thoughts), tuple(calls), tuple(results), end, model or heading.model)
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:
