@@ -70,6 +70,7 @@ UNHEARD = frozenset({"connection", "proxy_connection", "breaker_open"})
 ROUNDED = 1e-6
 """Seconds by which a time that was added and subtracted again may differ from itself."""
 
+
 async def pause(seconds: float, clock: Clock) -> None:
     """Wait until the clock of the breakers says that the time is over.
 
@@ -79,6 +80,7 @@ async def pause(seconds: float, clock: Clock) -> None:
     while (left := until - clock()) > 0:  # noqa: ASYNC110 - nothing but the clock says when
         await asyncio.sleep(left)
 
+
 def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.Random) -> float:
     """Seconds before the same target is asked again: as it said itself, else by the backoff, after so many tries."""
     retry_after = error.retry_after if isinstance(error, TargetDown) else None
@@ -86,6 +88,7 @@ def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.
         return retry_after
     backoff = retry.backoff
     return max(backoff.least, chance.uniform(0, min(backoff.most, backoff.least * 2**tries)))
+
 
 class Chain:
     """The way of a request through the candidates, with the attempts so far."""
@@ -350,6 +353,7 @@ class Chain:
             return FileAddress(attempts=tuple(self.attempts))
         return unanswered(self._failed, tuple(self.attempts))
 
+
 def unanswered(failed: Sequence[TargetError], attempts: tuple[Attempt, ...], overlong: str | None = None) -> Unanswered:
     """Return the error of a question that no target answered. `overlong`: its sentence where the question is too long."""
     if any(isinstance(error, ContentFiltered) for error in failed):
@@ -364,9 +368,11 @@ def unanswered(failed: Sequence[TargetError], attempts: tuple[Attempt, ...], ove
         return TimedOut(attempts=attempts)
     return Unanswered(attempts=attempts)
 
+
 def _of_this_question(error: TargetError) -> bool:
     """Return whether the error concerns this question alone: a model that is well refused it."""
     return isinstance(error, TargetRefused) and not isinstance(error, TargetDenied | ContextTooLong | ContentFiltered)
+
 
 def _anew(ask: Ask, _: str) -> Ask:
     """Return the question unchanged: no text was sent yet, a thought at most."""

@@ -15,16 +15,16 @@ WHOLE, HALF = ToolCall("c1", "look", {"q": 1}), ToolCall("c2", "look", {}, '{"q"
 
 
 @pytest.mark.parametrize("reason", ["length", "content-filter"])
-async def test_call_cut_at_the_limit_is_not_passed_on(reason: Literal["length", "content-filter"]) -> None:
-    """Neither are those beside it: the answer ends with the limit, and no tool runs."""
+async def test_tool_calls_are_dropped_if_the_last_was_cut_off_at_a_limit(reason: Literal["length", "content-filter"]) -> None:
+    """An answer that ends by `length` or `content-filter` within a tool call keeps its text and finish reason and loses all its calls."""
     seen = await heard(chain(Scripted("a", [Text("Hm."), WHOLE, HALF, Finish(reason)])))
     assert [type(event) for event in seen] == [Start, Text, Finish]
     assert isinstance(seen[-1], Finish)
     assert seen[-1].reason == reason
 
 
-async def test_calls_that_are_whole_are_passed_on_before_the_end() -> None:
-    """Also at the limit, where a break follows, and those that are no JSON of a model that came to its end."""
+async def test_complete_tool_calls_are_passed_on_before_the_finish() -> None:
+    """Complete calls are passed on before a `length` finish and before a break; malformed ones before a `tool-calls` finish only."""
     for end, calls in ((Finish("length"), [WHOLE]), (Finish("tool-calls"), [WHOLE, HALF]), (TargetDown("a", "cut"), [WHOLE])):
         seen = await heard(chain(Scripted("a", [Text("Hm."), *calls, end])))
         assert seen[2:-1] == calls
@@ -39,8 +39,8 @@ BROKEN: dict[str, tuple[list[Event | Exception | None], str]] = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-async def test_after_the_first_event_nobody_else_is_asked(how: str) -> None:
-    """What was said stands; the answer ends in one Failure that names what happened to the log only."""
+async def test_answer_that_breaks_off_ends_with_one_failure_under_rescue_fail(how: str) -> None:
+    """With `rescue: fail`, an answer that breaks off after some text ends with one Failure without the cause; no other target is asked."""
     turn, outcome = BROKEN[how]
     first, spare = Scripted("a", turn), Scripted("b", [Text("Hi"), STOP])
     seen = await heard(chain(first, spare))
@@ -51,8 +51,8 @@ async def test_after_the_first_event_nobody_else_is_asked(how: str) -> None:
     assert outcome not in seen[-1].public
 
 
-async def test_a_slow_reader_is_no_silence() -> None:
-    """Time the consumer takes between two events does not count as the target's."""
+async def test_idle_timeout_excludes_the_time_of_a_slow_reader() -> None:
+    """A reader that takes 30 ms for each event causes no timeout of a target with an idle limit of 20 ms."""
     answer = chain(Scripted("a", [Text("one"), Text("two"), STOP]), timeout=Timeout(first_token=0.05, idle=0.02))
     seen: list[Event] = []
     async with aclosing(answer(ASK)) as events:
@@ -62,8 +62,8 @@ async def test_a_slow_reader_is_no_silence() -> None:
     assert isinstance(seen[-1], Finish)
 
 
-async def test_a_cancelled_reader_closes_the_target() -> None:
-    """Cancellation is nobody's timeout: it passes through, and the target's stream is closed."""
+async def test_cancelled_reader_closes_the_targets_stream() -> None:
+    """A reader cancelled during an answer receives CancelledError, not a timeout, and the target's stream is closed once."""
     target = Scripted("a", [Text("Hi"), None])
     began = asyncio.Event()
 
@@ -82,8 +82,8 @@ async def test_a_cancelled_reader_closes_the_target() -> None:
 
 
 @pytest.mark.parametrize("kind", [Start, Text])
-async def test_closing_early_closes_the_target(kind: type[Event]) -> None:
-    """Whoever stops reading, at the very first event too, closes what was opened."""
+async def test_reader_that_stops_early_closes_the_targets_stream(kind: type[Event]) -> None:
+    """A reader that stops at the Start, or at the first text, closes the target's stream."""
     target = Scripted("a", [Text("Hi"), None])
     async with aclosing(chain(target, timeout=Timeout(idle=60))(ASK)) as events:
         async for event in events:
