@@ -139,7 +139,7 @@ POOL = "a: {script: [{text: a}]}\nb: {script: [{text: b}]}\nc: {script: [{text: 
 @pytest.mark.parametrize("chat_id", [True, False])
 @pytest.mark.parametrize("more", ["", "\n    affinity: off"])
 async def test_chat_stays_with_one_target_across_two_replicas(workspace: Workspace, chat_id: bool, more: str) -> None:
-    """Twelve chats of six turns keep their target while two replicas answer by turns, with a chat id or without; `affinity: off` ends that."""
+    """Twelve chats keep their target while two replicas answer in turn, with or without a chat id; with `affinity: off` they do not."""
     workspace.write("routes.yaml", routes(POOL, f"targets: [[a, b, c]]{more}"))
     who: dict[int, list[str]] = {}
     async with serving(workspace.build()) as one, serving(workspace.build()) as other:

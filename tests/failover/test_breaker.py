@@ -58,7 +58,7 @@ def opened(clock: Clock) -> Breaker:
 
 
 def test_breaker_counts_unexplained_refusals_once_for_each_caller(clock: Clock) -> None:
-    """Fifty refusals that may concern one caller's messages count once: with `failures: 3`, the third caller's refusal opens the breaker."""
+    """Fifty refusals that may concern one caller's messages count once: with `failures: 3`, the third caller refused opens the breaker."""
     breaker = made(clock, failures=3)
     for _ in range(50):
         breaker.doubted(admitted(breaker), "mallory")
