@@ -339,7 +339,7 @@ def token(**claims: Any) -> str:
 
 
 async def test_tokens_and_api_keys_are_accepted_side_by_side(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """With keys and tokens declared, both are accepted; a token's claim names its routes, its `sub` is logged, and an invalid one is 401."""
+    """With keys and tokens declared, both are accepted; a token's claim names its routes, its `sub` is logged, an invalid one is 401."""
     workspace.write("jwks.json", ISSUED)
     with caplog.at_level(logging.INFO, "router.access"):
         async with guarded(workspace, BOTH) as client:
