@@ -1,4 +1,4 @@
-"""Sites whose pages make a browser send a request, as the browser names them (Fetch Metadata, `Sec-Fetch-Site`)."""
+"""Sites whose pages send a request, as the browser reports them (Fetch Metadata, `Sec-Fetch-Site`)."""
 
 from starlette.types import Scope
 
@@ -9,5 +9,5 @@ operator's domain, and neither is this server.
 
 
 def from_another_site(scope: Scope) -> bool:
-    """Return whether a page of another origin made a browser send this. Other clients send no such header."""
+    """Return whether a page of another origin sent this request. Clients other than browsers have no such header."""
     return any(value not in OWN for name, value in scope["headers"] if name == b"sec-fetch-site")

@@ -1,4 +1,4 @@
-"""Delays for refused admin requests: a peer that tries keys is slowed down by its own attempts, and no other peer is."""
+"""Delays for refused admin requests: each refusal of a peer delays that peer's next one more, and no other peer's."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ MAX_WAITING = 256
 
 
 class Slowdown:
-    """The delays of one gate. `clock`: seconds, as time.monotonic; `sleep`: waits for so many."""
+    """The delays of refusals. `clock`: seconds, as time.monotonic; `sleep`: waits for so many seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._clock = clock
@@ -30,7 +30,7 @@ class Slowdown:
         return len(self._refused)
 
     async def refused(self, peer: str) -> None:
-        """Note a refusal, and wait as long as this peer's refusals are delayed."""
+        """Record a refusal of this peer, and wait for its delay."""
         times = self._noted(peer)
         if self._waiting >= MAX_WAITING:
             return

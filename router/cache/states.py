@@ -2,9 +2,9 @@
 
     pointsman:{<name>}:reasoning     the model calls of one conversation, up to one of them
 
-Kept is what the client does not send back: the reasoning state, and the calls that the route ran itself, with their results. A name is a
+It holds what the client does not send back: reasoning state, and the calls that the route ran itself, with their results. A name is a
 digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone repeat.
-The entries are kept in this process, and in the Redis that is declared, so that another replica may be asked next.
+Entries are kept in this process, and in the declared Redis, so that another replica may be asked next.
 """
 
 import hashlib
@@ -41,10 +41,10 @@ log = logging.getLogger("router.cache")
 
 
 class ModelCall(Value, frozen=True):
-    """A model call's parts that clients do not send back: reasoning state, tool calls and results.
+    """The parts of a model call that clients do not send back: reasoning state, tool calls and results.
 
     states: its reasoning state
-    calls: its tool calls, the client's among them; empty where the client sends all of them
+    calls: all its tool calls, the client's too; empty where the client sends all of them
     results: the results of the calls that the route ran
     """
 
@@ -67,7 +67,7 @@ class _KeptStates:
 
 
 class LocalStates:
-    """Model calls in this process, apart for each caller and end user: a large consumer displaces its own entries first."""
+    """Model calls kept in this process, by caller and end user. Beyond the bound the caller with the most loses its oldest first."""
 
     def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
@@ -84,7 +84,7 @@ class LocalStates:
         return sum(self._taken.values())
 
     def get(self, caller: str, name: str, user: str = "") -> bytes | None:
-        """Return the bytes kept under this name, if their time is not over."""
+        """Return the bytes kept under this name; None without any, or if they have expired."""
         held = self._held.get(caller, {}).get(user)
         until, value = held.entries.get(name, (0.0, b"")) if held is not None else (0.0, b"")
         return value if until > self._clock() else None
@@ -124,14 +124,14 @@ class LocalStates:
 
 
 class Memory:
-    """The store of model calls: this process, and Redis where there is one. It never fails a question or waits for an absent Redis."""
+    """The store of model calls: this process, and Redis if declared. An unavailable Redis delays no question and fails none."""
 
     def __init__(self, local: LocalStates | None = None, shared: RedisStore | None = None) -> None:
         self.local = local or LocalStates()
         self._shared = shared
 
     async def get(self, caller: str, names: Sequence[str], user: str = "") -> Recollection:
-        """Return the stored parts of a conversation whose model calls have these names, the first call first.
+        """Return the stored parts of a conversation whose model calls have these names, in their order; empty if none are stored.
         Redis is asked for the last name alone, whose entry holds those before it.
         """
         for name in reversed(names):
@@ -149,7 +149,7 @@ class Memory:
 
 
 def written(held: Recollection) -> bytes:
-    """Return model calls as the bytes to store, without the first ones if all are too many; log it if none is left."""
+    """Return model calls as the bytes to store. The first ones are left out while all are too large; it is logged if none is left."""
     plain = [[name, [_plain_call(one) for one in calls]] for name, calls in held.items()]
     while (len(value := packed([VERSION, *plain])) > MAX_VALUE or crowded(value, MAX_VALUES)) and plain:
         del plain[0]
@@ -166,11 +166,11 @@ def _plain_call(call: ModelCall) -> list[object]:
 
 
 class UnreadableState(Exception):
-    """The bytes are not a kept entry: Redis may hold anything, also of another release."""
+    """The bytes are not a stored entry: Redis may hold anything, also of another release."""
 
 
 def read(data: bytes) -> Recollection:
-    """Read the bytes that `written` made. UnreadableState where they are something else, or more than it ever makes."""
+    """Return the model calls in bytes that `written` made. UnreadableState for all others, and above its bounds."""
     if len(data) > MAX_VALUE or crowded(data, MAX_VALUES):
         raise UnreadableState
     try:
@@ -185,7 +185,7 @@ def read(data: bytes) -> Recollection:
 
 
 def _read(data: bytes) -> Recollection:
-    """Return the model calls in stored bytes; if they are unreadable, log that and return nothing."""
+    """Return the model calls in stored bytes; for unreadable bytes log a warning, and return none."""
     try:
         return read(data)
     except UnreadableState:
@@ -235,10 +235,10 @@ def _result(value: Json) -> Result:
 
 @dataclass(slots=True)
 class Trail:
-    """A running hash of a client's conversation, which gives each of its model calls the name that its state is kept under.
+    """A running hash of a client's conversation, which gives each of its model calls the name under which its state is kept.
 
-    Left out is what may differ between two requests of one client: system messages, and what the model said since the last question
-    (some clients send it after the calls, some not at all).
+    Left out is what may differ between two requests of one client: system messages, and the assistant's text since the last question (some
+    clients send it after the calls, some not at all).
     """
 
     digest: "hashlib._Hash"
@@ -247,11 +247,11 @@ class Trail:
     """Id → text, of the results since the last call: in whatever order they come."""
 
     def copy(self) -> Self:
-        """Return a copy of the hash, to continue it differently."""
+        """Return an independent copy of the hash."""
         return replace(self, digest=self.digest.copy(), said=[*self.said], results=dict(self.results))
 
     def follow(self, messages: Sequence[Message]) -> dict[int, str]:
-        """Hash these messages: return index of a message with calls → the name of that model call."""
+        """Add these messages to the hash. Return index of a message with calls → the name of that model call."""
         names: dict[int, str] = {}
         for index, message in enumerate(messages):
             match message.role:
@@ -271,7 +271,7 @@ class Trail:
         return names
 
     def called(self, calls: Iterable[Call]) -> str:
-        """Hash the tool calls of the next model call, and return that call's name."""
+        """Add the tool calls of the next model call to the hash, and return that model call's name."""
         self._settle()
         self._add("calls", *([call.call_id, call.name, plain(call.arguments)] for call in calls))
         return self.digest.hexdigest()

@@ -1,6 +1,6 @@
-"""The answer of several targets, as one stream of events: of the target that starts, and of those that continue it.
+"""The answer of several targets as one stream: the events of the first target that starts, and of those that continue it.
 
-The order in which targets are asked is the business of `chain.py`.
+`chain.py` decides which target is asked next.
 """
 
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger("router.failover")
 
 def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: random.Random | None = None) -> Answer:
     """Return the answer of the first target that starts; where it breaks off, other targets continue it.
-    chance: decides the order of a pool where nothing else does, and the back-off before a retry
+    chance: orders a pool where no other rule does, and draws the back-off before a retry
     """
     pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
     hedge = Hedge(policy.hedge) if policy.hedge else None
@@ -76,7 +76,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
 
 
 class Broken(Unanswered):
-    """The answer broke off, and nobody can go on with it."""
+    """The answer broke off, and no target can continue it."""
 
     sentence = "The model's answer broke off. Please try again."
 
@@ -86,7 +86,7 @@ LONG = 2048
 
 
 def _held_by(ask: Ask) -> str:
-    """Return the session by which a pool chooses; empty for a short question that belongs to no known chat, which goes by balance."""
+    """Return the session by which a pool chooses; empty for a short question of no known chat, which is load balanced."""
     if ask.chat or any(message.role == "assistant" for message in ask.messages):
         return ask.session
     size = ask.size + sum(len(tool.description) + len(str(tool.parameters)) for tool in ask.tools)
@@ -94,8 +94,8 @@ def _held_by(ask: Ask) -> str:
 
 
 async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: Watch, relay: Relay) -> Events:
-    """Stream the events of one target, joined to the text before. Without a Finish at its end it broke off, which is recorded.
-    Its calls are passed on with what follows them: where the provider stopped in the middle of one, none of them is.
+    """Stream the events of one target, joined to the text before. Without a Finish at the end the answer broke off, which is recorded.
+    Tool calls are held until the event after them: where the provider stopped in the middle of one, none of them is passed on.
     """
     event: Event | None = opened.first
     calls: list[ToolCall] = []
@@ -136,14 +136,14 @@ async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: 
 
 
 def _cut_off(event: Event, calls: Sequence[ToolCall]) -> bool:
-    """Return whether the provider stopped in the middle of these calls.
-    Half a call is neither run nor asked for again with the same limit.
+    """Return whether the provider stopped at a limit in the middle of one of these calls.
+    Half a call is not run, and not asked for again: the same limit would cut it off again.
     """
     return isinstance(event, Finish) and event.reason in CUT_SHORT and any(call.malformed is not None for call in calls)
 
 
 def _released(calls: list[ToolCall], transcript: Transcript) -> list[ToolCall]:
-    """Return the calls that were held, and empty the list."""
+    """Return the held calls, empty the list, and record them in the transcript."""
     released = list(calls)
     calls.clear()
     for call in released:

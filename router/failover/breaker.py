@@ -22,7 +22,7 @@ State = Literal["closed", "half_open", "open"]
 PATIENT = 4
 """Every 4th probe of a silent target waits as long as any request: the target may have become slow to start."""
 MAX_RETRY_AFTER_S = 60.0
-"""Seconds. A target that asks for a longer pause (a provider once asked for three days) is asked again after this."""
+"""Seconds of a `Retry-After` at most: a target that asks for a longer pause (a provider once asked for three days) is asked again then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ class Hint(Protocol):
         ...
 
     def publish(self, seconds: float) -> None:
-        """Publish that the breaker is open here for so many seconds; 0 takes the hint back."""
+        """Publish that the breaker is open here for so many seconds; 0 withdraws the hint."""
         ...
 
 
@@ -93,7 +93,7 @@ class Breaker:
             return self._everybody
         if self._probe is not None or now < self._until:
             return None
-        # PromptCount from here: a probe that takes long to fail would keep a target that is well again waiting for as long.
+        # Counted from here: a probe that takes long to fail would keep a target that is well again waiting for as long.
         self._until = now + self._declared.open
         if self._silences and self._silences % PATIENT == 0 and self._patient is None:
             self._patient = Permit()
@@ -117,7 +117,7 @@ class Breaker:
         return self._everybody is not None and self._clock() < self._free
 
     def wait(self) -> float:
-        """Return the seconds until the target may be asked, as far as is known."""
+        """Return the seconds until the target may be asked, as far as is known; 0 while it may be."""
         until = self._free if self._everybody is not None else max(self._free, self._until)
         return max(0.0, until - self._clock())
 
@@ -151,7 +151,7 @@ class Breaker:
                 self.open()
 
     def fell_silent(self, permit: Permit) -> None:
-        """Record a failure by timeout. The next probe waits less long."""
+        """Record a failure by timeout. The next probes wait at most the open time for their first word."""
         silences = self._silences + 1 if permit is self._probe else 1
         opens = permit is self._probe or permit is self._everybody
         self.failed(permit)
@@ -166,9 +166,9 @@ class Breaker:
             self.open()
 
     def doubted(self, permit: Permit, owner: str) -> None:
-        """Record a refusal without a reason, which may hold for all requests or for this one only.
-        The breaker opens once as many callers in a row were refused as failures open it. A caller, or one end user of a caller
-        (`Ask.owner`), is counted once, however often it asks; without names each question counts.
+        """Record a refusal without a reason, which may concern this request alone. It counts once for each owner.
+        The breaker opens once as many owners in a row were refused as failures open it. An owner is a caller, or one of its end users
+        (`Ask.owner`); without a name each question counts.
         """
         if permit is not self._everybody:
             self.rest(permit)
@@ -180,7 +180,7 @@ class Breaker:
             self.open()
 
     def leave(self, seconds: float) -> None:
-        """Keep all requests away for so many seconds, as the target asked for (`Retry-After`), at most MAX_RETRY_AFTER_S."""
+        """Refuse permits for so many seconds, as the target asked for (`Retry-After`), at most MAX_RETRY_AFTER_S."""
         self._free = max(self._free, self._clock() + min(seconds, MAX_RETRY_AFTER_S))
         self.hint.publish(self.wait())
 

@@ -10,7 +10,7 @@ from router.failover.breaker import Clock
 DECAY = 10.0
 """Seconds in which an old time to first token loses two thirds of its weight."""
 KNOWN = 20
-"""Starts that must have been seen before a quantile is learned from them."""
+"""Starts that are needed before a quantile is computed from them."""
 
 
 class Load:
@@ -35,7 +35,7 @@ class Load:
 
     @property
     def cost(self) -> float:
-        """The rough wait of one more request: the time to first token (peak EWMA) for each request in flight, and this one."""
+        """The estimated wait of one more request: time to first token (peak EWMA) × (requests in flight + 1)."""
         return self._faded() * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:
@@ -49,7 +49,7 @@ class Load:
 
 
 class Pace:
-    """A record of slow starts. A target that was slow again and again is not left alone: others are asked before it."""
+    """A record of slow starts. A target that is slow repeatedly is asked after others for a while."""
 
     def __init__(self, declared: BreakerConfig, clock: Clock = time.monotonic) -> None:
         self._declared = declared

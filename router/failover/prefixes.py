@@ -1,6 +1,6 @@
-"""The newest token count of each chat at a target, from which a call without a count is estimated: it was left, or broke off.
-Most of a chat's prompt is the one before it, which the target read, and may keep in a prompt cache. Its count then is thus a better guess
-than any from the text alone, and tokens from a cache cost a tenth to a half.
+"""Token counts of the last call of each chat at a target, from which calls without a count (left or broken off) are estimated.
+Most of a chat's prompt is that of its last call, which the target may keep in a prompt cache. The count of that call is a better guess
+than the text alone, and cached tokens cost a tenth to a half.
 """
 
 import math
@@ -14,11 +14,11 @@ from router.value import Value
 MAX_SESSIONS = 10_000
 """Chats whose last count is known for a target, some 2 MB; beyond it the chat that was asked longest ago goes first."""
 KEPT_S = 300.0
-"""Seconds for which providers keep a prompt, the shortest of them."""
+"""Seconds after which a count is not used any more: the shortest time for which a provider keeps a prompt."""
 LEAST_KEPT = 1024
 """Tokens of the shortest prompt that a provider caches without being asked to."""
 PIECE = 128
-"""Tokens: prompts are cached in pieces of this size."""
+"""Tokens of one piece of a prompt in a provider's cache: only whole pieces are cached."""
 CHARACTERS = 4
 """Characters of one token, as a rule."""
 AROUND = 10

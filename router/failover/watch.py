@@ -37,7 +37,7 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
         self.waiting = False
-        """True during a wait; to end one is an assignment."""
+        """True during a wait."""
         self._due = 0.0
         self._armed = 0.0
         self._fired = False
@@ -58,7 +58,7 @@ class Watch:
         self._task = None  # it may end in an error whose traceback has this watch: the two would hold each other, and the question
 
     def wait(self, limit: float, arrival: asyncio.Future[None] | None = None) -> None:
-        """Start a wait of at most this many seconds. `arrival`: what is waited for; it is done when that takes too long, and no task is cancelled."""
+        """Start a wait of at most this many seconds. With an `arrival`, a timeout completes that future instead of cancelling the task."""
         self.waiting = True
         self._wakes = arrival
         self._due = self._loop.time() + limit
@@ -77,16 +77,16 @@ class Watch:
             self._arm()
 
     def lapsed(self) -> bool:
-        """Return whether a wait for an arrival has taken too long, once."""
+        """Return whether a wait for an arrival has timed out, and reset that."""
         overdue, self.overdue = self.overdue, False
         return overdue
 
     def pause(self) -> None:
-        """Stop the time of the provider: the wait is now for the client."""
+        """Stop the provider's time: the client is being waited for."""
         self._paused = self._loop.time()
 
     def resume(self) -> None:
-        """Continue the time of the provider: the client has read."""
+        """Continue the provider's time: the client has read."""
         if self._paused is not None:
             self._due += self._loop.time() - self._paused
             self._paused = None
