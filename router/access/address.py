@@ -6,17 +6,17 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 Address = IPv4Address | IPv6Address
 HOP = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::\d{1,5})?")
-"""An address as proxies write it: Azure's add the port, and RFC 3986 puts brackets around IPv6."""
+"""An address in a forwarding header: Azure's proxies add the port, and RFC 3986 puts brackets around IPv6."""
 SITE = 16
 """Times the limit of one /64 that a whole /48 may use. A provider hands a customer a /64 at least and a /48 at most, which holds
 65,536 of them."""
 
 
 def client_address(peer: str, forwarded: Sequence[bytes], proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
-    """Return the client's address: from the peer back through X-Forwarded-For, the first hop that is no declared proxy, or else the last one.
+    """Return the client's address: from the peer back through X-Forwarded-For, the first that is no declared proxy, else the last one.
 
-    forwarded: values of `X-Forwarded-For`. A hop that is not an address ends the search: no proxy of ours wrote it. None where the peer has no
-    address.
+    forwarded: values of `X-Forwarded-For`. A hop that is not an address ends the search: no proxy of ours wrote it. None where the peer has
+    no address.
     """
     named = b",".join(forwarded).decode("latin-1").split(",") if forwarded else []
     found: Address | None = None

@@ -29,11 +29,11 @@ EXPOSED = (
     "retry-after",
     "x-should-retry",
 )
-"""Headers that a web page may read, beside those that it always may."""
+"""Response headers that a web page may read, beside those that CORS always allows."""
 REMINDED = 60.0
-"""Seconds in which one origin is logged once."""
+"""Seconds in which each origin is logged once at most."""
 MAX_REMINDED = 100
-"""Origins that are logged in that time. Anybody can make them up: a log is no place to count them."""
+"""Origins that are logged within REMINDED seconds at most: clients can invent any number of them."""
 MAX_ORIGIN = 300
 """Characters of an origin that is logged: a host has 253 at most."""
 log = logging.getLogger("router.server")

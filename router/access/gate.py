@@ -42,7 +42,7 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
     "closed": (NotAllowed, f"Nothing is changed without a key: declare server.admin.key, {LEAST_ADMIN_KEY} characters at least."),
     "not_this_machine": (NotAllowed, "Operators' pages answer on this machine's loopback alone, unless server.admin.key is declared."),
 }
-"""Reason for which an operator is refused → the refusal. The reasons are those of the metric and of the log."""
+"""Reason for which an operator's request is refused → the error. The metric and the log have the same reasons."""
 FAULT_KEY = b"x-router-admin-key"
 """The header that bears the admin key beside a caller's own credentials."""
 FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
@@ -72,8 +72,8 @@ def borne(scope: Scope) -> list[bytes]:
 class Gate:
     """Access control: decides which requests of callers and operators may enter.
 
-    `run_key`: the admin key generated for this run, valid while none is declared. `only`: callers that replace the declared ones. `refused`:
-    counts a refused operator request, by its reason.
+    `run_key`: the admin key generated for this run, valid while none is declared. `only`: callers that replace the declared ones.
+    `refused`: counts a refused operator request, by its reason.
     """
 
     def __init__(
@@ -112,7 +112,8 @@ class Gate:
     async def enter_reader(self, scope: Scope) -> None:
         """Admit a request for the web page at `/`, which holds no secret.
 
-        NotAllowed for strangers while `server.auth` is not declared. With `page: off` the request enters as a caller's, as for an unknown address.
+        NotAllowed for strangers while `server.auth` is not declared. With `page: off` the request enters as a caller's, as for an unknown
+        address.
         """
         if self._live.generation.server.page == "off":
             await self.enter_caller(scope)

@@ -19,7 +19,7 @@ WELL_FORMED = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 MAX_HOST = 255
 """Characters of a host that is looked at."""
 OLD = ("0.9", "1.0")
-"""Versions of HTTP that proxies speak by default and clients do not any more."""
+"""Versions of HTTP that some proxies use by default, and clients do not any more."""
 HEADERS = frozenset(
     {
         b"cf-connecting-ip",
@@ -55,8 +55,8 @@ NO_HOSTS = frozenset(FAMILY + word for word in (b"port", b"prefix", b"proto", b"
 def stranger(scope: Scope, origins: Collection[str]) -> str:
     """Return what shows that a request does not come from this machine; empty if nothing does. `origins`: declared origins of web pages.
 
-    The result is the name of a header, `peer`, `server`, `host`, or the HTTP version. A forwarding header that names loopback alone, as of a
-    development server on this machine, shows nothing.
+    The result is the name of a header, `peer`, `server`, `host`, or the HTTP version. A forwarding header that names loopback alone, as of
+    a development server on this machine, shows nothing.
     """
     if why := _from_elsewhere(scope):
         return why

@@ -3,7 +3,7 @@
 from starlette.types import Scope
 
 OWN = (b"none", b"same-origin")
-"""The reader's own doing, or a page of this server. `same-site` is not: it is another port of this machine, or another host of the
+"""The user's own navigation, or a page of this server. `same-site` is not: it is another port of this machine, or another host of the
 operator's domain, and neither is this server.
 """
 

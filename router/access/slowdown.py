@@ -12,7 +12,7 @@ FORGOTTEN_S = 300.0
 MAX_PEERS = 1000
 """Peers that are remembered; beyond it the one that was refused longest ago is forgotten."""
 MAX_WAITING = 256
-"""Refusals that wait at one time, over all peers; beyond it they are sent at once: connections are worth more than their delay."""
+"""Refusals that are delayed at one time, over all peers; beyond it they are sent at once, to free their connections."""
 
 
 class Slowdown:

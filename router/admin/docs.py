@@ -1,6 +1,6 @@
-"""`/docs`: Swagger UI over `/openapi.json`, from files of this machine alone.
+"""`/docs`: Swagger UI for `/openapi.json`, from files of this server.
 
-FastAPI's own page loads its scripts from a public server, which runs them with what the reader may do here.
+FastAPI's own page loads its scripts from a public server, and they would run with the reader's access to this one.
 """
 
 from collections.abc import Callable
@@ -63,8 +63,8 @@ FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"
 
 
 def docs(route: type[APIRoute]) -> APIRouter:
-    """Return the page and its files, as routes of this class: they hold nothing of this server. The schema that they show is guarded by itself.
-    Addresses in it are relative: it works behind any prefix.
+    """Return the page `/docs` and its files, as routes of this class. They hold no data; the schema that they load is guarded by itself.
+    Addresses in it are relative, so that it works behind any prefix.
     """
     router = APIRouter(prefix="/docs", include_in_schema=False, route_class=route)
     folder = _assets()
@@ -90,7 +90,7 @@ def _file(path: Path, kind: str) -> Callable[[], FileResponse]:
 
 
 def _assets() -> Path:
-    """The folder with Swagger UI's files: in a package that holds little else, whose code is not run."""
+    """Return the folder with Swagger UI's files. It is in a package that holds little else, whose code is not run."""
     found = find_spec("fastapi_offline")
     assert found is not None
     assert found.origin is not None

@@ -1,6 +1,6 @@
-"""The bodies of requests, as models for /openapi.json: what clients are told to send. `intake/` reads them, and takes more.
+"""The bodies of requests, as models for /openapi.json: the documented form. `intake/` reads the bodies, and accepts more.
 
-pydantic reads the TypedDict of `typing_extensions` alone before Python 3.12.
+Before Python 3.12, pydantic needs the TypedDict of `typing_extensions`.
 """
 
 from typing import Annotated, Any, Literal, NotRequired, Required
@@ -34,7 +34,7 @@ Dimensions = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None
 
 
 def _with_params(*names: str, **more: Any) -> ConfigDict:
-    """The configuration of a model that has these fields of Params, too, or all of them; `more`: other keywords of its schema."""
+    """Return the configuration of a model with these fields of Params added, or all of them. `more`: further keywords of its schema."""
 
     def extend(made: dict[str, Any]) -> None:
         made["properties"] |= {name: PARAMS[name] for name in names or PARAMS}

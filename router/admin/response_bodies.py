@@ -1,4 +1,4 @@
-"""The bodies of answers and of errors, as models for /openapi.json: `wire/` writes them, one module for each dialect."""
+"""The bodies of answers and errors, as models for /openapi.json. `wire/` writes them, one module for each dialect."""
 
 from typing import Annotated, Any, Literal, NotRequired
 

@@ -24,9 +24,9 @@ from router.chat import Call, Json
 from router.shared import RedisStore
 
 LASTS = 3600.0
-"""Seconds that a user may take to allow a call."""
+"""Seconds for which an approval id is valid."""
 MAX_USED = 100_000
-"""Used ids that are kept in this process; beyond it the oldest go."""
+"""Used ids that are remembered in this process; beyond it the oldest are forgotten."""
 ID = re.compile(r"apr_([0-9a-f]{1,10})\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]{43})")
 
 

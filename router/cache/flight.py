@@ -16,7 +16,7 @@ from router.value import replace
 MAX_FLIGHT_BYTES = 1024 * 1024
 """Bytes of one answer that are held while it is made. A longer one is not kept, and can no longer be joined."""
 LEFT_CHECK_INTERVAL_S = 1.0
-"""Seconds between two checks whether an answer without readers at other replicas still has one here."""
+"""Seconds between two checks whether an answer without readers at other replicas still has a follower here."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,14 +25,14 @@ class Flight:
 
     made: Broadcast
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """The attempts made for it so far."""
+    """The attempts so far, by model call."""
     _charged: bool = False
 
     async def follow(self, how: Cached, tried: list[list[Attempt]] | None = None) -> Events:
         """Stream the shared answer to one follower. The first follower that reaches the end is charged for it.
         Only that follower receives the usage and the attempts; all others see `cache="shared"`. The request that began the answer may have
-        left long before. An answer of another replica says who is charged, and that is kept. If no follower reaches the end, the last one to
-        leave adds the attempts to its `tried`, if given.
+        left long before. An answer of another replica says who is charged, and that is kept. If no follower reaches the end, the last one
+        to leave adds the attempts to its `tried`, if given.
         """
         try:
             async with aclosing(self.made.follow()) as events:
@@ -70,8 +70,8 @@ class Flight:
 class Relayed(Broadcast):
     """A follower of a shared answer that writes its events to a log, from which other replicas read them.
 
-    It follows until no replica has asked for a while. Events that are not yet in the log are held up to `MAX_FLIGHT_BYTES`; then it reads no
-    further (backpressure).
+    It follows until no replica has asked for a while. Events that are not yet in the log are held up to `MAX_FLIGHT_BYTES`; then it reads
+    no further (backpressure).
     """
 
     head = b"1"
@@ -79,7 +79,7 @@ class Relayed(Broadcast):
     def __init__(self, flight: Flight) -> None:
         super().__init__(MAX_FLIGHT_BYTES, "wait")
         self.ending = ReplicaLost.code
-        """Set also where the flight is left: a reader at another replica asks anew then."""
+        """The end that the log gets if the answer is left: a reader at another replica then asks again."""
         self._flight = flight
         self._until = 0.0
         self._at[self] = 0  # the log is its one follower

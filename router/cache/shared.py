@@ -24,9 +24,9 @@ from router.shared.redis import FREE, key, milliseconds
 
 ROOM = "cache"
 LASTS = 600.0
-"""Seconds that a lease is held, and a log lasts, at most. The lease of a lost replica is taken over by the next request."""
+"""Seconds that a lease and its log last at most. The lease of a lost replica is taken over by the next request."""
 OFFERED = 1.5
-"""Seconds that a log is offered after its end, for readers that learned of it before."""
+"""Seconds for which a log can be read after its end, by readers that found its lease before."""
 
 TAKE = """
 local kept = KEYS[2] and redis.call('GET', KEYS[2])
@@ -36,15 +36,15 @@ if held and held ~= ARGV[3] then return {held} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {ARGV[1]}
 """
-"""The answer that is kept; else the holder of the lease; else, or if that holder is known to be gone, the replica that asks."""
+"""The script that returns the cached answer, else the holder of the lease. A free lease, or that of a lost holder, goes to the asker."""
 
 
 @dataclass(frozen=True, slots=True)
 class PickupTiming:
     """Seconds that a request waits, one wait after another, for another replica to begin the log that it offers.
 
-    After each wait that replica's sign of life is checked, and it is asked again, so that a slow process gets more time. After the last wait it
-    counts as lost.
+    After each wait that replica's sign of life is checked, and it is asked again, so that a slow process gets more time. After the last
+    wait it counts as lost.
     """
 
     waits: tuple[float, ...] = (0.25, 0.25, 0.5)

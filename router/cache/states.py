@@ -27,16 +27,16 @@ SIZE = 64 * 1024 * 1024
 users, the oldest of the one that has the most.
 """
 LASTS = 3600.0
-"""Seconds that states are kept: as long as a person may take to allow a call."""
+"""Seconds for which states are kept: as long as an approval id is valid."""
 ENTRY = 1024
 """Bytes that an entry takes beside its value, roughly."""
 MAX_VALUE = 4 * 1024 * 1024
-"""Bytes of the model calls of one conversation; beyond it the first of them are left out."""
+"""Bytes of the stored model calls of one conversation; beyond it the first of them are left out."""
 VERSION = 2
 MAX_DEPTH = 128
-"""Levels of nesting in a kept entry: more could be read, but not written into a request."""
+"""Levels of nesting in a stored entry: deeper ones could be read, but not written into a request."""
 MAX_VALUES = 200_000
-"""JSON values in a kept entry: more would hold up the loop."""
+"""JSON values in a stored entry: more would block the event loop."""
 log = logging.getLogger("router.cache")
 
 
@@ -54,7 +54,7 @@ class ModelCall(Value, frozen=True):
 
 
 Recollection = Mapping[str, Sequence[ModelCall]]
-"""The name of a model call → the model calls of the same answer that the client was not shown, then this one."""
+"""Name of a model call → the model calls of the same answer before it that the client was not sent, then that call."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class _KeptStates:
     """The entries kept for one end user of a caller, or for the caller itself. `taken`: bytes."""
 
     entries: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict[str, tuple[float, bytes]])
-    """Name → until when, and the value; the oldest first."""
+    """Name → the time at which it expires, and the value; the oldest first."""
     taken: int = 0
 
 
@@ -244,7 +244,7 @@ class Trail:
     digest: "hashlib._Hash"
     said: list[str] = field(default_factory=list[str])
     results: dict[str, str] = field(default_factory=dict[str, str])
-    """Id → text, of the results since the last call: in whatever order they come."""
+    """Call id → text of the results since the last model call, in any order."""
 
     def copy(self) -> Self:
         """Return an independent copy of the hash."""

@@ -69,7 +69,7 @@ class Known:
 
 
 Sources = dict[tuple[str, Egress], Jwks]
-"""Address of an issuer, and the way to it → its keys."""
+"""Address of a key set, and the proxy and CA that it is fetched through → the key set."""
 
 
 def callers(declared: Auth | Literal["none"] | None, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> Callers:

@@ -16,11 +16,11 @@ log = logging.getLogger("router.callers")
 FRESH = 600.0
 """Seconds after which the keys are fetched anew."""
 AGAIN = 30.0
-"""Seconds between two fetches, whatever tokens ask for: made-up key ids must not cause a fetch each."""
+"""Seconds between two fetches at least, so that made-up key ids do not cause a fetch each."""
 SOON = 2.0
 """Seconds between two fetches while no keys are known and no token can be verified."""
 STALE = 86_400.0
-"""Seconds after which keys that could not be fetched anew count no more."""
+"""Seconds since the last successful fetch after which the known keys are not used any more."""
 FETCH_S = 5.0
 """Seconds that a fetch may take."""
 MAX_KEY_SET_BYTES = 256 * 1024
@@ -28,7 +28,7 @@ MAX_KEY_SET_BYTES = 256 * 1024
 
 Listed = tuple[Mapping[str, object], ...]
 Fetch = Callable[[str, int], Awaitable[bytes]]
-"""An address, and the bytes allowed → the content there. OSError where it cannot be fetched."""
+"""Fetches an address: (address, most bytes) → its content. OSError where it cannot be fetched."""
 
 
 class Jwks:

@@ -44,7 +44,7 @@ class _Rules(JWSRegistry):
         self._declared = algorithms
 
     def check(self, token: str) -> None:
-        """Raise ValueError if the token's header is malformed, or has an undeclared algorithm or a `crit`. joserfc's errors differ by kind."""
+        """Raise ValueError if the token's header is malformed, or has an undeclared algorithm or a `crit`: joserfc's errors differ."""
         head = token.partition(".")[0]
         read: object = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))) if len(head) <= MAX_HEADER_CHARACTERS else None
         header = cast("dict[str, object]", read) if isinstance(read, dict) else {}

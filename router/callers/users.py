@@ -13,7 +13,7 @@ from router.value import replace
 MAX_USER = 255
 """Characters of a user's id; OpenID Connect has as many for a `sub`."""
 PLACEHOLDER = ("{{", "}}")
-"""Beginning and end of a front end's placeholder: one that was not filled in would make all users one."""
+"""Beginning and end of a front end's placeholder; an unfilled one would be the same id for all users."""
 
 
 def well_formed(user: str) -> bool:

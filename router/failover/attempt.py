@@ -1,4 +1,4 @@
-"""One attempt at a target: from the question until its first event, and the open stream after that."""
+"""An attempt at a target: from the question until its first event, and the open stream after that."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence

@@ -198,8 +198,8 @@ class Chain:
     async def formed(self, opened: Opened, form: Form, transcript: Transcript, watch: Watch) -> Opened | None:
         """Return the next stream of an answer with a required form, after one that broke off or was invalid; None if there is none.
 
-        An invalid answer is corrected by the target that gave it. One that broke off is asked for anew, unless some of it was sent: no target
-        continues another's JSON.
+        An invalid answer is corrected by the target that gave it. One that broke off is asked for anew, unless some of it was sent: no
+        target continues another's JSON.
         """
         transcript.forget()
         if form.wrong is not None:

@@ -89,7 +89,7 @@ class TargetRefusals:
         """Time at which the first of them was asked."""
 
     def answers(self, asked: float) -> None:
-        """Record that the answer to a question asked at this time began."""
+        """Record that the answer to a question that was asked at this time has begun."""
         self.answered = max(self.answered, asked)
         if asked >= self._first:
             self._run = 0
@@ -98,7 +98,7 @@ class TargetRefusals:
             self._turned(over, refuses=False)
 
     def refused(self, asked: float, error: TargetRefused) -> None:
-        """Record that a question asked at this time was refused. It is ignored if a question that was asked later is already being answered."""
+        """Record that a question asked at this time was refused, unless a question asked later was answered."""
         if asked < self.answered or error.outcome in OURS or isinstance(error, ContextTooLong | ContentFiltered):
             return
         if isinstance(error, TargetDenied) and error.certain:

@@ -73,7 +73,7 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Failur
 
 
 class Errand:
-    """One question on its way through the candidates. `attempts`: receives each attempt."""
+    """The way of a question through the candidates. `attempts`: receives each attempt."""
 
     def __init__(
         self, order: Sequence[Candidate], policy: FailureRules, chance: random.Random, question: Embed, attempts: list[Attempt]

@@ -1,8 +1,8 @@
-"""Metrics for Prometheus: text format, by the Prometheus client library.
+"""Metrics in Prometheus' text format, by its client library.
 
-Counters and histograms are the library's own; with several workers its multiprocess mode keeps them in `folder`, so that any
-worker tells of all, also of those that have ended. What stands rather than counts (open streams, breakers, who runs which
-generation) is asked of every worker when it is read, and comes in as reports.
+Counters and histograms are the library's own. With several workers its multiprocess mode keeps them in `folder`, so that any worker
+returns the sums of all, also of those that have ended. Gauges (open streams, breakers, generations) are made from the reports of all
+workers when the page is read.
 
 Labels are bounded: routes and targets are those of the configuration, outcomes and results are small closed sets.
 """
@@ -31,7 +31,7 @@ BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Metrics:
-    """The metrics of this process. `folder`: where several workers keep theirs together; None where there is one."""
+    """The metrics of this process. `folder`: where several workers store theirs together; None with one worker."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
@@ -64,7 +64,7 @@ class Metrics:
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
         self._admin_refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
         self.stalled = counter("router_loop_stalls", "Times that an event loop stood still")[()].inc
-        """Counts one, as those below do: for who finds it out."""
+        """Counts one stall; the three below count one as well."""
         self.reloaded = counter("router_reloads", "Edits that went live")[()].inc
         self.not_reloaded = counter("router_reload_failures", "Edits that could not")[()].inc
         self.redis_departed = counter(DEPARTURES, "How often a worker found the shared Redis away")[()].inc
@@ -114,7 +114,7 @@ class Metrics:
             self._tools[run.tool, result].inc()
 
     def turned(self, turn: RefusalChange) -> None:
-        """Count a target that begins to refuse every question, or does so for another reason."""
+        """Count a change by which a target begins to refuse every question, or does so for another reason."""
         if turn.refuses:
             self._refusals[turn.target, turn.refusal.reason].inc()
 
@@ -131,8 +131,8 @@ class Metrics:
 class Children(dict[tuple[str, ...], M]):
     """A metric's time series by the values of its labels.
 
-    The library looks a child up with a lock and a copy of its labels; here that happens once for each. A metric without labels is its own
-    child, under ().
+    The library looks a series up with a lock and a copy of its labels; here that happens once for each. The only series of a metric without
+    labels is under ().
     """
 
     def __init__(self, metric: M) -> None:
@@ -145,7 +145,7 @@ class Children(dict[tuple[str, ...], M]):
 
 
 class _Counted(Collector):
-    """The counters and histograms of requests. `shared`: whether a Redis is declared."""
+    """The counters and histograms. `shared`: whether a Redis is declared; without one its counter is left out."""
 
     def __init__(self, counted: prometheus.CollectorRegistry | MultiProcessCollector, *, shared: bool) -> None:
         self._counted = counted

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from router.quotas.store import ADDRESS, FULLEST, USER, Crowd, Spent, Taken, Window, crowd_of
 
 SWEEP = 1024
-"""Keys are looked through when so many have come since the last time."""
+"""New keys after which expired counts are removed."""
 SLICE = 1000
-"""Keys that are looked at before others on the loop have their turn: it takes a millisecond."""
+"""Keys that are read before other tasks of the event loop get a turn: about a millisecond's work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Local:
         self._counters: dict[str, _Counter] = {}
         self._inside: dict[str, int] = {}
         self._bounded: dict[str, OrderedDict[str, None]] = {ADDRESS: OrderedDict(), USER: OrderedDict()}
-        """Prefix of bounded keys → the keys that are kept, the one used last at the end."""
+        """Prefix of a bounded group of keys → its keys, the one used last at the end."""
         self._new = 0
 
     def __len__(self) -> int:

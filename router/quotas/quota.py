@@ -13,7 +13,7 @@ from router.usage import Usage
 
 Headers = list[tuple[bytes, bytes]]
 BUDGETS = {"tokens": written_rate, "spend": written_spend}
-"""Fields of a limit that an answer uses up once it is over → how each is written."""
+"""Fields of a limit that are charged once an answer is over → the function that writes their rate."""
 AGAIN = 1.0
 """Seconds until a client at its limit of concurrent answers may retry: the length of an answer is not known."""
 
@@ -26,9 +26,9 @@ class Admission:
     key: str
     headers: Headers = field(default_factory=Headers)
     left: float = math.inf
-    """Requests that may still come now; infinite where they are not limited."""
+    """Requests that are left now; infinite where they are not limited."""
     used: float = 0.0
-    """The used share of its limits on tokens and money, the larger of the two, at admission: from 0 to 1."""
+    """The larger used share of its limits on tokens and on money at admission, from 0 to 1."""
     entered: bool = False
     taken: list[Taken] = field(default_factory=list[Taken])
 

@@ -74,11 +74,11 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 )
-"""A place that Redis does not know, since it was away or began anew, is taken again."""
+"""The script that renews a concurrent place. A place that Redis does not know, because it was restarted, is taken again."""
 LASTS = 1.5
-"""Seconds after which the place of a lost replica is free."""
+"""Seconds after which a concurrent place that is not renewed is free: its replica is lost."""
 PLACES_INTERVAL_S = 0.5
-"""Seconds between two renewals of the places that are taken."""
+"""Seconds between two renewals of the concurrent places of this process."""
 
 
 OWED = (
@@ -92,12 +92,12 @@ end
 return 1
 """
 )
-"""A request that was let through without Redis, so many milliseconds ago."""
+"""The script that counts a request which was admitted without Redis, so many milliseconds ago."""
 MAX_OWED = 100_000
 """Requests, and keys of what was spent, that are remembered while Redis is away. Beyond them the oldest requests are forgotten, and what
 is spent under further keys counts in this process alone."""
 BATCH = 500
-"""Requests that are reported at once."""
+"""Requests that are reported in one batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +126,14 @@ class RedisCounts:
         self._staying: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._owed: dict[str, Owed] = {}
-        """Requests that were let through while Redis was away, by token."""
+        """Requests that were admitted without Redis and not reported to it yet, by token."""
         self._unsent = Local()
-        """Amounts that were spent while Redis was away, and were not sent to it."""
+        """Amounts that were spent without Redis and not reported to it yet."""
         self._spenders: dict[str, float] = {}
         """The keys of these amounts → the seconds of their windows."""
         self._reporting: asyncio.Task[None] | None = None
         self._seen = Local()
-        """The amounts that users and addresses spent in this process: Redis has no list of them."""
+        """The amounts that users and addresses spent in this process: Redis cannot list its keys by limit."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """Take one of `most` requests in any `seconds` seconds."""

@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Protocol
 
 ADDRESS = "ip:"
-"""The prefix of a client address's key. Strangers choose their addresses, so a store may have to drop some."""
+"""The prefix of a client address's key. Clients can use any number of addresses, so a store bounds these keys."""
 USER = "user:"
-"""The prefix of an end user's key. A front end may let anybody sign up, so a store may have to drop some."""
+"""The prefix of an end user's key. A front end may have any number of users, so a store bounds these keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Crowd:
 
 
 FULLEST = 5
-"""Users of a limit whose share is looked at: with a shared Redis each is a question to it."""
+"""Users or addresses of a limit whose share is computed: with a shared Redis each takes one command."""
 
 
 def crowd_of(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Parts of answers besides words, in a real browser: calls that wait for a decision, documents, sources, files, prices. Skipped without Chromium."""
+"""Parts of answers besides text, in a real browser: tool approvals, documents, sources, files, prices. Skipped without Chromium."""
 
 from pathlib import Path
 from typing import Any

@@ -24,7 +24,8 @@ EACH_DOCUMENT = """(async () => {
     for (const card of document.querySelectorAll('.artifact-card')) {
         card.click();
         const content = () => document.querySelector('.document');
-        for (let tries = 0; tries < 200 && content()?.querySelector('h3 span').textContent !== card.querySelector('strong').textContent; tries++)
+        for (let tries = 0; tries < 200 && content()?.querySelector('h3 span').textContent !== card.querySelector('strong').textContent;
+        tries++)
             await new Promise((resolve) => setTimeout(resolve, 5));
         if (content()?.querySelector('h3 span').textContent === card.querySelector('strong').textContent) found.push(UNHARMED);
     }

@@ -106,7 +106,7 @@ async def test_header_condition_matches_the_value_of_any_line_of_that_header(wor
         assert [await asked(client, headers) for headers in lines] == ["cheap", "cheap", "cheap", "best", "best", "best"]
 
 
-async def test_has_image_condition_matches_an_image_in_any_message(workspace: Workspace) -> None:
+async def test_image_condition_matches_an_image_in_any_message(workspace: Workspace) -> None:
     """A `has_image: true` entry gets conversations with an image in any message, and a `has_image: false` entry all others."""
     shown = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, PICTURE]}, {"role": "user", "content": "Well?"}]
     for wanted, expected in (("true", ["cheap", "best"]), ("false", ["best", "cheap"])):
