@@ -8,8 +8,7 @@ Address = IPv4Address | IPv6Address
 HOP = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::\d{1,5})?")
 """An address in a forwarding header: Azure's proxies add the port, and RFC 3986 puts brackets around IPv6."""
 SITE = 16
-"""Times the limit of one /64 that a whole /48 may use. A provider hands a customer a /64 at least and a /48 at most, which holds
-65,536 of them."""
+"""Multiple of a /64's limit that its whole /48 may use: a provider gives one customer between one /64 and a /48, which has 65,536 of them."""
 
 
 def client_address(peer: str, forwarded: Sequence[bytes], proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:

@@ -45,7 +45,7 @@ class RefusedOrigins:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._logged: OrderedDict[str, float] = OrderedDict()
-        """Time at which each was logged, oldest first."""
+        """Logged origin → the time at which it was logged, oldest first."""
 
     def note(self, origin: str) -> None:
         """Log this origin, unless it was logged within REMINDED seconds or MAX_REMINDED origins were."""

@@ -44,7 +44,7 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
 }
 """Reason for which an operator's request is refused → the error. The metric and the log have the same reasons."""
 FAULT_KEY = b"x-router-admin-key"
-"""The header that bears the admin key beside a caller's own credentials."""
+"""The header for the admin key where `Authorization` has the caller's own key."""
 FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
 READING = ("GET", "HEAD")
 log = logging.getLogger("router.server")

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 FIRST_S, LONGEST_S = 0.02, 1.0
-"""Delay of a peer's first refusal, and the longest. Each refusal doubles the delay."""
+"""Seconds by which a peer's first refusal is delayed, and the longest delay. Each refusal doubles it."""
 FORGOTTEN_S = 300.0
 """A peer's refusals are forgotten after so long without another one."""
 MAX_PEERS = 1000
@@ -22,7 +22,7 @@ class Slowdown:
         self._clock = clock
         self._sleep = sleep
         self._refused: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """Peer → how often it was refused, and when last; in the order of that."""
+        """Peer → how often it was refused, and when last; the one refused last at the end."""
         self._waiting = 0
 
     def __len__(self) -> int:

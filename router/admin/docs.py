@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.routing import APIRoute
 
 POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors 'none'"
-"""Swagger UI's style sheet has its pictures in it, as `data:` addresses. Nothing inline runs, and nothing is evaluated."""
+"""The Content-Security-Policy of the page. Swagger UI's style sheet contains `data:` images; inline code and `eval` are blocked."""
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -57,7 +57,7 @@ async function load(key) {
 
 load("");
 """
-"""The key stays in the memory of the page, which asks `openapi.json` alone with it."""
+"""The page's script. It keeps the admin key in memory, and sends it to `openapi.json` alone."""
 FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
 """Files of Swagger UI → their content type."""
 

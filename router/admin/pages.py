@@ -85,7 +85,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
     @router.get("/v1/models/{model:path}", tags=["models"], **_of_callers("There is no such model, or the caller may not ask it"))
     async def model_as_openai_describes_it(request: Request, model: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """One model by its id or alias, in the form of the list, also if it is not listed."""
+        """A model by its id or alias, in the form of the list, also if it is not listed."""
         generation, caller = live.generation, _caller(request)
         of = catalogue.anthropic_model if of_anthropic(request.scope) else catalogue.openai_model
         found = of(generation, caller, model, began)

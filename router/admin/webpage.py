@@ -83,7 +83,7 @@ def webpage(route: type[APIRoute], live: Live) -> APIRouter:
 
     @router.get("/web/{digest}/{name:path}")
     def file(request: Request, digest: str, name: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """A file. During an update a replica may be asked for the files of another version: it sends its own, which nobody keeps."""
+        """Return a file of the page. A request with another version's digest gets this version's file, uncached."""
         _check_shown(live)
         if name not in site.files:
             raise HTTPException(404)

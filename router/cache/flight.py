@@ -14,7 +14,7 @@ from router.shared import Batch
 from router.value import replace
 
 MAX_FLIGHT_BYTES = 1024 * 1024
-"""Bytes of one answer that are held while it is made. A longer one is not kept, and can no longer be joined."""
+"""Bytes of one shared answer that are held while it is in progress. A longer answer is not cached, and has no further followers."""
 LEFT_CHECK_INTERVAL_S = 1.0
 """Seconds between two checks whether an answer without readers at other replicas still has a follower here."""
 

@@ -74,9 +74,9 @@ class LocalStates:
         self._lasts = lasts
         self._clock = clock
         self._held: dict[str, dict[str, _KeptStates]] = {}
-        """Caller → end user → what is kept for them."""
+        """Caller → end user → the entries kept for them."""
         self._taken: dict[str, int] = {}
-        """Caller → bytes of all its users."""
+        """Caller → bytes of all its entries."""
 
     @property
     def taken(self) -> int:

@@ -16,7 +16,7 @@ from router.errors import Unauthorized
 __all__ = ["ANYBODY", "Anybody", "Caller", "Callers", "Jwks", "Known", "Sources", "callers", "from_body", "from_headers"]
 
 BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)[ \t]*")
-"""White space after a value is not part of it; not every server that runs this application takes it off (RFC 9110, 5.5)."""
+"""The value of `Authorization`. White space at its end is allowed: not every ASGI server removes it (RFC 9110, 5.5)."""
 
 
 class Callers(Protocol):

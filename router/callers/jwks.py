@@ -14,7 +14,7 @@ from router.errors import Misfit
 log = logging.getLogger("router.callers")
 
 FRESH = 600.0
-"""Seconds after which the keys are fetched anew."""
+"""Seconds after which known keys are fetched again."""
 AGAIN = 30.0
 """Seconds between two fetches at least, so that made-up key ids do not cause a fetch each."""
 SOON = 2.0
@@ -24,7 +24,7 @@ STALE = 86_400.0
 FETCH_S = 5.0
 """Seconds that a fetch may take."""
 MAX_KEY_SET_BYTES = 256 * 1024
-"""Bytes of a set of keys."""
+"""Bytes of a key set at most."""
 
 Listed = tuple[Mapping[str, object], ...]
 Fetch = Callable[[str, int], Awaitable[bytes]]

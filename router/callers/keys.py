@@ -21,7 +21,7 @@ from router.errors import Unauthorized
 
 LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SHOWN, HIDDEN, CHECK = 8, 43, 6
-"""Characters of each part; 62 to the 43rd is more than 2 to the 256th."""
+"""Characters of the shown part, the secret part and the checksum of a key; 62 to the 43rd is more than 2 to the 256th."""
 SHAPE = re.compile(rf"(?P<shown>{KEY}[0-9A-Za-z]{{{SHOWN}}})_[0-9A-Za-z]{{{HIDDEN}}}(?P<check>[0-9A-Za-z]{{{CHECK}}})")
 
 

@@ -23,14 +23,14 @@ from router.config.server import Jwt
 from router.errors import Misfit, Unauthorized, Unverifiable
 
 MAX_TOKEN_CHARACTERS = 8 * 1024
-"""Characters of a token; a longer one is not even parsed."""
+"""Characters of a token at most; a longer one is refused before it is parsed."""
 MAX_HEADER_CHARACTERS = 2 * 1024
 MAX_NAME_CHARACTERS = 255
 """Characters of a `sub`, as OpenID Connect has it."""
 LEEWAY = 30
 """Seconds that the issuer's clock and ours may differ."""
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
-"""Bits of an RSA key. Shorter ones are broken, longer ones take long."""
+"""Bits of an RSA key, at least and at most. Shorter keys can be broken; longer ones take long to verify with."""
 
 
 class _Rules(JWSRegistry):

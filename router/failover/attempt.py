@@ -16,7 +16,7 @@ from router.usage import Meter, Usage, tokens_in
 from router.value import replace
 
 Note = Callable[[Attempt], None]
-"""Records how an attempt ended."""
+"""Records an attempt that has ended."""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +97,7 @@ def charged(
 
 
 TAKEN_UP = frozenset({"cut", "empty", "content_filter"})
-"""Outcomes of calls that the provider worked on although it sent no text."""
+"""Outcomes of calls that cost something although no text arrived: the provider had worked on them."""
 
 
 def _failed(tried: Attempt, candidate: Candidate, ask: Ask, start: Start | None, error: TargetError) -> Attempt:

@@ -78,11 +78,11 @@ class Breaker:
         """Time from which the next probe may go."""
         self._probe: Permit | None = None
         self._patient: Permit | None = None
-        """A probe that may take long, so that others go beside it."""
+        """The permit of a running probe that may take long; other probes are admitted beside it."""
         self._silences = 0
-        """Silent probes in a row since the breaker opened."""
+        """Timeouts of probes in a row."""
         self._free = -math.inf
-        """Time from which the target may be asked again by its own word (`Retry-After`)."""
+        """Time until which the target asked to be left alone (`Retry-After`)."""
 
     def admit(self) -> Permit | None:
         """Return a permit to ask the target now, or None. Its holder reports a result, or calls `rest`."""

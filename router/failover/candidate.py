@@ -123,7 +123,7 @@ class Candidate:
     health: TargetHealth = field(default_factory=new_health)
     switches: Switches = field(default_factory=Switches)
     ready: Callable[[], Awaitable[None]] | None = None
-    """Waits until the target can be asked at all, for a time that is not the target's fault: a library is imported."""
+    """Waits until the target can be asked: until its library is imported. That time does not count as the target's."""
     takes: Takes = reads_every_file
     refused: Callable[[FileSort], None] = remembers_no_refusal
     """Remembers that the target refused a file of this sort."""
@@ -156,7 +156,7 @@ Balance = Literal["least_busy", "latency"]
 
 
 CROWDED = 1.5
-"""Times its share of the pool's requests in flight that a target may have before a chat with affinity goes elsewhere."""
+"""Multiple of its share of the pool's requests in flight above which a target loses chats with affinity to others."""
 SPARE = 4
 """Requests in flight that it may have in addition, so that a few concurrent questions do not move a chat."""
 

@@ -14,7 +14,7 @@ from router.events import Event, Events, Finish, Start, Text, ToolCall
 from router.output import BOUNDS, Checked, begins, checked
 
 MAX_REPEATED = 64 * 1024
-"""Characters of a wrong answer that its model is shown again."""
+"""Characters of an invalid answer that the correction request repeats at most."""
 CORRECT = (
     "Your answer above is not what was asked for:\n{wrong}\n"
     "Give the whole answer again, corrected: the JSON alone, without a code fence and without a word before or after it."

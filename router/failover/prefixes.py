@@ -12,7 +12,7 @@ from router.usage import Usage
 from router.value import Value
 
 MAX_SESSIONS = 10_000
-"""Chats whose last count is known for a target, some 2 MB; beyond it the chat that was asked longest ago goes first."""
+"""Chats whose last count is kept for a target, some 2 MB; beyond it the one that was counted longest ago is dropped."""
 KEPT_S = 300.0
 """Seconds after which a count is not used any more: the shortest time for which a provider keeps a prompt."""
 LEAST_KEPT = 1024

@@ -12,7 +12,7 @@ from typing import Self
 PAUSED_POLL_INTERVAL_S = 0.05
 """Seconds between two checks of a paused watch, at least."""
 CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
-"""The watch of the model call that this task belongs to: the code that writes to a slow client pauses it meanwhile."""
+"""The watch of this task's model call. The code that writes to a client pauses it while the client is slow."""
 
 
 class Watch:
@@ -43,7 +43,7 @@ class Watch:
         self._fired = False
         self._paused: float | None = None
         self._wakes: asyncio.Future[None] | None = None
-        """The arrival that is waited for; None during a wait that ends by cancellation."""
+        """The future that is waited for; None if the wait ends by a cancellation of the task."""
         self.overdue = False
         """True once a wait for an arrival has taken too long."""
 

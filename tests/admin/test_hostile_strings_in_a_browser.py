@@ -31,7 +31,7 @@ EACH_DOCUMENT = """(async () => {
     }
     return found;
 })()""".replace("UNHARMED", UNHARMED)
-"""Open each document, and look at the page with it."""
+"""A script that opens each document and returns what UNHARMED finds on the page then."""
 
 
 async def test_server_data_runs_no_script_in_the_playground(workspace: Workspace) -> None:

@@ -11,7 +11,7 @@ import pytest
 from router.admin.watchdog import BEAT, Watchdog
 
 LATE = 1.5
-"""Seconds for which a busy machine holds no loop up by itself."""
+"""Seconds, longer than a busy test machine delays an event loop by itself."""
 
 
 def stand_still(secret: str, told: Callable[[], bool]) -> None:

@@ -19,11 +19,11 @@ from tests.support.services import run
 HI = "a: {script: [{text: Hi}]}"
 KEYS = "server: {auth: {keys: {alice: {hash: '%s'}}}}\n"
 MAX_PACKED_BYTES = 100_000
-"""All files of the page, each gzipped by itself."""
+"""Bytes of all files of the page together, each gzipped by itself, at most."""
 MAX_OWN = (24_000, 7_000)
-"""Bytes of one file that is written here: as it is, and gzipped."""
+"""Bytes of one file that is not vendored, at most: plain, and gzipped."""
 MAX_VENDORED = (56_000, 17_000)
-"""Bytes of one library, in the same way."""
+"""Bytes of one vendored library, at most: plain, and gzipped."""
 KINDS = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 MANIFEST = json.loads((FOLDER / "vendor" / "manifest.json").read_text(encoding="utf-8"))
 IMPORTED = re.compile(r"""(?:from|import)\s*["']([^"']+)["']""")

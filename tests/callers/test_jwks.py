@@ -42,7 +42,7 @@ class Known:
     issuer: Issuer = field(default_factory=Issuer)
     now: float = 1000.0
     again: float = -1.0
-    """Seconds after which they may be fetched again, as was said last."""
+    """The wait in seconds that `newer` returned last."""
 
     def __post_init__(self) -> None:
         self.jwks = Jwks("https://login.example.com/jwks.json", self.issuer.fetch, lambda: self.now)

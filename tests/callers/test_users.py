@@ -31,10 +31,10 @@ WRONG = [
 ]
 """Texts that are not the id of a user."""
 CALLERS = st.from_regex(r"(key:[A-Za-z0-9][A-Za-z0-9._:/@-]{0,20}|jwt:[0-9a-f]{4}|anonymous:[0-9a-f]{4})", fullmatch=True)
-"""Ids of callers, as they are made: see `Caller.id`."""
+"""Ids of callers, in the forms that `Caller.id` has."""
 USERS = st.just("") | st.text(max_size=20).filter(well_formed)
 CHATS = st.text(max_size=20)
-"""Chats, as the path of a request may name them: any text."""
+"""Ids of chats: any text, as a client may choose it."""
 
 
 def named(value: bytes | str) -> str:

@@ -333,7 +333,7 @@ DOWN = {
     "a black hole": (TargetSilent("a", "timeout_connect"), Timeout().connect),
     "silent": (TargetDown("a", "cut"), 3600.0),
 }
-"""How a primary fails, and after how many seconds."""
+"""Kind of failure → the error, and the seconds after which it is raised."""
 
 
 class Primary:
@@ -343,7 +343,7 @@ class Primary:
         self._how = how
         self._down = down
         self.asked = list[tuple[float, float]]()
-        """Of those that failed."""
+        """Start and end of each failed call, in seconds since the outage began."""
 
     async def answer(self, _: Ask) -> Events:
         """Answer after 0.3 s; a question that arrives while the target is down fails, also when the target recovers meanwhile."""
