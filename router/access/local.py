@@ -113,7 +113,7 @@ def _is_here(host: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _names_here(authority: str) -> bool:
-    """Return whether `host[:port]` names this machine: a page of another name may have been given our address (DNS rebinding)."""
+    """Return whether `host[:port]` is a loopback name or address. Any other name may point to this machine by DNS rebinding."""
     hit = AUTHORITY.fullmatch(authority) if len(authority) <= MAX_HOST else None
     if hit is None:
         return False

@@ -14,7 +14,7 @@ from router.intake.gateway_api import VERSION
 
 
 def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
-    """Return the routes that a caller may ask and that are listed, in the form of /api/models."""
+    """Return the listed chat routes that a caller may ask, in the form of /api/models."""
     return [
         {
             "id": name,

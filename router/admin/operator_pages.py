@@ -55,7 +55,7 @@ class Placed(BaseModel):
 
 
 def _acted(request: Request, action: str, **what: str) -> None:
-    """Log an action of an operator with the client's network and the key that it was sent with."""
+    """Log an operator's action with the client's network and the kind of admin key that it used: `declared` or `of this run`."""
     log.info("operator acts", extra={"fields": {"action": action, **what, **request.state.operator}})
 
 

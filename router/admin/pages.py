@@ -139,7 +139,7 @@ def _metrics(probes: Probes, router: APIRouter) -> APIRouter:
 
 
 def _caller(request: Request) -> Caller:
-    """Return the caller that the route's guard has found."""
+    """Return the caller that the route's access check has stored in the request."""
     caller = request.state.caller
     assert isinstance(caller, Caller)
     return caller

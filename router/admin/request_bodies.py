@@ -148,7 +148,7 @@ class _SteeringPart(TypedDict):
 
 
 class _UnsaidPart(TypedDict):
-    """A part that no model is sent. A file or an image is one in a message of the assistant's."""
+    """A part that is not sent to any model. Files and images in a message of the assistant are not sent either."""
 
     type: UnsaidKind
 
@@ -189,7 +189,7 @@ class _FunctionCall(TypedDict):
 
 
 class _MessageBody(TypedDict, total=False):
-    """A message says what stands in `content` or in `parts`, which stands over it. An assistant may have said nothing."""
+    """A message with its content in `parts`, or in `content` if `parts` is empty. An assistant's message may have neither."""
 
     role: Required[Literal["system", "developer", "user", "assistant", "tool"]]
     content: str | list[_Part] | None

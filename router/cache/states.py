@@ -90,7 +90,7 @@ class LocalStates:
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
-        """Keep bytes. A value larger than the whole store is not kept."""
+        """Store bytes under a name. A value larger than the whole store is not stored."""
         if ENTRY + len(value) > self._size:
             return
         now = self._clock()
@@ -302,7 +302,7 @@ def _text(result: Result) -> str:
 
 
 def plain(value: Json) -> Json:
-    """Return a JSON value as a client sends it back: JavaScript has one kind of number, and writes 1.0 as 1."""
+    """Return a JSON value in the form that a JavaScript client sends back: whole floats become integers (1.0 → 1)."""
     match value:
         case float() if value.is_integer():
             return int(value)

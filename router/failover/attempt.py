@@ -72,7 +72,7 @@ class Opened:
         return made
 
     async def close(self) -> None:
-        """Close the stream. A second call does nothing."""
+        """Close the stream, which no longer counts as in flight at its target. A second call does nothing."""
         if not self._closed:
             self._closed = True
             self.candidate.health.load.busy -= 1

@@ -85,7 +85,7 @@ class Breaker:
         """Time until which the target asked to be left alone (`Retry-After`)."""
 
     def admit(self) -> Permit | None:
-        """Return a permit to ask the target now, or None. Its holder reports a result, or calls `rest`."""
+        """Return a permit to ask the target now; None if it may not be asked. Its holder reports a result, or calls `rest`."""
         now = self._clock()
         if now < self._free:
             return None
@@ -122,14 +122,14 @@ class Breaker:
         return max(0.0, until - self._clock())
 
     def began(self, permit: Permit) -> None:
-        """Record the first word of an answer. After a probe's first word others may ask too; success shows only at the end."""
+        """Record the first word of an answer. After that of a probe the breaker admits all requests, on trial until an answer completes."""
         if permit is self._probe or permit is self._patient:
             self._everybody = permit
             self._trial = True
             self._probe = self._patient = None
 
     def succeeded(self, permit: Permit) -> None:
-        """Record a complete answer, which closes the breaker."""
+        """Record a complete answer, which closes the breaker, unless its request was admitted before the breaker opened."""
         self.began(permit)
         if permit is self._everybody:
             if self._trial:
@@ -139,7 +139,9 @@ class Breaker:
             self._doubts.clear()
 
     def failed(self, permit: Permit) -> None:
-        """Record a failure. The breaker opens on a failed probe, on too many failures, and on any failure on trial."""
+        """Record a failure. The breaker opens on a failed probe, on too many failures, and on any failure on trial.
+        Failures of requests that were admitted before it opened are ignored.
+        """
         if permit is self._probe:
             self._probe = None
             self._silences = 0
@@ -159,7 +161,7 @@ class Breaker:
             self._silences = silences
 
     def denied(self, permit: Permit) -> None:
-        """Record a refused key, account or model: the breaker opens at once."""
+        """Record a refused key, account or model, which opens the breaker at once."""
         if permit is self._probe:
             self.failed(permit)
         elif permit is self._everybody:
@@ -185,17 +187,17 @@ class Breaker:
         self.hint.publish(self.wait())
 
     def open(self) -> None:
-        """Open the breaker now."""
+        """Open the breaker now, for its full open time."""
         self._shut(self._clock() + self._declared.open)
         self.hint.publish(self.wait())
 
     def half_open(self) -> None:
-        """End the open time: the next request is a probe."""
+        """End the open time and any `Retry-After` now: the next request is a probe."""
         self._free = -math.inf
         self._shut(self._clock())
 
     def rest(self, permit: Permit) -> None:
-        """Return a permit without a result: the client left, or the question was at fault."""
+        """Give back a permit without a result, because the client left or the question was at fault. Another probe may go at once."""
         if permit is self._probe:
             self._probe = None
             self._until = self._clock()

@@ -28,7 +28,7 @@ Takes = Callable[[FileSort], bool | None]
 
 
 def reads_every_file(_: FileSort) -> bool | None:
-    """Return True: a script ignores files and passes over no question that shows one."""
+    """Return True: the target, a script, is asked whatever files a question shows."""
     return True
 
 

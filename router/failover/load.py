@@ -64,12 +64,12 @@ class Pace:
         return self._clock() < self._until
 
     def abandoned(self, seconds: float) -> None:
-        """Record a wait for the first token that was given up. It counts only if it was slow already."""
+        """Record a wait for the first token that was given up: as a slow start if it was long enough for one, and else not at all."""
         if self._is_slow(seconds):
             self.started(seconds)
 
     def started(self, seconds: float) -> None:
-        """Record the time to first token of an answer."""
+        """Record the time to first token of an answer. Slow starts in a row make the target slow; a quick one ends the row."""
         if not self._is_slow(seconds):
             self._slow.clear()
             return

@@ -50,7 +50,7 @@ class Prefixes:
         """True once the target was seen to read a prompt from its cache."""
 
     def counted(self, ask: Ask, usage: Usage) -> None:
-        """Record the usage of a call that came to its end."""
+        """Store the usage of a complete call as the last count of its session."""
         self._keeps = self._keeps or usage.cached_tokens > 0
         if not ask.session:
             return
@@ -63,7 +63,7 @@ class Prefixes:
             self._last.popitem(last=False)
 
     def guess(self, ask: Ask) -> Usage | None:
-        """Return the estimated input of a call without a count; None where the chat is unknown, or its conversation is another one."""
+        """Return the estimated input of a call without a count; None without a recent count of its session, or if it is shorter now."""
         last = self._last.get(ask.session)
         if last is None or ask.size < last.size or self._clock() - last.at > KEPT_S:
             return None

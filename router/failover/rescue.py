@@ -176,7 +176,7 @@ class Transcript:
         self._splice = None
 
     def see(self, event: Event) -> Event | None:
-        """Return the event for the client; None if it is held, or repeats text."""
+        """Record an event, and return what the client gets of it; None if its text is held back or repeats text."""
         if isinstance(event, ToolCall):
             self.called = True
         if not isinstance(event, Text):

@@ -70,7 +70,7 @@ class Watch:
         self.waiting = False
 
     def wait_on(self, arrival: asyncio.Future[None]) -> None:
-        """Continue a wait whose arrival brought nothing, within the limit that it began with."""
+        """Continue a wait on another future, within the limit that it began with: the one before brought nothing."""
         self.waiting = True
         self._wakes = arrival
         if self._timer is None:

@@ -50,7 +50,7 @@ def _shown(entry: Entry) -> dict[str, object]:
 
 
 def _with_times(entry: Entry) -> dict[str, object]:
-    """Return a request with the times at which its attempts and tools began, in seconds since it came."""
+    """Return a request's record with the times at which its attempts and tool runs began, in seconds since its arrival."""
     shown = _shown(entry)
     tries: list[dict[str, object]] = [
         {**made, "began_seconds": rounded(max(0.0, one.began - entry.began))}

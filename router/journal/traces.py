@@ -83,7 +83,7 @@ class Traces:
 
 @dataclass(slots=True)
 class Exports:
-    """An exporter of traces and metrics by OpenTelemetry. `parent` reads a traceparent header; `end` closes both."""
+    """An exporter of traces and metrics by OpenTelemetry. `parent`: reads a traceparent header; `end`: shuts the exporter down."""
 
     tracer: Any
     parent: Callable[[str], Any]
@@ -254,7 +254,7 @@ def _session(declared: Otel) -> Any:
 
 
 def through(declared: Otel, processor: Any, reader: Any) -> Exports:
-    """Return an exporter through this span processor and this metric reader."""
+    """Return an exporter that uses this span processor and this metric reader."""
     from opentelemetry import trace  # noqa: PLC0415
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415

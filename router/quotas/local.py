@@ -83,7 +83,7 @@ class Local:
         return len(self._windows) + len(self._counters) + len(self._inside)
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """Take one of `most` requests in any `seconds` seconds."""
+        """Take one of `most` requests in any `seconds` seconds, and return whether it is allowed and how many are left."""
         now = self._clock()
         window = self._windows.get(key)
         if window is None:
@@ -99,7 +99,7 @@ class Local:
         return Taken(allowed, most - len(times), times[0] + seconds - now)
 
     def give_back(self, key: str, taken: Taken) -> None:  # noqa: ARG002 - one is as good as another
-        """Return a request that was taken but not used: the newest one is removed from the count."""
+        """Give back a request that was taken but not used: the newest one is removed from the count."""
         if (window := self._windows.get(key)) is not None and window.times:
             window.times.pop()
 

@@ -109,7 +109,7 @@ class Quota:
         return admission
 
     async def uses(self, subject: str) -> list[BudgetUse]:
-        """Return how much of each limit on tokens and money this subject has used."""
+        """Return how much of each limit on tokens and money this subject has used; no entry for limits on requests."""
         key = self._key(subject)
         shares = [
             (name, rate, (await self.store.spent(f"{key}:{name}", rate.seconds)).after() / rate.count) for name, rate in self._budgets
@@ -147,7 +147,7 @@ class Quota:
         await self.take(admission)
 
     async def take(self, admission: Admission) -> None:
-        """Take one request, where these are limited. TooMany where there is none."""
+        """Take one request for an admission, where requests are limited. TooMany if none is left."""
         if (rate := self.declared.requests) is None:
             return
         taken = await self.store.take(f"{admission.key}:requests", int(rate.count), rate.seconds)

@@ -136,7 +136,7 @@ class RedisCounts:
         """The amounts that users and addresses spent in this process: Redis cannot list its keys by limit."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """Take one of `most` requests in any `seconds` seconds."""
+        """Take one of `most` requests in any `seconds` seconds, and return whether it is allowed and how many are left."""
         token = secrets.token_hex(8)
         with suppress(Away):
             answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), token)
@@ -191,7 +191,7 @@ class RedisCounts:
             await self._spend(key, self._unsent.collect(key), seconds)
 
     def give_back(self, key: str, taken: Taken) -> None:
-        """Return a request that was taken but not used."""
+        """Give back a request that was taken but not used."""
         self._local.give_back(key, taken)
         self._owed.pop(taken.token, None)
         if taken.token:

@@ -98,11 +98,11 @@ class CountStore(Protocol):
     """The interface of a store of counts by key. A key holds no text of a user."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """Take one of `most` requests in any `seconds` seconds (a moving window)."""
+        """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left."""
         ...
 
     def give_back(self, key: str, taken: Taken) -> None:
-        """Return a request that was taken but not used."""
+        """Give back a request that was taken but not used."""
         ...
 
     async def spent(self, key: str, seconds: float) -> Spent:
