@@ -76,7 +76,7 @@ async def test_record_of_a_request_is_shown_to_its_caller_and_end_user_alone(wor
 
 @pytest.mark.parametrize("fail", ["down", "filtered"])
 async def test_record_has_no_words_of_the_conversation(workspace: Workspace, fail: str) -> None:
-    """The record of an answer that failed or was filtered contains neither the question's words nor the answer's."""
+    """The record of an answer whose first target failed or filtered it contains neither the question's words nor the answer's."""
     targets = f"a: {{script: [{{text: Answered}}, {{fail: {fail}}}]}}\nb: {{script: [{{text: Answered too}}]}}"
     async with serving(workspace.write("routes.yaml", routes(targets, "targets: [a, b]")).build()) as client:
         found = json.dumps(await known(client, await ask(client)))

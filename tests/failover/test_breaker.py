@@ -69,7 +69,7 @@ def test_breaker_counts_unexplained_refusals_once_for_each_caller(clock: Clock) 
 
 
 def test_breaker_drops_unexplained_refusals_after_an_answer_or_its_window(clock: Clock) -> None:
-    """An answer, and 31 s with `within: 30`, reset the count of unexplained refusals; without a caller's name each refusal counts."""
+    """An answer, or 31 s with `within: 30`, resets the count of refusals that may concern one message; without caller names each counts."""
     breaker = made(clock, failures=2)
     for _ in range(5):
         breaker.doubted(admitted(breaker), "")

@@ -139,7 +139,7 @@ AGAIN: dict[str, tuple[list[Turn], int, int, list[tuple[str, str]]]] = {
 
 @pytest.mark.parametrize("how", AGAIN)
 async def test_failure_before_the_first_event_decides_between_retry_and_next_target(how: str) -> None:
-    """Each kind of failure before the first event leads to the retry of the same target, or directly to the next one, as the table says."""
+    """Each kind of failure before the first event leads to a retry of the same target or directly to the next one, as in the table."""
     turns, asked, spare_asked, expected = AGAIN[how]
     first, spare = Scripted("a", *turns), Scripted("b", [Text("Hi"), STOP])
     seen = await heard(chain(first, spare, windows={"a": 8000, "b": 16000}))

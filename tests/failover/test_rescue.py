@@ -138,7 +138,7 @@ def test_rescue_completes_an_answer_broken_off_after_any_word(kind: str, how: st
 @pytest.mark.parametrize("kind", HELPERS)
 @pytest.mark.parametrize("before", ["a thought", "a tool round", "a thought and a tool round"])
 def test_rescue_after_a_thought_or_a_tool_repeats_neither(before: str, kind: str, how: str) -> None:
-    """After a break behind a thought or a tool round, the client gets the text, the thought, the call and the result once each."""
+    """After a break behind a thought or a tool round, the client gets the complete text, and no thought, call or result a second time."""
     loaded = load("mine", 'def greet(name: str) -> str:\n    """Greets."""\n    return "Hello"\n', Path("tools/mine.py"), "test")
     greeter = Toolbox(loaded.tools, 5)
     loaded.close()

@@ -121,7 +121,7 @@ async def test_hedged_request_costs_both_calls(workspace: Workspace) -> None:
 
 
 async def test_refusal_of_a_parameter_costs_nothing(workspace: Workspace) -> None:
-    """A call that is refused for a parameter and made again without it is charged once."""
+    """A call that the provider refuses for a parameter costs nothing; the same call without that parameter is charged."""
     refusal = error(400, "Unsupported parameter: 'temperature' is not supported with this model.", "unsupported_parameter")
     async with provider(refusal, Reply(answer())) as fake, asking(workspace, target("a", fake.base, A), "targets: [a]") as client:
         told = await logged(client, (await client.ask(temperature=0.5)).headers["x-request-id"])

@@ -55,8 +55,8 @@ async def test_rate_limit_window_slides(clock: Clock) -> None:
     assert sum([(await store.take("k", 100, 60)).allowed for _ in range(100)]) == 50
 
 
-async def test_spent_amount_fades_over_the_window(clock: Clock) -> None:
-    """An amount counts in full in its window, in the next one by the share of it that is left, and afterwards not at all."""
+async def test_spent_amount_decays_over_the_next_window(clock: Clock) -> None:
+    """An amount counts in full in its window; in the next one it falls evenly to 0, and it counts no more after that."""
     clock.now = 960.0  # a window of 60 s begins
     store = Local(clock)
     store.spend("k", 100, 60)
