@@ -36,7 +36,7 @@ PAGES = ["/metrics", "/admin/config", "/admin/targets", "/admin/requests", "/ope
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_admin_pages_without_a_declared_key_answer_on_loopback_alone(workspace: Workspace, path: str) -> None:
-    """Requests that a proxy passes on, that a web page sends, or that name another host are refused."""
+    """Without a declared key, admin pages are 200 for a loopback `Host`, and 400 or 403 for any other, for proxies and for web pages."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert await page(client, path) == 200
@@ -258,6 +258,6 @@ async def test_drain_reload_and_record_reach_all_workers(workspace: Workspace) -
 
 
 def test_attempts_header_is_a_structured_field() -> None:
-    """RFC 9651, a list: strings with parameters, whose numbers have three decimals at most."""
+    """The header of two attempts is a structured list (RFC 9651) of target names with parameters, whose numbers are rounded."""
     tries = (Attempt("gpt-4o", "status_429", 0.2101, wait=2.0), Attempt("at/home:1", "ok", 1.5, first=0.2))
     assert header(tries) == b'"gpt-4o";outcome=status_429;seconds=0.210;wait=2.0, "at/home:1";outcome=ok;seconds=1.500'

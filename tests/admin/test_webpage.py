@@ -83,7 +83,7 @@ async def test_page_files_are_immutable_and_the_page_itself_is_revalidated(works
 
 
 async def test_page_files_are_gzipped_for_clients_that_accept_gzip(workspace: Workspace) -> None:
-    """Other clients get the files uncompressed."""
+    """A page file is gzipped for a request that accepts gzip, and uncompressed for any other."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         path = f"/web/{Site().digest}/style.css"
         packed = await said(client.base, request(f"GET {path}", accept_encoding="gzip, br"))
