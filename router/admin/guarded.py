@@ -57,7 +57,7 @@ def _unknown(scope: Scope) -> UnknownAddress:
 
 
 def _neighbours(scope: Scope) -> tuple[str, ...]:
-    """Return the prefixes of the addresses that such an error names: below /v1/ and /v4/ai those below it alone."""
+    """Return the prefixes of the addresses that such an error names: one API's own for a path below /v1/ or /v4/ai, else all of callers."""
     path = path_below(scope)
     return (OPENAI,) if below_openai(path) else (f"{GATEWAY}/",) if below_gateway(path) else FOR_CALLERS
 

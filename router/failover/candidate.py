@@ -148,7 +148,7 @@ class Candidate:
 
     @property
     def left_alone(self) -> bool:
-        """True while the target may not be asked: an operator's switch is set, or its breaker is open."""
+        """True while the target may not be asked: an operator's switch is set, its breaker is open, or its `Retry-After` is not over."""
         return self.off or self.health.breaker.wait() > 0
 
 

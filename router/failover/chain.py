@@ -90,6 +90,22 @@ def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.
     return max(backoff.least, chance.uniform(0, min(backoff.most, backoff.least * 2**tries)))
 
 
+def worth_retrying(candidate: Candidate, error: TargetDown, policy: FailureRules, *, others: bool, until: float) -> bool:
+    """Return whether a retry may help: not after a timeout, and not at a target that is still unavailable after the wait.
+    others: whether another target can be asked instead; until: the deadline of the request, by the target's clock
+    """
+    retry_after = error.retry_after or 0
+    if isinstance(error, TargetSilent) or candidate.off or candidate.health.breaker.wait() > retry_after + ROUNDED:
+        return False
+    longest = policy.retry.backoff.most
+    if not others:
+        # A client that waits for a first word would as well wait for this target.
+        longest = max(longest, policy.timeout.first_token)
+    elif error.outcome in UNHEARD:
+        return False
+    return retry_after <= min(longest, until - candidate.health.clock())
+
+
 class Chain:
     """The targets of one request in their order, with the attempts so far."""
 
@@ -115,8 +131,9 @@ class Chain:
         self._clock = order[0].health.clock
         self._chance = chance
         self._hedge = hedge
-        self.timeout = policy.timeout
+        self._policy = policy
         self._retry = policy.retry
+        self.timeout = policy.timeout
         self._rescues = len(order) if policy.rescue == "continue" else 0
         self._ask = ask
         self._failed: list[TargetError] = []
@@ -311,18 +328,8 @@ class Chain:
         return await attempt(candidate, ask, watch, self.timeout.first_token, self.note)
 
     def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
-        """Return whether a retry may help: not after a timeout, and not at a target that is still unavailable after the wait."""
-        retry_after = error.retry_after or 0
-        if isinstance(error, TargetSilent) or candidate.off or candidate.health.breaker.wait() > retry_after + ROUNDED:
-            return False
-        longest = self._retry.backoff.most
-        if any(not one.left_alone and not one.lacks(self._shows) for one in self._waiting):
-            if error.outcome in UNHEARD:
-                return False
-        else:
-            # No other target can be asked: a client that waits for a first word would as well wait for this one.
-            longest = max(longest, self.timeout.first_token)
-        return self._retry.attempts > 1 and retry_after <= min(longest, self._ask.until - self._clock())
+        others = any(not one.left_alone and not one.lacks(self._shows) for one in self._waiting)
+        return self._retry.attempts > 1 and worth_retrying(candidate, error, self._policy, others=others, until=self._ask.until)
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

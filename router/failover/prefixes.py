@@ -41,7 +41,7 @@ class PromptCount(Value, frozen=True):
 
 
 class Prefixes:
-    """The last counts of one target, by session."""
+    """The last token count of each session at one target."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

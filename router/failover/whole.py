@@ -20,7 +20,7 @@ from router.embed import Embed, EmbedCall, Embedder, Embeddings, Split
 from router.errors import ContentFiltered, TargetDown, TargetError, TargetSilent
 from router.failover.attempt import TAKEN_UP, left_alone, report
 from router.failover.candidate import Candidate, Pool
-from router.failover.chain import PASSED_OVER, ROUNDED, UNHEARD, FailureRules, delay, pause, unanswered
+from router.failover.chain import PASSED_OVER, FailureRules, delay, pause, unanswered, worth_retrying
 from router.usage import Usage
 from router.value import replace
 
@@ -104,7 +104,10 @@ class Errand:
             try:
                 return await self._once(candidate, parts)
             except TargetDown as error:
-                if tries >= self._policy.retry.attempts or not self._worth_it(candidate, error):
+                others = any(not one.left_alone for one in self._waiting)
+                if tries >= self._policy.retry.attempts or not worth_retrying(
+                    candidate, error, self._policy, others=others, until=self._until
+                ):
                     raise
                 if error.outcome not in PASSED_OVER and not candidate.health.retries.spend():
                     raise
@@ -159,16 +162,3 @@ class Errand:
         finally:
             health.load.busy -= 1
             breaker.rest(permit)
-
-    def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
-        """Return whether a retry of the same target may help, by the rules of a chat."""
-        retry_after = error.retry_after or 0
-        if isinstance(error, TargetSilent) or candidate.off or candidate.health.breaker.wait() > retry_after + ROUNDED:
-            return False
-        longest = self._policy.retry.backoff.most
-        if any(not one.left_alone for one in self._waiting):
-            if error.outcome in UNHEARD:
-                return False
-        else:
-            longest = max(longest, self._policy.timeout.first_token)
-        return retry_after <= min(longest, self._until - candidate.health.clock())
