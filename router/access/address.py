@@ -6,16 +6,16 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 Address = IPv4Address | IPv6Address
 HOP = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::\d{1,5})?")
-"""An address as proxies write it: Azure's add the port, and RFC 3986 puts brackets around IPv6."""
+"""An address in a forwarding header: Azure's proxies add the port, and RFC 3986 puts brackets around IPv6."""
 SITE = 16
-"""Times the limit of one /64 that a whole /48 may use. A provider hands a customer a /64 at least and a /48 at most, which holds
-65,536 of them."""
+"""Multiple of a /64's limit that its whole /48 may use: a provider gives one customer between one /64 and a /48, which has 65,536 of them."""
 
 
 def client_address(peer: str, forwarded: Sequence[bytes], proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
-    """Return the peer, or where that is one of `proxies`, the last hop in `forwarded` (the values of `X-Forwarded-For`) that is not.
+    """Return the client's address: from the peer back through X-Forwarded-For, the first that is no declared proxy, else the last one.
 
-    A hop that is not an address ends the walk: no proxy of ours wrote it. None where the peer has no address.
+    forwarded: values of `X-Forwarded-For`. A hop that is not an address ends the search: no proxy of ours wrote it. None where the peer has
+    no address.
     """
     named = b",".join(forwarded).decode("latin-1").split(",") if forwarded else []
     found: Address | None = None
@@ -30,7 +30,7 @@ def client_address(peer: str, forwarded: Sequence[bytes], proxies: Sequence[IPv4
 
 
 def address_of(hop: str) -> Address | None:
-    """Return the address of a hop, without its port, brackets and zone; IPv4 that is mapped into IPv6 as IPv4. None where it has none."""
+    """Return the address of a hop without port, brackets and zone; None if it is not one. IPv4 mapped into IPv6 is returned as IPv4."""
     bare = HOP.fullmatch(hop)
     try:
         address = ip_address((bare[1] or bare[2]) if bare else hop)
@@ -44,7 +44,7 @@ def address_of(hop: str) -> Address | None:
 def counted(address: Address | None) -> list[tuple[str, int]]:
     """Return the networks in which a limit counts an address, and how many times the limit each may use.
 
-    The widest comes first: a request that is refused there leaves no further key behind.
+    The widest comes first: a request that is refused there leaves no key for the narrower one.
     """
     if isinstance(address, IPv6Address):
         return [(str(IPv6Network((address, length), strict=False)), times) for length, times in ((48, SITE), (64, 1))]

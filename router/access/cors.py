@@ -1,4 +1,4 @@
-"""Web pages of other origins: which of them may read answers (CORS), and a log line for one that may not."""
+"""Web pages of other origins: which may read answers (CORS), and a log line for each origin that is refused."""
 
 import logging
 import time
@@ -29,11 +29,11 @@ EXPOSED = (
     "retry-after",
     "x-should-retry",
 )
-"""Headers that a web page may read, beside those that it always may."""
+"""Response headers that a web page may read, beside those that CORS always allows."""
 REMINDED = 60.0
-"""Seconds in which one origin is logged once."""
+"""Seconds in which each origin is logged once at most."""
 MAX_REMINDED = 100
-"""Origins that are logged in that time. Anybody can make them up: a log is no place to count them."""
+"""Origins that are logged within REMINDED seconds at most: clients can invent any number of them."""
 MAX_ORIGIN = 300
 """Characters of an origin that is logged: a host has 253 at most."""
 log = logging.getLogger("router.server")
@@ -45,10 +45,10 @@ class RefusedOrigins:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._logged: OrderedDict[str, float] = OrderedDict()
-        """Time at which each was logged, oldest first."""
+        """Logged origin → the time at which it was logged, oldest first."""
 
     def note(self, origin: str) -> None:
-        """Log this origin, unless it was logged less than a minute ago or too many others were."""
+        """Log this origin, unless it was logged within REMINDED seconds or MAX_REMINDED origins were."""
         now = self._clock()
         while self._logged and now - next(iter(self._logged.values())) >= REMINDED:
             self._logged.popitem(last=False)
@@ -60,7 +60,7 @@ class RefusedOrigins:
 
 
 def _shown(origin: str) -> str:
-    """Return the origin for the log; any text that is no origin is not logged."""
+    """Return the origin for the log; `malformed` for a text that is not one."""
     try:
         return well_formed(origin) if len(origin) <= MAX_ORIGIN else "malformed"
     except ValueError:
@@ -70,8 +70,7 @@ def _shown(origin: str) -> str:
 class DeclaredOrigins(CORSMiddleware):
     """CORS middleware: pages of declared origins may read the application's answers.
 
-    They may call it where it has a private address, too: a browser that asks so (`Access-Control-Request-Private-Network`) is answered
-    yes for them alone.
+    Their browsers may also call a private address: a preflight that asks for it (`Access-Control-Request-Private-Network`) is allowed.
     """
 
     def __init__(self, app: ASGIApp, declared: Cors, refused: RefusedOrigins) -> None:
@@ -87,13 +86,13 @@ class DeclaredOrigins(CORSMiddleware):
         self._refused = refused
 
     def serving(self, scope: Scope) -> ASGIApp:
-        """Return what serves a request: the application, behind the middleware if any origin is declared."""
+        """Return the application that serves a request, behind the middleware if any origin is declared. A refused origin is logged."""
         if (given := _foreign(scope)) is not None and not self.is_allowed_origin(given):
             self._refused.note(given)
         return self if self.allow_origins else self.app
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answer a CORS preflight request."""
+        """Answer a CORS preflight request, without access to a private network for an undeclared origin."""
         response = super().preflight_response(request_headers)
         if not self.is_allowed_origin(request_headers["origin"]):
             del response.headers["access-control-allow-private-network"]
@@ -101,7 +100,7 @@ class DeclaredOrigins(CORSMiddleware):
 
 
 def _foreign(scope: Scope) -> str | None:
-    """The origin of another site's page that asks; None where none does. Browsers name a page's own origin in a POST, too."""
+    """Return the origin of another site's page that sent this request; None without one. Browsers send a page's own origin too."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
     if b"origin" not in headers:
         return None

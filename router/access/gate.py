@@ -1,10 +1,9 @@
-"""Access of callers and operators. Routes call it before anything of a request is read; see routed.py.
+"""Access of callers and operators, checked before anything of a request is read; see routed.py.
 
-Callers: those that `server.auth` declares. While it is not declared, requests from this machine alone; `auth: none` lets everybody in.
+Callers: those that `server.auth` declares. While it is not declared, only requests from this machine enter; `auth: none` admits everybody.
 
-Operators: whoever bears the admin key. A change takes a key, always. Pages that only show something are open to programs of this machine
-while no key is declared: not to what a proxy passes on (everybody comes from loopback then), and not to what a web page sends (it may
-have talked a browser of this machine into it).
+Operators: clients with the admin key. A change always needs the key. While no key is declared, pages that change nothing are open to
+programs of this machine: not to forwarded requests (behind a proxy all come from loopback), and not to requests of web pages.
 """
 
 import hmac
@@ -43,19 +42,18 @@ REFUSALS: dict[str, tuple[type[RouterError], str]] = {
     "closed": (NotAllowed, f"Nothing is changed without a key: declare server.admin.key, {LEAST_ADMIN_KEY} characters at least."),
     "not_this_machine": (NotAllowed, "Operators' pages answer on this machine's loopback alone, unless server.admin.key is declared."),
 }
-"""Reason for which an operator is refused → the refusal. The reasons are those of the metric and of the log."""
+"""Reason for which an operator's request is refused → the error. The metric and the log have the same reasons."""
 FAULT_KEY = b"x-router-admin-key"
-"""The header that bears the admin key beside a caller's own credentials."""
+"""The header for the admin key where `Authorization` has the caller's own key."""
 FAULT = "X-Router-Fault breaks the provider of one request: on a route whose targets are all scripts, or with the admin key in X-Router-Admin-Key."
 READING = ("GET", "HEAD")
 log = logging.getLogger("router.server")
 
 
 def borne(scope: Scope) -> list[bytes]:
-    """Return the credentials in a request's `Authorization` headers: one, as a rule.
+    """Return the credentials of a request: the values of its `Authorization` headers, usually one.
 
-    Anthropic's clients, and nobody else, put their key in `X-Api-Key`; they are known by the version of their API, which they always
-    name.
+    Anthropic's clients send their key in `X-Api-Key` instead; they are recognised by the header `anthropic-version`.
     """
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     given: list[bytes] = []
@@ -74,8 +72,8 @@ def borne(scope: Scope) -> list[bytes]:
 class Gate:
     """Access control: decides which requests of callers and operators may enter.
 
-    `run_key`: an admin key that was made for this run; it counts while none is declared. `only`: who may ask, whatever is declared.
-    `refused`: counts a refused operator, by its reason.
+    `run_key`: the admin key generated for this run, valid while none is declared. `only`: callers that replace the declared ones.
+    `refused`: counts a refused operator request, by its reason.
     """
 
     def __init__(
@@ -103,19 +101,19 @@ class Gate:
         return await generation.callers.caller(borne(scope))
 
     async def enter_caller(self, scope: Scope) -> None:
-        """Let a caller's request in, and note the caller in the request's state."""
+        """Admit a caller's request, and store the caller in the request's state."""
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
     async def enter_user(self, scope: Scope) -> None:
-        """Let a caller's request in, with the end user that its headers name. BadAsk if a required user is missing."""
+        """Admit a caller's request, and store the caller with the end user that the headers name. BadAsk if a required user is missing."""
         caller = from_headers(await self.caller(scope, self._live.generation), scope["headers"])
         scope.setdefault("state", {})["caller"] = caller
 
     async def enter_reader(self, scope: Scope) -> None:
-        """Let a request for the web page at `/` in: it holds no secret.
+        """Admit a request for the web page at `/`, which holds no secret.
 
-        NotAllowed for strangers, where it is not declared who may ask. Where the page is off, those alone who may enter an address where
-        nothing is.
+        NotAllowed for strangers while `server.auth` is not declared. With `page: off` the request enters as a caller's, as for an unknown
+        address.
         """
         if self._live.generation.server.page == "off":
             await self.enter_caller(scope)
@@ -123,9 +121,9 @@ class Gate:
             raise NotAllowed(STRANGERS)
 
     async def enter_shell(self, scope: Scope) -> None:
-        """Let a request for `/docs` and its files in without a key: they hold no data, and ask for the admin key themselves.
+        """Admit a request for `/docs` and its files without a key: they hold no data, and ask for the admin key themselves.
 
-        NotAllowed for pages of other sites, and for strangers where it is not declared who may ask.
+        NotAllowed for pages of other sites, and for strangers while `server.auth` is not declared.
         """
         generation = self._live.generation
         reason = "another_site" if from_another_site(scope) else "stranger" if self._stranger(scope, generation) else ""
@@ -134,7 +132,7 @@ class Gate:
             raise NotAllowed(REFUSALS[reason][1])
 
     async def enter_operator(self, scope: Scope) -> None:
-        """Let an operator's request in; any other is Unauthorized or NotAllowed, logged, counted, and answered after a delay."""
+        """Admit an operator's request. Any other is Unauthorized or NotAllowed, logged, counted, and refused after a delay."""
         generation = self._live.generation
         if not (reason := self._why_not(scope, generation)):
             key = "declared" if generation.server.admin.key is not None else "of this run"
@@ -154,7 +152,7 @@ class Gate:
     async def enter_fault(self, scope: Scope) -> None:
         """Admit a request that injects a fault: its admin key stands in `X-Router-Admin-Key`, beside the caller's own key.
 
-        Unauthorized or NotAllowed for everybody else: logged, counted, and after a while.
+        Unauthorized or NotAllowed for all others; an attempt with a wrong key or from another site is logged, counted and delayed.
         """
         generation = self._live.generation
         given = [b"Bearer " + value for name, value in scope["headers"] if name == FAULT_KEY]
@@ -171,7 +169,7 @@ class Gate:
         raise error
 
     def _why_not(self, scope: Scope, generation: Generation) -> str:
-        """Return why the client is not an operator, as REFUSALS has it; empty for an operator."""
+        """Return the reason, a key of REFUSALS, why the client is not admitted as an operator; empty if it is."""
         if from_another_site(scope):
             return "another_site"
         declared, given = generation.server.admin.key, borne(scope)
@@ -188,12 +186,12 @@ class Gate:
         return "" if local.direct(scope) else "not_this_machine"
 
     def _stranger(self, scope: Scope, generation: Generation) -> str:
-        """Return the sign that a request is a stranger's; empty if it is not, or if callers are declared."""
+        """Return what shows that a request comes from another machine; empty if nothing does, or if `server.auth` is declared."""
         server = generation.server
         return "" if self._only is not None or server.auth is not None else local.stranger(scope, server.cors.origins)
 
     def _peer(self, scope: Scope, generation: Generation) -> str:
-        """Return the network of the client as rate limits count it."""
+        """Return the client's network as rate limits count it."""
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return counted(client_address((scope.get("client") or ("", 0))[0], forwarded, generation.server.proxies))[-1][0]
 
@@ -201,7 +199,7 @@ class Gate:
 def _bears(given: list[bytes], key: Secret | None) -> bool:
     """Return whether the request has exactly one credential, and it is this key.
 
-    A key that can be guessed opens nothing, whoever made the application with it.
+    A key that is too short is never accepted, also if a program passed it to the application.
     """
     if key is None or len(key.value) < LEAST_ADMIN_KEY or len(given) != 1:
         return False

@@ -1,7 +1,7 @@
 """Requests from this machine: how they are distinguished from those that a proxy, a tunnel or a web page passes on.
 
-Everybody's requests come from loopback once a proxy runs on the same machine. What a proxy adds or rewrites gives it away, but for one
-case: a proxy that speaks HTTP/1.1, rewrites Host to a loopback name and adds no header cannot be told from a local client.
+Behind a proxy on this machine all requests come from loopback; headers that the proxy adds or rewrites reveal it, with one exception. A
+proxy that speaks HTTP/1.1, rewrites Host to a loopback name and adds no header looks like a local client.
 """
 
 import re
@@ -19,7 +19,7 @@ WELL_FORMED = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 MAX_HOST = 255
 """Characters of a host that is looked at."""
 OLD = ("0.9", "1.0")
-"""Versions of HTTP that proxies speak by default and clients do not any more."""
+"""Versions of HTTP that some proxies use by default, and clients do not any more."""
 HEADERS = frozenset(
     {
         b"cf-connecting-ip",
@@ -53,9 +53,10 @@ NO_HOSTS = frozenset(FAMILY + word for word in (b"port", b"prefix", b"proto", b"
 
 
 def stranger(scope: Scope, origins: Collection[str]) -> str:
-    """Return what shows that a request does not come from this machine; empty where nothing does. `origins`: web pages that may call.
+    """Return what shows that a request does not come from this machine; empty if nothing does. `origins`: declared origins of web pages.
 
-    A forwarding header that names loopback alone shows nothing: a development server on this machine sends it.
+    The result is the name of a header, `peer`, `server`, `host`, or the HTTP version. A forwarding header that names loopback alone, as of
+    a development server on this machine, shows nothing.
     """
     if why := _from_elsewhere(scope):
         return why
@@ -74,12 +75,12 @@ def direct(scope: Scope) -> bool:
 
 
 def forwarding(name: bytes) -> bool:
-    """Return whether this header is one in which proxies name their client."""
+    """Return whether this header is one in which proxies name a client, a host or themselves."""
     return name in HEADERS or (name.startswith(FAMILY) and name not in NO_HOSTS)
 
 
 def bad_host(scope: Scope) -> bool:
-    """Return whether the Host header is missing, stands there twice, or is malformed (RFC 9112, 3.2). HTTP/1.0 needs none."""
+    """Return whether the Host header is missing, repeated or malformed (RFC 9112, 3.2). HTTP/1.0 needs none."""
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) != 1:
         return bool(hosts) or scope.get("http_version") not in OLD
@@ -87,7 +88,7 @@ def bad_host(scope: Scope) -> bool:
 
 
 def _from_elsewhere(scope: Scope) -> str:
-    """Return the sign of another machine in the connection and the Host header."""
+    """Return what in the connection, the HTTP version or the Host header shows another machine; empty if nothing does."""
     if scope.get("http_version") in OLD:
         return f"HTTP/{scope['http_version']}"
     peer = scope.get("client")
@@ -112,7 +113,7 @@ def _is_here(host: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _names_here(authority: str) -> bool:
-    """Return whether `host[:port]` names this machine: a page of another name may have been given our address (DNS rebinding)."""
+    """Return whether `host[:port]` is a loopback name or address. Any other name may point to this machine by DNS rebinding."""
     hit = AUTHORITY.fullmatch(authority) if len(authority) <= MAX_HOST else None
     if hit is None:
         return False
@@ -121,7 +122,7 @@ def _names_here(authority: str) -> bool:
 
 
 def _named(header: bytes, value: str) -> Iterator[str]:
-    """The hosts that a forwarding header names; empty ones, which nobody is, where it cannot be read."""
+    """Yield the hosts that a forwarding header names; an empty text, which is not loopback, for a part that cannot be read."""
     for item in value.split(","):
         if header == b"forwarded":  # RFC 7239
             for pair in item.split(";"):

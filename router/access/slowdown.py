@@ -1,4 +1,4 @@
-"""Delays for refused admin requests: a peer that tries keys is slowed down by its own attempts, and no other peer is."""
+"""Delays for refused admin requests: each refusal of a peer delays that peer's next one more, and no other peer's."""
 
 import asyncio
 import time
@@ -6,23 +6,23 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 FIRST_S, LONGEST_S = 0.02, 1.0
-"""Delay of a peer's first refusal, and the longest. Each refusal doubles the delay."""
+"""Seconds by which a peer's first refusal is delayed, and the longest delay. Each refusal doubles it."""
 FORGOTTEN_S = 300.0
 """A peer's refusals are forgotten after so long without another one."""
 MAX_PEERS = 1000
 """Peers that are remembered; beyond it the one that was refused longest ago is forgotten."""
 MAX_WAITING = 256
-"""Refusals that wait at one time, over all peers; beyond it they are sent at once: connections are worth more than their delay."""
+"""Refusals that are delayed at one time, over all peers; beyond it they are sent at once, to free their connections."""
 
 
 class Slowdown:
-    """The delays of one gate. `clock`: seconds, as time.monotonic; `sleep`: waits for so many."""
+    """The delays of refusals. `clock`: seconds, as time.monotonic; `sleep`: waits for so many seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._clock = clock
         self._sleep = sleep
         self._refused: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """Peer → how often it was refused, and when last; in the order of that."""
+        """Peer → how often it was refused, and when last; the one refused last at the end."""
         self._waiting = 0
 
     def __len__(self) -> int:
@@ -30,7 +30,7 @@ class Slowdown:
         return len(self._refused)
 
     async def refused(self, peer: str) -> None:
-        """Note a refusal, and wait as long as this peer's refusals are delayed."""
+        """Record a refusal of this peer, and wait for its delay."""
         times = self._noted(peer)
         if self._waiting >= MAX_WAITING:
             return

@@ -1,6 +1,6 @@
-"""The lists of models: each route that a caller may ask, in our form, OpenAI's, Anthropic's and that of the AI SDK's gateway.
+"""The lists of models: each route that a caller may ask, in our form and in those of OpenAI, Anthropic and the AI SDK's gateway.
 
-What a model can do is said of the first target of its route: the one that answers while nothing fails.
+The facts of a model are those of the first target of its route: the one that answers while nothing fails.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from router.intake.gateway_api import VERSION
 
 
 def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
-    """Return the routes that a caller may ask and that are listed, in the form of /api/models."""
+    """Return the listed chat routes that a caller may ask, in the form of /api/models."""
     return [
         {
             "id": name,
@@ -31,24 +31,24 @@ def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
 
 
 def openai_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
-    """Return OpenAI's list: each id and each alias. `created`: seconds since 1970."""
+    """Return the list in OpenAI's form: each id and each alias. `created`: seconds since 1970."""
     return {"object": "list", "data": [_openai(one, route, created) for one, route in _ids(generation, caller)]}
 
 
 def openai_model(generation: Generation, caller: Caller, model: str, created: int) -> dict[str, object]:
-    """Return one model in OpenAI's form. UnknownModel where there is none, or the caller may not ask it."""
+    """Return one model in OpenAI's form. UnknownModel if it does not exist, or the caller may not ask it."""
     return _openai(model, _route(generation, caller, model), created)
 
 
 def anthropic_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
-    """Return Anthropic's list, on one page: models to chat with, since that API has no others."""
+    """Return the list in Anthropic's form, on one page: chat models only, since that API has no others."""
     data = [_anthropic(one, created) for one, route in _ids(generation, caller) if route.declared.kind == "chat"]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
     return {"data": data, "has_more": False, **ends}
 
 
 def anthropic_model(generation: Generation, caller: Caller, model: str, created: int) -> dict[str, object]:
-    """Return one model in Anthropic's form. UnknownModel where there is none, or the caller may not ask it."""
+    """Return one chat model in Anthropic's form. UnknownModel if it does not exist, or the caller may not ask it."""
     if _route(generation, caller, model).declared.kind != "chat":
         raise UnknownModel
     return _anthropic(model, created)
@@ -64,7 +64,7 @@ def _routes(generation: Generation, caller: Caller) -> Iterator[tuple[str, Compi
 
 
 def _ids(generation: Generation, caller: Caller) -> Iterator[tuple[str, Compiled]]:
-    """Every listed id, each followed by its aliases."""
+    """Yield every listed id, each followed by its aliases."""
     for name, route in _routes(generation, caller):
         yield name, route
         yield from ((str(alias), route) for alias in route.declared.aliases)
@@ -87,7 +87,7 @@ def _anthropic(model: str, created: int) -> dict[str, object]:
 
 
 def _gateway(model: str, route: Compiled) -> dict[str, object]:
-    """Prices: US dollars for a token, as texts. A model that has no price has no `pricing`."""
+    """Return one model in the form of the AI SDK's gateway. Prices: US dollars for one token, as texts; no `pricing` without a price."""
     price = route.targets[0].facts.price
     pricing: dict[str, str] = {}
     if price is not None:
@@ -103,7 +103,7 @@ def _gateway(model: str, route: Compiled) -> dict[str, object]:
 
 
 def _first(route: Compiled) -> dict[str, object]:
-    """Return what the first target's model can do. Facts that are not known are null. Prices: US dollars for a million tokens."""
+    """Return the facts of the first target's model, None where unknown. Prices: US dollars for a million tokens."""
     facts = route.targets[0].facts
     price = None if facts.price is None else {name: value for name, value in asdict(facts.price).items() if value is not None}
     known = {"text": True, "image": facts.images, "document": facts.documents, "audio": facts.audio}

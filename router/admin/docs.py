@@ -1,6 +1,6 @@
-"""`/docs`: Swagger UI over `/openapi.json`, from files of this machine alone.
+"""`/docs`: Swagger UI for `/openapi.json`, from files of this server.
 
-FastAPI's own page loads its scripts from a public server, which runs them with what the reader may do here.
+FastAPI's own page loads its scripts from a public server, and they would run with the reader's access to this one.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.routing import APIRoute
 
 POLICY = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors 'none'"
-"""Swagger UI's style sheet has its pictures in it, as `data:` addresses. Nothing inline runs, and nothing is evaluated."""
+"""The Content-Security-Policy of the page. Swagger UI's style sheet contains `data:` images; inline code and `eval` are blocked."""
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -57,14 +57,14 @@ async function load(key) {
 
 load("");
 """
-"""The key stays in the memory of the page, which asks `openapi.json` alone with it."""
+"""The page's script. It keeps the admin key in memory, and sends it to `openapi.json` alone."""
 FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
 """Files of Swagger UI → their content type."""
 
 
 def docs(route: type[APIRoute]) -> APIRouter:
-    """Return the page and its files, as routes of this class: they hold nothing of this server. The schema that they show is guarded by itself.
-    Addresses in it are relative: it works behind any prefix.
+    """Return the page `/docs` and its files, as routes of this class. They hold no data; the schema that they load is guarded by itself.
+    Addresses in it are relative, so that it works behind any prefix.
     """
     router = APIRouter(prefix="/docs", include_in_schema=False, route_class=route)
     folder = _assets()
@@ -90,7 +90,7 @@ def _file(path: Path, kind: str) -> Callable[[], FileResponse]:
 
 
 def _assets() -> Path:
-    """The folder with Swagger UI's files: in a package that holds little else, whose code is not run."""
+    """Return the folder with Swagger UI's files. It is in a package that holds little else, whose code is not run."""
     found = find_spec("fastapi_offline")
     assert found is not None
     assert found.origin is not None

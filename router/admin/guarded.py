@@ -1,6 +1,6 @@
 """Pages with an access check of their own: a request that may not enter is refused before its body is read.
 
-A guard belongs to a route and not to an address, so it holds below a root path, in a mount and under any spelling of the path.
+The check belongs to a route and not to an address, so that it holds below a root path, in a mount and for any spelling of the path.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from router.intake.protocol import GATEWAY, OPENAI, below_gateway, below_openai
 from router.intake.scope import path_below
 
 FOR_CALLERS = ("/api/", "/v1/", "/v4/")
-"""Prefixes of the addresses that callers may be told of: the others are operators'."""
+"""Prefixes of the addresses that an error names to callers: all others are for operators."""
 BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {"x-api-key": []}, {}]
-"""Security requirement of an operation: the key, or nothing where no caller is declared."""
+"""OpenAPI security requirement of an operation: a key, or none where no callers are declared."""
 
 
 def guarded(refusals: DialectErrors, enter: Enter) -> type[APIRoute]:
-    """Return the class of routes that a request enters through this guard, whatever its method."""
+    """Return a class of routes whose requests pass the check `enter` first, with any method."""
     refuse = refusals.send
 
     class GuardedRoute(APIRoute):
@@ -38,7 +38,7 @@ def guarded(refusals: DialectErrors, enter: Enter) -> type[APIRoute]:
 
 
 def nothing(refusals: DialectErrors, enter: Enter) -> ASGIApp:
-    """Answer an address without a route: 404 for callers that may enter."""
+    """Return the application for addresses without a route: 404 for callers that may enter."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -51,19 +51,19 @@ def nothing(refusals: DialectErrors, enter: Enter) -> ASGIApp:
 
 
 def _unknown(scope: Scope) -> UnknownAddress:
-    """The error of an address that is not served, or not with this method: it names those that are."""
+    """Return the error of an address, or a method, that is not served: it names those that are."""
     below = _neighbours(scope)
     return UnknownAddress(", ".join(address for address in _served(scope["app"].routes) if address.partition(" ")[2].startswith(below)))
 
 
 def _neighbours(scope: Scope) -> tuple[str, ...]:
-    """Return what the addresses begin with that a refusal names: below /v1/ and /v4/ai those below it alone."""
+    """Return the prefixes of the addresses that such an error names: one API's own for a path below /v1/ or /v4/ai, else all of callers."""
     path = path_below(scope)
     return (OPENAI,) if below_openai(path) else (f"{GATEWAY}/",) if below_gateway(path) else FOR_CALLERS
 
 
 def _served(routes: Sequence[BaseRoute]) -> Iterator[str]:
-    """Each address with its method, as the documentation has it: `POST /api/chat`."""
+    """Yield each served address with its method, e.g. `POST /api/chat`."""
     for route in routes:
         match route:
             case AnswerRoute():

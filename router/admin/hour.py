@@ -1,4 +1,4 @@
-"""The last hour of this process in time slots, for small charts without Prometheus, in bounded memory.
+"""The last hour of this process in slots of 30 s, for small charts without Prometheus, in bounded memory.
 
 Slots begin at the same times in every worker, so that those of several can be added.
 """
@@ -17,18 +17,18 @@ from router.journal.entry import Entry, dollars
 SLOT_SECONDS = 30
 SLOTS = 120
 MAX_TARGETS = 1000
-"""Targets that one slot tells apart; what comes beyond is not counted."""
+"""Targets that one slot counts; further ones are not counted."""
 ANSWERLESS = frozenset({"resumed", "counted", "stop_asked", "nothing_to_resume"})
 """Outcomes of requests that asked for no answer."""
 UNJUDGED = frozenset({*PASSED_OVER, "abandoned", "client_left", "stopped", "stopping", "timeout_total", LET_GO})
-"""Outcomes that say nothing of a target."""
+"""Outcomes of attempts that count neither for nor against a target."""
 GROWTH = 1.15
-"""Each bucket of times to the first token ends so many times later than the one before: a percentile is right to 7 %."""
+"""Factor between the bounds of two buckets of times to first token: a percentile is exact to 7 %."""
 
 
 @dataclass(slots=True)
 class TargetTries:
-    """Attempts at a target in one slot of the hour. `first`: bucket of a time to first token → their number."""
+    """Attempts at a target in one slot. `first`: bucket of the time to first token → number of attempts."""
 
     count: int = 0
     failures: int = 0
@@ -41,14 +41,14 @@ class TargetTries:
         self.first.update(dict(other.first))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the counts of the slot's attempts as JSON."""
+        """Return the counts as JSON."""
         first = {str(key): count for key, count in self.first.items()}
         return {"count": self.count, "failures": self.failures, "cost_usd": self.cost_usd, "first": first}
 
 
 @dataclass(slots=True)
 class Slot:
-    """Half a minute. `number`: how many slots there were since 1970; `open`: the most requests that were open at once."""
+    """The counts of half a minute. `number`: how many slots there were since 1970; `open`: the most requests that were open at once."""
 
     number: int
     open: int
@@ -67,8 +67,8 @@ SUMS = ("open", "answers", "failures", "rescues", "input_tokens", "output_tokens
 
 
 class Fared(TypedDict):
-    """Health of a target in the hour. `failure_rate`: failed tries among those that were judged, 0 to 1; None where there were none.
-    Times in seconds, None where it never spoke.
+    """The attempts at a target in the hour. `failure_rate`: the share that failed, 0 to 1; None without any.
+    Times in seconds; None where it never answered.
     """
 
     tries: int
@@ -122,7 +122,7 @@ class Hour:
                     tries.first[bucket(attempt.first)] += 1
 
     def report(self) -> dict[str, Any]:
-        """The hour as JSON, for another worker or `summed`. May be called beside the loop: what is read is copied at once before."""
+        """Return the hour as JSON, for another worker or `summed`. May be called in a thread: what is read is copied first."""
         oldest = int(self._clock() // SLOT_SECONDS) - SLOTS
         slots = [one for one in list(self._slots) if one.number > oldest]
         targets: dict[str, TargetTries] = {}
@@ -144,12 +144,12 @@ class Hour:
 
 
 def bucket(seconds: float) -> int:
-    """The bucket of a time: from GROWTH to this power on, in milliseconds."""
+    """Return the number of the bucket that a time in seconds belongs to: bucket n begins at GROWTH to the power of n milliseconds."""
     return math.floor(math.log(max(seconds, 0.001) * 1000, GROWTH))
 
 
 def percentile(first: Mapping[int, int], share: float) -> float | None:
-    """The time to the first token that this share of tries kept, in seconds; None where there were none."""
+    """Return the time to first token, in seconds, within which this share of the attempts started; None without any."""
     left = share * sum(first.values())
     for one in sorted(first):
         left -= first[one]
@@ -159,7 +159,7 @@ def percentile(first: Mapping[int, int], share: float) -> float | None:
 
 
 def summed(reports: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
-    """The hour of all workers: each slot of it, the newest last, and how each target fared. `open` is the sum of each worker's most."""
+    """Return the hour of all workers: each slot, the newest last, and the attempts at each target. `open`: the sum of their maxima."""
     newest = int(now // SLOT_SECONDS)
     found: dict[int, Mapping[str, Any]] = {}
     for slot in (one for report in reports for one in report["slots"]):

@@ -1,4 +1,4 @@
-"""The chat addresses, as /openapi.json describes them. Loaded when that is first asked for: nothing else needs its models."""
+"""The chat addresses in /openapi.json. Imported at its first request: nothing else needs these models."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -106,11 +106,11 @@ def _specified(kind: str) -> Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation of a chat address.
+    """An operation of a chat address, as OpenAPI describes it.
 
     body, answer: models of the request's JSON and of the answer's; None without one
-    streams: content types of an answer that is a stream
-    others: statuses of its own → their words; a body comes with those of an error
+    streams: content types of a streamed answer
+    others: further statuses → their description; those from 400 on have the body of an error
     refusals: statuses of errors
     """
 
@@ -125,7 +125,7 @@ class Operation:
     tag: str = "chat"
 
     def as_json(self, name: str, schemas: Mapping[object, object]) -> dict[str, Any]:
-        """Return it as OpenAPI has it. `schemas`: model → its schema."""
+        """Return the operation as an OpenAPI object. `schemas`: model → its schema."""
         refused = {"application/json": {"schema": schemas[responses.Refusal]}, "text/plain": {"schema": TEXT}}
         object_of = {"application/json": {"schema": schemas[self.answer]}} if self.answer else {}
         content = {**{kind: {} if self.answer else {"schema": TEXT} for kind in self.streams}, **object_of}

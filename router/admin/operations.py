@@ -1,4 +1,4 @@
-"""The operator's actions on a running server over all its workers, and what its workers report. `operator_pages.py` has the addresses."""
+"""An operator's actions on a running server over all its workers, and the reports of those. `operator_pages.py` has the addresses."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,13 +27,13 @@ from router.reload import Live, Reload
 from router.threads import Turns
 
 MAX_SAME_ID = 20
-"""Requests of one id that are shown: clients may choose ids."""
+"""Requests with the same id that are shown at most: clients may choose ids."""
 POSITIONS: tuple[Position, ...] = get_args(Position)
 
 
 @dataclass(slots=True)
 class Operations:
-    """The operator's actions and pages of a process. `folder`: where the workers of one server meet; None for a single process."""
+    """The operator's actions and reports of one process. `siblings`: the other workers; None for a single process."""
 
     live: Live
     reload: Reload | None
@@ -45,7 +45,7 @@ class Operations:
     hour: Hour
     siblings: Siblings | None = None
     turns: Turns = field(default_factory=Turns)
-    """Queue of the work on long pages, which is done beside the loop."""
+    """The queue of pages that are built in a thread, one at a time."""
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     async def answer(self, question: Told) -> Told:
@@ -86,7 +86,7 @@ class Operations:
         return [await self.report(), *(cast("Report", one) for one in others if one)]
 
     async def join(self) -> None:
-        """Take over the drains and opened breakers that an operator has set in the running workers."""
+        """Take over the drains and opened breakers that an operator has set in running workers."""
         for said in await self._ask({"ask": "positions"}):
             for name, state in said.items():
                 place(self.live.generation, name, state)
@@ -97,15 +97,15 @@ class Operations:
         await self._ask({"ask": "place", "target": name, "state": state})
 
     async def refresh(self, reload: Reload) -> tuple[list[Report], list[int]]:
-        """Have every worker reload the files. Return the reports, this one's first, and the process ids of those that sent none in time."""
+        """Reload the files in every worker. Return the reports, this worker's first, and the process ids of workers without one in time."""
         _, others = await asyncio.gather(reload.refresh(), self._others_refresh())
         reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
         return reports, [process for process, one in others.items() if not one]
 
     async def go_back(self, reload: Reload, digest: str) -> tuple[list[Report], list[int]]:
-        """Have every worker serve again what served before: how each that does so stands then, and those that do not.
+        """Serve the previous configuration in every worker. Return the reports of those that do, and the process ids of the others.
 
-        ConfigError where it cannot be served any more.
+        ConfigError where that configuration cannot be served any more.
         """
         await reload.go_back(digest)
         others = (
@@ -124,8 +124,9 @@ class Operations:
         return await self.siblings.ask_each({"ask": "reload"}, self.siblings.timing.rebuild) if self.siblings is not None else {}
 
     async def request(self, request_id: str, owner: str | None = None, *, running: bool = False) -> dict[str, object] | None:
-        """Return the record of a request, whichever worker answered it. Of several that bear the same id, the first; `later` has the others. `owner`:
-        among those of this caller and user alone; `running`: also among those that are not over.
+        """Return the record of a request of any worker; None without one. Of several with one id the oldest, with the others in `later`.
+
+        `owner`: only among those of this caller and end user; `running`: also among those that are not over.
         """
         found = self.ring.find(request_id, owner, running=running)
         for one in await self._ask({"ask": "request", "id": request_id, "owner": owner, "running": running}):
@@ -134,7 +135,7 @@ class Operations:
         return first and {**first, **({"later": later} if later else {})}
 
     async def requests(self, last: int, *, running: bool = False) -> list[dict[str, Any]]:
-        """The newest requests of all workers, newest first; `running`: those that are not over before all others."""
+        """Return the newest requests of all workers, newest first; `running`: those that are not over before all others."""
         found: list[dict[str, Any]] = list(self.ring.latest(last, running=running))
         for one in await self._ask({"ask": "requests", "last": last, "running": running}):
             found += one.get("requests", [])
@@ -146,17 +147,17 @@ class Operations:
         return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
 
     async def budgets(self) -> list[Budget]:
-        """Return the budgets, over all workers."""
+        """Return the budgets, merged over all workers."""
         others = await self._ask({"ask": "budgets"})
         return fullest([await budgets(self.live.generation), *(one.get("budgets", []) for one in others)])
 
     async def hours(self) -> list[dict[str, Any]]:
-        """Return the last hour's counts of each worker, this one's first."""
+        """Return the last hour's counts of each worker, this worker's first."""
         others = await self._ask({"ask": "hour"})
         return [await self.turns.take(self.hour.report, "page"), *(one for one in others if one)]
 
     async def page(self, content: Callable[[], object]) -> Response:
-        """Return an answer with JSON, which is made in a thread: with 3,000 targets that takes a second."""
+        """Return a JSON response, built in a thread: with 3,000 targets that takes a second."""
         return Response(await self.turns.take(lambda: packed(content()), "page"), media_type="application/json")
 
     async def _ask(self, question: Told) -> list[Told]:
@@ -164,9 +165,9 @@ class Operations:
 
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Set the operator's state of a target in this process, also of one that an edit has yet to bring here.
+    """Set the operator's state of a target in this process, also of a target that is not declared here yet.
 
-    One that comes back from `open` is tried by one request first.
+    A target that returns from `open` to `auto` is probed by one request first.
     """
     if state not in POSITIONS:
         return

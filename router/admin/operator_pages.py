@@ -1,17 +1,17 @@
-"""The operators' HTTP API below /admin: state, spending and requests of a running server, and changes to it, over all its workers.
+"""The operators' HTTP API below /admin: state, costs and requests of a running server, and changes to it, over all its workers.
 
-GET  /admin/config             the configuration that serves, and the one that cannot
-POST /admin/reload             read the files now
-GET  /admin/targets            how each target fares
-POST /admin/targets/{name}     take one out, and back
-GET  /admin/spend              what answers have cost
-GET  /admin/budgets            how much of each limit on tokens or money is used
-GET  /admin/hour               the last hour in slots, and how each target fared in it
-GET  /admin/edit               what the files hold that is not served, and what it means
-POST /admin/return             serve again what served before the newest edit
-POST /admin/drills             play the faults that the configuration declares
-GET  /admin/requests           what was asked last
-GET  /admin/requests/{id}      how one request went
+GET  /admin/config             the live configuration, and the one on disk if it cannot be loaded
+POST /admin/reload             reload the files now
+GET  /admin/targets            health and load of each target
+POST /admin/targets/{name}     drain a target, open its breaker, or restore it
+GET  /admin/spend              costs since the workers began
+GET  /admin/budgets            the used share of each limit on tokens or money
+GET  /admin/hour               the last hour in slots, and the attempts at each target
+GET  /admin/edit               what a reload of the files would change
+POST /admin/return             roll back to the configuration before the newest edit
+POST /admin/drills             run the drills of the live configuration
+GET  /admin/requests           the latest requests
+GET  /admin/requests/{id}      the record of one request
 """
 
 import logging
@@ -38,21 +38,24 @@ REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"description": "No admin key came along, or it is another"},
     403: {"description": "There is no admin key, and the request is a change or not this machine's"},
 }
-"""Refusals of an operators' page: see gate.py."""
+"""OpenAPI descriptions of the refusals of an operator's page: see gate.py."""
 
 
 log = logging.getLogger("router.server")
 
 
 class Placed(BaseModel):
-    """State in which an operator puts a target: drain gives it no new question, open does as if its breaker were open, auto leaves it to itself."""
+    """The state in which an operator puts a target.
+
+    drain: the target gets no new request; open: as with an open breaker; auto: its breaker decides.
+    """
 
     model_config = ConfigDict(extra="forbid")
     state: Position
 
 
 def _acted(request: Request, action: str, **what: str) -> None:
-    """Log an action of an operator with the client's network and the key that it was sent with."""
+    """Log an operator's action with the client's network and the kind of admin key that it used: `declared` or `of this run`."""
     log.info("operator acts", extra={"fields": {"action": action, **what, **request.state.operator}})
 
 
@@ -65,13 +68,13 @@ def pages(admin: Operations, route: type[APIRoute]) -> APIRouter:
 
 
 def _states(admin: Operations, router: APIRouter) -> None:
-    """Add the pages that show what serves, how the last hour went, and what it has cost."""
+    """Add the pages about the live configuration, the last hour, the costs and the budgets."""
 
     @router.get("/config", response_model=dict[str, Any])
     async def config() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The configuration that serves; what is on disk now, where that cannot be served, and why; who runs what.
+        """The live configuration; the one on disk, if it cannot be loaded, and why; and the generation of each worker.
 
-        `replica`: the name of this host, where others may share its Redis: what operators' pages show is of its workers alone.
+        `replica`: the name of this host if a Redis is declared: operators' pages show the workers of this replica alone.
         """
         live, failed = admin.live, admin.reload.failed if admin.reload else None
         reports = await admin.reports()
@@ -93,28 +96,29 @@ def _states(admin: Operations, router: APIRouter) -> None:
 
     @router.get("/hour", response_model=dict[str, Any])
     async def hour() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The last hour, over all workers, in slots of half a minute, the newest last; and how each target fared in it."""
+        """The last hour over all workers, in slots of half a minute, the newest last, and the attempts at each target."""
         reports, now = await admin.hours(), time.time()
         return await admin.page(lambda: summed_hour(reports, now))
 
     @router.get("/spend", response_model=dict[str, Any])
     async def spend() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Cost of answers since the workers that run began, by route, by target and by caller, and what prompt caches saved."""
+        """Costs since the running workers began, by route, by target and by caller, and what prompt caches saved."""
         reports = await admin.spend()
         return await admin.page(lambda: summed(reports))
 
     @router.get("/budgets", response_model=dict[str, Any])
     async def budgets_used() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The used share of each limit on tokens or money: of the routes, and of the callers' keys.
+        """The used share of each limit on tokens or money, of the routes and of the callers' keys.
 
-        `used` is null where each user or address counts alone. Of several workers that share no Redis, the one that has used most.
+        `used` is null where each user or address is counted by itself. Of several workers without a shared Redis the largest share is
+        shown.
         """
         found = await admin.budgets()
         return await admin.page(lambda: {"budgets": found})
 
 
 def _targets(admin: Operations, router: APIRouter) -> None:
-    """Add the pages of the targets: how each fares, and where an operator puts it."""
+    """Add the pages of the targets: their health, and their state as an operator sets it."""
 
     @router.get("/targets", response_model=dict[str, Any])
     async def targets() -> Response:  # pyright: ignore[reportUnusedFunction]
@@ -124,9 +128,9 @@ def _targets(admin: Operations, router: APIRouter) -> None:
 
     @router.post("/targets/{name:path}", responses={404: {"description": "No such target"}})
     async def placed(request: Request, name: str, wanted: Placed) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Take a target out, and back, without an edit.
+        """Drain a target, open its breaker, or restore it, without an edit.
 
-        It stays so over edits, also those that take it away and bring it back, until it is put back or the server ends.
+        The state lasts over edits, also those that remove the target and bring it back, until it is changed or the server ends.
         """
         generation = admin.live.generation
         if name not in generation.kept.loads and name not in generation.kept.switches.positions:
@@ -138,19 +142,19 @@ def _targets(admin: Operations, router: APIRouter) -> None:
 
 
 def _requests(admin: Operations, router: APIRouter) -> None:
-    """Add the pages of the requests that were asked last."""
+    """Add the pages of the latest requests."""
 
     @router.get("/requests", response_model=dict[str, Any])
     async def requests(  # pyright: ignore[reportUnusedFunction]
         *, last: Annotated[int, Query(ge=1, le=1000)] = 50, running: Annotated[bool, Query()] = False
     ) -> Response:
-        """The requests that were over last, newest first. A worker remembers 1,000. `running`: with those that are not over, before all others."""
+        """The latest finished requests, newest first, of the last 1,000 of each worker. `running`: before them those in progress."""
         found = await admin.requests(last, running=running)
         return await admin.page(lambda: {"requests": found})
 
     @router.get("/requests/{request_id}", responses={404: {"description": "Not remembered"}})
     async def request(request_id: str, *, running: Annotated[bool, Query()] = False) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Record of a request: the attempts, and why each failed or was skipped. `running`: also of a request that is not over."""
+        """The record of a request: its attempts, and why each failed or was skipped. `running`: also of a request in progress."""
         found = await admin.request(request_id, running=running)
         if found is None:
             raise HTTPException(404, "no such request is remembered: each worker keeps its last 1,000")
@@ -158,12 +162,13 @@ def _requests(admin: Operations, router: APIRouter) -> None:
 
 
 def _edits(admin: Operations, router: APIRouter) -> None:
-    """Add the pages about edits of the files: what they mean, and that they are read now."""
+    """Add the pages about edits of the files: reload them, and show what a reload would change."""
 
     @router.post("/reload", responses={409: {"description": "Nothing to read"}, 422: {"description": "It cannot be served"}})
     async def reload(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Read the files now, whether edits go live by themselves or not. 422 with every complaint where they cannot be served. `workers`:
-        what each serves then; `silent`: those that did not say so within a minute.
+        """Reload the files now, whether edits are loaded automatically or not. 422 with every complaint if they are invalid.
+
+        `workers`: the generation of each worker afterwards; `silent`: workers that did not answer within a minute.
         """
         if admin.reload is None:
             raise HTTPException(409, "this server was not started from files")
@@ -176,9 +181,10 @@ def _edits(admin: Operations, router: APIRouter) -> None:
 
     @router.get("/edit", response_model=dict[str, Any])
     async def edit() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Compare the files with the configuration that serves.
+        """Compare the files with the live configuration.
 
-        `changes` are what going live would mean, in sentences; or `complaints`, each with its line and a caret. `files`: whether this server was started from files; `previous`: what served before the newest edit, and can be returned to.
+        `changes`: what a reload would change, in sentences; `complaints`: the mistakes, each with its line and a caret; `files`: whether
+        this server was started from files; `previous`: the configuration before the newest edit, to which the server can return.
         """
         reload, live = admin.reload, admin.live.generation.digest
         pending = await reload.pending() if reload is not None else PendingEdit(None)
@@ -196,13 +202,13 @@ def _edits(admin: Operations, router: APIRouter) -> None:
 
 
 def _returns(admin: Operations, router: APIRouter) -> None:
-    """Add the way back to what served before an edit."""
+    """Add the page that rolls back to the previous configuration."""
 
     @router.post("/return", responses={409: {"description": "Nothing served before"}, 422: {"description": "It cannot be served any more"}})
     async def returned(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Serve again what served before the newest edit.
+        """Roll back to the configuration before the newest edit.
 
-        The files stay as they are: the next edit of them goes live as ever, and a reload has them read.
+        The files stay as they are: the next edit of them is loaded as usual, and so are they by a reload.
         """
         if admin.reload is None or admin.reload.previous is None:
             raise HTTPException(409, "nothing served here before")
@@ -217,13 +223,13 @@ def _returns(admin: Operations, router: APIRouter) -> None:
 
 
 def _drills(admin: Operations, router: APIRouter) -> None:
-    """Add the page that plays drills."""
+    """Add the page that runs the drills."""
 
     @router.post("/drills", response_model=dict[str, Any])
     async def drills(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Play the drills of the configuration that serves: no provider is asked, and no answer under way notices.
+        """Run the drills of the live configuration. No provider is asked, and no request in progress is affected.
 
-        `faults`: what came otherwise than expected.
+        `faults`: the expectations that were not met.
         """
         _acted(request, "drills")
         declaration = admin.live.generation.declaration

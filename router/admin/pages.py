@@ -1,4 +1,4 @@
-"""The pages beside the chat addresses: the playground, which models there are, health, and the OpenAPI documentation of all of it."""
+"""All pages beside the chat addresses: web page, models, records, health, metrics, admin and documentation."""
 
 import time
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from router.intake.protocol import GATEWAY
 from router.intake.request import Request as Asked
 
 Pages = FastAPI
-"""The application of all pages."""
+"""The FastAPI application of all pages."""
 
 
 def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes: Probes) -> Pages:
-    """The FastAPI application: the `answers`, for their documentation, and all other pages, each with its guard."""
+    """Return the FastAPI application of all pages, each with its access check. `answers`: the chat routes, for their documentation."""
     refusals = DialectErrors(admin.live)
     of_callers, of_operators = guarded(refusals, gate.enter_caller), guarded(refusals, gate.enter_operator)
     app = FastAPI(
@@ -56,7 +56,7 @@ def pages(admin: Operations, gate: Gate, answers: Sequence[AnswerRoute], probes:
 
 
 def _of_callers(missing: str = "") -> dict[str, Any]:
-    """Return what /openapi.json says of each page of callers. `missing`: the meaning of its 404, if it has one."""
+    """Return the OpenAPI description that all pages of callers share. `missing`: the meaning of a 404, if there is one."""
     said = {401: "No key or token came along, or it is not good here", 404: missing, 503: "The credentials cannot be verified just now"}
     return {
         "responses": {status: {"description": words} for status, words in said.items() if words},
@@ -69,15 +69,15 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
     @router.get("/api/models", tags=["models"], **_of_callers())
     async def models(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The model ids that the caller may ask, their aliases, and what their first target's model can do."""
+        """The chat models that the caller may ask: ids, aliases, and the facts of their first target's model."""
         generation, caller = live.generation, _caller(request)
         return await admin.page(lambda: {"models": catalogue.listed(generation, caller)})
 
     @router.get("/v1/models", tags=["models"], **_of_callers())
     async def models_as_openai_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Ids and aliases of models, as clients of the OpenAI API list them; in Anthropic's form where the header `anthropic-version` is there.
+        """The ids and aliases of models in the form of the OpenAI API, or of Anthropic's if the header `anthropic-version` is sent.
 
-        `created` is when this process began.
+        `created` is the time at which this process began.
         """
         generation, caller = live.generation, _caller(request)
         of = catalogue.anthropic_list if of_anthropic(request.scope) else catalogue.openai_list
@@ -93,7 +93,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
     @router.get(f"{GATEWAY}/config", tags=["models"], **_of_callers())
     async def models_as_the_ai_sdk_lists_them(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Ids and aliases of models, as clients of the AI SDK's gateway list them."""
+        """The ids and aliases of models in the form of the AI SDK's gateway."""
         generation, caller = live.generation, _caller(request)
         return _identified(request, await admin.page(lambda: catalogue.gateway_list(generation, caller)))
 
@@ -101,7 +101,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
 
 def _identified(request: Request, page: Response) -> Response:
-    """Add the request's id to a page: clients of OpenAI and Anthropic look for it."""
+    """Add the request's id to a page, in the header that clients of OpenAI or Anthropic read."""
     made = Asked(request.scope, request.receive).id
     page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = made
     return page
@@ -114,7 +114,7 @@ def _own(admin: Operations, router: APIRouter) -> APIRouter:
         "/api/requests/{request_id}", response_model=dict[str, Any], tags=["chat"], **_of_callers("Not remembered, not over, or another's")
     )
     async def request_of_the_caller(request: Request, request_id: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Record of a request of the caller's own: attempts with times, tools, rescues, cost. No words of the conversation."""
+        """The record of one of the caller's own requests: attempts with times, tools, rescues, cost. No text of the conversation."""
         found = await admin.request(request_id, _caller(request).owner)
         if found is None:
             raise HTTPException(404, "no such request of yours is remembered: each worker keeps its last 1,000")
@@ -139,14 +139,14 @@ def _metrics(probes: Probes, router: APIRouter) -> APIRouter:
 
 
 def _caller(request: Request) -> Caller:
-    """Return the caller that the route's guard has found."""
+    """Return the caller that the route's access check has stored in the request."""
     caller = request.state.caller
     assert isinstance(caller, Caller)
     return caller
 
 
 def _documented(app: FastAPI, answers: Sequence[AnswerRoute], router: APIRouter) -> APIRouter:
-    """The schema of all routes: FastAPI's of the pages, and the answers' own."""
+    """Add /openapi.json: FastAPI's description of the pages, completed by the chat addresses."""
 
     def document() -> dict[str, Any]:
         if not app.openapi_schema:
@@ -160,7 +160,7 @@ def _documented(app: FastAPI, answers: Sequence[AnswerRoute], router: APIRouter)
 
     @router.get("/openapi.json", include_in_schema=False)
     def schema(request: Request) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """The schema, with the root path that it was asked for below."""
+        """Return the schema, with the root path below which it was requested."""
         root = str(request.scope.get("root_path", ""))
         return {**document(), **({"servers": [{"url": root}]} if root else {})}
 

@@ -1,6 +1,6 @@
-"""Health and metrics: the pages that machines ask every few seconds.
+"""Health and metrics: pages that machines request every few seconds.
 
-They are answered without FastAPI, which is imported for the first reader of another page.
+They are answered without FastAPI, which is imported at the first request of another page.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ Probe = Callable[[], Awaitable[Response]]
 
 
 class Probes:
-    """The probed pages of a process. `pages.py` has them in FastAPI's table too: for /openapi.json, and for other methods than GET."""
+    """The health and metrics pages of a process. FastAPI has them too (`pages.py`), for /openapi.json and for methods other than GET."""
 
     def __init__(self, admin: Operations, gate: Gate, refusals: DialectErrors) -> None:
         self._admin = admin
@@ -31,11 +31,11 @@ class Probes:
         }
 
     async def healthz(self) -> Response:
-        """Health of the process: it runs."""
+        """Return status 200 while the process runs."""
         return JSONResponse({"status": "ok"})
 
     async def readyz(self) -> Response:
-        """Readiness for new questions: every target answers as quickly as it ever will, and the server is not about to end."""
+        """Return 200 when the server is warmed up and not shutting down, and 503 otherwise."""
         live = self._admin.live
         ready = live.ready and not self._admin.chat.stopping
         return JSONResponse({"ready": ready, "generation": live.generation.digest}, 200 if ready else 503)
@@ -46,7 +46,7 @@ class Probes:
         return Response(await self._admin.turns.take(lambda: self._admin.metrics.text(reports), "page"), media_type=CONTENT_TYPE)
 
     async def answered(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answer a GET of a probed page that may enter. Return whether the request was one; any other is left as it is."""
+        """Answer a GET of one of these pages, and return True; return False for any other request, which is left unanswered."""
         probe, enter = self._probes.get(path_below(scope), (None, None))
         if probe is None or scope["method"] != "GET":
             return False

@@ -1,6 +1,6 @@
-"""The bodies of requests, as models for /openapi.json: what clients are told to send. `intake/` reads them, and takes more.
+"""The bodies of requests, as models for /openapi.json: the documented form. `intake/` reads the bodies, and accepts more.
 
-pydantic reads the TypedDict of `typing_extensions` alone before Python 3.12.
+Before Python 3.12, pydantic needs the TypedDict of `typing_extensions`.
 """
 
 from typing import Annotated, Any, Literal, NotRequired, Required
@@ -34,7 +34,7 @@ Dimensions = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None
 
 
 def _with_params(*names: str, **more: Any) -> ConfigDict:
-    """The configuration of a model that has these fields of Params, too, or all of them; `more`: other keywords of its schema."""
+    """Return the configuration of a model with these fields of Params added, or all of them. `more`: further keywords of its schema."""
 
     def extend(made: dict[str, Any]) -> None:
         made["properties"] |= {name: PARAMS[name] for name in names or PARAMS}
@@ -148,7 +148,7 @@ class _SteeringPart(TypedDict):
 
 
 class _UnsaidPart(TypedDict):
-    """A part that no model is sent. A file or an image is one in a message of the assistant's."""
+    """A part that is not sent to any model. Files and images in a message of the assistant are not sent either."""
 
     type: UnsaidKind
 
@@ -189,7 +189,7 @@ class _FunctionCall(TypedDict):
 
 
 class _MessageBody(TypedDict, total=False):
-    """A message says what stands in `content` or in `parts`, which stands over it. An assistant may have said nothing."""
+    """A message with its content in `parts`, or in `content` if `parts` is empty. An assistant's message may have neither."""
 
     role: Required[Literal["system", "developer", "user", "assistant", "tool"]]
     content: str | list[_Part] | None

@@ -1,4 +1,4 @@
-"""The bodies of answers and of errors, as models for /openapi.json: `wire/` writes them, one module for each dialect."""
+"""The bodies of answers and errors, as models for /openapi.json. `wire/` writes them, one module for each dialect."""
 
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -237,7 +237,7 @@ class _ListedModel(_Facts):
 
 
 class ModelList(TypedDict):
-    """The models to chat with. What a model can do is said of the first target of its route; what is not known is null."""
+    """The chat models that the caller may ask, with the facts of their first target's model; unknown facts are null."""
 
     models: list[_ListedModel]
 

@@ -1,4 +1,4 @@
-"""The routes of answers, and errors in the dialect of a request. FastAPI is not needed for them: see `guarded.py` for those of pages."""
+"""Routes of chat addresses, and errors in the dialect of a request, without FastAPI. For those of pages see `guarded.py`."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -16,15 +16,15 @@ from router.journal.entry import Entry
 from router.reload import Live
 
 Enter = Callable[[Scope], Awaitable[None]]
-"""Lets a request in. RouterError where it may not."""
+"""Admits a request, or raises a RouterError."""
 Answer = Callable[[Request, Send], Awaitable[None]]
-"""Answers a request. Who asks is its own to find out: it knows the dialect of a refusal, and the log has a line for it."""
+"""Answers a request. It authenticates the caller itself: it knows the dialect of a refusal, and logs it."""
 
 
 class AnswerRoute(Route):
-    """A chat address. Nothing stands between its answer and the server: each layer around a stream's `send` would be paid for by the piece.
+    """The route of a chat address, with no layer between its answer and the server: each would cost time for every piece of a stream.
 
-    `methods`: None for all, whose answer refuses those that are none of its own. `operations`: method → operation in `openapi.py`.
+    `methods`: None for all; the answer then refuses those that it does not support. `operations`: method → operation in `openapi.py`.
     """
 
     def __init__(self, path: str, answer: Answer, methods: list[str] | None = None, **operations: str) -> None:
@@ -44,7 +44,7 @@ def _plain(answer: Answer) -> ASGIApp:
 
 
 class DialectErrors:
-    """Writes errors in the form of the dialect that is known before a body is read."""
+    """Sends errors in the form of the dialect that is known before the body is read."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -59,5 +59,5 @@ class DialectErrors:
 
 
 def of_anthropic(scope: Scope) -> bool:
-    """Return whether an Anthropic client's request has an address below OpenAI's `/v1`, or one that is not served."""
+    """Return whether a request below `/v1` has an Anthropic client's header, `anthropic-version`."""
     return below_openai(path_below(scope)) and any(name == b"anthropic-version" for name, _ in scope["headers"])

@@ -1,7 +1,7 @@
-"""The other workers of this server. Each listens on a Unix socket in a folder they share, and answers what it is asked.
+"""Questions between the workers of one server. Each worker listens on a Unix socket in a shared folder.
 
-So any worker can tell of all of them, and pass on what an operator said to one. One question is one line of JSON, and so is its
-answer. One that has gone is left out.
+A worker can thus report the state of all, and pass an operator's command on. Question and answer are one line of JSON each. A worker that
+has ended is left out.
 """
 
 import asyncio
@@ -17,24 +17,24 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 SUPERVISOR_CHECK_S = 1.0
-"""Seconds between two looks at whether anybody supervises this worker still."""
+"""Seconds between two checks whether the supervising process still runs."""
 LONGEST = 4 * 1024 * 1024
-"""Bytes of an answer."""
+"""Bytes of a worker's answer at most."""
 
 Told = dict[str, Any]
-"""A question, or an answer to one: JSON."""
+"""A question between workers, or its answer, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiblingTiming:
-    """Seconds in which a worker answers at once, and after it has built what the files say: LiteLLM may have to be imported."""
+    """Seconds that a worker may take for an answer, and for one that needs a reload, which may import LiteLLM."""
 
     answer: float = 2.0
     rebuild: float = 60.0
 
 
 class Siblings:
-    """The other workers of this server, reachable while entered. `answer` returns this worker's answer to their questions."""
+    """The other workers of this server, reachable while this object is entered. `answer`: returns this worker's answer to a question."""
 
     def __init__(self, folder: Path, answer: Callable[[Told], Awaitable[Told]], timing: SiblingTiming = SiblingTiming()) -> None:
         self.timing = timing
@@ -43,7 +43,7 @@ class Siblings:
         self._server: asyncio.Server | None = None
 
     async def _outlive(self) -> None:
-        """End this worker once the supervising process is gone, as if that had asked it to; starting workers end, too."""
+        """End this worker by SIGTERM once the supervising process is gone."""
         supervisor = multiprocessing.parent_process()
         if supervisor is None:
             return
@@ -64,11 +64,11 @@ class Siblings:
             self._server.close()
 
     async def ask(self, question: Told) -> list[Told]:
-        """Return the answers of the other workers, of those that answer."""
+        """Return the answers of the other workers, without those that do not answer in time."""
         return [one for one in (await self.ask_each(question, self.timing.answer)).values() if one is not None]
 
     async def ask_each(self, question: Told, within: float) -> dict[int, Told | None]:
-        """Return process id → the answer of each other worker; None if it runs and does not answer within the seconds."""
+        """Return process id → answer of each other worker; None for one that runs and does not answer within so many seconds."""
         others = {int(path.stem): path for path in sorted(self._own.parent.glob("*.sock")) if path != self._own}
         said = await asyncio.gather(*(_ask(path, question, within) for path in others.values()))
         heard: dict[int, Told | None] = {}
@@ -101,7 +101,7 @@ def _question(line: bytes) -> Told | None:
 
 
 def _runs(process: int) -> bool:
-    """Return whether a worker runs. A worker that is still starting refuses connections for a moment, and counts as running."""
+    """Return whether a process runs. A worker that is still starting refuses connections for a moment, and runs."""
     try:
         os.kill(process, 0)
     except OSError:

@@ -1,7 +1,7 @@
-"""A watchdog of the event loop: reports how long it was blocked, and where in the code.
+"""A watchdog of the event loop: logs how long it was blocked, and where in the code.
 
-Nothing is answered meanwhile, by nobody's fault that a log could show: a tool that computes on the loop, a library that waits in it.
-A thread looks at a heartbeat of the loop; where that is late, it says where the loop is just then: files, lines and functions, no values.
+While a tool computes on the loop, or a library blocks it, no request is answered, and no other log shows why. A thread watches a heartbeat
+of the loop; when that is late, it logs where the loop is: files, lines and functions, no values.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ from typing import Self
 log = logging.getLogger("router.server")
 
 LATE = 1.0
-"""Seconds that the loop may stand still before it is told."""
+"""Seconds for which the event loop may be blocked before it is logged."""
 BEAT = 0.25
 DEEP = 24
-"""Places of a stack that are told, the innermost."""
+"""Innermost places of a stack that are logged."""
 
 
 def _nobody() -> None:
-    """Ignore a report: no listener is set."""
+    """Ignore a stall: no listener is set."""
 
 
 class Watchdog:
-    """A watchdog of the event loop that enters it. `stalls`: how often it was blocked; `stalled` is called then, by a thread."""
+    """A watchdog of the event loop that enters it. `stalls`: how often the loop was blocked; `stalled`: called by a thread each time."""
 
     def __init__(self, late: float = LATE, stalled: Callable[[], None] = _nobody) -> None:
         self._late = late
@@ -70,7 +70,7 @@ class Watchdog:
 
 
 def places(frame: FrameType | None) -> list[str]:
-    """Return the places in the code where a thread is, the innermost last."""
+    """Return the innermost DEEP places of a stack, as `file:line function`, the innermost last."""
     found: list[str] = []
     while frame is not None and len(found) < DEEP:
         code = frame.f_code

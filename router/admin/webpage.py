@@ -31,9 +31,9 @@ POLICY = (
 """Images of a question are `data:` addresses. Only DOMPurify's output may become HTML; nothing inline runs, and nothing is evaluated."""
 HEADERS = {"content-security-policy": POLICY, "referrer-policy": "no-referrer", "vary": "Accept-Encoding"}
 FOREVER, EACH_TIME = "public, max-age=31536000, immutable", "no-cache"
-"""A file at the address with the right digest never changes. The page itself is asked for anew, and mostly answered with 304."""
+"""Cache-Control of files under the current digest, which never change, and of the page itself, which is revalidated (mostly 304)."""
 PLACE = "{{files}}"
-"""Stands in the page for the folder of its files."""
+"""The placeholder in the page for the folder of its files."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Site:
 
 
 def webpage(route: type[APIRoute], live: Live) -> APIRouter:
-    """Return the page and its files, as routes of this class; 404 where the generation that serves has `server.page: off`.
+    """Return the page and its files, as routes of this class; 404 while the live generation has `server.page: off`.
 
-    Addresses in them are relative: the page works behind any prefix.
+    Addresses in them are relative, so that the page works behind any prefix.
     """
     site, router = Site(), APIRouter(include_in_schema=False, route_class=route)
 
@@ -83,7 +83,7 @@ def webpage(route: type[APIRoute], live: Live) -> APIRouter:
 
     @router.get("/web/{digest}/{name:path}")
     def file(request: Request, digest: str, name: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """A file. During an update a replica may be asked for the files of another version: it sends its own, which nobody keeps."""
+        """Return a file of the page. A request with another version's digest gets this version's file, uncached."""
         _check_shown(live)
         if name not in site.files:
             raise HTTPException(404)
@@ -93,7 +93,7 @@ def webpage(route: type[APIRoute], live: Live) -> APIRouter:
 
 
 def _check_shown(live: Live) -> None:
-    """Raise a 404 if the configuration switches the web page off."""
+    """Raise HTTPException 404 if the configuration switches the web page off."""
     if live.generation.server.page == "off":
         raise HTTPException(404)
 

@@ -1,4 +1,4 @@
-"""Parts of a cache: the key of a question, the stores of answers, and answers in the making, here and at other replicas.
+"""Parts of a cache: keys, stores, shared answers in progress (here and at other replicas), reasoning state and approvals.
 
 The step that uses them is `steps/cache.py`.
 """

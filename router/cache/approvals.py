@@ -1,10 +1,10 @@
-"""Approvals of tool calls: the ids under which a user is asked, and whether such an id allows a call.
+"""Approvals of tool calls: the ids under which a user is asked, and the check whether an id allows a call.
 
     apr_<until>.<nonce>.<MAC>     until: seconds since 1970, in hex
 
-The MAC is an HMAC-SHA256 of the time, the nonce, the caller and its end user, the route, and the call with its arguments. So a client can
-allow only a call that was asked about, for an hour, and once: the nonce of an id that was used is kept until then, in this process and in the
-Redis that is declared.
+The MAC is an HMAC-SHA256 of the time, the nonce, the caller and its end user, the route, and the call with its arguments. A client can
+thus allow only a call that was asked about, for an hour, and once: the nonce of a used id is kept until then, in this process and in the
+declared Redis.
 """
 
 import base64
@@ -24,15 +24,15 @@ from router.chat import Call, Json
 from router.shared import RedisStore
 
 LASTS = 3600.0
-"""Seconds that a user may take to allow a call."""
+"""Seconds for which an approval id is valid."""
 MAX_USED = 100_000
-"""Used ids that are kept in this process; beyond it the oldest go."""
+"""Used ids that are remembered in this process; beyond it the oldest are forgotten."""
 ID = re.compile(r"apr_([0-9a-f]{1,10})\.([A-Za-z0-9_-]{16})\.([A-Za-z0-9_-]{43})")
 
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """The ids of tool-call approvals, signed with one key: the operator's, or else one of this process."""
+    """The ids of tool-call approvals, signed with one key: the declared one, or else a random one of this process."""
 
     shared: RedisStore | None = None
     clock: Callable[[], float] = time.time
@@ -41,7 +41,7 @@ class Approvals:
     _used: OrderedDict[str, float] = field(default_factory=OrderedDict[str, float])
 
     def under(self, key: str | None, shared: RedisStore | None) -> Self:
-        """Return the approvals under another key of the operator's; ids that were used stay used."""
+        """Return the approvals under this declared key, or under the process's own if None. Used ids stay used."""
         declared = None if key is None else hashlib.sha256(f"pointsman approvals\n{key}".encode()).digest()
         return replace(self, shared=shared, _declared=declared)
 
@@ -51,7 +51,7 @@ class Approvals:
         return f"apr_{until}.{nonce}.{self._mac(until, nonce, owner, route, call)}"
 
     async def take(self, owner: str, route: str, call: Call) -> bool:
-        """Return whether the approval id of the call allows it, and use the id up."""
+        """Return whether the approval id of the call allows it. An id that does is used up."""
         if (found := ID.fullmatch(call.approval)) is None:
             return False
         until, nonce, mac = found.groups()

@@ -14,9 +14,9 @@ from router.shared import Batch
 from router.value import replace
 
 MAX_FLIGHT_BYTES = 1024 * 1024
-"""Bytes of one answer that are held while it is made. A longer one is not kept, and can no longer be joined."""
+"""Bytes of one shared answer that are held while it is in progress. A longer answer is not cached, and has no further followers."""
 LEFT_CHECK_INTERVAL_S = 1.0
-"""Seconds between two checks whether an answer without readers at other replicas still has one here."""
+"""Seconds between two checks whether an answer without readers at other replicas still has a follower here."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,14 +25,14 @@ class Flight:
 
     made: Broadcast
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """The attempts made for it so far."""
+    """The attempts so far, by model call."""
     _charged: bool = False
 
     async def follow(self, how: Cached, tried: list[list[Attempt]] | None = None) -> Events:
         """Stream the shared answer to one follower. The first follower that reaches the end is charged for it.
         Only that follower receives the usage and the attempts; all others see `cache="shared"`. The request that began the answer may have
-        left long before. An answer of another replica carries who is charged, and that is kept. If no follower reaches the end, the last
-        one to leave adds the attempts to its `tried`, if given.
+        left long before. An answer of another replica says who is charged, and that is kept. If no follower reaches the end, the last one
+        to leave adds the attempts to its `tried`, if given.
         """
         try:
             async with aclosing(self.made.follow()) as events:
@@ -59,7 +59,7 @@ class Flight:
                 tried.extend(self.tried)
 
     def uncharge(self) -> None:
-        """Charge the next follower: the one that was charged records nothing."""
+        """Charge the next follower instead: the one that was charged records nothing."""
         self._charged = False
 
     def _first(self) -> bool:
@@ -68,10 +68,10 @@ class Flight:
 
 
 class Relayed(Broadcast):
-    """A shared answer as other replicas read it: one more follower, whose events go to a log.
+    """A follower of a shared answer that writes its events to a log, from which other replicas read them.
 
-    It counts as a follower until no replica has asked for a while. Events that are not yet in the log are held up to `MAX_FLIGHT_BYTES`;
-    then it reads no further (backpressure).
+    It follows until no replica has asked for a while. Events that are not yet in the log are held up to `MAX_FLIGHT_BYTES`; then it reads
+    no further (backpressure).
     """
 
     head = b"1"
@@ -79,24 +79,24 @@ class Relayed(Broadcast):
     def __init__(self, flight: Flight) -> None:
         super().__init__(MAX_FLIGHT_BYTES, "wait")
         self.ending = ReplicaLost.code
-        """Set also where the flight is left: a reader at another replica asks anew then."""
+        """The end that the log gets if the answer is left: a reader at another replica then asks again."""
         self._flight = flight
         self._until = 0.0
         self._at[self] = 0  # the log is its one follower
 
     @property
     def findable(self) -> bool:
-        """True while the flight can be read from its start."""
+        """True while the answer can be read from its start."""
         return self.complete
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from `start` on. Those before are in the log."""
+        """Return the events from `start` on. Events before it are dropped here: they are in the log."""
         self._at[self] = start
         self._make_room()
         return relay.batches(*self.since(start))
 
     def hold(self, seconds: float) -> None:
-        """Keep following for `seconds`, because another replica reads it; with 0, stop: none does any more."""
+        """Follow the answer for `seconds` more, because another replica reads it; 0 stops, because none does any more."""
         self._until = asyncio.get_running_loop().time() + seconds
         if self.task is None:
             self.task = asyncio.create_task(self._pass_on())
@@ -105,7 +105,7 @@ class Relayed(Broadcast):
             self.task.cancel()
 
     def stop(self) -> None:
-        """Stop following the answer, because this replica ends."""
+        """Stop following the answer, because this replica shuts down."""
         if self.task is not None:
             self.ending = self.ending and Stopping.code
             self.task.cancel()

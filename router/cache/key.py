@@ -14,8 +14,9 @@ _dumps = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":
 
 
 def key(ask: Ask, made_by: str, owner: str) -> str:
-    """The SHA-256 of it, in hex. `made_by`: what makes the answer, as a digest; `owner`: for whom alone (a caller, or one end user of it:
-    `Ask.owner`), empty for everybody.
+    """Return the key of a question, a SHA-256 in hex. `made_by`: digest of the configuration that answers it.
+
+    owner: the caller or end user who alone may get the answer (`Ask.owner`); empty for everybody
     """
     made: Json = {
         "by": made_by,
@@ -35,7 +36,7 @@ def key(ask: Ask, made_by: str, owner: str) -> str:
 
 
 def part_of(part: Part) -> Json:
-    """Return a message's part as JSON that no different part has."""
+    """Return a message's part as JSON. Different parts have different JSON."""
     match part:
         case str():
             return part

@@ -1,10 +1,10 @@
-"""The cache that replicas share through a Redis: the answers that are kept, and those in the making.
+"""The cache that replicas share through a Redis: cached answers, and answers in progress.
 
-    pointsman:{<key>}:cache     an answer that is kept
+    pointsman:{<key>}:cache     a cached answer
     pointsman:{<key>}:flight    the lease of making it: a replica, and the id of the log in which it offers the answer
 
-A request that finds no answer takes the lease of making it, in the same command. A request that does not get the lease reads that log: only
-then is anything written to it. No question waits for a Redis that is away, or fails because of it.
+A request that finds no answer takes the lease of making it, in the same command. A request that does not get the lease reads that log,
+which is written only from then on. No request waits for an unavailable Redis, or fails because of it.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from router.shared.redis import FREE, key, milliseconds
 
 ROOM = "cache"
 LASTS = 600.0
-"""Seconds that a lease is held, and a log lasts, at most. The lease of a lost replica is taken over by the next request."""
+"""Seconds that a lease and its log last at most. The lease of a lost replica is taken over by the next request."""
 OFFERED = 1.5
-"""Seconds that a log is offered after its end, for readers that learned of it before."""
+"""Seconds for which a log can be read after its end, by readers that found its lease before."""
 
 TAKE = """
 local kept = KEYS[2] and redis.call('GET', KEYS[2])
@@ -36,15 +36,15 @@ if held and held ~= ARGV[3] then return {held} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {ARGV[1]}
 """
-"""The answer that is kept; else the holder of the lease; else, or if that holder is known to be gone, the replica that asks."""
+"""The script that returns the cached answer, else the holder of the lease. A free lease, or that of a lost holder, goes to the asker."""
 
 
 @dataclass(frozen=True, slots=True)
 class PickupTiming:
-    """Seconds that a request waits, again and again, for another replica to begin the log that it offers.
+    """Seconds that a request waits, one wait after another, for another replica to begin the log that it offers.
 
-    After each wait that replica's sign of life is read, and it is asked again: a process that is late so waits longer. After the last wait
-    the replica counts as lost.
+    After each wait that replica's sign of life is checked, and it is asked again, so that a slow process gets more time. After the last
+    wait it counts as lost.
     """
 
     waits: tuple[float, ...] = (0.25, 0.25, 0.5)
@@ -69,13 +69,13 @@ class Shared:
         await self._store.put(name, value, ttl)
 
     async def look(self, name: str, until: float) -> "bytes | Elsewhere | Lead | None":
-        """Return the kept bytes, else the replica that makes the answer, else the lease of making it. None while Redis is away.
+        """Return the cached bytes, else the replica that makes the answer, else the lease of making it. None while Redis is unavailable.
         until: when the answer will be over at the latest, by the clock of time.monotonic
         """
         return await self._taken(name, until, "", key(name, ROOM))
 
     async def take(self, name: str, until: float, gone: str) -> "Elsewhere | Lead | None":
-        """Follow an answer that the lost replica `gone` was to make, or take over its lease, without regard to cached bytes."""
+        """Return the replica that makes the answer now, or the lease, after the replica `gone` was lost. Cached bytes are ignored."""
         found = await self._taken(name, until, gone)
         return None if isinstance(found, bytes) else found
 
@@ -108,7 +108,7 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The lease of making an answer, for all replicas. `id`: of the log in which it is offered to them."""
+    """The lease of making an answer for all replicas. `id`: the log in which it is offered to them."""
 
     _shared: Shared
     name: str
@@ -121,30 +121,30 @@ class Lead:
         return f"{self._shared.logs.id} {self.id}"
 
     def offer(self, flight: Flight) -> None:
-        """Offer this answer to the replicas that ask for it while the lease is held."""
+        """Offer this answer to other replicas while the lease is held."""
         source = Relayed(flight)
         source.news = self._shared.logs.offer(self.name, self.id, source, lasts=self.lasts).news
 
     async def free(self) -> None:
-        """End the lease: the answer is made. Readers that found it a moment ago may still follow."""
+        """Release the lease of a complete answer. Its log is offered for OFFERED seconds more."""
         asyncio.get_running_loop().call_later(OFFERED, self._shared.logs.withdraw, self.id)
         await self._shared.free(self)
 
     def drop(self) -> None:
-        """Give up the lease in the background: the answer is not made under it."""
+        """Release the lease in the background, without an answer."""
         self._shared.drop(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """An answer that another replica makes. `holder`: the value of its lease."""
+    """An answer that another replica makes. `holder`: that replica's mark on the lease."""
 
     _shared: Shared
     name: str
     holder: str
 
     async def follow(self) -> Events:
-        """Stream the answer as it comes. ReplicaLost where it stops without an end, Away where Redis is away."""
+        """Stream the answer from the other replica's log. ReplicaLost if it stops without an end, Away if Redis is unavailable."""
         replica, _, number = self.holder.partition(" ")
         found = Found(self.name, number, replica)
         async with aclosing(self._shared.logs.read(found)) as log:
@@ -157,7 +157,7 @@ class Elsewhere:
                         yield event
 
     async def _begun(self, log: AsyncGenerator[Batch | LogEnd, None], found: Found) -> None:
-        """Wait until the log is begun; ReplicaLost if it is not."""
+        """Wait until the log has its first entry; ReplicaLost if it gets none."""
         first = asyncio.create_task(_first(log))
         try:
             for wait in self._shared.pickup.waits:
@@ -171,7 +171,7 @@ class Elsewhere:
             await asyncio.wait([first])  # it lets the log go before that is closed
 
     async def over(self, until: float) -> "Elsewhere | Lead | None":
-        """Return the lease that this replica lost, or another replica that has taken it meanwhile."""
+        """Return the lease, or the replica that has taken it meanwhile, after this answer's replica was lost."""
         return await self._shared.take(self.name, until, self.holder)
 
 

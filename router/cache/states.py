@@ -2,9 +2,9 @@
 
     pointsman:{<name>}:reasoning     the model calls of one conversation, up to one of them
 
-Kept is what the client does not send back: the reasoning state, and the calls that the route ran itself, with their results. A name is a
+It holds what the client does not send back: reasoning state, and the calls that the route ran itself, with their results. A name is a
 digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone repeat.
-The entries are kept in this process, and in the Redis that is declared, so that another replica may be asked next.
+Entries are kept in this process, and in the declared Redis, so that another replica may be asked next.
 """
 
 import hashlib
@@ -27,24 +27,24 @@ SIZE = 64 * 1024 * 1024
 users, the oldest of the one that has the most.
 """
 LASTS = 3600.0
-"""Seconds that states are kept: as long as a person may take to allow a call."""
+"""Seconds for which states are kept: as long as an approval id is valid."""
 ENTRY = 1024
 """Bytes that an entry takes beside its value, roughly."""
 MAX_VALUE = 4 * 1024 * 1024
-"""Bytes of the model calls of one conversation; beyond it the first of them are left out."""
+"""Bytes of the stored model calls of one conversation; beyond it the first of them are left out."""
 VERSION = 2
 MAX_DEPTH = 128
-"""Levels of nesting in a kept entry: more could be read, but not written into a request."""
+"""Levels of nesting in a stored entry: deeper ones could be read, but not written into a request."""
 MAX_VALUES = 200_000
-"""JSON values in a kept entry: more would hold up the loop."""
+"""JSON values in a stored entry: more would block the event loop."""
 log = logging.getLogger("router.cache")
 
 
 class ModelCall(Value, frozen=True):
-    """A model call's parts that clients do not send back: reasoning state, tool calls and results.
+    """The parts of a model call that clients do not send back: reasoning state, tool calls and results.
 
     states: its reasoning state
-    calls: its tool calls, the client's among them; empty where the client sends all of them
+    calls: all its tool calls, the client's too; empty where the client sends all of them
     results: the results of the calls that the route ran
     """
 
@@ -54,7 +54,7 @@ class ModelCall(Value, frozen=True):
 
 
 Recollection = Mapping[str, Sequence[ModelCall]]
-"""The name of a model call → the model calls of the same answer that the client was not shown, then this one."""
+"""Name of a model call → the model calls of the same answer before it that the client was not sent, then that call."""
 
 
 @dataclass(slots=True)
@@ -62,21 +62,21 @@ class _KeptStates:
     """The entries kept for one end user of a caller, or for the caller itself. `taken`: bytes."""
 
     entries: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict[str, tuple[float, bytes]])
-    """Name → until when, and the value; the oldest first."""
+    """Name → the time at which it expires, and the value; the oldest first."""
     taken: int = 0
 
 
 class LocalStates:
-    """Model calls in this process, apart for each caller and end user: a large consumer displaces its own entries first."""
+    """Model calls kept in this process, by caller and end user. Beyond the bound the caller with the most loses its oldest first."""
 
     def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
         self._lasts = lasts
         self._clock = clock
         self._held: dict[str, dict[str, _KeptStates]] = {}
-        """Caller → end user → what is kept for them."""
+        """Caller → end user → the entries kept for them."""
         self._taken: dict[str, int] = {}
-        """Caller → bytes of all its users."""
+        """Caller → bytes of all its entries."""
 
     @property
     def taken(self) -> int:
@@ -84,13 +84,13 @@ class LocalStates:
         return sum(self._taken.values())
 
     def get(self, caller: str, name: str, user: str = "") -> bytes | None:
-        """Return the bytes kept under this name, if their time is not over."""
+        """Return the bytes kept under this name; None without any, or if they have expired."""
         held = self._held.get(caller, {}).get(user)
         until, value = held.entries.get(name, (0.0, b"")) if held is not None else (0.0, b"")
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
-        """Keep bytes. A value larger than the whole store is not kept."""
+        """Store bytes under a name. A value larger than the whole store is not stored."""
         if ENTRY + len(value) > self._size:
             return
         now = self._clock()
@@ -124,14 +124,14 @@ class LocalStates:
 
 
 class Memory:
-    """The store of model calls: this process, and Redis where there is one. It never fails a question or waits for an absent Redis."""
+    """The store of model calls: this process, and Redis if declared. An unavailable Redis delays no question and fails none."""
 
     def __init__(self, local: LocalStates | None = None, shared: RedisStore | None = None) -> None:
         self.local = local or LocalStates()
         self._shared = shared
 
     async def get(self, caller: str, names: Sequence[str], user: str = "") -> Recollection:
-        """Return the stored parts of a conversation whose model calls have these names, the first call first.
+        """Return the stored parts of a conversation whose model calls have these names, in their order; empty if none are stored.
         Redis is asked for the last name alone, whose entry holds those before it.
         """
         for name in reversed(names):
@@ -149,7 +149,7 @@ class Memory:
 
 
 def written(held: Recollection) -> bytes:
-    """Return model calls as the bytes to store, without the first ones if all are too many; log it if none is left."""
+    """Return model calls as the bytes to store. The first ones are left out while all are too large; it is logged if none is left."""
     plain = [[name, [_plain_call(one) for one in calls]] for name, calls in held.items()]
     while (len(value := packed([VERSION, *plain])) > MAX_VALUE or crowded(value, MAX_VALUES)) and plain:
         del plain[0]
@@ -166,11 +166,11 @@ def _plain_call(call: ModelCall) -> list[object]:
 
 
 class UnreadableState(Exception):
-    """The bytes are not a kept entry: Redis may hold anything, also of another release."""
+    """The bytes are not a stored entry: Redis may hold anything, also of another release."""
 
 
 def read(data: bytes) -> Recollection:
-    """Read the bytes that `written` made. UnreadableState where they are something else, or more than it ever makes."""
+    """Return the model calls in bytes that `written` made. UnreadableState for all others, and above its bounds."""
     if len(data) > MAX_VALUE or crowded(data, MAX_VALUES):
         raise UnreadableState
     try:
@@ -185,7 +185,7 @@ def read(data: bytes) -> Recollection:
 
 
 def _read(data: bytes) -> Recollection:
-    """Return the model calls in stored bytes; if they are unreadable, log that and return nothing."""
+    """Return the model calls in stored bytes; for unreadable bytes log a warning, and return none."""
     try:
         return read(data)
     except UnreadableState:
@@ -235,23 +235,23 @@ def _result(value: Json) -> Result:
 
 @dataclass(slots=True)
 class Trail:
-    """A running hash of a client's conversation, which gives each of its model calls the name that its state is kept under.
+    """A running hash of a client's conversation, which gives each of its model calls the name under which its state is kept.
 
-    Left out is what may differ between two requests of one client: system messages, and what the model said since the last question
-    (some clients send it after the calls, some not at all).
+    Left out is what may differ between two requests of one client: system messages, and the assistant's text since the last question (some
+    clients send it after the calls, some not at all).
     """
 
     digest: "hashlib._Hash"
     said: list[str] = field(default_factory=list[str])
     results: dict[str, str] = field(default_factory=dict[str, str])
-    """Id → text, of the results since the last call: in whatever order they come."""
+    """Call id → text of the results since the last model call, in any order."""
 
     def copy(self) -> Self:
-        """Return a copy of the hash, to continue it differently."""
+        """Return an independent copy of the hash."""
         return replace(self, digest=self.digest.copy(), said=[*self.said], results=dict(self.results))
 
     def follow(self, messages: Sequence[Message]) -> dict[int, str]:
-        """Hash these messages: return index of a message with calls → the name of that model call."""
+        """Add these messages to the hash. Return index of a message with calls → the name of that model call."""
         names: dict[int, str] = {}
         for index, message in enumerate(messages):
             match message.role:
@@ -271,7 +271,7 @@ class Trail:
         return names
 
     def called(self, calls: Iterable[Call]) -> str:
-        """Hash the tool calls of the next model call, and return that call's name."""
+        """Add the tool calls of the next model call to the hash, and return that model call's name."""
         self._settle()
         self._add("calls", *([call.call_id, call.name, plain(call.arguments)] for call in calls))
         return self.digest.hexdigest()
@@ -302,7 +302,7 @@ def _text(result: Result) -> str:
 
 
 def plain(value: Json) -> Json:
-    """Return a JSON value as a client sends it back: JavaScript has one kind of number, and writes 1.0 as 1."""
+    """Return a JSON value in the form that a JavaScript client sends back: whole floats become integers (1.0 → 1)."""
     match value:
         case float() if value.is_integer():
             return int(value)

@@ -13,14 +13,14 @@ ENTRY = 1024
 
 
 class Store(Protocol):
-    """Keeps bytes for a while. They are copies, may be gone at any time, and can be made again."""
+    """The interface of a store of bytes with a lifetime. They are copies, may be gone at any time, and can be made again."""
 
     async def get(self, name: str) -> bytes | None:
-        """Return the bytes kept under this name; None where there are none, or the store is away."""
+        """Return the bytes stored under this name; None without any, or while the store is unavailable."""
         ...
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Keep bytes for `ttl` seconds at most."""
+        """Store bytes for `ttl` seconds at most."""
         ...
 
 
@@ -31,7 +31,7 @@ class _Held:
 
 
 class LocalStore:
-    """A store in this process. `size`: bytes of all that is kept; beyond it the least recently used goes first."""
+    """A store in this process. `size`: bytes of all entries; beyond it the least recently used is evicted."""
 
     def __init__(self, size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.size = size
@@ -40,11 +40,11 @@ class LocalStore:
         )
 
     async def get(self, name: str) -> bytes | None:
-        """Return the bytes kept under this name, if their time is not over."""
+        """Return the bytes stored under this name; None without any, or if they have expired."""
         held = self._held.get(name)
         return held.value if held is not None else None
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Keep bytes. A value larger than the whole store is not kept."""
+        """Store bytes. A value larger than the whole store is not stored."""
         with suppress(ValueError):  # cachetools: "value too large"
             self._held[name] = _Held(value, ttl)

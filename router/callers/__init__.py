@@ -16,7 +16,7 @@ from router.errors import Unauthorized
 __all__ = ["ANYBODY", "Anybody", "Caller", "Callers", "Jwks", "Known", "Sources", "callers", "from_body", "from_headers"]
 
 BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]+)[ \t]*")
-"""White space after a value is not part of it; not every server that runs this application takes it off (RFC 9110, 5.5)."""
+"""The value of `Authorization`. White space at its end is allowed: not every ASGI server removes it (RFC 9110, 5.5)."""
 
 
 class Callers(Protocol):
@@ -47,14 +47,14 @@ class TokenCallers(Protocol):
 
 
 class Known:
-    """Callers with a key of this server or a token of an issuer. The prefix of a key distinguishes the two."""
+    """Callers with an API key of this server or a token of an issuer, distinguished by the prefix of a key."""
 
     def __init__(self, keys: Keys | None, tokens: TokenCallers | None) -> None:
         self._keys = keys
         self._tokens = tokens
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Return the caller of the key or token."""
+        """Return the caller of the key or token in the one `Authorization` header. Unauthorized without exactly one valid credential."""
         if not authorization:
             raise Unauthorized
         borne = BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None  # of two headers, a proxy may have checked either
@@ -69,14 +69,14 @@ class Known:
 
 
 Sources = dict[tuple[str, Egress], Jwks]
-"""Address of an issuer, and the way to it → its keys."""
+"""Address of a key set, and the proxy and CA that it is fetched through → the key set."""
 
 
 def callers(declared: Auth | Literal["none"] | None, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> Callers:
     """Return the declared callers. Misfit where none of the keys in a file can be used.
-    fetch: returns how something is fetched in a given way
-    before: an issuer's keys that were fetched earlier, which are taken over
-    kept: receives the keys in use
+    fetch: returns the function that fetches through a given proxy and CA
+    before: key sets that an earlier generation fetched, which are taken over
+    kept: receives the key sets in use
     """
     if not isinstance(declared, Auth):
         return ANYBODY
@@ -99,6 +99,6 @@ def _tokens(declared: Jwt, fetch: Callable[[Egress], Fetch], before: Sources, ke
 
 
 def _jwks(url: str, fetch: Fetch, before: Sources) -> Jwks:
-    """Return the keys at an address. Keys that were fetched another way stay: an edit of the proxy must not lock callers out."""
+    """Return the key set of an address. Known keys stay when the proxy changes: such an edit must not lock callers out."""
     known = next((one for one in before.values() if one.url == url), None)
     return Jwks(url, fetch) if known is None else known.over(fetch)

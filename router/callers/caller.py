@@ -11,16 +11,16 @@ from router.value import PartlyCompared, field
 
 
 class Caller(PartlyCompared, frozen=True):
-    """A caller: who asks. It is made before a body is read; what is kept for one caller, or for one of its end users, is kept under its `owner`.
+    """The caller of a request: the holder of an API key or of a token. Data of it, or of one of its end users, is kept under `owner`.
 
-    kind: anonymous where nobody has to say who asks
-    name: of the key, or the token's `sub`; empty where nobody said
-    id: another for every two callers, the same while a key is rotated; letters, digits and `. _ - : / @` only
-    routes: the only ones it may ask; None for all
-    limit: how much it may use, over all routes; None for as much as the routes let it
-    users: where its requests name the end user for whom they ask; None where what they say of users is not believed
-    user: the end user for whom it asks just now; empty where none is named
-    claims: what its token claims, proved by the issuer's signature; nothing where it bears none
+    kind: anonymous where no authentication is declared
+    name: of the key, or the token's `sub`; empty for an anonymous caller
+    id: different for every two callers, the same while a key is rotated; letters, digits and `. _ - : / @` only
+    routes: the only routes that it may ask; None for all
+    limit: how much it may use, over all routes; None without a limit of its own
+    users: where its requests name the end user; None where they name none that is accepted
+    user: the end user of this request; empty without one
+    claims: the claims of its token, proved by the issuer's signature; empty without a token
     """
 
     BESIDE = frozenset({"claims"})
@@ -35,7 +35,7 @@ class Caller(PartlyCompared, frozen=True):
 
     @property
     def owner(self) -> str:
-        """A name for the caller and its end user: different for every two pairs of them."""
+        """The caller's id and its end user as one text, different for every two pairs of them."""
         return owner(self.id, self.user)
 
     @property

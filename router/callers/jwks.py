@@ -1,6 +1,6 @@
-"""Public keys of an issuer, as its address has them: fetched when they are needed, kept, and refreshed now and then.
+"""The key set (JWKS) of a token issuer: fetched when it is needed, kept, and refreshed after a while.
 
-While an issuer does not answer, its known keys stay valid for a day (stale).
+While the issuer does not answer, its known keys stay valid for a day (stale).
 """
 
 import asyncio
@@ -14,25 +14,25 @@ from router.errors import Misfit
 log = logging.getLogger("router.callers")
 
 FRESH = 600.0
-"""Seconds after which the keys are fetched anew."""
+"""Seconds after which known keys are fetched again."""
 AGAIN = 30.0
-"""Seconds between two fetches, whatever tokens ask for: made-up key ids must not cause a fetch each."""
+"""Seconds between two fetches at least, so that made-up key ids do not cause a fetch each."""
 SOON = 2.0
 """Seconds between two fetches while no keys are known and no token can be verified."""
 STALE = 86_400.0
-"""Seconds after which keys that could not be fetched anew count no more."""
+"""Seconds since the last successful fetch after which the known keys are not used any more."""
 FETCH_S = 5.0
 """Seconds that a fetch may take."""
 MAX_KEY_SET_BYTES = 256 * 1024
-"""Bytes of a set of keys."""
+"""Bytes of a key set at most."""
 
 Listed = tuple[Mapping[str, object], ...]
 Fetch = Callable[[str, int], Awaitable[bytes]]
-"""An address, and the bytes allowed → the content there. OSError where it cannot be fetched."""
+"""Fetches an address: (address, most bytes) → its content. OSError where it cannot be fetched."""
 
 
 class Jwks:
-    """The keys at an address. `clock`: seconds, as time.monotonic; `within`: seconds that a fetch may take."""
+    """The key set at an address. `clock`: seconds, as time.monotonic; `within`: seconds that a fetch may take."""
 
     def __init__(self, url: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic, within: float = FETCH_S) -> None:
         self._within = within
@@ -45,13 +45,13 @@ class Jwks:
         self._tried: float | None = None
 
     def over(self, fetch: Fetch) -> "Jwks":
-        """Return the known keys with another way to fetch them from now on."""
+        """Return the same known keys with another function that fetches them."""
         made = Jwks(self.url, fetch, self._clock, self._within)
         made._listed, made._got = self._listed, self._got
         return made
 
     async def listed(self) -> Listed:
-        """Return the known keys; none if the last successful fetch is too long ago."""
+        """Return the known keys, fetched again if they are old; none if the last successful fetch is more than STALE seconds ago."""
         if not self._younger(STALE) or (not self._younger(FRESH) and not self._one.locked()):  # other requests use the known keys meanwhile
             await self._refresh()
         return self._listed if self._younger(STALE) else ()
@@ -64,9 +64,9 @@ class Jwks:
         return self._clock()
 
     async def newer(self, than: Listed, came: float) -> tuple[Listed, float]:
-        """Return the keys, for a token that came at `came` and named a key that is not among `than`.
-        They are fetched again, unless that was tried a moment ago. Also return the seconds after which they may be fetched again, if the
-        issuer has not sent them since the token came: it may have made the key meanwhile. 0 if it has.
+        """Return the keys for a token with an unknown key id, fetched again if that is allowed, and the seconds until the next fetch.
+        than: the keys that lack the token's key; came: when the token arrived, by `now`
+        The seconds are 0 if a fetch has succeeded since the token came: its key then does not exist.
         """
         if self._listed is than and not self._given_since(came):
             await self._refresh()
@@ -97,7 +97,7 @@ class Jwks:
 
 
 class Fixed:
-    """Public keys (JWKS) from a file: an edit of it makes another generation."""
+    """A key set (JWKS) from a file. An edit of the file makes another generation."""
 
     def __init__(self, listed: Listed) -> None:
         self._listed = listed
@@ -111,7 +111,7 @@ class Fixed:
         return 0.0
 
     async def newer(self, than: Listed, came: float) -> tuple[Listed, float]:  # noqa: ARG002 - see Jwks
-        """Return the same keys: there are never newer ones."""
+        """Return the same keys, and 0 seconds: a file has no newer ones."""
         return than, 0.0
 
 

@@ -21,7 +21,7 @@ from router.errors import Unauthorized
 
 LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SHOWN, HIDDEN, CHECK = 8, 43, 6
-"""Characters of each part; 62 to the 43rd is more than 2 to the 256th."""
+"""Characters of the shown part, the secret part and the checksum of a key; 62 to the 43rd is more than 2 to the 256th."""
 SHAPE = re.compile(rf"(?P<shown>{KEY}[0-9A-Za-z]{{{SHOWN}}})_[0-9A-Za-z]{{{HIDDEN}}}(?P<check>[0-9A-Za-z]{{{CHECK}}})")
 
 
@@ -37,7 +37,7 @@ def hashed(key: str) -> str:
 
 
 def shown(key: str) -> str:
-    """Return the beginning of a key, which may be shown; empty if the text is not a key."""
+    """Return the first 11 characters of an API key, which may be logged; empty if the text is not a key."""
     hit = SHAPE.fullmatch(key)
     return hit["shown"] if hit and hmac.compare_digest(hit["check"], _checksum(key[:-CHECK])) else ""
 
@@ -55,7 +55,7 @@ def _spelled(number: int, width: int) -> str:
 
 
 class Keys:
-    """The keys that are declared, found by their hashes. `now`: the clock that they expire by."""
+    """The declared API keys, found by their hashes. `now`: the clock by which they expire."""
 
     def __init__(self, declared: Mapping[str, ApiKey], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now

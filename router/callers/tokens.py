@@ -23,14 +23,14 @@ from router.config.server import Jwt
 from router.errors import Misfit, Unauthorized, Unverifiable
 
 MAX_TOKEN_CHARACTERS = 8 * 1024
-"""Characters of a token; a longer one is not even parsed."""
+"""Characters of a token at most; a longer one is refused before it is parsed."""
 MAX_HEADER_CHARACTERS = 2 * 1024
 MAX_NAME_CHARACTERS = 255
 """Characters of a `sub`, as OpenID Connect has it."""
 LEEWAY = 30
 """Seconds that the issuer's clock and ours may differ."""
 MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
-"""Bits of an RSA key. Shorter ones are broken, longer ones take long."""
+"""Bits of an RSA key, at least and at most. Shorter keys can be broken; longer ones take long to verify with."""
 
 
 class _Rules(JWSRegistry):
@@ -44,7 +44,7 @@ class _Rules(JWSRegistry):
         self._declared = algorithms
 
     def check(self, token: str) -> None:
-        """Raise ValueError if the token's header is not understood here. joserfc treats such headers differently from kind to kind."""
+        """Raise ValueError if the token's header is malformed, or has an undeclared algorithm or a `crit`: joserfc's errors differ."""
         head = token.partition(".")[0]
         read: object = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))) if len(head) <= MAX_HEADER_CHARACTERS else None
         header = cast("dict[str, object]", read) if isinstance(read, dict) else {}
@@ -52,14 +52,14 @@ class _Rules(JWSRegistry):
             raise ValueError
 
     def get_alg(self, name: str) -> Any:
-        """Return the declared algorithm of this name, without joserfc's own advice: that is for those who declare it."""
+        """Return the declared algorithm of this name, without joserfc's warnings about weak ones."""
         if name not in self._declared:
             raise UnsupportedAlgorithmError
         return self.algorithms[name]
 
 
 class Tokens:
-    """An issuer's tokens. `source`: its public keys; None where there is a secret. `now`: the wall clock, which tokens go by."""
+    """The tokens of an issuer. `source`: its public keys; None with a shared secret. `now`: the wall clock."""
 
     def __init__(self, declared: Jwt, source: Source | None, now: Callable[[], float] = time.time) -> None:
         self._declared = declared
@@ -84,7 +84,7 @@ class Tokens:
         return self._named(await self._claimed(token))
 
     async def _claimed(self, token: str) -> Mapping[str, Any]:
-        """Return the claims of a token that is the issuer's, for this server, and of this time."""
+        """Return the claims of a token with a valid signature, issuer, audience and time."""
         came = 0.0 if self._source is None else self._source.now()
         try:
             self._rules.check(token)
@@ -114,7 +114,7 @@ class Tokens:
         return self._read(await self._source.listed())
 
     async def _by_newer_key(self, token: str, came: float) -> dict[str, Any]:
-        """Return the claims of a token with an unknown key, which the issuer may have made since. Unverifiable while unknown."""
+        """Return the claims of a token whose key id is unknown, with newer keys of the issuer. Unverifiable while there are none."""
         assert self._source is not None
         listed, again = await self._source.newer(self._listed, came)
         try:
@@ -175,7 +175,7 @@ def _user(claim: object) -> str:
 
 
 def _routes(claim: object) -> frozenset[str]:
-    """Return the routes of a claim: a list, or words with spaces between them, as scopes are written; none if it is neither."""
+    """Return the routes in a claim: of a list, or of words with spaces between them, as scopes are written; none of any other value."""
     match claim:
         case str():
             return frozenset(claim.split())

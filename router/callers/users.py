@@ -1,6 +1,6 @@
-"""The end user for whom a caller asks: a front end that many people share names each of them.
+"""End users of a caller: a front end with many users names the user of each request.
 
-The name is accepted only from callers whose key declares where it stands; from all others it is ignored.
+The name is accepted only from callers whose key declares where it stands; it is ignored from all others.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from router.value import replace
 MAX_USER = 255
 """Characters of a user's id; OpenID Connect has as many for a `sub`."""
 PLACEHOLDER = ("{{", "}}")
-"""Beginning and end of a front end's placeholder: one that was not filled in would make all users one."""
+"""Beginning and end of a front end's placeholder; an unfilled one would be the same id for all users."""
 
 
 def well_formed(user: str) -> bool:
@@ -22,7 +22,7 @@ def well_formed(user: str) -> bool:
 
 
 def from_headers(caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-    """Return the caller with the end user that these headers name. BadAsk where they must name one and do not, or name no id.
+    """Return the caller with the end user that these headers name. BadAsk if it is required and missing, repeated or malformed.
 
     headers: names in lower case, and values, as ASGI has them
     """
@@ -41,7 +41,7 @@ def from_headers(caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> Call
 
 
 def from_body(caller: Caller, fields: Mapping[str, Json]) -> Caller:
-    """Return the caller with the end user that the body's fields name. BadAsk where they must name one and do not, or name no id."""
+    """Return the caller with the end user that the body's fields name. BadAsk if it is required and missing, or malformed."""
     source = caller.users
     if source is None or source.field is None:
         return caller

@@ -7,9 +7,10 @@ target continues the text, or the answer ends with one Failure. Retry, fallback,
 else.
 """
 
+from router.failover.answer import failover
 from router.failover.breaker import NO_HINT, Breaker, Clock, Hint
 from router.failover.candidate import Candidate, Pool, Position, Switches, TargetHealth, new_health
-from router.failover.chain import PASSED_OVER, FailureRules, failover
+from router.failover.chain import PASSED_OVER, FailureRules
 from router.failover.load import Load
 from router.failover.refusals import Listener, Reason, RefusalChange, RefusingTarget, TargetRefusals
 from router.failover.whole import embedding

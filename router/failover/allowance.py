@@ -1,7 +1,7 @@
 """A budget for calls beyond the one that each request costs: retries and hedges."""
 
 ONE = 1 - 1e-9
-"""A call, as floats add it up: ten tenths are a little less than one."""
+"""The tokens of one call, less a rounding error: ten times 0.1 is a little less than 1."""
 
 
 class Allowance:

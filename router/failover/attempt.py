@@ -1,4 +1,4 @@
-"""An attempt at a target: until its first event, and then event by event."""
+"""An attempt at a target: from the question until its first event, and the open stream after that."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from router.usage import Meter, Usage, tokens_in
 from router.value import Mutable, field, replace
 
 Note = Callable[[Attempt], None]
-"""Records how an attempt ended."""
+"""Records an attempt that has ended."""
 
 
 class Opened(Mutable):
@@ -51,7 +51,7 @@ class Opened(Mutable):
                 pass
 
     def ended(self, outcome: str, usage: Usage | None = None, *, model: str = "", said: int = 0) -> Attempt:
-        """Return the attempt, which ends now with this outcome.
+        """Return the attempt as it ends now, with this outcome, its cost and its time.
         usage: tokens that the provider counted, for the whole answer or for the part that was sent
         model, said: as in an Attempt
         """
@@ -75,7 +75,7 @@ class Opened(Mutable):
         return made
 
     async def close(self) -> None:
-        """Close the stream. A second call does nothing."""
+        """Close the stream, which no longer counts as in flight at its target. A second call does nothing."""
         if not self._closed:
             self._closed = True
             self.candidate.health.load.busy -= 1
@@ -100,13 +100,12 @@ def charged(
 
 
 TAKEN_UP = frozenset({"cut", "empty", "content_filter"})
-"""Outcomes of calls that the provider worked on although it sent no text."""
+"""Outcomes of calls that cost something although no text arrived: the provider had worked on them."""
 
 
 def _failed(tried: Attempt, candidate: Candidate, ask: Ask, start: Start | None, error: TargetError) -> Attempt:
     """Return an attempt that ended before its first word, with its cost.
-    A refused question costs nothing, also where a status 200 carried the refusal. A question that the provider worked on costs, also
-    without an answer.
+    A refused question costs nothing, even within an answer of status 200. One that the provider worked on costs, also without an answer.
     """
     if start is None:
         return tried
@@ -179,14 +178,14 @@ async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: flo
 
 
 def _report(candidate: Candidate, permit: Permit, began: float, error: TargetError, ask: Ask) -> None:
-    """Report an error to the circuit breaker, to the refusals and to what is known of the target's files."""
+    """Report an error to the circuit breaker, to the refusals, and to the memory of files that the target refuses."""
     if isinstance(error, FileRefused) and error.sort in ask.shows:
         candidate.refused(error.sort)
     report(candidate, permit, began, error, ask.owner)
 
 
 def report(candidate: Candidate, permit: Permit, began: float, error: TargetError, owner: str) -> None:
-    """Report to the breaker and to the refusals what an error says of the target. `owner`: for whom it was asked."""
+    """Report an error of the target to its breaker and its refusals. `owner`: the caller and end user for whom it was asked."""
     health = candidate.health
     breaker = health.breaker
     if isinstance(error, TargetRefused):
@@ -212,8 +211,8 @@ def _empty(target: str, event: Event | None) -> TargetDown:
 
 
 def left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attempt], note: Note) -> TargetDown:
-    """Record why the target may not be asked now, and return that as an error.
-    Waiting can only help where the target named the time itself (`Retry-After`): that is a TargetDown, everything else a TargetSilent.
+    """Record that the target may not be asked now, and return the error for it.
+    Waiting helps only where the target named the time (`Retry-After`): the error then is TargetDown, and else TargetSilent.
     """
     breaker, switched = candidate.health.breaker, candidate.off
     wait = None if switched else breaker.wait()
@@ -224,9 +223,8 @@ def left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attemp
 
 
 def _is_empty(event: Event, ask: Ask) -> bool:
-    """Return whether this end makes the answer an empty one, which is a failure.
-    After a tool's result, or after its own words so far, a model may have nothing to add; and the question's own `stop` may stand at the
-    very beginning.
+    """Return whether a Finish before any text makes the answer empty, which is a failure.
+    An empty answer is valid after a tool's result, after the model's own words so far, and where the question has `stop` texts.
     """
     if not isinstance(event, Finish) or event.reason in ("length", "content-filter"):
         return False

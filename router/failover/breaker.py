@@ -22,7 +22,7 @@ State = Literal["closed", "half_open", "open"]
 PATIENT = 4
 """Every 4th probe of a silent target waits as long as any request: the target may have become slow to start."""
 MAX_RETRY_AFTER_S = 60.0
-"""Seconds. A target that asks for a longer pause (a provider once asked for three days) is asked again after this."""
+"""Seconds of a `Retry-After` at most: a target that asks for a longer pause (a provider once asked for three days) is asked again then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ class Hint(Protocol):
         ...
 
     def publish(self, seconds: float) -> None:
-        """Publish that the breaker is open here for so many seconds; 0 takes the hint back."""
+        """Publish that the breaker is open here for so many seconds; 0 withdraws the hint."""
         ...
 
 
@@ -78,14 +78,14 @@ class Breaker:
         """Time from which the next probe may go."""
         self._probe: Permit | None = None
         self._patient: Permit | None = None
-        """A probe that may take long, so that others go beside it."""
+        """The permit of a running probe that may take long; other probes are admitted beside it."""
         self._silences = 0
-        """Silent probes in a row since the breaker opened."""
+        """Timeouts of probes in a row."""
         self._free = -math.inf
-        """Time from which the target may be asked again by its own word (`Retry-After`)."""
+        """Time until which the target asked to be left alone (`Retry-After`)."""
 
     def admit(self) -> Permit | None:
-        """Return a permit to ask the target now, or None. Its holder reports a result, or calls `rest`."""
+        """Return a permit to ask the target now; None if it may not be asked. Its holder reports a result, or calls `rest`."""
         now = self._clock()
         if now < self._free:
             return None
@@ -93,7 +93,7 @@ class Breaker:
             return self._everybody
         if self._probe is not None or now < self._until:
             return None
-        # PromptCount from here: a probe that takes long to fail would keep a target that is well again waiting for as long.
+        # Counted from here: a probe that takes long to fail would keep a target that is well again waiting for as long.
         self._until = now + self._declared.open
         if self._silences and self._silences % PATIENT == 0 and self._patient is None:
             self._patient = Permit()
@@ -117,19 +117,19 @@ class Breaker:
         return self._everybody is not None and self._clock() < self._free
 
     def wait(self) -> float:
-        """Return the seconds until the target may be asked, as far as is known."""
+        """Return the seconds until the target may be asked, as far as is known; 0 while it may be."""
         until = self._free if self._everybody is not None else max(self._free, self._until)
         return max(0.0, until - self._clock())
 
     def began(self, permit: Permit) -> None:
-        """Record the first word of an answer. After a probe's first word others may ask too; success shows only at the end."""
+        """Record the first word of an answer. After that of a probe the breaker admits all requests, on trial until an answer completes."""
         if permit is self._probe or permit is self._patient:
             self._everybody = permit
             self._trial = True
             self._probe = self._patient = None
 
     def succeeded(self, permit: Permit) -> None:
-        """Record a complete answer, which closes the breaker."""
+        """Record a complete answer, which closes the breaker, unless its request was admitted before the breaker opened."""
         self.began(permit)
         if permit is self._everybody:
             if self._trial:
@@ -139,7 +139,9 @@ class Breaker:
             self._doubts.clear()
 
     def failed(self, permit: Permit) -> None:
-        """Record a failure. The breaker opens on a failed probe, on too many failures, and on any failure on trial."""
+        """Record a failure. The breaker opens on a failed probe, on too many failures, and on any failure on trial.
+        Failures of requests that were admitted before it opened are ignored.
+        """
         if permit is self._probe:
             self._probe = None
             self._silences = 0
@@ -151,7 +153,7 @@ class Breaker:
                 self.open()
 
     def fell_silent(self, permit: Permit) -> None:
-        """Record a failure by timeout. The next probe waits less long."""
+        """Record a failure by timeout. The next probes wait at most the open time for their first word."""
         silences = self._silences + 1 if permit is self._probe else 1
         opens = permit is self._probe or permit is self._everybody
         self.failed(permit)
@@ -159,16 +161,16 @@ class Breaker:
             self._silences = silences
 
     def denied(self, permit: Permit) -> None:
-        """Record a refused key, account or model: the breaker opens at once."""
+        """Record a refused key, account or model, which opens the breaker at once."""
         if permit is self._probe:
             self.failed(permit)
         elif permit is self._everybody:
             self.open()
 
     def doubted(self, permit: Permit, owner: str) -> None:
-        """Record a refusal without a reason, which may hold for all requests or for this one only.
-        The breaker opens once as many callers in a row were refused as failures open it. A caller, or one end user of a caller
-        (`Ask.owner`), is counted once, however often it asks; without names each question counts.
+        """Record a refusal without a reason, which may concern this request alone. It counts once for each owner.
+        The breaker opens once as many owners in a row were refused as failures open it. An owner is a caller, or one of its end users
+        (`Ask.owner`); without a name each question counts.
         """
         if permit is not self._everybody:
             self.rest(permit)
@@ -180,22 +182,22 @@ class Breaker:
             self.open()
 
     def leave(self, seconds: float) -> None:
-        """Keep all requests away for so many seconds, as the target asked for (`Retry-After`), at most MAX_RETRY_AFTER_S."""
+        """Refuse permits for so many seconds, as the target asked for (`Retry-After`), at most MAX_RETRY_AFTER_S."""
         self._free = max(self._free, self._clock() + min(seconds, MAX_RETRY_AFTER_S))
         self.hint.publish(self.wait())
 
     def open(self) -> None:
-        """Open the breaker now."""
+        """Open the breaker now, for its full open time."""
         self._shut(self._clock() + self._declared.open)
         self.hint.publish(self.wait())
 
     def half_open(self) -> None:
-        """End the open time: the next request is a probe."""
+        """End the open time and any `Retry-After` now: the next request is a probe."""
         self._free = -math.inf
         self._shut(self._clock())
 
     def rest(self, permit: Permit) -> None:
-        """Return a permit without a result: the client left, or the question was at fault."""
+        """Give back a permit without a result, because the client left or the question was at fault. Another probe may go at once."""
         if permit is self._probe:
             self._probe = None
             self._until = self._clock()

@@ -1,4 +1,4 @@
-"""A target as the chain of targets sees it: what it can do, its health, and the pool it belongs to."""
+"""A target of a route with its health, its limits and an operator's switch; and pools, which share requests between targets."""
 
 import hashlib
 import math
@@ -21,14 +21,14 @@ from router.failover.refusals import TargetRefusals
 SKIPPED: dict[FileSort, str] = {"image": "skipped_vision", "document": "skipped_documents", "audio": "skipped_audio"}
 """Sort of a file → the outcome of a target that was not asked because it does not read such files."""
 RESERVE = 10
-"""Retries of a target that has answered no request yet, in all."""
+"""Tokens in the retry budget of a target at the beginning, and at most."""
 
 Takes = Callable[[FileSort], bool | None]
 """Returns whether a target reads files of a sort; None where that is unknown."""
 
 
 def reads_every_file(_: FileSort) -> bool | None:
-    """Return True: a script ignores files and passes over no question that shows one."""
+    """Return True: the target, a script, is asked whatever files a question shows."""
     return True
 
 
@@ -88,8 +88,7 @@ open: the same as with an open breaker; afterwards one request at a time probes 
 
 class Switches:
     """The positions of targets that operators set while the router serves, by the target's name.
-    A position holds over all edits until it is changed, also over edits that remove a target and bring it back. That is why names are kept
-    here, and no targets.
+    A position survives all edits, also those that remove a target and bring it back: names are stored here, and no targets.
     """
 
     def __init__(self) -> None:
@@ -114,7 +113,7 @@ class Switches:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A target as the chain sees it."""
+    """A target of a route, with all that decides whether and when it is asked."""
 
     name: str
     answer: Answer
@@ -124,7 +123,7 @@ class Candidate:
     health: TargetHealth = field(default_factory=new_health)
     switches: Switches = field(default_factory=Switches)
     ready: Callable[[], Awaitable[None]] | None = None
-    """Waits until the target can be asked at all, for a time that is not the target's fault: a library is imported."""
+    """Waits until the target can be asked: until its library is imported. That time does not count as the target's."""
     takes: Takes = reads_every_file
     refused: Callable[[FileSort], None] = remembers_no_refusal
     """Remembers that the target refused a file of this sort."""
@@ -144,12 +143,12 @@ class Candidate:
 
     @property
     def off(self) -> bool:
-        """True while an operator keeps new questions away from the target."""
+        """True while an operator has drained the target or opened its breaker."""
         return self.switches.of(self.name) != "auto"
 
     @property
     def left_alone(self) -> bool:
-        """True if the target would not be asked now."""
+        """True while the target may not be asked: an operator's switch is set, its breaker is open, or its `Retry-After` is not over."""
         return self.off or self.health.breaker.wait() > 0
 
 
@@ -157,9 +156,9 @@ Balance = Literal["least_busy", "latency"]
 
 
 CROWDED = 1.5
-"""Times its share of the pool's requests in flight that a target may have before a chat with affinity goes elsewhere."""
+"""Multiple of its share of the pool's requests in flight above which a target loses chats with affinity to others."""
 SPARE = 4
-"""Requests in flight that it may have in addition, so that a few at once move no chat."""
+"""Requests in flight that it may have in addition, so that a few concurrent questions do not move a chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +186,8 @@ class Pool:
         return replace(self, members=tuple(self.members[at] for at in kept), weights=weights, places=tuple(self.places[at] for at in kept))
 
     def order(self, chance: random.Random, session: str = "") -> Sequence[Candidate]:
-        """Return the members in the order in which this request asks them. Targets that are left alone come last.
-        session: shared by all questions of a chat (`Ask.session`); empty for a question that belongs to none
+        """Return the members in the order in which this request asks them. Those that may not be asked now come last.
+        session: shared by all questions of a chat (`Ask.session`); empty for a question without a chat
         """
         if len(self.members) == 1:
             return self.members

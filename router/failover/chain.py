@@ -1,4 +1,4 @@
-"""The chain of targets: each is asked in order, and retried where that may help."""
+"""The chain of targets for one request: which target is asked next, when it is retried, and the error if no target answers."""
 
 import asyncio
 import logging
@@ -6,7 +6,6 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,10 +23,8 @@ from router.errors import (
     FileRefused,
     Filtered,
     InvalidOutput,
-    NoTarget,
     Overlong,
     ParameterMissed,
-    RouterError,
     TargetDenied,
     TargetDown,
     TargetError,
@@ -38,15 +35,14 @@ from router.errors import (
     UnreadFile,
     UnsupportedParameter,
 )
-from router.events import CUT_SHORT, Answer, Event, Events, EventStream, Failure, Finish, ToolCall
-from router.failover.attempt import Opened, attempt, following
+from router.events import Finish
+from router.failover.attempt import Opened, attempt
 from router.failover.breaker import Clock
-from router.failover.candidate import SKIPPED, Candidate, Pool
+from router.failover.candidate import SKIPPED, Candidate
 from router.failover.fault import broken
 from router.failover.form import Form
 from router.failover.hedge import Hedge, race
-from router.failover.relay import Relay
-from router.failover.rescue import Diverged, Transcript, prefilled, wished
+from router.failover.rescue import Transcript, prefilled, wished
 from router.failover.watch import Watch
 from router.usage import Usage
 from router.value import replace
@@ -56,7 +52,7 @@ log = logging.getLogger("router.failover")
 
 @dataclass(frozen=True, slots=True)
 class FailureRules:
-    """A route's rules for failures: deadlines, retries, hedging, and what follows a break."""
+    """A route's rules for failures: deadlines, retries, hedging, and whether another target continues an answer that breaks off."""
 
     timeout: Timeout
     retry: Retry
@@ -64,154 +60,19 @@ class FailureRules:
     hedge: Declared | None = None
 
 
-def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: random.Random | None = None) -> Answer:
-    """Return the answer of the first target that starts; where it breaks off, other targets continue it.
-    chance: decides the order of a pool where nothing else does, and the back-off before a retry
-    """
-    pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
-    chosen = any(len(pool.members) > 1 for pool in pools)
-    """True if a pool has a choice; else the targets are asked as they stand."""
-    in_line = [candidate for pool in pools for candidate in pool.members]
-    hedge = Hedge(policy.hedge) if policy.hedge else None
-    chance = chance or random.Random()  # noqa: S311 - the order of a pool is no secret
-
-    async def answered(ask: Ask, relay: Relay) -> Events:
-        if chosen or ask.held is not None:
-            session = _held_by(ask)
-            taken = set[str]()
-            asked = pools if ask.held is None else [kept for pool in pools if (kept := pool.among(ask.held, taken)).members]
-            order = [candidate for pool in asked for candidate in pool.order(chance, session)]
-        else:
-            order = in_line
-        if not order:
-            raise NoTarget
-        chain = Chain(order, policy, hedge, ask, chance)
-        async with Watch() as watch:
-            opened: Opened | None = await chain.open(watch)
-            error: type[RouterError] = Broken
-            try:
-                yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
-                transcript = Transcript()
-                relay.begin(watch, transcript)
-                form = None if ask.output is None else Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
-                while opened is not None:
-                    events_of_target = _relayed(opened, chain, transcript, watch, relay)
-                    async with aclosing(events_of_target if form is None else form.over(events_of_target, opened.start)) as events:
-                        async for event in events:
-                            yield event
-                            if isinstance(event, Finish):
-                                return
-                    if transcript.called:
-                        # The calls are complete, only the end was lost: they can be run.
-                        yield Finish("tool-calls", chain.total(None), tuple(chain.attempts))
-                        return
-                    if form is None:
-                        opened = await chain.rescue(opened.candidate, transcript, watch)
-                    else:
-                        opened, error = await chain.formed(opened, form, transcript, watch), form.error or Broken
-            finally:
-                if opened is not None:
-                    await chain.let_go(opened)  # a client may leave before the first event was passed on, or at any other
-            yield Failure(error.code, error.sentence, tuple(chain.attempts))
-
-    def answer(ask: Ask) -> Events:
-        relay = Relay(policy.timeout.idle)
-        return EventStream(answered(ask, relay), relay.fast)
-
-    return answer
-
-
-class Broken(Unanswered):
-    """The answer broke off, and nobody can go on with it."""
-
-    sentence = "The model's answer broke off. Please try again."
-
-
-LONG = 2048
-"""Characters of tools and conversation, about 512 tokens: no provider caches a shorter prompt."""
-
-
-def _held_by(ask: Ask) -> str:
-    """Return the session by which a pool chooses; empty for a short question that belongs to no known chat, which goes by balance."""
-    if ask.chat or any(message.role == "assistant" for message in ask.messages):
-        return ask.session
-    size = ask.size + sum(len(tool.description) + len(str(tool.parameters)) for tool in ask.tools)
-    return ask.session if size >= LONG else ""
-
-
-async def _relayed(opened: Opened, chain: "Chain", transcript: Transcript, watch: Watch, relay: Relay) -> Events:
-    """Stream the events of one target, joined to the text before. Without a Finish at its end it broke off, which is recorded.
-    Its calls are passed on with what follows them: where the provider stopped in the middle of one, none of them is.
-    """
-    event: Event | None = opened.first
-    calls: list[ToolCall] = []
-    try:
-        while event is not None:
-            opened.record(event)
-            if isinstance(event, ToolCall):
-                calls.append(event)
-            else:
-                if calls:
-                    if _cut_off(event, calls):
-                        fields = {"target": opened.candidate.name, "calls": [call.name for call in calls]}
-                        log.info("calls cut off at the limit are left out", extra={"fields": fields})
-                        calls.clear()
-                    for call in _released(calls, transcript):
-                        yield call
-                if isinstance(event, Finish):
-                    if (rest := transcript.rest()) is not None:
-                        yield rest
-                    chain.finished(opened, event)
-                    yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
-                    return
-                if (seen := transcript.see(event)) is not None:
-                    relay.gives(seen, opened, held=bool(calls))
-                    yield seen
-                    relay.goes_on()
-            event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
-        chain.broke(opened, "cut", transcript)
-        for call in _released(calls, transcript):
-            yield call
-    except TargetError as error:
-        chain.broke(opened, error.outcome, transcript, error.used)
-        for call in _released(calls, transcript):
-            yield call
-    except Diverged:
-        chain.note(opened.ended("diverged", said=len(transcript.text)))
-    finally:
-        await chain.let_go(opened)
-
-
-def _cut_off(event: Event, calls: Sequence[ToolCall]) -> bool:
-    """Return whether the provider stopped in the middle of these calls.
-    Half a call is neither run nor asked for again with the same limit.
-    """
-    return isinstance(event, Finish) and event.reason in CUT_SHORT and any(call.malformed is not None for call in calls)
-
-
-def _released(calls: list[ToolCall], transcript: Transcript) -> list[ToolCall]:
-    """Return the calls that were held, and empty the list."""
-    released = list(calls)
-    calls.clear()
-    for call in released:
-        transcript.see(call)
-    return released
-
-
 BUSY = frozenset({"status_429", "breaker_open", "drained"})
-"""Outcomes after which a client should come back later, and when."""
+"""Outcomes of a target that is only unavailable for now: if no other kind occurred, the error is Busy, with a `Retry-After`."""
 PASSED_OVER = frozenset({"breaker_open", "drained", "skipped_window", *SKIPPED.values()})
 """Outcomes of targets that were not asked at all."""
 UNHEARD = frozenset({"connection", "proxy_connection", "breaker_open"})
-"""Outcomes that cost nothing but time: the next target is asked instead of waiting for the same one."""
-
+"""Outcomes without a request sent: the next target, if there is any, is asked instead of retrying this one."""
 
 ROUNDED = 1e-6
-"""Seconds by which a time that was added and subtracted again may differ from itself."""
+"""Seconds of rounding error after a time was added and subtracted again."""
 
 
 async def pause(seconds: float, clock: Clock) -> None:
-    """Wait until the clock of the breakers says that the time is over.
+    """Wait until so many seconds have passed by the breakers' clock.
 
     A timer may fire a millisecond early, and a breaker that opens just then would refuse the question that waited for it.
     """
@@ -221,7 +82,7 @@ async def pause(seconds: float, clock: Clock) -> None:
 
 
 def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.Random) -> float:
-    """Seconds before the same target is asked again: as it said itself, else by the backoff, after so many tries."""
+    """Return the seconds before the same target is retried: its `Retry-After`, else the back-off after so many tries."""
     retry_after = error.retry_after if isinstance(error, TargetDown) else None
     if retry_after is not None:
         return retry_after
@@ -229,8 +90,24 @@ def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.
     return max(backoff.least, chance.uniform(0, min(backoff.most, backoff.least * 2**tries)))
 
 
+def worth_retrying(candidate: Candidate, error: TargetDown, policy: FailureRules, *, others: bool, until: float) -> bool:
+    """Return whether a retry may help: not after a timeout, and not at a target that is still unavailable after the wait.
+    others: whether another target can be asked instead; until: the deadline of the request, by the target's clock
+    """
+    retry_after = error.retry_after or 0
+    if isinstance(error, TargetSilent) or candidate.off or candidate.health.breaker.wait() > retry_after + ROUNDED:
+        return False
+    longest = policy.retry.backoff.most
+    if not others:
+        # A client that waits for a first word would as well wait for this target.
+        longest = max(longest, policy.timeout.first_token)
+    elif error.outcome in UNHEARD:
+        return False
+    return retry_after <= min(longest, until - candidate.health.clock())
+
+
 class Chain:
-    """The way of a request through the candidates, with the attempts so far."""
+    """The targets of one request in their order, with the attempts so far."""
 
     def __init__(self, order: Sequence[Candidate], policy: FailureRules, hedge: Hedge | None, ask: Ask, chance: random.Random) -> None:
         # The target that issued the reasoning state of this turn comes first: for all others the state is lost. Targets that have been
@@ -254,42 +131,43 @@ class Chain:
         self._clock = order[0].health.clock
         self._chance = chance
         self._hedge = hedge
-        self.timeout = policy.timeout
+        self._policy = policy
         self._retry = policy.retry
+        self.timeout = policy.timeout
         self._rescues = len(order) if policy.rescue == "continue" else 0
         self._ask = ask
         self._failed: list[TargetError] = []
         self._window = 0
-        """Tokens of the largest context window that was too small."""
+        """Tokens of the largest context window that was too small; 0 while none was."""
         self._used: Usage | None = None
         self.attempts: list[Attempt] = []
         ask.tried.append(self.attempts)
 
     def note(self, attempt: Attempt) -> None:
-        """Record how an attempt ended."""
+        """Record an attempt that has ended."""
         self.attempts.append(attempt)
 
     async def let_go(self, opened: Opened) -> None:
-        """Close a stream whose client left, and record it."""
+        """Close a stream; if it was still running, record it as left by its client."""
         if not opened.over:
             self.note(opened.ended(LET_GO))
         await opened.close()
 
     async def _unheard(self, opened: Opened) -> None:
-        """Close a stream that lost a race: it began, and the client gets none of it."""
+        """Close a stream that started but lost a race, and record it without a time to first token: the client gets none of it."""
         self.note(replace(opened.ended(LET_GO), first=None))
         await opened.close()
 
     def finished(self, opened: Opened, end: Finish) -> None:
-        """Record a stream that came to its end."""
+        """Record a stream that completed, in the attempts, the breaker and the retry budget."""
         self.note(opened.ended("ok", end.usage, model=end.model))
         opened.candidate.health.breaker.succeeded(opened.permit)
         opened.candidate.health.retries.earn()
 
     def broke(self, opened: Opened, outcome: str, transcript: Transcript, used: Usage | None = None) -> None:
-        """Record a stream that broke off after it had begun.
+        """Record a stream that broke off after it had begun, in the attempts and the breaker.
 
-        transcript: what clients have of it; used: tokens that it had cost, if its provider reported them
+        transcript: the text that was sent to the client; used: tokens that the stream had cost, if its provider reported them
         """
         self.note(opened.ended(outcome, used if opened.start.meter is None else None, said=len(transcript.text)))
         opened.candidate.health.breaker.failed(opened.permit)
@@ -297,11 +175,11 @@ class Chain:
             self._used = self.total(used)
 
     def total(self, usage: Usage | None) -> Usage | None:
-        """Return this usage plus that of the streams that broke off before."""
+        """Return this usage plus that of the earlier streams that broke off or were corrected."""
         return usage + self._used if usage and self._used else usage or self._used
 
     async def open(self, watch: Watch) -> Opened:
-        """Return the first stream that starts. Unanswered, or one of its kinds, if none does."""
+        """Return the first stream that starts. Raises Unanswered, or a subclass of it, if none does."""
         opened = await self._in_turn(watch) if self._hedge is None else await self._hedged(self._hedge, watch)
         if opened is None:
             raise self._verdict()
@@ -335,10 +213,10 @@ class Chain:
         return None
 
     async def formed(self, opened: Opened, form: Form, transcript: Transcript, watch: Watch) -> Opened | None:
-        """The next stream of an answer that must have a form, where the last one broke off or is wrong; None where there is none.
+        """Return the next stream of an answer with a required form, after one that broke off or was invalid; None if there is none.
 
-        What is wrong is corrected by the target that said it. What broke off is asked for anew, as long as no word of it was passed on:
-        no target goes on in the middle of another's JSON.
+        An invalid answer is corrected by the target that gave it. One that broke off is asked for anew, unless some of it was sent: no
+        target continues another's JSON.
         """
         transcript.forget()
         if form.wrong is not None:
@@ -346,7 +224,7 @@ class Chain:
         return None if form.sent else await self.rescue(opened.candidate, transcript, watch)
 
     async def _correct(self, opened: Opened, form: Form, watch: Watch) -> Opened | None:
-        """The answer of the same target once it is told what is wrong with its last one."""
+        """Ask the same target again with the errors of its last answer; return that stream, or None if it cannot be corrected."""
         assert form.wrong is not None
         name, fields = opened.candidate.name, {"output": opened.start.output, "rules": list(form.wrong.rules)}
         log.warning("an answer is not of the form that was asked for", extra={"fields": {"target": name, **fields, "sent": form.sent}})
@@ -364,7 +242,7 @@ class Chain:
         return any(one.target == candidate.name and one.outcome not in PASSED_OVER for one in self.attempts)
 
     async def _in_turn(self, watch: Watch) -> Opened | None:
-        """Ask one target after the other until one starts; None if none does."""
+        """Ask one target after the other until one starts; return its stream, or None if none does."""
         while (candidate := await self._next()) is not None:
             try:
                 return await self._ask_candidate(candidate, watch)
@@ -373,7 +251,7 @@ class Chain:
         return None
 
     async def _hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
-        """Ask in turn, and ask the next target beside the first while the first is late."""
+        """Ask the targets in turn, and ask the next one beside the first while the first is late; return the stream that wins."""
         hedge.earn()
         delay = hedge.delay(self._order[0].health.load) if self._order else None
         if delay is None:
@@ -399,7 +277,7 @@ class Chain:
         return won
 
     async def _next(self) -> Candidate | None:
-        """Return the next target to ask. Targets known not to read the files, or with too small a context window, are passed over."""
+        """Return the next target to ask. Targets known not to read the files, or whose window is too small, are recorded as skipped."""
         while self._waiting:
             candidate = self._waiting.popleft()
             if self._shows and (lacks := candidate.lacks(self._shows) or self._unfit(candidate)):
@@ -411,7 +289,7 @@ class Chain:
         return None
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:
-        """Record a failure and what it says of the targets that were not asked yet."""
+        """Record an error, and what it means for targets not asked yet: which windows are too small, and whether any is still asked."""
         self._failed.append(error.with_traceback(None))  # its frames hold the question, and this holds it: a reference cycle
         if isinstance(error, ContextTooLong):
             self._window = max(self._window, await candidate.window() or 1)
@@ -422,7 +300,7 @@ class Chain:
             self._waiting.clear()
 
     async def _ask_candidate(self, candidate: Candidate, watch: Watch) -> Opened:
-        """Ask one target, with retries while they may help. tenacity is entered after the first failure only: it costs 70 µs."""
+        """Ask one target, with retries while they may help. tenacity is entered only after the first failure: it costs 70 µs."""
         try:
             return await self._ask_once(candidate, self._ask, watch)
         except TargetDown as error:
@@ -450,27 +328,16 @@ class Chain:
         return attempt(candidate, ask, watch, self.timeout.first_token, self.note)
 
     def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
-        """Return whether a retry may help. It does not after silence, nor at a target that will still be left alone after the wait."""
-        retry_after = error.retry_after or 0
-        if isinstance(error, TargetSilent) or candidate.off or candidate.health.breaker.wait() > retry_after + ROUNDED:
-            return False
-        longest = self._retry.backoff.most
-        if any(not one.left_alone and not one.lacks(self._shows) for one in self._waiting):
-            if error.outcome in UNHEARD:
-                return False
-        else:
-            # No other target can be asked: a client that waits for a first word would as well wait for this one.
-            longest = max(longest, self.timeout.first_token)
-        return self._retry.attempts > 1 and retry_after <= min(longest, self._ask.until - self._clock())
+        others = any(not one.left_alone and not one.lacks(self._shows) for one in self._waiting)
+        return self._retry.attempts > 1 and worth_retrying(candidate, error, self._policy, others=others, until=self._ask.until)
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         return delay(self._retry, error, state.attempt_number, self._chance)
 
     def _unfit(self, candidate: Candidate) -> str:
-        """Return the outcome to record for a stand-in script that may not answer; empty if it may.
-        Where all models refused to read a file, or cannot, its answer would look as if one had read it. It may answer if one of them only
-        failed.
+        """Return the outcome to record for a stand-in script that must not answer; empty if it may.
+        Where every model refused or cannot read the question's file, a script's answer would look as if one had read it.
         """
         if not candidate.stand_in or not self._shows or not all(map(_of_this_question, self._failed)):
             return ""
@@ -478,7 +345,7 @@ class Chain:
 
     @property
     def _unread(self) -> bool:
-        """True if the question shows a file that each target so far was known not to read, or refused."""
+        """True if the question shows a file, and every target so far refused it or is known not to read it."""
         if not self._shows or any(not isinstance(error, FileRefused) for error in self._failed):
             return False
         return bool(self._failed) or any(one.outcome in SKIPPED.values() for one in self.attempts)
@@ -494,7 +361,7 @@ class Chain:
 
 
 def unanswered(failed: Sequence[TargetError], attempts: tuple[Attempt, ...], overlong: str | None = None) -> Unanswered:
-    """Return the error of a question that no target answered. `overlong`: its sentence where the question is too long."""
+    """Return the error for a question that no target answered. `overlong`: the sentence of that error if the question is too long."""
     if any(isinstance(error, ContentFiltered) for error in failed):
         return Filtered(attempts=attempts)
     if failed and isinstance(failed[-1], ContextTooLong):
@@ -509,10 +376,10 @@ def unanswered(failed: Sequence[TargetError], attempts: tuple[Attempt, ...], ove
 
 
 def _of_this_question(error: TargetError) -> bool:
-    """Return whether the error concerns this question alone: a model that is well refused it."""
+    """Return whether the error concerns this question alone: the target refused it, and works for others."""
     return isinstance(error, TargetRefused) and not isinstance(error, TargetDenied | ContextTooLong | ContentFiltered)
 
 
 def _anew(ask: Ask, _: str) -> Ask:
-    """Return the question unchanged: no text was sent yet, a thought at most."""
+    """Return the question unchanged: no text of an answer was sent yet."""
     return ask

@@ -1,12 +1,12 @@
-"""A fault on request: the provider of one request is broken, to see what follows.
+"""Fault injection for one request: its first target fails on purpose, to show what follows.
 
-    429      it refuses: too many requests
-    cut      it breaks off after its first words
-    stall    it says nothing more after its first words
-    garbage  it says what is no answer after its first words
+    429      the target refuses: too many requests
+    cut      the answer breaks off after its first words
+    stall    the answer stops after its first words, until a timeout
+    garbage  the answer is malformed after its first words
 
-The target that is asked first fails so at each try of the request. What is known of it (breaker, load, budget of second tries) is
-neither looked at nor changed: other requests do not notice. Who may ask for a fault is for the server to say.
+The fault happens at each try of that target within the request. The target's breaker, load and retry budget are neither used nor changed,
+so other requests are not affected. The server decides who may ask for a fault.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from router.events import Answer, Events, Finish, Text
 from router.failover.candidate import Candidate, new_health
 
 FIRST_WORDS = 12
-"""Characters that are said before an answer breaks: enough to see that it began, and few enough to see that it was not whole."""
+"""Characters that are sent before a fault: enough to see that the answer began, and few enough to see that it is not complete."""
 FOREVER = 86_400.0
-"""Seconds of a stall: whoever waits gives up before."""
+"""Seconds of a stall, longer than any idle timeout."""
 OUTCOMES = {"cut": "cut", "garbage": "malformed", "429": "status_429"}
 
 
 def broken(candidates: Sequence[Candidate], fault: InducedFault, shows: Collection[FileSort]) -> list[Candidate]:
-    """The candidates; the first of them that would be asked fails so."""
+    """Return the candidates, of which the first that would be asked fails in this way."""
     first = next((one for one in candidates if not one.left_alone and not one.lacks(shows)), None)
     return [_faulty(one, fault) if one is first else one for one in candidates]
 

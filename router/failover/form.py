@@ -1,8 +1,7 @@
-"""The form of an answer: what a target says is held back until it is known to be the JSON that the question wants.
+"""Structured output: an answer that must be JSON of a given schema, held and checked before the client receives it.
 
-Where the provider keeps to the form by itself (`OutputWay` native) the text is passed on as it comes, once it begins as such JSON does; it is
-checked at its end all the same. Every other text is held: nothing that is not right reaches a client. What stands around the JSON
-(code fences, words) is taken off. One that is wrong is told so, once; see `Chain.correct`.
+Text from a target that supports the schema natively is streamed once it begins as such JSON does, and checked at its end. All other text
+is held until it is valid. Code fences and words around the JSON are removed. An invalid answer is corrected once; see `Chain.formed`.
 """
 
 from collections.abc import AsyncGenerator
@@ -15,7 +14,7 @@ from router.events import Event, Events, Finish, Start, Text, ToolCall
 from router.output import BOUNDS, Checked, begins, checked
 
 MAX_REPEATED = 64 * 1024
-"""Characters of a wrong answer that its model is shown again."""
+"""Characters of an invalid answer that the correction request repeats at most."""
 CORRECT = (
     "Your answer above is not what was asked for:\n{wrong}\n"
     "Give the whole answer again, corrected: the JSON alone, without a code fence and without a word before or after it."
@@ -24,12 +23,12 @@ CORRECT = (
 
 @dataclass(slots=True)
 class Form:
-    """An answer on its way into the form that a question wants, over all the targets that give it.
+    """The text of an answer with a required form, over all the targets that give it.
 
-    sent: whether some of its text was passed on
-    wrong: what its last target said that is not right; None while nothing is
-    corrected: whether a target was told so already
-    error: what ends the answer; None while nothing does
+    sent: True once some of its text was passed on
+    wrong: the errors of the last target's answer; None without one
+    corrected: True once a target was asked for a correction
+    error: the error that ends the answer; None without one
     """
 
     output: OutputFormat
@@ -42,7 +41,7 @@ class Form:
     _size: int = 0
 
     async def over(self, events: AsyncGenerator[Event, None], start: Start) -> Events:
-        """Return a target's events as the client gets them. Without a Finish at the end the answer broke off, or is wrong."""
+        """Stream a target's events with valid text only. Without a Finish at the end the answer broke off, or is invalid."""
         self._held, self._size, self.wrong = [], 0, None
         streams = start.output == "native" and not self.tools  # beside tools, what it says may be no answer yet
         calls = False
@@ -77,7 +76,7 @@ class Form:
         return "".join(self._held)
 
     async def _right(self, end: Finish) -> bool:
-        """Return whether the text is valid, with anything around its JSON taken off."""
+        """Return whether the text is valid, and remove what stands around its JSON; if not, store its errors."""
         said = self.text
         found = await checked(said if self._size <= BOUNDS.characters else " " * (BOUNDS.characters + 1), self.output)
         if not found.wrong and (not self.sent or found.text == said.strip()):
@@ -96,7 +95,7 @@ class Form:
         return False
 
     def correction(self, ask: Ask) -> Ask:
-        """The question with the wrong answer and what is wrong with it."""
+        """Return the question followed by the invalid answer and a list of its errors."""
         assert self.wrong is not None
         self.corrected = True
         said: list[Part] = [self.text[:MAX_REPEATED].strip()] if self.text.strip() else []

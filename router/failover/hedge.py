@@ -1,4 +1,4 @@
-"""Hedging: a second target while the first is late; when, how often, and which of them wins."""
+"""Hedging: when a second target is asked beside a late first one, how often that is allowed, and which answer is used."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -11,8 +11,8 @@ from router.failover.load import Load
 T = TypeVar("T")
 
 LATE = 1.5
-"""Times the time in which most answers start. Where all take about the same, none of those is late; where they differ widely (as in an
-exponential distribution), about as many are as may be hedged at the default.
+"""Factor by which the hedge delay exceeds the quantile of the time to first token.
+With little variance no answer is late then; with an exponential distribution about as many are late as the default `at_most` allows.
 """
 MAX_SAVED_HEDGES = 20
 """Tokens that the bucket of hedges holds, for a time when many answers are late at once."""
@@ -43,9 +43,8 @@ async def race(
     delay: float,
     let_go: Callable[[T], Awaitable[None]],
 ) -> T | None:
-    """Return the result of `first`; if it takes longer than `delay` (seconds), the result of whichever of the two comes sooner.
-    The loser is cancelled, and a result it had all the same is passed to `let_go`. If the race itself is cancelled meanwhile, both results
-    are.
+    """Return the result of `first`; after `delay` seconds without one, that of `first` or `second`, whichever comes sooner.
+    The loser is cancelled, and a result that it has all the same is passed to `let_go`. If the race is cancelled, both results are.
     """
     racers = [asyncio.create_task(first)]
     won: asyncio.Task[T | None] | None = None

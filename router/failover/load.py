@@ -10,7 +10,7 @@ from router.failover.breaker import Clock
 DECAY = 10.0
 """Seconds in which an old time to first token loses two thirds of its weight."""
 KNOWN = 20
-"""Starts that must have been seen before a quantile is learned from them."""
+"""Starts that are needed before a quantile is computed from them."""
 
 
 class Load:
@@ -36,7 +36,7 @@ class Load:
 
     @property
     def cost(self) -> float:
-        """The rough wait of one more request: the time to first token (peak EWMA) for each request in flight, and this one."""
+        """The estimated wait of one more request: time to first token (peak EWMA) × (requests in flight + 1)."""
         return self._faded() * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:
@@ -50,7 +50,7 @@ class Load:
 
 
 class Pace:
-    """A record of slow starts. A target that was slow again and again is not left alone: others are asked before it."""
+    """A record of slow starts. A target that is slow repeatedly is asked after others for a while."""
 
     def __init__(self, declared: BreakerConfig, clock: Clock = time.monotonic) -> None:
         self._declared = declared
@@ -65,12 +65,12 @@ class Pace:
         return self._clock() < self._until
 
     def abandoned(self, seconds: float) -> None:
-        """Record a wait for the first token that was given up. It counts only if it was slow already."""
+        """Record a wait for the first token that was given up: as a slow start if it was long enough for one, and else not at all."""
         if self._is_slow(seconds):
             self.started(seconds)
 
     def started(self, seconds: float) -> None:
-        """Record the time to first token of an answer."""
+        """Record the time to first token of an answer. Slow starts in a row make the target slow; a quick one ends the row."""
         if not self._is_slow(seconds):
             self._slow.clear()
             return

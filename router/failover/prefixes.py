@@ -1,6 +1,6 @@
-"""The newest token count of each chat at a target, from which a call without a count is estimated: it was left, or broke off.
-Most of a chat's prompt is the one before it, which the target read, and may keep in a prompt cache. Its count then is thus a better guess
-than any from the text alone, and tokens from a cache cost a tenth to a half.
+"""Token counts of the last call of each chat at a target, from which calls without a count (left or broken off) are estimated.
+Most of a chat's prompt is that of its last call, which the target may keep in a prompt cache. The count of that call is a better guess
+than the text alone, and cached tokens cost a tenth to a half.
 """
 
 import math
@@ -13,13 +13,13 @@ from router.usage import Usage
 from router.value import Value
 
 MAX_SESSIONS = 10_000
-"""Chats whose last count is known for a target, some 2 MB; beyond it the chat that was asked longest ago goes first."""
+"""Chats whose last count is kept for a target, some 2 MB; beyond it the one that was counted longest ago is dropped."""
 KEPT_S = 300.0
-"""Seconds for which providers keep a prompt, the shortest of them."""
+"""Seconds after which a count is not used any more: the shortest time for which a provider keeps a prompt."""
 LEAST_KEPT = 1024
 """Tokens of the shortest prompt that a provider caches without being asked to."""
 PIECE = 128
-"""Tokens: prompts are cached in pieces of this size."""
+"""Tokens of one piece of a prompt in a provider's cache: only whole pieces are cached."""
 CHARACTERS = 4
 """Characters of one token, as a rule."""
 AROUND = 10
@@ -44,7 +44,7 @@ class PromptCount(Value, frozen=True):
 
 
 class Prefixes:
-    """The last counts of one target, by session."""
+    """The last token count of each session at one target."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -53,7 +53,7 @@ class Prefixes:
         """True once the target was seen to read a prompt from its cache."""
 
     def counted(self, ask: Ask, usage: Usage) -> None:
-        """Record the usage of a call that came to its end."""
+        """Store the usage of a complete call as the last count of its session."""
         self._keeps = self._keeps or usage.cached_tokens > 0
         if not ask.session:
             return
@@ -66,7 +66,7 @@ class Prefixes:
             self._last.popitem(last=False)
 
     def guess(self, ask: Ask) -> Usage | None:
-        """Return the estimated input of a call without a count; None where the chat is unknown, or its conversation is another one."""
+        """Return the estimated input of a call without a count; None without a recent count of its session, or if it is shorter now."""
         last = self._last.get(ask.session)
         if last is None or ask.size < last.size or self._clock() - last.at > KEPT_S:
             return None

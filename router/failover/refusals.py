@@ -34,19 +34,19 @@ REASONS: dict[str, Reason] = {
 }
 """Outcome of an attempt → why the target refuses; every other outcome of a TargetDenied concerns the key."""
 OURS = frozenset({"file_address", "no_tools", "unsupported_parameter"})
-"""Outcomes by which the router itself refused a question, before the target saw it."""
+"""Outcomes of questions that the router refused itself, without asking the target."""
 RUN = 10
-"""Refusals in a row after which the questions are not to blame."""
+"""Refusals of single questions in a row after which the target counts as refusing every question."""
 LASTING = 60.0
-"""Seconds between the first and the last of them: a client that repeats the same bad question is quicker."""
+"""Seconds that must lie between the first and the last of RUN refusals: a client that repeats one bad question takes less."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusingTarget:
-    """A target that refuses every question. Times by the target's clock, in seconds.
+    """A target that refuses every question. Times are seconds by the target's clock.
 
-    since: when the first question was asked that it refused
-    as_of: an answer to a question that was asked at this time or later ends it
+    since: when the first of the refused questions was asked
+    as_of: an answer to a question that was asked at this time or later ends the state
     """
 
     reason: Reason
@@ -57,7 +57,8 @@ class RefusingTarget:
 @dataclass(frozen=True, slots=True)
 class RefusalChange:
     """A target began to refuse, refuses for another reason, or answers again.
-    refusal: how it refuses; the one that is over where it answers again
+    refusal: the present state of refusal, or the one that has just ended
+    refuses: False if the target answers again
     lasted: seconds since the refusals began
     """
 
@@ -78,7 +79,7 @@ class TargetRefusals:
         self.now: RefusingTarget | None = None
         """The refusal of the target; None while it answers, or nothing is known."""
         self.answered = -math.inf
-        """Time at which the newest question was asked whose answer began."""
+        """Time at which the newest answered question was asked."""
         self._target = target
         self.clock = clock
         self._listeners = listeners
@@ -88,7 +89,7 @@ class TargetRefusals:
         """Time at which the first of them was asked."""
 
     def answers(self, asked: float) -> None:
-        """Record that the answer to a question asked at this time began."""
+        """Record that the answer to a question that was asked at this time has begun."""
         self.answered = max(self.answered, asked)
         if asked >= self._first:
             self._run = 0
@@ -97,7 +98,7 @@ class TargetRefusals:
             self._turned(over, refuses=False)
 
     def refused(self, asked: float, error: TargetRefused) -> None:
-        """Record that a question asked at this time was refused. It is ignored if a question that was asked later is already being answered."""
+        """Record that a question asked at this time was refused, unless a question asked later was answered."""
         if asked < self.answered or error.outcome in OURS or isinstance(error, ContextTooLong | ContentFiltered):
             return
         if isinstance(error, TargetDenied) and error.certain:

@@ -1,6 +1,6 @@
-"""The fast path of failover: the words of the target that answers, from its stream to the client.
+"""The fast path of failover: text goes from the answering target's stream to the client without waking a generator for each piece.
 
-They are recorded here as the generator would: for the cost of the answer, and for a rescue. The idle limit of the target holds here, too.
+The text is recorded here as the generator would: for the cost of the answer, and for a rescue. The target's idle limit applies here, too.
 """
 
 import asyncio
@@ -13,29 +13,29 @@ from router.failover.watch import Watch
 
 
 class Relay:
-    """The words of one answer, over all targets that give it. `idle`: seconds that a target may be silent."""
+    """The fast path of one answer, over all targets that give it. `idle`: seconds that a target may be silent."""
 
     def __init__(self, idle: float) -> None:
         self._idle = idle
         self._opened: Opened | None = None
-        """The target whose words may be taken; None while the generator has something of its own to do."""
+        """The stream whose text may take the fast path; None while the generator runs."""
         self._quiet = False
-        """True if the last read had no words: a sign of life does not end a silence."""
+        """True if the last read had no text: keep-alive bytes do not restart the idle limit."""
 
     def begin(self, watch: Watch, transcript: Transcript) -> None:
-        """Begin with the first target that has started."""
+        """Set the watch and the transcript of the answer, once its first target has started."""
         self._watch, self._transcript = watch, transcript
 
     def gives(self, event: Event, opened: Opened, *, held: bool) -> None:
-        """Record that the generator gives an event of a target. `held`: whether it holds back anything of this answer."""
+        """Open the fast path for the wait after this event, if it is text and the generator holds nothing back (`held`)."""
         self._opened = opened if isinstance(event, Text | Thought) and not held and self._transcript.joined else None
 
     def goes_on(self) -> None:
-        """Record that the generator goes on."""
+        """Close the fast path: the generator runs again."""
         self._opened = None
 
     def fast(self) -> "Relay | None":
-        """Return this, if the generator has nothing to do but to wait for the target."""
+        """Return the relay if the generator is only waiting for the target; None otherwise."""
         if self._opened is None or (path := fast_path(self._opened.stream)) is None:
             return None
         self._path: FastPath = path
@@ -44,7 +44,7 @@ class Relay:
         return self
 
     def wait(self) -> asyncio.Future[None] | None:
-        """Return what the target's stream waits for. It is done after the idle limit at the latest."""
+        """Return the future that the target's stream waits for, done after the idle limit at the latest; None if text is there already."""
         arrival = self._path.wait()
         if arrival is not None:
             if self._quiet:
@@ -54,7 +54,7 @@ class Relay:
         return arrival
 
     def take(self) -> Sequence[Words] | None:
-        """Return the words that came; None if the generator has to go on: also for a target that is silent for too long."""
+        """Return the text pieces that arrived; None if the generator has to continue, also after a timeout of the target."""
         watch = self._watch
         watch.waiting = False
         if watch.overdue or (words := self._path.take()) is None:

@@ -1,13 +1,12 @@
-"""The continuation of an answer by another target: how it is asked, and how its words are joined to those already sent.
+"""The continuation of an answer by another target: how it is asked, and how its text is joined to that already sent.
 
     sent        The quick brown fox jum
-    asked       … with these words as the assistant's own (prefill), or with the wish to go on from them exactly
-    answered    ped over            → ped over             it went on
+    asked       … with this text as the assistant's last message (prefill), or with a request to continue from it exactly
+    answered    ped over            → ped over             it continued
                 fox jumped over     → ped over             it repeated the last words
-                The quick brown fox jumped over → ped over  it began anew
+                The quick brown fox jumped over → ped over  it began again
 
-Everything that affects how two halves become one answer lives here. Halves that cannot be joined without a repeated or a missing word are
-not joined: Diverged.
+Halves that cannot be joined without a repeated or a missing word are not joined: Diverged.
 """
 
 import re
@@ -23,7 +22,7 @@ WISH = (
 REPEATED = 12
 """Characters that must agree before they count as a repetition: fewer agree by chance (`the `, `, and `)."""
 MAX_HELD_CHARACTERS = 200_000
-"""Characters of a new beginning that are read until it reaches the end of the text before."""
+"""Characters of a restarted answer that are read at most, until it reaches the end of the text before."""
 
 
 class Diverged(Exception):
@@ -31,30 +30,30 @@ class Diverged(Exception):
 
 
 def prefilled(ask: Ask, said: str) -> Ask:
-    """Return the question with the answer so far as the assistant's own last words, which the model continues.
-    White space at their end is left out: Anthropic refuses it.
+    """Return the question with the text so far as the assistant's last message, which the model continues.
+    White space at its end is left out: Anthropic refuses it.
     """
     return ask.with_messages(*ask.messages, Message("assistant", (said.rstrip(),)))
 
 
 def wished(ask: Ask, said: str) -> Ask:
-    """Return the question with the answer so far and the request to continue it."""
+    """Return the question with the text so far and a user message that asks the model to continue it."""
     return ask.with_messages(*ask.messages, Message("assistant", (said.rstrip(),)), Message("user", (WISH,)))
 
 
 class Splice:
-    """Joins a continuation to the text before it. Holds its first words until one of the three cases is clear."""
+    """Joins a continuation to the text before it. The first words are held until one of the three cases is clear."""
 
     def __init__(self, said: str) -> None:
         self._said = said
         self._held = ""
         self._joined = not said.strip()
         self._owed = len(said) - len(said.rstrip())
-        """White space at the end of the text before, which comes again: a continuation begins after the last word."""
+        """Characters of white space at the end of the text before, which a continuation may repeat."""
         self._same: int | None = None
-        """Characters that both have at their beginning, once they differ: computed once, not with every piece."""
+        """Length of the common beginning of both texts, computed once they differ; None before."""
         self._passed: int | None = None
-        """Characters of a new beginning in other words that were looked through and dropped."""
+        """Characters of a restarted answer in other words that were searched and dropped; None if it did not restart so."""
 
     def feed(self, piece: str) -> str:
         """Add a piece of the continuation, and return the text that can be sent now."""
@@ -64,7 +63,7 @@ class Splice:
         return self._caught_up(over=False) if self._passed is not None else self._decide(over=False)
 
     def end(self) -> str:
-        """End the continuation, and return the rest of it. Diverged if it began anew and did not reach the end of the text before."""
+        """End the continuation, and return its rest. Diverged if it began again and did not reach the end of the text before."""
         if self._joined:
             return ""
         return self._caught_up(over=True) if self._passed is not None else self._decide(over=True)
@@ -92,7 +91,7 @@ class Splice:
         return self._join(bare[again:] if again else new)
 
     def _caught_up(self, *, over: bool) -> str:
-        """Look for the last words of the text before in a continuation that began anew in other words."""
+        """Search for the last words of the text before in a continuation that began again in other words; return the text after them."""
         tail = self._said[-self._owed - 4 * REPEATED : len(self._said) - self._owed]
         at = self._held.find(tail)
         if at >= 0:
@@ -109,7 +108,7 @@ class Splice:
         return self._paid(text)
 
     def _paid(self, text: str) -> str:
-        """Return the text without the white space that was sent already."""
+        """Return the text without the leading white space that was sent already."""
         while self._owed and text and text[0].isspace():
             text, self._owed = text[1:], self._owed - 1
         if text:
@@ -126,9 +125,7 @@ def _common(one: str, other: str) -> int:
 
 
 def _ends_with_start_of(said: str, new: str) -> bool:
-    """Return whether `new` could still turn out to repeat words at the end of `said`.
-    It does if it stands there, from the start of a word on.
-    """
+    """Return whether `new` occurs near the end of `said`, from the start of a word on, so that more of it may repeat the end."""
     tail = said.rstrip()
     at = tail.find(new, max(0, len(tail) - 2_000))
     while at >= 0:
@@ -153,14 +150,14 @@ class Transcript(Mutable):
     """The text of one model call so far, over all targets that wrote it."""
 
     called: bool = False
-    """True if it asked for a tool: such an answer is complete as it is."""
+    """True if the model called a tool: the answer can end after that."""
     said: list[str] = field(default_factory=list[str])
     """The text so far, in pieces."""
     _splice: Splice | None = None
 
     @property
     def joined(self) -> bool:
-        """True if text is passed on as it comes: no other target goes on from the one before."""
+        """True while text is passed on as it comes: no other target continues the answer."""
         return self._splice is None
 
     @property
@@ -169,16 +166,16 @@ class Transcript(Mutable):
         return "".join(self.said)
 
     def continued(self) -> None:
-        """Expect the events of another target from here on."""
+        """Join the text of all following events to the text so far: another target continues."""
         self._splice = Splice(self.text)
 
     def forget(self) -> None:
-        """Drop the text that was not passed on: another target begins anew."""
+        """Drop the text, which was not passed on: another target begins again."""
         self.said.clear()
         self._splice = None
 
     def see(self, event: Event) -> Event | None:
-        """Return the event for the client; None if it is held, or repeats text."""
+        """Record an event, and return what the client gets of it; None if its text is held back or repeats text."""
         if isinstance(event, ToolCall):
             self.called = True
         if not isinstance(event, Text):
@@ -187,7 +184,7 @@ class Transcript(Mutable):
         return self._spoken(text)
 
     def rest(self) -> Event | None:
-        """Return the text that was held, when the answer ends. Diverged if it cannot be joined."""
+        """Return the held text at the end of the answer; None without any. Diverged if it cannot be joined."""
         return self._spoken(self._splice.end()) if self._splice else None
 
     def _spoken(self, text: str) -> Text | None:

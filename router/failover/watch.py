@@ -12,7 +12,7 @@ from typing import Self
 PAUSED_POLL_INTERVAL_S = 0.05
 """Seconds between two checks of a paused watch, at least."""
 CURRENT: ContextVar["Watch | None"] = ContextVar("watch", default=None)
-"""The watch of the model call that this task belongs to: the code that writes to a slow client pauses it meanwhile."""
+"""The watch of this task's model call. The code that writes to a client pauses it while the client is slow."""
 
 
 class Watch:
@@ -37,13 +37,13 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
         self.waiting = False
-        """True during a wait; to end one is an assignment."""
+        """True during a wait."""
         self._due = 0.0
         self._armed = 0.0
         self._fired = False
         self._paused: float | None = None
         self._wakes: asyncio.Future[None] | None = None
-        """The arrival that is waited for; None during a wait that ends by cancellation."""
+        """The future that is waited for; None if the wait ends by a cancellation of the task."""
         self.overdue = False
         """True once a wait for an arrival has taken too long."""
 
@@ -58,7 +58,7 @@ class Watch:
         self._task = None  # it may end in an error whose traceback has this watch: the two would hold each other, and the question
 
     def wait(self, limit: float, arrival: asyncio.Future[None] | None = None) -> None:
-        """Start a wait of at most this many seconds. `arrival`: what is waited for; it is done when that takes too long, and no task is cancelled."""
+        """Start a wait of at most this many seconds. With an `arrival`, a timeout completes that future instead of cancelling the task."""
         self.waiting = True
         self._wakes = arrival
         self._due = self._loop.time() + limit
@@ -66,18 +66,18 @@ class Watch:
             self._arm()
 
     def wait_on(self, arrival: asyncio.Future[None]) -> None:
-        """Continue a wait whose arrival brought nothing, within the limit that it began with."""
+        """Continue a wait on another future, within the limit that it began with: the one before brought nothing."""
         self.waiting = True
         self._wakes = arrival
         if self._timer is None:
             self._arm()
 
     def pause(self) -> None:
-        """Stop the time of the provider: the wait is now for the client."""
+        """Stop the provider's time: the client is being waited for."""
         self._paused = self._loop.time()
 
     def resume(self) -> None:
-        """Continue the time of the provider: the client has read."""
+        """Continue the provider's time: the client has read."""
         if self._paused is not None:
             self._due += self._loop.time() - self._paused
             self._paused = None

@@ -1,9 +1,9 @@
-"""Several targets asked for one whole result: for what is answered without a stream, such as embeddings.
+"""Failover for results without a stream, such as embeddings: one target makes the whole result.
 
     embedding(pools, splits, policy, chance) -> Embedder
 
-The candidates, breakers, retries and limits of time are those of a chat. Nothing is rescued: a result is made by one target from its
-first part to its last, or another target makes all of it.
+Candidates, breakers, retries and time limits are those of a chat. There is no rescue: if a target fails at any part, another target makes
+all parts.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from router.embed import Embed, EmbedCall, Embedder, Embeddings, Split
 from router.errors import ContentFiltered, TargetDown, TargetError, TargetSilent
 from router.failover.attempt import TAKEN_UP, left_alone, report
 from router.failover.candidate import Candidate, Pool
-from router.failover.chain import PASSED_OVER, ROUNDED, UNHEARD, FailureRules, delay, pause, unanswered
+from router.failover.chain import PASSED_OVER, FailureRules, delay, pause, unanswered, worth_retrying
 from router.usage import Usage
 from router.value import replace
 
@@ -30,7 +30,7 @@ OVERLONG = "An input is too long for the model. Please send shorter texts."
 
 @dataclass(slots=True)
 class Progress(Generic[R]):
-    """An attempt, as far as it has come. `part`: what is being asked; None before the first part and after each."""
+    """The state of one attempt. `part`: the call under way; None before the first call and after each."""
 
     results: list[R]
     used: Usage | None = None
@@ -38,7 +38,7 @@ class Progress(Generic[R]):
     part: EmbedCall[R] | None = None
 
     def came(self, part: EmbedCall[R], result: R, counted: Usage | None) -> None:
-        """A part has its result."""
+        """Record the result of a part, with the usage that the provider counted or an estimate."""
         self.results.append(result)
         self.part = None
         if counted is None:
@@ -57,7 +57,7 @@ class Progress(Generic[R]):
 
 
 def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: FailureRules, chance: random.Random) -> Embedder:
-    """All targets as one. `splits`: target → its calls for a question."""
+    """Return one embedder over all targets. `splits`: target → the function that splits a question into its calls."""
 
     async def embedder(embed: Embed) -> Embeddings:
         attempts: list[Attempt] = []
@@ -73,7 +73,7 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Failur
 
 
 class Errand:
-    """The way of a question through the candidates. `attempts`: where they are noted."""
+    """The way of a question through the candidates. `attempts`: receives each attempt."""
 
     def __init__(
         self, order: Sequence[Candidate], policy: FailureRules, chance: random.Random, question: Embed, attempts: list[Attempt]
@@ -87,7 +87,7 @@ class Errand:
         self._failed: list[TargetError] = []
 
     async def run(self, parts: Mapping[str, partial[Sequence[EmbedCall[R]]]]) -> tuple[str, list[R]]:
-        """The target that answered, and its results. An Unanswered where none does."""
+        """Return the name of the target that answered, and its results. Unanswered if none does."""
         while self._waiting:
             candidate = self._waiting.popleft()
             try:
@@ -99,12 +99,15 @@ class Errand:
         raise unanswered(self._failed, tuple(self._attempts), OVERLONG)
 
     async def _asked(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
-        """Ask a candidate, and again while that may help."""
+        """Ask a candidate, and retry while that may help."""
         for tries in count(1):
             try:
                 return await self._once(candidate, parts)
             except TargetDown as error:
-                if tries >= self._policy.retry.attempts or not self._worth_it(candidate, error):
+                others = any(not one.left_alone for one in self._waiting)
+                if tries >= self._policy.retry.attempts or not worth_retrying(
+                    candidate, error, self._policy, others=others, until=self._until
+                ):
                     raise
                 if error.outcome not in PASSED_OVER and not candidate.health.retries.spend():
                     raise
@@ -112,7 +115,7 @@ class Errand:
         raise AssertionError  # it counts without end
 
     async def _once(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
-        """Ask a candidate for every part in turn, each within the time that a route gives to a first token."""
+        """Ask a candidate for every part in turn, each within the route's first-token timeout."""
         health = candidate.health
         breaker, clock = health.breaker, health.clock
         began = clock()
@@ -159,16 +162,3 @@ class Errand:
         finally:
             health.load.busy -= 1
             breaker.rest(permit)
-
-    def _worth_it(self, candidate: Candidate, error: TargetDown) -> bool:
-        """Return whether the same target may be asked again, as for a chat."""
-        retry_after = error.retry_after or 0
-        if isinstance(error, TargetSilent) or candidate.off or candidate.health.breaker.wait() > retry_after + ROUNDED:
-            return False
-        longest = self._policy.retry.backoff.most
-        if any(not one.left_alone for one in self._waiting):
-            if error.outcome in UNHEARD:
-                return False
-        else:
-            longest = max(longest, self._policy.timeout.first_token)
-        return retry_after <= min(longest, self._until - candidate.health.clock())

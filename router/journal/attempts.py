@@ -1,4 +1,4 @@
-"""Attempts, as a request's record and a response's header list them."""
+"""Attempts of a request, as its log record and the response's header list them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> tuple[Sea
 
 
 def tried(attempt: Attempt) -> dict[str, object]:
-    """Return an attempt for the log, without the fields that are unknown."""
+    """Return an attempt for the log, without fields that are unknown or empty."""
     made: dict[str, object] = {"target": attempt.target, "outcome": attempt.outcome, "seconds": attempt.seconds}
     if attempt.route:
         made["route"] = attempt.route
@@ -52,10 +52,10 @@ def tried(attempt: Attempt) -> dict[str, object]:
 
 
 def header(attempts: Sequence[Attempt]) -> bytes:
-    """Return the attempts as a structured field (RFC 9651): `"gpt";outcome=status_429;seconds=0.21;wait=2.0, "claude";outcome=ok`.
+    """Return the attempts as a structured field (RFC 9651), e.g. `"gpt";outcome=status_429;seconds=0.210;wait=2.0`.
 
-    `omitted="temperature top_p"` lists parameters of the question that the target was not sent; `output=json_object` says how the form of
-    the answer was emulated.
+    `omitted="temperature top_p"` lists parameters that the target was not sent; `output=json_object` names the way in which the form of the
+    answer was emulated.
     """
     items: list[str] = []
     for one in attempts:

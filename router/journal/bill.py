@@ -1,7 +1,6 @@
-"""Cost of answers since this process began: by route, by target and by caller.
+"""Costs since this process began, summed by route, by target and by caller.
 
-A request is entered once, when it is over, if it used anything. Names are bounded, since there is no end of the subjects of tokens: what
-comes beyond is `other`.
+A request is added once, when it is over, if it used anything. The number of names is bounded: further ones share the row `other`.
 """
 
 import time
@@ -13,22 +12,20 @@ from router.journal.entry import Entry, dollars
 from router.value import Mutable, asdict
 
 MAX_ROWS = 1000
-"""Names that are told apart, of routes, of targets and of callers each."""
+"""Names that have a row of their own, of routes, of targets and of callers each."""
 OTHER = "other"
-"""The row of all names beyond."""
+"""The row of all names beyond MAX_ROWS."""
 NOBODY = "anonymous"
-"""The row of requests that no caller signed."""
+"""The row of requests without a caller's name."""
 
 
 class Row(Mutable):
-    """Usage and cost summed under one name. Dollars: as far as prices are known.
-
-    Tokens: what the providers counted and what is estimated, together.
+    """Usage and cost under one name, in US dollars, as far as prices are known. Tokens: counted and estimated ones together.
 
     count: requests of a route or a caller, calls of a target
     cost_usd: for all of these tokens
-    estimated_cost_usd: of that, for those that are estimated
-    saved_usd: what the providers' prompt caches saved, by their counts; less than nothing where writing to them cost more than that
+    estimated_cost_usd: the part of it that is estimated
+    saved_usd: savings by the providers' prompt caches, as they report them; negative where writing to the caches cost more
     """
 
     count: int = 0
@@ -59,7 +56,7 @@ Rows = Mapping[str, Mapping[str, int | float]]
 
 
 class Totals(TypedDict):
-    """The totals of one process, or of several. `since`: when the first of these sums began, in seconds since 1970."""
+    """The totals of one process, or of several. `since`: when the oldest of them began, in seconds since 1970."""
 
     since: float
     routes: Rows
@@ -117,7 +114,7 @@ def summed(reports: Sequence[Totals]) -> Totals:
 
 
 def _row(entry: Entry, attempt: Attempt) -> Row | None:
-    """Return the usage and cost of a call; None if it used nothing."""
+    """Return the usage and cost of one attempt; None if it used nothing."""
     used = attempt.usage or attempt.estimate
     if used is None:
         return None

@@ -1,7 +1,6 @@
-"""Budgets as they stand now: the used share of each limit on tokens or money, for operators.
+"""The used share of each limit on tokens or money at this moment, for operators.
 
-A limit that counts each end user or each address by itself is listed with their number and the largest of their shares: its subjects are
-not known by name.
+A limit that counts each end user or each address by itself has their number and their largest share, without their names.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -15,18 +14,18 @@ from router.quotas import Crowd, Quota
 Number = TypeVar("Number", int, float)
 
 MAX_BUDGETS = 1000
-"""Rows of the list: with a shared Redis each is a question to it."""
+"""Rows of the list at most: with a shared Redis each takes a command."""
 
 
 class Budget(TypedDict):
-    """A limit on tokens or money.
+    """A limit on tokens or money, and how much of it is used.
 
-    routes: those whose questions it counts; None for all
+    routes: the routes whose questions it counts; None for all
     caller: the caller whose questions it counts, by the name of its key; None for all callers
-    per: what it counts together, as the limit says
+    per: what it counts together, as declared (route, key, user or ip)
     limit: tokens or spend
     most: as it is written, e.g. 5USD/day
-    used: the used share, from 0 on; None where it counts each user, address or caller by itself
+    used: the used share, from 0 on; None where each user, address or caller is counted by itself
     subjects: the number of users or addresses that have used some of it; None where it is not known
     largest: the largest share that one of them has used; None as above
     """
@@ -69,7 +68,7 @@ async def _budgets(generation: Generation) -> AsyncIterator[Budget]:
 
 
 def _counted(generation: Generation) -> Iterator[tuple[list[str] | None, str | None, Quota, str | None]]:
-    """Yield each limit with the routes and the caller whose questions it counts, and its subject; None if it has many without a name."""
+    """Yield each limit with the routes and the caller that it counts, and the subject; the subject is None where there are many."""
     auth = generation.declaration.routes.server.auth
     keys: dict[str, ApiKey] = {str(name): key for name, key in (auth.keys or {}).items()} if isinstance(auth, Auth) else {}
     for name, route in generation.routes.items():
@@ -88,9 +87,9 @@ def _counted(generation: Generation) -> Iterator[tuple[list[str] | None, str | N
 
 
 def fullest(reports: Sequence[Sequence[Budget]]) -> list[Budget]:
-    """Return the budgets of several workers as one list: each counts by itself unless they share a Redis, so the largest share counts.
+    """Return the budgets of several workers as one list, each with the largest share and number that any of them reports.
 
-    So does the largest number of users: which of them asked several workers is not known.
+    Workers that share no Redis count separately, and it is not known which users have asked several of them.
     """
     found: dict[str, Budget] = {}
     for one in (budget for each in reports for budget in each):

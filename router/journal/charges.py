@@ -1,6 +1,6 @@
 """Usage and cost of a request, summed over its attempts.
 
-The log line, the metrics, the bill, the limits and the headers all need these sums: they are made in one pass, once for each state of the request.
+The log line, the metrics, the bill, the limits and the headers need these sums, which are computed once for each state of the attempts.
 """
 
 import math
@@ -13,10 +13,10 @@ from router.value import Value
 
 
 class Charges(Value, frozen=True):
-    """Sums over the attempts of a request. Costs are in US dollars, each call at the price of the target that made it.
+    """Sums over the attempts of a request. Costs are in US dollars, each attempt at the price of its target.
 
-    usage: tokens of the model calls, as their providers counted them; None without a count
-    estimate: tokens of calls whose providers did not count, or not to the end; None if all is counted
+    usage: tokens that providers counted; None without a count
+    estimate: tokens of attempts whose providers did not count, or not to the end; None without any
     used: both together, which limits are charged
     counted_cost: cost of `usage`; None where no price is known, or nothing was used
     estimated_cost: cost of `estimate`; None as above
@@ -35,7 +35,7 @@ NO_CHARGES = Charges()
 
 
 def charges(attempts: Sequence[Attempt], prices: Mapping[str, Price]) -> Charges:
-    """Return the sums over these attempts. `prices`: target → its price, as far as it is known."""
+    """Return the sums over these attempts. `prices`: target → its price, for targets whose price is known."""
     usage: Usage | None = None
     estimate: Usage | None = None
     counted: list[float] = []

@@ -1,6 +1,6 @@
-"""The record of a request: categories, counts and times, no words of the conversation.
+"""The record of a request: categories, counts and times, without any text of the conversation.
 
-The log line, the metrics, the admin pages and the traces are all made of it, once, when the request is over.
+The log line, the metrics, the admin pages and the traces are made from it when the request is over.
 """
 
 import asyncio
@@ -39,28 +39,28 @@ from router.value import Mutable, field, names, replace
 problems = logging.getLogger("router.problems")
 
 MAX_PAUSES = 10_000
-"""Waits between two pieces of one answer that are remembered; more say nothing new."""
+"""Pauses between two pieces of one answer that are recorded at most."""
 LATE = 10.0
-"""Seconds after its end in which the count of an answer's tokens may come in; until then the request is not logged."""
+"""Seconds after the end of an answer for which its usage is awaited; the request is logged after that."""
 DIGITS = 12
 """Digits of a dollar after the point: the cheapest token costs a billionth."""
 FRACTION = 4
 """Digits of a second after the point."""
 REASONS = frozenset({*get_args(Reason), "resumed", "counted", "embedded", "stop_asked", "deleted", "nothing_to_resume", "stopped"})
-"""Outcomes that are no failure."""
+"""Outcomes of requests that did not fail."""
 CUT_SHORT = {"client_left": "client_left", "stopped": "stopped", "stopping": "stopping", "timeout": "timeout_total"}
-"""The outcome of a request → that of a try which was let go with it; `abandoned` for all others."""
+"""Outcome of a request → outcome of an attempt that was still running at its end; `abandoned` for all others."""
 COUNTS = names(Usage)
 _counts_of = attrgetter(*COUNTS)
 ALWAYS = frozenset({"input_tokens", "output_tokens"})
-"""Counts of a try that are logged also where they are 0."""
+"""Token counts of an attempt that are logged also where they are 0."""
 STRANGE = "other"
-"""The name of a tool that the route does not grant: whatever the model made up goes nowhere."""
+"""The recorded name of a tool that the route does not grant: a name that the model made up is not recorded."""
 
 
 @dataclass(slots=True)
 class Run:
-    """A tool call. `began`: by the clock of time.monotonic; `seconds`: None where it did not end."""
+    """A run of a tool. `began`: by the clock of time.monotonic; `seconds`: None where it did not end."""
 
     tool: str
     call_id: str
@@ -78,26 +78,26 @@ class Entry(Mutable):
     at: float = field(default_factory=time.time)
     """Time of arrival: seconds since 1970."""
     caller: str = ""
-    """The name of who asked; empty where nobody said."""
+    """The caller's name; empty for an anonymous one."""
     owner: str = ""
-    """The caller and its end user, under one name: see `Caller.owner`. They alone may ask for this record without the admin key."""
+    """The caller and its end user as one text (`Caller.owner`). They alone may read this record without the admin key."""
     user: str = ""
-    """The end user for whom the caller asked; empty where none is named. Never a label of a metric."""
+    """The end user of the request; empty without one. Never a label of a metric."""
     route: str = ""
     operation: Literal["chat", "embeddings"] = "chat"
     """Operation, by the words of OpenTelemetry's `gen_ai.operation.name`."""
     stream: bool | None = None
-    """None where the body was refused before that was known."""
+    """True if the client asked for a stream; None where the body was refused before that was known."""
     status: int = 0
     outcome: str = ""
-    """The finish reason, or the code of what went wrong, or `client_left`."""
+    """The finish reason, or the code of the error, or `client_left`."""
     reason: str = ""
     """Reason of a refusal, in a sentence of ours without a word of the client's; empty without a refusal."""
     target: str = ""
     cache: Cached = ""
     """Source of the answer, where the route has a cache."""
     age: float | None = None
-    """Seconds since a kept answer was made."""
+    """Seconds since a cached answer was made; None without one."""
     steps: int = 0
     granted: Container[str] = ()
     """Names of the route's own tools."""
@@ -108,40 +108,40 @@ class Entry(Mutable):
     stand_ins: Container[str] = ()
     """Scripts that the route asks only after a model."""
     fault: str = ""
-    """Fault with which the request had its provider broken; empty without one."""
+    """The fault that the request injected (X-Router-Fault); empty without one."""
     traceparent: str = ""
-    """The trace that the client is in (W3C Trace Context); empty where it named none."""
+    """The client's trace context (W3C `traceparent`); empty without one."""
     tools: list[Run] = field(default_factory=list[Run])
     attempts: tuple[Attempt, ...] = ()
     """Attempts as far as the events reported them; all of them, once the request is over."""
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """Attempts of its `Ask`, which has them sooner, and also where no event reports them."""
+    """Attempts by model call, as the `Ask` collects them: sooner than events report them, and also without an event."""
     said: int = 0
-    """Characters of this model call."""
+    """Characters that the present model call has written, thoughts and tool input included."""
     texts: list[int] = field(default_factory=list[int])
-    """Characters of text of each model call."""
+    """Characters of text that each model call has written."""
     seams: tuple[Seam, ...] = ()
     """Places where other targets continued; known once the request is over."""
     requested: str = ""
     """The model id that the client asked for, as it wrote it: a route's id or an alias."""
     omitted: tuple[str, ...] = ()
-    """Parameters of the question that the target which answers was not sent."""
+    """Parameters of the question that the answering target was not sent."""
     output: str = ""
     """Way in which the answering target was asked for the output form, as `Start.output`."""
     opened: float | None = None
-    """Time at which the first target began to speak; as `began`."""
+    """Time of the first Start, by the clock of `began`; None before."""
     first: float | None = None
-    """Time of the first piece of the answer; as `began`."""
+    """Time of the first piece of the answer, by the clock of `began`; None before."""
     ended: float = 0.0
     pauses: list[float] = field(default_factory=list[float])
-    """Seconds waited between two pieces."""
+    """Seconds of each pause between two pieces of the answer."""
     observers: Sequence["Observer"] = ()
     _summed: tuple[Attempt, ...] = ()
     _charges: Charges = NO_CHARGES
-    """Sums of those attempts."""
+    """The sums over `_summed`."""
     _rest: float | None = None
     _waited: float | None = None
-    """Seconds until what came last."""
+    """Seconds until the last event; None once they are recorded as a pause."""
 
     def takes(
         self,
@@ -152,13 +152,13 @@ class Entry(Mutable):
         *,
         stand_ins: Container[str] = (),
     ) -> None:
-        """Record the route that the request takes, with its granted tools, models, prices and stand-ins."""
+        """Set the route that the request takes, with its granted tools, models, prices and stand-in scripts."""
         self.route, self.granted, self.models, self.prices, self.stand_ins = route, granted, models, prices, stand_ins
         self._summed, self._charges = (), NO_CHARGES  # at other prices
 
     @property
     def tries(self) -> tuple[Attempt, ...]:
-        """The attempts so far, with the one that answers now if its question was changed for it.
+        """The attempts so far. The answering target is added as `answering` if the question was changed for it.
 
         Changed: parameters were left out, or the output form was asked for in another way than the provider's own.
         """
@@ -168,7 +168,7 @@ class Entry(Mutable):
         return (*self.attempts, Attempt(self.target, "answering", 0.0, omitted=self.omitted, output=self.output))
 
     def see(self, event: Event) -> None:
-        """Record an event that came: how long it was waited for, text length, tools, usage, attempts, and the end."""
+        """Update the record by an event: the pause before it, text length, tools, usage, attempts, and the outcome."""
         if self._rest is not None:
             self._waited = time.monotonic() - self._rest
             self._rest = None
@@ -219,7 +219,7 @@ class Entry(Mutable):
                 pass
 
     def hears(self, words: Sequence[Words]) -> None:
-        """Record text pieces that arrived together: their length, and how long they were waited for."""
+        """Record pieces of text that arrived together: their length, and the pause before them."""
         if self._rest is not None:
             self.pauses.append(time.monotonic() - self._rest)
         self._rest = self._waited = None
@@ -235,49 +235,49 @@ class Entry(Mutable):
                 run.seconds, run.is_error = time.monotonic() - run.began, is_error
 
     def waits(self) -> None:
-        """Start to wait for the next piece of this model call: all pieces so far were passed on."""
+        """Start to measure the pause before the next piece: all pieces so far were passed on."""
         self._rest = time.monotonic() if self.said and len(self.pauses) < MAX_PAUSES else None
 
     def _paused(self, seconds: float) -> None:
-        """Record the pause before the next piece of the answer."""
+        """Record a pause before a piece of the answer, in seconds."""
         self.pauses.append(seconds)
         self._waited = None
 
     @property
     def charges(self) -> Charges:
-        """Return usage and cost of the attempts as they stand: the same object until another attempt is known."""
+        """Return usage and cost of the present attempts. The object stays the same until the attempts change."""
         if self._summed != self.attempts:
             self._summed, self._charges = self.attempts, charges(self.attempts, self.prices)
         return self._charges
 
     @property
     def usage(self) -> Usage | None:
-        """Return the usage of the model calls, as their providers counted it; None without a count."""
+        """Return the usage that providers counted; None without a count."""
         return self.charges.usage
 
     @property
     def estimate(self) -> Usage | None:
-        """Return the estimated usage of calls whose providers did not count, or not to the end. None if all is counted."""
+        """Return the estimated usage of attempts whose providers did not count, or not to the end; None without any."""
         return self.charges.estimate
 
     @property
     def used(self) -> Usage | None:
-        """Return the usage that limits are charged: the providers' counts, and the estimate of the rest."""
+        """Return the usage that limits are charged: counted and estimated tokens together; None without any."""
         return self.charges.used
 
     def cost_of(self, attempt: Attempt) -> float | None:
-        """Return the cost of an attempt; None where no price is known, or nothing was used."""
+        """Return the cost of an attempt in US dollars; None where no price is known, or nothing was used."""
         price, used = self.prices.get(attempt.target), attempt.usage or attempt.estimate
         return None if price is None or used is None else price.of(used)
 
     @property
     def failed(self) -> bool:
-        """Return whether the client got an error, or half an answer."""
+        """Return whether the client got an error, or an incomplete answer that it did not stop itself."""
         return self.outcome not in REASONS
 
     @property
     def rescues(self) -> int:
-        """Count the rescues: another target went on where one had broken off."""
+        """Return how often another target continued an answer that had broken off."""
         if len(self.attempts) < 2:
             return 0
         spoke = [attempt for attempt in self.attempts if attempt.first is not None and not attempt.route]
@@ -285,16 +285,16 @@ class Entry(Mutable):
 
     @property
     def overhead(self) -> float | None:
-        """Seconds until the first target began to speak, without its own; None where others were waited for before it."""
+        """Seconds until the answer began, less the first target's time to first token; None if its attempt failed."""
         first = self.attempts[0].first if self.attempts else None
         if self.opened is None or first is None:
             return None
         return max(0.0, self.opened - self.began - first)
 
     def tally(self) -> None:
-        """Note the outcome, and with it how the tries ended that were let go with it.
+        """Set the final attempts once the outcome is known. Attempts still running get an outcome derived from the request's.
 
-        Of an answer that it shared and did not hear to its end, another is told what was tried, unless it was the last.
+        A follower that left a shared answer early has no attempts: a later follower gets them, unless it was the last.
         """
         self.seams = seams(self.tried, self.texts)
         why = CUT_SHORT.get(self.outcome, "abandoned")
@@ -304,18 +304,18 @@ class Entry(Mutable):
 
     @property
     def pending(self) -> bool:
-        """Return whether the count of a model call may still come in, although the answer has ended."""
+        """Return whether the usage of an attempt may still arrive, although the answer has ended."""
         return bool([one for one in self.attempts if one.meter is not None and one.meter.pending])
 
     async def counted(self) -> None:
-        """Wait for the counts that may still come in, for as long as that may take."""
+        """Wait for usage that may still arrive, at most LATE seconds."""
         meters = [one.meter for one in self.attempts if one.meter is not None]
         with suppress(TimeoutError):
             async with asyncio.timeout(LATE):
                 await asyncio.gather(*(meter.closed() for meter in meters))
 
     def close(self) -> None:
-        """Close the record of a finished request, and pass it to the observers."""
+        """Complete the record of a finished request, and pass it to the observers."""
         self.tally()
         self.conclude()
 
@@ -328,7 +328,7 @@ class Entry(Mutable):
             observe(self)
 
     def explained(self) -> dict[str, object]:
-        """Return the whole record, for the log and the admin pages."""
+        """Return the record as JSON, for the log and the admin pages."""
         sums = self.charges
         used = sums.used
         return {
@@ -368,12 +368,12 @@ class Entry(Mutable):
 
     @property
     def known(self) -> tuple[Attempt, ...]:
-        """Return its attempts: all of them once it is over, till then those that have ended."""
+        """Return all attempts of a finished request; of a running one those that have ended."""
         return tuple([one for call in self.tried for one in call]) if self.tried and self.running else self.attempts
 
     @property
     def tried_so_far(self) -> list[dict[str, object]]:
-        """Return the attempts as they are logged."""
+        """Return the known attempts as JSON, for the log."""
         return list(map(self._tried, self.known))
 
     def _tried(self, attempt: Attempt) -> dict[str, object]:
@@ -394,18 +394,18 @@ def dollars(cost: float | None) -> float | None:
 
 
 Observer = Callable[[Entry], None]
-"""Observer that is shown each request when it is over."""
+"""Receives each request when it is over."""
 
 
 class GuardedObservers:
-    """Observers whose failure harms neither the request nor the other ones: logged once, and again after the observer has worked."""
+    """Observers whose exception harms neither the request nor other ones: logged once, and again at the first one after a success."""
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
         self._failing = set[Observer]()
 
     def __call__(self, entry: Entry) -> None:
-        """Pass the request to each observer, and log its first failure."""
+        """Pass the request to each observer, and log an exception that follows a success."""
         for observer in self._observers:
             try:
                 observer(entry)

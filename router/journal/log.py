@@ -1,4 +1,4 @@
-"""Logs: one JSON object per line. What users and providers wrote never goes in."""
+"""Logs as one JSON object per line. Text of users and providers is never logged."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ targets = logging.getLogger("router.targets")
 
 
 OURS = frozenset({"router", "uvicorn"})
-"""Loggers whose messages are shown. What a library says may be what a provider said: of that only the place is."""
+"""Loggers whose messages are written. Messages of libraries may contain a provider's text: only their place in the code is written."""
 
 _dumps = json.JSONEncoder(ensure_ascii=True, default=str).encode  # json.dumps would make an encoder for each line
 
@@ -27,7 +27,7 @@ def _second(seconds: int) -> str:
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON. Line breaks and escape sequences in values cannot forge another line."""
+    """A formatter that writes a record as one line of JSON. Line breaks and escape sequences in values cannot forge another line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a log record as a line of JSON."""
@@ -56,7 +56,7 @@ class Lines(logging.StreamHandler[TextIO]):
 
 
 def traced(error: BaseException) -> tuple[str, list[str]]:
-    """Return an exception's type and traceback without its message: a provider's words may be in that."""
+    """Return an exception's type and the last 12 places of its traceback, without its message, which may have a provider's words."""
     places: list[str] = []
     trace = error.__traceback__
     while trace is not None:
@@ -88,7 +88,7 @@ def line(entry: Entry) -> None:
 
 
 def turned(turn: RefusalChange) -> None:
-    """Log that a target begins to refuse every question, or answers again. `since`: when the refusals began."""
+    """Log that a target begins to refuse every question, changes the reason, or answers again. `since`: when the refusals began."""
     event = "target refuses every question" if turn.refuses else "target answers again"
     since = time.time() - turn.lasted
     fields = {"target": turn.target, "reason": turn.refusal.reason, "since": f"{_second(int(since))}Z", "seconds": rounded(turn.lasted)}

@@ -1,8 +1,8 @@
-"""Metrics for Prometheus: text format, by the Prometheus client library.
+"""Metrics in Prometheus' text format, by its client library.
 
-Counters and histograms are the library's own; with several workers its multiprocess mode keeps them in `folder`, so that any
-worker tells of all, also of those that have ended. What stands rather than counts (open streams, breakers, who runs which
-generation) is asked of every worker when it is read, and comes in as reports.
+Counters and histograms are the library's own. With several workers its multiprocess mode keeps them in `folder`, so that any worker
+returns the sums of all, also of those that have ended. Gauges (open streams, breakers, generations) are made from the reports of all
+workers when the page is read.
 
 Labels are bounded: routes and targets are those of the configuration, outcomes and results are small closed sets.
 """
@@ -31,7 +31,7 @@ BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class Metrics:
-    """The metrics of this process. `folder`: where several workers keep theirs together; None where there is one."""
+    """The metrics of this process. `folder`: where several workers store theirs together; None with one worker."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
@@ -68,7 +68,7 @@ class Metrics:
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
         self._admin_refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
         self.stalled = partial(counter("router_loop_stalls", "Times that an event loop stood still")[()], 1)
-        """Counts one, as those below do: for who finds it out."""
+        """Counts one stall; the three below count one as well."""
         self.reloaded = partial(counter("router_reloads", "Edits that went live")[()], 1)
         self.not_reloaded = partial(counter("router_reload_failures", "Edits that failed")[()], 1)
         self.redis_departed = partial(counter(DEPARTURES, "How often a worker found the shared Redis away")[()], 1)
@@ -118,7 +118,7 @@ class Metrics:
             self._tools[run.tool, result](1)
 
     def turned(self, turn: RefusalChange) -> None:
-        """Count a target that begins to refuse every question, or does so for another reason."""
+        """Count a change by which a target begins to refuse every question, or does so for another reason."""
         if turn.refuses:
             self._refusals[turn.target, turn.refusal.reason](1)
 
@@ -136,7 +136,7 @@ class Series(dict[tuple[str, ...], Callable[[float], None]]):
     """Functions that add to the time series of a metric, by the values of its labels.
 
     The library looks a series up with a lock and a copy of its labels, and a counter asks each time whether it has them all; here that
-    happens once for each. A metric without labels is its own series, under ().
+    happens once for each. The only series of a metric without labels is under ().
     """
 
     def __init__(self, metric: prometheus.Counter | prometheus.Histogram) -> None:
@@ -151,7 +151,7 @@ class Series(dict[tuple[str, ...], Callable[[float], None]]):
 
 
 class _Counted(Collector):
-    """The counters and histograms of requests. `shared`: whether a Redis is declared."""
+    """The counters and histograms. `shared`: whether a Redis is declared; without one its counter is left out."""
 
     def __init__(self, counted: prometheus.CollectorRegistry | MultiProcessCollector, *, shared: bool) -> None:
         self._counted = counted

@@ -1,4 +1,4 @@
-"""The state of a process, for the admin pages, the metrics and the other workers. Plain JSON."""
+"""The state of a process as plain JSON, for the admin pages, the metrics and the other workers."""
 
 import asyncio
 import math
@@ -13,10 +13,9 @@ from router.reload import Live, Reload
 
 
 class RefusalReport(TypedDict):
-    """The report of a target that refuses every request.
+    """The report of a target that refuses every question. Times in seconds since 1970.
 
-    `since`: when it was asked the first of them; `as_of`: an answer to a question that was asked then or later ends this. Both in seconds
-    since 1970.
+    `since`: when the first of the refused questions was asked; `as_of`: an answer to a question asked then or later ends the state.
     """
 
     reason: Reason
@@ -25,10 +24,10 @@ class RefusalReport(TypedDict):
 
 
 class TargetReport(TypedDict):
-    """The report of a target's health and load.
+    """The report of a target's health and load. Unknown values are None.
 
-    `retry_in`: seconds until its breaker lets somebody try it; `first_token_p50`: seconds; `answered`: when the newest question was asked
-    that it answered, in seconds since 1970. None where not known; `refusing`: None where it does not refuse.
+    `retry_in`: seconds until its breaker admits a probe; `first_token_p50`: median time to first token in seconds; `answered`: when the
+    newest answered question was asked, in seconds since 1970; `refusing`: None while it does not refuse every question.
     """
 
     name: str
@@ -40,22 +39,22 @@ class TargetReport(TypedDict):
     busy: int
     first_token_p50: float | None
     learned: list[str]
-    """Parameters that its model refused, and is not sent any more."""
+    """Sentences about parameters that its model refused and is not sent any more."""
     routes: list[str]
 
 
 class RedisReport(TypedDict):
-    """The report of the shared Redis. `departures`: how often it went away."""
+    """The report of the shared Redis. `departures`: how often it became unavailable."""
 
     here: bool
     departures: int
 
 
 class Report(TypedDict):
-    """The report of a process: its state in plain JSON.
+    """The report of a process.
 
-    `generations`: those it holds, the one that serves included; `open`: answers it is giving; `stalls`: how often its event loop stood
-    still; `swaps` and `failures`: edits that went live and that could not; `tool_servers`: each by its label, and whether it is there.
+    `generations`: how many it still holds, the live one included; `open`: answers in progress; `stalls`: how often its event loop was
+    blocked; `swaps` and `failures`: edits that were loaded and that could not be; `tool_servers`: label → whether the server is reachable.
     """
 
     pid: int
@@ -76,7 +75,7 @@ ORDER = ("closed", "half_open", "open")
 
 
 TURN = 500
-"""Targets that are reported in one turn of the loop: 5 ms. What changes meanwhile is reported as it is in its turn."""
+"""Targets that are reported in one turn of the event loop: about 5 ms. Each has its state at its own turn."""
 
 
 async def report(live: Live, reload: Reload | None, running: int, *, stopping: bool, stalls: int) -> Report:
@@ -99,7 +98,7 @@ async def report(live: Live, reload: Reload | None, running: int, *, stopping: b
 
 
 def _tool_servers(generation: Generation) -> dict[str, bool]:
-    """Return whether each tool server is there, by its label; of servers with one label, whether all are."""
+    """Return label → whether the tool server is reachable; for several servers with one label, whether all are."""
     found: dict[str, bool] = {}
     for server in generation.kept.tool_servers:
         found[server.label] = server.here and found.get(server.label, True)
@@ -107,7 +106,7 @@ def _tool_servers(generation: Generation) -> dict[str, bool]:
 
 
 async def targets(generation: Generation) -> list[TargetReport]:
-    """Return every target that a route asks, in the order of its first."""
+    """Return the reports of all targets that a route asks, in the order of the routes."""
     asked: dict[str, list[str]] = {}
     for name, route in generation.routes.items():
         for target in route.targets:
@@ -142,14 +141,14 @@ def _target(name: str, routes: list[str], breakers: list[Breaker], kept: Carryov
 
 
 class RefusingState(TypedDict):
-    """State of a target that may refuse every question, and when it last answered: as in its TargetReport."""
+    """The part of a TargetReport about refusals: `refusing` and `answered`."""
 
     refusing: RefusalReport | None
     answered: float | None
 
 
 def _refused(refusals: TargetRefusals) -> RefusingState:
-    """Return the refusals of this process."""
+    """Return a target's refusals in this process, with times in seconds since 1970."""
     epoch = time.time() - refusals.clock()
     now = refusals.now
     return {
@@ -159,7 +158,7 @@ def _refused(refusals: TargetRefusals) -> RefusingState:
 
 
 def refused(states: Sequence[TargetReport]) -> RefusingState:
-    """Return a target's newest refusal over all workers, unless a worker had an answer to a later request."""
+    """Return a target's newest refusal over all workers, unless a worker had an answer to a question asked later."""
     answered = max((one["answered"] for one in states if one["answered"] is not None), default=None)
     stands = [one["refusing"] for one in states if one["refusing"] is not None and one["refusing"]["as_of"] > (answered or 0)]
     if not stands:
@@ -169,7 +168,7 @@ def refused(states: Sequence[TargetReport]) -> RefusingState:
 
 
 def merged(reports: list[Report]) -> list[TargetReport]:
-    """Return the target reports of all workers merged: the loads added, and the worst state of its breakers."""
+    """Return the target reports of all workers merged: loads are added, and of the breakers the worst counts."""
     found: dict[str, TargetReport] = {}
     for one in (target for each in reports for target in each["targets"]):
         known = found.setdefault(one["name"], one)

@@ -1,4 +1,4 @@
-"""The running and the latest requests, shown to an operator, and one by one to the caller that sent it."""
+"""The running and the latest requests of a process, for operators and for the callers that sent them."""
 
 from collections import deque
 
@@ -10,20 +10,20 @@ MAX_ENTRIES = 1000
 class Ring:
     """The latest requests of this process, in bounded memory.
 
-    Clients may choose ids: requests of one id stand beside each other, and none takes another's place.
+    Clients may choose request ids: requests with the same id are kept beside each other.
     """
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=MAX_ENTRIES)
         self._live: dict[int, Entry] = {}
-        """Running requests, by identity: each is taken out when it is over."""
+        """Running requests, by the identity of their records."""
 
     def begin(self, entry: Entry) -> None:
-        """Show a request while it runs."""
+        """Add a running request."""
         self._live[id(entry)] = entry
 
     def keep(self, entry: Entry) -> None:
-        """Keep a finished request."""
+        """Move a finished request from the running to the latest ones."""
         self._live.pop(id(entry), None)
         self._entries.append(entry)
         # What it points to would keep a configuration that is long gone, its tools and all they made.
@@ -31,18 +31,15 @@ class Ring:
         entry.granted, entry.observers = (), ()
 
     def find(self, request_id: str, owner: str | None = None, *, running: bool = False) -> list[dict[str, object]]:
-        """Return the records of the requests with this id, oldest first: one, as a rule.
+        """Return the records of the requests with this id, oldest first, usually one.
 
-        `owner`: of this caller and user alone; `running`: also of those that are not over.
+        `owner`: only those of this caller and end user; `running`: also requests that are not over.
         """
         known = (*self._entries, *(self._live.values() if running else ()))
         return [_with_times(entry) for entry in known if entry.request_id == request_id and owner in (None, entry.owner)]
 
     def latest(self, count: int, *, running: bool = False) -> list[dict[str, object]]:
-        """Return the newest requests, newest first; `running`: those that are not over before all others.
-
-        The end user of one is shown by `find` alone.
-        """
+        """Return the newest `count` requests, newest first, without their end users; `running`: before them those in progress."""
         live = [entry for entry, _ in zip(reversed(self._live.values()), range(count if running else 0), strict=False)]
         newest = [entry for entry, _ in zip(reversed(self._entries), range(count - len(live)), strict=False)]
         return [{name: value for name, value in _shown(entry).items() if name != "user"} for entry in (*live, *newest)]
@@ -53,7 +50,7 @@ def _shown(entry: Entry) -> dict[str, object]:
 
 
 def _with_times(entry: Entry) -> dict[str, object]:
-    """Return a request with the times at which its attempts and tools began, in seconds since it came."""
+    """Return a request's record with the times at which its attempts and tool runs began, in seconds since its arrival."""
     shown = _shown(entry)
     tries: list[dict[str, object]] = [
         {**made, "began_seconds": rounded(max(0.0, one.began - entry.began))}

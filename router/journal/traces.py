@@ -1,10 +1,11 @@
-"""Traces and metrics for OpenTelemetry, with the names of its GenAI conventions.
+"""Traces and metrics for OpenTelemetry, by the names of its GenAI conventions.
 
-All of them are still "development": they stand here and nowhere else. Off unless `server.otel` is declared; the packages come with `pointsman[otel]`.
+These names are still "development", and stand in this module alone. Off unless `server.otel` is declared; the packages come with
+`pointsman[otel]`.
 
-A span for the request, one below it for each try of a target and each tool, made of the Entry when the request is over: what is
-running pays nothing. What anybody wrote is in none of them; the id of a declared end user is in the span of the request, and in no metric. Export has a thread and a bounded queue of its own: a collector that
-is away costs spans, not answers.
+A finished request becomes a span, with a child for each attempt and each tool. No span has text of users or models; the id of a declared
+end user is in the request's span, and in no metric. The export has a thread and a bounded queue: an unreachable collector loses spans, and
+delays no answer.
 """
 
 import asyncio
@@ -34,9 +35,9 @@ PROVIDERS = {
 }
 """LiteLLM's prefix → the conventions' name, where they differ."""
 CALL_ID = re.compile(r"(call|toolu)_[A-Za-z0-9]{1,64}")
-"""Ids that tell nothing but which call it is; a model's own invention is left out."""
+"""Ids of tool calls that contain no text of a model; all others are left out."""
 WITHIN = 5.0
-"""Seconds an export may take."""
+"""Seconds that an export may take."""
 DURATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 """Buckets, as the conventions advise."""
@@ -54,11 +55,11 @@ class Traces:
 
     @property
     def opening(self) -> bool:
-        """Return whether an exporter is being made, the first or another one."""
+        """Return whether an exporter is being created."""
         return self._opening is not None and not self._opening.done()
 
     def observe(self, entry: Entry) -> None:
-        """Export a finished request. The first ones after an edit are left out: the packages take a while to load."""
+        """Export a finished request. Requests during the creation of an exporter are left out: its packages take a while to import."""
         declared = self._live.generation.server.otel
         if declared != self._declared and not self.opening:
             self._declared = declared
@@ -74,7 +75,7 @@ class Traces:
             self._exports = await asyncio.to_thread(self._open, declared)
 
     async def close(self) -> None:
-        """Send the spans and metrics that still wait, within a short time."""
+        """Export the spans and metrics that are still queued, within a short time, and close."""
         if self._opening is not None:
             await asyncio.wait([self._opening])
         await self._change(None)
@@ -82,7 +83,7 @@ class Traces:
 
 @dataclass(slots=True)
 class Exports:
-    """An exporter of traces and metrics by OpenTelemetry. `parent` reads a traceparent header; `end` closes both."""
+    """An exporter of traces and metrics by OpenTelemetry. `parent`: reads a traceparent header; `end`: shuts the exporter down."""
 
     tracer: Any
     parent: Callable[[str], Any]
@@ -96,7 +97,7 @@ class Exports:
     end: Callable[[], None]
 
     def close(self) -> None:
-        """Send the spans and metrics that still wait, and close."""
+        """Export what is still queued, and close."""
         self.end()
 
     def show(self, entry: Entry) -> None:
@@ -253,7 +254,7 @@ def _session(declared: Otel) -> Any:
 
 
 def through(declared: Otel, processor: Any, reader: Any) -> Exports:
-    """Return an exporter through this span processor and this metric reader."""
+    """Return an exporter that uses this span processor and this metric reader."""
     from opentelemetry import trace  # noqa: PLC0415
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415

@@ -1,12 +1,12 @@
 """Limits of callers and their counts: requests, tokens, money, concurrent answers.
 
     quota = Quota("chat-model", declared, store)
-    admission = await quota.admit(subject)      # TooMany where that is too much
+    admission = await quota.admit(subject)      # TooMany where a limit is reached
     …
     admission.settle(usage, cost)               # when the answer is over, however it ended
 
-A subject is counted as one: an address, a caller, a whole route. Counts live in a store. They outlive an edit that leaves the quota
-unchanged.
+A subject is what a limit counts together: an address, a caller, an end user, or all requests of a route. Counts live in a store, and
+survive an edit that leaves the limit unchanged.
 """
 
 from router.quotas.local import Local

@@ -1,7 +1,7 @@
-"""Counts in this process. Their clock never jumps, and their memory is bounded: counts that no longer matter are swept out.
+"""Counts in this process, by a monotonic clock, in bounded memory: counts that no longer matter are removed.
 
-The library `limits` could count here too; its store in memory looks through every key at every hit, each in a thread, and goes by the wall
-clock: a flood of addresses would stop the process (decision 70).
+The library `limits` could count here too. Its memory store searches every key at every hit, each in a thread, and uses the wall clock: a
+flood of addresses would stop the process (decision 70).
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from router.quotas.store import ADDRESS, FULLEST, USER, Crowd, Spent, Taken, Window, crowd_of
 
 SWEEP = 1024
-"""Keys are looked through when so many have come since the last time."""
+"""New keys after which expired counts are removed."""
 SLICE = 1000
-"""Keys that are looked at before others on the loop have their turn: it takes a millisecond."""
+"""Keys that are read before other tasks of the event loop get a turn: about a millisecond's work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class _Window:
 
 @dataclass(slots=True)
 class _Counter:
-    """Amounts spent in the current window, which has a number, and in the one before."""
+    """The amounts spent in the current window and in the one before. Windows have the length `seconds`, and are numbered."""
 
     seconds: float
     number: int = 0
@@ -76,14 +76,14 @@ class Local:
         self._counters: dict[str, _Counter] = {}
         self._inside: dict[str, int] = {}
         self._bounded: dict[str, OrderedDict[str, None]] = {ADDRESS: OrderedDict(), USER: OrderedDict()}
-        """Prefix of bounded keys → the keys that are kept, the one used last at the end."""
+        """Prefix of a bounded group of keys → its keys, the one used last at the end."""
         self._new = 0
 
     def __len__(self) -> int:
         return len(self._windows) + len(self._counters) + len(self._inside)
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """Take one of `most` requests in any `seconds` seconds."""
+        """Take one of `most` requests in any `seconds` seconds, and return whether it is allowed and how many are left."""
         now = self._clock()
         window = self._windows.get(key)
         if window is None:
@@ -99,7 +99,7 @@ class Local:
         return Taken(allowed, most - len(times), times[0] + seconds - now)
 
     def give_back(self, key: str, taken: Taken) -> None:  # noqa: ARG002 - one is as good as another
-        """Return a request that was taken but not used: the newest counts no more."""
+        """Give back a request that was taken but not used: the newest one is removed from the count."""
         if (window := self._windows.get(key)) is not None and window.times:
             window.times.pop()
 
@@ -124,7 +124,7 @@ class Local:
         counter.now += amount
 
     def collect(self, key: str) -> float:
-        """Remove what was spent under this key, and return how much of it still counts."""
+        """Remove the amount spent under this key, and return how much of it still counted."""
         counter = self._counters.pop(key, None)
         if counter is None:
             return 0.0
@@ -146,7 +146,7 @@ class Local:
             self._inside.pop(key, None)
 
     async def crowds(self) -> dict[str, Crowd]:
-        """Return the users and addresses that have spent something, by the limit that counts them, in one pass over all counts."""
+        """Return the users and addresses that have spent something, grouped by the limit that counts them."""
         now = self._clock()
         found: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
         for place, (key, counter) in enumerate(list(self._counters.items())):
@@ -159,7 +159,7 @@ class Local:
         }
 
     def _came(self, key: str, now: float) -> None:
-        """Add a key. Keys that no longer matter are swept out now and then.
+        """Add a new key, drop the oldest key beyond a bound, and remove expired counts now and then.
         At most as many keys stay as come in the longest window, and SWEEP more.
         """
         if (kept := self._kept(key)) is not None:
@@ -191,5 +191,5 @@ class Local:
             kept.move_to_end(key)
 
     def _kept(self, key: str) -> OrderedDict[str, None] | None:
-        """Return the bounded keys that this one belongs to; None where the configuration bounds their number."""
+        """Return the bounded group of keys (addresses or users) that this key belongs to; None if it belongs to none."""
         return self._bounded.get(key[: key.find(":") + 1])

@@ -1,4 +1,4 @@
-"""Enforcement of a declared limit."""
+"""Enforcement of a declared limit: admission of an answer, and settlement of what it used."""
 
 import hashlib
 import math
@@ -13,32 +13,32 @@ from router.usage import Usage
 
 Headers = list[tuple[bytes, bytes]]
 BUDGETS = {"tokens": written_rate, "spend": written_spend}
-"""Fields of a limit that an answer uses up once it is over → how each is written."""
+"""Fields of a limit that are charged once an answer is over → the function that writes their rate."""
 AGAIN = 1.0
 """Seconds until a client at its limit of concurrent answers may retry: the length of an answer is not known."""
 
 
 @dataclass(slots=True)
 class Admission:
-    """Permission for one answer. Its holder settles it. `headers`: the rest of the limit (draft-ietf-httpapi-ratelimit-headers)."""
+    """Permission for one answer, which its holder settles. `headers`: the RateLimit headers (draft-ietf-httpapi-ratelimit-headers)."""
 
     quota: "Quota"
     key: str
     headers: Headers = field(default_factory=Headers)
     left: float = math.inf
-    """Requests that may still come now; infinite where they are not limited."""
+    """Requests that are left now; infinite where they are not limited."""
     used: float = 0.0
-    """The used share of its limits on tokens and money, the larger of the two, at admission: from 0 to 1."""
+    """The larger used share of its limits on tokens and on money at admission, from 0 to 1."""
     entered: bool = False
     taken: list[Taken] = field(default_factory=list[Taken])
 
     async def more(self, count: int) -> None:
-        """Count so many requests more, where requests are limited. TooMany where the limit is reached."""
+        """Count `count` further requests, where requests are limited. TooMany if the limit is reached."""
         for _ in range(count):
             await self.quota.take(self)
 
     def withdraw(self) -> None:
-        """Cancel the admission: nothing is counted."""
+        """Cancel the admission: the requests are given back, and no tokens or dollars are counted."""
         while self.taken:
             self.quota.store.give_back(f"{self.key}:requests", self.taken.pop())
         self.settle(None, None)
@@ -64,7 +64,7 @@ class BudgetUse:
     """The use of a limit on tokens or money.
 
     most: as it is written, e.g. 5USD/day
-    used: the share of it, from 0 on; None where each user, address or caller is counted by itself
+    used: the used share, from 0 on; None where each user, address or caller is counted by itself
     subjects: the number of users or addresses that have used some of it; None where it is not known
     largest: the largest share that one of them has used; None as above
     """
@@ -77,7 +77,7 @@ class BudgetUse:
 
 
 class Quota:
-    """A limit and its store. `name`: of the route or caller that it belongs to."""
+    """A limit and its store. `name`: the route or caller that the limit belongs to."""
 
     def __init__(self, name: str, declared: Limit, store: CountStore) -> None:
         self.name = name
@@ -92,7 +92,7 @@ class Quota:
         return self if factor == 1 else Quota(self.name, self.declared.times(factor), self.store)
 
     def per_caller(self) -> "Quota":
-        """Return this limit for requests without an end user, which count under their caller."""
+        """Return this limit counted by caller, for requests that name no end user."""
         return Quota(self.name, replace(self.declared, per="key"), self.store)
 
     async def admit(self, subject: str) -> Admission:
@@ -109,7 +109,7 @@ class Quota:
         return admission
 
     async def uses(self, subject: str) -> list[BudgetUse]:
-        """Return how much of each limit on tokens and money this subject has used."""
+        """Return how much of each limit on tokens and money this subject has used; no entry for limits on requests."""
         key = self._key(subject)
         shares = [
             (name, rate, (await self.store.spent(f"{key}:{name}", rate.seconds)).after() / rate.count) for name, rate in self._budgets
@@ -117,9 +117,9 @@ class Quota:
         return [BudgetUse(name, BUDGETS[name](rate), share) for name, rate, share in shares]
 
     async def uses_of_each(self, crowds: Mapping[str, Crowd]) -> list[BudgetUse]:
-        """Return how many users or addresses have used some of each limit on tokens and money, and the largest share of one of them.
+        """Return the number of users or addresses that have used some of each limit on tokens and money, and the largest share of one.
 
-        `crowds`: the store's. Callers that are not known by name are not counted.
+        `crowds`: as the store returns them. Where the limit does not count users or addresses, both are None.
         """
         if not self._prefix:
             return [BudgetUse(name, BUDGETS[name](rate)) for name, rate in self._budgets]
@@ -135,7 +135,7 @@ class Quota:
         return [(name, rate) for name in BUDGETS if (rate := getattr(self.declared, name)) is not None]
 
     def _key(self, subject: str) -> str:
-        """Return a subject's key, which does not hold the subject itself (an address, a name). A limit that is declared otherwise counts anew."""
+        """Return the key of a subject: a hash, without the subject's own text (an address, a name). A changed limit has other keys."""
         return self._prefix + hashlib.sha256((self._of + subject).encode()).hexdigest()[:32]
 
     async def _enter(self, admission: Admission) -> None:
@@ -147,7 +147,7 @@ class Quota:
         await self.take(admission)
 
     async def take(self, admission: Admission) -> None:
-        """Take one request, where these are limited. TooMany where there is none."""
+        """Take one request for an admission, where requests are limited. TooMany if none is left."""
         if (rate := self.declared.requests) is None:
             return
         taken = await self.store.take(f"{admission.key}:requests", int(rate.count), rate.seconds)
@@ -157,7 +157,7 @@ class Quota:
         admission.taken.append(taken)
 
     async def _spendable(self, admission: Admission) -> None:
-        """Refuse an answer if earlier ones have spent the limit. The answer that exceeds a limit is not cut off."""
+        """Raise TooMany if earlier answers have used up a limit on tokens or money. The answer that exceeds it is not cut off."""
         for name, rate in (("tokens", self.declared.tokens), ("spend", self.declared.spend)):
             if rate is None:
                 continue

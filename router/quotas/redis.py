@@ -1,6 +1,6 @@
-"""Counts that replicas share in a Redis, and in this process while Redis is away.
+"""Counts that replicas share in a Redis, and in this process while Redis is unavailable.
 
-Each operation is one script, so that it is atomic: of a thousand concurrent requests, at however many replicas, exactly the limit passes.
+Each operation is one script, so that it is atomic: of a thousand concurrent requests, at any number of replicas, exactly the limit passes.
 The scripts use the clock of Redis, which is the same for all.
 """
 
@@ -74,11 +74,11 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 )
-"""A place that Redis does not know, since it was away or began anew, is taken again."""
+"""The script that renews a concurrent place. A place that Redis does not know, because it was restarted, is taken again."""
 LASTS = 1.5
-"""Seconds after which the place of a lost replica is free."""
+"""Seconds after which a concurrent place that is not renewed is free: its replica is lost."""
 PLACES_INTERVAL_S = 0.5
-"""Seconds between two renewals of the places that are taken."""
+"""Seconds between two renewals of the concurrent places of this process."""
 
 
 OWED = (
@@ -92,17 +92,17 @@ end
 return 1
 """
 )
-"""A request that was let through without Redis, so many milliseconds ago."""
+"""The script that counts a request which was admitted without Redis, so many milliseconds ago."""
 MAX_OWED = 100_000
 """Requests, and keys of what was spent, that are remembered while Redis is away. Beyond them the oldest requests are forgotten, and what
 is spent under further keys counts in this process alone."""
 BATCH = 500
-"""Requests that are reported at once."""
+"""Requests that are reported in one batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """A request that was let through without Redis. `at`: when, by the loop's clock."""
+    """A request that was admitted without Redis. `at`: when, by the loop's clock."""
 
     key: str
     seconds: float
@@ -115,7 +115,7 @@ class Owed:
 
 
 class RedisCounts:
-    """A store that all replicas see; `local` counts while Redis is away. `max_owed`: what it remembers of that time."""
+    """A store that all replicas share; `local` counts while Redis is unavailable. `max_owed`: entries remembered of that time."""
 
     def __init__(self, redis: Redis, local: Local, max_owed: int = MAX_OWED) -> None:
         self._redis = redis
@@ -126,17 +126,17 @@ class RedisCounts:
         self._staying: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._owed: dict[str, Owed] = {}
-        """Requests that were let through while Redis was away, by token."""
+        """Requests that were admitted without Redis and not reported to it yet, by token."""
         self._unsent = Local()
-        """Amounts that were spent while Redis was away, and were not sent to it."""
+        """Amounts that were spent without Redis and not reported to it yet."""
         self._spenders: dict[str, float] = {}
         """The keys of these amounts → the seconds of their windows."""
         self._reporting: asyncio.Task[None] | None = None
         self._seen = Local()
-        """The amounts that users and addresses spent in this process: Redis has no list of them."""
+        """The amounts that users and addresses spent in this process: Redis cannot list its keys by limit."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """Take one of `most` requests in any `seconds` seconds."""
+        """Take one of `most` requests in any `seconds` seconds, and return whether it is allowed and how many are left."""
         token = secrets.token_hex(8)
         with suppress(Away):
             answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), token)
@@ -153,7 +153,7 @@ class RedisCounts:
         return taken
 
     def _owe(self, owed: Owed) -> None:
-        """Remember what was let through without Redis, and report it once Redis is back."""
+        """Remember a request that was admitted without Redis, and report it once Redis is back."""
         self._owed[owed.token] = owed
         while len(self._owed) > self._max_owed:
             del self._owed[next(iter(self._owed))]
@@ -164,7 +164,7 @@ class RedisCounts:
             self._reporting = asyncio.create_task(self._report())
 
     async def _report(self) -> None:
-        """Report to Redis the requests and amounts from the time when it was away, once it is back."""
+        """Report the requests and amounts from the time without Redis, once Redis is back."""
         try:
             while self._owed or self._spenders:
                 await self._redis.back()
@@ -176,7 +176,7 @@ class RedisCounts:
             self._reporting = None
 
     async def _report_taken(self) -> None:
-        """Send locally admitted requests to Redis; a token makes repeated reports count once."""
+        """Report one batch of locally admitted requests to Redis; a token makes repeated reports count once."""
         now = asyncio.get_running_loop().time()
         batch = list(islice(self._owed.values(), BATCH))
         with suppress(Away):
@@ -185,13 +185,13 @@ class RedisCounts:
                 self._owed.pop(one.token, None)
 
     async def _report_spent(self) -> None:
-        """Report amounts. From then on they count in Redis, and no longer here."""
+        """Report one batch of amounts, which from then on count in Redis and not here."""
         for key in list(islice(self._spenders, BATCH)):
             seconds = self._spenders.pop(key)
             await self._spend(key, self._unsent.collect(key), seconds)
 
     def give_back(self, key: str, taken: Taken) -> None:
-        """Return a request that was taken but not used."""
+        """Give back a request that was taken but not used."""
         self._local.give_back(key, taken)
         self._owed.pop(taken.token, None)
         if taken.token:
@@ -199,7 +199,7 @@ class RedisCounts:
 
     async def spent(self, key: str, seconds: float) -> Spent:
         """Return the amount spent in the last `seconds` seconds, in Redis and here.
-        Amounts from the time when Redis was away count too.
+        Amounts from the time without Redis are included.
         """
         here, unsent = await self._local.spent(key, seconds), await self._unsent.spent(key, seconds)
         spent = Spent((*here.windows, *unsent.windows))
@@ -232,12 +232,12 @@ class RedisCounts:
             self._local.spend(key, amount, seconds)
 
     async def crowds(self) -> dict[str, Crowd]:
-        """Return the users and addresses that have spent something in this process, by the limit that counts them."""
+        """Return the users and addresses that have spent something in this process, grouped by the limit that counts them."""
         return await self._seen.crowds()
 
     async def enter(self, key: str, most: int) -> bool:
         """Take one of `most` concurrent places, and return whether there was one.
-        The places of this process are also counted here, in case Redis goes away.
+        Places of this process are also counted here, in case Redis becomes unavailable.
         """
         if not await self._local.enter(key, most):
             return False
@@ -273,7 +273,7 @@ class RedisCounts:
             await self._redis.ask("ZREM", _key(key), token)
 
     async def _stay(self) -> None:
-        """Renew the places of this process while there are any; when Redis comes back, at once."""
+        """Renew the places of this process in Redis while there are any, and at once when Redis comes back."""
         try:
             await asyncio.sleep(PLACES_INTERVAL_S)
             while self._places:

@@ -1,7 +1,7 @@
 """The interface of a store of counts, as a quota uses it.
 
-`take` and `enter` decide, so they are awaited and are atomic. `give_back`, `spend` and `leave` only report, and never fail: while the store
-is away, the report is delayed or lost.
+`take` and `enter` decide, so they are awaited and atomic. `give_back`, `spend` and `leave` only report, and never fail: while the store is
+unavailable, the report is delayed or lost.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Protocol
 
 ADDRESS = "ip:"
-"""The prefix of a client address's key. Strangers choose their addresses, so a store may have to drop some."""
+"""The prefix of a client address's key. Clients can use any number of addresses, so a store bounds these keys."""
 USER = "user:"
-"""The prefix of an end user's key. A front end may let anybody sign up, so a store may have to drop some."""
+"""The prefix of an end user's key. A front end may have any number of users, so a store bounds these keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The amounts of a sliding window: spent in the current one of so many `seconds`, which `turns` in so many, and in the one before."""
+    """Amounts in a sliding window of `seconds`: spent in the current window, which ends in `turns` seconds, and in the one before."""
 
     seconds: float
     turns: float
@@ -40,7 +40,7 @@ class Window:
 
     def after(self, wait: float) -> float:
         """Return the amount that still counts after `wait` seconds.
-        The share of the window before fades evenly; the current one counts in full until it turns.
+        The amount of the window before decays evenly; that of the current one counts in full until its end, and decays then.
         """
         if wait < self.turns:
             return self.now + self.before * (self.turns - wait) / self.seconds
@@ -71,8 +71,8 @@ class Spent:
 class Crowd:
     """The users or addresses that have used some of one limit on tokens or money.
 
-    count: how many they are
-    fullest: the keys of those that used the most, at most FULLEST, the first of them the most
+    count: their number
+    fullest: keys of the at most FULLEST ones that used the most, the largest use first
     """
 
     count: int = 0
@@ -80,11 +80,11 @@ class Crowd:
 
 
 FULLEST = 5
-"""Users of a limit whose share is looked at: with a shared Redis each is a question to it."""
+"""Users or addresses of a limit whose share is computed: with a shared Redis each takes one command."""
 
 
 def crowd_of(key: str) -> str:
-    """Return the name of a limit that counts each user or address by itself, from the key of one of them; empty if it belongs to none.
+    """Return the name of the limit that counts users or addresses, from the key of one of them; empty for any other key.
 
     A key is `user:LIMIT-SUBJECT:tokens`, where LIMIT and SUBJECT are hashes. The name is that without the subject.
     """
@@ -98,11 +98,11 @@ class CountStore(Protocol):
     """The interface of a store of counts by key. A key holds no text of a user."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """Take one of `most` requests in any `seconds` seconds (a moving window)."""
+        """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left."""
         ...
 
     def give_back(self, key: str, taken: Taken) -> None:
-        """Return a request that was taken but not used."""
+        """Give back a request that was taken but not used."""
         ...
 
     async def spent(self, key: str, seconds: float) -> Spent:
@@ -122,5 +122,5 @@ class CountStore(Protocol):
         ...
 
     async def crowds(self) -> Mapping[str, Crowd]:
-        """Return the users and addresses that have spent something, by the limit that counts them (`crowd_of`)."""
+        """Return the users and addresses that have spent something, grouped by the limit that counts them (`crowd_of`)."""
         ...

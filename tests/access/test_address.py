@@ -1,4 +1,4 @@
-"""Client addresses: how proxies write them, and the networks in which a limit counts them."""
+"""Client addresses: how they are read from forwarding headers, and the networks by which a limit counts them."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -33,25 +33,25 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize(("forwarded", "address"), SPELLINGS.items(), ids=lambda text: text or "empty")
-def test_client_address_is_read_in_every_spelling(forwarded: str, address: str) -> None:
-    """A port and brackets are taken off; a hop that is still no address ends the walk."""
+def test_client_address_is_the_last_forwarded_hop_that_is_no_proxy(forwarded: str, address: str) -> None:
+    """X-Forwarded-For is read from its end past declared proxies, ports and brackets are removed, and an invalid hop ends the search."""
     assert str(client_address("127.0.0.1", [forwarded.encode()], PROXIES)) == address
 
 
-def test_forwarded_addresses_count_from_declared_proxies_alone() -> None:
-    """From another peer, and without a peer, the header is not looked at."""
+def test_forwarded_addresses_are_ignored_from_undeclared_peers() -> None:
+    """From a peer that is no declared proxy, the client's address is the peer's own; without a peer it is None."""
     assert client_address("192.0.2.1", [b"203.0.113.7:1"], PROXIES) == IPv4Address("192.0.2.1")
     assert client_address("", [b"203.0.113.7:1"], PROXIES) is None
 
 
-def test_ipv6_is_counted_in_two_networks() -> None:
-    """A /48 may use a multiple of what a /64 may; an IPv4 address counts by itself."""
+def test_ipv6_address_counts_in_its_64_and_48_network() -> None:
+    """An IPv6 address counts in its /64 network, and in its /48 with SITE times the limit; an IPv4 address counts by itself."""
     assert counted(IPv6Address("2001:db8:1:2::3")) == [("2001:db8:1::/48", SITE), ("2001:db8:1:2::/64", 1)]
     assert counted(IPv4Address("192.0.2.1")) == [("192.0.2.1", 1)]
 
 
 async def status(client: Client, address: str) -> int:
-    """What a question from this address is answered with."""
+    """Return the status of a question whose X-Forwarded-For is this address."""
     body = {"messages": [{"role": "user", "content": "Hi"}], "stream": False}
     async with client.session.post(client.base + "/api/chat", json=body, headers={"x-forwarded-for": address}) as response:
         return response.status

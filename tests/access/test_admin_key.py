@@ -1,4 +1,4 @@
-"""Changes below /admin take a key, always; attempts are counted, logged and slowed down (docs/security.md, item 50)."""
+"""The admin key: every change below /admin needs it; refused requests are counted, logged and delayed (docs/security.md, item 50)."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ DRAIN = b'{"state": "drain"}'
 
 
 async def drained(base: str, *authorizations: str, **headers: str) -> int:
-    """The status of a change, with these Authorization headers."""
+    """Send one change with these Authorization headers, and return the status."""
     sent = request("POST /admin/targets/a", DRAIN, content_type="application/json", **headers)
     lines = "".join(f"authorization: {one}\r\n" for one in authorizations).encode("latin-1")
     return (await said(base, sent.replace(b"\r\n\r\n", b"\r\n" + lines + b"\r\n", 1))).status
@@ -39,7 +39,7 @@ async def drained(base: str, *authorizations: str, **headers: str) -> int:
 
 @pytest.mark.parametrize("declared", [True, False])
 async def test_change_by_an_operator_needs_the_admin_key_even_from_this_machine(workspace: Workspace, *, declared: bool) -> None:
-    """The declared key or the generated one is accepted; another key, two headers or none change nothing."""
+    """A change with the declared or the generated admin key is 200; with another key, two headers or none it is 401 and changes nothing."""
     server = f"server: {{{KEYED}}}\n" if declared else ""
     async with serving(workspace.write("routes.yaml", routes(HI, BOTH, server)).build()) as client:
         right = f"Bearer {OPERATOR}"
@@ -50,8 +50,8 @@ async def test_change_by_an_operator_needs_the_admin_key_even_from_this_machine(
         assert dict(client.edge.live.generation.kept.switches.positions) == {"a": "drain"}
 
 
-async def test_declared_admin_key_replaces_the_generated_one_from_its_edit_on(workspace: Workspace) -> None:
-    """The key that the server made at its start opens nothing once an edit declares another."""
+async def test_declared_admin_key_replaces_the_generated_one(workspace: Workspace) -> None:
+    """Where a configuration declares an admin key, the one that the server generated at its start is 401."""
     workspace.write("routes.yaml", routes(HI, BOTH, "server: {admin: {key: a-declared-key-of-operators}}\n"))
     async with serving(workspace.build()) as client:
         assert await drained(client.base, f"Bearer {OPERATOR}") == 401
@@ -59,8 +59,8 @@ async def test_declared_admin_key_replaces_the_generated_one_from_its_edit_on(wo
 
 
 @pytest.mark.parametrize("key", ["x", "a-key-of-19-letters", "'${SHORT}'"])
-def test_short_admin_key_is_a_mistake_of_the_configuration(workspace: Workspace, key: str) -> None:
-    """The complaint has its place and what to do; nothing of the key is repeated."""
+def test_short_admin_key_is_a_configuration_error(workspace: Workspace, key: str) -> None:
+    """A key of fewer than 20 characters is a complaint with its line and a command that makes one; no part of the key is repeated."""
     workspace.write("routes.yaml", routes(HI, BOTH, f"server: {{admin: {{key: {key}}}}}\n"))
     with pytest.raises(ConfigError) as refused:
         workspace.build(SHORT="a-key-of-19-letters")
@@ -72,8 +72,8 @@ def test_short_admin_key_is_a_mistake_of_the_configuration(workspace: Workspace,
 
 
 @pytest.mark.parametrize("key", ["", "a-key-of-19-letters"])
-async def test_short_admin_key_given_by_a_program_opens_nothing(workspace: Workspace, key: str) -> None:
-    """The guard checks the length, too: such a key was never checked as a part of a configuration."""
+async def test_short_admin_key_given_by_a_program_is_refused(workspace: Workspace, key: str) -> None:
+    """A key of fewer than 20 characters that a program passes to the gate is refused even if the request bears the same one."""
     generation = workspace.write("routes.yaml", routes(HI, BOTH)).build()
     counted: list[str] = []
     gate = Gate(Live(generation), counted.append, Secret(key), slowdown=Slowdown(sleep=_at_once))
@@ -94,7 +94,7 @@ async def _at_once(_: float) -> None:
 
 
 async def test_admin_pages_are_read_from_this_machine_without_a_key(workspace: Workspace) -> None:
-    """`router show --live` needs no key on this machine; what a proxy passes on or a web page sends is refused."""
+    """Without a declared key, admin pages are 200 for local programs and 403 for forwarded requests and for requests of web pages."""
     async with serving(workspace.write("routes.yaml", routes(HI, BOTH)).build()) as client:
         for page in ("/admin/config", "/admin/targets", "/admin/requests", "/metrics"):
             assert (await client.get(page)).status == 200
@@ -103,7 +103,7 @@ async def test_admin_pages_are_read_from_this_machine_without_a_key(workspace: W
 
 
 async def test_refused_admin_request_is_logged_and_counted(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """The warning names the peer and a reason of a small closed set, and never what was sent."""
+    """Each refusal is a warning with the peer and one of four reasons, and counted by reason in the metrics, without the sent key."""
     async with serving(workspace.write("routes.yaml", routes(HI, BOTH, f"server: {{{KEYED}}}\n")).build()) as client:
         await drained(client.base)
         for _ in range(2):
@@ -122,19 +122,19 @@ async def test_refused_admin_request_is_logged_and_counted(workspace: Workspace,
 
 
 class Clock:
-    """Time that passes when it is slept through. `slept`: each sleep."""
+    """A clock that only the test advances. `slept`: the seconds of each sleep, which returns at once."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.slept: list[float] = []
 
     async def sleep(self, seconds: float) -> None:
-        """Note it."""
+        """Record the seconds, and return at once."""
         self.slept.append(seconds)
 
 
 async def test_delay_of_refused_admin_requests_doubles_per_peer_up_to_a_second() -> None:
-    """Another peer's first refusal has the shortest delay, and all is forgotten after a while."""
+    """The delay doubles with each refusal of a peer up to LONGEST_S, begins anew for another peer, and is forgotten after FORGOTTEN_S."""
     clock = Clock()
     slowdown = Slowdown(lambda: clock.now, clock.sleep)
     for _ in range(10):
@@ -147,8 +147,8 @@ async def test_delay_of_refused_admin_requests_doubles_per_peer_up_to_a_second()
     assert clock.slept[-1] == FIRST_S
 
 
-async def test_memory_of_refused_peers_is_bounded() -> None:
-    """The number of delayed refusals is bounded, too: beyond it, refusals are sent at once."""
+async def test_refused_peers_and_delayed_refusals_are_bounded() -> None:
+    """At most MAX_PEERS peers are remembered, and with MAX_WAITING refusals delayed the next one is sent without a delay."""
     clock, blocked = Clock(), asyncio.Event()
     slowdown = Slowdown(lambda: clock.now, clock.sleep)
     for number in range(MAX_PEERS + 50):
@@ -168,7 +168,7 @@ async def test_memory_of_refused_peers_is_bounded() -> None:
 
 
 async def test_delayed_refusal_delays_no_other_request(workspace: Workspace) -> None:
-    """Requests with the correct key and others of the same peer are answered while a refusal is delayed for ever."""
+    """While twenty refusals of the same peer are delayed, a change with the correct key, a question and /healthz are answered."""
     late, waiting = asyncio.Event(), list[float]()
 
     async def sleep(seconds: float) -> None:
@@ -189,7 +189,7 @@ async def test_delayed_refusal_delays_no_other_request(workspace: Workspace) -> 
 
 @asynccontextmanager
 async def at_a_terminal(workspace: Workspace, *arguments: str) -> AsyncGenerator[tuple[str, bytearray, asyncio.subprocess.Process], None]:
-    """`router serve` at a terminal: its address, what the terminal shows, and its process."""
+    """Run `router serve` at a pseudo-terminal; yield its address, the bytes that the terminal shows, and its process."""
     [port] = free_ports(1)
     ours, its = pty.openpty()
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
@@ -227,7 +227,7 @@ async def _ready(base: str) -> bool:
 
 
 async def workers(base: str) -> list[int]:
-    """The processes that serve; nobody, while the one that is asked is just dying."""
+    """Return the process ids of the workers; an empty list while the worker that is asked is ending."""
     with suppress(OSError, asyncio.IncompleteReadError):
         if page := (await said(base, request("GET /admin/config"))).rest:
             return [one["pid"] for one in json.loads(page)["workers"]]
@@ -235,9 +235,9 @@ async def workers(base: str) -> list[int]:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-async def test_generated_admin_key_is_printed_only_at_a_terminal(workspace: Workspace, count: int) -> None:
-    """Once, by the parent; every worker takes it, also after an edit and by a worker that takes another's place. No log line has it, and
-    no environment of a process.
+async def test_generated_admin_key_is_printed_once_at_a_terminal_and_valid_in_every_worker(workspace: Workspace, count: int) -> None:
+    """The key is printed once, and accepted by every worker, also after an edit and by a worker that replaces a killed one.
+    No process has it in its environment.
     """
     file = workspace.write("routes.yaml", routes(HI, BOTH)).root / "routes.yaml"
     async with at_a_terminal(workspace, "--workers", str(count)) as (base, shown, made):
@@ -269,7 +269,7 @@ async def test_generated_admin_key_is_printed_only_at_a_terminal(workspace: Work
 
 
 async def test_admin_key_is_not_generated_without_a_terminal(workspace: Workspace) -> None:
-    """A service's log would keep the key. Until one is declared nothing can be changed over HTTP; SIGHUP and the files need none."""
+    """Without a terminal and a declared key, a change over HTTP is 403 and names `server.admin.key`; a reload by SIGHUP still works."""
     file = workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off}\n")).root / "routes.yaml"
     async with process(workspace.root) as router:
         status, body = await router.post("/admin/targets/a", {"state": "drain"})

@@ -1,4 +1,4 @@
-"""Who may ask, over HTTP: keys and tokens, before anything else is looked at."""
+"""Authentication of callers over HTTP, by API key or by token (JWT), before anything else of a request is looked at."""
 
 import asyncio
 import json
@@ -44,13 +44,13 @@ KEYS = f"""server:
 
 @asynccontextmanager
 async def guarded(workspace: Workspace, server: str = KEYS, targets: str = HI) -> AsyncGenerator[Client, None]:
-    """A router with two routes that knows alice, bob (who may ask title-model alone) and a key that has expired."""
+    """A router with two routes and three API keys: alice's, bob's (title-model alone) and an expired one."""
     async with serving(workspace.write("routes.yaml", routes(targets, more=MORE + server)).build()) as client:
         yield client
 
 
 async def asked(client: Client, key: str | None, path: str = "/api/chat", method: str = "POST", **body: Any) -> Answered:
-    """Ask with a key, or with none."""
+    """Send a request with this API key, or without any; return the answer."""
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     sent: dict[str, Any] = {"json": {**ASK, **body}} if method == "POST" else {}
     async with client.session.request(method, client.base + path, headers=headers, **sent) as response:
@@ -58,7 +58,7 @@ async def asked(client: Client, key: str | None, path: str = "/api/chat", method
 
 
 async def test_valid_api_key_is_answered_and_any_other_is_401(workspace: Workspace) -> None:
-    """A valid key is answered; without a key, with an unknown or an expired one the request is a 401 that says how to send one."""
+    """A valid key is answered; no key, an unknown or an expired one is 401 with `WWW-Authenticate: Bearer`, and not repeated."""
     async with guarded(workspace) as client:
         assert (await asked(client, ALICE)).text == "Hi"
         for key in (None, STRANGER, OLD, "sk-x", ALICE[:-1]):
@@ -79,7 +79,7 @@ DIALECTS: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 async def test_401_has_the_error_form_of_the_requests_dialect(workspace: Workspace, dialect: str) -> None:
-    """The dialect is taken from what is known before the body is read: the request's headers, or its address."""
+    """The code of a 401 has the form of the dialect in the request's address, which is known before the body."""
     path, name, code = DIALECTS[dialect]
     async with guarded(workspace) as client:
         found = (await asked(client, None, path)).json[name]
@@ -87,7 +87,7 @@ async def test_401_has_the_error_form_of_the_requests_dialect(workspace: Workspa
 
 
 async def test_openai_client_raises_its_own_error_for_a_refused_key(workspace: Workspace) -> None:
-    """OpenAI's client raises AuthenticationError for a wrong key, and PermissionDeniedError for a route that the key may not ask."""
+    """OpenAI's client raises AuthenticationError for an unknown key and PermissionDeniedError for a forbidden route."""
     async with guarded(workspace) as client:
         for key, raised in ((STRANGER, AuthenticationError), (BOB, PermissionDeniedError)):
             async with AsyncOpenAI(api_key=key, base_url=f"{client.base}/v1", max_retries=0) as openai:
@@ -98,7 +98,7 @@ async def test_openai_client_raises_its_own_error_for_a_refused_key(workspace: W
 
 
 async def test_api_key_is_403_for_a_route_it_may_not_ask(workspace: Workspace) -> None:
-    """A forbidden route is a 403 by id, alias or path, and is not listed; an unknown route is still a 404."""
+    """A forbidden route is 403 by id, alias or path and is not listed for that key; an unknown route is 404."""
     async with guarded(workspace) as client:
         assert (await asked(client, BOB, model="title-model")).text == "Hi"
         for path, model in (("/api/chat", "gpt-4"), ("/api/chat", "chat-model"), ("/api/chat/gpt-4", "title-model")):
@@ -112,7 +112,7 @@ async def test_api_key_is_403_for_a_route_it_may_not_ask(workspace: Workspace) -
 
 
 async def test_unauthorized_request_is_refused_before_its_body_is_read(workspace: Workspace) -> None:
-    """The refusal is sent while the body is still to come, without `100 Continue`; a body without end is not waited for."""
+    """A request without a valid key is 401 before its body arrives, without `100 Continue`; with a valid key it gets `100 Continue`."""
     head = "POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\nconnection: close\r\n"
     async with guarded(workspace) as client:
         for key in ("", f"authorization: Bearer {STRANGER}\r\n"):
@@ -123,7 +123,7 @@ async def test_unauthorized_request_is_refused_before_its_body_is_read(workspace
 
 
 async def test_unauthorized_request_is_refused_before_anything_is_looked_up(workspace: Workspace) -> None:
-    """Without a key no answer of a chat is found or stopped, no route is known, no method is wrong: each is the same 401."""
+    """Without a key every path and method is the same 401: for running answers, unknown routes, wrong methods and unknown pages."""
     slow = "a: {script: [{text: Hi}, {pause: 5s}, {text: you}]}"
     async with guarded(workspace, targets=slow) as client:
         running = asyncio.create_task(asked(client, ALICE, id="chat-1"))
@@ -150,8 +150,8 @@ async def test_unauthorized_request_is_refused_before_anything_is_looked_up(work
         await running
 
 
-async def test_an_answer_is_found_and_stopped_by_its_own_caller_alone(workspace: Workspace) -> None:
-    """Another caller does not find the answer of a chat; the same caller finds it with another key, after a rotation."""
+async def test_recorded_answer_is_read_by_its_own_caller_alone(workspace: Workspace) -> None:
+    """A chat's recorded answer is 204 for another caller; its own caller reads it, also with a rotated key, and the old key is 401."""
     answers = f"{KEYS}  resume: {{grace: 15s}}\n".replace(f"{{hash: {hashed(BOB)}, routes: [title-model]}}", f"{{hash: {hashed(BOB)}}}")
     file = workspace.write("routes.yaml", routes(HI, more=MORE + answers)).root / "routes.yaml"
     async with serving(workspace.build(), file) as client:
@@ -168,7 +168,7 @@ async def test_an_answer_is_found_and_stopped_by_its_own_caller_alone(workspace:
 
 
 async def test_health_and_preflights_need_no_key(workspace: Workspace) -> None:
-    """Probes have none, and a browser sends none with the question whether it may ask."""
+    """Health pages and a CORS preflight need no key; the question that follows the preflight does, and its 401 has the CORS header."""
     async with guarded(workspace, KEYS + "  cors: {origins: [https://chat.example.com]}\n") as client:
         for path in ("/healthz", "/readyz"):
             assert (await asked(client, None, path, "GET")).status == 200
@@ -222,9 +222,7 @@ BAD_HOSTS = [
 
 @pytest.mark.parametrize("sent", BAD_HOSTS, ids=lambda sent: sent.partition(b"\r\n")[0].decode("latin-1"))
 async def test_spelling_of_host_or_address_does_not_bypass_the_gate(workspace: Workspace, sent: bytes) -> None:
-    """What is asked for is the path as it came, whatever hosts and proxies' headers say: nobody without a key sees a page or is
-    answered, and no address that the request made up is repeated.
-    """
+    """Unusual hosts, paths and proxy headers without a key are 400 or 401, show no page and no answer, and are not repeated."""
     async with guarded(workspace) as client:
         answer = await said(client.base, sent)
     assert answer.status in (400, 401)
@@ -249,7 +247,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("case", HEADERS)
 async def test_api_key_is_read_from_one_authorization_header_only(workspace: Workspace, case: str) -> None:
-    """The key stands in one `Authorization: Bearer` header: two programs may read different ones of two headers."""
+    """A key anywhere but in a single `Authorization: Bearer` header is 401; case and white space of that header do not matter."""
     lines = "".join(f"authorization: {value}\r\n" for value in HEADERS[case])
     head = f"GET /api/models?api_key={ALICE}&key={ALICE} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {ALICE}\r\ncookie: key={ALICE}\r\n"
     async with guarded(workspace) as client:
@@ -258,8 +256,8 @@ async def test_api_key_is_read_from_one_authorization_header_only(workspace: Wor
         assert (await said(client.base, f"{head}authorization: Bearer {ALICE}\t \r\n\r\n".encode())).status == 200
 
 
-async def test_address_neither_makes_nor_widens_a_key(workspace: Workspace) -> None:
-    """Keys stand in files. Whatever is posted where, bob may ask what bob may ask, and bob's key opens nothing of the operator's."""
+async def test_key_and_its_rights_cannot_be_changed_by_any_request(workspace: Workspace) -> None:
+    """No path creates or changes keys; a body that names other routes or callers is still 403, and a caller's key opens no admin page."""
     async with guarded(workspace, KEYS + "  admin: {key: the-operators-own-key}\n") as client:
         paths = cast("Any", client.edge._pages).openapi()["paths"]
         assert len(paths) > 8
@@ -279,7 +277,7 @@ async def test_address_neither_makes_nor_widens_a_key(workspace: Workspace) -> N
 
 
 async def test_log_names_the_caller_and_never_holds_a_whole_key(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """The log has the caller's name; of an unknown key it has the beginning, of any other credential nothing."""
+    """The access log has the caller's name, the first 11 characters of an unknown API key, and nothing of any other credential."""
     with caplog.at_level(logging.INFO, "router.access"):
         async with guarded(workspace) as client:
             for key in (ALICE, BOB, OLD, STRANGER, "hunter2", None):
@@ -299,7 +297,7 @@ async def test_log_names_the_caller_and_never_holds_a_whole_key(workspace: Works
 
 
 async def test_caller_id_reaches_pipeline_steps_and_no_provider(workspace: Workspace) -> None:
-    """A step finds the caller's id in the Ask; the provider is sent neither that id nor the caller's key."""
+    """The route's answer gets the caller's id in its Ask; the provider receives neither that id nor the caller's key."""
     seen: list[str] = []
     async with (
         provider(Reply(text("Hi"))) as fake,
@@ -340,13 +338,13 @@ def signer() -> RSAKey:
 
 
 def token(**claims: Any) -> str:
-    """Return a token that the issuer signed."""
+    """Return a token of the issuer with these claims, by default valid for title-model."""
     good = {"iss": "https://login.example.com/", "aud": "pointsman", "sub": "user-1", "exp": int(datetime.now(UTC).timestamp()) + 60}
     return jwt.encode({"alg": "RS256", "kid": "one"}, {**good, "routes": ["title-model"], **claims}, signer())
 
 
 async def test_tokens_and_api_keys_are_accepted_side_by_side(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """A credential that begins like a key is read as a key; a token's claim names the allowed routes, and the log has its `sub`."""
+    """With keys and tokens declared, both are accepted; a token's claim names its routes, its `sub` is logged, an invalid one is 401."""
     workspace.write("jwks.json", json.dumps({"keys": [signer().as_dict(private=False)]}))
     with caplog.at_level(logging.INFO, "router.access"):
         async with guarded(workspace, BOTH) as client:
@@ -362,7 +360,7 @@ async def test_tokens_and_api_keys_are_accepted_side_by_side(workspace: Workspac
 
 
 async def test_token_is_503_while_its_issuer_cannot_be_reached(workspace: Workspace) -> None:
-    """A token that may be good is a 503; a caller with an API key is answered as ever."""
+    """A token whose keys cannot be fetched is 503 with `Retry-After`; a caller with an API key is still answered."""
     away = BOTH.replace("${file:jwks.json}", "http://127.0.0.1:9/jwks.json")
     async with guarded(workspace, away) as client:
         answer = await asked(client, token(), model="title-model")
@@ -371,8 +369,8 @@ async def test_token_is_503_while_its_issuer_cannot_be_reached(workspace: Worksp
         assert (await asked(client, ALICE)).text == "Hi"
 
 
-async def test_keys_in_a_file_are_rotated_by_an_edit(workspace: Workspace) -> None:
-    """A line more lets somebody in, a line less keeps somebody out, while the server runs; a slip changes nothing."""
+async def test_keys_file_is_reloaded_at_an_edit(workspace: Workspace) -> None:
+    """A new line of the keys file is accepted and a removed one is 401 without a restart; an invalid edit changes nothing."""
     bob = new()
     file = workspace.root / "routes.yaml"
     workspace.write("keys", f"# who may ask\nalice {hashed(ALICE)}\n\nbob  {hashed(BOB)}  expires=2099-01-01 routes=title-model # pm_\n")
@@ -420,8 +418,8 @@ COMPLAINTS: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("server", "told"), COMPLAINTS, ids=[told for _, told in COMPLAINTS])
-def test_wrong_declaration_is_reported_at_load(workspace: Workspace, server: str, told: str) -> None:
-    """When the file is loaded, with what to write; no key is repeated."""
+def test_invalid_auth_declaration_is_a_configuration_error(workspace: Workspace, server: str, told: str) -> None:
+    """Each mistake in `server.auth` is an error when the file is loaded, with the sentence in the table and without any key."""
     workspace.write("keys", f"alice {hashed(ALICE)}\nbob\n").write("routes.yaml", routes(HI, more=server + "\n"))
     with pytest.raises(ConfigError) as refused:
         workspace.build()
@@ -445,7 +443,7 @@ FILES: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("content", "told"), FILES, ids=[told for _, told in FILES])
 def test_mistake_in_the_keys_file_is_reported_by_line_without_its_text(workspace: Workspace, content: str, told: str) -> None:
-    """Nothing of the line is repeated: a key may stand in it by mistake."""
+    """A mistake in the keys file is reported with its line number and without the line's text, in which a key may stand."""
     workspace.write("keys", content + "\n").write("routes.yaml", routes(HI, more="server: {auth: {keys: '${file:keys}'}}\n"))
     with pytest.raises(ConfigError) as refused:
         workspace.build()
@@ -468,7 +466,7 @@ HOSTS = {
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_public_listen_address_requires_declared_auth(workspace: Workspace, host: str) -> None:
-    """An address that other machines reach needs `server.auth`, if only `none`; the complaint says what to write."""
+    """A listen address beyond loopback without `server.auth` is one error that names the remedies; `auth: none` or keys are valid."""
     for server, said_so in (("", False), ("server: {keep_alive: 5s}\n", False), ("server: {auth: none}\n", True), (KEYS, True)):
         workspace.write("routes.yaml", routes(HI, more=MORE + server))
         found = declare(read(workspace.root / "routes.yaml"), {}, host).complaints.in_order()
@@ -479,7 +477,7 @@ def test_public_listen_address_requires_declared_auth(workspace: Workspace, host
 
 
 async def test_edit_that_removes_auth_is_refused_at_a_public_address(workspace: Workspace) -> None:
-    """An edit that takes out `auth` does not go live while other machines reach the server."""
+    """On a public address, an edit without `auth` fails to load, and the old configuration stays live."""
     file = workspace.write("routes.yaml", routes(HI, more=MORE + KEYS)).root / "routes.yaml"
     live = Live(build(declare(read(file), {}, EVERYWHERE)))
     reload = Reload(live, file, EVERYWHERE)
@@ -492,7 +490,7 @@ async def test_edit_that_removes_auth_is_refused_at_a_public_address(workspace: 
 
 
 async def test_workers_refuse_an_edit_that_removes_auth_at_a_public_address(workspace: Workspace) -> None:
-    """Real processes at every address of this machine serve with keys, and do not serve an edit that takes the keys out."""
+    """Two worker processes on all addresses refuse an edit without `auth`: requests without a key are still 401, and with it 200."""
     workspace.write("routes.yaml", routes(HI, more=MORE + KEYS))
     async with process(workspace.root, "--host", EVERYWHERE, "--workers", "2", ROUTER_ENV="staging") as router:
         async with asyncio.timeout(240):
@@ -510,7 +508,7 @@ async def test_workers_refuse_an_edit_that_removes_auth_at_a_public_address(work
 def test_serve_exits_1_at_a_public_address_without_auth_and_names_the_remedy(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`router serve` ends with exit code 1 before anything listens, and says what to write."""
+    """`router serve --host 0.0.0.0` without `server.auth` exits with code 1 and prints what to declare."""
     workspace.write("routes.yaml", routes(HI))
     assert main(["serve", "--routes", str(workspace.root / "routes.yaml"), "--host", EVERYWHERE]) == 1
     told = capsys.readouterr().err
@@ -519,7 +517,7 @@ def test_serve_exits_1_at_a_public_address_without_auth_and_names_the_remedy(
 
 
 async def test_key_of_keys_new_is_accepted_once_it_is_declared(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router keys new` prints the key alone on stdout, and on stderr the two ways to declare it, without the key."""
+    """`router keys new` prints the key on stdout and its declarations on stderr; declared in either form, it is accepted."""
     assert main(["keys", "new", "alice", "--expires", "90d", "--routes", "chat-model"]) == 0
     key, told = capsys.readouterr()
     key = key.strip()
@@ -535,7 +533,7 @@ async def test_key_of_keys_new_is_accepted_once_it_is_declared(workspace: Worksp
 
 
 def test_keys_new_prints_json_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
-    """`router keys new --json` prints the key and its declaration in one object."""
+    """`router keys new --json` prints the key and its line for the keys file in one object; invalid arguments exit with code 2."""
     assert main(["keys", "new", "ci", "--expires", "2030-01-31", "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["line"] == f"ci  {hashed(made['key'])}  expires=2030-01-31  # {made['key'][:11]}"
@@ -546,14 +544,14 @@ def test_keys_new_prints_json_for_scripts(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_check_reports_expired_keys_without_failing(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """An expired key is no mistake of the configuration: `router check` reports it."""
+    """`router check` lists an expired key and exits with code 0."""
     workspace.write("routes.yaml", routes(HI, more=MORE + KEYS))
     assert main(["check", "--routes", str(workspace.root / "routes.yaml")]) == 0
     assert "expired: the key of old, 2020-01-31 00:00 UTC" in capsys.readouterr().out
 
 
 async def test_callers_without_declared_auth_are_answered_and_kept_apart(workspace: Workspace) -> None:
-    """While no auth is declared, each credential is a caller of its own, which finds no other caller's answers."""
+    """Without declared auth or with `none`, any credential is answered as a caller of its own: recorded answers of others are 204."""
     for server in ("", "server: {auth: none}\n"):
         async with guarded(workspace, server) as client:
             one = (await asked(client, "anything", id="chat-1")).body
@@ -563,7 +561,7 @@ async def test_callers_without_declared_auth_are_answered_and_kept_apart(workspa
 
 
 async def test_connection_stays_open_after_a_401(workspace: Workspace) -> None:
-    """A client that corrects its header sends the next request on the same connection."""
+    """After a 401, the next request on the same connection is answered."""
     async with guarded(workspace) as client, connected(client.base) as (reader, writer):
         body = json.dumps({**ASK, "stream": False}).encode()
         for key, more in ((STRANGER, ""), (ALICE, "connection: close\r\n")):
@@ -577,7 +575,7 @@ async def test_connection_stays_open_after_a_401(workspace: Workspace) -> None:
 
 
 async def test_openapi_schema_declares_authentication(workspace: Workspace) -> None:
-    """The schema has a security scheme, the operations that take it, and what they answer without it."""
+    """The OpenAPI schema has a bearer scheme; chat and model operations require it and list 401 and 503, and /healthz does not."""
     async with guarded(workspace) as client:
         told = cast("Any", client.edge._pages).openapi()
     assert told["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
@@ -589,7 +587,7 @@ async def test_openapi_schema_declares_authentication(workspace: Workspace) -> N
 
 
 def test_diff_describes_a_change_of_callers(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router diff` describes it without what variables and files hold; two keys that it cannot see count as two."""
+    """`router diff` describes changed keys and token rules; values of variables appear as their names alone."""
     before = workspace.write("routes.yaml", routes(HI, more=MORE + KEYS)).root / "routes.yaml"
     unseen = "server: {auth: {keys: {a: {hash: '${A}'}, b: {hash: '${B}'}}, jwt: {issuer: x, audience: y, algorithms: [HS512], secret: '${S}'}}}\n"
     after = workspace.write("after.yaml", routes(HI, more=MORE + unseen)).root / "after.yaml"

@@ -1,4 +1,4 @@
-"""Web pages of other origins: which may read, which may reach a private address, and which leave a line in the log."""
+"""Requests of web pages of other origins (CORS), refused ones in the log, and HEAD requests."""
 
 import json
 import logging
@@ -14,15 +14,15 @@ PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-he
 
 
 async def preflight(client: Client, origin: str, **headers: str) -> tuple[int, dict[str, str]]:
-    """The answer to a preflight of this origin: status and headers."""
+    """Send a CORS preflight of this origin; return the answer's status and headers."""
     asked = {"origin": origin, **PREFLIGHT, **{name.replace("_", "-"): value for name, value in headers.items()}}
     async with client.session.options(client.base + "/api/chat", headers=asked) as response:
         return response.status, {name.lower(): value for name, value in response.headers.items()}
 
 
 @pytest.mark.parametrize("origin", ["https://chat.example.com", "https://xn--mnchen-3ya.example", "tauri://localhost"])
-async def test_declared_origins_match_as_browsers_send_them(workspace: Workspace, origin: str) -> None:
-    """However they are written in the file."""
+async def test_declared_origin_matches_in_its_normalized_form(workspace: Workspace, origin: str) -> None:
+    """A declared origin with capitals, a default port or umlauts matches the lower-case ASCII form that browsers send."""
     async with serving(workspace.write("routes.yaml", routes(HI, more=DECLARED)).build()) as client:
         status, headers = await preflight(client, origin)
         assert (status, headers["access-control-allow-origin"]) == (200, origin)
@@ -30,7 +30,7 @@ async def test_declared_origins_match_as_browsers_send_them(workspace: Workspace
 
 
 async def test_private_network_is_allowed_to_declared_origins_alone(workspace: Workspace) -> None:
-    """A browser that asks before a public page calls a private address is answered yes for the origins that are declared."""
+    """A preflight that asks for access to a private network is allowed for a declared origin, and 400 for any other."""
     async with serving(workspace.write("routes.yaml", routes(HI, more=DECLARED)).build()) as client:
         status, headers = await preflight(client, "https://chat.example.com", access_control_request_private_network="true")
         assert (status, headers["access-control-allow-private-network"]) == (200, "true")
@@ -41,13 +41,13 @@ async def test_private_network_is_allowed_to_declared_origins_alone(workspace: W
 
 
 def refused(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The origins that were logged."""
+    """Return the origins in the log lines `origin refused`."""
     return [record.__dict__["fields"]["origin"] for record in caplog.records if record.getMessage() == "origin refused"]
 
 
 @pytest.mark.parametrize("more", ["", DECLARED], ids=["none declared", "others declared"])
-async def test_refused_origins_are_logged_once(workspace: Workspace, caplog: pytest.LogCaptureFixture, more: str) -> None:
-    """In a preflight and in a request; what is no origin is not repeated, and a page of the server's own origin is not refused."""
+async def test_refused_origin_is_logged_once(workspace: Workspace, caplog: pytest.LogCaptureFixture, more: str) -> None:
+    """A refused origin is logged once for preflights and requests together, an invalid one as `malformed`; the server's own is not."""
     caplog.set_level(logging.INFO)
     async with serving(workspace.write("routes.yaml", routes(HI, more=more)).build()) as client:
         own = client.base
@@ -64,7 +64,7 @@ async def test_refused_origins_are_logged_once(workspace: Workspace, caplog: pyt
 
 
 def test_refused_origin_is_logged_once_a_minute_up_to_a_bound(caplog: pytest.LogCaptureFixture) -> None:
-    """The number of logged origins is bounded, too."""
+    """MAX_REMINDED different origins are logged at most; after 60 s one of them is logged again, once."""
     now = [0.0]
     origins = RefusedOrigins(lambda: now[0])
     for _ in range(3):
@@ -95,8 +95,10 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-async def test_log_says_why_a_request_is_refused(workspace: Workspace, caplog: pytest.LogCaptureFixture, case: str) -> None:
-    """The log has a sentence of the router's own, which holds no word of the client's."""
+async def test_log_has_the_reason_of_a_refused_request_without_its_text(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, case: str
+) -> None:
+    """A 400 is logged with the router's own sentence as its reason, and without any text of the client."""
     caplog.set_level(logging.INFO)
     body, reason = REFUSALS[case]
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
@@ -108,10 +110,8 @@ async def test_log_says_why_a_request_is_refused(workspace: Workspace, caplog: p
     assert "canary" not in json.dumps(lines).lower()
 
 
-async def test_log_does_not_name_a_field_that_a_template_takes_from_the_request(
-    workspace: Workspace, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The error names the missing field to the client; the log does not name it."""
+async def test_log_omits_the_name_of_a_field_that_a_prompt_template_misses(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A 400 for a missing template field names the field to the client, and is logged without that name."""
     caplog.set_level(logging.INFO)
     workspace.write("pipelines/p.yaml", "steps: [{prompt: p.j2}]\n").write("pipelines/p.j2", "{{ params[params.kind] }}")
     async with serving(workspace.write("routes.yaml", routes(HI).replace("pipeline: chat", "pipeline: p")).build()) as client:
@@ -138,7 +138,7 @@ PAGES = [
 
 @pytest.mark.parametrize("path", [*PAGES, "/admin/requests/none", "/no-such", "/v1/no-such"])
 async def test_head_answers_as_get_does_without_the_body(workspace: Workspace, path: str) -> None:
-    """On every page, and the next request on the connection is answered."""
+    """HEAD has the status and headers of GET and no body on every page, and the connection stays usable."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         async with client.session.head(client.base + path) as response:
             head, headers = response.status, {name.lower(): value for name, value in response.headers.items()}
@@ -151,8 +151,8 @@ async def test_head_answers_as_get_does_without_the_body(workspace: Workspace, p
         }
 
 
-async def test_head_of_a_chat_is_refused(workspace: Workspace) -> None:
-    """It would run an answer that nobody reads."""
+async def test_head_of_a_chat_address_is_405(workspace: Workspace) -> None:
+    """HEAD of a chat address, which would run an answer that is not read, is 405."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         for path in ("/api/chat", "/api/chat/x/stream", "/v1/chat/completions"):
             async with client.session.head(client.base + path) as response:

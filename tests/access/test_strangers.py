@@ -1,4 +1,4 @@
-"""While nothing says who may ask, a server answers its own machine alone (docs/security.md, items 49 and 60)."""
+"""While `server.auth` is not declared, a server answers requests of its own machine alone (docs/security.md, items 49 and 60)."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ DECLARED = "server: {cors: {origins: [https://chat.example.com]}}\n"
 
 
 async def asked(base: str, line: str, *headers: str, host: str = "Host: localhost", version: str = "HTTP/1.1") -> Said:
-    """What the server answers to a request with these header lines."""
+    """Send one request with these header lines, and return the answer."""
     method = line.partition(" ")[0]
     body = BODY if method == "POST" else b""
     lines = [f"{line} {version}", *([host] if host else []), "Connection: close", f"Content-Length: {len(body)}", *headers]
@@ -30,7 +30,7 @@ async def asked(base: str, line: str, *headers: str, host: str = "Host: localhos
 
 
 async def statuses(base: str, lines: Sequence[str], *headers: str, host: str = "Host: localhost", version: str = "HTTP/1.1") -> set[int]:
-    """The statuses of all of these, asked at once: an operators' page is refused late."""
+    """Send all of these requests at once, since refusals are delayed, and return the statuses that occurred."""
     return {one.status for one in await asyncio.gather(*(asked(base, line, *headers, host=host, version=version) for line in lines))}
 
 
@@ -53,8 +53,8 @@ FORWARDING = {
 
 
 @pytest.mark.parametrize("name", FORWARDING)
-async def test_forwarding_header_with_another_host_is_refused(workspace: Workspace, name: str) -> None:
-    """The request is refused at every address, also where loopback stands beside the other host, or where the value cannot be read."""
+async def test_forwarding_header_with_an_address_beyond_loopback_is_refused(workspace: Workspace, name: str) -> None:
+    """A forwarding header with a foreign or unreadable value, also beside loopback, is 403 at every address."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert await statuses(client.base, ADDRESSES, f"{name}: {FORWARDING[name]}") == {403}
@@ -77,9 +77,7 @@ LOCAL: Sequence[Sequence[str]] = [
 
 @pytest.mark.parametrize("headers", LOCAL, ids=str)
 async def test_request_from_this_machine_is_answered(workspace: Workspace, headers: Sequence[str]) -> None:
-    """From a program, through a development server whose forwarding headers name loopback alone, and from a page of an origin that is
-    loopback or declared.
-    """
+    """A request is answered if its forwarding headers name loopback alone, and its origin is absent, loopback or declared."""
     workspace.write("routes.yaml", routes(HI, more=DECLARED))
     async with serving(workspace.build()) as client:
         for line in (*QUESTIONS, *READS[:4]):
@@ -88,7 +86,7 @@ async def test_request_from_this_machine_is_answered(workspace: Workspace, heade
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9", "127.0.0.1", "127.8.8.8:8000", "[::1]", "[::1]:8000"])
 async def test_loopback_host_is_answered_with_any_port(workspace: Workspace, host: str) -> None:
-    """A container or a tunnel may have published another port."""
+    """A `Host` that is loopback is answered with any port: a container or a tunnel may have published another."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert (await asked(client.base, "POST /api/chat", host=f"Host: {host}")).status == 200
@@ -108,7 +106,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize("host", FOREIGN)
 async def test_foreign_host_is_refused(workspace: Workspace, host: str) -> None:
-    """A page of another name may have been given our address (DNS rebinding)."""
+    """A `Host` that is not loopback is 403 at every address, against DNS rebinding."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert await statuses(client.base, ADDRESSES, host=f"Host: {host}") == {403}
@@ -129,14 +127,14 @@ ORIGINS = [
 
 @pytest.mark.parametrize("header", ORIGINS)
 async def test_page_of_a_foreign_origin_is_refused(workspace: Workspace, header: str) -> None:
-    """Its question is not asked either: a browser sends a simple POST without asking first."""
+    """A request whose `Origin` or `Referer` is neither loopback nor declared is 403 at every address."""
     workspace.write("routes.yaml", routes(HI, more=DECLARED))
     async with serving(workspace.build()) as client:
         assert await statuses(client.base, ADDRESSES, header) == {403}
 
 
 async def test_http_1_0_is_refused_while_auth_is_undeclared(workspace: Workspace) -> None:
-    """Proxies speak it by default. Where auth is declared it needs no Host."""
+    """HTTP/1.0, the default of some proxies, is 403 at every address; with `auth: none` it is answered, also without `Host`."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert await statuses(client.base, ADDRESSES, version="HTTP/1.0") == {403}
@@ -145,8 +143,8 @@ async def test_http_1_0_is_refused_while_auth_is_undeclared(workspace: Workspace
         assert (await asked(client.base, "POST /api/chat", host="", version="HTTP/1.0")).status == 200
 
 
-async def test_health_is_open_and_auth_none_serves_everybody(workspace: Workspace) -> None:
-    """Probes come from elsewhere; `auth: none` is the way to say that strangers may ask."""
+async def test_health_pages_are_open_to_other_machines_and_chats_only_with_auth_none(workspace: Workspace) -> None:
+    """A forwarded request with a foreign host gets 200 from health pages, and from chats and model lists 403, or 200 with `auth: none`."""
     elsewhere = ("X-Forwarded-For: 203.0.113.9", "Via: 1.1 cache.example")
     for server, status in (("", 403), ("server: {auth: none}\n", 200)):
         workspace.write("routes.yaml", routes(HI, more=server))
@@ -168,10 +166,8 @@ PEERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("peer", PEERS)
-async def test_peer_from_elsewhere_is_refused(workspace: Workspace, peer: str) -> None:
-    """The last one: an ASGI server that trusts everybody's X-Forwarded-For takes the peer from it; where the connection came in, it does
-    not say wrongly.
-    """
+async def test_peer_beyond_loopback_is_refused(workspace: Workspace, peer: str) -> None:
+    """A connection from or to an address beyond loopback, or without a peer, is 403 at every path; loopback in any form is answered."""
     workspace.write("routes.yaml", routes(HI))
     generation = workspace.build()
     edge = application(generation)
@@ -186,7 +182,7 @@ async def test_peer_from_elsewhere_is_refused(workspace: Workspace, peer: str) -
 
 
 async def status_of(edge: Any, scope: dict[str, Any]) -> int:
-    """The status that an ASGI server would send for a request with this scope."""
+    """Return the status that an ASGI server would send for a request with this scope."""
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -209,10 +205,10 @@ DIALECTS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_refusal_says_what_to_declare_in_the_dialect_of_the_request(
+async def test_refusal_names_server_auth_in_the_dialect_of_the_request(
     workspace: Workspace, dialect: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In the error form of each dialect; the log says what gave the request away."""
+    """Without `server.auth`, the 403 names that key in the error form of each dialect; the log has no forwarded address."""
     line, code = DIALECTS[dialect]
     workspace.write("routes.yaml", routes(HI))
     with caplog.at_level(logging.INFO):
@@ -226,8 +222,8 @@ async def test_refusal_says_what_to_declare_in_the_dialect_of_the_request(
     assert "203.0.113.9" not in caplog.text
 
 
-async def test_host_is_needed_once(workspace: Workspace) -> None:
-    """RFC 9112, 3.2: HTTP/1.1 without Host, with two, or with a malformed one is 400, whatever is declared."""
+async def test_http_1_1_request_needs_exactly_one_valid_host(workspace: Workspace) -> None:
+    """HTTP/1.1 without `Host`, with two, or with a malformed one is 400, with and without declared auth (RFC 9112, 3.2)."""
     for server in ("", "server: {auth: none}\n"):
         workspace.write("routes.yaml", routes(HI, more=server))
         async with serving(workspace.build()) as client:
@@ -238,8 +234,8 @@ async def test_host_is_needed_once(workspace: Workspace) -> None:
                 assert (await asked(client.base, line, host="Host: a b")).status == 400
 
 
-async def test_repeated_request_id_takes_no_other_requests_place(workspace: Workspace) -> None:
-    """Both are there, the first one first: a client may choose its id, and none may hide what went before."""
+async def test_request_id_used_twice_keeps_the_records_of_both_requests(workspace: Workspace) -> None:
+    """Two requests with the same X-Request-Id are both listed, and the record of the first has the second under `later`."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         for line in ("POST /api/chat", "POST /api/chat/nothing"):

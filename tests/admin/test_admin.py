@@ -1,4 +1,4 @@
-"""The operator's pages: who may see them, what they tell, what they do."""
+"""The admin API: access to it, the pages it serves, and its commands (drain, open, reload)."""
 
 import asyncio
 import re
@@ -20,13 +20,13 @@ BOTH = "targets: [a, b]"
 
 
 async def page(client: Client, path: str, headers: Mapping[str, str] | None = None) -> int:
-    """The status of a page, asked with these headers."""
+    """Return the status of a GET with these headers."""
     async with client.session.get(client.base + path, headers=headers) as response:
         return response.status
 
 
 async def put(client: Client, target: str, state: str) -> tuple[int, Any]:
-    """Put a target out or back."""
+    """Set the state of a target over the admin API; return the status and the JSON body."""
     async with client.session.post(f"{client.base}/admin/targets/{target}", headers=AS_OPERATOR, json={"state": state}) as response:
         return response.status, await response.json()
 
@@ -36,7 +36,7 @@ PAGES = ["/metrics", "/admin/config", "/admin/targets", "/admin/requests", "/ope
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_admin_pages_without_a_declared_key_answer_on_loopback_alone(workspace: Workspace, path: str) -> None:
-    """Requests that a proxy passes on, that a web page sends, or that name another host are refused."""
+    """Without a declared key, admin pages are 200 for a loopback `Host`, and 400 or 403 for any other, for proxies and for web pages."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         assert await page(client, path) == 200
@@ -50,7 +50,7 @@ async def test_admin_pages_without_a_declared_key_answer_on_loopback_alone(works
 
 @pytest.mark.parametrize("path", PAGES)
 async def test_pages_with_a_declared_key_require_it_from_everywhere(workspace: Workspace, path: str) -> None:
-    """From wherever; loopback is no way round it."""
+    """With `server.admin.key`, each page needs it as a Bearer token, from loopback too, and is 401 for any other; /healthz needs none."""
     workspace.write("routes.yaml", routes(HI, more="server: {admin: {key: adm-canary-of-the-operators}}\n"))
     async with serving(workspace.build()) as client:
         assert await page(client, path, {"authorization": "Bearer adm-canary-of-the-operators"}) == 200
@@ -76,7 +76,7 @@ async def test_pages_with_a_declared_key_require_it_from_everywhere(workspace: W
 
 @pytest.mark.parametrize("path", ["/admin/", "//admin/config", "/admin/../admin/config", "/%61dmin/config", "/metrics/", "/admin%2fconfig"])
 async def test_spelling_of_the_path_does_not_bypass_the_gate(workspace: Workspace, path: str) -> None:
-    """Encoded, doubled, with dots: what is answered is refused, not there, or sent to the guarded address."""
+    """A request of a foreign host for an encoded, doubled or dotted spelling of an admin path is a 307, 403 or 404."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client:
         reader, writer = await asyncio.open_connection(*client.base.removeprefix("http://").split(":"))
@@ -86,8 +86,8 @@ async def test_spelling_of_the_path_does_not_bypass_the_gate(workspace: Workspac
         assert status in (307, 403, 404)
 
 
-async def test_a_drained_target_gets_no_question_until_it_is_put_back(workspace: Workspace) -> None:
-    """What it is answering goes on; an edit elsewhere does not bring it back; an unknown one is a 404 that names what is near."""
+async def test_drained_target_gets_no_question_until_it_is_restored(workspace: Workspace) -> None:
+    """A drained target ends its running answer and gets no other until it is `auto` again, also after a reload; an unknown one is 404."""
     slow = "a: {script: [{text: slow}, {pause: 2s}, {text: ly}]}\nb: {script: [{text: other}]}"
     file = workspace.write("routes.yaml", routes(slow, BOTH)).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
@@ -112,7 +112,7 @@ async def test_a_drained_target_gets_no_question_until_it_is_put_back(workspace:
 
 
 async def test_target_stays_drained_when_an_edit_removes_and_restores_it(workspace: Workspace) -> None:
-    """While the edit lacks it, an operator may still undo the drain; a name that was neither declared nor drained is a 404."""
+    """A target that an edit removes and another restores is drained, unless an operator undid that meanwhile; an unknown one is 404."""
     file = workspace.write("routes.yaml", routes(HI, BOTH)).root / "routes.yaml"
 
     async def edited(content: str) -> None:
@@ -138,7 +138,7 @@ async def test_target_stays_drained_when_an_edit_removes_and_restores_it(workspa
 
 
 async def test_drain_reaches_a_worker_that_does_not_know_the_target_yet(workspace: Workspace) -> None:
-    """An edit may go live at another worker first: this worker keeps the target's state, and passes it on to later ones."""
+    """A worker that gets a drain for a target it does not know keeps it, reports it to other workers, and applies it after the edit."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [b]")).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
         assert await client.edge.admin.answer({"ask": "place", "target": "a", "state": "drain"}) == {}
@@ -149,8 +149,8 @@ async def test_drain_reaches_a_worker_that_does_not_know_the_target_yet(workspac
         assert (await client.ask()).headers["x-router-attempts"].startswith('"a";outcome=drained')
 
 
-async def test_breaker_opened_by_an_operator_is_probed_by_one_request(workspace: Workspace) -> None:
-    """The breaker is half-open then, as after a failure, and the first answer closes it."""
+async def test_breaker_opened_by_an_operator_is_half_open_when_restored(workspace: Workspace) -> None:
+    """After `open` and `auto`, the breaker is half-open, and the first answer closes it."""
     workspace.write("routes.yaml", routes(HI, BOTH))
     async with serving(workspace.build()) as client:
         await put(client, "a", "open")
@@ -163,7 +163,7 @@ async def test_breaker_opened_by_an_operator_is_probed_by_one_request(workspace:
 
 
 async def test_attempts_of_a_request_are_in_its_header_and_its_record(workspace: Workspace) -> None:
-    """Each attempt says which target was asked and why it failed or was skipped: the header has those known by then, the record all."""
+    """`x-router-attempts` lists the failed attempts before the answer, with outcome, seconds and wait; the record lists all of them."""
     async with provider(error(429, **{"retry-after": "77"})) as limited, provider(Reply(text("fine"))) as good:
         targets = direct_target(limited.base) + litellm_target(good.base, "b")
         workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    breaker: {failures: 1, open: 1h}"))
@@ -186,7 +186,7 @@ async def test_attempts_of_a_request_are_in_its_header_and_its_record(workspace:
 
 
 async def test_answer_continued_by_another_target_is_counted_as_a_rescue(workspace: Workspace) -> None:
-    """The first target breaks off in mid-answer; the second continues from there."""
+    """An answer whose first target breaks off has `rescues: 1` and two attempts in its record, and is counted in the metrics."""
     targets = "a: {script: [{text: 'The end is '}, {fail: down}]}\nb: {script: [{text: near.}]}"
     workspace.write("routes.yaml", routes(targets, "targets: [a, b]"))
     async with serving(workspace.build()) as client:
@@ -197,7 +197,7 @@ async def test_answer_continued_by_another_target_is_counted_as_a_rescue(workspa
 
 
 async def test_invalid_edit_is_shown_to_operators_with_its_mistake(workspace: Workspace) -> None:
-    """The page names the configuration that serves, the one that cannot, since when, and the place of the mistake; /readyz stays true."""
+    """A reload of an invalid edit is 422 with the mistake's place; /admin/config and metrics show it, and the old configuration serves."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
         live = client.edge.live.generation.digest
@@ -218,14 +218,14 @@ async def test_invalid_edit_is_shown_to_operators_with_its_mistake(workspace: Wo
 
 
 async def test_reload_is_refused_for_a_program_without_configuration_files(workspace: Workspace) -> None:
-    """A program that serves a generation of its own reads no files, and the refusal says so."""
+    """A reload is 409 where a program serves a generation that it built itself."""
     workspace.write("routes.yaml", routes(HI))
     async with serving(workspace.build()) as client, client.session.post(f"{client.base}/admin/reload", headers=AS_OPERATOR) as response:
         assert response.status == 409
 
 
 async def test_tool_name_that_a_model_made_up_is_recorded_as_other(workspace: Workspace) -> None:
-    """A tool that the route does not grant has a name of the model's own, which goes into no log."""
+    """A call of a tool that the route does not grant is `other` in the request's record, in place of the model's name for it."""
     targets = "a: {script: [{call: get_weather, arguments: {location: x}}, {call: sk-canary-tool, arguments: {}}]}"
     workspace.write("routes.yaml", routes(targets, "targets: [a]\n    tools: [weather]\n    max_steps: 1"))
     async with serving(workspace.build()) as client:
@@ -234,8 +234,8 @@ async def test_tool_name_that_a_model_made_up_is_recorded_as_other(workspace: Wo
         assert [one["tool"] for one in told["tools"]] == ["get_weather", "other"]
 
 
-async def test_operators_command_reaches_all_workers(workspace: Workspace) -> None:
-    """Four processes: one drain, one reload, one look at a request, whichever of them is asked."""
+async def test_drain_reload_and_record_reach_all_workers(workspace: Workspace) -> None:
+    """With four workers, a drain, a reload and the look-up of a record work for all of them, whichever worker is asked."""
     workspace.write("routes.yaml", routes(HI, BOTH, "server: {reload: off, admin: {key: " + OPERATOR + "}}\n"))
     async with process(workspace.root, "--workers", "4") as router:
         async with asyncio.timeout(240):
@@ -258,6 +258,6 @@ async def test_operators_command_reaches_all_workers(workspace: Workspace) -> No
 
 
 def test_attempts_header_is_a_structured_field() -> None:
-    """RFC 9651, a list: strings with parameters, whose numbers have three decimals at most."""
+    """The header of two attempts is a structured list (RFC 9651) of target names with parameters, whose numbers are rounded."""
     tries = (Attempt("gpt-4o", "status_429", 0.2101, wait=2.0), Attempt("at/home:1", "ok", 1.5, first=0.2))
     assert header(tries) == b'"gpt-4o";outcome=status_429;seconds=0.210;wait=2.0, "at/home:1";outcome=ok;seconds=1.500'

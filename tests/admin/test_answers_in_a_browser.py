@@ -1,4 +1,4 @@
-"""Parts of answers besides words, in a real browser: calls that wait for a decision, documents, sources, files, prices. Skipped without Chromium."""
+"""Parts of answers besides text, in a real browser: tool approvals, documents, sources, files, prices. Skipped without Chromium."""
 
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,18 @@ ONE = Reply(calls(("c1", "delete_order", '{"number":"A-1"}')))
 
 
 def careful(workspace: Workspace, base: str) -> Workspace:
-    """A workspace whose tool runs only if its user allows it."""
+    """Return a workspace whose tool runs only after its user approves the call."""
     workspace.write("tools/orders.py", ORDERS)
     return workspace.write("routes.yaml", routes(direct_target(base), "targets: [a]\n    tools: [{use: orders, approve: always}]"))
 
 
 def results(request: dict[str, Any]) -> list[str]:
-    """The results of calls, as the provider was told."""
+    """Return the tool results in a request that the provider received."""
     return [one["content"] for one in request["messages"] if one["role"] == "tool"]
 
 
-async def test_call_that_is_approved_by_keyboard_runs_and_the_answer_goes_on(workspace: Workspace) -> None:
-    """The card shows name and arguments; the live region says that the page waits; the focus is back in the field after the decision."""
+async def test_tool_call_approved_by_keyboard_runs_and_the_answer_continues(workspace: Workspace) -> None:
+    """The card shows the tool's name and input and is announced; Enter on `Approve` runs the tool and focuses the field again."""
     async with (
         provider(ONE, Reply(text("It is gone.")), Reply(text("You are welcome."))) as fake,
         serving(careful(workspace, fake.base).build()) as client,
@@ -62,8 +62,8 @@ async def test_call_that_is_approved_by_keyboard_runs_and_the_answer_goes_on(wor
     assert results(fake.requests[1]) == results(fake.requests[2]) == ["A-1 is deleted"]
 
 
-async def test_call_that_is_denied_does_not_run_and_the_model_reads_that(workspace: Workspace) -> None:
-    """Of two calls one is denied: the answer goes on once both are decided, also after the page was loaded anew in between."""
+async def test_denied_tool_call_does_not_run_and_the_model_gets_the_denial(workspace: Workspace) -> None:
+    """Of two calls, one denied and one approved after a reload of the page, the answer continues once both are decided."""
     async with (
         provider(TWO, Reply(text("Only one is gone."))) as fake,
         serving(careful(workspace, fake.base).build()) as client,
@@ -84,8 +84,8 @@ async def test_call_that_is_denied_does_not_run_and_the_model_reads_that(workspa
     assert sorted(results(fake.requests[1])) == ["B-2 is deleted", "The user did not allow this tool to run."]
 
 
-async def test_undecided_call_does_not_run_when_the_next_question_is_asked(workspace: Workspace) -> None:
-    """The next question is answered, and the card of the call has no buttons any more."""
+async def test_undecided_tool_call_does_not_run_when_the_next_question_is_asked(workspace: Workspace) -> None:
+    """A question asked instead of a decision is answered, the tool does not run, and its card has no buttons any more."""
     async with (
         provider(ONE, Reply(text("As you like."))) as fake,
         serving(careful(workspace, fake.base).build()) as client,
@@ -100,12 +100,12 @@ async def test_undecided_call_does_not_run_when_the_next_question_is_asked(works
 
 
 def piece(name: str, data: str | None, call: str = "c1") -> dict[str, Any]:
-    """A part of a document, as a tool streams it."""
+    """Return one data part of a document, as a tool streams it."""
     return {"type": f"data-{name}", "id": call, "data": data, "transient": True}
 
 
 def begun(kind: str, title: str, call: str) -> list[dict[str, Any]]:
-    """The parts that begin a document."""
+    """Return the four parts that begin a document."""
     return [piece("kind", kind, call), piece("id", f"d-{call}", call), piece("title", title, call), piece("clear", None, call)]
 
 
@@ -148,12 +148,12 @@ REST: list[dict[str, Any] | None] = [
 
 
 def quiet(workspace: Workspace) -> Workspace:
-    """A workspace with a route that is not asked here."""
+    """Return a workspace with one route, which these tests do not ask."""
     return workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}"))
 
 
 async def test_document_is_shown_beside_the_chat_while_it_is_written(workspace: Workspace) -> None:
-    """Pieces of a text are put together; code and sheets come whole each time. The next question's messages have nothing of it."""
+    """The panel shows a growing text, and code and sheets at their newest state, also after a reload; no question contains them."""
     async with serving(quiet(workspace).build()) as client, speaking(client, [ESSAY, REST]) as tab:
         await ask(tab, "Write")
         await tab.until("document.querySelector('.document h1')?.textContent === 'Rivers'")
@@ -174,8 +174,8 @@ async def test_document_is_shown_beside_the_chat_while_it_is_written(workspace: 
         await tab.until("document.querySelector('.document strong')?.textContent === 'flow'")
 
 
-async def test_document_that_a_later_answer_changes_keeps_its_name(workspace: Workspace) -> None:
-    """The parts of the change begin with `clear` and have no title; the call's result has the title. Both versions stand in the chat."""
+async def test_document_changed_by_a_later_answer_keeps_its_title(workspace: Workspace) -> None:
+    """A change whose parts have no title shows the document's title from the tool's result, and both versions have a card in the chat."""
     async with serving(quiet(workspace).build()) as client, speaking(client, [[one for one in ESSAY if one], CHANGE]) as tab:
         for count in (1, 2):
             await ask(tab, "Write")
@@ -186,7 +186,7 @@ async def test_document_that_a_later_answer_changes_keeps_its_name(workspace: Wo
 
 
 async def test_documents_are_changed_and_suggestions_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A question brings the documents as they are now: so the tools of vercel/ai-chatbot find the one that they change or read."""
+    """Each question sends the documents' current content, so that a tool changes the right one; suggestions for it are listed."""
     async with setting(tmp_path, monkeypatch, Talker(()), Writer(())) as at, opened(at.client) as tab:
         await choose(tab, "#route", "chat-model")
         for count, question in enumerate(("text Rain in spring", "change Make it sunny.", "suggest"), 1):
@@ -209,7 +209,7 @@ async def test_documents_are_changed_and_suggestions_are_shown(tmp_path: Path, m
 
 
 async def test_document_opens_on_a_narrow_screen_only_when_it_is_asked_for(workspace: Workspace) -> None:
-    """There the panel would hide the conversation."""
+    """On a screen of 360 pixels the document's panel stays closed until its card is opened by keyboard."""
     async with serving(quiet(workspace).build()) as client, speaking(client, [REST]) as tab:
         await tab.shape(360, 740)
         await ask(tab, "Write")
@@ -221,8 +221,8 @@ async def test_document_opens_on_a_narrow_screen_only_when_it_is_asked_for(works
         assert await tab.run("document.querySelector('#tab-artifact').ariaSelected") == "true"
 
 
-async def test_sources_and_files_of_an_answer_are_shown_and_load_nothing(workspace: Workspace) -> None:
-    """Links of the web alone, each once; images from their own bytes; the others of another host as links."""
+async def test_sources_and_files_of_an_answer_are_shown_without_loading_remote_ones(workspace: Workspace) -> None:
+    """Web sources are links, each once; an embedded image is shown; an image of another host is a link, other sources are plain text."""
     async with serving(quiet(workspace).build()) as client, speaking(client, [REST]) as tab:
         await ask(tab, "Write")
         await tab.until(ANSWERED.format(1))
@@ -241,7 +241,7 @@ async def test_sources_and_files_of_an_answer_are_shown_and_load_nothing(workspa
 
 
 async def test_chosen_route_shows_its_targets_tools_price_and_context_window(workspace: Workspace) -> None:
-    """Prices are for a million tokens, as declared; in the list and below it."""
+    """The chosen route shows its targets, tools, prices for a million tokens and context window; its list entry has model and prices."""
     target = (
         "a: {model: openai/gpt-x, api_key: k, api_base: 'http://127.0.0.1:9/v1', price: {input: 2.5, output: 10}, context_window: 128000}"
     )
@@ -257,7 +257,7 @@ async def test_chosen_route_shows_its_targets_tools_price_and_context_window(wor
 async def test_decisions_documents_and_sources_fit_each_screen_in_each_language(
     workspace: Workspace, tmp_path: Path, language: str
 ) -> None:
-    """Nothing is wider than the screen, and axe finds nothing serious."""
+    """With a tool's approval card and open documents, nothing is wider than the screen, and axe reports nothing serious."""
     wish: list[dict[str, Any] | None] = [
         {"type": "tool-input-available", "toolCallId": "c9", "toolName": "delete_order", "input": {"number": "A-1"}},
         {"type": "tool-approval-request", "toolCallId": "c9", "approvalId": "apr_1"},

@@ -1,4 +1,4 @@
-"""What the cockpit asks: the last hour, the pending edit, the way back, drills. And that each action has its author in the log."""
+"""The admin API behind the cockpit: the last hour, the pending edit, rollback and drills, and the log line of each operator action."""
 
 import asyncio
 import logging
@@ -16,13 +16,13 @@ HI = "a: {script: [{text: Hello}]}\nb: {script: [{text: Hello}]}"
 
 
 async def post(client: Client, path: str, body: object = None) -> tuple[int, Any]:
-    """POST as an operator: the status and the answer."""
+    """POST as an operator; return the status and the JSON body."""
     async with client.session.post(client.base + path, headers=AS_OPERATOR, json=body) as response:
         return response.status, await response.json()
 
 
-async def test_hour_has_answers_tokens_and_how_targets_fared(workspace: Workspace) -> None:
-    """A target that fails is told from one that answers; what was skipped counts for neither."""
+async def test_hour_counts_answers_cache_hits_tokens_and_each_targets_failures(workspace: Workspace) -> None:
+    """Of three questions, one of them a cache hit, the hour counts answers, tokens, and the attempts and failure rate of each target."""
     targets = "a: {script: [{fail: down}]}\nb: {script: [{text: Hello}]}"
     workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    retry: {attempts: 1}\n    cache: {ttl: 1h}"))
     async with serving(workspace.build()) as client:
@@ -40,7 +40,7 @@ async def test_hour_has_answers_tokens_and_how_targets_fared(workspace: Workspac
 
 
 async def test_injected_fault_counts_for_no_target_in_the_hour(workspace: Workspace) -> None:
-    """The hour counts the answer and its rescue, and no failure of a target."""
+    """A request with X-Router-Fault counts as one rescue in the hour, and as no attempt of any target."""
     async with serving(workspace.write("routes.yaml", routes(HI, "targets: [a, b]")).build()) as client:
         body = {"messages": [{"role": "user", "content": "Hi"}], "stream": False}
         async with client.session.post(f"{client.base}/api/chat", json=body, headers={"x-router-fault": "cut"}) as response:
@@ -52,15 +52,15 @@ async def test_injected_fault_counts_for_no_target_in_the_hour(workspace: Worksp
 
 
 def over(hour: Hour, outcome: str = "stop") -> None:
-    """A request that comes and is over."""
+    """Count one request, begun and ended with this outcome."""
     entry = Entry("r", "g")
     hour.begin(entry)
     entry.route, entry.outcome = "chat-model", outcome
     hour.count(entry)
 
 
-def test_hour_forgets_what_is_older_and_stays_small() -> None:
-    """However long it runs: never more slots than an hour has, and those of a quiet time are empty."""
+def test_hour_drops_slots_older_than_an_hour() -> None:
+    """After three hours of requests the report has the slots of one hour at most; ten quiet hours later all of them are zero."""
     now = [1_000_000.0]
     hour = Hour(lambda: now[0])
     for _ in range(3 * SLOTS):
@@ -76,7 +76,7 @@ def test_hour_forgets_what_is_older_and_stays_small() -> None:
 
 
 def test_hours_of_workers_are_added_slot_by_slot() -> None:
-    """Also those in which only one of them was asked."""
+    """The sum of two workers' hours adds answers, failures and open requests of each slot, also of a slot that one of them lacks."""
     now = [2_000_000.0]
     one, other = Hour(lambda: now[0]), Hour(lambda: now[0])
     over(one)
@@ -87,8 +87,8 @@ def test_hours_of_workers_are_added_slot_by_slot() -> None:
     assert (before["answers"], before["failures"], before["open"], last["answers"]) == (2, 1, 2, 1)
 
 
-def test_percentile_is_right_to_its_bucket() -> None:
-    """A percentile lies in the right bucket of the histogram, from a millisecond to minutes."""
+def test_percentile_is_exact_to_eight_percent() -> None:
+    """A percentile of the hour's histogram differs by 8 % at most from the seconds recorded, from 1 ms to 160 s; it is None without any."""
     for seconds in (0.001, 0.02, 0.4, 8.0, 160.0):
         found = percentile({bucket(seconds): 1}, 0.95)
         assert found == pytest.approx(seconds, rel=0.08)
@@ -98,7 +98,7 @@ def test_percentile_is_right_to_its_bucket() -> None:
 
 
 async def test_pending_edit_is_described_and_not_served(workspace: Workspace) -> None:
-    """In sentences; where it cannot be served, each mistake with its line and a caret."""
+    """/admin/edit describes a valid edit in sentences and an invalid one by its mistakes, with a caret; the old configuration serves."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]", "server: {reload: off}\n")).root / "routes.yaml"
     async with serving(workspace.build(), follows=file) as client:
         assert (await client.get("/admin/edit")).json["changes"] == []
@@ -113,8 +113,8 @@ async def test_pending_edit_is_described_and_not_served(workspace: Workspace) ->
         assert (await client.ask()).headers["x-router-target"] == "a"
 
 
-async def test_operator_rolls_back_to_the_last_configuration_and_forward_again(workspace: Workspace) -> None:
-    """The files stay as they are, and a reload reads them again."""
+async def test_rollback_serves_the_previous_configuration_until_the_next_reload(workspace: Workspace) -> None:
+    """A rollback serves the previous generation and leaves the files unchanged, for the next reload; without a previous one it is 409."""
     off = "server: {reload: off}\n"
     file = workspace.write("routes.yaml", routes(HI, "targets: [a, b]", off)).root / "routes.yaml"
     async with serving(workspace.build(), follows=file) as client:
@@ -131,8 +131,8 @@ async def test_operator_rolls_back_to_the_last_configuration_and_forward_again(w
         assert (await client.ask()).headers["x-router-target"] == "b"
 
 
-async def test_drills_run_from_the_cockpit_while_requests_are_served(workspace: Workspace) -> None:
-    """Each drill is shown with its attempts, and with what differed from what it expects."""
+async def test_drills_endpoint_returns_the_attempts_and_faults_of_each_drill(workspace: Workspace) -> None:
+    """POST /admin/drills returns each drill's attempts, and a sentence for each expectation that failed."""
     more = (
         "drills:\n  - {name: good, given: {a: cut}, ask: {model: chat-model}, expect: {tried: [a cut, b ok]}}\n"
         "  - {name: bad, ask: {model: chat-model}, expect: {served_by: b}}\n"
@@ -149,7 +149,7 @@ async def test_drills_run_from_the_cockpit_while_requests_are_served(workspace: 
 async def test_each_action_needs_the_key_and_is_logged_with_its_author(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
-    """By the network that asked and the key that it bore."""
+    """Each operator action is 401 without the admin key; with it, a log line `operator acts` names the peer's address and the key."""
     file = workspace.write("routes.yaml", routes(HI, "targets: [a]", "server: {reload: off}\n")).root / "routes.yaml"
     async with serving(workspace.build(), follows=file) as client:
         async with client.session.post(client.base + path, json={"state": "drain"}) as response:
@@ -164,7 +164,7 @@ async def test_each_action_needs_the_key_and_is_logged_with_its_author(
 
 
 async def test_hour_records_and_rollback_cover_all_workers(workspace: Workspace) -> None:
-    """The worker that is asked adds up the hours of all, finds a record of any, and has all of them roll back."""
+    """With two workers, the hour is the sum of both, each request's record is found, and a rollback applies to both, whichever is asked."""
     workspace.write("routes.yaml", routes(HI, "targets: [a, b]", f"server: {{reload: off, {KEYED}}}\n"))
     async with process(workspace.root, "--workers", "2") as router:
         async with asyncio.timeout(PATIENCE):

@@ -1,4 +1,4 @@
-"""Strings that would run, load or change something, in each place of the page that shows what others say. Skipped where Chromium is not installed."""
+"""Hostile strings (HTML, scripts, addresses) in each place of the page that shows foreign text. Skipped without Chromium."""
 
 import json
 
@@ -7,8 +7,8 @@ from tests.support.hostile import HOSTILE
 from tests.support.page import ANSWERED, UNHARMED, ask, open_cockpit, opened, pretended, unharmed, unlock
 
 
-async def test_nothing_that_a_model_says_runs_or_loads(workspace: Workspace) -> None:
-    """HTML is shown as text, addresses that run are left out, images of other hosts become links, the console stays silent."""
+async def test_model_output_runs_no_script_and_loads_no_address(workspace: Workspace) -> None:
+    """Hostile strings in thoughts and text are shown as text or safe links: nothing runs, loads or is logged on the console."""
     said = "\n\n".join(HOSTILE)
     lines = [{"thought": said}, {"text": said}]
     workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines).replace('$', '$$')}}}", "targets: [a]\n    reasoning: show"))
@@ -24,18 +24,20 @@ EACH_DOCUMENT = """(async () => {
     for (const card of document.querySelectorAll('.artifact-card')) {
         card.click();
         const content = () => document.querySelector('.document');
-        for (let tries = 0; tries < 200 && content()?.querySelector('h3 span').textContent !== card.querySelector('strong').textContent; tries++)
+        for (let tries = 0; tries < 200 && content()?.querySelector('h3 span').textContent !== card.querySelector('strong').textContent;
+        tries++)
             await new Promise((resolve) => setTimeout(resolve, 5));
         if (content()?.querySelector('h3 span').textContent === card.querySelector('strong').textContent) found.push(UNHARMED);
     }
     return found;
 })()""".replace("UNHARMED", UNHARMED)
-"""Open each document, and look at the page with it."""
+"""A script that opens each document and returns what UNHARMED finds on the page then."""
 
 
-async def test_nothing_that_a_server_says_runs_or_loads_anywhere(workspace: Workspace) -> None:
-    """Route ids, tool names, their input and output, questions whether they may run, documents, sources, files, error sentences, names of providers
-    in the timeline, and the code to copy.
+async def test_server_data_runs_no_script_in_the_playground(workspace: Workspace) -> None:
+    """Hostile strings in each field of the server's answers neither run nor load anything in the playground.
+
+    The fields: route ids, tool calls with input and output, approvals, documents, sources, files, errors, timeline and code to copy.
     """
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, pretended(client) as tab:
         await unharmed(tab, "greeting")
@@ -59,8 +61,8 @@ async def test_nothing_that_a_server_says_runs_or_loads_anywhere(workspace: Work
         await unharmed(tab, "error")
 
 
-async def test_nothing_that_a_server_says_runs_in_the_cockpit(workspace: Workspace) -> None:
-    """Names of routes, targets, callers and outcomes, learned facts, sentences of an edit, complaints, drills, and a refused reload."""
+async def test_server_data_runs_no_script_in_the_cockpit(workspace: Workspace) -> None:
+    """Hostile names, learned facts, edits, complaints, drills and a refused reload neither run nor load anything in the cockpit."""
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, pretended(client) as tab:
         await open_cockpit(tab, client)
         await tab.until("document.querySelector('.pending pre')")

@@ -1,4 +1,4 @@
-"""What /openapi.json says is what is answered: schemathesis asks every operation whatever its schema allows, and some that it does not."""
+"""The OpenAPI schema is true: schemathesis sends generated requests to every operation and validates the answers."""
 
 import importlib
 import itertools
@@ -41,7 +41,7 @@ SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_
 
 @contextmanager
 def served(root: Path, configuration: str) -> Generator[str, None, None]:
-    """A router of this configuration, offline: its address. At its end it must have had no trouble."""
+    """Yield the address of a router with this configuration; at the end, assert that its log has no failed request and no traceback."""
     (root / "pipelines").mkdir()
     (root / "pipelines/chat.yaml").write_text("steps:\n  - history: {keep: 40}\n", encoding="utf-8")
     (root / "routes.yaml").write_text(configuration, encoding="utf-8")
@@ -70,7 +70,7 @@ def served(root: Path, configuration: str) -> Generator[str, None, None]:
 
 
 def operations(base: str, **headers: str) -> list[Any]:
-    """All that /openapi.json describes."""
+    """Return all operations that /openapi.json describes."""
     return [one.ok() for one in SCHEMATHESIS.openapi.from_url(f"{base}/openapi.json", headers=headers).get_all_operations()]
 
 
@@ -116,9 +116,7 @@ ASKERS = [
 
 
 def test_every_refusal_fits_the_openapi_schema(tmp_path: Path) -> None:
-    """Where callers have keys and limits: strangers, callers and an operator ask everything; and one more when there are as many answers
-    as may be. All that a chat can say to them is heard.
-    """
+    """Refusals of callers without a key, with a limit, with other routes, and beyond the stream limit fit the schema."""
     more = "  other: {pipeline: chat, targets: [a]}\n  held: {pipeline: chat, targets: [slow]}\n" + GUARDED
     targets = "a: {script: [{text: Hello}]}\nslow: {script: [{text: Hello}, {pause: 50s}, {text: there}]}"
     with served(tmp_path, routes(targets, more=more)) as base:
@@ -139,7 +137,7 @@ PEERS = itertools.count(2)
 
 @contextmanager
 def peer() -> Generator[requests.Session, None, None]:
-    """A client at an address of loopback that no other has: the refusals of one peer are delayed, by up to a second each."""
+    """Yield a client with a loopback address of its own: refusals of one address are delayed by up to a second each."""
     number = next(PEERS) % 2**16
     with requests.Session() as session:
         session.mount("http://", _From(f"127.9.{number // 256}.{number % 256}"))
@@ -147,7 +145,7 @@ def peer() -> Generator[requests.Session, None, None]:
 
 
 class _From(HTTPAdapter):
-    """Connections from one address."""
+    """An HTTP adapter whose connections come from one source address."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -158,7 +156,7 @@ class _From(HTTPAdapter):
 
 
 def told(operation: Any, key: str, route: str) -> set[int]:
-    """The statuses of what somebody hears who asks this of a route: whatever its schema allows, and a plain question."""
+    """Return the statuses of requests with this key to this route: generated ones, and one plain question."""
     heard: set[int] = set()
 
     def hear(case: Any) -> None:
@@ -184,7 +182,7 @@ def told(operation: Any, key: str, route: str) -> set[int]:
 
 @contextmanager
 def begun(base: str, key: str, route: str) -> Generator[None, None, None]:
-    """An answer that is being given."""
+    """Keep one answer of this route open."""
     body = json.dumps({"model": route, **QUESTION}).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     with urllib.request.urlopen(urllib.request.Request(f"{base}/api/chat", body, headers), timeout=240) as answer:
@@ -193,15 +191,15 @@ def begun(base: str, key: str, route: str) -> Generator[None, None, None]:
 
 
 def test_openapi_schema_describes_every_message_part_that_is_read() -> None:
-    """Every kind of part that has a reader, and every state of a tool, is in the schema that the other tests draw requests from."""
+    """The schema names every kind of message part and every tool state that the router reads."""
     _, components = openapi.schemas()
     described = json.dumps({name: one for name, one in components.items() if name.endswith("Part") or name == "ToolInvocation"})
     kinds = {*SAID, *UNSAID, *STATES, "tool-invocation", "dynamic-tool", "steering-message", "^tool-[A-Za-z0-9_-]{1,64}$", "^data-"}
     assert {kind for kind in kinds if json.dumps(kind) not in described} == set()
 
 
-def test_every_model_is_a_schema_and_refers_to_components_alone() -> None:
-    """OpenAPI 3.1 takes JSON schemas of draft 2020-12; a reference to nothing would leave a client without the model."""
+def test_every_openapi_model_is_valid_and_its_references_resolve() -> None:
+    """Each model is a valid JSON Schema of draft 2020-12, and each `$ref` names a component of the document."""
     made, components = openapi.schemas()
     for one in (*made.values(), *components.values()):
         Draft202012Validator.check_schema(one)
@@ -209,8 +207,8 @@ def test_every_model_is_a_schema_and_refers_to_components_alone() -> None:
     assert {*references} <= {f"#/components/schemas/{name}" for name in components}
 
 
-def test_every_chat_address_has_the_operations_of_the_description(tmp_path: Path) -> None:
-    """An address names an operation that is described, and each description has an address."""
+def test_every_described_operation_is_in_the_openapi_document_once(tmp_path: Path) -> None:
+    """The operation ids of /openapi.json are unique, and each operation that `openapi.OPERATIONS` describes is among them."""
     with (
         served(tmp_path, routes("a: {script: [{text: Hello}]}")) as base,
         urllib.request.urlopen(f"{base}/openapi.json", timeout=240) as answer,
@@ -223,6 +221,6 @@ def test_every_chat_address_has_the_operations_of_the_description(tmp_path: Path
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_tool_state_of_the_openapi_schema_is_accepted(state: str) -> None:
-    """No state that the schema describes is refused."""
+    """A message whose tool part has any of the states in the schema is accepted."""
     part: dict[str, Any] = {"type": "tool-get_weather", "toolCallId": "c1", "state": state, "input": {}, "output": 25, "errorText": "boom"}
     assert messages([{"role": "user", "content": "Hi"}, {"role": "assistant", "parts": [part]}], 500)

@@ -1,4 +1,4 @@
-"""`GET /api/requests/<id>`: how a request went, for the caller who asked it."""
+"""`GET /api/requests/<id>`: the record of a request, for the caller that sent it."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ RESCUED = f"a: {{script: [{{text: One two three four 五}}, {{fail: down}}]}}\nb
 
 
 async def ask(client: Client, **headers: str) -> str:
-    """Ask: the id of the request."""
+    """Ask one question, and return the request's id."""
     body = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "My secret words"}], "stream": False}).encode()
     answer = await said(client.base, request("POST /api/chat", body, **headers))
     assert answer.status == 200, answer.rest
@@ -24,22 +24,22 @@ async def ask(client: Client, **headers: str) -> str:
 
 
 async def record(client: Client, request_id: str, **headers: str) -> dict[str, Any] | None:
-    """The record of a request; None where there is none for who asks."""
+    """Return the record of a request; None where the answer is 404."""
     answer = await said(client.base, request(f"GET /api/requests/{request_id}", **headers))
     assert answer.status in (200, 404), answer.rest
     return json.loads(answer.rest) if answer.status == 200 else None
 
 
 async def known(client: Client, request_id: str, **headers: str) -> dict[str, Any]:
-    """The same, once the request is over."""
+    """Return the record of a request, once the request is over."""
     async with asyncio.timeout(PATIENCE):
         while (found := await record(client, request_id, **headers)) is None:
             await asyncio.sleep(0.01)
     return found
 
 
-async def test_record_says_where_another_target_went_on(workspace: Workspace) -> None:
-    """In characters of the whole text, which are code points; with the times of each try."""
+async def test_record_has_the_position_at_which_another_target_continued(workspace: Workspace) -> None:
+    """`seams` has the number of characters (code points) before the rescue and both targets; attempts have their start times."""
     async with serving(workspace.write("routes.yaml", routes(RESCUED, "targets: [a, b]")).build()) as client:
         found = await known(client, await ask(client))
     assert found["seams"] == [{"after_characters": len("One two three four 五"), "from": "a", "to": "b"}]
@@ -48,8 +48,8 @@ async def test_record_says_where_another_target_went_on(workspace: Workspace) ->
     assert found["running"] is False
 
 
-async def test_seam_counts_the_text_of_earlier_model_calls(workspace: Workspace) -> None:
-    """Of an answer whose tool ran before the break: thoughts and results are no text."""
+async def test_record_of_a_tool_loop_has_no_seam_and_each_tool_run(workspace: Workspace) -> None:
+    """Two model calls of one target give a record without `seams`, with both tool runs and their start times."""
     lines = [{"text": "Let me look. "}, {"call": "get_weather", "arguments": {"location": "X"}}]
     workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", "targets: [a]\n    tools: [weather]\n    max_steps: 2"))
     async with serving(workspace.build()) as client:
@@ -58,8 +58,8 @@ async def test_seam_counts_the_text_of_earlier_model_calls(workspace: Workspace)
     assert all(run["began_seconds"] >= 0 for run in found["tools"])
 
 
-async def test_record_of_a_request_is_shown_to_its_caller_and_operators_alone(workspace: Workspace) -> None:
-    """Another caller, another user of the same caller, and a stranger find nothing; an operator does."""
+async def test_record_of_a_request_is_shown_to_its_caller_and_end_user_alone(workspace: Workspace) -> None:
+    """The record is 404 for another caller and for another end user of the same caller, and 401 without a key."""
     alice, front = new(), new()
     keys = f"server: {{auth: {{keys: {{alice: {{hash: '{hashed(alice)}'}}, front: {{hash: '{hashed(front)}', user: {{header: X-User}}}}}}}}}}\n"
     async with serving(workspace.write("routes.yaml", routes(RESCUED, "targets: [a, b]", keys)).build()) as client:
@@ -76,7 +76,7 @@ async def test_record_of_a_request_is_shown_to_its_caller_and_operators_alone(wo
 
 @pytest.mark.parametrize("fail", ["down", "filtered"])
 async def test_record_has_no_words_of_the_conversation(workspace: Workspace, fail: str) -> None:
-    """The record holds neither the question's words nor the answer's."""
+    """The record of an answer whose first target failed or filtered it contains neither the question's words nor the answer's."""
     targets = f"a: {{script: [{{text: Answered}}, {{fail: {fail}}}]}}\nb: {{script: [{{text: Answered too}}]}}"
     async with serving(workspace.write("routes.yaml", routes(targets, "targets: [a, b]")).build()) as client:
         found = json.dumps(await known(client, await ask(client)))
@@ -85,7 +85,7 @@ async def test_record_has_no_words_of_the_conversation(workspace: Workspace, fai
 
 
 async def test_record_of_a_running_request_is_shown_to_operators(workspace: Workspace) -> None:
-    """With what has ended by then; the caller's record is there when it is over."""
+    """With `?running=true`, the admin API shows a request in flight; the caller's own record is 404 until the request ends."""
     lines = [{"text": "First. "}, {"pause": "10m"}]
     workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", "targets: [a]\n    timeout: {idle: 20m, total: 30m}"))
     async with serving(workspace.build()) as client:

@@ -1,4 +1,4 @@
-"""Pages of the router in a browser: they load nothing from elsewhere, and no page of another site opens those for operators."""
+"""Pages in a browser: they load nothing from other servers, and pages of other sites cannot open the operator's."""
 
 import re
 
@@ -13,8 +13,8 @@ OTHERS = ["/healthz", "/readyz", "/v1/models", "/api/models", "/metrics", "/open
 OPERATORS = ["/metrics", "/docs", "/docs/start.js", "/openapi.json", "/admin/config", "/admin/targets", "/admin/requests"]
 
 
-async def test_docs_load_nothing_from_elsewhere(workspace: Workspace) -> None:
-    """Every address in the page is relative and served here, as what it is; nothing stands inline."""
+async def test_docs_load_files_of_their_own_server_alone(workspace: Workspace) -> None:
+    """Every address in /docs is relative and served with its own content type; nothing is inline, and other paths are 404."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         page = await client.get("/docs")
         text = page.body.decode()
@@ -35,8 +35,8 @@ async def test_docs_load_nothing_from_elsewhere(workspace: Workspace) -> None:
         assert (await client.get("/docs/../../etc/passwd")).status == 404
 
 
-async def test_policy_of_docs_is_strict(workspace: Workspace) -> None:
-    """Scripts of this server alone: none inline, none evaluated, and no other page may frame it."""
+async def test_docs_content_security_policy_allows_own_files_alone(workspace: Workspace) -> None:
+    """The Content-Security-Policy of /docs allows no inline script, no `eval` and no frame around it; no referrer is sent."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         headers = (await client.get("/docs")).headers
     parts = [one.strip().partition(" ") for one in headers["content-security-policy"].split(";")]
@@ -53,8 +53,8 @@ async def test_policy_of_docs_is_strict(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/start.js", "/docs/swagger-ui.css"])
-async def test_docs_page_opens_without_the_admin_key_and_holds_no_schema(workspace: Workspace, path: str) -> None:
-    """A browser cannot send a key for a page: the page asks for it, and the schema is what is guarded."""
+async def test_docs_page_opens_without_the_admin_key_but_its_schema_does_not(workspace: Workspace, path: str) -> None:
+    """Where an admin key is declared, /docs and its files are 200 without it and /openapi.json is 401; other hosts and proxies get 403."""
     async with serving(workspace.write("routes.yaml", routes(HI, more=KEY)).build()) as client:
         assert (await said(client.base, request(f"GET {path}"))).status == 200
         assert (await said(client.base, request("GET /openapi.json"))).status == 401
@@ -63,8 +63,8 @@ async def test_docs_page_opens_without_the_admin_key_and_holds_no_schema(workspa
 
 
 @pytest.mark.parametrize("path", OTHERS)
-async def test_other_pages_load_nothing_at_all(workspace: Workspace, path: str) -> None:
-    """A browser that shows JSON as a page runs nothing in it."""
+async def test_content_security_policy_of_json_answers_allows_nothing(workspace: Workspace, path: str) -> None:
+    """Answers that are no HTML page have the Content-Security-Policy `default-src 'none'; frame-ancestors 'none'`."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         assert (await client.get(path)).headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
 
@@ -72,7 +72,7 @@ async def test_other_pages_load_nothing_at_all(workspace: Workspace, path: str) 
 @pytest.mark.parametrize("more", ["", KEY], ids=["without a key", "with the key"])
 @pytest.mark.parametrize("path", OPERATORS)
 async def test_operators_pages_are_not_opened_by_other_sites(workspace: Workspace, path: str, more: str) -> None:
-    """Neither by another site nor by another host or port of the same one; by the reader, this server's page or a program they are."""
+    """By `Sec-Fetch-Site`, operator pages are 403 for `cross-site`, `same-site` and an empty value, and 200 otherwise."""
     bearer = {"authorization": "Bearer an-admin-key-of-32-characters-xxx"} if more else {}
     async with serving(workspace.write("routes.yaml", routes(HI, more=more)).build()) as client:
         for site, status in (("cross-site", 403), ("same-site", 403), ("", 403), ("same-origin", 200), ("none", 200)):
@@ -81,7 +81,7 @@ async def test_operators_pages_are_not_opened_by_other_sites(workspace: Workspac
 
 
 async def test_change_sent_by_another_site_is_refused_before_its_key_is_read(workspace: Workspace) -> None:
-    """The browser's site is looked at before the key is: a page cannot try keys."""
+    """A change with a wrong key is 403 from another site, so that a page cannot try keys, and 401 from this server's own page."""
     async with serving(workspace.write("routes.yaml", routes(HI, more=KEY)).build()) as client:
         for site, status in (("cross-site", 403), ("same-origin", 401)):
             answer = await said(

@@ -1,4 +1,4 @@
-"""The playground of the page at `/` in a real browser: what its reader does, and what the page then shows. Skipped where Chromium is not installed."""
+"""The playground at `/` in a real browser. Skipped where Chromium is not installed."""
 
 import json
 import shlex
@@ -15,7 +15,7 @@ from tests.support.provider import Reply, provider, text
 
 
 async def test_question_is_answered_with_thoughts_a_tool_and_its_timeline(workspace: Workspace) -> None:
-    """The targets that were tried stand in the panel, with what became of each."""
+    """An answer shows its thoughts, its tool call as done, and in the panel the attempts, the raw bytes and a curl command."""
     async with serving(demo(workspace).build()) as client, opened(client) as tab:
         await ask(tab, "What is 12 * 7?")
         await tab.until(ANSWERED.format(1))
@@ -34,7 +34,7 @@ async def test_question_is_answered_with_thoughts_a_tool_and_its_timeline(worksp
 
 
 async def test_answer_is_read_in_every_dialect(workspace: Workspace) -> None:
-    """The bytes are those of the dialect that was chosen, and the text is the same."""
+    """In each of five protocols the page shows the same answer, and the panel names the protocol."""
     workspace.write("routes.yaml", routes("a: {script: [{text: One two three.}]}"))
     async with serving(workspace.build()) as client, opened(client) as tab:
         await tab.click("#panel")
@@ -50,8 +50,8 @@ async def test_answer_is_read_in_every_dialect(workspace: Workspace) -> None:
             await anew(tab)
 
 
-async def test_stopped_answer_keeps_what_was_said(workspace: Workspace) -> None:
-    """Escape stops it, at the server too; the next question is asked as before."""
+async def test_answer_stopped_by_escape_keeps_its_text(workspace: Workspace) -> None:
+    """Escape stops an answer: the text so far stays, `Stopped.` is shown, and the next question can be sent."""
     lines = [{"text": "The first half. "}, {"pause": "10m"}, {"text": "The second."}]
     workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", "targets: [a]\n    timeout: {idle: 20m, total: 30m}"))
     async with serving(workspace.build()) as client, opened(client) as tab:
@@ -63,8 +63,8 @@ async def test_stopped_answer_keeps_what_was_said(workspace: Workspace) -> None:
         await tab.until("document.querySelector('#send')")
 
 
-async def test_question_in_other_words_replaces_what_followed(workspace: Workspace) -> None:
-    """The provider is asked with the conversation up to there; asking again asks the same once more."""
+async def test_edited_question_replaces_its_answer(workspace: Workspace) -> None:
+    """An edited question is sent without the old one and its answer; `Ask again` sends the same conversation once more."""
     async with provider(Reply(text("First")), Reply(text("Second")), Reply(text("Third"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, opened(client) as tab:
@@ -83,8 +83,8 @@ async def test_question_in_other_words_replaces_what_followed(workspace: Workspa
     assert asked == [["Old words"], ["New words"], ["New words"]]
 
 
-async def test_image_that_is_pasted_reaches_the_provider(workspace: Workspace) -> None:
-    """As a data: address, beside the question."""
+async def test_pasted_image_reaches_the_provider(workspace: Workspace) -> None:
+    """An image pasted into the field is shown, and sent to the provider beside the question as a `data:` URL."""
     async with provider(Reply(text("A dot"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, opened(client) as tab:
@@ -110,8 +110,8 @@ DROPPED = """(() => {
 ATTACHED = "[...document.querySelectorAll('.attached .file')].map(one => one.textContent)"
 
 
-async def test_audio_reaches_a_model_that_listens_and_no_other(workspace: Workspace, tmp_path: Path) -> None:
-    """A file that is dropped or chosen is sent as it is. Where the route's model does not listen, or the file is too large, the page says so."""
+async def test_audio_file_is_sent_only_to_a_model_that_takes_audio(workspace: Workspace, tmp_path: Path) -> None:
+    """A dropped audio file is sent to a model that takes audio; for other models, and above the size limit, the page shows an error."""
     async with provider(Reply(text("A bell"))) as fake:
         facts = "".join(
             direct_target(fake.base, name).replace("}", f", facts: {{audio: {hears}}}}}") for name, hears in (("a", "true"), ("b", "false"))
@@ -141,8 +141,8 @@ async def test_audio_reaches_a_model_that_listens_and_no_other(workspace: Worksp
     assert {"type": "input_audio", "input_audio": {"data": "AAAAAAAAAAAA", "format": "wav"}} in sent["messages"][0]["content"]
 
 
-async def test_answer_is_found_again_after_the_page_is_loaded_anew(workspace: Workspace) -> None:
-    """The conversation stays in the tab, the answer goes on from its start, and its timeline is that of the request that asked for it."""
+async def test_answer_resumes_after_a_reload_of_the_page(workspace: Workspace) -> None:
+    """After a reload during an answer, the page shows the conversation, the complete answer and the timeline of the original request."""
     first = [{"text": "The first half. "}, {"pause": "1s"}, {"fail": "down"}]
     targets = f"a: {{script: {json.dumps(first)}}}\nb: {{script: [{{text: The first half. The second half.}}]}}"
     workspace.write("routes.yaml", routes(targets, "targets: [a, b]", "server: {resume: {grace: 5m}}\n"))
@@ -161,8 +161,8 @@ async def test_answer_is_found_again_after_the_page_is_loaded_anew(workspace: Wo
         assert await tab.run("[...document.querySelectorAll('.waterfall .name')].map(one => one.textContent)") == ["a", "b"]
 
 
-async def test_error_is_shown_in_words_and_asking_again_works(workspace: Workspace) -> None:
-    """The server's sentence, not a number."""
+async def test_error_is_shown_as_a_sentence(workspace: Workspace) -> None:
+    """A failed answer shows the server's sentence, which does not begin with an HTTP status."""
     workspace.write("routes.yaml", routes("a: {script: [{fail: denied}]}"))
     async with serving(workspace.build()) as client, opened(client) as tab:
         await ask(tab, "Hi")
@@ -173,8 +173,8 @@ async def test_error_is_shown_in_words_and_asking_again_works(workspace: Workspa
         tab.complaints.clear()  # the browser itself notes a status of 502 on the console
 
 
-async def test_key_is_asked_for_and_stays_in_the_tab(workspace: Workspace) -> None:
-    """Without it nothing is shown; it goes into sessionStorage, and nowhere else."""
+async def test_api_key_is_asked_for_and_kept_in_session_storage_alone(workspace: Workspace) -> None:
+    """Where callers have keys, the page asks for one and lists no route; a valid key is kept in sessionStorage only."""
     key = new()
     keys = KEYS % hashed(key)
     workspace.write("routes.yaml", routes("a: {script: [{text: For Alice}]}", more=keys))
@@ -200,7 +200,7 @@ async def test_key_is_asked_for_and_stays_in_the_tab(workspace: Workspace) -> No
 
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
 async def test_page_fits_each_screen_in_each_language(workspace: Workspace, tmp_path: Path, language: str) -> None:
-    """Nothing is wider than the screen, every control has a name, and the words are those of the browser's language."""
+    """In English and Chinese nothing is wider than the screen, axe reports nothing serious, and the language is that of the browser."""
     async with serving(demo(workspace).build()) as client, opened(client, language) as tab:
         await tab.until("document.querySelector('#route option')")
         assert await tab.run("document.documentElement.lang") == language[:2]
@@ -219,7 +219,7 @@ async def test_page_fits_each_screen_in_each_language(workspace: Workspace, tmp_
 
 
 async def test_page_is_worked_by_keyboard_alone(workspace: Workspace) -> None:
-    """Tab goes from the field to the buttons; arrows go through the panel's tabs; Escape closes it and gives the focus back."""
+    """Tab reaches the buttons, arrow keys change the panel's tab, and Escape closes the panel and returns the focus to its button."""
     async with serving(demo(workspace).build()) as client, opened(client) as tab:
         await ask(tab, "What is 12 * 7?")
         await tab.until(ANSWERED.format(1))
@@ -238,9 +238,9 @@ async def test_page_is_worked_by_keyboard_alone(workspace: Workspace) -> None:
         assert {"Message", "Ask again", "Edit", "Copy"} <= seen
 
 
-async def test_newcomer_sees_a_rescue_with_one_click_and_no_key() -> None:
-    """In the shipped configuration. Tools run, the first target breaks off, the second goes on; the text has a mark there, the panel says
-    what happened when, and a copy of the text has no word of that.
+async def test_demo_button_shows_a_rescue_without_any_key() -> None:
+    """With the shipped configuration, one click plays an answer whose first target breaks off after a tool and whose second goes on.
+    The text has a mark at that place and no repeated word, and the panel lists both attempts.
     """
     async with serving(build(declare(read(ROOT / "routes.yaml"), {}))) as client, opened(client) as tab:
         await tab.click("#rescue")
@@ -258,8 +258,8 @@ async def test_newcomer_sees_a_rescue_with_one_click_and_no_key() -> None:
         await tab.sees("Broken on purpose")
 
 
-async def test_switch_breaks_the_provider_of_the_next_question(workspace: Workspace) -> None:
-    """It is there for a route of scripts, and stays as it was put."""
+async def test_fault_switch_breaks_the_first_target_of_each_question(workspace: Workspace) -> None:
+    """On a route of scripts, each fault of the switch gives a complete answer, with a mark where text came before the break."""
     lines = json.dumps([{"text": "One two three four five six seven."}])
     workspace.write("routes.yaml", routes(f"a: {{script: {lines}}}\nb: {{script: {lines}}}", "targets: [a, b]\n    timeout: {idle: 2s}"))
     async with serving(workspace.build()) as client, opened(client) as tab:
@@ -277,8 +277,8 @@ async def test_switch_breaks_the_provider_of_the_next_question(workspace: Worksp
             await anew(tab)
 
 
-async def test_real_provider_has_no_switch_without_the_admin_key(workspace: Workspace) -> None:
-    """Who has no admin key is not shown what would be refused."""
+async def test_fault_switch_is_hidden_on_a_real_provider_without_the_admin_key(workspace: Workspace) -> None:
+    """On a route with a real provider, the page has neither the fault switch nor the demo button while no admin key is entered."""
     async with provider(Reply(text("Hi"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client, opened(client) as tab:
@@ -288,8 +288,8 @@ async def test_real_provider_has_no_switch_without_the_admin_key(workspace: Work
             assert await tab.run("document.querySelector('#rescue')") is None
 
 
-async def test_mark_of_a_rescue_changes_nothing_of_the_markdown(workspace: Workspace) -> None:
-    """Also inside of emphasis, code and the address of a link: it stands after the last word, and no address has it."""
+async def test_rescue_mark_does_not_change_the_markdown(workspace: Workspace) -> None:
+    """A rescue within bold text, code or a link's address leaves text, formatting and address unchanged."""
     said = "**Bold words here** and `code of some length` and [a link](https://elsewhere.example/abcdefghijklmnop) end."
     at = {"bold": 8, "code": 30, "address": 80}
     for place, cut in at.items():
@@ -310,8 +310,8 @@ async def test_mark_of_a_rescue_changes_nothing_of_the_markdown(workspace: Works
             assert await tab.run("document.querySelectorAll('.markdown strong, .markdown code').length") == 2
 
 
-async def test_question_is_copied_as_code_of_every_client(workspace: Workspace) -> None:
-    """Each of them names this server, the route and the question."""
+async def test_copied_code_of_each_client_asks_the_same_question(workspace: Workspace) -> None:
+    """The code to copy names this server, the route and the question for six clients; the Python code compiles and curl's JSON is exact."""
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}")).build()) as client, opened(client) as tab:
         await ask(tab, 'It\'s "quoted" \\ and 中文')
         await tab.until(ANSWERED.format(1))

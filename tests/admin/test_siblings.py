@@ -1,4 +1,4 @@
-"""Workers ask each other: who answers, who takes long, who has gone."""
+"""Questions between the workers of one router over their sockets: answers, timeouts and workers that are gone."""
 
 import asyncio
 import os
@@ -17,12 +17,12 @@ HI = "a: {script: [{text: Hello}]}"
 
 
 async def nothing(_: Told) -> Told:
-    """An answer that says nothing."""
+    """Answer any question with an empty object."""
     return {}
 
 
 async def test_worker_socket_is_removed_only_once_its_worker_is_gone(tmp_path: Path) -> None:
-    """A worker that is just starting refuses connections, too: it has a name, and does not listen yet."""
+    """The socket of a process that does not listen yet stays and has no answer; once the process is gone the socket is removed."""
     starting = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
     path = tmp_path / f"{starting.pid}.sock"
     with socket.socket(socket.AF_UNIX) as unheard:
@@ -37,8 +37,8 @@ async def test_worker_socket_is_removed_only_once_its_worker_is_gone(tmp_path: P
             assert not path.exists()
 
 
-async def test_worker_that_answers_too_late_is_left_out_unless_more_time_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default a slow worker is left out; the worker that asks may allow more time."""
+async def test_worker_that_answers_late_is_left_out_unless_given_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that takes 0.3 s has no answer within 0.05 s, and has one where the question allows 10 s."""
 
     async def slow(question: Told) -> Told:
         await asyncio.sleep(0.3)
@@ -53,8 +53,8 @@ async def test_worker_that_answers_too_late_is_left_out_unless_more_time_is_give
         assert await siblings.ask_each({"ask": "reload"}, 10.0) == {other: {"ask": "reload"}}
 
 
-async def test_a_reload_names_the_workers_that_did_not_answer(workspace: Workspace, tmp_path: Path) -> None:
-    """The configuration that those workers serve is not known."""
+async def test_reload_lists_the_workers_that_did_not_answer_as_silent(workspace: Workspace, tmp_path: Path) -> None:
+    """The answer of /admin/reload has the generation of each worker that answered, and the process ids of all others under `silent`."""
     file = workspace.write("routes.yaml", routes(HI)).root / "routes.yaml"
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(tmp_path / f"{os.getppid()}.sock"))

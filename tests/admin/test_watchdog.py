@@ -1,4 +1,4 @@
-"""An event loop that stands still is told of, with the place."""
+"""The watchdog: a blocked event loop is logged, with the place in the code that blocks it."""
 
 import asyncio
 import logging
@@ -11,11 +11,11 @@ import pytest
 from router.admin.watchdog import BEAT, Watchdog
 
 LATE = 1.5
-"""Seconds for which a busy machine holds no loop up by itself."""
+"""Seconds, longer than a busy test machine delays an event loop by itself."""
 
 
 def stand_still(secret: str, told: Callable[[], bool]) -> None:
-    """Hold the loop until it is told of, or for a minute."""
+    """Block the event loop until `told` returns True, or for a minute."""
     for _ in range(6000):
         if told():
             break
@@ -23,8 +23,8 @@ def stand_still(secret: str, told: Callable[[], bool]) -> None:
     del secret
 
 
-async def test_watchdog_reports_each_blocked_event_loop_once_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
-    """The report has files, lines and functions, and no value of anything."""
+async def test_watchdog_logs_each_stall_of_the_event_loop_once_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    """Each of two stalls is one log line with files, lines, functions and seconds, and without the value of any variable."""
     caplog.set_level(logging.WARNING, "router.server")
     with Watchdog(late=LATE) as watchdog:
         for number in range(2):
@@ -40,7 +40,7 @@ async def test_watchdog_reports_each_blocked_event_loop_once_with_its_place(capl
 
 
 async def test_watchdog_reports_nothing_while_a_busy_event_loop_turns() -> None:
-    """An event loop that still turns is not reported, however busy it is."""
+    """A loop that is busy but still runs its callbacks is not counted as a stall."""
     beats = 0
 
     class Counted(Watchdog):

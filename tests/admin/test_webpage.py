@@ -1,4 +1,4 @@
-"""The page at `/` as it is served: what it may load, who may open it, how long it is kept, how large it is, and whose code is in it."""
+"""The files of the page at `/`: policy, access, caching, size and vendored libraries."""
 
 import gzip
 import hashlib
@@ -19,18 +19,18 @@ from tests.support.services import run
 HI = "a: {script: [{text: Hi}]}"
 KEYS = "server: {auth: {keys: {alice: {hash: '%s'}}}}\n"
 MAX_PACKED_BYTES = 100_000
-"""All files of the page, each gzipped by itself."""
+"""Bytes of all files of the page together, each gzipped by itself, at most."""
 MAX_OWN = (24_000, 7_000)
-"""Bytes of one file that is written here: as it is, and gzipped."""
+"""Bytes of one file that is not vendored, at most: plain, and gzipped."""
 MAX_VENDORED = (56_000, 17_000)
-"""Bytes of one library, in the same way."""
+"""Bytes of one vendored library, at most: plain, and gzipped."""
 KINDS = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 MANIFEST = json.loads((FOLDER / "vendor" / "manifest.json").read_text(encoding="utf-8"))
 IMPORTED = re.compile(r"""(?:from|import)\s*["']([^"']+)["']""")
 
 
 async def test_page_names_only_files_of_its_own_server(workspace: Workspace) -> None:
-    """Every address is relative, and every file comes as what it is; nothing stands inline."""
+    """Every address in the page is relative and served with its own content type; no script or style is inline."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         page = await client.get("/")
         text = page.body.decode()
@@ -46,7 +46,7 @@ async def test_page_names_only_files_of_its_own_server(workspace: Workspace) -> 
 
 
 async def test_page_policy_allows_no_inline_code_and_no_frame(workspace: Workspace) -> None:
-    """Files have the same policy: one that is opened by itself loads nothing else either."""
+    """Page and files have a Content-Security-Policy that allows own files, trusted types of DOMPurify alone, and no frame around it."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         for path in ("/", f"/web/{Site().digest}/main.js"):
             headers = (await client.get(path)).headers
@@ -64,8 +64,8 @@ async def test_page_policy_allows_no_inline_code_and_no_frame(workspace: Workspa
             assert headers["referrer-policy"] == "no-referrer"
 
 
-async def test_files_are_kept_forever_and_the_page_is_asked_for_anew(workspace: Workspace) -> None:
-    """A file's address changes with any byte of the page. Under another version's address a replica sends its own file, to be kept by nobody."""
+async def test_page_files_are_immutable_and_the_page_itself_is_revalidated(workspace: Workspace) -> None:
+    """Files under the current digest may be cached for a year, and not under another one; page and files answer 304 to their ETag."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         page = await client.get("/")
         assert page.headers["cache-control"] == "no-cache"
@@ -83,7 +83,7 @@ async def test_files_are_kept_forever_and_the_page_is_asked_for_anew(workspace: 
 
 
 async def test_page_files_are_gzipped_for_clients_that_accept_gzip(workspace: Workspace) -> None:
-    """Other clients get the files uncompressed."""
+    """A page file is gzipped for a request that accepts gzip, and uncompressed for any other."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         path = f"/web/{Site().digest}/style.css"
         packed = await said(client.base, request(f"GET {path}", accept_encoding="gzip, br"))
@@ -96,23 +96,23 @@ async def test_page_files_are_gzipped_for_clients_that_accept_gzip(workspace: Wo
 @pytest.mark.parametrize(
     "name", ["no-such.js", "index.html", "vendor/manifest.json", "vendor/LICENSES.txt", "vendor/preact.d.ts", "../server/gate.py"]
 )
-async def test_webpage_serves_no_file_that_is_not_the_pages(workspace: Workspace, name: str) -> None:
-    """Other files of the folder, and files beside it, are not served."""
+async def test_page_serves_only_its_own_files(workspace: Workspace, name: str) -> None:
+    """Other files of the folder, and paths out of it, are 404, also percent-encoded."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         assert (await said(client.base, request(f"GET /web/x/{name}"))).status == 404
         assert (await said(client.base, request(f"GET /web/x/{name.replace('.', '%2e')}"))).status == 404
 
 
-async def test_page_answers_head_and_refuses_posts(workspace: Workspace) -> None:
-    """HEAD is GET without the body."""
+async def test_page_answers_head_without_a_body_and_refuses_post(workspace: Workspace) -> None:
+    """HEAD of the page is 200 without a body, and POST is 405."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         head = await said(client.base, request("HEAD /"))
         assert (head.status, head.rest) == (200, b"")
         assert (await said(client.base, request("POST /"))).status == 405
 
 
-async def test_page_is_for_this_machine_while_no_auth_is_declared(workspace: Workspace) -> None:
-    """What a proxy passes on, or a page of another name, is refused, for the files too."""
+async def test_page_is_served_to_this_machine_alone_without_declared_auth(workspace: Workspace) -> None:
+    """Without `server.auth`, page and files are 403 for forwarded requests and for a foreign host name."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         for path in ("/", f"/web/{Site().digest}/main.js"):
             assert (await said(client.base, request(f"GET {path}", x_forwarded_for="203.0.113.7"))).status == 403
@@ -120,7 +120,7 @@ async def test_page_is_for_this_machine_while_no_auth_is_declared(workspace: Wor
 
 
 async def test_page_is_not_served_where_it_is_off(workspace: Workspace) -> None:
-    """Its addresses are a 404 then, and a 401 for a client without a key where one is needed."""
+    """With `page: off`, page and files are 404 as any unknown path; where callers have keys, they are 401 without one."""
     key = new()
     paths = ("/", f"/web/{Site().digest}/main.js")
     async with serving(workspace.write("routes.yaml", routes(HI, more="server: {page: off}\n")).build()) as client:
@@ -133,7 +133,7 @@ async def test_page_is_not_served_where_it_is_off(workspace: Workspace) -> None:
 
 
 async def test_page_opens_without_a_key_where_auth_is_declared(workspace: Workspace) -> None:
-    """The page shows nothing by itself: its requests need the caller's key, as everybody's do."""
+    """Where callers have keys, the page opens without one and names no route; /api/models is 401."""
     keys = KEYS % hashed(new())
     async with serving(workspace.write("routes.yaml", routes(HI, more=keys)).build()) as client:
         page = await said(client.base, request("GET /", x_forwarded_for="203.0.113.7", host="router.example"))
@@ -142,8 +142,8 @@ async def test_page_opens_without_a_key_where_auth_is_declared(workspace: Worksp
         assert (await said(client.base, request("GET /api/models"))).status == 401
 
 
-def test_page_stays_within_its_budget() -> None:
-    """Prints the bytes of each file, as they are and gzipped. Each has a bound, and so have all together."""
+def test_page_stays_within_its_size_budget() -> None:
+    """Each file of the page, plain and gzipped, is within its bound in bytes, and all together are within 100,000 bytes gzipped."""
     site = Site()
     files = {"index.html": site.index, **site.files}
     for name, file in files.items():
@@ -155,8 +155,8 @@ def test_page_stays_within_its_budget() -> None:
     assert packed <= MAX_PACKED_BYTES
 
 
-def test_vendored_files_are_those_of_the_manifest() -> None:
-    """By their hashes; each has a version, a licence, and the hash of the package that it is from, as web/package-lock.json has it."""
+def test_vendored_files_match_the_manifest_and_the_lock_file() -> None:
+    """Each vendored file has the manifest's hash, the version, integrity and licence of web/package-lock.json, and its licence text."""
     lock = json.loads((ROOT / "web" / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     assert {path.name for path in (FOLDER / "vendor").glob("*.js")} == set(MANIFEST)
     licences = (FOLDER / "vendor" / "LICENSES.txt").read_text(encoding="utf-8")
@@ -168,7 +168,7 @@ def test_vendored_files_are_those_of_the_manifest() -> None:
 
 
 def test_scripts_import_each_other_by_relative_addresses() -> None:
-    """A browser finds no package by its name; and each file that is named is there."""
+    """Each import in the page's scripts begins with `.` and names a file that exists."""
     for path in FOLDER.rglob("*.js"):
         if path.name in ("marked.js", "purify.js"):  # they import nothing, and speak of imports in their strings
             continue
@@ -179,7 +179,7 @@ def test_scripts_import_each_other_by_relative_addresses() -> None:
 
 
 def test_scripts_write_no_html_and_evaluate_nothing() -> None:
-    """What a model says becomes a page through DOMPurify alone."""
+    """No script has `eval`, `new Function` or `document.write`; scripts that are not vendored set no HTML and contain no web address."""
     for path in FOLDER.rglob("*.js"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\beval\(|new Function\(|document\.write", text), path
@@ -187,8 +187,8 @@ def test_scripts_write_no_html_and_evaluate_nothing() -> None:
             assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|https?://", text), path
 
 
-async def test_scripts_have_the_types_that_they_say() -> None:
-    """`tsc` over the page's JSDoc, where its compiler is installed (`make web/node_modules/.done`)."""
+async def test_scripts_pass_the_typescript_type_check() -> None:
+    """`tsc` accepts the JSDoc types of the page's scripts. Skipped where the compiler is not installed."""
     compiler = ROOT / "web" / "node_modules" / "typescript" / "bin" / "tsc"
     if not compiler.exists() or (node := shutil.which("node")) is None:
         pytest.skip("the TypeScript compiler is not installed here: `make web/node_modules/.done` installs it, with npm")
@@ -197,7 +197,7 @@ async def test_scripts_have_the_types_that_they_say() -> None:
 
 @pytest.mark.parametrize(("page", "printed"), [("on", "/  (questions: /api/chat"), ("off", "/api/chat  (documentation")])
 async def test_serve_prints_an_address_that_a_browser_can_open(workspace: Workspace, page: str, printed: str) -> None:
-    """It is the address of the page; without the page, the address of the chat API."""
+    """`router serve` prints the address of the page, or that of the chat API with `page: off`."""
     workspace.write("routes.yaml", routes(HI, more=f"server: {{page: {page}}}\n"))
     async with process(workspace.root) as router:
         assert f"{router.base}{printed}" in router.said

@@ -1,4 +1,4 @@
-"""The ids under which a user allows a call: what they are good for, and what they are not."""
+"""Approval ids, under which a user allows one tool call."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,22 +18,22 @@ KEY = "a key of at least twenty characters"
 
 
 class Clock:
-    """A clock that a test turns."""
+    """A clock that only the test advances."""
 
     now = 1_700_000_000.0
 
     def __call__(self) -> float:
-        """Seconds."""
+        """Return the time, in seconds."""
         return self.now
 
 
 def asked(approvals: Approvals, call: Call = CALL) -> Call:
-    """The call, allowed under the id that was made for it."""
+    """Return the call with an approval id made for it, as the user `ann` sends it back on `chat-model`."""
     return replace(call, approval=approvals.request("ann", "chat-model", call))
 
 
 async def test_approved_call_is_allowed_once() -> None:
-    """A request that is sent twice runs its tool once: the second time is no decision of the user's."""
+    """An approval id allows its call the first time and not the second, so that a repeated request runs the tool once."""
     approvals = Approvals()
     call = asked(approvals)
     assert ID.fullmatch(call.approval)
@@ -41,7 +41,7 @@ async def test_approved_call_is_allowed_once() -> None:
 
 
 async def test_approval_holds_when_a_browser_writes_a_number_differently() -> None:
-    """JavaScript has one kind of number, and writes 1.0 as 1."""
+    """An approval made for the argument 1.0 holds for a call that comes back with 1, as JavaScript writes it, and in another order."""
     approvals = Approvals()
     call = replace(asked(approvals), arguments={"share": 1, "number": "A-1"})
     assert await approvals.take("ann", "chat-model", call)
@@ -63,7 +63,7 @@ OTHERS: dict[str, Callable[[Call], tuple[str, str, Call]]] = {
 
 @pytest.mark.parametrize("what", OTHERS)
 async def test_approval_id_allows_no_other_call(what: str) -> None:
-    """A call that the client changes is not allowed; the call itself can still be allowed afterwards."""
+    """Another caller, route, call id, tool, argument or altered approval id is refused, and the original call is allowed afterwards."""
     approvals = Approvals()
     call = asked(approvals)
     assert not await approvals.take(*OTHERS[what](call))
@@ -71,7 +71,7 @@ async def test_approval_id_allows_no_other_call(what: str) -> None:
 
 
 async def test_approval_id_expires_after_an_hour() -> None:
-    """An hour after it was made the id allows nothing."""
+    """An approval id is valid until LASTS seconds after it was made, and refused afterwards."""
     clock = Clock()
     approvals = Approvals(clock=clock)
     early, late = asked(approvals), asked(approvals)
@@ -82,7 +82,7 @@ async def test_approval_id_expires_after_an_hour() -> None:
 
 
 async def test_replicas_with_one_key_accept_each_others_approval_ids() -> None:
-    """Without a key, or with another, they do not. An edit that leaves the key alone changes nothing."""
+    """Replicas with the same key accept each other's ids, without a key or with different ones they do not; an edit keeps used ids used."""
     here, there = Approvals().under(KEY, None), Approvals().under(KEY, None)
     assert await there.take("ann", "chat-model", asked(here))
     assert await here.under(KEY, None).take("ann", "chat-model", asked(here))
@@ -94,7 +94,7 @@ async def test_replicas_with_one_key_accept_each_others_approval_ids() -> None:
 
 
 async def test_used_approval_ids_are_remembered_until_they_expire() -> None:
-    """They are not remembered longer: memory is bounded by the ids of one hour."""
+    """After LASTS seconds the three ids used before are forgotten, and only the newest one is remembered."""
     clock = Clock()
     approvals = Approvals(clock=clock)
     for _ in range(3):
@@ -105,7 +105,7 @@ async def test_used_approval_ids_are_remembered_until_they_expire() -> None:
 
 
 async def test_approval_id_sent_to_replicas_at_once_is_used_by_one() -> None:
-    """The replicas claim the id in their shared Redis, in one command."""
+    """Of eight replicas that get the same approval id at once, one allows the call: they claim it in their shared Redis."""
     async with redis_server() as server:
         holders = [Redis(Secret(server.url)) for _ in range(8)]
         replicas = [Approvals().under(KEY, RedisStore(redis, "approvals")) for redis in holders]

@@ -1,22 +1,22 @@
-"""Where answers are kept: for their time, within the bound."""
+"""The local store of cached answers: lifetimes and the bound on its size."""
 
 from router.cache import LocalStore
 from router.cache.store import ENTRY
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that only the test advances, from 100 s on."""
 
     def __init__(self) -> None:
         self.now = 100.0
 
     def __call__(self) -> float:
-        """What it shows."""
+        """Return the time, in seconds."""
         return self.now
 
 
 async def test_stored_value_is_found_until_its_lifetime_ends() -> None:
-    """Each value has a lifetime of its own, counted from when it was put."""
+    """Each value is found until its own lifetime, counted from its `put`, has passed, and is then a miss."""
     clock = Clock()
     store = LocalStore(10_000, clock)
     await store.put("short", b"1", 10)
@@ -30,7 +30,7 @@ async def test_stored_value_is_found_until_its_lifetime_ends() -> None:
 
 
 async def test_least_recently_used_entry_is_evicted_first() -> None:
-    """A read counts as a use."""
+    """In a full store the entry that was neither read nor written for longest is evicted."""
     store = LocalStore(3 * (ENTRY + 100))
     for name in "abc":
         await store.put(name, b"x" * 100, 60)
@@ -40,7 +40,7 @@ async def test_least_recently_used_entry_is_evicted_first() -> None:
 
 
 async def test_entry_larger_than_the_store_is_not_kept() -> None:
-    """The entry evicts no other one either."""
+    """A value larger than the whole store is not stored, and evicts no other."""
     store = LocalStore(10_000)
     await store.put("small", b"x", 60)
     await store.put("large", b"x" * 10_000, 60)

@@ -1,4 +1,4 @@
-"""The key of a question: the same for the same, another for anything that an answer depends on."""
+"""The cache key of a question: equal for equal questions, different for any difference that an answer depends on."""
 
 import json
 from typing import Any
@@ -17,17 +17,17 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type"
 
 
 def ask(*messages: Message, **more: Any) -> Ask:
-    """A question."""
+    """Return a question with these messages, by default one about the weather."""
     return Ask(model="chat-model", messages=messages or (Message("user", (TEXT,)),), **more)
 
 
 def of(one: Ask, made_by: str = "m", caller: str = "") -> str:
-    """Its key."""
+    """Return the cache key of a question. `made_by`: the configuration that would answer it."""
     return key(one, made_by, caller)
 
 
 def with_part(part: Part) -> Ask:
-    """A question of one message of one part."""
+    """Return a question with one assistant message of this one part."""
     return ask(Message("assistant", (part,)))
 
 
@@ -61,19 +61,19 @@ PROBES: dict[str, tuple[Ask, Ask]] = {
 
 @pytest.mark.parametrize("name", PROBES)
 def test_difference_that_a_provider_would_see_changes_the_cache_key(name: str) -> None:
-    """Any part of a request that a provider is sent is a part of the key."""
+    """Two questions that differ in a text, role, part, parameter, tool or tool choice have different keys."""
     one, other = PROBES[name]
     assert of(one) != of(other)
 
 
-def test_key_covers_route_configuration_and_caller() -> None:
-    """Another route's, another configuration's or another caller's answer is under another key; no two of these can be mixed up."""
+def test_cache_key_differs_by_configuration_and_caller() -> None:
+    """The same question has nine different keys for three configurations and three callers, an empty text included."""
     keys = {of(ask(), made_by, caller) for made_by in ("a", "b", "") for caller in ("a", "b", "")}
     assert len(keys) == 9
 
 
-def test_key_leaves_out_fields_that_no_provider_sees() -> None:
-    """Fields that no template used, the address it was asked at, when and how a cache is wanted: the same answer will do."""
+def test_cache_key_ignores_fields_that_no_provider_receives() -> None:
+    """Model name, body fields, deadline, caller and cache control of an Ask do not change its key."""
     other = replace(
         ask(), model="gpt-4", fields={"id": "chat-1"}, extra={"a": 1}, until=5.0, caller="me", cache=CacheControl(0, store=False)
     )
@@ -88,7 +88,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 
 def turned(value: Any) -> Any:
-    """The value with every object's keys in the opposite order."""
+    """Return the value with the keys of every object in reverse order."""
     if isinstance(value, dict):
         return {name: turned(inner) for name, inner in reversed(value.items())}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return [turned(inner) for inner in value] if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
@@ -96,7 +96,7 @@ def turned(value: Any) -> Any:
 
 @given(st.dictionaries(st.text("ab", max_size=2), VALUES, max_size=4))
 def test_cache_key_ignores_the_order_of_json_keys(value: dict[str, Any]) -> None:
-    """The order does not count in arguments, in results and in schemas."""
+    """Objects in arguments, results and schemas with their keys in reverse order give the same key."""
 
     def asking(one: dict[str, Any]) -> Ask:
         parts = (Call("c", "t", one), Result("c", "t", one))
@@ -107,6 +107,6 @@ def test_cache_key_ignores_the_order_of_json_keys(value: dict[str, Any]) -> None
 
 @given(VALUES, VALUES)
 def test_cache_keys_of_two_json_values_are_equal_only_if_the_values_are(one: Any, other: Any) -> None:
-    """Values are equal as JSON has it: true is not 1."""
+    """Two random JSON values give equal keys exactly if their JSON texts with sorted keys are equal: true differs from 1."""
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert (of(with_part(Result("c", "t", one))) == of(with_part(Result("c", "t", other)))) == same

@@ -1,4 +1,4 @@
-"""Where reasoning state is kept for clients that run tools: bounds, fairness, and the names of model calls."""
+"""Reasoning state kept for clients that run tools: bounds, eviction, serialization, and the names of model calls."""
 
 import logging
 from typing import Any
@@ -14,35 +14,35 @@ KEPT = ModelCall((STATE,))
 
 
 class Clock:
-    """A clock that a test turns."""
+    """A clock that only the test advances."""
 
     now = 0.0
 
     def __call__(self) -> float:
-        """Seconds."""
+        """Return the time, in seconds."""
         return self.now
 
 
 class Shared:
-    """A Redis that two replicas see, and how often it was asked."""
+    """A store shared by two replicas, in place of Redis, which counts its reads."""
 
     def __init__(self) -> None:
         self.held: dict[str, bytes] = {}
         self.gets = 0
 
     async def get(self, name: str) -> bytes | None:
-        """What is there."""
+        """Return the value under this name, or None, and count the read."""
         self.gets += 1
         return self.held.get(name)
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Keep it."""
+        """Store a value, and assert that its lifetime is LASTS."""
         assert ttl == LASTS
         self.held[name] = value
 
 
 def test_caller_with_most_states_has_its_oldest_evicted_first() -> None:
-    """A caller that fills the memory evicts its own states and nobody else's; the total never exceeds the bound."""
+    """A caller that fills the memory loses its own oldest states, another caller loses none, and the total stays within the bound."""
     room = 10 * (ENTRY + 100)
     store = LocalStates(room)
     store.put("quiet", "q", b"x" * 100)
@@ -54,14 +54,14 @@ def test_caller_with_most_states_has_its_oldest_evicted_first() -> None:
 
 
 def test_caller_cannot_read_the_reasoning_state_of_another() -> None:
-    """A name means a different entry for each caller."""
+    """A state stored by one caller is a miss for another caller under the same name."""
     store = LocalStates()
     store.put("one", "n", b"x")
     assert store.get("two", "n") is None
 
 
 def test_reasoning_state_expires_after_its_time() -> None:
-    """It is not returned any more, and its room is freed when the next one is kept."""
+    """After LASTS seconds a state is a miss, and its room is freed when the next one is stored."""
     clock = Clock()
     store = LocalStates(clock=clock)
     store.put("a", "n", b"x")
@@ -72,7 +72,7 @@ def test_reasoning_state_expires_after_its_time() -> None:
 
 
 def test_reasoning_state_larger_than_the_store_is_not_kept() -> None:
-    """It evicts no other state."""
+    """A state larger than the whole store is not stored, and evicts no other."""
     store = LocalStates(4 * ENTRY)
     store.put("a", "n", b"x")
     store.put("a", "m", b"x" * 4 * ENTRY)
@@ -80,7 +80,7 @@ def test_reasoning_state_larger_than_the_store_is_not_kept() -> None:
 
 
 def test_state_kept_twice_under_a_name_is_counted_once() -> None:
-    """The last value replaces the one before."""
+    """A second value under a name replaces the first, and only its size counts."""
     store = LocalStates()
     for value in (b"first", b"last"):
         store.put("a", "n", value)
@@ -88,7 +88,7 @@ def test_state_kept_twice_under_a_name_is_counted_once() -> None:
 
 
 def test_reasoning_states_survive_serialization() -> None:
-    """Half a surrogate pair does, too."""
+    """Model calls with states, calls and results are equal after `written` and `read`, also with half a surrogate pair in a text."""
     ran = ModelCall(
         (STATE,),
         (Call("c1", "look", {"at": 1.5}), CALL),
@@ -99,12 +99,12 @@ def test_reasoning_states_survive_serialization() -> None:
 
 
 def nested(depth: int, before: bytes = b"[", after: bytes = b"]") -> bytes:
-    """A state whose value is nested so deep."""
+    """Return the bytes of a stored state whose value is nested `depth` levels deep."""
     return b'[2,["n",[[[["a=m",{"reasoning_details":' + before * depth + b"1" + after * depth + b'},"c1",0]],[],[]]]]]'
 
 
 def entry(states: bytes = b"[]", calls: bytes = b"[]", results: bytes = b"[]") -> bytes:
-    """One model call of these parts."""
+    """Return the bytes of a stored entry with one model call of these parts."""
     return b'[2,["n",[[' + b",".join((states, calls, results)) + b"]]]]"
 
 
@@ -135,7 +135,7 @@ OTHERS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("what", OTHERS)
 async def test_bytes_in_redis_that_are_no_states_are_a_miss(what: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Redis may hold anything: the question is asked without it, and one line in the log says so."""
+    """Stored bytes that are malformed, too deep, too large or of another release are a miss, logged as one warning."""
     with pytest.raises(UnreadableState):
         read(OTHERS[what])
     shared: Any = Shared()
@@ -146,7 +146,7 @@ async def test_bytes_in_redis_that_are_no_states_are_a_miss(what: str, caplog: p
 
 
 def test_state_too_deep_to_be_read_again_is_not_kept() -> None:
-    """What is written can be read; the other states of the round stay."""
+    """`written` leaves out a state that is nested too deep, empties such arguments, writes such results as text, and keeps the rest."""
     deep: Any = 1
     for _ in range(200):
         deep = [deep]
@@ -164,13 +164,13 @@ def test_state_too_deep_to_be_read_again_is_not_kept() -> None:
 
 
 def test_reasoning_states_of_the_first_rounds_are_dropped_over_the_size_limit() -> None:
-    """The stored bytes are bounded, and the last round counts most."""
+    """Where three rounds exceed MAX_VALUE bytes together, the first is dropped and the last two are stored."""
     big = ModelCall((ReasoningState("a=m", {"reasoning_content": "x" * (MAX_VALUE // 2)}),))
     assert list(read(written({"one": [big], "two": [big], "three": [KEPT]}))) == ["two", "three"]
 
 
 def test_reasoning_state_of_a_round_over_the_size_limit_is_dropped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """The round has too many bytes, or too many values for the event loop: nothing unreadable is stored."""
+    """A single round with too many bytes or too many JSON values is not stored, and logged once."""
     values: Any = [1] * (MAX_VALUES // 2)
     crowd = ModelCall((), (), (Result("c1", "f", values), Result("c2", "f", values), Result("c3", "f", values)))
     for large in (crowd, ModelCall((), (), (Result("c1", "f", "x" * MAX_VALUE),))):
@@ -180,7 +180,7 @@ def test_reasoning_state_of_a_round_over_the_size_limit_is_dropped_and_logged(ca
 
 
 async def test_other_replica_finds_the_states_of_all_rounds_with_one_redis_lookup() -> None:
-    """The last round's entry holds those before it."""
+    """A replica reads the states of all rounds from Redis with one lookup, and the replica that stored them with none."""
     shared: Any = Shared()
     here, there = Memory(shared=shared), Memory(shared=shared)
     await here.put("a", "two", {"one": [KEPT], "two": [KEPT]})
@@ -191,7 +191,7 @@ async def test_other_replica_finds_the_states_of_all_rounds_with_one_redis_looku
 
 
 async def test_conversation_without_calls_costs_no_lookup_in_redis() -> None:
-    """A conversation without model calls costs no look at Redis."""
+    """For a conversation without model calls, the result is empty and Redis is not read."""
     shared: Any = Shared()
     assert await Memory(shared=shared).get("a", []) == {}
     assert shared.gets == 0
@@ -202,12 +202,12 @@ ASKED = Message("user", ("Where?",))
 
 
 def names(*messages: Message, caller: str = "a") -> list[str]:
-    """The names of the model calls of a conversation."""
+    """Return the names of the model calls in a conversation of this caller."""
     return list(trail(caller).follow(messages).values())
 
 
 def test_state_name_is_the_same_however_a_client_sends_the_conversation() -> None:
-    """It stays with another prompt, text before or after the calls, results in another order, and 1 for 1.0."""
+    """A call's name is the same without the system prompt, with text in another message, results in another order, and 1 for 1.0."""
     two = Call("c2", "look", {})
     told = names(
         Message("system", ("Be brief.",)),
@@ -229,7 +229,7 @@ def test_state_name_is_the_same_however_a_client_sends_the_conversation() -> Non
 
 
 def test_state_name_differs_by_caller_conversation_call_and_result() -> None:
-    """Ids repeat: the name covers everything that can tell two model calls apart."""
+    """A call's name differs for another caller, another question, another earlier answer or another result, even if call ids repeat."""
     once = (ASKED, Message("assistant", (CALL,)), Message("tool", (Result("c1", "look", "x"),)), Message("assistant", (CALL,)))
     other = (*once[:2], Message("tool", (Result("c1", "look", "y"),)), once[3])
     before = (ASKED, Message("assistant", ("So.",)), Message("user", ("And?",)), *once[1:])
@@ -241,7 +241,7 @@ def test_state_name_differs_by_caller_conversation_call_and_result() -> None:
 
 
 def test_user_with_most_states_is_evicted_before_others_of_its_caller() -> None:
-    """Eviction hits the caller that holds the most; another caller loses nothing, however many users the first has."""
+    """The user of a caller with most states loses its oldest ones first; another user, and another caller, lose none."""
     room = 20 * (ENTRY + 100)
     store = LocalStates(room)
     store.put("quiet", "q", b"x" * (3 * ENTRY))
@@ -262,7 +262,7 @@ def test_user_with_most_states_is_evicted_before_others_of_its_caller() -> None:
 
 
 def test_user_cannot_read_the_state_of_another_user_of_its_caller() -> None:
-    """Nor can it read the caller's own; the same call has a different name for each user."""
+    """A state stored for one user of a caller is a miss for another user and for the caller without a user."""
     store = LocalStates()
     store.put("one", "n", b"x", "ann")
     assert [store.get("one", "n", user) for user in ("ann", "ben", "")] == [b"x", None, None]

@@ -1,4 +1,4 @@
-"""An issuer's keys at its address: fetched when they are needed, no more often than that, and done without for a while."""
+"""The key set (JWKS) of a token issuer: when it is fetched, how often, and how long known keys are used without it."""
 
 import asyncio
 import json
@@ -17,14 +17,14 @@ TWO = {"keys": [{"kty": "RSA", "kid": "two"}]}
 
 @dataclass
 class Issuer:
-    """Says what it is told to, and counts how often it is asked."""
+    """An issuer whose key set is `says`, or that raises it. It counts fetches; `hold` blocks them until it is set."""
 
     says: object = field(default_factory=lambda: ONE)
     asked: int = 0
     hold: asyncio.Event | None = None
 
     async def fetch(self, _: str, most: int) -> bytes:
-        """What stands there."""
+        """Return the key set as bytes, or raise."""
         self.asked += 1
         if self.hold is not None:
             await self.hold.wait()
@@ -37,28 +37,28 @@ class Issuer:
 
 @dataclass
 class Known:
-    """An issuer, its keys, and a clock."""
+    """A key set with its issuer, by a clock that only the test advances."""
 
     issuer: Issuer = field(default_factory=Issuer)
     now: float = 1000.0
     again: float = -1.0
-    """Seconds after which they may be fetched again, as was said last."""
+    """The wait in seconds that `newer` returned last."""
 
     def __post_init__(self) -> None:
         self.jwks = Jwks("https://login.example.com/jwks.json", self.issuer.fetch, lambda: self.now)
 
     async def kids(self) -> list[object]:
-        """The ids of the keys as they are known."""
+        """Return the ids of the known keys."""
         return [one["kid"] for one in await self.jwks.listed()]
 
     async def newer(self) -> list[object]:
-        """The ids of the keys after one was not among them."""
+        """Ask for newer keys, as for a token whose key id is unknown; return the ids, and store the wait in `again`."""
         listed, self.again = await self.jwks.newer(await self.jwks.listed(), self.now)
         return [one["kid"] for one in listed]
 
 
 async def test_jwks_is_fetched_once_for_many_requests() -> None:
-    """A hundred requests at once and a hundred later need one fetch."""
+    """A hundred concurrent requests and one within FRESH seconds need one fetch."""
     known = Known(Issuer(hold=asyncio.Event()))
     waiting = [asyncio.create_task(known.kids()) for _ in range(100)]
     await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_jwks_is_fetched_once_for_many_requests() -> None:
 
 
 async def test_old_jwks_is_refreshed_by_one_request_while_others_use_it() -> None:
-    """One request waits for the fetch; concurrent ones are checked with the known keys."""
+    """After FRESH seconds one request waits for the new fetch, and concurrent ones use the known keys."""
     known = Known()
     await known.kids()
     known.now += FRESH + 1
@@ -86,7 +86,7 @@ async def test_old_jwks_is_refreshed_by_one_request_while_others_use_it() -> Non
 
 
 async def test_unknown_key_id_causes_a_fetch_at_most_every_half_minute() -> None:
-    """A new key of the issuer is found at once; a client that makes up key ids causes few fetches."""
+    """Unknown key ids cause no fetch within AGAIN seconds of the last one, and one for any number of requests afterwards."""
     known = Known()
     await known.kids()
     known.issuer.says = TWO
@@ -98,8 +98,8 @@ async def test_unknown_key_id_causes_a_fetch_at_most_every_half_minute() -> None
     assert known.issuer.asked == 2
 
 
-async def test_unknown_key_is_unverifiable_until_the_issuer_was_asked() -> None:
-    """How long it takes until that may be; 0 once the issuer has given its keys since the token came."""
+async def test_unknown_key_id_has_a_wait_until_the_issuer_was_asked_about_it() -> None:
+    """The wait is the time until the next fetch is allowed, and 0 once a fetch has succeeded since the token arrived."""
     known = Known()
     await known.kids()
     known.now += 10
@@ -121,7 +121,7 @@ async def test_unknown_key_is_unverifiable_until_the_issuer_was_asked() -> None:
 
 @pytest.mark.parametrize("says", [OSError("no"), b"<html>", b'{"keys": 5}', b"[" * 5000, b"\xff", {"keys": [5]}])
 async def test_known_keys_are_used_for_a_day_while_the_issuer_fails(says: object) -> None:
-    """After a day without a fetch that succeeds, no token can be verified."""
+    """While fetches fail in any way, known keys are used for STALE seconds (a day) and then dropped; the next good fetch restores them."""
     known = Known()
     await known.kids()
     known.issuer.says = says
@@ -137,7 +137,7 @@ async def test_known_keys_are_used_for_a_day_while_the_issuer_fails(says: object
 
 
 async def test_issuer_unreachable_at_start_is_asked_every_two_seconds() -> None:
-    """No token can be verified before its keys are known; the pace does not depend on the number of requests."""
+    """Without any known key, a hundred requests cause one fetch, and the next may follow after SOON seconds."""
     known = Known(Issuer(OSError("no")))
     for _ in range(100):
         assert await known.kids() == []
@@ -148,7 +148,7 @@ async def test_issuer_unreachable_at_start_is_asked_every_two_seconds() -> None:
 
 
 async def test_cancelled_request_ends_its_jwks_fetch_and_a_later_one_succeeds() -> None:
-    """The fetch that the request waited for ends with it; the next one may be made after the pause."""
+    """A fetch ends with the request that waits for it, and a request after SOON seconds makes another."""
     known = Known(Issuer(hold=asyncio.Event()))
     first = asyncio.create_task(known.kids())
     await asyncio.sleep(0)
@@ -162,7 +162,7 @@ async def test_cancelled_request_ends_its_jwks_fetch_and_a_later_one_succeeds() 
 
 @asynccontextmanager
 async def address(answer: bytes, *, hold: bool = False) -> AsyncGenerator[str, None]:
-    """An address that gives these bytes. `hold`: and then nothing more, and no end."""
+    """Serve these bytes at an address, and yield it. `hold`: keep the connection open after them."""
     gone = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -179,7 +179,7 @@ async def address(answer: bytes, *, hold: bool = False) -> AsyncGenerator[str, N
 
 
 def whole(body: bytes, status: str = "200 OK", more: str = "") -> bytes:
-    """An HTTP response."""
+    """Return a complete HTTP response with this body."""
     return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{more}\r\n".encode() + body
 
 
@@ -194,8 +194,8 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("case", UNFIT)
-async def test_fetch_of_keys_is_bounded_and_follows_no_redirect(case: str) -> None:
-    """No redirect is followed, no error taken for keys, no more is read than keys can be."""
+async def test_jwks_fetch_gives_no_keys_for_a_redirect_an_error_or_an_invalid_body(case: str) -> None:
+    """A redirect, a status 500, a body over the size limit, a truncated body and bytes that are not HTTP give no keys."""
     connections = Connections()
     async with address(UNFIT[case]) as url:
         assert await Jwks(url, connections.fetch).listed() == ()
@@ -203,7 +203,7 @@ async def test_fetch_of_keys_is_bounded_and_follows_no_redirect(case: str) -> No
 
 
 async def test_jwks_is_fetched_over_http_with_a_timeout() -> None:
-    """The keys are read as the issuer sends them; an issuer that does not answer is given up after the declared time."""
+    """Keys are fetched over HTTP; a response that does not end within `within` seconds gives none."""
     connections = Connections()
     async with address(whole(json.dumps(ONE).encode())) as url:
         assert [one["kid"] for one in await Jwks(url, connections.fetch).listed()] == ["one"]

@@ -1,4 +1,4 @@
-"""API keys: how they are made, and whose one is."""
+"""API keys: how they are generated, recognised, stored and expired."""
 
 import hmac
 import re
@@ -28,14 +28,14 @@ def test_api_key_has_256_random_bits_and_a_checksum() -> None:
 
 @given(st.integers(0, 60), st.sampled_from("0aZ_ é"))
 def test_api_key_with_one_wrong_letter_fails_its_checksum(place: int, letter: str) -> None:
-    """A mistyped key is not recognised as a key."""
+    """A key with one character replaced fails its checksum, so that `shown` returns an empty text instead of its beginning."""
     key = new()
     slipped = key[:place] + letter + key[place + 1 :]
     assert shown(slipped) == (key[:11] if slipped == key else "")
 
 
 def test_key_is_kept_as_its_hash_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is declared and held is the key's SHA-256; it is compared with hmac.compare_digest, over its whole length."""
+    """The store holds SHA-256 hashes and no key, and compares all 32 bytes with `hmac.compare_digest`."""
     key, other = new(), new()
     keys = Keys({"alice": ApiKey(hash=hashed(key)), "bob": ApiKey(hash=hashed(other))})
     held = repr(vars(keys))
@@ -53,7 +53,7 @@ def test_key_is_kept_as_its_hash_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_api_key_identifies_its_caller_and_allowed_routes() -> None:
-    """An unknown key is unauthorized; the log is given its beginning alone, and the client none of it."""
+    """A key gives its caller, who may ask its routes alone; an unknown key is Unauthorized, and its beginning goes to the log only."""
     key = new()
     keys = Keys({"alice": ApiKey(hash=hashed(key), routes=(Name("title-model"),))})
     alice = keys.caller(key)
@@ -72,7 +72,7 @@ def test_api_key_identifies_its_caller_and_allowed_routes() -> None:
 
 
 def test_api_key_is_refused_from_its_expiry_on() -> None:
-    """The key is accepted until then; the log has its owner's name afterwards."""
+    """A key is valid until one second before its expiry; at that moment it is Unauthorized, with its owner's name for the log."""
     key = new()
     clock = [NOON - timedelta(seconds=1)]
     keys = Keys({"alice": ApiKey(hash=hashed(key), expires=NOON)}, lambda: clock[0])
@@ -83,8 +83,8 @@ def test_api_key_is_refused_from_its_expiry_on() -> None:
     assert refused.value.caller == "alice"
 
 
-def test_a_rotated_key_is_the_same_caller() -> None:
-    """Stored data belongs to the caller's name, so it outlives the key."""
+def test_rotated_key_keeps_the_id_of_its_caller() -> None:
+    """Two keys declared one after the other under the same name give the same caller id."""
     first, second = new(), new()
     before = Keys({"alice": ApiKey(hash=hashed(first))}).caller(first)
     after = Keys({"alice": ApiKey(hash=hashed(second))}).caller(second)

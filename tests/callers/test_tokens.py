@@ -1,4 +1,4 @@
-"""Tokens: what is declared decides, whatever they say of themselves."""
+"""Tokens (JWT): the declared issuer, audience, algorithms and keys decide, and no header of the token can change them."""
 
 import base64
 import json
@@ -39,23 +39,23 @@ def other_rsa() -> RSAKey:
 
 
 def public(*keys: Key) -> Listed:
-    """Keys as an issuer publishes them."""
+    """Return the public keys as an issuer's key set lists them."""
     return tuple(cast("dict[str, object]", key.as_dict(private=False)) for key in keys)
 
 
 def issuer(*keys: Key, algorithms: tuple[str, ...] = ("RS256",), **more: Any) -> Tokens:
-    """An issuer's tokens, held against these public keys."""
+    """Return a verifier of tokens signed with one of these keys."""
     declared = Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=cast("Any", algorithms), jwks=KeySet(keys=public(*keys)), **more)
     return Tokens(declared, Fixed(public(*keys)), lambda: NOW)
 
 
 def secret(algorithm: str = "HS256", text: str = SECRET) -> Tokens:
-    """Tokens held against a secret."""
+    """Return a verifier of tokens signed with this shared secret."""
     return Tokens(Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=cast("Any", (algorithm,)), secret=Secret(text)), None, lambda: NOW)
 
 
 def signed(claims: dict[str, Any], key: Key | None = None, algorithm: str = "RS256", **header: Any) -> str:
-    """A token."""
+    """Return a signed token with these claims and further headers."""
     key = key or rsa()
     rules = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
     with warnings.catch_warnings():
@@ -66,13 +66,13 @@ def signed(claims: dict[str, Any], key: Key | None = None, algorithm: str = "RS2
 
 
 def segment(value: object) -> str:
-    """A part of a token that is written by hand."""
+    """Return a value as an unpadded base64url segment of a token."""
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 async def test_valid_token_identifies_its_caller_by_sub() -> None:
-    """The name is its `sub`; the id is derived from issuer and name, and shows neither."""
+    """The caller's name is the token's `sub`; its id differs for each `sub` and does not contain it."""
     caller = await issuer(rsa()).caller(signed(GOOD))
     assert (caller.kind, caller.name, caller.routes) == ("jwt", "user-1", None)
     assert caller.id.startswith("jwt:")
@@ -83,7 +83,7 @@ async def test_valid_token_identifies_its_caller_by_sub() -> None:
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS256", "ES256", "EdDSA", "Ed25519"])
 async def test_token_is_accepted_with_every_kind_of_signing_key(algorithm: str) -> None:
-    """RSA in both paddings, elliptic curves, and Edwards curves."""
+    """Tokens signed with RSA (PKCS #1 and PSS), an elliptic curve or an Edwards curve are accepted where that algorithm is declared."""
     key = {"E": lambda: ECKey.generate_key("P-256"), "R": rsa, "P": rsa}[algorithm[0]]()
     if algorithm.startswith("Ed"):
         key = OKPKey.generate_key("Ed25519")
@@ -91,7 +91,7 @@ async def test_token_is_accepted_with_every_kind_of_signing_key(algorithm: str) 
 
 
 async def test_token_signed_with_a_shared_secret_is_accepted_where_hs256_is_declared() -> None:
-    """The secret is declared, with HS256."""
+    """A token signed with the declared secret and HS256 is accepted."""
     assert (await secret().caller(signed(GOOD, OctKey.import_key(SECRET), "HS256"))).name == "user-1"
 
 
@@ -118,20 +118,20 @@ CLAIMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", CLAIMS)
-async def test_token_with_wrong_issuer_audience_or_time_is_refused(case: str) -> None:
-    """iss, aud, exp and sub must be there and right; nbf and iat must be past. A clock may be wrong by half a minute."""
+async def test_token_with_a_wrong_or_missing_claim_is_refused(case: str) -> None:
+    """A token is Unauthorized if `iss`, `aud`, `exp` or `sub` is missing or wrong, or if `nbf` or `iat` is in the future."""
     with pytest.raises(Unauthorized):
         await issuer(rsa()).caller(signed(CLAIMS[case]))
 
 
 @pytest.mark.parametrize("claims", [{"aud": ["x", AUDIENCE]}, {"exp": NOW - 29}, {"nbf": NOW + 29}, {"iat": NOW - 60}])
 async def test_token_is_accepted_within_leeway_and_for_one_of_several_audiences(claims: dict[str, Any]) -> None:
-    """One of several audiences; the leeway."""
+    """A token is accepted if one of its audiences is the declared one, and with `exp` or `nbf` wrong by less than 30 s."""
     assert (await issuer(rsa()).caller(signed({**GOOD, **claims}))).name == "user-1"
 
 
 def forged() -> dict[str, str]:
-    """Tokens whose headers say what should be believed."""
+    """Return forged tokens: those whose headers choose the algorithm or the key, changed ones, and malformed ones."""
     head, payload, mark = signed(GOOD).split(".")
     pem = rsa().as_pem(private=False)
     as_secret = OctKey(pem, pem)  # what a verifier that goes by the token's own `alg` would hold it against
@@ -172,31 +172,31 @@ FORGED = forged()
 
 
 @pytest.mark.parametrize("case", FORGED)
-async def test_a_forged_token_is_refused(case: str) -> None:
-    """Nothing in its header can choose the algorithm, the key or the rules. The one beside it is good."""
+async def test_forged_token_is_refused(case: str) -> None:
+    """Each forged token is Unauthorized, and a good one is accepted afterwards by the same verifier."""
     tokens = issuer(rsa())
     with pytest.raises(Unauthorized):
         await tokens.caller(FORGED[case])
     assert (await tokens.caller(signed(GOOD))).name == "user-1"
 
 
-async def test_a_key_of_the_wrong_kind_is_not_used() -> None:
-    """A token that names an RSA key's id and is signed by a curve, where both algorithms are declared."""
+async def test_token_signed_by_a_curve_under_the_id_of_an_rsa_key_is_refused() -> None:
+    """A token signed with ES256 under the key id of an RSA key is Unauthorized, although both algorithms are declared."""
     curve = ECKey.generate_key("P-256", {"kid": "one"})
     with pytest.raises(Unauthorized):
         await issuer(rsa(), algorithms=("RS256", "ES256")).caller(signed(GOOD, curve, "ES256"))
 
 
-async def test_a_huge_token_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused by its length, before anything is decoded."""
+async def test_token_over_the_length_limit_is_refused_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token longer than MAX_TOKEN_CHARACTERS is Unauthorized before anything of it is decoded."""
     tokens = issuer(rsa())
     monkeypatch.setattr("router.callers.tokens.decode", None)
     with pytest.raises(Unauthorized):
         await tokens.caller(signed({**GOOD, "more": "x" * MAX_TOKEN_CHARACTERS}))
 
 
-def test_weak_keys_are_refused_when_they_are_declared() -> None:
-    """A secret shorter than its hash; an RSA key under 2048 bits; a symmetric key among public ones; a public key with HS256."""
+def test_weak_or_mismatched_signing_keys_are_refused_at_declaration() -> None:
+    """Refused are a secret shorter than its hash, RSA keys under 2,048 bits, unusable keys of a set, and HS256 with public keys."""
     for text, algorithm in (("short", "HS256"), ("x" * 31, "HS256"), ("x" * 47, "HS384"), ("x" * 63, "HS512")):
         with pytest.raises(Misfit, match="can be guessed"):
             secret(algorithm, text)
@@ -212,20 +212,20 @@ def test_weak_keys_are_refused_when_they_are_declared() -> None:
 
 
 async def test_unusable_keys_of_a_jwks_are_skipped() -> None:
-    """A set may hold keys of future kinds, and keys for encryption."""
+    """Keys of unknown kinds, for encryption or malformed are skipped, and a token of a usable key in the same set is accepted."""
     listed: Listed = ({"kty": "AKP", "alg": "ML-DSA-44"}, {**public(other_rsa())[0], "use": "enc"}, {"kty": "RSA", "n": 5}, *public(rsa()))
     declared = Jwt(issuer=ISSUER, audience=AUDIENCE, algorithms=("RS256",), jwks=KeySet(keys=listed))
     assert (await Tokens(declared, Fixed(listed), lambda: NOW).caller(signed(GOOD))).name == "user-1"
 
 
-async def test_token_is_503_while_no_key_of_its_issuer_is_known() -> None:
-    """The caller is not to blame: the answer is 503, and no token is accepted."""
+async def test_token_is_unverifiable_while_no_key_of_its_issuer_is_known() -> None:
+    """With an empty key set, a token raises Unverifiable (status 503), not Unauthorized."""
     with pytest.raises(Unverifiable):
         await issuer().caller(signed(GOOD))
 
 
-async def test_unknown_key_is_unverifiable_while_the_issuer_cannot_be_asked() -> None:
-    """A token whose key the issuer may have made since is neither good nor bad: 503 with the time until that can be told."""
+async def test_token_of_an_unknown_key_is_unverifiable_until_the_issuer_was_asked() -> None:
+    """A token with an unknown key is Unverifiable, with the wait until the next fetch, and Unauthorized if that fetch lacks its key."""
     now, says = [1000.0], [public(other_rsa())]
 
     async def fetch(_: str, most: int) -> bytes:
@@ -268,7 +268,7 @@ CLAIMED: list[tuple[object, set[str]]] = [
 
 @pytest.mark.parametrize(("claim", "routes"), CLAIMED)
 async def test_routes_claim_limits_the_routes_of_a_token(claim: object, routes: set[str]) -> None:
-    """Where a claim is declared, a route that it does not list is forbidden; a token without the claim has none."""
+    """Where a routes claim is declared, a token has the routes that its list or text names; any other value, or no claim, gives none."""
     tokens = issuer(rsa(), routes_claim="https://pointsman/routes")
     claims = GOOD if claim is None else {**GOOD, "https://pointsman/routes": claim}
     assert (await tokens.caller(signed(claims))).routes == routes
@@ -291,7 +291,7 @@ PART = st.one_of(
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.tuples(PART, PART, PART).map(".".join))
 async def test_arbitrary_token_is_refused_without_an_error(token: str) -> None:
-    """No token made up by chance is taken, and none ends in anything but a refusal."""
+    """Every random token of three segments raises Unauthorized and no other exception."""
     for tokens in (issuer(rsa()), secret()):
         with pytest.raises(Unauthorized):
             await tokens.caller(token)

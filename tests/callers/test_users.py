@@ -1,4 +1,4 @@
-"""End users of a caller: what names one, and that no two of them share anything."""
+"""End users of a caller: how a request names one, and that no two users or callers share stored data."""
 
 import pytest
 from hypothesis import given
@@ -31,29 +31,29 @@ WRONG = [
 ]
 """Texts that are not the id of a user."""
 CALLERS = st.from_regex(r"(key:[A-Za-z0-9][A-Za-z0-9._:/@-]{0,20}|jwt:[0-9a-f]{4}|anonymous:[0-9a-f]{4})", fullmatch=True)
-"""Ids of callers, as they are made: see `Caller.id`."""
+"""Ids of callers, in the forms that `Caller.id` has."""
 USERS = st.just("") | st.text(max_size=20).filter(well_formed)
 CHATS = st.text(max_size=20)
-"""Chats, as the path of a request may name them: any text."""
+"""Ids of chats: any text, as a client may choose it."""
 
 
 def named(value: bytes | str) -> str:
-    """The user whom a header with this value names."""
+    """Return the end user of a request with this value in the user header."""
     data = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
     return from_headers(FRONT_END, [(b"host", b"x"), (HEADER.lower().encode(), data)]).user
 
 
 @given(st.text(min_size=1, max_size=MAX_USER).filter(well_formed))
 def test_printable_user_id_is_accepted_unchanged(user: str) -> None:
-    """The id comes from a header or from a field, in any alphabet."""
+    """Any printable id, from the header or from a field of the body, is the user's id without a change."""
     assert named(user) == user
     by_field = Caller("key", "litellm", "key:litellm", users=UserSource(field="user"))
     assert from_body(by_field, {"user": user}).user == user
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_user_id_with_invisible_characters_is_refused(text: str) -> None:
-    """A long id is refused, too, and a placeholder that the front end did not fill in: all its users would be one."""
+def test_user_id_that_is_invisible_too_long_or_a_placeholder_is_refused(text: str) -> None:
+    """An id with control or invisible characters, over MAX_USER, or `{{USER_ID}}` is BadAsk; the error names the header and not the id."""
     with pytest.raises(BadAsk) as refused:
         named(text)
     assert str(refused.value.public).startswith(f"{HEADER}: ")
@@ -62,7 +62,7 @@ def test_user_id_with_invisible_characters_is_refused(text: str) -> None:
 
 @given(st.binary(max_size=300))
 def test_user_header_of_any_bytes_is_a_valid_id_or_refused(data: bytes) -> None:
-    """No bytes of the header cause another error."""
+    """Random bytes in the user header give a well-formed id or BadAsk, and no other exception."""
     try:
         user = named(data)
     except BadAsk:
@@ -72,28 +72,28 @@ def test_user_header_of_any_bytes_is_a_valid_id_or_refused(data: bytes) -> None:
 
 @given(st.text(), st.text())
 def test_user_is_ignored_for_a_caller_that_declares_no_user_source(header: str, field: str) -> None:
-    """The caller's requests name no user, whatever they hold."""
+    """A caller without a `user` source stays the same object, whatever user header or field a request has."""
     caller = Caller("key", "other", "key:other")
     assert from_headers(caller, [(HEADER.lower().encode(), header.encode("utf-8", "replace"))]) is caller
     assert from_body(caller, {"user": field, "safety_identifier": field}) is caller
 
 
 @given(st.text(), st.text(), st.text(), st.text())
-def test_owner_names_one_pair_of_caller_and_user(one: str, his: str, other: str, hers: str) -> None:
-    """Any texts at all, those that hold what stands between the two as well."""
+def test_owner_is_equal_only_for_the_same_caller_and_user(one: str, his: str, other: str, hers: str) -> None:
+    """The owner of two pairs of caller and user is equal only if the pairs are, also where the texts contain the separator."""
     for caller, user in ((other, hers), (f"{one} {his}", ""), (f"{one} {his}", hers), (one, f"{his} {hers}")):
         assert (owner(one, his) == owner(caller, user)) == ((one, his) == (caller, user))
 
 
 def test_stored_data_without_a_user_belongs_to_the_caller() -> None:
-    """Stored data of such a caller keeps the name that it had before users existed."""
+    """The owner of a request without a user is the caller's id, and differs from that of any caller with a user."""
     assert Caller("key", "a", "key:team-a/alice@example.com").owner == "key:team-a/alice@example.com"
     assert owner("key:a", "b") != owner("key:a:b", "")
 
 
 @given(st.lists(st.tuples(CALLERS, USERS, CHATS), min_size=2, max_size=8, unique=True))
-def test_triples_of_caller_user_and_chat_have_distinct_keys(triples: list[tuple[str, str, str]]) -> None:
-    """Of a recording, here and in Redis; and no two pairs that of a kept answer or of reasoning state."""
+def test_stored_data_has_a_distinct_key_for_each_caller_user_and_chat(triples: list[tuple[str, str, str]]) -> None:
+    """Recordings have distinct names for distinct callers, users and chats; so have cached answers and reasoning state."""
     keys = [(owner(caller, user), chat) for caller, user, chat in triples]
     assert len(set(keys)) == len({_name(one) for one in keys}) == len(triples)
     pairs = {(caller, user) for caller, user, _ in triples}

@@ -1,4 +1,4 @@
-"""Session affinity: a chat stays with the target of a pool that holds its prompt cache, and replicas agree on which."""
+"""Session affinity: the questions of one chat go to the same target of a pool, which holds their prompt cache, in every replica."""
 
 import random
 from collections import Counter
@@ -22,19 +22,19 @@ SESSIONS = [f"session {number}" for number in range(3000)]
 
 
 def pool(*names: str, weights: tuple[float, ...] = (), **more: Any) -> Pool:
-    """A pool of targets that answer."""
+    """Return a pool of targets of these names, all of which answer."""
     return Pool(tuple(named(name) for name in names), weights, **more)
 
 
 def order(of: Pool, session: str) -> list[str]:
-    """Who is asked, one after the other; chance has no say in it."""
+    """Return the names of the pool's targets in the order in which a session asks them, and assert that three random seeds agree on it."""
     found = [[one.name for one in of.order(random.Random(seed), session)] for seed in range(3)]
     assert found[0] == found[1] == found[2]
     return found[0]
 
 
 async def asked(of: Pool, ask: Ask, times: int = 1) -> Counter[str]:
-    """Who was asked first, of so many questions one after the other."""
+    """Ask the pool the same question `times` times in turn; return how often each target was asked first."""
     answer = failover([of], POLICY, random.Random(1))
     first: Counter[str] = Counter()
     for _ in range(times):
@@ -45,8 +45,8 @@ async def asked(of: Pool, ask: Ask, times: int = 1) -> Counter[str]:
     return first
 
 
-def test_weights_are_shares_of_the_chats() -> None:
-    """Within five standard deviations; of the rest, each is second by its weight too."""
+def test_pool_weights_set_each_targets_share_of_the_sessions() -> None:
+    """Of 3,000 sessions, each target is first for its weight's share, within five deviations; equal weights give all six orders evenly."""
     count = Counter(order(pool("a", "b", "c", weights=(3, 1, 1)), session)[0] for session in SESSIONS)
     assert abs(count["a"] - 1800) < 135
     assert abs(count["b"] - 600) < 110
@@ -55,24 +55,24 @@ def test_weights_are_shares_of_the_chats() -> None:
     assert all(abs(times - 500) < 103 for times in even.values())
 
 
-def test_every_process_of_every_release_makes_the_same_order() -> None:
-    """Written down: another hash would move every chat."""
+def test_order_of_a_session_is_the_same_in_every_process_and_release() -> None:
+    """The order of targets for six session names equals a recorded one, and does not depend on the order of the pool's members."""
     of = pool("gpt-4o", "claude", "gemini")
     found = ["".join(name[:2] for name in order(of, session)) for session in ("one", "two", "three", "four", "five", "six")]
     assert found == ["gegpcl", "geclgp", "gpgecl", "gpclge", "clgpge", "clgegp"]
     assert [order(pool("gemini", "claude", "gpt-4o"), session) for session in ("one", "two")] == [order(of, one) for one in ("one", "two")]
 
 
-def test_a_target_that_comes_or_goes_moves_only_its_own_chats() -> None:
-    """All others stay where their cache is; it takes its share."""
+def test_target_added_to_a_pool_takes_its_share_and_moves_no_other_session() -> None:
+    """A fourth target of equal weight becomes first for about a quarter of the sessions; all other sessions keep their first target."""
     before, after = pool("a", "b", "c"), pool("a", "b", "c", "d")
     moved = [order(after, session)[0] for session in SESSIONS if order(before, session)[0] != order(after, session)[0]]
     assert set(moved) == {"d"}
     assert 630 < len(moved) < 870
 
 
-async def test_a_chat_leaves_a_target_that_is_away_and_returns() -> None:
-    """To the next one of its own order, which is the same in all replicas."""
+async def test_chat_leaves_its_target_while_that_is_unavailable_and_then_returns() -> None:
+    """While its first target has an open breaker, is drained or is slow, a chat goes to its second target; afterwards it returns."""
     of = pool("a", "b", "c")
     first, second, _ = order(of, "s")
     member = next(one for one in of.members if one.name == first)
@@ -89,8 +89,8 @@ async def test_a_chat_leaves_a_target_that_is_away_and_returns() -> None:
     assert await asked(of, ASK, 3) == {second: 3}
 
 
-def test_a_chat_leaves_a_crowded_target() -> None:
-    """One with more than 1.5 times its share of the questions in flight, and four besides; by weight."""
+def test_chat_leaves_a_target_with_too_many_requests_in_flight() -> None:
+    """A chat leaves a target that has more than 1.5 times its weighted share of the pool's requests in flight plus four."""
     of = pool("a", "b", "c")
     first, second, _ = order(of, "s")
     load = {one.name: one.health.load for one in of.members}
@@ -106,8 +106,8 @@ def test_a_chat_leaves_a_crowded_target() -> None:
     assert order(of, session)[0] == "a"
 
 
-async def test_a_burst_of_one_chat_spills_over_and_a_few_at_once_do_not() -> None:
-    """A chat that is asked sixty times at once is not for one target alone."""
+async def test_burst_of_one_chat_spills_over_to_other_targets() -> None:
+    """Of sixty concurrent questions of one chat, the first four go to one target; later ones spill over, so that none has more than 35."""
     of = pool("a", "b", "c")
     answer = failover([of], POLICY, random.Random(1))
     open_streams = [answer(ASK) for _ in range(60)]
@@ -121,8 +121,8 @@ async def test_a_burst_of_one_chat_spills_over_and_a_few_at_once_do_not() -> Non
         await events.aclose()
 
 
-async def test_a_short_question_of_no_chat_goes_by_balance() -> None:
-    """A chat's id, an answer before it, or a long prompt make it one that a provider may keep."""
+async def test_short_question_without_a_chat_is_load_balanced() -> None:
+    """A question has affinity if it has a session, and a chat id, an earlier answer or 2,048 characters; others are load balanced."""
     said = Message("assistant", ("Hello.",))
     tool = ToolSpec("t", "x" * 2048, {"type": "object"})
     lone = replace(ASK, chat="")
@@ -138,8 +138,8 @@ POOL = "a: {script: [{text: a}]}\nb: {script: [{text: b}]}\nc: {script: [{text: 
 
 @pytest.mark.parametrize("chat_id", [True, False])
 @pytest.mark.parametrize("more", ["", "\n    affinity: off"])
-async def test_a_chat_stays_with_one_target_of_two_replicas(workspace: Workspace, chat_id: bool, more: str) -> None:
-    """Twelve chats of six turns, at either replica by turns; where it is off they wander."""
+async def test_chat_stays_with_one_target_across_two_replicas(workspace: Workspace, chat_id: bool, more: str) -> None:
+    """Twelve chats keep their target while two replicas answer in turn, with or without a chat id; with `affinity: off` they do not."""
     workspace.write("routes.yaml", routes(POOL, f"targets: [[a, b, c]]{more}"))
     who: dict[int, list[str]] = {}
     async with serving(workspace.build()) as one, serving(workspace.build()) as other:
@@ -156,7 +156,7 @@ async def test_a_chat_stays_with_one_target_of_two_replicas(workspace: Workspace
     assert more or len({targets[0] for targets in who.values()}) > 1
 
 
-def test_candidates_are_told_apart_by_name_alone() -> None:
-    """Whatever else is known of them."""
+def test_order_of_a_session_depends_on_the_names_of_targets_alone() -> None:
+    """A target with the same name and another answer has the same place in the order of a session."""
     lone = Candidate("a", named("b").answer)
     assert order(Pool((lone, named("b"))), "s") == order(pool("a", "b"), "s")

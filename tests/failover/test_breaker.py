@@ -1,4 +1,4 @@
-"""The breaker: a target that keeps failing is left alone, then tried by one request at a time."""
+"""The circuit breaker: a target that keeps failing gets no requests for a while, then one probe at a time."""
 
 import asyncio
 import itertools
@@ -22,43 +22,43 @@ ONCE = FailureRules(Timeout(first_token=1, idle=1), Retry(attempts=1, backoff=Sp
 
 
 class Clock:
-    """Time, as the test tells it."""
+    """A clock that only the test advances, from 100 s on."""
 
     def __init__(self) -> None:
         self.now = 100.0
 
     def __call__(self) -> float:
-        """Now, in seconds."""
+        """Return the time, in seconds."""
         return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock that stands still."""
+    """A clock that only the test advances."""
     return Clock()
 
 
 def made(clock: Clock, failures: int = 3) -> Breaker:
-    """A breaker: so many failures within 30 s, open for 15."""
+    """Return a breaker that opens after `failures` failures within 30 s, and stays open for 15 s."""
     return Breaker(Declared(failures=failures, within=30, open=15), clock)
 
 
 def admitted(breaker: Breaker) -> Permit:
-    """Leave to ask it, which there must be."""
+    """Return a permit to ask the target, and assert that the breaker gives one."""
     permit = breaker.admit()
     assert permit is not None
     return permit
 
 
 def opened(clock: Clock) -> Breaker:
-    """One that has just opened."""
+    """Return a breaker that has just opened, after one failure."""
     breaker = made(clock, failures=1)
     breaker.failed(admitted(breaker))
     return breaker
 
 
-def test_breaker_counts_a_doubtful_refusal_once_for_each_caller(clock: Clock) -> None:
-    """A firewall may refuse one caller's message: however often that caller asks, nobody else loses the target."""
+def test_breaker_counts_unexplained_refusals_once_for_each_caller(clock: Clock) -> None:
+    """Fifty refusals that may concern one caller's messages count once: with `failures: 3`, the third caller refused opens the breaker."""
     breaker = made(clock, failures=3)
     for _ in range(50):
         breaker.doubted(admitted(breaker), "mallory")
@@ -68,8 +68,8 @@ def test_breaker_counts_a_doubtful_refusal_once_for_each_caller(clock: Clock) ->
     assert breaker.state == "open"
 
 
-def test_breaker_forgets_doubtful_refusals_with_an_answer_and_with_time(clock: Clock) -> None:
-    """Without names each question counts, and in a row means in a row."""
+def test_breaker_drops_unexplained_refusals_after_an_answer_or_its_window(clock: Clock) -> None:
+    """An answer, or 31 s with `within: 30`, resets the count of refusals that may concern one message; without caller names each counts."""
     breaker = made(clock, failures=2)
     for _ in range(5):
         breaker.doubted(admitted(breaker), "")
@@ -82,8 +82,8 @@ def test_breaker_forgets_doubtful_refusals_with_an_answer_and_with_time(clock: C
     assert breaker.state == "open"
 
 
-def test_doubtful_refusal_of_a_probe_makes_room_for_the_next(clock: Clock) -> None:
-    """It says nothing of the target: neither does it stay away for longer, nor is it back."""
+def test_breaker_stays_half_open_after_an_unexplained_refusal_of_its_probe(clock: Clock) -> None:
+    """A probe whose refusal may concern its question alone is given back: the breaker is half-open and admits the next probe at once."""
     breaker = opened(clock)
     clock.now += 15
     breaker.doubted(admitted(breaker), "mallory")
@@ -92,8 +92,8 @@ def test_doubtful_refusal_of_a_probe_makes_room_for_the_next(clock: Clock) -> No
     assert breaker.state == "closed"
 
 
-def test_breaker_opens_after_its_number_of_failures(clock: Clock) -> None:
-    """And says how long it will stay so."""
+def test_breaker_opens_after_its_configured_number_of_failures(clock: Clock) -> None:
+    """A breaker opens at its third failure with `failures: 3`, and then reports 15 s until its next probe."""
     breaker = made(clock)
     for _ in range(2):
         breaker.failed(admitted(breaker))
@@ -103,8 +103,8 @@ def test_breaker_opens_after_its_number_of_failures(clock: Clock) -> None:
     assert breaker.wait() == 15
 
 
-def test_failures_far_apart_do_not_count(clock: Clock) -> None:
-    """Three in an hour are no reason."""
+def test_breaker_stays_closed_when_failures_are_further_apart_than_its_window(clock: Clock) -> None:
+    """Five failures, one every 20 s, do not open a breaker with `failures: 3` and `within: 30`."""
     breaker = made(clock)
     for _ in range(5):
         breaker.failed(admitted(breaker))
@@ -112,8 +112,8 @@ def test_failures_far_apart_do_not_count(clock: Clock) -> None:
     assert breaker.admit()
 
 
-def test_a_success_between_starts_the_count_anew(clock: Clock) -> None:
-    """Failures in a row are meant."""
+def test_breaker_resets_its_failure_count_at_a_success(clock: Clock) -> None:
+    """Four times two failures, each pair followed by a success, do not open a breaker with `failures: 3`."""
     breaker = made(clock)
     for _ in range(4):
         breaker.failed(admitted(breaker))
@@ -122,8 +122,8 @@ def test_a_success_between_starts_the_count_anew(clock: Clock) -> None:
     assert breaker.admit()
 
 
-def test_breaker_lets_one_probe_through_at_a_time(clock: Clock) -> None:
-    """When its time is over one request may try; the others go elsewhere until it is back."""
+def test_breaker_admits_one_probe_at_a_time_after_its_open_time(clock: Clock) -> None:
+    """After the open time one probe is admitted; its failure opens the breaker again, its success admits every request."""
     breaker = opened(clock)
     clock.now += 15
     probe = admitted(breaker)
@@ -137,8 +137,8 @@ def test_breaker_lets_one_probe_through_at_a_time(clock: Clock) -> None:
     assert breaker.admit()
 
 
-def test_a_probe_that_came_to_nothing_makes_room(clock: Clock) -> None:
-    """Its client left: the next one may try."""
+def test_breaker_admits_another_probe_when_a_client_leaves_during_one(clock: Clock) -> None:
+    """A probe given back without a result lets the next one in; a request from before the opening that is given back does not."""
     breaker = made(clock, failures=1)
     before = admitted(breaker)
     breaker.failed(before)
@@ -151,8 +151,8 @@ def test_a_probe_that_came_to_nothing_makes_room(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("what", ["failed", "fell_silent", "denied", "succeeded", "began"])
-def test_result_of_a_call_from_before_the_opening_is_ignored(clock: Clock, what: str) -> None:
-    """It may have been asked when all was well, or when nothing was: it neither opens, holds open nor closes, and ends no probe."""
+def test_breaker_ignores_results_of_requests_admitted_before_it_opened(clock: Clock, what: str) -> None:
+    """A result of a request from before the opening, good or bad, does not change the breaker and does not end its probe."""
     breaker = made(clock, failures=2)
     before = admitted(breaker)
     for _ in range(2):
@@ -172,8 +172,8 @@ def test_result_of_a_call_from_before_the_opening_is_ignored(clock: Clock, what:
     assert breaker.state == "closed"
 
 
-def test_a_stream_from_before_does_not_make_a_wrong_key_a_good_one(clock: Clock) -> None:
-    """It was let in with the key of then."""
+def test_breaker_opened_by_a_denied_key_ignores_a_success_from_before(clock: Clock) -> None:
+    """The success of a request that was admitted before the key was denied leaves the breaker open."""
     breaker = made(clock)
     before = admitted(breaker)
     breaker.denied(admitted(breaker))
@@ -181,8 +181,8 @@ def test_a_stream_from_before_does_not_make_a_wrong_key_a_good_one(clock: Clock)
     assert breaker.state == "open"
 
 
-def test_after_a_probe_one_failure_opens_it_again(clock: Clock) -> None:
-    """A first word is half a promise: until an answer has come to its end, nothing is forgiven."""
+def test_breaker_reopens_on_one_failure_until_an_answer_completes(clock: Clock) -> None:
+    """After a probe's first word the breaker is closed, but one failure opens it again until an answer has completed."""
     breaker = made(clock)
     breaker.open()
     for _ in range(3):
@@ -202,8 +202,8 @@ def test_after_a_probe_one_failure_opens_it_again(clock: Clock) -> None:
     assert breaker.admit()
 
 
-def test_open_time_counts_from_the_start_of_a_probe(clock: Clock) -> None:
-    """Not from when it failed: a probe that nobody answers would keep a target that is well again waiting for as long."""
+def test_breaker_counts_its_open_time_from_the_start_of_a_failed_probe(clock: Clock) -> None:
+    """After a probe that failed after 10 s, the next one may go 5 s later with `open: 15`; after one that took 20 s, at once."""
     breaker = opened(clock)
     clock.now += 15
     probe = admitted(breaker)
@@ -218,8 +218,8 @@ def test_open_time_counts_from_the_start_of_a_probe(clock: Clock) -> None:
     assert breaker.admit()
 
 
-def test_probe_of_a_silent_target_has_less_time(clock: Clock) -> None:
-    """But for one probe in four, beside which others are asked: the target may be slow to start now, and would never be back."""
+def test_breaker_limits_the_wait_of_probes_after_a_timeout(clock: Clock) -> None:
+    """After timeouts a probe waits at most 15 s for its first word; every fourth has no such limit, and others are admitted beside it."""
     breaker = made(clock, failures=1)
     assert admitted(breaker).patience == math.inf
     breaker.fell_silent(admitted(breaker))
@@ -243,8 +243,8 @@ def test_probe_of_a_silent_target_has_less_time(clock: Clock) -> None:
     assert probe.patience == math.inf  # it was no silence
 
 
-def test_target_with_retry_after_is_left_alone_until_then(clock: Clock) -> None:
-    """By everybody, as if it were open; then it is as it was. Nobody is left alone for days."""
+def test_breaker_admits_no_request_until_the_retry_after_of_its_target(clock: Clock) -> None:
+    """A `Retry-After` keeps requests away, for 60 s at most and without a half-open phase; an operator's `half_open` ends it."""
     breaker = made(clock)
     breaker.leave(20)
     breaker.leave(7)
@@ -270,7 +270,7 @@ def health_of(breaker: Breaker) -> TargetHealth:
 
 
 class Target:
-    """Fails as it is told to, or answers; counts."""
+    """A target that raises `fails` before its first event, or after some text if `late`; else it answers. It counts its calls."""
 
     def __init__(self, name: str, breaker: Breaker) -> None:
         self.name = name
@@ -280,7 +280,7 @@ class Target:
         self.asked = 0
 
     async def answer(self, _: Ask) -> Events:
-        """One model call."""
+        """Answer one question, or fail."""
         self.asked += 1
         if self.fails and not self.late:
             raise self.fails
@@ -291,25 +291,25 @@ class Target:
         yield Finish("stop")
 
     def candidate(self) -> Candidate:
-        """As the chain sees it."""
+        """Return the target as a candidate with this breaker."""
         return Candidate(self.name, self.answer, health=health_of(self.breaker))
 
 
 async def transcript(*targets: Target) -> list[Event]:
-    """A whole answer."""
+    """Return all events of one answer from these targets, each asked once at most."""
     async with aclosing(failover([target.candidate() for target in targets], ONCE)(ASK)) as events:
         return [event async for event in events]
 
 
 def outcomes(events: list[Event]) -> list[str]:
-    """What was tried."""
+    """Return the outcomes of the attempts that the final Finish lists."""
     end = events[-1]
     assert isinstance(end, Finish)
     return [attempt.outcome for attempt in end.attempts]
 
 
-async def test_a_target_that_is_down_is_not_asked_each_time(clock: Clock) -> None:
-    """Twenty requests over a primary that is down and then well: all are served, one probe per window, and it is back after."""
+async def test_request_skips_a_failing_target_but_for_one_probe_per_open_time(clock: Clock) -> None:
+    """A target that is down gets three requests and then one probe each 15 s, while the spare answers; once well, it answers again."""
     primary, spare = Target("a", made(clock)), Target("b", made(clock))
     primary.fails = TargetDown("a", "status_503")
     for _ in range(10):
@@ -333,20 +333,20 @@ DOWN = {
     "a black hole": (TargetSilent("a", "timeout_connect"), Timeout().connect),
     "silent": (TargetDown("a", "cut"), 3600.0),
 }
-"""How a primary fails, and after how many seconds."""
+"""Kind of failure → the error, and the seconds after which it is raised."""
 
 
 class Primary:
-    """Down for a minute, well before and after; remembers when it was asked, and until when."""
+    """A target that fails for 60 s from `down` on and is well before and after; it records the start and end of each failed call."""
 
     def __init__(self, how: str, down: float) -> None:
         self._how = how
         self._down = down
         self.asked = list[tuple[float, float]]()
-        """Of those that failed."""
+        """Start and end of each failed call, in seconds since the outage began."""
 
     async def answer(self, _: Ask) -> Events:
-        """One model call. A question that came while it was down is lost."""
+        """Answer after 0.3 s; a question that arrives while the target is down fails, also when the target recovers meanwhile."""
         began = now()
         if 0 <= began - self._down < 60:
             error, seconds = DOWN[self._how]
@@ -363,9 +363,9 @@ class Primary:
 
 @pytest.mark.parametrize("before", [0, 30], ids=["from the beginning", "after a while"])
 @pytest.mark.parametrize("how", DOWN)
-def test_a_primary_that_was_down_for_a_minute_is_soon_back(how: str, before: int) -> None:
-    """With the defaults, however it is down: a question every second, twenty at once in the middle of it. All are served, one probe
-    goes to it in each window, and within 5 s of its recovery it answers again, and goes on to.
+def test_primary_answers_again_within_five_seconds_of_its_recovery(how: str, before: int) -> None:
+    """With the defaults and any kind of failure, a target that is down for a minute answers again within 5 s of its recovery.
+    Meanwhile every question is answered by the spare, with one probe per open time.
     """
 
     async def run() -> tuple[Primary, list[tuple[float, list[str]]]]:
@@ -401,8 +401,8 @@ def test_a_primary_that_was_down_for_a_minute_is_soon_back(how: str, before: int
     assert all(later - earlier >= Declared().open for (earlier, _), (later, _) in itertools.pairwise(sorted(probes)))
 
 
-async def test_target_that_is_down_is_not_retried_per_question(clock: Clock) -> None:
-    """A thousand questions to a target that is down, and no breaker that would close: one call each, and ten more."""
+async def test_retry_budget_bounds_the_retries_of_a_failing_target(clock: Clock) -> None:
+    """A thousand questions to a failing target cost ten retries in all, also with `attempts: 3`; ten answers earn one more retry."""
     patient = Declared(failures=1000, within=0.001)
     target = Target("a", Breaker(patient, clock))
     target.fails = TargetDown("a", "status_503")
@@ -429,8 +429,8 @@ async def test_target_that_is_down_is_not_retried_per_question(clock: Clock) -> 
     assert target.asked - asked == 7
 
 
-async def test_failures_in_mid_answer_count_too(clock: Clock) -> None:
-    """It starts to speak and breaks off, again and again."""
+async def test_breaker_counts_answers_that_break_off(clock: Clock) -> None:
+    """Three answers that break off after their first text open the breaker, as three failures before it would."""
     primary = Target("a", made(clock))
     primary.fails, primary.late = TargetDown("a", "cut"), True
     spare = Target("b", made(clock))
@@ -440,24 +440,24 @@ async def test_failures_in_mid_answer_count_too(clock: Clock) -> None:
     assert outcomes(await transcript(primary, spare)) == ["breaker_open", "ok"]
 
 
-async def test_a_wrong_key_opens_it_at_once(clock: Clock) -> None:
-    """It will not work the next time either."""
+async def test_breaker_opens_at_the_first_denied_key(clock: Clock) -> None:
+    """One status 401 opens the breaker: the next question goes to the spare without a call."""
     primary, spare = Target("a", made(clock)), Target("b", made(clock))
     primary.fails = TargetDenied("a", "status_401")
     assert outcomes(await transcript(primary, spare)) == ["status_401", "ok"]
     assert outcomes(await transcript(primary, spare)) == ["breaker_open", "ok"]
 
 
-async def test_a_question_at_fault_says_nothing_of_the_target(clock: Clock) -> None:
-    """Bad requests of one caller must not close a target to all."""
+async def test_breaker_does_not_count_refused_questions(clock: Clock) -> None:
+    """Five questions refused with status 400 leave a breaker with `failures: 1` closed: each still reaches the target."""
     primary, spare = Target("a", made(clock, failures=1)), Target("b", made(clock))
     primary.fails = TargetRefused("a", "status_400")
     for _ in range(5):
         assert outcomes(await transcript(primary, spare)) == ["status_400", "ok"]
 
 
-async def test_error_says_when_to_retry_if_all_targets_are_left_alone(clock: Clock) -> None:
-    """At once, without asking anybody."""
+async def test_error_has_a_retry_after_if_all_breakers_are_open(clock: Clock) -> None:
+    """With every breaker open, the error is Busy at once, with the seconds until the next probe, and no target is asked."""
     only = Target("a", opened(clock))
     only.fails = TargetDown("a", "status_500")
     clock.now += 5
@@ -467,8 +467,8 @@ async def test_error_says_when_to_retry_if_all_targets_are_left_alone(clock: Clo
     assert only.asked == 0
 
 
-async def test_a_client_that_leaves_during_the_probe_makes_room(clock: Clock) -> None:
-    """The slot of a cancelled probe is free again."""
+async def test_cancelled_request_frees_its_probe_of_the_breaker(clock: Clock) -> None:
+    """A client that disconnects while its request is the probe frees it: the breaker admits another probe at once."""
     breaker = opened(clock)
     clock.now += 15
     begun = asyncio.Event()
@@ -492,8 +492,8 @@ async def test_a_client_that_leaves_during_the_probe_makes_room(clock: Clock) ->
     assert breaker.admit()
 
 
-async def test_a_target_that_fails_before_it_is_asked_leaves_no_probe(clock: Clock) -> None:
-    """Whatever goes wrong while the question is put together: the next request may try again."""
+async def test_unexpected_exception_frees_the_probe_of_the_breaker(clock: Clock) -> None:
+    """A probe whose call raises KeyError before any stream exists is freed: the breaker admits another probe at once."""
     breaker = opened(clock)
     clock.now += 15
 

@@ -1,4 +1,4 @@
-"""What a target counted last of each chat, by which calls are estimated that nobody counted."""
+"""Token counts of a chat's last call, from which the tokens of calls without a count are estimated."""
 
 import pytest
 
@@ -16,8 +16,8 @@ LATER = ASK.with_messages(
 )
 
 
-def test_a_later_call_of_a_chat_is_guessed_from_the_count_before_it() -> None:
-    """What was counted, and what came since; the pieces that a cache keeps, once the target was seen to read one."""
+def test_estimate_of_a_chats_next_call_starts_from_its_last_count() -> None:
+    """The estimate is the last count plus the new text; it includes cached tokens, in pieces of 128, once the target has reported some."""
     prompts = Prefixes(Clock())
     prompts.counted(ASK, Usage(1500, 20))
     guess = prompts.guess(LATER)
@@ -30,8 +30,8 @@ def test_a_later_call_of_a_chat_is_guessed_from_the_count_before_it() -> None:
     assert (guess.cached_tokens, guess.cache_write_tokens) == (1408, 0)
 
 
-def test_cached_prefix_of_a_chat_is_read_and_the_rest_written() -> None:
-    """As Anthropic counts: a chat's next prompt reads all of the one before."""
+def test_estimate_counts_the_last_prompt_as_cached_where_cache_writes_are_counted() -> None:
+    """Where the provider counts cache writes, the estimate has the last prompt as a cache read and the rest as a cache write."""
     prompts = Prefixes(Clock())
     prompts.counted(ASK, Usage(1500, 20, cached_tokens=1200, cache_write_tokens=300))
     guess = prompts.guess(LATER)
@@ -41,8 +41,8 @@ def test_cached_prefix_of_a_chat_is_read_and_the_rest_written() -> None:
 
 
 @pytest.mark.parametrize("what", ["another chat", "no chat", "a shorter conversation", "too late"])
-def test_nothing_is_guessed_of(what: str) -> None:
-    """A conversation that was not counted before, or so long ago that no cache keeps it."""
+def test_estimate_is_none_without_a_recent_count_of_the_conversation(what: str) -> None:
+    """No estimate is made for another session, no session, a shorter conversation, or a count older than `KEPT_S` seconds."""
     clock = Clock()
     prompts = Prefixes(clock)
     prompts.counted(LATER, Usage(1500, 20, cached_tokens=1024))
@@ -52,8 +52,8 @@ def test_nothing_is_guessed_of(what: str) -> None:
     assert (prompts.guess(LATER) is None) == (what == "too late")
 
 
-def test_the_chats_that_are_known_are_bounded() -> None:
-    """Those that were asked longest ago go first."""
+def test_counts_beyond_max_sessions_evict_the_oldest_session() -> None:
+    """After counts of MAX_SESSIONS + 10 sessions, the ten that were counted longest ago have no estimate."""
     prompts = Prefixes(Clock())
     for number in range(MAX_SESSIONS + 10):
         prompts.counted(Ask(model="m", messages=(QUESTION,), session=f"s{number}"), Usage(1500, 20))

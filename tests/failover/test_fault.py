@@ -1,4 +1,4 @@
-"""X-Router-Fault: the provider of one request is broken on purpose, by whoever may, and nobody else notices."""
+"""X-Router-Fault: a header by which an operator breaks the provider's answer to one request, which affects no other request."""
 
 import json
 import logging
@@ -19,23 +19,23 @@ ADDRESSES = ("/api/chat", "/api/chat/chat-model", "/v1/chat/completions", "/v1/m
 
 
 async def ask(client: Client, path: str = "/api/chat", body: bytes = ASK, /, **headers: str) -> Said:
-    """Ask, with these headers."""
+    """Send one POST with these headers, and return the answer."""
     return await said(client.base, request(f"POST {path}", body, **headers))
 
 
 def admin(key: str = OPERATOR) -> dict[str, str]:
-    """The header that bears the admin key."""
+    """Return the header with the admin key."""
     return {"x_router_admin_key": key}
 
 
 async def last(client: Client) -> dict[str, Any]:
-    """The record of the request that was over last."""
+    """Return the record of the request that ended last, from /admin/requests."""
     return (await client.get("/admin/requests?last=1")).json["requests"][0]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_broken_script_is_rescued_by_the_next_target(workspace: Workspace, fault: str) -> None:
-    """The answer is whole, with no word missing and none repeated; the record has the fault and its outcome."""
+    """With each fault, the next target completes the answer with no word missing or repeated; the record has the fault and its outcome."""
     async with serving(workspace.write("routes.yaml", routes(SCRIPTS, ROUTE)).build()) as client:
         answer = await ask(client, x_router_fault=fault)
         assert (answer.status, json.loads(answer.rest)["content"]) == (200, SAID)
@@ -46,8 +46,8 @@ async def test_broken_script_is_rescued_by_the_next_target(workspace: Workspace,
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_answer_after_a_tool_is_rescued_in_the_demo(workspace: Workspace, fault: str) -> None:
-    """The demo's tool runs once, its result is told once, and its thoughts come once."""
+async def test_fault_in_the_demo_repeats_neither_its_tool_call_nor_its_reasoning(workspace: Workspace, fault: str) -> None:
+    """With each fault in the demo script, the client gets one complete answer, one tool result and one reasoning text."""
     workspace.write("tools/calculate.py", (ROOT / "tools" / "calculate.py").read_text(encoding="utf-8"))
     demo = "a: {script: demo}\nb: {script: demo}"
     workspace.write("routes.yaml", routes(demo, f"{ROUTE}\n    tools: [calculate]\n    reasoning: show"))
@@ -68,8 +68,8 @@ async def test_answer_after_a_tool_is_rescued_in_the_demo(workspace: Workspace, 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("path", ADDRESSES)
-async def test_stranger_cannot_break_a_real_providers_request(workspace: Workspace, path: str, fault: str) -> None:
-    """Refused before the provider is asked, in the dialect of the address, with what would be needed."""
+async def test_fault_on_a_real_provider_is_refused_without_the_admin_key(workspace: Workspace, path: str, fault: str) -> None:
+    """A fault on a route with a real provider is 403 without the admin key and 401 with a wrong one; the provider is not asked."""
     body = json.dumps({**json.loads(ASK), "max_tokens": 10}).encode()
     async with provider(Reply(text("Hi"))) as fake:
         workspace.write("routes.yaml", routes(f"{direct_target(fake.base)}b: {{script: [{{text: Hi}}]}}", "targets: [b, a]"))
@@ -83,15 +83,15 @@ async def test_stranger_cannot_break_a_real_providers_request(workspace: Workspa
     assert fake.requests == []
 
 
-async def test_target_that_is_skipped_is_a_real_provider_still(workspace: Workspace) -> None:
-    """An edit that gives it its key gives nobody a right, and takes none."""
+async def test_fault_is_refused_on_a_route_whose_only_real_provider_has_no_key(workspace: Workspace) -> None:
+    """A route with an optional target that is skipped for lack of its key counts as one with a real provider: a fault is 403."""
     optional = "a: {model: openai/x, api_key: '${NO_KEY}', optional: true}\nb: {script: [{text: Hi}]}"
     async with serving(workspace.write("routes.yaml", routes(optional, "targets: [a, b]")).build()) as client:
         assert (await ask(client, x_router_fault="cut")).status == 403
 
 
-async def test_page_of_another_site_breaks_nothing(workspace: Workspace) -> None:
-    """Not even with the key: a browser may have been talked into it."""
+async def test_fault_is_refused_from_a_page_of_another_site(workspace: Workspace) -> None:
+    """A fault sent by a browser from another site (`Sec-Fetch-Site: cross-site`) is 403, also with the admin key."""
     async with provider(Reply(text("Hi"))) as fake:
         workspace.write("routes.yaml", routes(direct_target(fake.base)))
         async with serving(workspace.build()) as client:
@@ -100,8 +100,8 @@ async def test_page_of_another_site_breaks_nothing(workspace: Workspace) -> None
     assert fake.requests == []
 
 
-async def test_operator_breaks_a_real_provider_and_its_breaker_does_not_notice(workspace: Workspace) -> None:
-    """With the admin key beside the caller's own. Of 6 faults, where 5 failures open a breaker, the next request finds it closed."""
+async def test_faults_with_the_admin_key_do_not_open_the_breaker(workspace: Workspace) -> None:
+    """Six faults on a real provider, more than would open its breaker, are each rescued; the next request finds the breaker closed."""
     async with provider(Reply(text(SAID))) as fake:
         targets = f"{direct_target(fake.base)}b: {{script: [{{text: {SAID}}}]}}"
         async with serving(workspace.write("routes.yaml", routes(targets, ROUTE)).build()) as client:
@@ -115,8 +115,8 @@ async def test_operator_breaks_a_real_provider_and_its_breaker_does_not_notice(w
     assert (stands["a"]["breaker"], stands["a"]["busy"]) == ("closed", 0)
 
 
-async def test_broken_answer_is_neither_kept_nor_shared(workspace: Workspace) -> None:
-    """Neither is a kept answer given to who asked for a fault."""
+async def test_request_with_a_fault_bypasses_the_cache(workspace: Workspace) -> None:
+    """A request with a fault is answered past the cache (`bypass`), and the cached answer stays a hit for the next request."""
     async with serving(workspace.write("routes.yaml", routes(SCRIPTS, f"{ROUTE}\n    cache: {{ttl: 1h}}")).build()) as client:
         assert (await ask(client)).headers["x-router-cache"] == "miss"
         assert (await ask(client, x_router_fault="cut")).headers["x-router-cache"] == "bypass"
@@ -125,15 +125,15 @@ async def test_broken_answer_is_neither_kept_nor_shared(workspace: Workspace) ->
 
 
 async def test_unknown_fault_is_refused(workspace: Workspace) -> None:
-    """With the faults that there are."""
+    """An unknown fault is 400, with the four valid ones in the error."""
     async with serving(workspace.write("routes.yaml", routes(SCRIPTS, ROUTE)).build()) as client:
         answer = await ask(client, x_router_fault="explode")
     assert answer.status == 400
     assert "cut, stall, 429, garbage" in answer.rest.decode()
 
 
-async def test_wrong_key_for_a_fault_is_logged_and_counted(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """As every attempt at an operator's page is. A request without a key is no attempt at one."""
+async def test_wrong_admin_key_for_a_fault_is_logged_and_counted(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A fault with a wrong admin key is logged as `admin refused` and counted in the metrics; one without a key is not logged."""
     with caplog.at_level(logging.WARNING, "router.server"):
         async with provider() as fake, serving(workspace.write("routes.yaml", routes(direct_target(fake.base))).build()) as client:
             await ask(client, x_router_fault="cut")

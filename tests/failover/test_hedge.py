@@ -1,4 +1,4 @@
-"""Hedges: a second target while the first is late."""
+"""Hedging: a second target is asked while the first is late, and the first answer to start is used."""
 
 import asyncio
 import random
@@ -24,14 +24,14 @@ ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 
 
 def policy(after: float | None = 0.02, at_most: float = 1.0) -> FailureRules:
-    """Quick to fail; hedged."""
+    """Return rules with a hedge after so many seconds, one attempt for each target, and no rescue."""
     return FailureRules(
         Timeout(first_token=2, idle=2), Retry(attempts=1, backoff=Span(0.001, 0.002)), "fail", Declared(after=after, at_most=at_most)
     )
 
 
 class Slow:
-    """A target that starts when it is told to, fails, or starts after a time (seconds); counts."""
+    """A target whose answer starts at once, or if `held` once `starts` is set; with `fails` it then fails instead. It counts its calls."""
 
     def __init__(self, name: str, *, fails: bool = False, held: bool = False) -> None:
         self.name = name
@@ -43,7 +43,7 @@ class Slow:
         self.closed = 0
 
     async def answer(self, _: Ask) -> Events:
-        """One model call."""
+        """Wait until `starts` is set, then answer or fail."""
         self.asked += 1
         try:
             await self.starts.wait()
@@ -56,12 +56,12 @@ class Slow:
             self.closed += 1
 
     def candidate(self) -> Candidate:
-        """As the chain sees it."""
+        """Return the target as a candidate with a health of its own."""
         return Candidate(self.name, self.answer, health=new_health())
 
 
 async def heard(*targets: Slow, policy: FailureRules) -> list[Event]:
-    """A whole answer, its order checked. Nothing of it is left behind."""
+    """Return all events of one answer, and assert that their order is valid and that no call, task or request in flight is left."""
     order, before = Order(), len(asyncio.all_tasks())
     candidates = [target.candidate() for target in targets]
     async with asyncio.timeout(240), aclosing(failover(candidates, policy)(ASK)) as events:
@@ -74,27 +74,27 @@ async def heard(*targets: Slow, policy: FailureRules) -> list[Event]:
 
 
 def summary(events: list[Event]) -> tuple[str, list[tuple[str, str]]]:
-    """What was said, and what was tried."""
+    """Return the text of an answer, and target and outcome of each attempt."""
     end = events[-1]
     assert isinstance(end, Finish)
     said = "".join(event.text for event in events if isinstance(event, Text))
     return said, [(attempt.target, attempt.outcome) for attempt in end.attempts]
 
 
-async def test_the_next_target_answers_where_the_first_is_late() -> None:
-    """The first one's call is closed; the client reads one answer."""
+async def test_hedge_answers_while_the_first_target_is_late() -> None:
+    """A second target that starts while the first is late gives the answer; the first attempt is closed as `abandoned`."""
     assert summary(await heard(Slow("a", held=True), Slow("b"), policy=policy())) == ("b", [("a", "abandoned"), ("b", "ok")])
 
 
-async def test_a_first_that_is_in_time_is_asked_alone() -> None:
-    """No second call is made."""
+async def test_first_target_that_starts_in_time_is_not_hedged() -> None:
+    """A first target that starts before the delay is over answers, and no second call is made."""
     spare = Slow("b")
     assert summary(await heard(Slow("a"), spare, policy=policy(after=5))) == ("a", [("a", "ok")])
     assert spare.asked == 0
 
 
-async def test_a_late_first_may_still_win() -> None:
-    """The second was asked in vain, and is closed."""
+async def test_first_target_answers_if_it_starts_before_its_hedge() -> None:
+    """A late first target that starts before the second one gives the answer; the second attempt is closed as `abandoned`."""
     first, second = Slow("a", held=True), Slow("b", held=True)
     asked = asyncio.create_task(heard(first, second, policy=policy()))
     async with asyncio.timeout(240):
@@ -104,8 +104,8 @@ async def test_a_late_first_may_still_win() -> None:
     assert summary(await asked) == ("a", [("b", "abandoned"), ("a", "ok")])
 
 
-async def test_hedge_reports_both_targets_that_started() -> None:
-    """One of them answers; the other was abandoned, whatever it had begun to say."""
+async def test_first_target_answers_if_both_start_at_once() -> None:
+    """Of two hedged targets that start at the same moment, the first gives the answer; the second attempt is recorded as `abandoned`."""
     first, second = Slow("a", held=True), Slow("b", held=True)
     asked = asyncio.create_task(heard(first, second, policy=policy()))
     async with asyncio.timeout(240):
@@ -116,8 +116,8 @@ async def test_hedge_reports_both_targets_that_started() -> None:
     assert summary(await asked) == ("a", [("b", "abandoned"), ("a", "ok")])
 
 
-async def test_failure_of_one_hedged_call_leaves_the_other() -> None:
-    """Whichever of the two it is."""
+async def test_failure_of_one_hedged_call_does_not_end_the_other() -> None:
+    """The other target gives the answer, whether the first or the second of the two fails."""
     assert summary(await heard(Slow("a", fails=True), Slow("b"), policy=policy())) == ("b", [("a", "status_503"), ("b", "ok")])
     first, second = Slow("a", held=True), Slow("b", fails=True)
     asked = asyncio.create_task(heard(first, second, policy=policy()))
@@ -128,8 +128,8 @@ async def test_failure_of_one_hedged_call_leaves_the_other() -> None:
     assert summary(await asked) == ("a", [("b", "status_503"), ("a", "ok")])
 
 
-async def test_a_third_target_answers_where_both_fail() -> None:
-    """No target is asked by both ways through."""
+async def test_third_target_answers_if_both_hedged_calls_fail() -> None:
+    """After both hedged calls have failed, the third target gives the answer, and each target was asked once."""
     first, second, third = Slow("a", held=True, fails=True), Slow("b", held=True, fails=True), Slow("c")
     asked = asyncio.create_task(heard(first, second, third, policy=policy()))
     async with asyncio.timeout(240):
@@ -143,16 +143,16 @@ async def test_a_third_target_answers_where_both_fail() -> None:
     assert (first.asked, second.asked, third.asked) == (1, 1, 1)
 
 
-async def test_failure_of_all_hedged_calls_is_one_error() -> None:
-    """It names everybody who was asked."""
+async def test_failure_of_both_hedged_calls_raises_one_error_with_both_attempts() -> None:
+    """With both targets down, one Unanswered is raised, not Busy, and lists both attempts."""
     with pytest.raises(Unanswered) as caught:
         await heard(Slow("a", fails=True), Slow("b", fails=True), policy=policy())
     assert not isinstance(caught.value, Busy)
     assert [attempt.target for attempt in caught.value.attempts] == ["a", "b"]
 
 
-async def test_a_client_that_leaves_during_the_race_closes_both() -> None:
-    """Neither call is left open."""
+async def test_client_that_disconnects_during_a_hedge_closes_both_calls() -> None:
+    """A request cancelled while two targets are asked closes both calls."""
     first, second = Slow("a", held=True), Slow("b", held=True)
     asked = asyncio.create_task(heard(first, second, policy=policy()))
     async with asyncio.timeout(240):
@@ -165,8 +165,8 @@ async def test_a_client_that_leaves_during_the_race_closes_both() -> None:
 
 
 @pytest.mark.parametrize("turn", range(12))
-async def test_whenever_a_client_leaves_nothing_of_the_race_is_left(turn: int) -> None:
-    """Both have just come by something; the client leaves so many turns of the loop later, be it while the loser is let go of."""
+async def test_race_releases_every_result_it_does_not_return_at_any_cancellation(turn: int) -> None:
+    """A race cancelled any number of event-loop turns after both results are ready returns one of them or none, and releases all others."""
     ready, made, gone = asyncio.Event(), list[str](), set[str]()
 
     async def racer(name: str) -> str:
@@ -193,8 +193,8 @@ async def test_whenever_a_client_leaves_nothing_of_the_race_is_left(turn: int) -
     assert not gone & kept
 
 
-async def test_hedges_cost_no_more_than_was_declared() -> None:
-    """However many are late: of a hundred questions five get a second call, the others wait."""
+async def test_hedge_budget_allows_its_share_of_the_questions() -> None:
+    """Of 1,000 late questions, 45 to 50 are hedged with `at_most: 5%`; the bucket starts empty."""
     hedge = Hedge(Declared(after=1, at_most=0.05))
     spent = 0
     for _ in range(1000):
@@ -204,8 +204,8 @@ async def test_hedges_cost_no_more_than_was_declared() -> None:
     assert not Hedge(Declared(after=1, at_most=0.5)).spend()
 
 
-def test_the_delay_is_learned() -> None:
-    """Unless it is declared: half as long again as nine of ten took to start, at a share of 5 %."""
+def test_hedge_delay_without_after_is_one_and_a_half_times_the_p90() -> None:
+    """The delay is `after`, else 1.5 × the p90 of the time to first token, and None while no start has been seen."""
     load = Load()
     for seconds in [0.2] * 89 + [0.4] * 6 + [3.0] * 5:
         load.started(seconds)
@@ -218,9 +218,7 @@ QUESTIONS = 10_000
 
 
 def starts(hedged: Declared | None) -> tuple[list[float], int]:
-    """Ten thousand questions to targets of whose starts 5 % take 5 s and the others 0.2: the times to the first token, and
-    how many calls they cost.
-    """
+    """Return the times to first token of 10,000 questions and the number of calls. 5 % of calls start after 5 s, all others after 0.2 s."""
     chance = random.Random(7)
     calls = 0
 
@@ -254,8 +252,8 @@ def starts(hedged: Declared | None) -> tuple[list[float], int]:
 
 
 @pytest.mark.parametrize("after", [None, 0.5], ids=["learned", "declared"])
-def test_hedging_cuts_the_tail(after: float | None) -> None:
-    """With 5 % slow starts the first token's p99 is five times better, for 5 % more calls at most; no text comes twice."""
+def test_hedging_cuts_the_p99_of_the_time_to_first_token_to_a_fifth(after: float | None) -> None:
+    """With 5 % slow starts, hedging cuts the p99 from 5 s to 1 s at most for at most 5 % more calls, and no text is repeated."""
     alone, _ = starts(None)
     hedged, calls = starts(Declared(after=after))
     before, now = (statistics.quantiles(times, n=100)[98] for times in (alone, hedged))
@@ -265,8 +263,8 @@ def test_hedging_cuts_the_tail(after: float | None) -> None:
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_a_stream_goes_on_after_the_race_through_each_lane(workspace: Workspace, lane: str) -> None:
-    """It was opened by one task and is read by another, and the loser's connection is closed."""
+async def test_hedge_streams_its_answer_and_closes_the_losers_connection_in_each_lane(workspace: Workspace, lane: str) -> None:
+    """In each provider lane, the second target's answer reaches the client complete, and every connection to the first is closed."""
     async with provider(Reply(hold=True)) as late, provider(Reply(text("Hello", " there"))) as quick:
         targets = LANES[lane](late.base, "a") + LANES[lane](quick.base, "b")
         workspace.write("routes.yaml", routes(targets, "targets: [a, b]\n    hedge: {after: 50ms, at_most: 100%}"))

@@ -1,4 +1,4 @@
-"""Pools: targets that share the questions."""
+"""Pools: targets that share the questions of a route, by weight, by load or by latency."""
 
 import random
 from collections import Counter
@@ -22,7 +22,7 @@ POLICY = FailureRules(Timeout(first_token=1, idle=1), Retry(attempts=1, backoff=
 
 
 def named(name: str, *, down: bool = False) -> Candidate:
-    """A target that says its name, or is down."""
+    """Return a target that answers with its own name, or fails with status 503 if `down`."""
 
     async def answer(_: Ask) -> Events:
         if down:
@@ -35,7 +35,7 @@ def named(name: str, *, down: bool = False) -> Candidate:
 
 
 async def said(*targets: Candidate | Pool, chance: random.Random | None = None, times: int = 1) -> list[str]:
-    """What each of so many questions was answered."""
+    """Return the texts of the answers to so many questions, asked one after the other."""
     answer = failover(targets, POLICY, chance or random.Random(1))
     told: list[str] = []
     for _ in range(times):
@@ -45,22 +45,22 @@ async def said(*targets: Candidate | Pool, chance: random.Random | None = None, 
     return told
 
 
-async def test_weights_share_the_questions() -> None:
-    """Three of four go to the target of weight three; the chances are checked to five standard deviations."""
+async def test_pool_weights_share_the_questions() -> None:
+    """Of 2,000 questions, three quarters go to the target of weight three beside one of weight one, within five standard deviations."""
     count = Counter(await said(Pool((named("a"), named("b")), (3, 1)), times=2000))
     assert 1400 < count["a"] < 1600
     assert count["a"] + count["b"] == 2000
 
 
-async def test_target_of_a_pool_that_is_down_is_skipped() -> None:
-    """Whoever is drawn first: the others of the pool answer, then who stands after it."""
+async def test_question_falls_back_within_its_pool_and_then_to_the_next_target() -> None:
+    """While one target of a pool is down, the other answers; while both are, the target after the pool does."""
     assert set(await said(Pool((named("a", down=True), named("b"))), named("c"), times=20)) == {"b"}
     down = Pool((named("a", down=True), named("b", down=True)))
     assert set(await said(down, named("c"), times=20)) == {"c"}
 
 
-async def test_the_least_busy_is_asked_first() -> None:
-    """Twenty questions at once over four targets are five for each."""
+async def test_pool_asks_the_target_with_the_fewest_requests_in_flight() -> None:
+    """Of twenty concurrent questions, each of four targets has five in flight, and none after the streams are closed."""
     pool = Pool(tuple(named(name) for name in "abcd"))
     answer = failover([pool], POLICY, random.Random(1))
     open_streams = [answer(ASK) for _ in range(20)]
@@ -72,8 +72,8 @@ async def test_the_least_busy_is_asked_first() -> None:
     assert {member.health.load.busy for member in pool.members} == {0}
 
 
-async def test_latency_keeps_away_from_the_slow_one() -> None:
-    """Of two, the one that starts sooner is asked first, while what is known of the other is fresh."""
+async def test_pool_balanced_by_latency_asks_the_target_with_the_lower_wait() -> None:
+    """With `balance: latency`, a target that starts ten times sooner is asked first, until it has twelve requests in flight."""
     clock = Clock()
     slow, quick = named("slow"), named("quick")
     for candidate, seconds in ((slow, 2.0), (quick, 0.2)):
@@ -86,8 +86,8 @@ async def test_latency_keeps_away_from_the_slow_one() -> None:
     assert {pool.order(random.Random(seed))[0].name for seed in range(20)} == {"slow"}
 
 
-def test_a_peak_counts_at_once_and_fades() -> None:
-    """One stall is believed; without another it is forgotten within some tens of seconds."""
+def test_latency_cost_follows_a_peak_at_once_and_decays() -> None:
+    """One slow start sets the latency cost to its seconds, which then fall to 1/e in 10 s."""
     clock = Clock()
     load = Load(clock)
     load.started(0.1)
@@ -101,8 +101,8 @@ def test_a_peak_counts_at_once_and_fades() -> None:
     assert load.cost < 0.01
 
 
-def test_usual_latency_is_learned_as_a_quantile() -> None:
-    """Not from a handful; and then as a quantile."""
+def test_usual_latency_is_a_quantile_from_twenty_starts_on() -> None:
+    """The usual latency is None after 19 starts; after 20 it is the quantile asked for."""
     load = Load()
     for _ in range(19):
         load.started(0.5)
@@ -113,14 +113,14 @@ def test_usual_latency_is_learned_as_a_quantile() -> None:
 
 
 async def test_target_with_an_open_breaker_comes_last_in_its_pool() -> None:
-    """An open breaker is not the first thing that each request runs into."""
+    """A target with an open breaker comes after the others of its pool, even with a thousand times their weight."""
     pool = Pool((named("a"), named("b")), (1000, 1))
     pool.members[0].health.breaker.open()
     assert [member.name for member in pool.order(random.Random(1))] == ["b", "a"]
 
 
-def test_a_slow_target_is_put_behind_for_a_while() -> None:
-    """After so many slow starts in a row; one more after that time, and it is behind again; a quick one ends it."""
+def test_target_is_slow_for_a_while_after_slow_starts_in_a_row() -> None:
+    """Three slow starts in a row make a target slow for 4 s; after that one more slow start does so again, until a quick one."""
     clock = Clock()
     pace = Pace(Declared(failures=3, within=30, open=4, slow=2), clock)
     for seconds in (3, 3, 1, 3, 3):
@@ -140,16 +140,16 @@ def test_a_slow_target_is_put_behind_for_a_while() -> None:
     assert not pace.slow
 
 
-def test_slowness_counts_only_where_it_is_declared() -> None:
-    """A model that thinks is not put behind another."""
+def test_target_is_never_slow_without_a_declared_limit() -> None:
+    """A hundred starts of 60 s do not make a target slow if its breaker declares no `slow`."""
     pace = Pace(Declared())
     for _ in range(100):
         pace.started(60)
     assert not pace.slow
 
 
-async def test_a_slow_target_is_still_asked_where_nobody_else_answers() -> None:
-    """It is behind the others, not out."""
+async def test_slow_target_is_asked_after_all_others() -> None:
+    """A slow first target is passed over while the second answers, and is asked if the second is down."""
     slow, spare = named("slow"), named("spare")
     slow.health.pace = Pace(Declared(failures=1, slow=1))
     slow.health.pace.started(2)
@@ -157,8 +157,8 @@ async def test_a_slow_target_is_still_asked_where_nobody_else_answers() -> None:
     assert await said(slow, named("down", down=True)) == ["slow"]
 
 
-def test_a_pool_is_declared_as_a_list_in_the_list(workspace: Workspace) -> None:
-    """Names and weights; those that are skipped are left out of it; `show` tells the rest."""
+def test_pool_declared_as_a_nested_list_leaves_out_skipped_targets(workspace: Workspace) -> None:
+    """A list within `targets` declares a pool, of names or of `use` with a weight; an optional target without its key is left out of it."""
     text = routes(
         "a: {script: demo}\nb: {script: demo}\nc: {model: openai/m, api_key: '${UNSET}', optional: true}\nd: {script: demo}",
         "targets: [[{use: a, weight: 3}, b, c], d]",

@@ -1,4 +1,4 @@
-"""Targets that refuse every question: when that is so, and that log, admin page, metrics and alert say so until they answer again."""
+"""Targets that refuse every question: how the state begins and ends, and how log, admin page, metrics and alerts show it."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ Sample = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Watched:
-    """The refusals of one target, by a clock that the test moves."""
+    """The refusals of one target and the changes reported of them, by a clock that only the test moves."""
 
     def __init__(self) -> None:
         self.time = 1_000.0
@@ -42,27 +42,27 @@ class Watched:
         self.refusals = TargetRefusals("a", lambda: self.time, [self.turns.append])
 
     def denied(self, asked: float | None = None, outcome: str = "status_401") -> None:
-        """A question, asked now or then, was refused as all are."""
+        """Record a denial that holds for every question, of a question asked at this time, by default now."""
         self.refusals.refused(self.time if asked is None else asked, TargetDenied("a", outcome))
 
     def bad(self, outcome: str = "status_400") -> None:
-        """A question that is asked now is refused."""
+        """Record that a question asked now was refused, which may concern that question alone."""
         self.refusals.refused(self.time, TargetRefused("a", outcome))
 
     def all_bad(self, count: int = RUN, each: float = LASTING) -> None:
-        """So many are, over so many seconds each."""
+        """Record `count` refused questions, `each` seconds apart."""
         for _ in range(count):
             self.bad()
             self.time += each
 
     @property
     def said(self) -> list[tuple[bool, str]]:
-        """The turns: whether it refuses, and why it does or did."""
+        """The changes that were reported: whether the target refuses, and the reason."""
         return [(turn.refuses, turn.refusal.reason) for turn in self.turns]
 
 
 def test_denial_is_reported_once_and_ended_by_the_next_answer() -> None:
-    """Each turn is told once, however often it is refused; the end says for how long it was so."""
+    """Two denials 30 s apart are one reported change; an answer is a second one, with the 30 s that the refusals lasted."""
     watched = Watched()
     watched.denied()
     watched.time += 30
@@ -75,8 +75,8 @@ def test_denial_is_reported_once_and_ended_by_the_next_answer() -> None:
     assert [turn.lasted for turn in watched.turns] == [0, 30]
 
 
-def test_a_question_that_was_asked_before_says_nothing_of_what_came_after() -> None:
-    """A stream from before the key was revoked does not end the state; a refusal from before it was restored does not bring it back."""
+def test_result_of_an_earlier_question_does_not_change_the_refusal_state() -> None:
+    """An answer to a question from before the denial does not end the state; a denial of one from before the answer does not restore it."""
     watched = Watched()
     watched.denied()
     watched.refusals.answers(999)
@@ -88,19 +88,20 @@ def test_a_question_that_was_asked_before_says_nothing_of_what_came_after() -> N
 
 
 @pytest.mark.parametrize(("outcome", "reason"), [*REASONS.items(), ("status_400", "unauthorized")])
-def test_a_denial_has_a_reason_by_its_outcome(outcome: str, reason: str) -> None:
-    """A denial by a status that says nothing of the kind came with words about the key."""
+def test_denial_has_the_reason_of_its_outcome(outcome: str, reason: str) -> None:
+    """Each outcome of a denial gives the reason in the table; any other outcome gives `unauthorized`."""
     watched = Watched()
     watched.denied(outcome=outcome)
     assert watched.said == [(True, reason)]
 
 
-def test_every_reason_has_an_outcome_that_gives_it() -> None:
+def test_every_refusal_reason_follows_from_some_outcome() -> None:
+    """The reasons that outcomes give, and `bad_request`, are all the reasons that there are."""
     assert {*REASONS.values(), "bad_request"} == set(get_args(Reason))
 
 
-def test_another_reason_is_another_turn_of_the_same_state() -> None:
-    """Since when it refuses stays."""
+def test_another_refusal_reason_is_reported_and_keeps_the_start_time() -> None:
+    """A denial for another reason, or enough status 400 in a row, is reported as a change; `since` stays that of the first denial."""
     watched = Watched()
     watched.denied()
     watched.time += 5
@@ -113,8 +114,8 @@ def test_another_reason_is_another_turn_of_the_same_state() -> None:
     assert watched.said[2:] == [(True, "bad_request")]
 
 
-def test_many_bad_questions_in_a_row_over_a_while_are_the_targets_doing() -> None:
-    """One fewer is not, nor as many within less time."""
+def test_run_of_refused_questions_makes_a_target_a_refusing_one() -> None:
+    """Ten refused questions in a row over at least 60 s are reported as `bad_request`; nine are not, nor are thirty within less time."""
     watched = Watched()
     watched.all_bad(RUN - 1)
     assert watched.refusals.now is None
@@ -127,8 +128,8 @@ def test_many_bad_questions_in_a_row_over_a_while_are_the_targets_doing() -> Non
     assert quick.refusals.now is None
 
 
-def test_an_answer_between_two_bad_questions_begins_the_count_anew() -> None:
-    """Also one that was asked before the last of them: answers take longer than refusals."""
+def test_answer_resets_the_run_of_refused_questions() -> None:
+    """An answer between refused questions resets their count, also an answer to a question asked before the last of them."""
     watched = Watched()
     watched.all_bad(RUN - 1)
     watched.refusals.answers(watched.time - 2 * LASTING)
@@ -138,7 +139,7 @@ def test_an_answer_between_two_bad_questions_begins_the_count_anew() -> None:
 
 @pytest.mark.parametrize("refusal", [ContextTooLong("a", "context_too_long"), ContentFiltered("a", "content_filter")])
 def test_refusal_of_one_question_leaves_the_targets_state_unchanged(refusal: TargetRefused) -> None:
-    """Neither for nor against it: filters and windows; nor does what the router refused itself."""
+    """Content filters, conversations that are too long and the router's own refusals neither begin nor end the state, however many come."""
     watched = Watched()
     for _ in range(2 * RUN):
         watched.refusals.refused(watched.time, refusal)
@@ -151,7 +152,8 @@ def test_refusal_of_one_question_leaves_the_targets_state_unchanged(refusal: Tar
     assert watched.refusals.now is not None
 
 
-def test_a_denial_that_may_be_of_one_question_counts_as_one() -> None:
+def test_uncertain_denial_counts_as_one_refused_question() -> None:
+    """A status 403 that may concern one question alone is reported only as the tenth in a row, with the reason `forbidden`."""
     watched = Watched()
     for _ in range(RUN - 1):
         watched.refusals.refused(watched.time, TargetDenied("a", "status_403", certain=False))
@@ -162,7 +164,7 @@ def test_a_denial_that_may_be_of_one_question_counts_as_one() -> None:
 
 
 def row(refusing: RefusalReport | None = None, answered: float | None = None) -> Report:
-    """A worker's report of one target."""
+    """Return a worker's report with one target, `a`: its refusal, and the time at which its last answered question was asked."""
     target: TargetReport = {
         "name": "a",
         "state": "auto",
@@ -207,8 +209,8 @@ GONE: RefusalReport = {"reason": "not_found", "since": 110, "as_of": 130}
         ([row(), row()], None, None),
     ],
 )
-def test_the_newest_word_of_any_worker_counts(workers: list[Report], reason: str | None, since: float | None) -> None:
-    """On the page and in the metric alike, in whatever order the workers come."""
+def test_refusal_state_merges_to_the_newest_result_of_any_worker(workers: list[Report], reason: str | None, since: float | None) -> None:
+    """In any order of the workers, page and metric show the newest refusal, or none if a later question was answered in any worker."""
     for order in (workers, workers[::-1]):
         [one] = merged(order)
         assert (one["refusing"] and one["refusing"]["reason"]) == reason
@@ -219,8 +221,8 @@ def test_the_newest_word_of_any_worker_counts(workers: list[Report], reason: str
         assert shown == {("router_target_refusing", (("reason", reason or "none"), ("target", "a"))): float(reason is not None)}
 
 
-def test_an_edit_elsewhere_keeps_the_state_and_another_key_ends_it(workspace: Workspace) -> None:
-    """The state is one for all routes, also where they ask with breakers of their own."""
+def test_refusal_state_survives_an_unrelated_edit_and_ends_with_another_key(workspace: Workspace) -> None:
+    """The refusals of a target are one for all routes and stay over an edit elsewhere; another API key of the target begins new ones."""
     other = "  other: {pipeline: chat, targets: [a], breaker: {failures: 9}}\n"
 
     def made(key: str, more: str = "", before: Any = None) -> Any:
@@ -240,7 +242,8 @@ def test_an_edit_elsewhere_keeps_the_state_and_another_key_ends_it(workspace: Wo
         one.discard()
 
 
-def test_a_drill_that_plays_a_revoked_key_warns_nobody(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+def test_drill_of_a_revoked_key_logs_no_warning(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    """A drill in which a target answers 401 passes, and writes no log line."""
     drill = "drills:\n  - {name: it, given: {a: 401}, ask: {model: gpt-4}, expect: {tried: [a status_401, b ok]}}\n"
     workspace.write("routes.yaml", routes("a: {model: openai/gpt-4o, api_key: x}\nb: {script: demo}", "targets: [a, b]", drill))
     assert not drilled(load(workspace.root / "routes.yaml"))[0].faults
@@ -248,13 +251,13 @@ def test_a_drill_that_plays_a_revoked_key_warns_nobody(workspace: Workspace, cap
 
 
 def samples(page: str, *names: str) -> dict[Sample, float]:
-    """The samples of these names on a page of metrics."""
+    """Return the samples of these names on a page of metrics: name and labels → value."""
     found = (sample for family in text_string_to_metric_families(page) for sample in family.samples)
     return {(one.name, tuple(sorted(one.labels.items()))): one.value for one in found if one.name in names}
 
 
 def series(pages: Sequence[Mapping[Sample, float]], minutes: int) -> Iterator[dict[str, str]]:
-    """What Prometheus has of these pages, each scraped once a minute for so many minutes: for `promtool test rules`."""
+    """Yield the input series for `promtool test rules`: each page of samples, scraped every minute for so many minutes."""
     for name, labels in sorted({key for page in pages for key in page}):
         values: list[str] = []
         for page in pages:
@@ -266,7 +269,7 @@ def series(pages: Sequence[Mapping[Sample, float]], minutes: int) -> Iterator[di
 
 
 def firing(pages: Sequence[Mapping[Sample, float]], tmp_path: Path, alerts: Mapping[str, Sequence[bool]], minutes: int = 20) -> None:
-    """Hold the shipped alerts to what was scraped: alert → whether it fires at the end of each page."""
+    """Assert with promtool which shipped alerts fire. `alerts`: alert → whether it fires at the end of each page's time."""
     tests = [
         {
             "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)',
@@ -283,14 +286,14 @@ def firing(pages: Sequence[Mapping[Sample, float]], tmp_path: Path, alerts: Mapp
 
 
 async def probed(client: Client) -> None:
-    """Let the next question try the target, as when its breaker's time is over."""
+    """Make the breaker of target `a` half-open by the admin API, so that the next question probes it."""
     for state in ("open", "auto"):
         async with client.session.post(f"{client.base}/admin/targets/a", headers=AS_OPERATOR, json={"state": state}) as response:
             assert response.status == 200
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:
-    """The lines about targets, at warning."""
+    """Return event and fields of the log lines about targets, and assert that all are warnings."""
     found = [record for record in caplog.records if record.name == "router.targets"]
     assert all(record.levelno == logging.WARNING for record in found)
     return [(record.getMessage(), cast("dict[str, Any]", record.__dict__["fields"])) for record in found]
@@ -298,32 +301,32 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]
 
 @dataclass
 class Operator:
-    """Who looks at a router: at its pages, its command and its metrics. What Prometheus would have is kept."""
+    """The views that an operator has of a router: admin page, `router show` and metrics. The scraped metrics are kept in `pages`."""
 
     client: Client
     capsys: pytest.CaptureFixture[str]
     pages: list[Mapping[Sample, float]] = field(default_factory=list[Mapping[Sample, float]])
 
     async def scrape(self) -> None:
-        """Read the metrics, as Prometheus would."""
+        """Scrape the metrics once, and assert that they do not contain the API key."""
         told = (await self.client.get("/metrics")).body.decode()
         assert KEY not in told
         self.pages.append(samples(told, *METRICS))
 
     async def page(self) -> dict[str, Any]:
-        """What /admin/targets has of the target `a`."""
+        """Return the entry of target `a` in /admin/targets, and assert that the page has neither the API key nor the provider's words."""
         told = await self.client.get("/admin/targets")
         assert KEY.encode() not in told.body
         assert WORDS.encode() not in told.body
         return next(one for one in told.json["targets"] if one["name"] == "a")
 
     async def shown(self) -> str:
-        """What `router show --live` prints."""
+        """Return the output of `router show --live`."""
         assert await asyncio.to_thread(main, ["show", "--live", self.client.base, "chat-model"]) == 0
         return self.capsys.readouterr().out
 
     def values(self, name: str, **labels: str) -> list[float | None]:
-        """A sample, scrape by scrape; None where it was not there."""
+        """Return the values of one sample, scrape by scrape; None where it was missing."""
         return [page.get((name, tuple(sorted(labels.items())))) for page in self.pages]
 
 
@@ -331,11 +334,11 @@ METRICS = ("router_target_refusing", "router_target_refusals_total", "router_scr
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_a_revoked_key_is_seen_in_log_page_metrics_and_alert_until_it_works_again(
+async def test_revoked_key_shows_in_log_page_metrics_and_alert_until_it_works_again(
     lane: str, workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A provider that answers, then refuses the key, then answers; the demo behind it has every answer be 200. Nothing that the provider
-    says, and no key, is seen anywhere.
+    """A revoked key is logged once, shown on the page and in `router show`, counted, and fires an alert, until it works again.
+    Clients get the demo's answer with status 200 meanwhile; neither the key nor the provider's words appear anywhere.
     """
     caplog.set_level(logging.INFO, "router")
     answer, refusal = Reply(text("Hi")), error(401, f"{WORDS} Incorrect API key provided: {KEY}", "invalid_api_key")
@@ -388,8 +391,8 @@ async def test_a_revoked_key_is_seen_in_log_page_metrics_and_alert_until_it_work
 KEYED = f"server: {{admin: {{key: {OPERATOR}}}}}\n"
 
 
-async def test_two_workers_tell_of_a_target_as_one(workspace: Workspace) -> None:
-    """Both see the key refused, and the one that is asked next sees it work: then it works, whichever of them is asked for the page."""
+async def test_refusal_state_is_the_same_from_either_of_two_workers(workspace: Workspace) -> None:
+    """After both workers saw the key refused and one of them saw it work, the admin page of either shows no refusal."""
     answer, refusal = Reply(text("Hi")), error(401)
     async with provider(refusal) as upstream:
         workspace.write("routes.yaml", routes(direct_target(upstream.base) + "b: {script: [{text: other}]}", "targets: [a, b]", KEYED))
@@ -419,8 +422,8 @@ async def test_two_workers_tell_of_a_target_as_one(workspace: Workspace) -> None
             assert sum(samples(page, "router_target_refusals_total").values()) == 2
 
 
-async def test_a_script_that_answers_for_skipped_models_raises_the_alert(workspace: Workspace, tmp_path: Path) -> None:
-    """At its first answer. A script that no model stands before is not counted, nor is one beside a model in a pool."""
+async def test_script_that_answers_for_a_skipped_model_fires_the_alert(workspace: Workspace, tmp_path: Path) -> None:
+    """A script's first answer behind a skipped model is counted and fires an alert; one alone or in a pool with a model is not counted."""
     more = "  alone: {pipeline: chat, targets: [b]}\n  beside: {pipeline: chat, targets: [[a, b]]}\n"
     async with provider(error(401)) as upstream:
         missing = "c: {model: openai/gpt-4o, api_key: '${NOT_SET}', optional: true}\n"
@@ -436,8 +439,8 @@ async def test_a_script_that_answers_for_skipped_models_raises_the_alert(workspa
     firing([before, after], tmp_path, {"RouterScriptAnswers": [False, True]}, minutes=10)
 
 
-async def test_run_of_400s_is_reported_once_it_is_long_enough(workspace: Workspace) -> None:
-    """Through the whole of failover: questions that a provider refuses one by one, while time is moved between them."""
+async def test_run_of_status_400_shows_on_the_admin_page_as_bad_request(workspace: Workspace) -> None:
+    """After ten questions over 60 s that a provider refused with status 400, and not before, the page shows the target as refusing."""
     now = 1_000.0
     async with provider(error(400, WORDS)) as upstream:
         workspace.write("routes.yaml", routes(direct_target(upstream.base) + "b: {script: [{text: Hi}]}", "targets: [a, b]"))

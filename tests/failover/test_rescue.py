@@ -1,4 +1,4 @@
-"""Rescue: an answer that breaks off is gone on with by another target, word for word."""
+"""Rescue: another target continues an answer that breaks off, without a missing or repeated word."""
 
 import asyncio
 import itertools
@@ -34,7 +34,7 @@ ASK = Ask(model="chat-model", messages=(Message("user", ("How does it work?",)),
 
 
 def broken(pieces: list[str], how: str) -> Answer:
-    """A target that says these and then breaks off."""
+    """Return a target that writes these pieces of text and then fails: silent, ended without a finish, or with this outcome."""
 
     async def answer(_: Ask) -> Events:
         yield Start("first", "m")
@@ -49,10 +49,10 @@ def broken(pieces: list[str], how: str) -> Answer:
 
 
 def helper(kind: str, asked: list[Ask], canonical: str = CANONICAL) -> Answer:
-    """A second target, which knows the whole answer, and what it makes of words of its own.
+    """Return a second target, which knows the complete answer. `kind`: how it treats the text so far; `asked` receives its questions.
 
-    prefill goes on from them, refuses takes none, ignores begins anew; wish goes on when it is asked to, repeats takes up
-    its last five words again.
+    prefill continues the assistant's last message, refuses answers 400 to one, ignores begins the answer again; wish continues when it is
+    asked to, repeats begins with the last five words of the text so far.
     """
 
     async def answer(ask: Ask) -> Events:
@@ -75,7 +75,7 @@ def helper(kind: str, asked: list[Ask], canonical: str = CANONICAL) -> Answer:
 
 
 def roundabout(before: str, pieces: list[str], how: str) -> Answer:
-    """A target that thinks, or asks for a tool, before it says these and then breaks off."""
+    """Return a target that first thinks, or calls a tool, or both, and then writes these pieces and fails."""
 
     async def answer(ask: Ask) -> Events:
         yield Start("first", "m")
@@ -94,12 +94,12 @@ def roundabout(before: str, pieces: list[str], how: str) -> Answer:
 
 
 async def heard(*candidates: Candidate, ask: Ask = ASK, policy: FailureRules = QUICK) -> list[Event]:
-    """What comes of a question to these."""
+    """Return all events of one answer from these targets."""
     return await all_of(failover(candidates, policy), ask)
 
 
 async def all_of(answer: Answer, ask: Ask = ASK) -> list[Event]:
-    """The whole answer, its order checked."""
+    """Return all events of one answer, and assert that their order is valid."""
     order = Order()
     async with asyncio.timeout(240), aclosing(answer(ask)) as events:
         seen = [order.see(event) async for event in events]
@@ -108,7 +108,7 @@ async def all_of(answer: Answer, ask: Ask = ASK) -> list[Event]:
 
 
 def text(events: list[Event]) -> str:
-    """What the client reads."""
+    """Return the text that the client receives."""
     return "".join(event.text for event in events if isinstance(event, Text))
 
 
@@ -120,8 +120,8 @@ HOWS = ["cut", "malformed", "status_500", "ended", "silent"]
 
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("kind", HELPERS)
-def test_an_answer_that_breaks_off_is_finished(kind: str, how: str) -> None:
-    """After each of its words: the client reads it whole, with one finish."""
+def test_rescue_completes_an_answer_broken_off_after_any_word(kind: str, how: str) -> None:
+    """After a break at any word and of any kind, the client gets the complete text once, with one Start and one Finish."""
     for count in range(1, len(WORDS)):
         asked: list[Ask] = []
         second = Candidate("second", helper(kind.removesuffix(" the wish"), asked), prefill=HELPERS[kind])
@@ -138,7 +138,7 @@ def test_an_answer_that_breaks_off_is_finished(kind: str, how: str) -> None:
 @pytest.mark.parametrize("kind", HELPERS)
 @pytest.mark.parametrize("before", ["a thought", "a tool round", "a thought and a tool round"])
 def test_rescue_after_a_thought_or_a_tool_repeats_neither(before: str, kind: str, how: str) -> None:
-    """After a thought and after a tool has run, wherever it is cut: neither comes twice, nor does a word."""
+    """After a break behind a thought or a tool round, the client gets the complete text, and no thought, call or result a second time."""
     loaded = load("mine", 'def greet(name: str) -> str:\n    """Greets."""\n    return "Hello"\n', Path("tools/mine.py"), "test")
     greeter = Toolbox(loaded.tools, 5)
     loaded.close()
@@ -160,8 +160,8 @@ def test_rescue_after_a_thought_or_a_tool_repeats_neither(before: str, kind: str
 
 
 @given(st.lists(st.integers(0, len(CANONICAL)), max_size=4), st.sampled_from([kind for kind in HELPERS if kind != "repeats"]))
-def test_rescue_continues_a_cut_at_any_place_and_again(cuts: list[int], kind: str) -> None:
-    """At any character, in any pieces; the one who goes on may break off too."""
+def test_rescue_completes_an_answer_cut_at_any_character(cuts: list[int], kind: str) -> None:
+    """A text that is cut at any character, after pieces of any size, is completed by every kind of second target."""
     edges = [0, *sorted(cuts)]
     pieces = [CANONICAL[a:b] for a, b in itertools.pairwise(edges) if a < b]
     second = Candidate("second", helper(kind.removesuffix(" the wish"), []), prefill=HELPERS[kind])
@@ -170,8 +170,8 @@ def test_rescue_continues_a_cut_at_any_place_and_again(cuts: list[int], kind: st
     assert isinstance(seen[-1], Finish)
 
 
-async def test_usage_is_summed() -> None:
-    """What the one who broke off had cost, as far as its provider had said, is counted with the rest."""
+async def test_usage_of_a_rescued_answer_is_the_sum_over_its_targets() -> None:
+    """The Finish has the sum of the usage that the broken target's provider reported and that of the second target."""
 
     async def told(_: Ask) -> Events:
         yield Start("first", "m")
@@ -185,8 +185,8 @@ async def test_usage_is_summed() -> None:
     assert seen[-1].usage == Usage(35, 11)
 
 
-async def test_three_targets_one_answer() -> None:
-    """Each says a third and breaks off; the last one ends it."""
+async def test_rescue_joins_one_answer_from_three_targets() -> None:
+    """Three targets, of which two break off after twenty words, give one complete text and three attempts."""
 
     def third(name: str, words: int) -> Answer:
         async def answer(ask: Ask) -> Events:
@@ -206,8 +206,8 @@ async def test_three_targets_one_answer() -> None:
     assert [(attempt.target, attempt.outcome) for attempt in seen[-1].attempts] == [("a", "cut"), ("b", "cut"), ("c", "ok")]
 
 
-async def test_the_only_target_is_asked_again() -> None:
-    """A line that broke may hold the second time."""
+async def test_rescue_asks_the_only_target_again() -> None:
+    """Where the target that broke off is the only one, it is asked a second time and completes the answer."""
     count = 0
 
     async def answer(ask: Ask) -> Events:
@@ -220,8 +220,8 @@ async def test_the_only_target_is_asked_again() -> None:
     assert text(await heard(Candidate("first", answer))) == CANONICAL
 
 
-async def test_after_a_thought_the_question_is_asked_anew() -> None:
-    """Nothing was said yet, so nothing is gone on from."""
+async def test_rescue_asks_the_unchanged_question_after_a_thought_alone() -> None:
+    """After a break before any text, the next target gets the original question, without a prefill."""
 
     async def answer(_: Ask) -> Events:
         yield Start("first", "m")
@@ -234,8 +234,8 @@ async def test_after_a_thought_the_question_is_asked_anew() -> None:
     assert asked == [ASK]
 
 
-async def test_after_a_tool_round_its_results_are_kept() -> None:
-    """The one who goes on is told them; no tool runs again."""
+async def test_rescue_question_has_the_tool_results_and_the_text_so_far() -> None:
+    """The second target gets the conversation with the tool's result, and the text so far as the assistant's last message."""
     told = ASK.with_messages(*ASK.messages, Message("tool", (Result("c1", "get_time", "12:00"),)))
     asked: list[Ask] = []
     first = Candidate("first", broken(WORDS[:5], "cut"))
@@ -244,8 +244,8 @@ async def test_after_a_tool_round_its_results_are_kept() -> None:
     assert asked[0].messages == (*told.messages, Message("assistant", ("".join(WORDS[:5]).rstrip(),)))
 
 
-async def test_a_call_that_was_cut_is_asked_for_again() -> None:
-    """Half of a call's arguments are no call: the next target makes its own."""
+async def test_tool_call_cut_off_by_a_break_is_made_by_the_next_target() -> None:
+    """A break within a tool call's arguments passes on no call; the next target's own call is the only one."""
 
     async def first(_: Ask) -> Events:
         yield Start("first", "m")
@@ -262,8 +262,8 @@ async def test_a_call_that_was_cut_is_asked_for_again() -> None:
     assert [type(event) for event in seen] == [Start, Text, ToolInput, ToolCall, Finish]
 
 
-async def test_calls_that_are_whole_are_run() -> None:
-    """Only the end was lost: nobody is asked again."""
+async def test_complete_tool_calls_before_a_break_end_the_answer() -> None:
+    """A break after a complete tool call ends the answer with that call and the finish `tool-calls`; no other target is asked."""
 
     async def first(_: Ask) -> Events:
         yield Start("first", "m")
@@ -279,8 +279,8 @@ async def test_calls_that_are_whole_are_run() -> None:
 ANOTHER = "The router takes a question from the page, thinks about it for a while, and then says something else altogether."
 
 
-async def test_another_answer_is_not_joined() -> None:
-    """A target that begins anew in other words cannot go on: the next one is asked; where there is none, it is an error."""
+async def test_rescue_does_not_join_a_different_answer() -> None:
+    """A continuation in other words is recorded as `diverged` and dropped; the next target is asked, or the answer ends with a Failure."""
     first = Candidate("first", broken(WORDS[:20], "cut"))
 
     async def says_another(_: Ask) -> Events:
@@ -299,14 +299,14 @@ async def test_another_answer_is_not_joined() -> None:
 
 
 async def test_rescue_without_a_target_left_ends_with_one_failure() -> None:
-    """What was said stands; one error ends it."""
+    """Where every other target fails too, the client keeps the text so far, and one Failure follows."""
     refusing = Candidate("second", broken([], "cut"))
     seen = await heard(Candidate("first", broken(WORDS[:3], "cut")), refusing)
     assert [type(event) for event in seen] == [Start, Text, Text, Text, Failure]
 
 
-async def test_rescue_fail_ends_with_an_error() -> None:
-    """Where the operator wants no rescue, nobody else is asked."""
+async def test_rescue_fail_ends_a_broken_answer_with_a_failure() -> None:
+    """With `rescue: fail`, an answer that breaks off ends with a Failure, and the second target is not asked."""
     asked: list[Ask] = []
     policy = FailureRules(QUICK.timeout, QUICK.retry, "fail")
     seen = await heard(Candidate("first", broken(WORDS[:3], "cut")), Candidate("second", helper("ignores", asked)), policy=policy)
@@ -314,8 +314,8 @@ async def test_rescue_fail_ends_with_an_error() -> None:
     assert asked == []
 
 
-async def test_rescue_may_add_nothing_to_a_finished_text() -> None:
-    """Everything was said, only the end was lost."""
+async def test_rescue_without_new_text_finishes_a_complete_answer() -> None:
+    """After a break at the very end of the text, a continuation without text gives the Finish."""
 
     async def silent(_: Ask) -> Events:
         yield Start("second", "m")
@@ -326,8 +326,8 @@ async def test_rescue_may_add_nothing_to_a_finished_text() -> None:
     assert isinstance(seen[-1], Finish)
 
 
-async def test_a_filter_in_the_rescue_is_passed_over() -> None:
-    """The next target may be less afraid."""
+async def test_rescue_skips_a_target_whose_content_filter_refuses() -> None:
+    """A target whose content filter refuses the continuation is skipped, and the next one completes the answer."""
 
     async def filtered(_: Ask) -> Events:
         if _.messages:
@@ -358,16 +358,16 @@ JOINED = {
 
 
 @pytest.mark.parametrize("halves", JOINED)
-def test_two_halves(halves: tuple[str, str]) -> None:
-    """Joined, in one piece and a character at a time."""
+def test_splice_joins_two_halves_at_their_overlap(halves: tuple[str, str]) -> None:
+    """The continuation is returned without the words and white space that it repeats, in one piece and character by character."""
     said, new = halves
     for pieces in ([new], list(new)):
         splice = Splice(said)
         assert "".join([*(splice.feed(piece) for piece in pieces), splice.end()]) == JOINED[halves]
 
 
-def test_a_long_answer_that_is_begun_anew_is_looked_through_once() -> None:
-    """However many pieces it comes in: 190,000 characters in other words, and then the end of what was said."""
+def test_splice_searches_a_long_restarted_answer_in_linear_time() -> None:
+    """An answer begun again in 44,000 pieces is joined where the text so far ends, within 3 s; one without that end raises Diverged."""
     start, end = "So it begins. " * 1_000, " And here it broke off, in the middle of a sentence that"
     splice = Splice(start * 3 + end)
     began = time.process_time()
@@ -383,8 +383,8 @@ def test_a_long_answer_that_is_begun_anew_is_looked_through_once() -> None:
 
 
 @given(st.text("ab c,.\n", min_size=1, max_size=40), st.text("ab c,.\n", max_size=40), st.data())
-def test_pieces_do_not_matter(said: str, new: str, data: st.DataObject) -> None:
-    """Any two halves are joined the same way, however the second one is cut."""
+def test_splice_result_does_not_depend_on_the_pieces(said: str, new: str, data: st.DataObject) -> None:
+    """Any two halves are joined to the same text, or are both times Diverged, wherever the second half is cut."""
 
     def joined(pieces: list[str]) -> str | None:
         splice = Splice(said)

@@ -1,4 +1,4 @@
-"""Conditions on the entries of a route's targets: each of them over HTTP, what can never hold, and what is said of it."""
+"""Conditions (`when`) on the entries of a route's targets: their effect on requests, the checks of them, and how they are described."""
 
 import asyncio
 import hashlib
@@ -35,18 +35,18 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO
 
 
 def conditional(when: str, more: str = "", server: str = "", targets: str = TWO) -> str:
-    """A route that asks `cheap` where this holds, and `best` otherwise."""
+    """Return a configuration whose route asks `cheap` where this condition holds, and `best` otherwise."""
     return routes(targets, f"targets: [{{use: cheap, when: {{{when}}}}}, best]{more}", server)
 
 
 async def asked(client: Client, headers: Mapping[str, str] | Sequence[tuple[str, str]] = (), **body: Any) -> str:
-    """Who answers: what the answer says."""
+    """Return the text of one answer, which names the target that gave it."""
     async with client.session.post(client.base + "/v1/chat/completions", json=HI | body, headers=headers) as response:
         return (await response.json())["choices"][0]["message"]["content"]
 
 
 def keyed(*names: str, more: str = "", route: str = "") -> tuple[dict[str, dict[str, str]], str]:
-    """Callers with a key: what each sends as its headers, and the `server:` that knows them. `more`: of each key; `route`: of the server."""
+    """Return the headers of callers with an API key, and the `server:` that knows them. `more`: of each key; `route`: of the server."""
     keys = {name: new() for name in names}
     lines = [f"{name}: {{hash: 'sha256:{hashlib.sha256(key.encode()).hexdigest()}'{more}}}" for name, key in keys.items()]
     server = f"server: {{auth: {{keys: {{{', '.join(lines)}}}}}{route}}}\n"
@@ -54,15 +54,15 @@ def keyed(*names: str, more: str = "", route: str = "") -> tuple[dict[str, dict[
 
 
 def bearer(**claims: Any) -> dict[str, str]:
-    """A token with these claims."""
+    """Return the headers of a request with a signed token that has these claims."""
     return {"authorization": f"Bearer {signed({**GOOD, 'exp': int(time.time()) + 600, **claims}, OctKey.import_key(SECRET), 'HS256')}"}
 
 
 JWT = f"server: {{auth: {{jwt: {{issuer: '{ISSUER}', audience: {AUDIENCE}, algorithms: [HS256], secret: '{SECRET}'}}}}}}\n"
 
 
-async def test_caller_chooses_the_entry(workspace: Workspace) -> None:
-    """By the name of its key, or by its token's `sub`."""
+async def test_caller_condition_matches_the_keys_name_or_the_tokens_sub(workspace: Workspace) -> None:
+    """A `caller` condition selects its entry for the callers it lists, by the name of an API key or the `sub` of a token."""
     headers, server = keyed("ci", "nightly", "alice")
     workspace.write("routes.yaml", conditional("caller: [ci, nightly]", server=server))
     async with serving(workspace.build()) as client:
@@ -83,16 +83,16 @@ CLAIMS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", CLAIMS)
-async def test_claim_of_the_token_chooses_the_entry(workspace: Workspace, case: str) -> None:
-    """Each claim that is named, compared exactly."""
+async def test_claim_condition_matches_the_tokens_claims_exactly(workspace: Workspace, case: str) -> None:
+    """A `claim` condition selects its entry if every named claim equals one of the listed values, or is a list with one of them."""
     claim, holds, fails = CLAIMS[case]
     workspace.write("routes.yaml", conditional(f"claim: {{{claim}}}", server=JWT))
     async with serving(workspace.build()) as client:
         assert [await asked(client, bearer(**claims)) for claims in (holds, fails, {})] == ["cheap", "best", "best"]
 
 
-async def test_header_of_the_request_chooses_the_entry(workspace: Workspace) -> None:
-    """Its name in any case, its value exactly, in any line that repeats it."""
+async def test_header_condition_matches_the_value_of_any_line_of_that_header(workspace: Workspace) -> None:
+    """A `header` condition compares the name without case and the value exactly, in each of the header's lines."""
     workspace.write("routes.yaml", conditional("header: {X-Tier: [batch, bulk]}"))
     async with serving(workspace.build()) as client:
         lines: list[list[tuple[str, str]]] = [
@@ -106,8 +106,8 @@ async def test_header_of_the_request_chooses_the_entry(workspace: Workspace) -> 
         assert [await asked(client, headers) for headers in lines] == ["cheap", "cheap", "cheap", "best", "best", "best"]
 
 
-async def test_image_chooses_the_entry(workspace: Workspace) -> None:
-    """One anywhere in the conversation; or there being none."""
+async def test_image_condition_matches_an_image_in_any_message(workspace: Workspace) -> None:
+    """A `has_image: true` entry gets conversations with an image in any message, and a `has_image: false` entry all others."""
     shown = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, PICTURE]}, {"role": "user", "content": "Well?"}]
     for wanted, expected in (("true", ["cheap", "best"]), ("false", ["best", "cheap"])):
         workspace.write("routes.yaml", conditional(f"has_image: {wanted}"))
@@ -119,8 +119,8 @@ async def test_image_chooses_the_entry(workspace: Workspace) -> None:
     ("tokens", "expected"),
     [("..100", ["cheap", "best", "best"]), ("100..", ["best", "cheap", "cheap"]), ("100..200", ["best", "cheap", "best"])],
 )
-async def test_size_of_the_conversation_chooses_the_entry(workspace: Workspace, tokens: str, expected: list[str]) -> None:
-    """By a token for every four characters of what the pipeline leaves of it; the upper end of a range is outside."""
+async def test_tokens_condition_matches_the_size_after_the_pipeline(workspace: Workspace, tokens: str, expected: list[str]) -> None:
+    """A `tokens` range counts one token for four characters of the conversation that the pipeline leaves; its upper end is excluded."""
     workspace.write("routes.yaml", conditional(f"tokens: {tokens}"))
     async with serving(workspace.build()) as client:
         sizes = (396, 400, 800)
@@ -131,8 +131,8 @@ async def test_size_of_the_conversation_chooses_the_entry(workspace: Workspace, 
         assert await asked(client, messages=long) == "cheap"
 
 
-async def test_all_conditions_of_one_entry_must_hold(workspace: Workspace) -> None:
-    """One of them is not enough."""
+async def test_entry_is_asked_only_if_all_its_conditions_hold(workspace: Workspace) -> None:
+    """An entry with two headers and a range of tokens is passed over if any of the three does not hold."""
     workspace.write("routes.yaml", conditional("header: {x-tier: batch, x-job: nightly}, tokens: ..100"))
     async with serving(workspace.build()) as client:
         both = {"x-tier": "batch", "x-job": "nightly"}
@@ -141,13 +141,13 @@ async def test_all_conditions_of_one_entry_must_hold(workspace: Workspace) -> No
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that only the test advances, from 0 s on."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
     def __call__(self) -> float:
-        """Now, in seconds."""
+        """Return the time, in seconds."""
         return self.now
 
 
@@ -155,18 +155,18 @@ DAY = 86_400.0
 
 
 def priced(best: Provider, cheap: Provider) -> str:
-    """A target whose answers cost 3 dollars each, and one whose answers cost nothing."""
+    """Return two targets: `best`, whose answers cost 3 dollars each, and `cheap`, whose answers cost nothing."""
     dear = direct_target(best.base, "best").replace("}", ", price: {input: 0, output: 1000000}}")
     return dear + direct_target(cheap.base, "cheap").replace("}", ", price: {input: 0, output: 0}}")
 
 
 def built(workspace: Workspace, clock: Clock) -> Generation:
-    """The generation of a workspace, whose limits go by this clock."""
+    """Return the generation of the workspace's configuration, with limits that go by this clock."""
     return build(declare(read(workspace.root / "routes.yaml"), {}), Carryover(local=Local(clock)))
 
 
-async def test_nearly_spent_budget_switches_to_the_cheaper_target_and_back_the_next_day(workspace: Workspace) -> None:
-    """At 80 % of twenty dollars a day, and not before; the day after, once what was spent has faded to less than that."""
+async def test_budget_used_condition_switches_at_its_share_and_back_as_spending_decays(workspace: Workspace) -> None:
+    """At 80 % of 20 dollars a day questions go to `cheap`; they go to `best` again once what was spent has decayed below that share."""
     clock = Clock()
     async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
         limit = "\n    limit: {spend: 20USD/day}"
@@ -183,8 +183,8 @@ async def test_nearly_spent_budget_switches_to_the_cheaper_target_and_back_the_n
             assert await asked(client) == "best"
 
 
-async def test_budget_of_the_caller_counts_as_well_as_the_routes(workspace: Workspace) -> None:
-    """The tightest of them: the caller who has used most of its own is asked for by the cheaper target, the others are not."""
+async def test_budget_used_condition_counts_each_callers_own_limit(workspace: Workspace) -> None:
+    """A caller that has used 70 % of the token limit of its key goes to `cheap`; another caller of the same route still goes to `best`."""
     headers, server = keyed("alice", "bob", more=", limit: {tokens: 20/day}")
     async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
         workspace.write("routes.yaml", conditional("budget_used: 70%", server=server, targets=priced(best, cheap)))
@@ -193,8 +193,8 @@ async def test_budget_of_the_caller_counts_as_well_as_the_routes(workspace: Work
             assert await asked(client, headers["bob"]) == "best"
 
 
-async def test_replicas_switch_at_what_all_of_them_have_used(workspace: Workspace) -> None:
-    """Counted in the Redis that they share: one replica spends, the other one switches."""
+async def test_budget_used_condition_counts_the_spending_of_all_replicas(workspace: Workspace) -> None:
+    """With a shared Redis, a second replica switches to `cheap` because of what the first one has spent."""
     async with redis_server() as redis, provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
         server = f"server: {{redis: '{redis.url}'}}\n"
         text_ = conditional("budget_used: 10%", "\n    limit: {spend: 60USD/day}", server, priced(best, cheap))
@@ -208,8 +208,8 @@ async def test_replicas_switch_at_what_all_of_them_have_used(workspace: Workspac
             assert len(best.requests) >= 2  # what was spent is told to Redis behind the answer: a few more may come before that
 
 
-async def test_question_for_which_nothing_holds_is_refused(workspace: Workspace) -> None:
-    """400 with a code of its own, in each dialect; no target is asked."""
+async def test_question_that_matches_no_entry_is_refused_in_each_dialect(workspace: Workspace) -> None:
+    """A question for which no entry's condition holds is status 400 in each dialect, with the code `no_target` in the line protocol."""
     workspace.write(
         "routes.yaml", routes(TWO, "targets: [{use: cheap, when: {has_image: true}}, {use: best, when: {header: {x-tier: gold}}}]")
     )
@@ -220,8 +220,8 @@ async def test_question_for_which_nothing_holds_is_refused(workspace: Workspace)
         assert (await client.post("/api/chat?protocol=line", **HI)).json["code"] == "no_target"
 
 
-async def test_entries_whose_condition_does_not_hold_rescue_nobody(workspace: Workspace) -> None:
-    """Neither before the first word nor in the middle of an answer; one whose condition holds does."""
+async def test_entry_whose_condition_does_not_hold_is_no_fallback(workspace: Workspace) -> None:
+    """An entry whose condition does not hold is asked neither after a failure nor for a rescue; for a question that matches, it is."""
     cut = Reply(text("Half ", "of it.")[:2], drop=True)
     async with provider(Reply(status=503), cut) as best, provider(Reply(text("cheap"))) as cheap:
         listed = direct_target(best.base, "best") + direct_target(cheap.base, "cheap")
@@ -234,8 +234,8 @@ async def test_entries_whose_condition_does_not_hold_rescue_nobody(workspace: Wo
             assert "cheap" in await asked(client, {"x-tier": "batch"})
 
 
-async def test_pool_and_its_members_have_conditions(workspace: Workspace) -> None:
-    """On the pool for all of them, or on each; those that are left share the questions."""
+async def test_condition_of_a_pool_or_of_its_member_selects_the_pools_members(workspace: Workspace) -> None:
+    """A condition on a pool holds for all its members; one on a member removes that member alone, and the others share the questions."""
     three = TWO + "\nother: {script: [{text: other}]}"
     route = "targets: [{use: [cheap, other], when: {header: {x-tier: batch}}}, best]"
     async with serving(workspace.write("routes.yaml", routes(three, route)).build()) as client:
@@ -247,8 +247,8 @@ async def test_pool_and_its_members_have_conditions(workspace: Workspace) -> Non
         assert "cheap" in {await asked(client, {"x-tier": "batch"}) for _ in range(20)}
 
 
-async def test_target_may_stand_first_for_some_and_last_for_all(workspace: Workspace) -> None:
-    """It is asked once in each question."""
+async def test_target_with_two_entries_is_asked_once_at_its_first_matching_entry(workspace: Workspace) -> None:
+    """A target that is first under a condition and last without one is asked once for each question, at the entry that holds first."""
     async with provider(Reply(status=503)) as best, provider(Reply(status=503)) as cheap:
         listed = direct_target(best.base, "best") + direct_target(cheap.base, "cheap")
         route = (
@@ -261,8 +261,8 @@ async def test_target_may_stand_first_for_some_and_last_for_all(workspace: Works
                     assert [one.partition(";")[0].strip('"') for one in tried] == order
 
 
-async def test_answer_is_kept_for_questions_with_the_same_entries_alone(workspace: Workspace) -> None:
-    """What the cheap target said to one is not given to another, whose conditions differ."""
+async def test_cached_answer_is_used_only_for_questions_that_match_the_same_entries(workspace: Workspace) -> None:
+    """The same question with two header values that select different targets is cached once for each, and both are hits the second time."""
     async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
         listed = direct_target(best.base, "best") + direct_target(cheap.base, "cheap")
         workspace.write("routes.yaml", conditional("header: {x-tier: batch}", "\n    cache: {ttl: 1h, scope: route}", targets=listed))
@@ -272,8 +272,8 @@ async def test_answer_is_kept_for_questions_with_the_same_entries_alone(workspac
         assert (len(best.requests), len(cheap.requests)) == (1, 1)
 
 
-async def test_condition_reads_the_conversation_and_not_what_a_caller_says_of_itself(workspace: Workspace) -> None:
-    """Fields of the body choose no entry."""
+async def test_caller_condition_ignores_fields_of_the_body(workspace: Workspace) -> None:
+    """A body with the fields `caller`, `user`, `circumstances` or `held` does not select the entry of another caller."""
     headers, server = keyed("ci", "alice")
     workspace.write("routes.yaml", conditional("caller: ci", server=server))
     async with serving(workspace.build()) as client:
@@ -342,8 +342,8 @@ NEVER: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("case", NEVER)
-def test_condition_that_never_holds_is_a_mistake(workspace: Workspace, case: str) -> None:
-    """With its place, the reason and what to write."""
+def test_condition_that_is_invalid_or_can_never_hold_is_a_configuration_error(workspace: Workspace, case: str) -> None:
+    """Each mistake in the table is one error, whose message says the reason and what to write instead."""
     content, said = NEVER[case]
     with pytest.raises(ConfigError) as refused:
         workspace.write("routes.yaml", content).build()
@@ -363,8 +363,8 @@ def test_condition_that_never_holds_is_a_mistake(workspace: Workspace, case: str
         ("{use: cheap, when: {tokens: ..8000}}, best", False),
     ],
 )
-def test_check_warns_of_questions_that_no_entry_is_for(workspace: Workspace, targets: str, warns: bool) -> None:
-    """Unless the conditions leave no question out."""
+def test_check_warns_if_some_question_matches_no_entry(workspace: Workspace, targets: str, warns: bool) -> None:
+    """A route whose conditions leave some question without a target has a warning of `no_target`; one that covers all has none."""
     generation = workspace.write("routes.yaml", routes(TWO, f"targets: [{targets}]")).build()
     found = [str(one) for one in generation.declaration.complaints.warnings]
     assert any("gets the error `no_target` from `chat-model`" in one for one in found) == warns
@@ -378,7 +378,7 @@ SHARES = st.tuples(st.integers(0, 3), st.integers(1, 3)).map(lambda ends: Range(
 
 @st.composite
 def whens(draw: st.DrawFn) -> When:
-    """Conditions that often overlap."""
+    """Draw conditions that often overlap."""
     given_: dict[str, Any] = {}
     strategies: dict[str, st.SearchStrategy[Any]] = {
         "caller": SEVERAL,
@@ -408,10 +408,10 @@ QUESTIONS = st.tuples(
 
 @settings(deadline=None)
 @given(st.one_of(st.none(), whens()), st.lists(whens(), min_size=1, max_size=3), st.lists(QUESTIONS, min_size=20, max_size=20))
-def test_entry_that_is_called_unreachable_is_reached_by_no_question(
+def test_entry_found_unreachable_matches_no_question_that_earlier_entries_leave(
     entry: When | None, earlier: list[When], questions: list[tuple[Circumstances, int, bool]]
 ) -> None:
-    """And one that a question reaches is never called so."""
+    """Of random conditions and questions, an entry that some question reaches past the earlier entries is found reachable."""
     reached = any(
         (entry is None or entry.holds(here, tokens, has_image=image))
         and not any(one.holds(here, tokens, has_image=image) for one in earlier)
@@ -422,8 +422,8 @@ def test_entry_that_is_called_unreachable_is_reached_by_no_question(
 
 @settings(deadline=None)
 @given(whens(), whens())
-def test_entry_is_reached_unless_the_earlier_one_asks_for_no_more(entry: When, earlier: When) -> None:
-    """The same condition again is not reached; with one value more in the earlier one it is not, either."""
+def test_entry_is_unreachable_behind_its_own_condition_and_reachable_behind_none(entry: When, earlier: When) -> None:
+    """An entry is unreachable behind its own condition; it is reachable behind none, and behind a condition on `caller` that it lacks."""
     assert not reachable(entry, [entry])
     assert reachable(entry, [])
     if earlier.caller is not None and entry.caller is None:
@@ -433,8 +433,8 @@ def test_entry_is_reached_unless_the_earlier_one_asks_for_no_more(entry: When, e
 SHOWN = "targets: [{use: cheap, when: {budget_used: 80%, caller: ci}}, best, cheap]\n    limit: {spend: 5USD/day}"
 
 
-def test_show_says_in_words_who_is_asked_for_whom(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """The condition, and what it means for the targets behind it."""
+def test_show_describes_the_conditions_of_a_routes_targets(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router show` writes each target's condition in words, as JSON, and as `cheap?` in its overview."""
     workspace.write("routes.yaml", routes(TWO, SHOWN, KEYS))
     file = str(workspace.root / "routes.yaml")
     assert main(["show", "chat-model", "--routes", file]) == 0
@@ -452,8 +452,8 @@ def test_show_says_in_words_who_is_asked_for_whom(workspace: Workspace, capsys: 
     assert "cheap? → best → cheap" in capsys.readouterr().out
 
 
-def test_diff_says_what_becomes_of_a_condition(workspace: Workspace) -> None:
-    """Another share is another entry; another spelling is the same."""
+def test_diff_reports_a_changed_condition_and_ignores_its_spelling(workspace: Workspace) -> None:
+    """A changed share is reported as a change of the entry; `80%..` for `80%` and another case of a header's name are not."""
 
     def described(targets: str) -> Any:
         workspace.write("routes.yaml", routes(TWO, f"targets: [{targets}, best]\n    limit: {{spend: 5USD/day}}"))
@@ -479,8 +479,8 @@ DRILLS = """drills:
 """
 
 
-def test_drill_states_what_a_condition_looks_at(workspace: Workspace) -> None:
-    """So that an operator can prove the switch before the budget is spent."""
+def test_drill_sets_the_values_that_conditions_read(workspace: Workspace) -> None:
+    """Drills with a budget share, tokens, image, caller or header get the target that the condition selects."""
     route = "targets: [{use: cheap, when: {budget_used: 80%}}, best]\n    limit: {spend: 5USD/day}"
     big = (
         "  big: {pipeline: chat, targets: [{use: cheap, when: {has_image: true, caller: ci}}, {use: best, when: {tokens: 9000..}}, "
@@ -491,8 +491,8 @@ def test_drill_states_what_a_condition_looks_at(workspace: Workspace) -> None:
     assert {result.name: result.faults for result in results} == dict.fromkeys("abcdefgh", ())
 
 
-def test_drill_fails_where_the_switch_is_elsewhere(workspace: Workspace) -> None:
-    """At another share than the drill says."""
+def test_drill_fails_if_the_condition_switches_at_another_share(workspace: Workspace) -> None:
+    """A drill that expects the switch at 80 % fails for a route that switches at 90 %; the one below both shares passes."""
     route = "targets: [{use: cheap, when: {budget_used: 90%}}, best]\n    limit: {spend: 5USD/day}"
     workspace.write("routes.yaml", routes(TWO, route, DRILLS[: DRILLS.index("  - {name: c")]))
     first, second = drilled(load(workspace.root / "routes.yaml"))

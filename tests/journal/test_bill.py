@@ -1,4 +1,4 @@
-"""The bill: each model call is counted once, at the price of the target that made it, however the answer came about."""
+"""Costs: each model call is charged once, at the price of the target that made it, for every kind of answer."""
 
 import asyncio
 import json
@@ -25,13 +25,13 @@ SAID = "The quick brown fox jumps over the lazy dog, and nobody minds that at al
 
 
 def target(name: str, base: str, price: Price, prefix: str = "openai", more: str = "") -> str:
-    """A target with a price. `more`: further keys of it."""
+    """Return the declaration of a target with this price. `more`: further keys of it."""
     costs = f"{{input: {price.input}, output: {price.output}, cached: {price.cached}}}"
     return f"{name}: {{model: {prefix}/fake, api_base: '{base}', api_key: sk-test, price: {costs}{more}}}\n"
 
 
 def counts(usage: Usage) -> bytes:
-    """The frame that counts, on the OpenAI wire."""
+    """Return the frame of the OpenAI wire that reports this usage."""
     counted = {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -43,7 +43,7 @@ def counts(usage: Usage) -> bytes:
 
 
 def answer(usage: Usage = COUNTED, *pieces: str) -> tuple[bytes, ...]:
-    """A whole answer that takes this."""
+    """Return the chunks of a complete answer that reports this usage."""
     return (*(chunk({"content": one}) for one in pieces or (SAID,)), chunk({}, "stop"), counts(usage), DONE)
 
 
@@ -51,7 +51,7 @@ def answer(usage: Usage = COUNTED, *pieces: str) -> tuple[bytes, ...]:
 async def asking(
     workspace: Workspace, targets: str, route: str = "targets: [a, b]", more: str = "", linger: float = 1.0
 ) -> AsyncGenerator[Client, None]:
-    """A router with one route over these. `linger`: seconds in which an answer's end waits for its count."""
+    """A router with one route over these targets. `linger`: seconds for which an answer's end waits for its usage."""
     workspace.write("routes.yaml", routes(targets, route, more))
     before = Carryover(Connections(linger=linger))
     async with serving(build(declare(read(workspace.root / "routes.yaml"), {}), before)) as client:
@@ -59,7 +59,7 @@ async def asking(
 
 
 async def logged(client: Client, request_id: str) -> dict[str, Any]:
-    """How a request went, once it is told."""
+    """Return the record of a request, once it exists."""
     async with asyncio.timeout(240):
         while (found := await client.get(f"/admin/requests/{request_id}")).status != 200:
             await asyncio.sleep(0.005)
@@ -67,13 +67,13 @@ async def logged(client: Client, request_id: str) -> dict[str, Any]:
 
 
 def calls(told: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """The calls that cost something: target, outcome, whether that is estimated."""
+    """Return the attempts of a record that have a cost: target, outcome, and whether the usage is an estimate."""
     return [(one["target"], one["outcome"], one.get("estimated", False)) for one in told["attempts"] if "input_tokens" in one]
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_tokens_from_a_prompt_cache_are_charged_at_the_cache_price(workspace: Workspace, stream: bool) -> None:
-    """The log, the metrics, and the header of whole answers have it; a stream's headers are sent before the cost is known."""
+    """Record, metrics and, for an answer that is not streamed, the cost header have cached tokens at their own price."""
     async with provider(Reply(answer())) as fake, asking(workspace, target("a", fake.base, A), "targets: [a]") as client:
         came = await client.ask(stream=stream)
         told = await logged(client, came.headers["x-request-id"])
@@ -91,7 +91,7 @@ async def test_tokens_from_a_prompt_cache_are_charged_at_the_cache_price(workspa
 
 
 async def test_answer_continued_by_another_target_costs_both_calls(workspace: Workspace) -> None:
-    """Each call has its own price: the broken one is estimated, since its provider reported no usage."""
+    """A rescued answer costs both calls at their own prices; the broken one is estimated, since its provider reported no usage."""
     broken = Reply((chunk({"content": SAID * 4}),), drop=True)
     async with (
         provider(broken) as first,
@@ -107,7 +107,7 @@ async def test_answer_continued_by_another_target_costs_both_calls(workspace: Wo
 
 
 async def test_hedged_request_costs_both_calls(workspace: Workspace) -> None:
-    """The slower target read the question, too, and is paid for it."""
+    """A hedged request costs the second target's call and the estimated input of the abandoned first one."""
     question = SAID * 20
     silent = Reply((frame({"id": "c1", "choices": []}),), hold=True)
     async with provider(silent) as first, provider(Reply(answer())) as second:
@@ -121,7 +121,7 @@ async def test_hedged_request_costs_both_calls(workspace: Workspace) -> None:
 
 
 async def test_refusal_of_a_parameter_costs_nothing(workspace: Workspace) -> None:
-    """The same target is asked again without the parameter: one call, counted once."""
+    """A call that the provider refuses for a parameter costs nothing; the same call without that parameter is charged."""
     refusal = error(400, "Unsupported parameter: 'temperature' is not supported with this model.", "unsupported_parameter")
     async with provider(refusal, Reply(answer())) as fake, asking(workspace, target("a", fake.base, A), "targets: [a]") as client:
         told = await logged(client, (await client.ask(temperature=0.5)).headers["x-request-id"])
@@ -136,7 +136,7 @@ IN_THE_STREAM = Reply((frame({"error": {"message": "overloaded", "code": 503}}),
     "refusal", [error(400), error(401), error(429), error(503), IN_THE_STREAM], ids=["400", "401", "429", "503", "503 under a 200"]
 )
 async def test_call_that_its_provider_refused_costs_nothing(workspace: Workspace, refusal: Reply) -> None:
-    """Only the target that is asked next is paid."""
+    """A call that ends in status 400, 401, 429 or 503, also within a stream, costs nothing; the next target's call is charged."""
     async with (
         provider(refusal) as first,
         provider(Reply(answer())) as second,
@@ -147,7 +147,7 @@ async def test_call_that_its_provider_refused_costs_nothing(workspace: Workspace
 
 
 async def test_empty_answer_costs_the_usage_that_its_provider_reported(workspace: Workspace) -> None:
-    """Its provider charges for it, although another target has to answer."""
+    """An empty answer is charged with its reported usage, beside the call of the target that answers instead."""
     empty = Reply((chunk({}, "stop"), counts(Usage(100, 0)), DONE))
     async with provider(empty) as first, provider(Reply(answer())) as second:
         both = target("a", first.base, A) + target("b", second.base, B)
@@ -158,7 +158,7 @@ async def test_empty_answer_costs_the_usage_that_its_provider_reported(workspace
 
 
 async def test_cached_answer_costs_nothing(workspace: Workspace) -> None:
-    """The first caller pays; a caller that gets the cached answer neither pays nor is shown a cost."""
+    """A cache hit has no cost in its header or record, and no attempts; the request that filled the cache has both."""
     async with (
         provider(Reply(answer())) as fake,
         asking(workspace, target("a", fake.base, A), "targets: [a]\n    cache: {ttl: 1h}") as client,
@@ -171,7 +171,7 @@ async def test_cached_answer_costs_nothing(workspace: Workspace) -> None:
 
 
 async def test_coalesced_answer_is_paid_by_exactly_one_request(workspace: Workspace) -> None:
-    """Requests that share one upstream call are charged once in sum, whichever of them it is."""
+    """Of three concurrent requests that share one upstream call, one is charged and two cost nothing."""
     gate = asyncio.Event()
     async with (
         provider(Reply(answer(), gate=gate)) as fake,
@@ -187,13 +187,13 @@ async def test_coalesced_answer_is_paid_by_exactly_one_request(workspace: Worksp
 
 
 def late(gate: asyncio.Event) -> Reply:
-    """An answer that has its end, and whose count comes when the gate opens."""
+    """Return an answer whose usage arrives after its end, when the gate opens."""
     head, *rest = (b"".join(answer()[:-2]), *answer()[-2:])
     return Reply((head, *rest), gate=gate)
 
 
 def late_gemini(gate: asyncio.Event) -> Reply:
-    """The same on Google's wire: thoughts are counted beside the candidates."""
+    """Return the same on Google's wire, which counts thoughts apart from the text."""
     parts = {"role": "model", "parts": [{"text": SAID}]}
     counted = {
         "promptTokenCount": COUNTED.input_tokens,
@@ -216,7 +216,7 @@ COUNTING = {
 @pytest.mark.parametrize("lane", COUNTING)
 @pytest.mark.parametrize("more", [{}, {"stream": False}, {"id": "chat"}], ids=["stream", "whole", "chat"])
 async def test_usage_reported_after_the_end_of_an_answer_is_charged(workspace: Workspace, lane: str, more: dict[str, Any]) -> None:
-    """The client has its answer before; the request is logged when the usage is here, and its limit counts it."""
+    """The client gets its answer first; once the usage arrives, the request is recorded with its exact cost and counts in the limit."""
     gate = asyncio.Event()
     prefix, keys, reply = COUNTING[lane]
     async with provider(reply(gate)) as fake:
@@ -235,7 +235,7 @@ async def test_usage_reported_after_the_end_of_an_answer_is_charged(workspace: W
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
 async def test_concurrency_slot_is_free_while_late_usage_is_awaited(workspace: Workspace, lane: str) -> None:
-    """A caller with its answer may send the next request: the wait for the usage blocks nobody."""
+    """With a concurrency limit of one, the next requests are answered while the usage of earlier ones is awaited."""
     gate = asyncio.Event()
     prefix, keys, reply = COUNTING[lane]
     async with (
@@ -249,7 +249,7 @@ async def test_concurrency_slot_is_free_while_late_usage_is_awaited(workspace: W
 
 @pytest.mark.parametrize("lane", ["direct", "litellm"])
 async def test_usage_still_missing_at_shutdown_is_estimated(workspace: Workspace, lane: str) -> None:
-    """The request is logged before the process ends, once, with an estimate."""
+    """A request whose usage is still missing at shutdown is recorded once, with an estimate."""
     prefix, keys, reply = COUNTING[lane]
     async with (
         provider(reply(asyncio.Event())) as fake,
@@ -262,12 +262,12 @@ async def test_usage_still_missing_at_shutdown_is_estimated(workspace: Workspace
 
 
 def message(*frames: dict[str, Any]) -> Sequence[bytes]:
-    """Frames of Anthropic's wire."""
+    """Return frames of Anthropic's wire."""
     return [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in frames]
 
 
 async def test_interrupted_call_costs_the_input_counted_at_its_start(workspace: Workspace) -> None:
-    """Anthropic counts the input first, with its caches: an estimate knows nothing of those. The output is estimated."""
+    """A call that its client leaves is charged with the input that Anthropic reports first, caches included, and an estimated output."""
     begun = {
         "type": "message_start",
         "message": {"usage": {"input_tokens": 10, "cache_read_input_tokens": 5000, "output_tokens": 1}},
@@ -292,7 +292,7 @@ async def test_interrupted_call_costs_the_input_counted_at_its_start(workspace: 
 
 
 async def test_cost_totals_are_reported_by_route_target_and_caller(workspace: Workspace) -> None:
-    """They include what the cache saved, and begin with the most expensive."""
+    """/admin/spend has counts, costs, estimated costs and cache savings for each route, target and caller, the most expensive first."""
     broken = Reply((chunk({"content": SAID * 4}),), drop=True)
     async with (
         provider(broken, Reply(answer())) as first,
@@ -315,7 +315,7 @@ async def test_cost_totals_are_reported_by_route_target_and_caller(workspace: Wo
 
 
 def test_cost_totals_of_callers_beyond_the_bound_are_summed_together() -> None:
-    """Tokens may name any number of subjects: those beyond the bound share one total."""
+    """Callers beyond MAX_ROWS share one total, `other`; the sum over all callers stays complete."""
     made = Bill()
     for number in range(MAX_ROWS + 50):
         call = Attempt("a", "ok", 0.1, usage=Usage(10, 1))
@@ -327,14 +327,14 @@ def test_cost_totals_of_callers_beyond_the_bound_are_summed_together() -> None:
 
 
 def test_request_without_usage_is_in_no_cost_total() -> None:
-    """Examples are a refusal, and a hit of the route's cache."""
+    """A request whose only attempt was refused is in no total of routes or callers."""
     made = Bill()
     made.enter(Entry("id", "generation", route="r", attempts=(Attempt("a", "status_400", 0.1),)))
     assert made.totals()["routes"] == made.totals()["callers"] == {}
 
 
 async def test_interrupted_call_of_a_chat_is_estimated_with_its_cached_prompt(workspace: Workspace) -> None:
-    """Where a provider counts at the end alone: by what the chat's last call took there. Another chat's prompt is not in the cache."""
+    """A call that breaks off is estimated with the cached tokens of its chat's last call; one of a new conversation has none."""
     question = [{"role": "user", "content": SAID * 100}]
     more = [*question, {"role": "assistant", "content": SAID}, {"role": "user", "content": "And then?"}]
     cut = Reply((chunk({"content": SAID}),), drop=True)

@@ -1,4 +1,4 @@
-"""Used shares of budgets, for operators: on the admin pages and in `router show --live`."""
+"""Used shares of token and spend limits, in /admin/budgets and in `router show --live`."""
 
 import asyncio
 
@@ -11,8 +11,8 @@ from tests.failover.test_when import TWO, asked, conditional, keyed, priced
 from tests.support.provider import Reply, provider, text
 
 
-async def test_show_says_how_much_of_each_budget_is_used(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of the running server: the route's limit and those of the callers that may ask it, beside the condition that looks at them."""
+async def test_show_live_lists_the_used_share_of_each_budget(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router show --live` and /admin/budgets have the used share of the route's limit and of each caller's, after each answer."""
     headers, server = keyed("alice", "bob", more=", limit: {tokens: 20/day}")
     async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
         limit = "\n    limit: {spend: 20USD/day}"
@@ -39,7 +39,7 @@ async def test_show_says_how_much_of_each_budget_is_used(workspace: Workspace, c
 
 
 async def budgets_shown(client: Client, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The lines of `router show --live` about budgets."""
+    """Return the lines about budgets of `router show --live`."""
     assert await asyncio.to_thread(main, ["show", "--live", client.base, "chat-model"]) == 0
     lines = capsys.readouterr().out.splitlines()
     first = next(number for number, line in enumerate(lines) if line.startswith("  budgets"))
@@ -67,16 +67,16 @@ TOKENS = f"server: {{auth: {{jwt: {{issuer: x, audience: y, algorithms: [HS256],
 async def test_budget_is_shown_with_its_subject(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], limit: str, server: str, said: str
 ) -> None:
-    """A limit whose subjects have no names here is listed without a share of all."""
+    """A limit is shown with its caller, or as counted for each user, address or caller; a limit on requests is not shown."""
     workspace.write("routes.yaml", routes(TWO, f"targets: [cheap, best]\n    limit: {limit}", server))
     async with serving(workspace.build()) as client:
         assert await budgets_shown(client, capsys) == [said]
 
 
-async def test_budget_of_each_user_is_shown_with_their_number_and_the_largest_share(
+async def test_budget_per_user_shows_the_number_of_users_and_the_largest_share(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the limit of a route and of that of a key. Nobody is named."""
+    """Limits per user, of a route and of a key, show how many users have used some and the largest share, and name no user."""
     headers, server = keyed("ci", more=", user: {header: x-user}, limit: {tokens: 70/day, per: user}")
     async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
         limited = "targets: [best]\n    limit: {tokens: 20/day, requests: 9/day, per: user}"
@@ -93,8 +93,8 @@ async def test_budget_of_each_user_is_shown_with_their_number_and_the_largest_sh
             assert b"alice" not in page.body
 
 
-async def test_limit_of_another_callers_routes_is_not_shown(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """The limit of a key counts the questions to the routes that it may ask."""
+async def test_budget_of_a_caller_is_not_shown_for_routes_it_may_not_ask(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The limit of a caller that may not ask a route is left out of that route's `router show --live`, and listed in /admin/budgets."""
     server = keyed("ci", more=", routes: [other], limit: {tokens: 20/day}")[1]
     limited = "targets: [best]\n    limit: {tokens: 50/day}"
     workspace.write("routes.yaml", routes(TWO, limited, "  other: {pipeline: chat, targets: [best]}\n" + server))
@@ -103,8 +103,8 @@ async def test_limit_of_another_callers_routes_is_not_shown(workspace: Workspace
         assert [one["caller"] for one in (await client.get("/admin/budgets")).json["budgets"]] == [None, "ci"]
 
 
-def test_share_of_several_workers_is_the_largest() -> None:
-    """Each counts by itself, and refuses by its own count."""
+def test_budgets_of_several_workers_merge_to_the_largest_share() -> None:
+    """Each budget has the largest used share, the largest number of subjects and the largest share of one that any worker reports."""
 
     def budget(limit: str, used: float | None, subjects: int | None = None, largest: float | None = None) -> Budget:
         return Budget(routes=["a"], caller=None, per="route", limit=limit, most="5USD/day", used=used, subjects=subjects, largest=largest)

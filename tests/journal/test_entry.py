@@ -1,4 +1,4 @@
-"""What is remembered of a request: what it took, as far as anybody counted."""
+"""The record of one request: its usage, its estimate, its cost and its attempts."""
 
 from typing import Any, cast
 
@@ -37,7 +37,7 @@ FREE_OF_CHARGE = Attempt("script", "ok", 0.1, usage=Usage(10, 10))
 def test_each_call_costs_once_at_the_price_of_its_own_target(
     attempts: tuple[Attempt, ...], usage: Usage | None, estimate: Usage | None, cost: float | None, guessed: float | None
 ) -> None:
-    """The cost does not depend on the target that answered last; an estimated part is listed apart, and included in the sum."""
+    """The cost is the sum over all attempts at their targets' prices; the estimated part is listed apart and included in it."""
     entry = Entry("id", "generation", prices=PRICES)
     entry.see(Start("a", "m"))
     entry.see(Finish("stop", Usage(7, 7), attempts))
@@ -52,7 +52,7 @@ def test_each_call_costs_once_at_the_price_of_its_own_target(
 
 
 async def test_late_usage_replaces_the_estimate() -> None:
-    """The entry waits for the usage, and is closed with it."""
+    """An entry whose meter is open is pending with an estimate; the usage that the meter then gets replaces the estimate."""
     meter = Meter()
     meter.wait()
     entry = Entry("id", "generation", prices=PRICES)
@@ -66,7 +66,7 @@ async def test_late_usage_replaces_the_estimate() -> None:
 
 
 async def test_usage_that_never_comes_stays_an_estimate() -> None:
-    """The wait for it has an end: its meter is closed."""
+    """An entry whose meter is closed without a usage keeps its estimate."""
     meter = Meter()
     meter.wait()
     entry = Entry("id", "generation", prices=PRICES)
@@ -86,7 +86,7 @@ async def test_usage_that_never_comes_stays_an_estimate() -> None:
     ],
 )
 def test_attempts_of_a_shared_answer_are_logged_once(cache: Cached, left: list[list[Attempt]], tried: list[tuple[str, str]]) -> None:
-    """A follower that leaves early logs none of the attempts that a later one will get; the last follower logs them."""
+    """A follower that leaves a shared answer early records no attempts; the last one records them all, running ones as `client_left`."""
     entry = Entry("id", "generation", tried=left)
     entry.see(Start("b", "m", (Attempt("a", "status_503", 0.1),), cache=cache))
     entry.outcome = "client_left"
@@ -94,8 +94,8 @@ def test_attempts_of_a_shared_answer_are_logged_once(cache: Cached, left: list[l
     assert [(one.target, one.outcome) for one in entry.attempts] == tried
 
 
-def test_sums_are_made_once_for_each_state_of_the_attempts() -> None:
-    """The log line, the metrics, the bill, the limits and the headers read the same sums."""
+def test_charges_are_computed_once_for_each_state_of_the_attempts() -> None:
+    """`charges` returns the same object until the attempts change, and then new sums."""
     entry = Entry("id", "generation", prices=PRICES)
     assert entry.charges is entry.charges
     entry.see(Finish("stop", Usage(7, 7), (COUNTED,)))
@@ -107,8 +107,8 @@ def test_sums_are_made_once_for_each_state_of_the_attempts() -> None:
     assert entry.charges.used == Usage(1950, 150, 600)
 
 
-def test_sums_follow_the_prices_of_the_route() -> None:
-    """A request whose route becomes known later is charged at the prices of that route."""
+def test_charges_use_the_prices_of_the_route_once_it_is_known() -> None:
+    """Before the route of an entry is known its cost is None; afterwards it is computed with the prices of that route."""
     entry = Entry("id", "generation")
     entry.attempts = (COUNTED,)
     assert entry.charges.cost is None

@@ -1,4 +1,4 @@
-"""/metrics: what Prometheus' own parser reads, right in one process and in four."""
+"""/metrics, read by Prometheus' own parser, with one worker and with several."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ async def sleepy() -> str:
 
 
 def read(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Every sample: its name and labels → its value. A family or a sample that comes twice is a fault."""
+    """Return all samples of a page: name and labels → value. Assert that no family and no sample comes twice."""
     found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
     families: set[str] = set()
     for family in text_string_to_metric_families(page):
@@ -51,12 +51,12 @@ def read(page: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 async def samples(router: Process) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """What it tells now."""
+    """Return the current samples of this router."""
     return read((await router.get("/metrics", **AS_OPERATOR))[1])
 
 
 async def serving_pids(router: Process) -> list[int]:
-    """Who serves; nobody, while the one that is asked is just dying."""
+    """Return the process ids of the workers; an empty list while the worker that is asked is ending."""
     try:
         return [one["pid"] for one in (await router.get("/admin/config", **AS_OPERATOR))[1]["workers"]]
     except aiohttp.ClientError:
@@ -65,7 +65,7 @@ async def serving_pids(router: Process) -> list[int]:
 
 @pytest.mark.parametrize("workers", [1, 4])
 async def test_metric_totals_are_the_same_with_one_worker_and_with_four(workspace: Workspace, workers: int) -> None:
-    """They are so whichever worker is asked, also after one has died."""
+    """Requests, attempts, tokens and times have the same totals with one worker and with four, from any worker, also after one died."""
     workspace.write("routes.yaml", routes(TARGETS) + ROUTES)
     async with process(workspace.root, "--workers", str(workers)) as router:
         async with asyncio.timeout(240):
@@ -102,7 +102,7 @@ async def test_metric_totals_are_the_same_with_one_worker_and_with_four(workspac
 
 
 async def test_counters_keep_the_counts_of_a_dead_worker(workspace: Workspace) -> None:
-    """Edits that went live and that could not, loops that stood still: what the dead one counted stays, as of requests."""
+    """Counters of reloads, failed reloads, event loop stalls and requests stay the same after every worker was killed and replaced."""
     workspace.write("tools/sleepy.py", SLEEPY)
     route = "targets: [a]\n    tools: [sleepy]\n    max_steps: 1"
     workspace.write("routes.yaml", routes(STALLS, route, f"server: {{reload: off, admin: {{key: {OPERATOR}}}}}\n"))
@@ -133,7 +133,7 @@ async def test_counters_keep_the_counts_of_a_dead_worker(workspace: Workspace) -
 
 
 async def test_replacement_worker_serves_the_configuration_of_the_others(workspace: Workspace) -> None:
-    """It does so while the files on disk are invalid, or not to go live yet, too."""
+    """A worker that replaces a killed one serves the live configuration, while the files hold an invalid or a newer one."""
     workspace.write("routes.yaml", routes(TARGETS, more="server: {reload: off}\n"))
     async with process(workspace.root, "--workers", "2") as router:
         async with asyncio.timeout(240):
@@ -152,7 +152,7 @@ async def test_replacement_worker_serves_the_configuration_of_the_others(workspa
 
 
 async def test_gauges_show_streams_targets_breakers_and_drains(workspace: Workspace) -> None:
-    """Open streams, busy targets, breakers, what an operator took out."""
+    """Gauges show an open stream, a target in flight, an open and a closed breaker, and a drained target."""
     async with provider(error(401)) as denied, provider(Reply((*text("a")[:2],), hold=True)) as holding:
         targets = direct_target(denied.base) + direct_target(holding.base, "b")
         workspace.write("routes.yaml", routes(targets, "targets: [a, b]"))
@@ -171,7 +171,7 @@ async def test_gauges_show_streams_targets_breakers_and_drains(workspace: Worksp
 
 
 async def test_metric_labels_take_no_value_that_a_client_or_model_made_up(workspace: Workspace) -> None:
-    """Ids, tools and models that are made up add no series."""
+    """Unknown models, chat ids and ungranted tool names are in no label: the route is empty for the first, and the tool `other`."""
     workspace.write(
         "routes.yaml", routes("a: {script: [{call: made-up, arguments: {}}]}", "targets: [a]\n    tools: [weather]\n    max_steps: 1")
     )
@@ -191,7 +191,7 @@ async def test_metric_labels_take_no_value_that_a_client_or_model_made_up(worksp
 
 
 async def test_every_metric_is_documented(workspace: Workspace) -> None:
-    """docs/observability.md has a row for each, and none for what is not there."""
+    """The metrics in docs/observability.md are exactly those that /metrics serves."""
     served = routes(
         "a: {script: [{text: Hello}]}", "targets: [a]\n    tools: [{mcp: [no-such-command]}]", "server: {redis: 'redis://127.0.0.1:1/0'}\n"
     )

@@ -1,4 +1,4 @@
-"""Prices of the table against tokens: caches, long prompts, service tiers, audio, images and searches, as each lane hears of them."""
+"""Prices from the model table: cached tokens, long prompts, service tiers, audio, images and searches, for each provider's wire."""
 
 import json
 from collections.abc import Callable
@@ -100,7 +100,7 @@ SPOT_CHECKS: dict[str, tuple[str, Usage, Callable[[ModelRow], float]]] = {
 
 @pytest.mark.parametrize("case", SPOT_CHECKS)
 def test_price_of_the_table_charges_each_kind_of_token_as_its_row_says(case: str) -> None:
-    """The row is read here by LiteLLM's own names."""
+    """The cost of a usage equals the sum over the fields of the model's row, read under LiteLLM's names for them."""
     model, usage, expected = SPOT_CHECKS[case]
     row = about(model)
     assert row.price is not None
@@ -108,7 +108,7 @@ def test_price_of_the_table_charges_each_kind_of_token_as_its_row_says(case: str
 
 
 def test_long_prompt_of_a_service_tier_without_a_price_of_its_own_costs_its_share() -> None:
-    """Half the price of a short prompt is half the price of a long one."""
+    """A tier at half the price for short prompts, with no own price for long ones, costs half of the regular price for long prompts."""
     row = ModelRow(
         input_cost_per_token=2e-6,
         output_cost_per_token=8e-6,
@@ -122,7 +122,7 @@ def test_long_prompt_of_a_service_tier_without_a_price_of_its_own_costs_its_shar
 
 
 def counted(usage: dict[str, Any], **more: Any) -> bytes:
-    """The frame that counts, on the OpenAI wire."""
+    """Return the frame of the OpenAI wire that reports this usage."""
     return frame({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [], "usage": usage, **more})
 
 
@@ -199,8 +199,8 @@ LANES: dict[str, tuple[str, tuple[bytes, ...], Usage]] = {
 
 
 @pytest.mark.parametrize("case", LANES)
-async def test_request_costs_what_its_provider_says_that_it_used(workspace: Workspace, case: str) -> None:
-    """Each lane reads service tiers, audio, images and searches where its wire has them."""
+async def test_request_costs_the_usage_its_provider_reports(workspace: Workspace, case: str) -> None:
+    """For each wire, the cost of a request follows from the reported service tier, audio, images and searches, and is no estimate."""
     model, frames, usage = LANES[case]
     price = about(model.replace("/responses", "")).price
     assert price is not None

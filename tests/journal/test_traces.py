@@ -1,4 +1,4 @@
-"""OpenTelemetry: spans and measures, by the names of the GenAI conventions, at a collector that speaks OTLP."""
+"""OpenTelemetry traces and metrics by the GenAI conventions, as an OTLP collector receives them."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def test_request_its_attempts_and_its_tools_are_trace_spans(workspace: Workspace) -> None:
-    """Attempts and tools are below the request, which is below the caller's span; no span has words of the conversation."""
+    """The request's span has the caller's span as its parent and each attempt and tool call as a child; no span has text of the chat."""
     async with (
         collector() as there,
         provider(error(500)) as down,
@@ -86,7 +86,7 @@ NAMES: dict[str, tuple[Any, str | None]] = {
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_trace_has_the_providers_model_name_only_if_it_is_well_formed(workspace: Workspace, name: str) -> None:
-    """The name is a provider's text: it is short and of the characters of model names, or left out."""
+    """The attempt's span has the model name that the provider reports if it is short and of valid characters, and else leaves it out."""
     said, told = NAMES[name]
     async with collector() as there, provider(Reply((frame({**PIECE, "model": said}), chunk({}, "stop", model=None)))) as good:
         await asked_twice(workspace, there, good)
@@ -95,8 +95,8 @@ async def test_trace_has_the_providers_model_name_only_if_it_is_well_formed(work
     assert attempt["gen_ai.request.model"] == "fake"
 
 
-async def test_time_between_chunks_is_measured(workspace: Workspace) -> None:
-    """It is measured without reported usage, too; the wait for the first chunk and for the end does not count."""
+async def test_time_per_output_chunk_is_measured_without_reported_usage(workspace: Workspace) -> None:
+    """A call of two chunks without usage records one time per output chunk; the waits for the first chunk and the end are no part of it."""
     heard = asyncio.Event()
     rest = chunk({"content": "far"}) + chunk({}, "stop") + b"data: [DONE]\n\n"
     async with collector() as there, provider(Reply(text("Hi")), Reply((chunk({"content": "So "}), rest), gate=heard)) as good:
@@ -111,7 +111,7 @@ async def test_time_between_chunks_is_measured(workspace: Workspace) -> None:
 
 
 async def asked_twice(workspace: Workspace, there: Collector, good: Provider, heard: asyncio.Event | None = None) -> None:
-    """The first one loads the packages. `heard` is set when the second has said something."""
+    """Ask twice: the first question loads the OpenTelemetry packages. `heard` is set once the second answer has sent something."""
     more = f"server: {{otel: {{endpoint: '{there.endpoint}', every: 1h}}}}\n"
     workspace.write("routes.yaml", routes(direct_target(good.base), more=more))
     async with serving(workspace.build()) as client:
@@ -126,7 +126,7 @@ async def asked_twice(workspace: Workspace, there: Collector, good: Provider, he
 
 
 async def test_answers_are_unaffected_while_the_trace_collector_is_away(workspace: Workspace) -> None:
-    """Its connections are refused; an edit that removes the collector goes live like any other."""
+    """Requests are answered while the collector refuses connections, and an edit that removes the collector is loaded."""
     away = "server: {otel: {endpoint: 'http://127.0.0.1:9', share: 100%}}\n"
     file = workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=away)).root / "routes.yaml"
     async with serving(build(load(file)), file) as client:
@@ -143,15 +143,15 @@ async def test_answers_are_unaffected_while_the_trace_collector_is_away(workspac
         assert (await client.ask()).text == "Hi"
 
 
-async def test_opentelemetry_is_loaded_only_where_traces_are_declared() -> None:
-    """Its packages are not imported otherwise."""
+async def test_opentelemetry_sdk_is_not_imported_by_the_server_module() -> None:
+    """Importing `router.server` imports no module of `opentelemetry.sdk`."""
     code = "import sys, router.server; print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
     assert (await process.communicate())[0].strip() == b"[]"
 
 
-def test_missing_opentelemetry_package_is_reported_as_a_mistake(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The complaint says what to install."""
+def test_missing_opentelemetry_package_is_a_configuration_error(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A declared `server.otel` without its package is a configuration error with the command that installs it."""
     monkeypatch.setitem(EXTRAS, "otel", "no_such_package.sdk")
     workspace.write("routes.yaml", routes("a: {script: demo}", more="server: {otel: {endpoint: 'http://127.0.0.1:9'}}\n"))
     with pytest.raises(ConfigError, match=r"`server.otel` needs a package that is not here: pip install 'pointsman\[otel\]'"):

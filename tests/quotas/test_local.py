@@ -1,4 +1,4 @@
-"""Counts in this process, by a clock that is given."""
+"""Limits counted in this process: requests, amounts and concurrency."""
 
 import asyncio
 import math
@@ -16,23 +16,23 @@ from router.quotas.local import SLICE, CountBounds
 
 @dataclass
 class Clock:
-    """A clock that stands."""
+    """A clock that only the test advances, from 1,000 s on."""
 
     now: float = 1000.0
 
     def __call__(self) -> float:
-        """Now."""
+        """Return the time, in seconds."""
         return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """The time."""
+    """A clock that only the test advances."""
     return Clock()
 
 
 async def test_local_limit_lets_exactly_its_number_of_a_thousand_pass(clock: Clock) -> None:
-    """And the next when the window lets the first go."""
+    """With a limit of 100 in 60 s, 100 of a thousand concurrent requests are allowed, and the next one after 60 s."""
     store = Local(clock)
     taken = await asyncio.gather(*(store.take("k", 100, 60) for _ in range(1000)))
     assert sum(one.allowed for one in taken) == 100
@@ -45,7 +45,7 @@ async def test_local_limit_lets_exactly_its_number_of_a_thousand_pass(clock: Clo
 
 
 async def test_rate_limit_window_slides(clock: Clock) -> None:
-    """A caller gets no double share around a full minute."""
+    """With a limit of 100 in 60 s, the requests of the last 60 s count at any moment, without a reset at a full minute."""
     store = Local(clock)
     for _ in range(50):
         await store.take("k", 100, 60)
@@ -55,8 +55,8 @@ async def test_rate_limit_window_slides(clock: Clock) -> None:
     assert sum([(await store.take("k", 100, 60)).allowed for _ in range(100)]) == 50
 
 
-async def test_spent_amount_fades_over_the_window(clock: Clock) -> None:
-    """Counted are this window's amount, and the share of the last window that still lies within the time."""
+async def test_spent_amount_decays_over_the_next_window(clock: Clock) -> None:
+    """An amount counts in full in its window; in the next one it falls evenly to 0, and it counts no more after that."""
     clock.now = 960.0  # a window of 60 s begins
     store = Local(clock)
     store.spend("k", 100, 60)
@@ -81,7 +81,7 @@ async def test_spent_amount_fades_over_the_window(clock: Clock) -> None:
     ],
 )
 async def test_limit_has_room_at_the_time_it_announced(clock: Clock, spent: list[tuple[float, float]], at: float, wait: float) -> None:
-    """A limit of ten in a minute: refused until the second that is told, let in then."""
+    """A refused request's `retry_after` and RateLimit header are right: it is refused until just before then, and admitted after it."""
     quota = Quota("route:a", Limit(tokens=Rate(10, 60)), Local(clock))
     admissions = [await quota.admit("x") for _ in spent]
     for admission, (when, amount) in zip(admissions, spent, strict=True):
@@ -101,7 +101,7 @@ async def test_limit_has_room_at_the_time_it_announced(clock: Clock, spent: list
 
 
 def test_wait_covers_the_windows_of_this_process_and_of_redis_together() -> None:
-    """The windows begin by different clocks: the announced time is when both sums together leave room."""
+    """With two windows that end at different times, the wait for an amount ends when their decayed sum leaves room for it."""
     spent = Spent((Window(60, 10, 6, 0), Window(60, 40, 6, 6)))
     assert spent.after() == pytest.approx(6 + 6 + 6 * 40 / 60)
     for most in (15.9, 12, 10, 6, 1, 0.1):
@@ -112,7 +112,7 @@ def test_wait_covers_the_windows_of_this_process_and_of_redis_together() -> None
 
 
 async def test_counts_of_100000_addresses_are_freed_after_their_window(clock: Clock) -> None:
-    """A flood of addresses leaves nothing in memory once its time is over."""
+    """Of 100,000 addresses counted in turn, fewer than 10,000 are still held, and as few after each has entered and left."""
     store = Local(clock)
     for number in range(100_000):
         await store.take(f"w{number}", 10, 1)
@@ -126,7 +126,7 @@ async def test_counts_of_100000_addresses_are_freed_after_their_window(clock: Cl
 
 
 async def test_concurrency_slot_is_released_once_although_settled_twice(clock: Clock) -> None:
-    """A request that is settled twice frees one place."""
+    """A request that is settled twice frees one slot of a concurrency limit of two, for its own caller alone."""
     quota = Quota("route:a", Limit(concurrent=2), Local(clock))
     first, second = [await quota.admit("x") for _ in range(2)]
     with pytest.raises(TooMany, match="Rate limit exceeded"):
@@ -147,10 +147,10 @@ async def test_concurrency_slot_is_released_once_although_settled_twice(clock: C
     [(Limit(tokens=Rate(100, 60)), Usage(80, 20), None), (Limit(spend=Rate(0.5, 60)), None, 0.5)],
     ids=["tokens", "spend"],
 )
-async def test_request_after_the_amount_is_spent_is_refused_with_a_time(
+async def test_request_over_a_token_or_spend_limit_is_refused_with_a_retry_after(
     clock: Clock, limit: Limit, usage: Usage | None, cost: float | None
 ) -> None:
-    """The request that spends it is answered; the refusal of the next says when there will be room."""
+    """The requests that spend the limit are answered; the next one raises TooMany until the reported time, and is then admitted."""
     clock.now = 960.0
     quota = Quota("route:a", limit, Local(clock))
     one, other = await quota.admit("x"), await quota.admit("x")
@@ -170,7 +170,7 @@ async def test_request_after_the_amount_is_spent_is_refused_with_a_time(
 
 
 async def test_request_refused_by_the_rate_takes_no_concurrency_slot(clock: Clock) -> None:
-    """A request that the rate limit refuses does not count among those running."""
+    """Three requests refused by the rate limit take no slot of a concurrency limit of one."""
     quota = Quota("route:a", Limit(requests=Rate(1, 60), concurrent=1), Local(clock))
     (await quota.admit("x")).settle(None, None)
     for _ in range(3):
@@ -179,8 +179,8 @@ async def test_request_refused_by_the_rate_takes_no_concurrency_slot(clock: Cloc
         assert caught.value.limit == "requests"
 
 
-async def test_cancelled_request_takes_no_concurrency_slot(clock: Clock) -> None:
-    """The request had its slot and was waiting for the rate limit when it was cancelled."""
+async def test_request_cancelled_during_its_rate_check_frees_its_concurrency_slot(clock: Clock) -> None:
+    """A request that has a slot and is cancelled while the rate limit is checked gives the slot back."""
 
     class Slow(Local):
         async def take(self, key: str, most: int, seconds: float) -> Taken:
@@ -197,8 +197,8 @@ async def test_cancelled_request_takes_no_concurrency_slot(clock: Clock) -> None
     assert len(store) == 0
 
 
-async def test_local_amount_is_handed_over_once(clock: Clock) -> None:
-    """The part of it that still counts is handed over, and nothing is left here."""
+async def test_collect_returns_the_local_amount_that_still_counts_once(clock: Clock) -> None:
+    """`collect` returns 75 of 100 after a quarter of the next window, removes the amount, and then returns 0."""
     clock.now = 960.0  # a window of 60 s begins
     store = Local(clock)
     store.spend("k", 100, 60)
@@ -208,7 +208,7 @@ async def test_local_amount_is_handed_over_once(clock: Clock) -> None:
 
 
 async def test_oldest_address_is_evicted_beyond_the_bound(clock: Clock) -> None:
-    """A flood of addresses evicts the one that was used longest ago; counts of routes and callers stay."""
+    """With a bound of 100 addresses, a thousand evict the oldest ones, whose limits begin anew; counts of callers stay."""
     store = Local(clock, CountBounds(addresses=100))
     limit = Limit(requests=Rate(1, 3600), tokens=Rate(1, 3600), per="ip")
     addresses, callers = Quota("route:a", limit, store), Quota("route:b", replace(limit, per="key"), store)
@@ -224,7 +224,7 @@ async def test_oldest_address_is_evicted_beyond_the_bound(clock: Clock) -> None:
 
 
 async def test_oldest_user_is_evicted_beyond_the_bound_of_users(clock: Clock) -> None:
-    """A flood of users evicts the user that was counted longest ago, and neither an address nor a caller."""
+    """With a bound of 100 users, a thousand evict the oldest, whose limits begin anew; counts of their caller and of addresses stay."""
     store = Local(clock, CountBounds(users=100))
     limit = Limit(requests=Rate(1, 3600), tokens=Rate(1, 3600), per="user")
     users, addresses = Quota("route:a", limit, store), Quota("route:a", replace(limit, per="ip"), store)
@@ -241,8 +241,8 @@ async def test_oldest_user_is_evicted_beyond_the_bound_of_users(clock: Clock) ->
     await users.admit("key:webui user-0")
 
 
-async def test_users_of_a_limit_are_counted_and_the_fullest_of_them_found(clock: Clock) -> None:
-    """In one pass over all limits, those of the users whose amounts have faded left out; requests alone are no use of a budget."""
+async def test_uses_of_each_has_the_number_of_users_and_the_largest_used_share(clock: Clock) -> None:
+    """A limit per user reports how many users spent anything within its window, and the largest share; after two windows there is none."""
     clock.now = 960.0  # a window of 60 s begins
     store = Local(clock)
     each, all_together = Limit(tokens=Rate(100, 60), per="user"), Limit(tokens=Rate(100, 60), per="route")

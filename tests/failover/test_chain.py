@@ -1,4 +1,4 @@
-"""Several targets as one: who is asked, how often, and what comes of it."""
+"""The chain of targets: which target is asked, how often it is retried, and which error follows when no target answers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,7 +27,7 @@ from router.errors import (
     Unanswered,
     UnsupportedParameter,
 )
-from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text, ToolCall
+from router.events import Answer, Event, Events, Failure, Finish, Order, Start, Text
 from router.failover import Candidate, FailureRules, failover, new_health
 from router.failover.candidate import RESERVE
 from router.params import Params
@@ -41,7 +41,7 @@ STOP = Finish("stop")
 
 
 class Scripted:
-    """A target that does one thing per time it is asked: raises, or yields events; None is a silence."""
+    """A target that plays one turn for each call, and the last turn from then on. A turn raises, or yields events; None hangs."""
 
     def __init__(self, name: str, *turns: "Turn") -> None:
         self.name = name
@@ -50,7 +50,7 @@ class Scripted:
         self.closed = 0
 
     def answer(self) -> Answer:
-        """The target as an Answer."""
+        """Return the target as an Answer."""
 
         async def answer(_: Ask) -> Events:
             turn = self.turns[min(self.asked, len(self.turns) - 1)]
@@ -77,13 +77,14 @@ def chain(
     windows: dict[str, int] | None = None,
     rescue: Literal["continue", "fail"] = "fail",
 ) -> Answer:
+    """Return one Answer over these targets. `windows`: target → its context window in tokens; it is unknown for all others."""
     known = windows or {}
     policy = FailureRules(timeout, retry, rescue)
     return failover([Candidate(one.name, one.answer(), reads(known.get(one.name))) for one in targets], policy)
 
 
 def reads(window: int | None) -> Callable[[], Awaitable[int | None]]:
-    """The window of a target, as the chain looks it up."""
+    """Return a lookup of a context window that gives this number of tokens."""
 
     async def known() -> int | None:
         return window
@@ -92,6 +93,7 @@ def reads(window: int | None) -> Callable[[], Awaitable[int | None]]:
 
 
 async def heard(answer: Answer, ask: Ask = ASK) -> list[Event]:
+    """Return all events of one answer, and assert that their order is valid."""
     order = Order()
     async with aclosing(answer(ask)) as events:
         seen = [order.see(event) async for event in events]
@@ -100,12 +102,13 @@ async def heard(answer: Answer, ask: Ask = ASK) -> list[Event]:
 
 
 def outcomes(event: Event) -> list[tuple[str, str]]:
+    """Return target and outcome of each attempt that this event lists."""
     assert isinstance(event, Start | Finish | Failure)
     return [(attempt.target, attempt.outcome) for attempt in event.attempts]
 
 
-async def test_the_first_that_speaks_answers() -> None:
-    """A target that answers is the only one asked."""
+async def test_first_target_that_answers_is_the_only_one_asked() -> None:
+    """A first target that answers is asked once and closed once; the second is not asked."""
     good, spare = Scripted("a", [Text("Hi"), STOP]), Scripted("b", [Text("no"), STOP])
     seen = await heard(chain(good, spare))
     assert [type(event) for event in seen] == [Start, Text, Finish]
@@ -135,8 +138,8 @@ AGAIN: dict[str, tuple[list[Turn], int, int, list[tuple[str, str]]]] = {
 
 
 @pytest.mark.parametrize("how", AGAIN)
-async def test_next_target_follows_from_the_failure_before_the_first_event(how: str) -> None:
-    """Each way to fail says whether the same target is asked again, or the next one."""
+async def test_failure_before_the_first_event_decides_between_retry_and_next_target(how: str) -> None:
+    """Each kind of failure before the first event leads to a retry of the same target or directly to the next one, as in the table."""
     turns, asked, spare_asked, expected = AGAIN[how]
     first, spare = Scripted("a", *turns), Scripted("b", [Text("Hi"), STOP])
     seen = await heard(chain(first, spare, windows={"a": 8000, "b": 16000}))
@@ -158,8 +161,8 @@ VERDICTS: dict[str, tuple[TargetError, type[Unanswered], int]] = {
 
 
 @pytest.mark.parametrize("how", VERDICTS)
-async def test_error_says_what_was_tried_when_all_targets_fail(how: str) -> None:
-    """The error tells the client what it can do, and what was tried."""
+async def test_error_of_a_failed_chain_has_the_status_of_the_failure_and_its_attempts(how: str) -> None:
+    """With every target failed, the exception's type, status, `retry_after` and attempts follow from the failure, as the table says."""
     error, kind, status = VERDICTS[how]
     with pytest.raises(Unanswered) as caught:
         await heard(chain(Scripted("a", error)))
@@ -169,24 +172,24 @@ async def test_error_says_what_was_tried_when_all_targets_fail(how: str) -> None
     assert getattr(caught.value, "retry_after", None) == error.retry_after
 
 
-async def test_silence_of_all_targets_is_a_timeout() -> None:
-    """Silence everywhere is a timeout, each target asked once."""
+async def test_silence_of_all_targets_raises_timed_out() -> None:
+    """Two targets that send no first event are asked once each and closed, and the error is TimedOut."""
     first, second = Scripted("a", [None]), Scripted("b", [None])
     with pytest.raises(TimedOut):
         await heard(chain(first, second))
     assert (first.asked, second.asked, first.closed, second.closed) == (1, 1, 1, 1)
 
 
-async def test_a_content_filter_is_told_to_the_client() -> None:
-    """No second target is asked what the first one's filter refused."""
+async def test_content_filter_refusal_ends_the_chain() -> None:
+    """A question that a target's content filter refused raises Filtered, and the next target is not asked."""
     spare = Scripted("b", [Text("Hi"), STOP])
     with pytest.raises(Filtered):
         await heard(chain(Scripted("a", ContentFiltered("a", "content_filter")), spare))
     assert spare.asked == 0
 
 
-async def test_a_conversation_too_long_goes_to_a_larger_window() -> None:
-    """Targets whose window is not larger are passed over, and one whose window nobody knows waits for those that are known to be."""
+async def test_conversation_too_long_goes_to_a_target_with_a_larger_window() -> None:
+    """After ContextTooLong, a target whose window is not larger is skipped, and a known larger window is asked before an unknown one."""
     long = ContextTooLong("a", "context_too_long")
     small, unknown, large = (Scripted(name, [Text("Hi"), STOP]) for name in "bcd")
     seen = await heard(chain(Scripted("a", long), small, unknown, large, windows={"a": 8000, "b": 8000, "d": 100_000}))
@@ -194,8 +197,8 @@ async def test_a_conversation_too_long_goes_to_a_larger_window() -> None:
     assert outcomes(seen[-1])[1:2] == [("b", "skipped_window")]
 
 
-async def test_target_of_unknown_window_is_asked_after_a_smaller_known_one() -> None:
-    """It may be large enough; only when it is not either was the conversation too long for all."""
+async def test_target_of_unknown_window_is_asked_when_no_known_window_is_larger() -> None:
+    """After ContextTooLong, a target of unknown window is asked where all known windows are too small."""
     long = ContextTooLong("a", "context_too_long")
     small, unknown = (Scripted(name, [Text("Hi"), STOP]) for name in "bc")
     seen = await heard(chain(Scripted("a", long), small, unknown, windows={"a": 8000, "b": 8000}))
@@ -203,8 +206,8 @@ async def test_target_of_unknown_window_is_asked_after_a_smaller_known_one() -> 
     assert isinstance(seen[-1], Finish)
 
 
-def test_time_until_a_target_can_be_asked_is_not_the_targets() -> None:
-    """A library that is imported for it takes seconds: they are no silence, and not in the time to its first word."""
+def test_time_to_first_token_excludes_the_wait_until_a_target_is_ready() -> None:
+    """The 30 s for which `ready` imports a library cause no timeout, and are not in the attempt's seconds."""
 
     async def ready() -> None:
         await asyncio.sleep(30)
@@ -221,28 +224,8 @@ def test_time_until_a_target_can_be_asked_is_not_the_targets() -> None:
     jumping(run())
 
 
-WHOLE, HALF = ToolCall("c1", "look", {"q": 1}), ToolCall("c2", "look", {}, '{"q": "ab')
-
-
-@pytest.mark.parametrize("reason", ["length", "content-filter"])
-async def test_call_cut_at_the_limit_is_not_passed_on(reason: Literal["length", "content-filter"]) -> None:
-    """Neither are those beside it: the answer ends with the limit, and no tool runs."""
-    seen = await heard(chain(Scripted("a", [Text("Hm."), WHOLE, HALF, Finish(reason)])))
-    assert [type(event) for event in seen] == [Start, Text, Finish]
-    assert isinstance(seen[-1], Finish)
-    assert seen[-1].reason == reason
-
-
-async def test_calls_that_are_whole_are_passed_on_before_the_end() -> None:
-    """Also at the limit, where a break follows, and those that are no JSON of a model that came to its end."""
-    for end, calls in ((Finish("length"), [WHOLE]), (Finish("tool-calls"), [WHOLE, HALF]), (TargetDown("a", "cut"), [WHOLE])):
-        seen = await heard(chain(Scripted("a", [Text("Hm."), *calls, end])))
-        assert seen[2:-1] == calls
-        assert isinstance(seen[-1], Finish)
-
-
-async def test_empty_answer_to_a_question_with_stop_texts_is_no_failure() -> None:
-    """The first thing the model said was the stop text; without one, nothing is a failure."""
+async def test_empty_answer_is_valid_for_a_question_with_stop_texts() -> None:
+    """An answer without text is passed on if the question has `stop` texts; without them it is a failure, and the next target is asked."""
     stopped = replace(ASK, params=Params(stop=("END",)))
     seen = await heard(chain(Scripted("a", [STOP]), Scripted("b", [Text("Hi"), STOP])), stopped)
     assert [type(event) for event in seen] == [Start, Finish]
@@ -250,86 +233,25 @@ async def test_empty_answer_to_a_question_with_stop_texts_is_no_failure() -> Non
     assert outcomes(seen[-1])[0] == ("a", "empty")
 
 
-async def test_after_a_tool_result_an_empty_answer_is_one() -> None:
-    """A model that was told a tool's result may have nothing to add."""
+async def test_empty_answer_is_valid_after_a_tool_result() -> None:
+    """An answer without text is passed on, not counted as a failure, if the last message is a tool's result."""
     told = ASK.with_messages(*ASK.messages, Message("tool", (Result("c1", "get_time", "12:00"),)))
     seen = await heard(chain(Scripted("a", [STOP])), told)
     assert [type(event) for event in seen] == [Start, Finish]
-
-
-BROKEN: dict[str, tuple[list[Event | Exception | None], str]] = {
-    "a cut": ([Text("Half"), TargetDown("a", "cut")], "cut"),
-    "an end without a finish": ([Text("Half")], "cut"),
-    "a silence": ([Text("Half"), None], "timeout_idle"),
-}
-
-
-@pytest.mark.parametrize("how", BROKEN)
-async def test_after_the_first_event_nobody_else_is_asked(how: str) -> None:
-    """What was said stands; the answer ends in one Failure that names what happened to the log only."""
-    turn, outcome = BROKEN[how]
-    first, spare = Scripted("a", turn), Scripted("b", [Text("Hi"), STOP])
-    seen = await heard(chain(first, spare))
-    assert [type(event) for event in seen] == [Start, Text, Failure]
-    assert outcomes(seen[-1]) == [("a", outcome)]
-    assert (first.asked, spare.asked, first.closed) == (1, 0, 1)
-    assert isinstance(seen[-1], Failure)
-    assert outcome not in seen[-1].public
-
-
-async def test_a_slow_reader_is_no_silence() -> None:
-    """Time the consumer takes between two events does not count as the target's."""
-    answer = chain(Scripted("a", [Text("one"), Text("two"), STOP]), timeout=Timeout(first_token=0.05, idle=0.02))
-    seen: list[Event] = []
-    async with aclosing(answer(ASK)) as events:
-        async for event in events:
-            seen.append(event)
-            await asyncio.sleep(0.03)
-    assert isinstance(seen[-1], Finish)
-
-
-async def test_a_cancelled_reader_closes_the_target() -> None:
-    """Cancellation is nobody's timeout: it passes through, and the target's stream is closed."""
-    target = Scripted("a", [Text("Hi"), None])
-    began = asyncio.Event()
-
-    async def read() -> None:
-        async with aclosing(chain(target, timeout=Timeout(idle=60))(ASK)) as events:
-            async for event in events:
-                if isinstance(event, Text):
-                    began.set()
-
-    reading = asyncio.create_task(read())
-    await began.wait()
-    reading.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await reading
-    assert target.closed == 1
-
-
-@pytest.mark.parametrize("kind", [Start, Text])
-async def test_closing_early_closes_the_target(kind: type[Event]) -> None:
-    """Whoever stops reading, at the very first event too, closes what was opened."""
-    target = Scripted("a", [Text("Hi"), None])
-    async with aclosing(chain(target, timeout=Timeout(idle=60))(ASK)) as events:
-        async for event in events:
-            if isinstance(event, kind):
-                break
-    assert target.closed == 1
 
 
 DEFAULTS = FailureRules(Timeout(), Retry())
 
 
 async def timed(*candidates: Candidate, policy: FailureRules = DEFAULTS, ask: Ask = ASK) -> tuple[float, list[tuple[str, str]]]:
-    """The seconds one answer took, and what was tried; by the loop's own clock."""
+    """Return the seconds that one answer took by the loop's clock, and target and outcome of each attempt."""
     began = now()
     seen = await heard(failover(candidates, policy), ask)
     return round(now() - began, 3), outcomes(seen[-1])
 
 
 def known(target: Scripted, breaker: BreakerConfig | None = None, retry: Retry | None = None) -> Candidate:
-    """Return this target with a health that lasts over several questions."""
+    """Return the target as a candidate whose health is the same for several questions."""
     return Candidate(target.name, target.answer(), health=new_health(breaker, retry, clock=now))
 
 
@@ -337,7 +259,7 @@ WELL: Turn = [Text("Hi"), STOP]
 
 
 def test_refused_connection_leads_to_the_next_target_at_once() -> None:
-    """Nothing was sent, so nothing is waited for; only where nobody else can be asked it is tried again."""
+    """A refused connection is not retried while another target can be asked; where none can, it is retried after a back-off."""
 
     async def run() -> None:
         dead, spare = known(Scripted("a", TargetDown("a", "connection"))), known(Scripted("b", WELL))
@@ -352,8 +274,8 @@ def test_refused_connection_leads_to_the_next_target_at_once() -> None:
     jumping(run())
 
 
-def test_a_target_that_the_first_try_closed_is_not_waited_for() -> None:
-    """The fifth failure, a probe that fails: the next target is asked at once, and no second try is spent."""
+def test_failure_that_opens_the_breaker_is_not_retried() -> None:
+    """A failure that opens the breaker, also of a probe, leads to the next target at once and takes nothing from the retry budget."""
 
     async def run() -> None:
         down = known(Scripted("a", TargetDown("a", "status_503")), BreakerConfig(failures=3))
@@ -368,8 +290,8 @@ def test_a_target_that_the_first_try_closed_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.5, 6, 9.5])
-def test_a_target_that_says_when_is_waited_for_where_nobody_else_can_be_asked(seconds: float) -> None:
-    """As long as for a first word; whoever else asks meanwhile waits for it too."""
+def test_retry_after_of_the_only_target_is_waited_for(seconds: float) -> None:
+    """Without another target to ask, a `Retry-After` within the first-token timeout is waited for, also by a question that comes later."""
 
     async def run() -> None:
         only = known(Scripted("a", TargetDown("a", "status_429", retry_after=seconds), WELL))
@@ -383,8 +305,8 @@ def test_a_target_that_says_when_is_waited_for_where_nobody_else_can_be_asked(se
     jumping(run())
 
 
-def test_a_wait_beyond_the_deadline_is_not_waited() -> None:
-    """The error comes at once, with what is left of the wait."""
+def test_retry_after_beyond_the_requests_deadline_is_an_error_at_once() -> None:
+    """A `Retry-After` that ends after the request's deadline raises Busy without a wait, with the seconds that are left of it."""
 
     async def run() -> None:
         limited = Scripted("a", TargetDown("a", "status_429", retry_after=6))
@@ -400,8 +322,8 @@ def test_a_wait_beyond_the_deadline_is_not_waited() -> None:
     jumping(run())
 
 
-def test_a_target_that_says_when_is_left_alone_by_all_until_then() -> None:
-    """Others are asked first, at once; where it stands alone the error says when; then it is asked again by everybody."""
+def test_target_with_retry_after_is_skipped_by_all_requests_until_then() -> None:
+    """During a `Retry-After` of 30 s other targets answer, or the error is 503 with the seconds left; then the target is asked again."""
 
     async def run() -> None:
         limited = Scripted("a", TargetDown("a", "status_429", retry_after=30), WELL)
@@ -422,7 +344,7 @@ def test_a_target_that_says_when_is_left_alone_by_all_until_then() -> None:
 
 
 class EarlyLoop(VirtualLoop):
-    """A loop whose timers fire 0.9 ms early, as those of uvloop may by the clock that breakers go by."""
+    """An event loop with virtual time whose timers fire 0.9 ms early, as those of uvloop may by the breakers' clock."""
 
     EARLY = 0.0009
 
@@ -437,8 +359,8 @@ class EarlyLoop(VirtualLoop):
 
 
 @pytest.mark.parametrize("told", [1.0, 0.1, 1 / 3, 2.7])
-def test_question_that_waited_as_told_reaches_the_target(told: float) -> None:
-    """Though its timer fires early: our own breaker, which opens at the same moment, does not refuse it."""
+def test_retry_after_that_was_waited_for_is_not_refused_by_the_breaker(told: float) -> None:
+    """A question that waits for `Retry-After` reaches the target also if its timer fires 0.9 ms before the breaker admits requests."""
 
     async def run() -> None:
         limited = Scripted("a", TargetDown("a", "status_429", retry_after=told), WELL)
@@ -459,8 +381,8 @@ def test_question_that_waited_as_told_reaches_the_target(told: float) -> None:
                 runner.run(question())
 
 
-def test_a_target_that_asks_for_days_is_asked_again_after_a_minute() -> None:
-    """A provider's word is taken, but not for everything."""
+def test_retry_after_of_a_day_keeps_requests_away_for_a_minute() -> None:
+    """A target with a `Retry-After` of 86,400 s is asked again after 60 s."""
 
     async def run() -> None:
         limited = Scripted("a", TargetDown("a", "status_429", retry_after=86_400), WELL)
@@ -473,8 +395,8 @@ def test_a_target_that_asks_for_days_is_asked_again_after_a_minute() -> None:
     jumping(run())
 
 
-def test_continuation_counts_as_a_retry() -> None:
-    """A target that always breaks off is asked on out of what may be spent on second tries; one that was not asked yet costs none."""
+def test_continuation_by_the_same_target_takes_from_its_retry_budget() -> None:
+    """A target that breaks off each of 100 answers is asked to continue ten; a continuation by a target not asked yet costs no retry."""
 
     async def run() -> None:
         patient = BreakerConfig(failures=1000, within=0.001)

@@ -1,0 +1,158 @@
+"""The answer of several targets as one stream: the events of the first target that starts, and of those that continue it.
+
+`chain.py` decides which target is asked next.
+"""
+
+import logging
+import random
+from collections.abc import Sequence
+from contextlib import aclosing
+
+from router.chat import Ask
+from router.errors import NoTarget, RouterError, TargetError, Unanswered
+from router.events import CUT_SHORT, Answer, Event, Events, EventStream, Failure, Finish, ToolCall
+from router.failover.attempt import Opened, following
+from router.failover.candidate import Candidate, Pool
+from router.failover.chain import Chain, FailureRules
+from router.failover.form import Form
+from router.failover.hedge import Hedge
+from router.failover.relay import Relay
+from router.failover.rescue import Diverged, Transcript
+from router.failover.watch import Watch
+from router.value import replace
+
+log = logging.getLogger("router.failover")
+
+
+def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: random.Random | None = None) -> Answer:
+    """Return the answer of the first target that starts; where it breaks off, other targets continue it.
+    chance: orders a pool where no other rule does, and draws the back-off before a retry
+    """
+    pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
+    chosen = any(len(pool.members) > 1 for pool in pools)
+    """True if a pool has a choice; else the targets are asked in their order."""
+    in_line = [candidate for pool in pools for candidate in pool.members]
+    hedge = Hedge(policy.hedge) if policy.hedge else None
+    chance = chance or random.Random()  # noqa: S311 - the order of a pool is no secret
+
+    async def answered(ask: Ask, relay: Relay) -> Events:
+        if chosen or ask.held is not None:
+            session = _held_by(ask)
+            taken = set[str]()
+            asked = pools if ask.held is None else [kept for pool in pools if (kept := pool.among(ask.held, taken)).members]
+            order = [candidate for pool in asked for candidate in pool.order(chance, session)]
+        else:
+            order = in_line
+        if not order:
+            raise NoTarget
+        chain = Chain(order, policy, hedge, ask, chance)
+        async with Watch() as watch:
+            opened: Opened | None = await chain.open(watch)
+            error: type[RouterError] = Broken
+            try:
+                yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
+                transcript = Transcript()
+                relay.begin(watch, transcript)
+                form = None if ask.output is None else Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
+                while opened is not None:
+                    events_of_target = _relayed(opened, chain, transcript, watch, relay)
+                    async with aclosing(events_of_target if form is None else form.over(events_of_target, opened.start)) as events:
+                        async for event in events:
+                            yield event
+                            if isinstance(event, Finish):
+                                return
+                    if transcript.called:
+                        # The calls are complete, only the end was lost: they can be run.
+                        yield Finish("tool-calls", chain.total(None), tuple(chain.attempts))
+                        return
+                    if form is None:
+                        opened = await chain.rescue(opened.candidate, transcript, watch)
+                    else:
+                        opened, error = await chain.formed(opened, form, transcript, watch), form.error or Broken
+            finally:
+                if opened is not None:
+                    await chain.let_go(opened)  # a client may leave before the first event was passed on, or at any other
+            yield Failure(error.code, error.sentence, tuple(chain.attempts))
+
+    def answer(ask: Ask) -> Events:
+        relay = Relay(policy.timeout.idle)
+        return EventStream(answered(ask, relay), relay.fast)
+
+    return answer
+
+
+class Broken(Unanswered):
+    """The answer broke off, and no target can continue it."""
+
+    sentence = "The model's answer broke off. Please try again."
+
+
+LONG = 2048
+"""Characters of tools and conversation (about 512 tokens) from which a question without a chat has affinity: no provider caches less."""
+
+
+def _held_by(ask: Ask) -> str:
+    """Return the session by which a pool chooses; empty for a short question of no known chat, which is load balanced."""
+    if ask.chat or any(message.role == "assistant" for message in ask.messages):
+        return ask.session
+    size = ask.size + sum(len(tool.description) + len(str(tool.parameters)) for tool in ask.tools)
+    return ask.session if size >= LONG else ""
+
+
+async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: Watch, relay: Relay) -> Events:
+    """Stream the events of one target, joined to the text before. Without a Finish at the end the answer broke off, which is recorded.
+    Tool calls are held until the event after them: where the provider stopped in the middle of one, none of them is passed on.
+    """
+    event: Event | None = opened.first
+    calls: list[ToolCall] = []
+    try:
+        while event is not None:
+            opened.record(event)
+            if isinstance(event, ToolCall):
+                calls.append(event)
+            else:
+                if calls:
+                    if _cut_off(event, calls):
+                        fields = {"target": opened.candidate.name, "calls": [call.name for call in calls]}
+                        log.info("calls cut off at the limit are left out", extra={"fields": fields})
+                        calls.clear()
+                    for call in _released(calls, transcript):
+                        yield call
+                if isinstance(event, Finish):
+                    if (rest := transcript.rest()) is not None:
+                        yield rest
+                    chain.finished(opened, event)
+                    yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
+                    return
+                if (seen := transcript.see(event)) is not None:
+                    relay.gives(seen, opened, held=bool(calls))
+                    yield seen
+                    relay.goes_on()
+            event = await following(opened.events, watch, chain.timeout.idle, opened.candidate.name, "timeout_idle")
+        chain.broke(opened, "cut", transcript)
+        for call in _released(calls, transcript):
+            yield call
+    except TargetError as error:
+        chain.broke(opened, error.outcome, transcript, error.used)
+        for call in _released(calls, transcript):
+            yield call
+    except Diverged:
+        chain.note(opened.ended("diverged", said=len(transcript.text)))
+    finally:
+        await chain.let_go(opened)
+
+
+def _cut_off(event: Event, calls: Sequence[ToolCall]) -> bool:
+    """Return whether the provider stopped at a limit in the middle of one of these calls.
+    Half a call is not run, and not asked for again: the same limit would cut it off again.
+    """
+    return isinstance(event, Finish) and event.reason in CUT_SHORT and any(call.malformed is not None for call in calls)
+
+
+def _released(calls: list[ToolCall], transcript: Transcript) -> list[ToolCall]:
+    """Return the held calls, empty the list, and record them in the transcript."""
+    released = list(calls)
+    calls.clear()
+    for call in released:
+        transcript.see(call)
+    return released
