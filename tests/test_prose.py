@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,8 @@ from tests.conftest import ROOT
 
 ROOMS = sorted(path for path in (ROOT / "router").iterdir() if (path / "__init__.py").exists() or path.suffix == ".py")
 """Folders of `router/`, and its modules."""
+INSTALLED = {".venv", ".peers", "node_modules"}
+"""Folders of `tests/` with other people's packages."""
 
 UNBOUND = (
     "what whether who whoever whatever whose it its one nobody how when where which that those they these this as also and or of in for by here "
@@ -76,6 +78,15 @@ class Line(NamedTuple):
 @cache
 def _modules() -> list[tuple[Path, ast.Module]]:
     files = [file for path in ROOMS for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    return _parsed(files)
+
+
+def _modules_of_tests() -> list[tuple[Path, ast.Module]]:
+    found = sorted((ROOT / "tests").rglob("*.py"))
+    return _parsed(path for path in found if not INSTALLED & set(path.relative_to(ROOT).parts))
+
+
+def _parsed(files: Iterable[Path]) -> list[tuple[Path, ast.Module]]:
     return [(file.relative_to(ROOT), ast.parse(file.read_text(encoding="utf-8"))) for file in files]
 
 
@@ -107,6 +118,17 @@ def test_docstring_of_the_router_opens_with_a_subject_or_an_imperative() -> None
             openers = ATTRIBUTE_OPENERS if line.attribute else OPENERS
             if openers & set(_opening(line.text)):
                 bad.append(f"{line.where}: {line.first}")
+    assert not bad, "\n" + "\n".join(bad)
+
+
+def test_docstring_of_the_tests_opens_with_a_subject_or_an_imperative() -> None:
+    """Docstrings in `tests/` do not open with a word of OPENERS either."""
+    bad = [
+        f"{line.where}: {line.first}"
+        for path, tree in _modules_of_tests()
+        for line in _lines(path, tree)
+        if not line.attribute and OPENERS & set(_opening(line.text))
+    ]
     assert not bad, "\n" + "\n".join(bad)
 
 
