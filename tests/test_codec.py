@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from router.attempt import Attempt
 from router.codec import UnreadableEvents, decode, encode
 from router.events import Event, Text, ToolResult
+from router.usage import Meter
 from router.value import names
 
 TEXTS = st.text(st.characters())  # half surrogate pairs too: a tool may return one
@@ -33,6 +34,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "began": st.floats(allow_nan=False),
     "first": st.none() | st.floats(allow_nan=False),
     "wait": st.none() | st.floats(allow_nan=False),
+    "meter": st.none() | st.builds(Meter),
 }
 """Name of a field → the values to generate for it; other fields get values of their declared types."""
 

@@ -26,6 +26,10 @@ OPENERS = frozenset(UNBOUND.split())
 """Words no docstring opens with: they need an antecedent, or leave out the subject."""
 ATTRIBUTE_OPENERS = OPENERS - {"none", "not", "no", "only"}
 """The same for the line below a field or a constant: `None while …` is the shortest way to say what the value means."""
+CONDITIONS = frozenset("at by for from if in of on when where with".split())
+"""Words with which a test's docstring may state its condition, if a comma and the subject follow: `With an empty text, an answer is …`."""
+TEST_OPENERS = OPENERS - CONDITIONS - {"no", "one", "the_same"}
+"""Words no docstring of `tests/` opens with."""
 MAX_LINE = 140
 """Characters of a docstring's first line."""
 
@@ -122,13 +126,13 @@ def test_docstring_of_the_router_opens_with_a_subject_or_an_imperative() -> None
 
 
 def test_docstring_of_the_tests_opens_with_a_subject_or_an_imperative() -> None:
-    """Docstrings in `tests/` do not open with a word of OPENERS either."""
-    bad = [
-        f"{line.where}: {line.first}"
-        for path, tree in _modules_of_tests()
-        for line in _lines(path, tree)
-        if not line.attribute and OPENERS & set(_opening(line.text))
-    ]
+    """Docstrings in `tests/` open with neither a word of TEST_OPENERS nor a condition without a comma after it."""
+    bad: list[str] = []
+    for path, tree in _modules_of_tests():
+        for line in _lines(path, tree):
+            opening = set(_opening(line.text))
+            if not line.attribute and (TEST_OPENERS & opening or (CONDITIONS & opening and "," not in line.first)):
+                bad.append(f"{line.where}: {line.first}")
     assert not bad, "\n" + "\n".join(bad)
 
 

@@ -209,7 +209,7 @@ async def test_documents_are_changed_and_suggestions_are_shown(tmp_path: Path, m
 
 
 async def test_document_opens_on_a_narrow_screen_only_when_it_is_asked_for(workspace: Workspace) -> None:
-    """On a screen of 360 pixels the document's panel stays closed until its card is opened by keyboard."""
+    """On a screen of 360 pixels, the document's panel stays closed until its card is opened by keyboard."""
     async with serving(quiet(workspace).build()) as client, speaking(client, [REST]) as tab:
         await tab.shape(360, 740)
         await ask(tab, "Write")

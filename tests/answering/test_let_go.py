@@ -52,7 +52,7 @@ async def _stop(client: Client, halted: Halted) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """How an answer is ended, the replies of the second target, and the expected outcome of the request and of each attempt."""
+    """An end of an answer: the way it is ended, the replies of the second target, and the expected outcome of the request and of each attempt."""
 
     end: Callable[[Client, Halted], Awaitable[None]]
     script: tuple[Reply, ...]

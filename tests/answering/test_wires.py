@@ -237,7 +237,7 @@ class Held:
 
     @property
     def finished(self) -> bool:
-        """Whether the last event was Finish or Failure."""
+        """True if the last event was Finish or Failure."""
         return bool(self.seen) and isinstance(self.seen[-1], Finish | Failure)
 
     def put(self, event: Event) -> None:

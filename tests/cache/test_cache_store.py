@@ -30,7 +30,7 @@ async def test_stored_value_is_found_until_its_lifetime_ends() -> None:
 
 
 async def test_least_recently_used_entry_is_evicted_first() -> None:
-    """In a full store the entry that was neither read nor written for longest is evicted."""
+    """A full store evicts the entry that was neither read nor written for longest."""
     store = LocalStore(3 * (ENTRY + 100))
     for name in "abc":
         await store.put(name, b"x" * 100, 60)

@@ -40,7 +40,7 @@ def answer(*parts: Part) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a client must show at the end of a case."""
+    """The text, thoughts, tool calls and error that a client must show at the end of a case."""
 
     messages: Sequence[dict[str, Any]]
     status: Literal["ready", "error"] = "ready"
@@ -55,7 +55,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Case:
-    """What a user does with a client, and what clients of each wire must show. A wire missing in `sees` lacks the feature."""
+    """An action of a user in a client, and what clients of each wire must show. A wire missing in `sees` lacks the feature."""
 
     name: str
     sees: Mapping[Wire, Seen]
@@ -70,7 +70,7 @@ class Case:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the user stops or resumes an answer in this case."""
+        """True if the user stops or resumes an answer in this case."""
         return any(deed["do"] == "resume" or "stop" in deed for deed in self.deeds)
 
     def asks(self, client: Client, model: str) -> dict[str, Any]:

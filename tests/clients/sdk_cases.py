@@ -14,7 +14,7 @@ CALLS = [["get_weather", {"location": city}] for city in CITIES]
 
 @dataclass(frozen=True)
 class SdkCase:
-    """What a program does with which model id, and what the library must return."""
+    """A program's request to a model id, and what the library must return."""
 
     name: str
     model: str

@@ -62,7 +62,7 @@ def test_message_id_of_each_answer_is_a_new_uuid(client: Client, workers: Worker
 @pytest.mark.parametrize("client", CHATS, ids=str)
 @pytest.mark.parametrize("name", ["text", "unicode", "stop"])
 def test_text_protocol_of_the_router_is_shown_as_plain_text(client: Client, name: str, workers: Workers, router: Running) -> None:
-    """With `?protocol=text` a chat client shows the text of the answer and nothing else."""
+    """With `?protocol=text`, a chat client shows the text of the answer and nothing else."""
     case = NAMED[name]
     asked = {**case.asks(client, name), "protocol": "text", "path": "/api/chat?protocol=text"}
     assert differences(client, as_text(client, case), workers.saw(client, router.base, asked)) == {}

@@ -1,4 +1,4 @@
-"""Is the event loop ever blocked? Measures the longest wait for /healthz during actions that once blocked it.
+"""Measures whether the event loop is ever blocked: the longest wait for /healthz during actions that once blocked it.
 
     python -m tests.endurance.loop [--targets 3000]
 

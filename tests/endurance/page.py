@@ -98,7 +98,7 @@ class Difference:
 
     @property
     def holds(self) -> bool:
-        """Whether the pages raise the quantity by no more than its noise."""
+        """True if the pages raise the quantity by no more than its noise."""
         return self.watched - self.without <= self.noise
 
 

@@ -1,4 +1,4 @@
-"""Is a request that waited for a provider's Retry-After then answered by that provider's target?
+"""Counts the requests that waited for a provider's Retry-After and were then answered by that provider's target.
 
     python -m tests.endurance.retry_after [--questions 200] [--targets 10] [--busy 0]
 

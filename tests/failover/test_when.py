@@ -166,7 +166,7 @@ def built(workspace: Workspace, clock: Clock) -> Generation:
 
 
 async def test_budget_used_condition_switches_at_its_share_and_back_as_spending_decays(workspace: Workspace) -> None:
-    """At 80 % of 20 dollars a day questions go to `cheap`; they go to `best` again once what was spent has decayed below that share."""
+    """At 80 % of 20 dollars a day, questions go to `cheap`; they go to `best` again once what was spent has decayed below that share."""
     clock = Clock()
     async with provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
         limit = "\n    limit: {spend: 20USD/day}"

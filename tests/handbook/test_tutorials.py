@@ -31,7 +31,7 @@ async def test_tutorial_works_as_described(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorial_has_at_most_two_skipped_shell_blocks(path: Path) -> None:
-    """At most two shell blocks of a tutorial are marked as not run."""
+    """A tutorial has at most two shell blocks that are marked as not run."""
     blocks = [step for step in STEP.finditer(path.read_text(encoding="utf-8")) if step["language"] == "sh"]
     assert blocks
     assert len([step for step in blocks if step["skipped"]]) <= 2

@@ -94,12 +94,12 @@ class Served:
 
     @property
     def eligible(self) -> bool:
-        """Whether a cache hit was possible if all prompts of the chat had gone to the same account."""
+        """True if a cache hit was possible with all prompts of the chat sent to the same account."""
         return self.common >= self.minimum
 
     @property
     def hit(self) -> bool:
-        """Whether the request read the common beginning from the cache, up to 128 tokens."""
+        """True if the request read the common beginning from the cache, up to 128 tokens."""
         return self.read >= self.common - PIECE
 
 

@@ -159,7 +159,7 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """Its address for `server.redis`."""
+        """The address for `server.redis`."""
         return f"redis://127.0.0.1:{self.port}/0"
 
 

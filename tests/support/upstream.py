@@ -60,7 +60,7 @@ class Honest:
 
 
 class Dialect(Protocol):
-    """How one provider's API is written and read."""
+    """A provider's API: how its requests are read and its answers written."""
 
     def text(self, parts: Iterable[str], *, finish: str = "stop") -> Honest:
         """Return an answer with these pieces of text. `finish`: `stop` or `filtered`."""

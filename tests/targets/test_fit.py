@@ -97,7 +97,7 @@ def test_refused_stop_is_enforced_by_cutting_the_answer() -> None:
 
 
 def test_token_limit_that_the_model_lacks_is_enforced_by_the_router() -> None:
-    """For a model without a limit parameter the router cuts the answer; a limit above the model's maximum output becomes that maximum."""
+    """For a model without a limit parameter, the router cuts the answer; a limit above the model's maximum output becomes that maximum."""
     facts = Facts(limit="none", max_output=100)
     assert fitted(facts, max_tokens=500).bounds(facts) == AnswerLimits((), 100)
     assert fitted(facts).bounds(facts) == AnswerLimits((), None)

@@ -83,7 +83,7 @@ def test_annotation_without_a_json_form_raises_typeerror(annotation: object) -> 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where it is.
+    """A place on a map.
 
     city: its name
     """
@@ -166,7 +166,7 @@ def test_schema_with_definitions_has_each_dataclass_once() -> None:
     assert schema(record_of(plan), definitions) == {"$ref": "#/$defs/plan"}
     assert set(definitions) == {"plan", "Trip", "Place"}
     properties = {**cast("dict[str, Any]", PLACE["properties"]), "country": {"type": "string", "default": "CN"}}
-    assert definitions["Place"] == {**PLACE, "properties": properties, "description": "Where it is."}
+    assert definitions["Place"] == {**PLACE, "properties": properties, "description": "A place on a map."}
     told = json.loads(json.dumps(definitions["plan"]))
     assert told["properties"]["trip"] == {"$ref": "#/$defs/Trip"}
     assert told["properties"]["budget"] == {"type": "number", "description": "in euros: no cents"}
