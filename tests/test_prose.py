@@ -26,7 +26,7 @@ OPENERS = frozenset(UNBOUND.split())
 """Words no docstring opens with: they need an antecedent, or leave out the subject."""
 ATTRIBUTE_OPENERS = OPENERS - {"none", "not", "no", "only"}
 """The same for the line below a field or a constant: `None while …` is the shortest way to say what the value means."""
-CONDITIONS = frozenset("at by for from if in of on when where with".split())
+CONDITIONS = frozenset(["at", "by", "for", "from", "if", "in", "of", "on", "when", "where", "with"])
 """Words with which a test's docstring may state its condition, if a comma and the subject follow: `With an empty text, an answer is …`."""
 TEST_OPENERS = OPENERS - CONDITIONS - {"no", "one", "the_same"}
 """Words no docstring of `tests/` opens with."""
