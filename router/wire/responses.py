@@ -164,7 +164,7 @@ class _ResponseFrames:
             return ""
         logprobs = '"logprobs":[],' if index == "content_index" else ""
         return (
-            f'event: {name}\ndata: {{"type":"{name}","item_id":"{self._item}","output_index":{len(self._output)},"{index}":0,'
+            f'event: {name}\ndata: {{"type":"{name}","item_id":{encode_basestring(self._item)},"output_index":{len(self._output)},"{index}":0,'
             f'"delta":{encode_basestring(text)},{logprobs}"sequence_number":{self._number - 1}}}\n\n'
         )
 
