@@ -243,14 +243,14 @@ def size(results: Results) -> Size:
 def _sizing(results: Results) -> list[str]:
     one = size(results)
     rows = [
-        ("streams of 20 chunks a second, of a core", f"{BUSY:g} × 1,000,000 / ({number(one.chunk_us)} × 20)", one.streams_of_core(20)),
-        ("streams of 50 chunks a second, of a core", f"{BUSY:g} × 1,000,000 / ({number(one.chunk_us)} × 50)", one.streams_of_core(50)),
+        ("streams of 20 chunks a second, per core", f"{BUSY:g} × 1,000,000 / ({number(one.chunk_us)} × 20)", one.streams_of_core(20)),
+        ("streams of 50 chunks a second, per core", f"{BUSY:g} × 1,000,000 / ({number(one.chunk_us)} × 50)", one.streams_of_core(50)),
         (
-            "short questions with 20 messages a second, of a core",
+            "short questions with 20 messages a second, per core",
             f"{BUSY:g} × 1,000,000 / {number(one.question_us)}",
             one.questions_of_core,
         ),
-        ("open streams, of a GB", f"(1,000 MB − {number(one.rest_mb)} MB) / {number(one.stream_kb)} KB", one.streams_of_gb),
+        ("open streams, per GB", f"(1,000 MB − {number(one.rest_mb)} MB) / {number(one.stream_kb)} KB", one.streams_of_gb),
     ]
     return ["| unit | arithmetic | |", "|---|---|---|", *(f"| {words} | {sum_} | {number(value)} |" for words, sum_, value in rows)]
 
