@@ -305,7 +305,10 @@ class ContextTooLong(TargetRefused):
 
 
 class ContentFiltered(TargetRefused):
-    """The provider's content filter stopped the question or its answer."""
+    """A target's error: its provider's content filter stopped the question or its answer.
+
+    No other target is asked; the client gets Filtered.
+    """
 
     code = "content_filter"
 
@@ -327,7 +330,7 @@ class Overlong(Unanswered):
 
 
 class Filtered(Unanswered):
-    """The provider's content filter refused the question or its answer."""
+    """The provider's content filter stopped the question or its answer."""
 
     code = "content_filter"
     status = 400

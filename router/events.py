@@ -262,7 +262,7 @@ def fast_path(events: Events) -> FastPath | None:
 
 
 class Beside:
-    """The fast path of a step: the path of the events that the step's generator loops over.
+    """The fast path through one step: that of the events which the step's generator loops over, with `words` applied.
 
     words: changes each batch of words on its way; None for a step that does not read words
     """

@@ -215,7 +215,7 @@ MAX_WORDS = 25
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_page_opens_with_a_paragraph(path: Path) -> None:
-    """A page of the docs opens with a paragraph whose sentences have 25 words at most, before any heading, code, table or list."""
+    """The first block below a page's title is a paragraph, no heading, code, table or list; its sentences have 25 words at most."""
     text = re.sub(r"<!--.*?-->\n", "", path.read_text(encoding="utf-8"))
     _, first, *_ = (part.strip() for part in text.split("\n\n") if part.strip())
     assert not first.startswith(("#", "```", "|", "*", "!", "<"))

@@ -186,7 +186,10 @@ class Gate:
         return "" if local.direct(scope) else "not_this_machine"
 
     def _stranger(self, scope: Scope, generation: Generation) -> str:
-        """Return what shows that a request comes from another machine; empty if nothing does, or if `server.auth` is declared."""
+        """Return what shows that a request comes from another machine; empty if nothing does.
+
+        Empty for every request, too, if `server.auth` is declared or the gate was made with `only`: keys decide then.
+        """
         server = generation.server
         return "" if self._only is not None or server.auth is not None else local.stranger(scope, server.cors.origins)
 

@@ -73,7 +73,11 @@ class Chat:
         return len(self._asking) + len(self._viewing) + len(self._alone)
 
     async def close(self) -> None:
-        """End all running answers with an error for their clients, and write the recordings to their end: the server is shutting down."""
+        """End every running answer that is recorded, and close the log entries that wait for token counts: the server is shutting down.
+
+        Readers of a recording, also of another replica's, get an error. At the end the recordings are written to Redis.
+        Requests whose answer is not recorded are left alone: `end` cancels those.
+        """
         await self._kept.fail()
         await self._all_alone()
         await self._all_counted()
@@ -107,7 +111,10 @@ class Chat:
             raise Crowded
 
     def _goes_on(self, recording: Recording, entry: Entry, held: Holdings) -> None:
-        """Keep what the request holds (its concurrency slots) until the answer, whose client has left, ends; then log it."""
+        """Start a task for an answer whose client has left, and return at once.
+
+        The task keeps what the request holds (its concurrency slots) until the answer ends, then logs the request and releases them.
+        """
         task = asyncio.create_task(self._ended(recording, entry, held))
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)

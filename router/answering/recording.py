@@ -116,7 +116,7 @@ class Recording(Broadcast):
 
     @property
     def ending(self) -> str:
-        """Return the error code of an answer that ended without a Finish or Failure event; empty if it has one."""
+        """Return the code of an answer that ended without a Finish or Failure event: that of its error, or `stopped`; otherwise empty."""
         return "" if self.finished else self.refused or Stopped.code
 
     def batches(self, start: int) -> Sequence[Batch]:
@@ -250,7 +250,11 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class RecordingBounds:
-    """The most recordings that are kept at once, and the most bytes of those that have ended."""
+    """Bounds beyond which the oldest ended recordings are dropped; running ones never are.
+
+    number: recordings that can be found, running ones included
+    size: bytes of those that have ended
+    """
 
     number: int = 1000
     size: int = 64 * 1024 * 1024

@@ -117,7 +117,7 @@ class Replica:
 
 
 async def _noted(log: AsyncGenerator[Batch | LogEnd, None], heading: Heading) -> AsyncGenerator[Batch | LogEnd, None]:
-    """Yield the batches of a log, and copy their notes about the end into the heading."""
+    """Yield the batches of a log, and copy each note (time of the end, whether the client stopped it) into `heading.ending`."""
     async with aclosing(log):
         async for batch in log:
             if isinstance(batch, Batch) and batch.note:

@@ -84,7 +84,10 @@ class Tokens:
         return self._named(await self._claimed(token))
 
     async def _claimed(self, token: str) -> Mapping[str, Any]:
-        """Return the claims of a token with a valid signature, issuer, audience and time."""
+        """Return the claims of a token whose signature, issuer, audience and time are valid. Unauthorized if one is not.
+
+        Unverifiable if the issuer's keys cannot be fetched.
+        """
         came = 0.0 if self._source is None else self._source.now()
         try:
             self._rules.check(token)

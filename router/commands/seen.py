@@ -65,7 +65,7 @@ def served(server: Running) -> Seen:
 
 
 def _tools(route: Compiled) -> list[str]:
-    """Return the names of the route's known tools, and the label of each of its MCP servers."""
+    """Return the names of the route's tools that are known without connecting to an MCP server, and `mcp LABEL` for each server."""
     return [*(spec.name for spec in route.toolbox.specs), *(f"mcp {server.label}" for server in route.declared.tool_servers)]
 
 
@@ -173,7 +173,10 @@ def _batches(target: JsonObject) -> Iterator[str]:
 
 
 def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
-    """Return the reason that a target would be skipped; empty if it would be asked."""
+    """Return the reason that no route would ask a target now; empty without one.
+
+    Reasons are that it was left out at load, that an operator has switched it, and that its breaker is open.
+    """
     if name in seen.skipped:
         return seen.skipped[name]
     if fares.get("state") == "drain":

@@ -67,9 +67,9 @@ class BreakerConfig:
     """Circuit breaker: a target that keeps failing gets no requests for a while.
 
     failures: failed tries in a row, of any requests, that open it
-    within: the time in which these must fall
+    within: the time in which these must fall; those of `slow`, too
     open: time without requests; then one probe at a time is sent
-    slow: after `failures` answers in a row that started later than this, other targets are asked first for the time `open`; unless given, never
+    slow: after `failures` first tokens in a row later than this, others are asked first for the time `open`; unless given, never
     """
 
     failures: Annotated[int, Bounds(1, 1000)] = 5

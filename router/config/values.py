@@ -235,7 +235,7 @@ PROVIDERS = frozenset({"openai", "anthropic", "azure", "gemini", "groq", "mistra
 
 
 def _with_provider(text: str) -> str:
-    """Return the model with its likely provider."""
+    """Return provider/model for a model without provider: the one before its colon, or of its family, or else OpenAI."""
     provider, colon, model = text.partition(":")
     if colon and model and provider.lower() in PROVIDERS:
         return f"{'ollama_chat' if provider.lower() == 'ollama' else provider.lower()}/{model}"

@@ -24,7 +24,10 @@ ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
 
 
 def changes(before: Description, after: Description) -> list[Change]:
-    """Return the differences, the gravest first: removed ids, then each route, then the parts that routes share."""
+    """Return the differences, the gravest first: ids that went, came or moved, then each remaining route, then the parts that routes share.
+
+    Last come the routes whose prompt caches go cold.
+    """
     return [
         *_ids(before, after),
         *(change for name in after.routes if name in before.routes for change in _route(name, before, after)),

@@ -237,7 +237,7 @@ def _is_empty(event: Event, ask: Ask) -> bool:
 
 
 async def following(events: Events, watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
-    """Return the next event, or None at the end. TargetSilent with this outcome if it does not come within `limit` seconds."""
+    """Return the next event, or None at the end. Raises TargetSilent with this outcome after `limit` seconds, or at once if overdue."""
     if watch.overdue:
         watch.overdue = False
         raise TargetSilent(target, outcome)

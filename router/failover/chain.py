@@ -345,7 +345,10 @@ class Chain:
 
     @property
     def _unread(self) -> bool:
-        """True if the question shows a file, and every target so far refused it or is known not to read it."""
+        """True if the question shows a file that no target so far read: each refused it, or was skipped as known not to read it.
+
+        A single error of another kind makes it False.
+        """
         if not self._shows or any(not isinstance(error, FileRefused) for error in self._failed):
             return False
         return bool(self._failed) or any(one.outcome in SKIPPED.values() for one in self.attempts)
@@ -376,7 +379,7 @@ def unanswered(failed: Sequence[TargetError], attempts: tuple[Attempt, ...], ove
 
 
 def _of_this_question(error: TargetError) -> bool:
-    """Return whether the error concerns this question alone: the target refused it, and works for others."""
+    """Return whether the target refused this question alone. False for a denied target, a too long question, and filtered content."""
     return isinstance(error, TargetRefused) and not isinstance(error, TargetDenied | ContextTooLong | ContentFiltered)
 
 

@@ -127,9 +127,10 @@ class RouteCompiler:
         return FROM_ROUTE["cache"](declared=declared, store=store, shared=shared, made_by=made_by, last_resort=last_resort)
 
     def _made_by(self, name: str, route: Route, targets: Sequence[Target]) -> str:
-        """Return a digest of all that makes the answers of a route: its targets, their order, their tools.
+        """Return a digest of the configuration that makes a route's answers. The answer cache has it in its keys.
 
-        The pipeline's effect is in the question already. A rotated key, a secret in a header and the network path change nothing.
+        Targets, weights, conditions and settings of targets change it; so do the route's tools, approvals, `max_steps` and `max_output`.
+        Skipped targets, keys, secret headers, proxy and CA do not. The pipeline's effect is in the question already.
         """
         present = {target.name for target in targets}
         declared = {one: self._parts.targets[one] for one in route.names if one in present}

@@ -39,7 +39,10 @@ def run(fields: Fields) -> JsonObject:
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation, the context first. BadAsk names the message and part that cannot be read."""
+    """Return the conversation, the context first, as one system message. TooLarge if there are more than `most` messages.
+
+    BadAsk names the message and part that cannot be read.
+    """
     listed = listing(fields.get("messages"))
     if not listed:
         raise BadAsk("messages: a list with at least one message is needed.")

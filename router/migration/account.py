@@ -59,7 +59,7 @@ class Account:
         return ((path, said) for path, said in self._entered.items() if not self.settled(said))
 
     def outcomes(self) -> Mapping[str, Outcome]:
-        """Return path → the outcome of its value."""
+        """Return path → the outcome of its value. For use once `open` yields none: a value without an outcome raises KeyError."""
         return {path: self._outcomes[id(said)][0] for path, said in self._entered.items()}
 
 

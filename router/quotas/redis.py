@@ -136,7 +136,10 @@ class RedisCounts:
         """The amounts that users and addresses spent in this process: Redis cannot list its keys by limit."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """Take one of `most` requests in any `seconds` seconds, and return whether it is allowed and how many are left."""
+        """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left.
+
+        While Redis is away, this process alone counts, and reports the request once Redis is back.
+        """
         token = secrets.token_hex(8)
         with suppress(Away):
             answer = await self._redis.ask("EVAL", TAKE, 1, _key(key), most, milliseconds(seconds), token)

@@ -207,7 +207,10 @@ class Course:
         return ask
 
     async def _refused(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
-        """Interpret a refusal that names no parameter, record its meaning, and return the state. Another call tests some guesses."""
+        """Return the state of a question that the target refused, and add the finding that follows from this question's refusal.
+
+        Some questions are asked once more in another form; the state is `works` if that succeeds.
+        """
         if question is questions.PLAIN:
             self._remedy(heard)
         elif question in (questions.ROUNDS, questions.FOREIGN):

@@ -276,9 +276,9 @@ class Door(HttpToolsProtocol):
             self.send_400_response(SENTENCES[status][1])
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
-        """Send the pending refusal and close the connection; uvicorn calls this for invalid HTTP.
+        """Send an error of status `_status` and close the connection: uvicorn calls this for invalid HTTP, `_refuse` for its own refusals.
 
-        During an answer the connection is aborted instead.
+        If an answer is under way, the connection is aborted instead. `msg`, uvicorn's own words, is not sent.
         """
         if self.transport.is_closing():
             return

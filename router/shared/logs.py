@@ -219,7 +219,7 @@ class Logs:
             self._news.set()
 
     def _forget_late(self) -> None:
-        """Drop logs that have been over for longer than they could be found after their end."""
+        """Give up writing logs to Redis that ended more than `keep` seconds ago: nobody could find them there any more."""
         now = asyncio.get_running_loop().time()
         for one in [one for one in self._written.values() if one.source.over]:
             if one.over_at is None:

@@ -53,7 +53,7 @@ class EventSource(Protocol):
 
     @property
     def findable(self) -> bool:
-        """Return whether the log is complete, so that new readers may read it from its start."""
+        """Return whether the log can be read from its first event, also while it is running; new readers find it only then."""
         ...
 
     @property
@@ -171,7 +171,10 @@ class WrittenLog:
             self.news()
 
     async def _attach(self, redis: Redis) -> None:
-        """Write one piece of an attachment that is too long to be written at once. Raises Away if that is not certain."""
+        """Write the next `ROUND` bytes of an attachment that is too long to be written at once, and ask for another turn.
+
+        Raises Away if Redis may not have them.
+        """
         self._doubt = True
         answers = await redis.ask_all(self._attaching())
         if any(isinstance(answer, Mismatch) for answer in answers):

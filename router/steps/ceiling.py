@@ -18,7 +18,10 @@ SLACK = 1024
 
 
 def ceiling(*, tokens: int) -> Step:
-    """Limit each model call to this number of output tokens."""
+    """Have the model asked for at most this number of output tokens, in each call.
+
+    An answer of more than tokens × `WIDEST` + `SLACK` characters is cut off, with a Finish of reason `length`.
+    """
 
     def step(answer: Answer) -> Answer:
         async def capped(ask: Ask) -> Events:

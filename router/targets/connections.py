@@ -300,7 +300,7 @@ class ConnectionPool:
             self._sweeper = connection.loop.call_later(KEPT, self._sweep, connection.loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close connections that were idle for KEPT seconds."""
+        """Close connections that were idle for KEPT seconds. It runs again after KEPT / 2 while any are left."""
         self._sweeper = None
         oldest = loop.time() - KEPT
         for key, idle in list(self._idle.items()):

@@ -382,7 +382,7 @@ def _without_files(part: Part) -> Part:
 
 
 def schemas_have_properties(ask: Ask) -> Ask:
-    """Give tool schemas without `type` or `properties` the type `object` and empty `properties`.
+    """Give each tool's schema that lacks `type` or `properties` the type `object` and empty `properties`; one of another type stays.
 
     OpenAI: `object schema missing properties` (github/copilot-cli#1825, langchain-ai/langchain-mcp-adapters#137).
     """

@@ -119,7 +119,7 @@ READ, COMPLETED = Read(), CompletionDetails()
 
 
 class ServerTools(msgspec.Struct):
-    """Calls of the provider's own tools; a search is charged by number."""
+    """The provider's counts of calls of its own tools. Only web searches are read: each search has a price."""
 
     web_search_requests: Number = None
 

@@ -122,7 +122,7 @@ class Facts:
 
     @property
     def output(self) -> str:
-        """Return a sentence on how the model is asked for JSON of a schema."""
+        """Return a sentence for pages: the model keeps to a JSON schema by itself, or the router emulates that."""
         if self.schemas:
             return "keeps to a JSON schema by itself"
         return f"is emulated where a JSON schema is asked for: {self.stand_in} stands in, answers are held back and checked"

@@ -43,7 +43,7 @@ def without_addresses(name: str, answer: Answer) -> Answer:
 
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
-    """Return whether this question has a file given by URL; `sort`: consider only files of this sort."""
+    """Return whether any message of the conversation has a file given by URL; `sort`: consider only files of this sort."""
     for message in ask.messages:
         for part in message.parts:
             if isinstance(part, File) and part.remote and sort in (None, part.sort):

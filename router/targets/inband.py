@@ -41,7 +41,10 @@ def error_in(target: str, data: bytes) -> TargetError | None:
 
 
 def fault(data: bytes) -> object:
-    """Return the error in a frame that is not a chunk, as decoded JSON or as text; None if there is none."""
+    """Return the error in a frame that is not a chunk; None if there is none.
+
+    The error is the object in `error`, the whole JSON value, or the text. A text is an error if it has words of one, or is ErrorData.
+    """
     return _found(data) or (data.decode("utf-8", "replace") if isinstance(data, ErrorData) else None)
 
 

@@ -138,9 +138,9 @@ def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
 
 def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
-    """Apply the rules of DeepSeek: it refuses a turn's calls without their reasoning.
+    """Apply the rules of DeepSeek: reasoning goes back as `reasoning_content`, and all but `…-chat` refuse a turn's calls without it.
 
-    Prefill works only with marked assistant messages at the beta address, although the table claims it everywhere.
+    Prefill is off, although the table claims it: it works only at the beta address, with marked assistant messages.
 
     Source: DeepSeek's guides to thinking mode and to chat prefix completion; NousResearch/hermes-agent#16388.
     """

@@ -157,7 +157,7 @@ class _ResponseFrames:
         return f"event: {name}\ndata: {made}\n\n"
 
     def _delta(self, name: str, index: str, text: str) -> str:
-        """Return the frame of a delta of the open item, the most frequent frame of an answer."""
+        """Add text to the open item, and return the frame of its delta; empty if the client already has that event."""
         self._pieces.append(text)
         self._number += 1
         if self._number - 1 <= self._heading.after:

@@ -28,7 +28,7 @@ class Ending(Mutable):
         return json.dumps([self.noted(), self.stopped]).encode()
 
     def take(self, note: bytes) -> None:
-        """Set the facts from the note of another process; an unreadable note is ignored."""
+        """Set `at` and `stopped` from another process's `note`; one that cannot be read is ignored."""
         with suppress(ValueError, RecursionError):
             match json.loads(note):
                 case [int(at), bool(stopped)]:

@@ -52,7 +52,7 @@ def encoder(heading: Heading) -> Encode:
 
 
 class _UiFrames:
-    """The state of one answer's encoder: its open step and part, and the number of parts."""
+    """The encoder of one answer: it makes frames of events. Its state is the open step and part, and the counts for the parts' ids."""
 
     def __init__(self, heading: Heading) -> None:
         self._heading = heading

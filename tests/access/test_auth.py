@@ -58,7 +58,10 @@ async def asked(client: Client, key: str | None, path: str = "/api/chat", method
 
 
 async def test_valid_api_key_is_answered_and_any_other_is_401(workspace: Workspace) -> None:
-    """A valid key is answered; no key, an unknown or an expired one is 401 with `WWW-Authenticate: Bearer`, and not repeated."""
+    """A valid key is answered; no key, an unknown, shortened or expired one gets a 401 with `WWW-Authenticate: Bearer`.
+
+    The response never contains the refused key.
+    """
     async with guarded(workspace) as client:
         assert (await asked(client, ALICE)).text == "Hi"
         for key in (None, STRANGER, OLD, "sk-x", ALICE[:-1]):

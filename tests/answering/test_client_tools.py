@@ -98,7 +98,7 @@ class Page:
         self.messages: list[dict[str, Any]] = [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}]
 
     async def submit(self, **more: Any) -> list[dict[str, Any]]:
-        """Send the conversation, append the answer as its last message, and return the frames of the answer."""
+        """Send the conversation, append the answer's tool calls and results as an assistant message, and return the answer's frames."""
         body = {"id": "chat-1", "messages": self.messages, "trigger": "submit-message", "system": "Be brief.", "tools": self.TOOLS, **more}
         answered = await self.client.post(**body)
         assert answered.status == 200, answered.body

@@ -170,7 +170,7 @@ async def test_answer_above_the_size_limit_is_not_kept_in_redis(workspace: Works
 
 
 async def test_error_before_the_first_token_reaches_clients_on_other_replicas(workspace: Workspace) -> None:
-    """A client that waits at another replica for the first token gets the same 502; afterwards the chat has nothing to resume."""
+    """A client that waits at another replica for the first token gets the same 502; afterwards a resume of the chat is an empty 204."""
     slow = "a: {script: [{pause: 1s}, {fail: refused}]}"
     async with two(workspace, slow) as (one, other, _):
         asked = asyncio.create_task(one.post(**body("chat-1")))

@@ -224,8 +224,11 @@ async def test_token_is_unverifiable_while_no_key_of_its_issuer_is_known() -> No
         await issuer().caller(signed(GOOD))
 
 
-async def test_token_of_an_unknown_key_is_unverifiable_until_the_issuer_was_asked() -> None:
-    """A token with an unknown key is Unverifiable, with the wait until the next fetch, and Unauthorized if that fetch lacks its key."""
+async def test_token_of_an_unknown_key_is_unverifiable_while_keys_cannot_be_fetched() -> None:
+    """A token with an unknown key is Unauthorized if the issuer's keys, fetched for it, lack its key.
+
+    It is Unverifiable, with the wait, if they are not fetched: the last fetch was a moment ago, or the issuer is away.
+    """
     now, says = [1000.0], [public(other_rsa())]
 
     async def fetch(_: str, most: int) -> bytes:

@@ -73,8 +73,10 @@ async def test_try_without_a_target_serves_the_shipped_configuration(tmp_path: P
         assert (await said(router.base, request("GET /api/models", authorization=f"Bearer {key}"))).status == 200
 
 
-def test_try_without_a_target_reports_mistakes_as_serve_does(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router try` exits with 1 and prints the mistakes of an invalid configuration."""
+def test_try_without_a_target_prints_the_mistake_of_an_invalid_configuration(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`router try` without a target exits with 1 and prints on stderr that a route names an unknown target."""
     workspace.write("routes.yaml", routes(HI, "targets: [nobody]"))
     assert main(["try", "--routes", str(workspace.root / "routes.yaml")]) == 1
     assert "no target is named `nobody`" in capsys.readouterr().err

@@ -185,8 +185,8 @@ def test_show_live_describes_each_state_of_a_target_that_a_server_reports(
     assert lines[-1].startswith(f"       openai/${{NAME}}, read directly: the OpenAI wire; {nature}")
 
 
-def test_show_live_prints_an_unknown_setting_of_a_newer_server_as_it_is(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """`router show --live` prints settings that it does not know as the server reports them; `router diff --live` works, too."""
+def test_show_live_prints_a_route_setting_as_the_server_reports_it(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """`router show --live` prints a route's `cache` as the server reports it, and `router diff --live` that the files lack it."""
     generation = workspace.write("routes.yaml", routes("a: {script: demo}")).build()
     declared: Any = describe(generation.declaration).as_json()
     declared["routes"]["chat-model"]["cache"] = {"ttl": "1h", "size": "64MiB"}

@@ -37,7 +37,7 @@ def stands_somewhere(complaint: Complaint) -> bool:
 @example("9" * 5_000)
 @example("targets: {a: {script: demo, context_window: " + "9" * 5_000 + "}}\nroutes: {}")
 def test_arbitrary_routes_file_is_refused_with_complaints(text: str) -> None:
-    """A routes.yaml of arbitrary text raises only ConfigError, with at least one complaint, each with a line and a column."""
+    """A routes.yaml of arbitrary text is refused by ConfigError with at least one complaint, each with a line and a column."""
     told = found(text)
     assert told
     assert all(map(stands_somewhere, told))

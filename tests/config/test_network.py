@@ -34,7 +34,10 @@ routes:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A function that writes a routes.yaml with a CA bundle (None: no file) and returns its declaration with these variables."""
+    """A function that writes a routes.yaml and its CA bundle, and returns the declaration with these variables.
+
+    The bundle is corp.pem: None writes no such file, and an empty text a valid one.
+    """
 
     def declared(text: str, bundle: str | None = "", **variables: str) -> Declaration:
         (tmp_path / "pipelines").mkdir(exist_ok=True)

@@ -66,7 +66,7 @@ class Site:
 
     @asynccontextmanager
     async def stream(self, model: str = "chat-model", chat: str | None = None, **headers: str) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """Yield the response of a streaming request. `chat`: the id under which the answer can be resumed."""
+        """Yield the response of a question to nginx at `/api/chat`. `chat`: the `id` in the body, under which the answer can be resumed."""
         body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **({"id": chat} if chat else {})}
         async with self.session.post(f"{self.edge.base}/api/chat", json=body, headers=headers) as response:
             yield response
@@ -264,7 +264,10 @@ async def test_streams_of_a_killed_router_break_visibly_and_others_continue(runn
 
 
 async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp_path: Path) -> None:
-    """Streams of a killed router break; resumed at the other through Redis, each repeats its text so far and ends with an error."""
+    """Behind nginx, streams of a killed router break; resumed at the other, each repeats its text so far and ends with an error.
+
+    The streams of the other router go on to their end.
+    """
     async with redis_server() as server, site(tmp_path, redis=server) as made:
         chats = [f"chat-{number}" for number in range(100)]
         streams = await asyncio.gather(*(Begun.of(made, "talks", chat) for chat in chats))

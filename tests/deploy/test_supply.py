@@ -119,7 +119,7 @@ def test_pth_file_of_a_compromised_package_is_found(tmp_path: Path, monkeypatch:
 
 
 def test_sbom_lists_the_packages_of_the_run_lock(tmp_path: Path) -> None:
-    """The SBOM of `make sbom` lists each package of the run lock file with its version and all its hashes."""
+    """The SBOM of the program in `make sbom` lists each package of the run lock file, with its version and as many hashes."""
     made = tmp_path / "sbom.json"
     command = [linter("cyclonedx-py"), "requirements", "--output-reproducible", "--of", "JSON", "-o", str(made)]
     said(*command, str(ROOT / "requirements" / "run.txt"))

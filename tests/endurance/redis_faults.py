@@ -231,7 +231,7 @@ async def shared(rig: Rig) -> float:
 
 
 async def faults(rig: Rig, clients: int, seconds: float) -> list[Phase]:
-    """Put Redis through all its faults under load; return what was noticed in each state."""
+    """Put Redis through its faults, each with its recovery, `seconds` in each state, under load; return what was noticed in each."""
     server = rig.server
     steps: list[tuple[str, Callable[[], Awaitable[None]] | None, bool]] = [
         ("healthy", None, False),

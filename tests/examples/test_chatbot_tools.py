@@ -102,8 +102,8 @@ async def test_request_suggestions_streams_at_most_five_suggestions(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["updateDocument", "editDocument", "requestSuggestions"])
-async def test_unknown_document_is_an_error_that_the_page_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A tool call with an unknown document id returns an error object, even if the request's `documents` are malformed."""
+async def test_tool_call_with_an_unknown_document_returns_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A tool call with an unknown document id returns an object with the `error`, even if the request's `documents` are malformed."""
     arguments = {
         "updateDocument": {"id": "x", "description": "?"},
         "editDocument": {"id": "x", "old_string": "a", "new_string": "b"},

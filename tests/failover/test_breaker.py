@@ -346,7 +346,10 @@ class Primary:
         """Start and end of each failed call, in seconds since the outage began."""
 
     async def answer(self, _: Ask) -> Events:
-        """Answer after 0.3 s; a question that arrives while the target is down fails, also when the target recovers meanwhile."""
+        """Answer after 0.3 s; while the target is down, fail after the time that its kind of failure takes in DOWN.
+
+        A question that arrived before the recovery fails also when the target recovers meanwhile.
+        """
         began = now()
         if 0 <= began - self._down < 60:
             error, seconds = DOWN[self._how]

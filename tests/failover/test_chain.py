@@ -259,7 +259,10 @@ WELL: Turn = [Text("Hi"), STOP]
 
 
 def test_refused_connection_leads_to_the_next_target_at_once() -> None:
-    """A refused connection is not retried while another target can be asked; where none can, it is retried after a back-off."""
+    """After a refused connection the next target is asked at once.
+
+    The first target is retried, after a back-off, only if it is alone or the other's breaker is open.
+    """
 
     async def run() -> None:
         dead, spare = known(Scripted("a", TargetDown("a", "connection"))), known(Scripted("b", WELL))

@@ -327,7 +327,7 @@ def test_cost_totals_of_callers_beyond_the_bound_are_summed_together() -> None:
 
 
 def test_request_without_usage_is_in_no_cost_total() -> None:
-    """A request whose only attempt was refused is in no total of routes or callers."""
+    """A request whose only attempt was refused, and so used no tokens, adds no row to the totals of routes and callers."""
     made = Bill()
     made.enter(Entry("id", "generation", route="r", attempts=(Attempt("a", "status_400", 0.1),)))
     assert made.totals()["routes"] == made.totals()["callers"] == {}

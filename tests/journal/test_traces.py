@@ -96,7 +96,10 @@ async def test_trace_has_the_providers_model_name_only_if_it_is_well_formed(work
 
 
 async def test_time_per_output_chunk_is_measured_without_reported_usage(workspace: Workspace) -> None:
-    """A call of two chunks without usage records one time per output chunk; the waits for the first chunk and the end are no part of it."""
+    """A call of two chunks without usage records one time per output chunk: not another for the first chunk or the end.
+
+    The time to first chunk is recorded once, and no token usage.
+    """
     heard = asyncio.Event()
     rest = chunk({"content": "far"}) + chunk({}, "stop") + b"data: [DONE]\n\n"
     async with collector() as there, provider(Reply(text("Hi")), Reply((chunk({"content": "So "}), rest), gate=heard)) as good:

@@ -246,7 +246,11 @@ def openai_rules(thinks: Callable[[Body], bool], *taken: str, tools: bool = Fals
 
 
 def responses_rules(thinks: Callable[[Body], bool], *taken: str) -> tuple[Rule, ...]:
-    """Return the rules of an OpenAI reasoning model on the Responses API, which refuses unknown parameters by name."""
+    """Return the rules of an OpenAI reasoning model on the Responses API: which parameters and values it refuses.
+
+    thinks: whether the model reasons for a request; `temperature` and `top_p` are refused then
+    taken: the reasoning efforts that it accepts
+    """
 
     def least(body: Body) -> Refusal | None:
         low = (body.get("max_output_tokens") or 16) < 16

@@ -39,7 +39,7 @@ class Model:
         self.asked: list[Ask] = []
 
     async def answer(self, ask: Ask) -> Events:
-        """Record the question and yield the events of the next turn (of the last one again after that)."""
+        """Record the question, and yield Start and the events of the next turn (of the last one again after that)."""
         self.asked.append(ask)
         yield Start("a", "m")
         for event in self.turns[min(len(self.asked), len(self.turns)) - 1]:

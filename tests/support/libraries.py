@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 class Gone(LookupError):
-    """The library does not have this name."""
+    """Raised if a library lacks what is needed of it: a module, name, parameter, text or file."""
 
 
 # A library, read.

@@ -119,10 +119,10 @@ def asked(ask: Ask) -> dict[str, Json]:
     return made
 
 
-def test_thinking_is_requested_only_before_the_first_tool_call() -> None:
-    """Effort `low` adds a thinking budget of 1,024 tokens to `max_tokens` and drops the temperature.
+def test_thinking_is_not_requested_after_tool_calls_without_their_thoughts() -> None:
+    """Effort `low` requests thinking: a budget of 1,024 tokens, added to `max_tokens`, and no temperature.
 
-    Thinking is not requested after tool calls whose thoughts are missing.
+    After a tool call whose thought is missing, thinking is not requested.
     """
     thinking = Ask(model="m", messages=HI.messages, params=Params(reasoning_effort="low", temperature=0, max_tokens=100))
     made = asked(thinking)

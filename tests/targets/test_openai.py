@@ -184,7 +184,7 @@ HEARD: dict[str, tuple[Reply, list[Event]]] = {
 
 @pytest.mark.parametrize("what", HEARD)
 async def test_unusual_openai_stream_gives_the_complete_answer(what: str) -> None:
-    """Invalid frames, odd field types, or anything after the finish reason do not change an answer's text, calls and usage."""
+    """Invalid frames, odd types, JSON instead of a stream, or anything after the finish reason leave text, calls and usage complete."""
     reply, expected = HEARD[what]
     async with provider(reply) as fake:
         seen = await heard(declared(fake.base))

@@ -155,7 +155,7 @@ def test_reset_header_of_rate_limits_is_read_in_any_form(what: str) -> None:
 
 
 def test_reset_date_of_anthropic_limits_becomes_seconds_from_now() -> None:
-    """Anthropic's reset date 30 seconds ahead gives 28 to 30 seconds."""
+    """An Anthropic limit that is used up and has a reset date 30 seconds ahead gives a wait of 28 to 30 seconds."""
     when = (datetime.now(UTC) + timedelta(seconds=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
     wait = limits_reset({"anthropic-ratelimit-output-tokens-reset": when, "anthropic-ratelimit-output-tokens-remaining": "0"})
     assert 28 <= (wait or 0) <= 30

@@ -50,7 +50,7 @@ def unasked(check: Check) -> Check:
 
 
 def told(outcome: Outcome, case: "Case") -> None:
-    """Expect a stream that ends with one error after a beginning of the answer."""
+    """Expect a stream under status 200 with the finish reason `error`, whose text is a beginning of the answer or empty."""
     assert outcome.answer.status == 200, outcome.answer.body
     assert outcome.reason == "error"
     assert case.row.text.startswith(outcome.text)
