@@ -126,15 +126,18 @@ class Connection(asyncio.Protocol):
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def answered(self) -> None:
-        """Wait for the status and headers of the response. Raises OSError or Cut if they do not come. On every other way out the connection is closed."""
-        try:
-            while not self.status:
-                if self._error is not None:
-                    raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
+        """Wait for the status and headers of the response. Raises OSError or Cut if they do not come.
+
+        If it raises, the connection is closed, also where it is cancelled just as they arrive.
+        """
+        while not self.status:
+            if self._error is not None:
+                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
+            try:
                 await self._wait()
-        finally:
-            if not self.status:
+            except asyncio.CancelledError:
                 self._transport.abort()
+                raise
 
     async def read(self) -> bytes:
         """Wait for bytes of the body, and return them; empty at its end. Raises OSError or Cut if the body broke off."""

@@ -212,6 +212,22 @@ async def test_connection_released_before_the_end_of_its_body_is_closed() -> Non
             await server.left.wait()
 
 
+async def test_request_cancelled_as_its_headers_arrive_closes_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is cancelled in the turn of the loop that reads the response's headers closes its connection."""
+    parsed = Connection.data_received
+
+    def received(connection: Connection, data: bytes) -> None:
+        parsed(connection, data)
+        asking.cancel()
+
+    monkeypatch.setattr(Connection, "data_received", received)
+    async with serving(OK + b"content-length: 9\r\n\r\nhello") as (server, connections), asyncio.timeout(240):
+        asking = asyncio.create_task(connections.answered(connections.endpoint(server.url, NOTHING, 3), b"{}"))
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await server.left.wait()
+
+
 async def test_idle_connection_that_the_server_closed_is_not_reused() -> None:
     """A kept connection that the server has closed meanwhile is replaced by a new one for the next request."""
     async with serving(WHOLE, close=True) as (server, connections):
