@@ -1,7 +1,7 @@
 """Opening of targets: each declared target gets a lane, the module that talks to its kind of server.
 
-A target's Answer takes a question and yields Start, the events of the answer, then Finish; or raises a TargetError, before or after
-the first event. Closing the events releases what the answer opened.
+A target's Answer is a function: it takes a question, and yields Start, the events of the answer, then Finish.
+A failure is raised as a TargetError, before or after the first event. Closing the events releases what the answer opened.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -105,7 +105,10 @@ class Target:
 
 
 def lane_of(declared: TargetConfig) -> tuple[str, str]:
-    """Return the lane of a target, and the reason as a phrase, such as `read directly: the OpenAI wire`. Checks nothing else."""
+    """Return the lane of a target, and the reason as a phrase, such as `read directly: the OpenAI wire`.
+
+    The declaration is not checked here, but in `open_target`.
+    """
     if declared.model is None:
         return "script", "a script, offline"
     if openai.serves(declared):

@@ -13,8 +13,8 @@ from router.targets.proxy import refused
 from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Limit in bytes of a status line and headers, with all 1xx responses before them; also of trailers, a chunk's extension, and other input
-that gives no body. Counted on arrival: the parser keeps unfinished input, and copies all of it at each read."""
+"""Limit in bytes of a status line and headers, with all 1xx responses before them. It also holds for trailers, a chunk's extension,
+and other input that gives no body. Counted on arrival: the parser keeps unfinished input, and copies all of it at each read."""
 MAX_UNREAD_BYTES = 256 * 1024
 """Unread bytes of a body above which reading from the socket pauses (backpressure)."""
 SETTLE = 0.5

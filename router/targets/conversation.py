@@ -242,7 +242,7 @@ def one_system_message_at_the_start(ask: Ask) -> Ask:
 
 
 def one_system_message_and_first(ask: Ask) -> Ask:
-    """Join all system messages into the first message, because templates say that it must be at the beginning."""
+    """Join all system messages into one at the start, because templates say that it must be at the beginning."""
     system = [message for message in ask.messages if message.role == "system"]
     if not system or (len(system) == 1 and ask.messages[0].role == "system"):
         return ask
@@ -318,7 +318,7 @@ def user_ends(ask: Ask) -> Ask:
 
 
 def _joined(messages: Sequence[Message]) -> Message:
-    """Join messages of one role into one."""
+    """Join messages of one role into one, with a blank line between neighbouring texts. Keeps the name if all have the same."""
     parts: list[Part] = []
     for message in messages:
         begin, rest = message.parts[:1], message.parts[1:]

@@ -118,7 +118,7 @@ def fit(facts: Facts, params: Params) -> Fitted:
 def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
     """Return the effort of the model that is nearest to the wanted one; None if no effort is to be sent.
 
-    omitted: extended by `reasoning_effort` if the wanted effort cannot be honoured
+    omitted: extended by `reasoning_effort` if the model takes no effort, or cannot turn thinking off as wanted
     """
     if facts.thinking == "none" or "reasoning_effort" in facts.refuses:
         if wanted != "none" or facts.thinking != "none" or facts.always_thinks:

@@ -77,7 +77,7 @@ class GeminiCandidate(msgspec.Struct, rename="camel"):
 
 
 class Feedback(msgspec.Struct, rename="camel"):
-    """The provider's verdict on the question."""
+    """The provider's verdict on the question: why it was blocked, if it was."""
 
     block_reason: str | None = None
 

@@ -91,7 +91,7 @@ def answer(
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if LiteLLM would ask another provider, or cannot use the declaration.
 
-    LiteLLM is imported at the first question.
+    LiteLLM is imported at the first question, if not before.
 
     connect: seconds a connection may take; failover has the other timeouts
     learned: lessons from earlier refusals of this target

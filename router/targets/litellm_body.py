@@ -38,7 +38,7 @@ class RetoldBody:
         return b""
 
     async def beside(self) -> bytes:
-        """Return the next piece. If the caller is cancelled, the read goes on, and the next call returns its piece."""
+        """Return the next piece as `read` does. If the caller is cancelled, the read goes on, and the next call returns its piece."""
         self._reading = self._reading or asyncio.create_task(self.read())
         piece = await asyncio.shield(self._reading)
         self._reading = None
