@@ -1,7 +1,7 @@
 """Opening of targets: each declared target gets a lane, the module that talks to its kind of server.
 
-A target's Answer takes a question and yields Start, the events of the answer, then Finish; or raises a TargetError, before or after
-the first event. Closing the events releases what the answer opened.
+A target's Answer is a function: it takes a question, and yields Start, the events of the answer, then Finish.
+A failure is raised as a TargetError, before or after the first event. Closing the events releases what the answer opened.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine
@@ -50,15 +50,23 @@ __all__ = [
 
 
 PREFILL = frozenset({"anthropic", "hosted_vllm", "llamafile", "lm_studio", "ollama_chat", "vllm"})
-"""Providers whose unknown models are taken to continue an assistant's last words (prefill), as is `openai/` at an `api_base` of its own."""
+"""Providers whose models are assumed to continue an assistant's last words (prefill) if the table does not know them.
+So are models of `openai/` at an `api_base` of its own."""
 UNKNOWN = Facts()
 UNBOUNDED = 1_000_000_000
-"""Context window of a scripted target in tokens, larger than any conversation."""
+"""Context window in tokens of a scripted target that declares none: larger than any conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target that can be asked. `lane`: the module that serves it; `warm`: prepares its library ahead of the first question, or None."""
+    """A target that can be asked.
+
+    lane: the module that serves it: `openai`, `anthropic`, `gemini`, `litellm` or `script`
+    model: provider/model; `script/demo` or `script/lines` for a script
+    answer: the function that asks it a question and streams the answer
+    learned: lessons from its refusals
+    warm: imports and warms up the LiteLLM library ahead of the first question; None for all other lanes
+    """
 
     name: str
     lane: str
@@ -75,16 +83,19 @@ class Target:
 
     @property
     def prefill(self) -> bool:
-        """Return whether the target continues an assistant's last words (prefill)."""
+        """Return whether the target continues an assistant's last words (prefill), by its facts and lessons; False if unknown."""
         return self.learned.over(self.facts).prefill
 
     def takes(self, sort: FileSort) -> bool | None:
-        """Return whether the target reads files of this sort; None if unknown. A script takes every sort, and ignores the files."""
+        """Return whether the target reads files of this sort, by its facts and lessons; None if unknown.
+
+        Always True for a script, which ignores the files.
+        """
         known = self.learned.over(self.facts)
         return True if self.lane == "script" else {"image": known.images, "document": known.documents, "audio": known.audio}[sort]
 
     def refused(self, sort: FileSort) -> None:
-        """Learn that the target refuses files of this sort, unless it is already known whether it reads them."""
+        """Record that the target refuses files of this sort. No effect if it is already known whether it reads them."""
         if self.takes(sort) is None:
             self.learned.keep(self.name, [file_lesson(sort)])
 
@@ -94,7 +105,10 @@ class Target:
 
 
 def lane_of(declared: TargetConfig) -> tuple[str, str]:
-    """Return the name of the lane that serves a target, and the reason in words."""
+    """Return the lane of a target, and the reason as a phrase, such as `read directly: the OpenAI wire`.
+
+    The declaration is not checked here, but in `open_target`.
+    """
     if declared.model is None:
         return "script", "a script, offline"
     if openai.serves(declared):
@@ -108,7 +122,7 @@ def lane_of(declared: TargetConfig) -> tuple[str, str]:
 
 
 def open_target(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Target:
-    """Open a declared target. Raises Misfit if no lane can serve it.
+    """Open a declared target; no request is sent. Raises Misfit if the declaration does not fit the target's lane.
 
     connect: seconds a connection may take
     learned: lessons from earlier refusals of this target
@@ -149,10 +163,10 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
 
 
 def past_declared_way(declared: TargetConfig) -> str:
-    """Return a warning about requests for a target that bypass its declared proxy and CA; empty if there are none."""
+    """Return a warning if LiteLLM's sign-in for a target bypasses the declared proxy and CA; otherwise an empty text."""
     return signs_in_past(declared) if lane_of(declared)[0] == "litellm" else ""
 
 
 async def close_lanes() -> None:
-    """Close the clients of LiteLLM, which all configurations of the process share."""
+    """Close LiteLLM's HTTP clients, which all configurations of the process share. Other lanes use Connections, closed separately."""
     await litellm_library.close()

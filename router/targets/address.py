@@ -6,12 +6,12 @@ from router.errors import Misfit
 
 
 def endpoint_of(base: str, path: str, *, within: str = "", query: str = "") -> str:
-    """Return the URL of an endpoint. Raises Misfit if `base` is not a URL, or has a fragment, which HTTP does not send.
+    """Return the URL of an endpoint. Raises Misfit if `base` cannot be parsed, or has a fragment, which HTTP does not send.
 
-    base: URL of the API, or of the endpoint itself
+    base: URL of the API, or of the endpoint itself; its scheme and host are not checked here
     path: path of the endpoint, added unless the base ends with it
-    within: path between the base and `path`, added unless the base ends with it
-    query: parameters to add, except for those that the base sets
+    within: path between the base and `path`, added with it unless the base ends with it
+    query: parameters to add (`a=1&b=2`), except for those that the base sets
     """
     try:
         parts = urlsplit(base)

@@ -39,9 +39,9 @@ from router.targets.subset import CLAUDE as CLAUDE_SCHEMAS
 BASE = "https://api.anthropic.com"
 VERSION = "2023-06-01"
 MAX_TOKENS = 8192
-"""Default limit of an answer in tokens: Anthropic requires a limit."""
+"""Default limit of an answer in tokens, or the model's maximum if that is lower: Anthropic requires a limit."""
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384, "xhigh": 32_768, "max": 32_768}
-"""reasoning_effort → thinking budget in tokens."""
+"""reasoning_effort → thinking budget in tokens; `none` has no budget."""
 
 
 CHOICES: dict[str, Json] = {"none": {"type": "none"}, "required": {"type": "any"}}
@@ -99,10 +99,10 @@ class Counted(msgspec.Struct):
         return (self.input_tokens or 0) + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
 
     def over(self, before: "Counted") -> "Counted":
-        """Return these counts, completed by the earlier counts `before`.
+        """Return these counts, with missing ones filled in from the earlier counts `before`.
 
-        Servers of this wire (relays, vLLM, Z.ai) repeat only some counts, or end with zeros for all. Zeros for the caches beside an equal
-        input mean that they are left out; beside another input they are a new count.
+        Relays, vLLM and Z.ai repeat only some counts, or end with zeros for all. Zero output tokens, or zeros for all input, are ignored.
+        If the input tokens are unchanged or missing, the larger count of each cache stays. Otherwise a new cache count holds, even 0.
         """
         again = not self.asked() or self.input_tokens in (None, before.input_tokens)
 
@@ -158,7 +158,7 @@ WHOLE = msgspec.json.Decoder(Whole)
 
 
 def serves(declared: TargetConfig) -> bool:
-    """Return whether this lane serves a target."""
+    """Return whether this lane serves a target: its model begins with `anthropic/`, and `via` is not set."""
     return declared.via is None and str(declared.model).startswith("anthropic/")
 
 
@@ -171,9 +171,10 @@ def answer(
     *,
     facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer. Raises Misfit if it has neither a key nor an `api_base`.
+    """Return the function that asks a declared target. Raises Misfit if it has neither a key nor an `api_base`, or an invalid address.
 
     connect: seconds a connection may take
+    learned: lessons from earlier refusals of this target
     facts: facts of its model, if already known
     """
     if declared.api_key is None and declared.api_base is None:
@@ -219,7 +220,12 @@ def answer(
 
 
 def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = "") -> tuple[dict[str, Json], tuple[str, ...]]:
-    """Return the request body for a question, and the omitted parameters. `issuer`: the target whose reasoning states are sent back."""
+    """Return the request body for a question, and the names of the omitted parameters.
+
+    params: the question's parameters, those of the target included
+    model: the model's name without its provider
+    issuer: the target whose reasoning states are sent back, unless the model is not to think
+    """
     thinks = may_think(ask, facts, issuer)
     fitted = fit(facts if thinks else replace(facts, thinking="none", always_thinks=False), params)
     limit = fitted.max_tokens or min(MAX_TOKENS, facts.max_output or MAX_TOKENS)
@@ -252,7 +258,8 @@ def request(ask: Ask, params: Params, facts: Facts, model: str, issuer: str = ""
 def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
     """Return whether the model may think about this question.
 
-    A model that must call a tool may not, nor a model with a budget if its thoughts before the last tool calls are missing.
+    False if it cannot think, or if the question forces a tool call and the model takes that.
+    Also False for a model with a budget if its thoughts before the last tool calls are missing.
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False
@@ -260,7 +267,12 @@ def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
 
 
 def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
-    """Return the fields that turn thinking on or off; empty if neither the question's effort nor the model asks for them."""
+    """Return the body's fields for thinking; empty if none are needed.
+
+    A budget also sets `max_tokens`, because Anthropic counts thoughts in the limit.
+
+    limit: the limit of the answer in tokens, without thoughts
+    """
     effort = fitted.effort
     if facts.thinking == "adaptive":
         if effort == "none":
@@ -274,9 +286,11 @@ def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
 
 
 def turns(ask: Ask, issuer: str | None = None) -> list[Json]:
-    """Return the messages with alternating roles: neighbouring turns are joined, and tool results are user turns.
+    """Return the user and assistant messages with alternating roles; system messages and empty ones are left out.
 
-    issuer: the target whose thoughts are sent back before their calls; None to send none
+    Neighbouring turns of one role are joined, and tool results are user turns.
+
+    issuer: the target whose thoughts are sent back in messages with calls; None to send none
     """
     made: list[tuple[str, list[Json]]] = []
     for message in ask.messages:
@@ -295,7 +309,7 @@ def _blocks(message: Message, issuer: str | None) -> list[Json]:
     thoughts = blocks(message, issuer) if message.calls and issuer is not None else []
     made: list[Json] = []
     left = len(message.text)
-    """Characters of text still to come."""
+    """Characters of the message's text from here on."""
     for part in message.parts:
         match part:
             case ReasoningState():
@@ -318,7 +332,7 @@ def _blocks(message: Message, issuer: str | None) -> list[Json]:
 
 
 def _text(part: str) -> list[Json]:
-    """Return a block of text; empty for blank text, which Anthropic refuses."""
+    """Return a list of one text block; empty for blank text, which Anthropic refuses."""
     return [{"type": "text", "text": part}] if part.strip() else []
 
 
@@ -353,16 +367,19 @@ class MessageReader:
         self._name = name
         self._speech = speech
         self._own: set[int] = set()
-        """Indexes of the blocks that are tool calls for the router or its client."""
+        """Indexes of the blocks that are calls of the question's tools, not of tools that Anthropic runs itself."""
         self._counted = Counted()
         self._thoughts = Blocks(speech)
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the frames of one read, up to the last one of the answer; return whether more may follow."""
+        """Read frames in order, up to the end of the answer; return whether more may follow. Raises as `frame` does.
+
+        found: the data of the frames that came with one read
+        """
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
-        """Read the data of one frame; return whether more may follow. Raises TargetError for an error; skips an unreadable frame."""
+        """Read the data of one frame; return False if it ends the answer. Raises TargetError for an error; skips an unreadable frame."""
         frame = http.decoded(data, FRAME)
         odd = frame is None or not frame.type or frame.type.lower().endswith("error") or frame.error is not None
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
@@ -405,7 +422,7 @@ class MessageReader:
                 speech.source(shown.citation(delta.citation))
 
     def complete(self, body: bytes) -> None:
-        """Read a complete message that came instead of a stream."""
+        """Read a complete message that came instead of a stream. Raises TargetError if the body is an error or not a message."""
         complete = http.decoded(body, WHOLE)
         if complete is None or complete.content is None:
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
@@ -419,7 +436,7 @@ class MessageReader:
             self._speech.finish(complete.stop_reason)
 
     def _begun(self, index: int, block: Block) -> None:
-        """Read a complete block, or the start of one; close the thought before it."""
+        """Read a complete block, or the start of one, and end the thinking block before it. Blocks of other types are skipped."""
         speech = self._speech
         self._thoughts.close()
         if block.type == BLOCKS[0]:

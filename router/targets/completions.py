@@ -7,16 +7,16 @@ from collections.abc import Callable, Container
 from router.chat import Ask, Choice, File, Json, Message, ToolSpec
 
 SPEAKER = re.compile(r"[^\s<|\\/>]{1,64}")
-"""Pattern of a speaker's name that OpenAI accepts."""
+"""Pattern of a message's `name` that OpenAI accepts."""
 Amend = Callable[[Message, dict[str, Json]], None]
-"""Adds what a provider wants to an assistant message of the request, such as the reasoning before its calls."""
+"""Function that adds to an assistant message of the request what a provider wants, such as the reasoning before its calls."""
 
 
 def messages(ask: Ask, amend: Amend | None = None, carries: Container[str] = ()) -> list[dict[str, Json]]:
     """Return the messages of the request; each tool result becomes a message of its own.
 
-    amend: called with each assistant message and its form in the request
-    carries: optional fields that the provider takes
+    amend: called with each assistant message and its form in the request, which it may change
+    carries: names of optional fields that the provider takes, such as `messages.name`
     """
     made: list[dict[str, Json]] = []
     for message in ask.messages:
@@ -78,11 +78,14 @@ def choice(ask: Ask) -> Json:
 
 
 def tool(spec: ToolSpec, carries: Container[str] = ()) -> dict[str, Json]:
-    """Return a tool in the form of OpenAI's API."""
+    """Return a tool in the form of OpenAI's API.
+
+    carries: optional fields that the provider takes; `strict` is sent only if `function.strict` is among them
+    """
     strict = {"strict": True} if spec.strict and "function.strict" in carries else {}
     return {"type": "function", "function": {"name": spec.name, "description": spec.description, "parameters": spec.parameters, **strict}}
 
 
 def parameter(name: str, value: Json) -> Json:
-    """Return a parameter's value in the form of OpenAI's API."""
+    """Return a parameter's value in the form of OpenAI's API: `prediction` is wrapped in an object, any other value is unchanged."""
     return {"type": "content", "content": value} if name == "prediction" else value

@@ -13,19 +13,19 @@ from router.targets.proxy import refused
 from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Limit in bytes of a status line and headers, with all 1xx responses before them; also of trailers, a chunk's extension, and other input
-that gives no body. Counted on arrival: the parser keeps unfinished input, and copies all of it at each read."""
+"""Limit in bytes of a status line and headers, with all 1xx responses before them. It also holds for trailers, a chunk's extension,
+and other input that gives no body. Counted on arrival: the parser keeps unfinished input, and copies all of it at each read."""
 MAX_UNREAD_BYTES = 256 * 1024
 """Unread bytes of a body above which reading from the socket pauses (backpressure)."""
 SETTLE = 0.5
 """Seconds to wait in the background for the end of a body after a complete answer: ASGI servers (vLLM, SGLang) send it a moment after
 the last event, and a connection whose end was read can be reused."""
 MAX_UNPACKED_BYTES = 16 * 1024 * 1024
-"""Bytes to which the unread part of a compressed body may expand."""
+"""Limit in bytes of the unread part of a compressed body after decompression; beyond it the response fails."""
 
 
 class Cut(Exception):
-    """A response that broke off, or is not HTTP."""
+    """A response that broke off, is not valid HTTP, or exceeds a limit of this module."""
 
 
 class Garbled(Cut):
@@ -44,7 +44,7 @@ class KeepsConnections(Protocol):
         ...
 
     def settle(self, connection: "Connection") -> None:
-        """Register a connection whose answer is complete but whose body has not ended."""
+        """Register a connection whose answer is complete but whose body has not ended, so that a request may wait for it."""
         ...
 
     def settled(self, connection: "Connection") -> None:
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._lost = self.loop.create_future()
         self._over = True
         self._again = False
-        """True if the server takes another request on this connection."""
+        """True once the response is complete and the server takes another request on this connection (keep-alive)."""
         self._error: Exception | None = None
         self._pieces: list[bytes] = []
         self._found: list[bytes] = []
@@ -79,7 +79,7 @@ class Connection(asyncio.Protocol):
         self.fresh = True
         """True during the first request on this connection."""
         self.heard = False
-        """True once a byte of the response arrived."""
+        """True once a byte of the current response arrived."""
         self.settled = self.loop.create_future()
         """Future that is done once the end of the body arrived, or is no longer waited for."""
         self._settling: asyncio.TimerHandle | None = None
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
 
     def ask(self, request: bytes) -> None:
-        """Send a request, and reset the state of the response."""
+        """Write a request to the socket, and reset the state of the response. Returns at once."""
         self._parser = httptools.HttpResponseParser(self)
         self.fresh = self.status == 0
         self.heard = False
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
-        """Send a CONNECT request to a proxy, and return the transport of the tunnel.
+        """Send a CONNECT request to a proxy, wait for its answer, and return the transport of the tunnel.
 
         Raises ProxyFailed if the proxy refuses; OSError or Cut if it does not answer, or sends data after its headers.
         The connection is closed after an error.
@@ -122,11 +122,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def content_type(self) -> str:
-        """Return the content type of the response in lower case, without its parameters."""
+        """Return the content type of the response in lower case, without its parameters; empty if there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def answered(self) -> None:
-        """Wait for the status and headers of the response. Raises OSError or Cut if they do not come.
+        """Wait for the status and headers of the response, without a timeout. Raises OSError or Cut if they do not come.
 
         If it raises, the connection is closed, also where it is cancelled just as they arrive.
         """
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         return self.taken()
 
     def taken(self) -> bytes:
-        """Return the bytes of the body that have arrived, perhaps none, and resume reading from the socket."""
+        """Return the bytes of the body that have arrived, perhaps none, without waiting. Ends a pause in reading from the socket."""
         data = b"".join(self._pieces)
         del self._pieces[:]
         self._waiting = 0
@@ -160,7 +160,10 @@ class Connection(asyncio.Protocol):
         return data
 
     def arrival(self) -> asyncio.Future[None] | None:
-        """Return a future that is done when bytes, the end or an error arrive; None if one is there. It replaces any earlier future."""
+        """Return a future that is done when bytes, the end or an error arrive; None if one of them is there already.
+
+        Only the latest such future is completed.
+        """
         if self._pieces or self._over or self._error is not None:
             return None
         self._waiter = self.loop.create_future()
@@ -174,14 +177,17 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def release(self) -> None:
-        """Return the connection to the pool if its response is complete and read; otherwise close it."""
+        """Return the connection to the pool if its response was read to the end and it is keep-alive; otherwise close it."""
         if self._over and self._again and not self._pieces and self._error is None:
             self.pool.keep(self)
         else:
             self._transport.abort()
 
     def settle(self) -> None:
-        """Read the rest of the body in the background after a complete answer, then return the connection to the pool."""
+        """Start to read the rest of the body in the background, after which the connection returns to the pool. Returns at once.
+
+        Bytes of the rest are dropped. The connection is closed if the end does not come within SETTLE seconds and MAX_UNREAD_BYTES.
+        """
         self._pieces.clear()
         self._waiting = 0
         if self._over or self._error is not None:
@@ -195,7 +201,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _settle_down(self) -> None:
-        """End the background read, because the body has ended or will not end."""
+        """End the background read if there is one, because the body has ended or will not end. Completes `settled`."""
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -207,11 +213,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Return whether a request may be sent on this connection."""
+        """Return whether the connection is still open and has had no error."""
         return self._error is None and not self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Start to close the connection, without waiting (see `gone`)."""
         self._transport.close()
 
     async def gone(self) -> None:
@@ -223,7 +229,7 @@ class Connection(asyncio.Protocol):
     # Callbacks of the socket.
 
     def data_received(self, data: bytes) -> None:
-        """Parse the bytes of one read, and apply the bounds and backpressure."""
+        """Parse the bytes of one read, and apply the bounds and backpressure. Bytes outside a response close the connection."""
         if self._over:
             self._fail(Cut())  # nobody asked for this
             return
@@ -277,7 +283,7 @@ class Connection(asyncio.Protocol):
                 self._waiting += len(piece)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Record that the connection closed, which completes a body of undeclared length."""
+        """Record that the connection closed. That completes a body of undeclared length, and breaks off any other unfinished response."""
         if self._error is None:
             if self.status and not self._over and not {"content-length", "transfer-encoding"} & self.headers.keys():
                 self._over = True
@@ -298,7 +304,7 @@ class Connection(asyncio.Protocol):
     # Callbacks of the parser.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Record a header; trailers are not used."""
+        """Record a header; trailers are dropped. Raises Cut if all headers exceed MAX_HEAD_BYTES."""
         self._head += len(name) + len(value)
         if self._head > MAX_HEAD_BYTES:
             raise Cut

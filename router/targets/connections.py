@@ -25,13 +25,13 @@ from router.targets.proxy import ProxyFailed
 
 log = logging.getLogger("router.targets")
 KEPT = 30.0
-"""Seconds that an idle connection is kept for the next request: less than servers keep it."""
+"""Seconds after which an idle connection is closed, at most half as many later: less than servers keep it."""
 EYEBALLS = 0.25
 """Seconds after which a host's next address is tried in parallel (happy eyeballs), in case the first one does not answer."""
 FETCH = 3.0
-"""Seconds that connecting may take for a plain fetch."""
+"""Seconds that connecting may take in `Connections.fetch`."""
 LINGER_S = 1.0
-"""Seconds in total to wait for token counts after the finish reason of an answer."""
+"""Default of `Connections.linger`: seconds in total to wait for token counts after the finish reason of an answer."""
 CLAIM = 0.02
 """Seconds that a request waits for a connection whose last body is just ending: less than opening a new one takes."""
 LENGTH = b"content-length: "
@@ -47,8 +47,9 @@ MAX_CONTEXTS = 16
 class Endpoint:
     """The server and the request headers of a target's API.
 
+    tls: the context for TLS to the server; None for http://
     connect: seconds a connection may take, the way through a proxy included
-    head: the request line and headers, up to the number of `content-length`
+    head: the request line and headers, up to `content-length: `, after which the length is written
     key: requests with an equal key share connections
     tunnel: the CONNECT request; empty without a proxy, or if the proxy passes on the request itself
     proxy_tls: the context for TLS to the proxy itself
@@ -69,7 +70,7 @@ class Endpoint:
         return self.key[3]
 
     def bearing(self, name: str, value: str) -> "Endpoint":
-        """Return this endpoint with one more request header. `value`: printable ASCII."""
+        """Return a copy of this endpoint with one more request header. `value`: printable ASCII."""
         return replace(self, head=self.head.removesuffix(LENGTH) + f"{name}: {value}\r\n".encode("ascii") + LENGTH)
 
 
@@ -89,7 +90,10 @@ class Connections:
         return Connections(egress, self._pool, linger=self.linger)
 
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
-        """Return the endpoint of a URL. Raises Misfit if the URL is not an address, or a header cannot be sent."""
+        """Return the endpoint of a URL, without connecting. Raises Misfit for a URL other than http(s), or a header that cannot be sent.
+
+        connect: seconds a connection may take
+        """
         try:
             parts = urlsplit(url)
             host = (parts.hostname or "").encode("idna").decode() if ":" not in (parts.hostname or "") else str(parts.hostname)
@@ -129,9 +133,9 @@ class Connections:
         return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
 
     async def ask(self, endpoint: Endpoint, body: bytes) -> Connection:
-        """Send a request, and return its connection, which the caller releases.
+        """Send a request, and return its connection without waiting for the response. The caller releases it.
 
-        Raises OSError, TimeoutError, ssl.SSLError or ProxyFailed if no connection could be made.
+        An idle connection is reused. Raises OSError if none can be opened, such as TimeoutError, ssl.SSLError or ProxyFailed.
         """
         pool = self._pool
         connection = pool.waiting(endpoint.key) or await pool.claimed(endpoint.key) or await pool.opened(endpoint)
@@ -141,6 +145,7 @@ class Connections:
     async def answered(self, endpoint: Endpoint, body: bytes) -> Connection:
         """Send a request, and return its connection once status and headers are here. Raises OSError or Cut if none come.
 
+        The caller releases the connection. Only connecting has a timeout.
         A server may close a kept connection in the moment in which it is used. If no byte of an answer came, the request is sent once
         more, on a new connection.
         """
@@ -157,7 +162,10 @@ class Connections:
         return connection
 
     async def fetch(self, url: str, most: int) -> bytes:
-        """Return the body at a URL. Raises OSError if it cannot be fetched, is longer than `most` bytes, or its status is not 200."""
+        """Return the body at a URL, by GET. Raises OSError if it cannot be fetched, is longer than `most` bytes, or its status is not 200.
+
+        Only connecting has a timeout. Raises Misfit if the URL is not an address.
+        """
         endpoint = self.endpoint(url, {"accept": "application/json"}, FETCH, "GET")
         response = await self.ask(endpoint, b"")
         try:
@@ -174,11 +182,14 @@ class Connections:
             response.release()
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Read the rest of an answer in the background; call `then` when that is done, or when the connections close."""
+        """Start `work`, which reads the rest of an answer, as a background task. Returns at once.
+
+        then: called when the work has ended, failed or been cancelled by `close`
+        """
         self._pool.behind(work, then)
 
     async def close(self) -> None:
-        """Close idle connections and stop background reads; a connection in use closes when it is released."""
+        """Close the whole shared pool: its idle connections and background reads. A connection in use closes when it is released."""
         await self._pool.close()
 
 
@@ -188,12 +199,12 @@ def _login(proxy: Proxy) -> dict[str, str]:
 
 @lru_cache(maxsize=MAX_CONTEXTS)
 def trusting(ca: str) -> ssl.SSLContext:
-    """Return the cached TLS context that trusts the system's CAs and this CA bundle. Creating one takes 10 ms."""
+    """Return the cached TLS context that trusts the system's CAs and those in `ca`, a text in PEM form. Creating one takes 10 ms."""
     return tls_context(ca)
 
 
 class ConnectionPool:
-    """A pool of idle connections, which also opens new ones."""
+    """A pool of idle connections by their key, which also opens new ones. Their number has no limit."""
 
     def __init__(self) -> None:
         self._idle: dict[Key, list[Connection]] = {}
@@ -207,7 +218,7 @@ class ConnectionPool:
         self._closed = False
 
     async def opened(self, endpoint: Endpoint) -> Connection:
-        """Open a new connection to an endpoint."""
+        """Open a new connection to an endpoint, through its proxy if it has one. Raises OSError, such as TimeoutError or ProxyFailed."""
         if endpoint.proxy is not None:
             connection = await self._through(endpoint, endpoint.proxy)
         else:
@@ -234,7 +245,10 @@ class ConnectionPool:
             return await _secured(transport, endpoint)
 
     async def claimed(self, key: Key) -> Connection | None:
-        """Wait at most CLAIM seconds for a connection whose last body is ending; return an idle connection, or None."""
+        """Wait at most CLAIM seconds for a connection whose last body is ending; return an idle connection, or None.
+
+        None at once if no such connection has this key. The returned connection is removed from the pool.
+        """
         settling = self._settling.get(key)
         if not settling:
             return None
@@ -242,7 +256,7 @@ class ConnectionPool:
         return self.waiting(key)
 
     def settle(self, connection: Connection) -> None:
-        """Register a connection whose body has not ended."""
+        """Register a connection whose body has not ended, so that a request may wait for it; close it if the pool is closed."""
         if self._closed:
             connection.close()
         else:
@@ -255,7 +269,7 @@ class ConnectionPool:
             settling.remove(connection)
 
     def waiting(self, key: Key) -> Connection | None:
-        """Return an idle connection that is still usable; None if there is none."""
+        """Remove an idle connection that is still usable from the pool, and return it without waiting; None if there is none."""
         idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
@@ -290,7 +304,7 @@ class ConnectionPool:
             lookup.exception()  # all who waited for it may have gone
 
     def keep(self, connection: Connection) -> None:
-        """Keep a connection for the next request."""
+        """Keep a connection for the next request; close it if the pool is closed."""
         if self._closed:
             connection.close()
             return
@@ -352,7 +366,7 @@ def _blamed(error: OSError | Cut) -> ProxyFailed:
 
 
 async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> Connection:
-    """Start TLS to the endpoint inside a tunnel, and return the connection."""
+    """Start TLS to the endpoint inside a tunnel, and return the connection. Closes the tunnel after an error."""
     loop = asyncio.get_running_loop()
     with ExitStack() as undo:
         undo.callback(tunnel.abort)

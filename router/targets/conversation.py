@@ -33,7 +33,10 @@ APART = "\n\n"
 
 
 def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
-    """Apply a target's rules to a question, and log those that changed it."""
+    """Return a question after a target's rules, in order; log the names of those that changed it.
+
+    The same object is returned if no rule changed it.
+    """
     if _usual(ask, rules):
         return ask
     changed: list[str] = []
@@ -51,7 +54,7 @@ def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
 
 
 def _usual(ask: Ask, rules: Sequence[Rule]) -> bool:
-    """Return whether a question is one that these rules do not change, as nearly all are: user and assistant by turns, each with a text."""
+    """Return whether no rule can change a question: no tools, user and assistant by turns, each with one text. False proves nothing."""
     if ask.tools:
         return False
     speaker = "system" if ask.messages and ask.messages[0].role == "system" and system_is_the_users not in rules else "user"
@@ -71,7 +74,7 @@ def _with(ask: Ask, messages: Sequence[Message]) -> Ask:
 
 
 def _says(part: Part) -> bool:
-    """Return whether a part is more than white space or a reasoning state."""
+    """Return whether a part has content: anything but blank text and reasoning states."""
     return bool(part.strip()) if isinstance(part, str) else not isinstance(part, ReasoningState)
 
 
@@ -79,7 +82,7 @@ def _says(part: Part) -> bool:
 
 
 def calls_have_results(ask: Ask) -> Ask:
-    """Put each result right after its call; leave out calls without a result, and results without a call.
+    """Put results right after the message with their calls; leave out calls without a result, and results without a call.
 
     OpenAI: `An assistant message with 'tool_calls' must be followed by tool messages`; Anthropic: `tool_use ids were found without
     tool_result blocks immediately after`; Mistral: `Not the same number of function calls and responses` (OpenHands/OpenHands#7512,
@@ -113,7 +116,11 @@ def calls_have_results(ask: Ask) -> Ask:
 
 
 def _lost(part: Part, found: Mapping[int, Result], lost: Collection[str]) -> bool:
-    """Return whether a part is a call without a result, or belongs to such a call."""
+    """Return whether a part is a call without a result, or belongs to such a call.
+
+    found: `id()` of each call object that has a result → the result
+    lost: call ids of the others
+    """
     return id(part) not in found if isinstance(part, Call) else isinstance(part, ReasoningState) and part.call_id in lost
 
 
@@ -133,7 +140,11 @@ def _paired(messages: Sequence[Message]) -> bool:
 
 
 def _given(waiting: deque[tuple[int, Result]], at: int, calls: Sequence[int]) -> Result | None:
-    """Remove and return the first result for a call at index `at`; None if it comes after a later call with the same id."""
+    """Remove and return the first result for a call at index `at`; None if there is none before a later call with the same id.
+
+    waiting: the results for this call id, each with the index of its message; those before `at` are dropped
+    calls: indexes of all messages with a call of this id
+    """
     end = next((one for one in calls if one > at), None)
     while waiting and waiting[0][0] < at:
         waiting.popleft()
@@ -143,7 +154,10 @@ def _given(waiting: deque[tuple[int, Result]], at: int, calls: Sequence[int]) ->
 
 
 def _renamed(ask: Ask, name: Callable[[str, int], str]) -> Ask:
-    """Rename the ids of calls and of their results. `name`: the new id for an id and the number of its earlier uses."""
+    """Rename the ids of calls and of their results and reasoning states.
+
+    name: returns the new id for an id and the number of its earlier uses
+    """
     seen: Counter[str] = Counter()
     open_: dict[str, deque[str]] = defaultdict(deque)
     made: list[Message] = []
@@ -181,7 +195,7 @@ LETTERS = string.digits + string.ascii_letters
 def plain_unique_ids(ask: Ask) -> Ask:
     """Give calls unique ids of letters, digits, _ and -: Anthropic's `tool_use ids must be unique`, and its pattern.
 
-    Servers that count from `call_0` in every answer keep neither (NVIDIA-NeMo/Switchyard#502, HKUDS/nanobot#4444).
+    Servers that count from `call_0` in every answer repeat ids (NVIDIA-NeMo/Switchyard#502, HKUDS/nanobot#4444).
     """
     taken = {call.call_id for message in ask.messages for call in message.calls if not UNLIKED.search(call.call_id)}
     given: set[str] = set()
@@ -200,7 +214,7 @@ def plain_unique_ids(ask: Ask) -> Ask:
 
 
 def nine_letter_ids(ask: Ask) -> Ask:
-    """Give calls ids of nine letters and digits, always the same for one id.
+    """Give calls ids of nine letters and digits, derived from the old id; an id of that form stays. Equal ids stay equal.
 
     Mistral: `Tool call id … must be a-z, A-Z, 0-9, with a length of 9` (anomalyco/opencode#1680, langchain-ai/langchain#24668), and
     vLLM with its models.
@@ -228,7 +242,7 @@ def one_system_message_at_the_start(ask: Ask) -> Ask:
 
 
 def one_system_message_and_first(ask: Ask) -> Ask:
-    """Join all system messages into the first message, because templates say that it must be at the beginning."""
+    """Join all system messages into one at the start, because templates say that it must be at the beginning."""
     system = [message for message in ask.messages if message.role == "system"]
     if not system or (len(system) == 1 and ask.messages[0].role == "system"):
         return ask
@@ -236,7 +250,7 @@ def one_system_message_and_first(ask: Ask) -> Ask:
 
 
 def system_is_the_users(ask: Ask) -> Ask:
-    """Turn the system messages into the user's first message: Gemma 3 at Google takes no system message.
+    """Join all system messages into one user message at the start: Gemma 3 at Google takes no system message.
 
     `Developer instruction is not enabled for models/gemma-3-27b-it` (lobehub/lobehub#7128, microsoft/vscode#258088).
     """
@@ -247,7 +261,7 @@ def system_is_the_users(ask: Ask) -> Ask:
 
 
 def no_empty_assistant(ask: Ask) -> Ask:
-    """Remove assistant messages without content, which come from failed answers.
+    """Remove assistant messages with nothing but blank text and reasoning states, which come from failed answers.
 
     Mistral: `Assistant message must have either content or tool_calls`.
     """
@@ -280,8 +294,9 @@ def assistant_between_tool_and_user(ask: Ask) -> Ask:
 
 
 def user_begins(ask: Ask) -> Ask:
-    """Insert a user turn before a first assistant turn; a conversation of system text alone becomes a user turn.
+    """Insert a user turn `(start)` if the first message after the system messages is not a user's.
 
+    System text alone becomes a user turn; an empty conversation becomes `(start)`.
     Anthropic: `first message must use the "user" role` (lobehub/lobehub#1601, posit-dev/py-shiny#1530); Qwen's templates: `No user
     query found in messages`.
     """
@@ -295,7 +310,7 @@ def user_begins(ask: Ask) -> Ask:
 
 
 def user_ends(ask: Ask) -> Ask:
-    """Add a user's turn after a last turn of the assistant.
+    """Add a user turn `(go on)` if the last message is the assistant's.
 
     Mistral: `Expected last role User or Tool`; Perplexity: `Last message must have role user or tool`.
     """
@@ -303,7 +318,7 @@ def user_ends(ask: Ask) -> Ask:
 
 
 def _joined(messages: Sequence[Message]) -> Message:
-    """Join messages of one role into one."""
+    """Join messages of one role into one, with a blank line between neighbouring texts. Keeps the name if all have the same."""
     parts: list[Part] = []
     for message in messages:
         begin, rest = message.parts[:1], message.parts[1:]
@@ -324,7 +339,7 @@ def _joined(messages: Sequence[Message]) -> Message:
 
 
 def no_blank_text(ask: Ask) -> Ask:
-    """Remove blank texts, and white space at the end of a last assistant message.
+    """Remove blank texts, messages without other content, and white space at the end of a last assistant message.
 
     Anthropic: `text content blocks must contain non-whitespace text`, `final assistant content cannot end with trailing whitespace`
     (langchain-ai/langchain#35071).

@@ -34,7 +34,7 @@ def tokens(count: float | None) -> int:
 
 
 def each(*counts: float | None) -> list[int]:
-    """Return several counts, as `tokens` does each."""
+    """Return each of several counts as `tokens` returns it, in order."""
     return [int(count) if count is not None and 0 <= count <= MAX_TOKENS else 0 for count in counts]
 
 
@@ -49,7 +49,10 @@ class Apart:
     tier: object = ""
 
     def over(self, usage: Usage) -> Usage:
-        """Return the usage with these counts where they are known."""
+        """Return the usage with these counts; an unknown or zero count leaves the usage's own, and so does a missing tier.
+
+        Audio and image tokens are limited to the usage's input and output tokens.
+        """
         return replace(
             usage,
             audio_input_tokens=min(tokens(self.audio_input) or usage.audio_input_tokens, usage.input_tokens),
@@ -65,7 +68,7 @@ PRICED_TIERS: Mapping[str, Tier] = {"flex": "flex", "priority": "priority"}
 
 
 def tier_of(word: object) -> Tier:
-    """Return the service tier for a provider's word if it has a price of its own; otherwise an empty text."""
+    """Return `flex` or `priority` if that is the provider's word, in upper or lower case; otherwise an empty text."""
     return PRICED_TIERS.get(word.lower(), "") if isinstance(word, str) else ""
 
 
@@ -83,7 +86,15 @@ class Counter(Protocol):
         cache_write_1h: float = 0,
         apart: Apart | None = None,
     ) -> None:
-        """Receive a provider's token counts."""
+        """Receive a provider's token counts.
+
+        input_tokens: all input, cache tokens included
+        output_tokens: all output, reasoning included
+        cached: tokens read from the prompt cache
+        cache_write: tokens written to the prompt cache
+        cache_write_1h: those of `cache_write` that are kept for an hour
+        apart: counts with prices of their own; None if there are none
+        """
         ...
 
 
@@ -146,7 +157,7 @@ class ChatUsage(msgspec.Struct):
         return self._written()[0]
 
     def _written(self) -> tuple[int, int]:
-        """Return the output tokens, reasoning included, and those of reasoning alone."""
+        """Return the output tokens, reasoning included, and the reasoning tokens. An invalid count is 0."""
         details = self.completion_tokens_details
         asked, answered, total, detailed, beside = each(
             self.prompt_tokens,

@@ -11,7 +11,10 @@ MAX_WAIT_S = 86_400.0
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds in `retry-after-ms`, or in `retry-after` as a number or a date; None if absent, past or invalid."""
+    """Return the seconds in `retry-after-ms`, or in `retry-after` as a number or a date, at most MAX_WAIT_S.
+
+    None if absent, zero, past or invalid.
+    """
     known = {name.lower(): value for name, value in headers.items()}
     milliseconds = _number(known.get("retry-after-ms"))
     if milliseconds:
@@ -35,8 +38,9 @@ LIMIT = re.compile(r"(x-ratelimit)-reset-([a-z-]{1,40})|(anthropic-ratelimit)-([
 
 
 def limits_reset(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until all exhausted rate limits reset, from durations (`6m0s`, `20ms`), seconds or dates; None if not stated.
+    """Return the seconds until the last exhausted rate limit resets, at most MAX_WAIT_S; None if no header states a time to come.
 
+    Read from `x-ratelimit-reset-…` and `anthropic-ratelimit-…-reset`, as durations (`6m0s`, `20ms`), seconds or dates.
     A limit with something remaining is ignored; one that does not state its remainder counts as exhausted.
     """
     known = {name.lower(): value for name, value in headers.items()}
@@ -52,7 +56,7 @@ def limits_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def delay_asked_for(body: str) -> float | None:
-    """Return the seconds of `retryDelay` in an error body of Google's; None if absent."""
+    """Return the seconds of `retryDelay` in an error body of Google's, at most MAX_WAIT_S; None if absent, zero or invalid."""
     found = DELAY.search(body)
     wait = _duration(found[1]) if found else None
     return min(wait, MAX_WAIT_S) if wait else None
@@ -60,13 +64,14 @@ def delay_asked_for(body: str) -> float | None:
 
 QUOTA = re.compile(r'"(?:quotaId|quota_limit)"\s*:\s*"[^"]{0,100}?Per(Minute|Day)')
 PACIFIC = 8 * 3600
-"""Seconds by which Google's day begins after that of UTC."""
+"""Seconds after midnight UTC at which Google's quota day begins (Pacific time without daylight saving)."""
 
 
 def quota_reset(body: str) -> float | None:
-    """Return the seconds until an exhausted quota that Google names resets; None if it names none.
+    """Return the seconds until an exhausted quota that Google names resets; None if the body names none.
 
-    That is a minute, or until midnight on the Pacific coast (https://ai.google.dev/gemini-api/docs/rate-limits).
+    A quota per minute gives 60; a quota per day gives the time until midnight on the Pacific coast, in winter time.
+    Source: https://ai.google.dev/gemini-api/docs/rate-limits.
     """
     spans = set(QUOTA.findall(body))
     if "Day" in spans:

@@ -24,7 +24,7 @@ READ = 1_000
 """Characters of a question that are searched: the patterns take quadratic time on a long run of blanks or dashes."""
 TITLE_WORDS = 7
 NAMED = 8
-"""Tools or models listed by name; the rest are only counted."""
+"""Limit of tools or models that one sentence lists by name."""
 
 TOOLS = {
     "get_weather": "the **weather** in a city",
@@ -59,19 +59,19 @@ WORDS = {
     "skipped_documents": "reads no documents",
     "skipped_audio": "listens to no audio",
 }
-"""Outcome of an attempt → how the demo words it; any other outcome: could not answer."""
+"""Outcome of an attempt → how the demo words it; any other outcome is worded `could not answer`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A script's place in a route. `models`: the targets before it; `skipped`: those of them that lack a key or an address."""
+    """A script's place in a route. `models`: names of the targets before it; `skipped`: those of them that lack a key or an address."""
 
     models: tuple[str, ...] = ()
     skipped: frozenset[str] = frozenset()
 
     @property
     def asked(self) -> bool:
-        """Return whether a model is asked before the script."""
+        """Return whether at least one target before the script has a key and an address, and can be asked."""
         return not self.skipped.issuperset(self.models)
 
 
@@ -79,7 +79,10 @@ ALONE = Post()
 
 
 def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
-    """Return the demo's lines for a question at this place in a route."""
+    """Return the demo's lines for a question. The first that applies: JSON, a title, a document, tool results, tool calls, a greeting.
+
+    post: the demo's place in the route, which the greeting explains
+    """
     if ask.output is not None and not _calls(_question(ask)[:READ], _unused(ask)):
         return (ScriptLine(text=_json(ask)),)
     if "title" in ask.model:
@@ -99,12 +102,12 @@ def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
 
 
 def _unused(ask: Ask) -> set[str]:
-    """Return the tools that the demo may call; none once this question has tool results."""
+    """Return the names of the request's tools; none once the last user message is followed by tool results."""
     return set() if any(message.results for message in _since_question(ask.messages)) else {spec.name for spec in ask.tools}
 
 
 def _json(ask: Ask) -> str:
-    """Return JSON for the requested schema, filled with the question's words.
+    """Return JSON for the requested schema, filled with the question's words; without a schema, an object with the key `demo`.
 
     A property named `code` or `csv` gets a document, because chat front ends ask for documents in this way.
     """
@@ -139,7 +142,7 @@ def _calls(question: str, granted: set[str]) -> list[ScriptLine]:
 
 
 def _place(question: str, word: re.Pattern[str], otherwise: str) -> str:
-    """Return the place that belongs to a word (`weather in Beijing and the time in Tokyo` has two), or `otherwise`."""
+    """Return the place beside a word (`weather in Beijing and the time in Tokyo` has two), else any place, else `otherwise`."""
     spoken = re.search(rf"(?:{word.pattern.removeprefix('(?i)')}){PLACE}", question)
     chinese = [hit for hit in re.finditer(CHINESE_PLACE, question) if word.search(hit[0])]
     anywhere = re.search(PLACE, " " + question)
@@ -185,7 +188,7 @@ def _why_no_model(ask: Ask, post: Post) -> list[str]:
 
 
 def _listed(things: Iterable[str], word: str = "and") -> str:
-    """Join at most NAMED texts by commas, the last by `word`; the number of further texts comes last."""
+    """Join at most NAMED texts by commas, the last by `word`. The number of further texts comes last: `a, b and 3 more`."""
     all_of_them = tuple(things)
     named = all_of_them[:NAMED]
     if more := len(all_of_them) - len(named):

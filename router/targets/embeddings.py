@@ -38,18 +38,18 @@ SERVING = (
 )  # fmt: skip
 """Providers that answer `POST /embeddings` as OpenAI does."""
 TOKENS = frozenset({"openai", "azure", "hosted_vllm"})
-"""Providers that take lists of tokens."""
+"""Providers that take lists of tokens as inputs."""
 BATCH = 512
 """Default limit of inputs per call: 512 vectors of 4,096 numbers are 46 MB of JSON.
 OpenAI and Azure take 2,048 inputs, Voyage 1,000, Mistral 512."""
 BATCHES = {"cohere": 96, "cohere_chat": 96, "dashscope": 10, "gemini": 100, "nvidia_nim": 50}
-"""Lower limits of inputs per call. Source: API references and errors, as of November 2026; nvidia_nim: what NVIDIA's own client sends."""
+"""Provider → its lower limit of inputs per call, as of November 2026. Source: API references, errors and, for nvidia_nim, its client."""
 BATCH_TOKENS = 300_000
 """Default limit of tokens per call, as OpenAI has it."""
 BATCHES_TOKENS = {"mistral": 16_384}
-"""Lower limits of tokens per call."""
+"""Provider → its lower limit of tokens per call."""
 TOKENS_BESIDE = 2
-"""Tokens that a model puts around each input."""
+"""Tokens that a model is assumed to put around each input."""
 MAX_ANSWER = 64 * 1024 * 1024
 """Limit of one call's response in bytes."""
 ON_LOOP = 64 * 1024
@@ -83,12 +83,18 @@ TEXT = msgspec.json.Decoder(str)
 
 
 def batch_of(model: str, declared: int | None) -> int:
-    """Return the limit of inputs per call. `model`: provider/model; `declared`: the target's own `batch_size`."""
+    """Return the limit of inputs per call.
+
+    model: provider/model
+    declared: the target's own `batch_size`, which takes precedence; None if there is none
+    """
     return declared or BATCHES.get(model.partition("/")[0], BATCH)
 
 
 def split_of(name: str, declared: TargetConfig, connect: float, connections: Connections) -> Split:
     """Return the function that splits an embeddings request into a target's calls. Raises Misfit if the target makes no embeddings.
+
+    The function itself sends nothing; a call is sent when it is awaited.
 
     connect: seconds a connection may take
     """
@@ -130,7 +136,7 @@ def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
 def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> Iterator[tuple[str | tuple[int, ...], ...]]:
     """Yield the inputs in order, in batches of at most `most` inputs and `tokens` tokens; a longer input is a batch of its own.
 
-    A text counts as one token per byte of UTF-8, which no tokenizer exceeds.
+    A text counts as one token per byte of UTF-8, which no tokenizer exceeds. Each input counts TOKENS_BESIDE more.
     """
     batch: list[str | tuple[int, ...]] = []
     size = 0
@@ -158,7 +164,10 @@ class _Lane:
         self._turns = Turns()
 
     async def ask(self, embed: Embed, inputs: Sequence[str | tuple[int, ...]]) -> tuple[Sequence[Vector], Usage | None]:
-        """Return the vectors of some inputs, and the usage if reported. Raises TargetError if the response lacks a vector for any input."""
+        """Return the vectors of some inputs, and the usage if reported. Raises TargetError if the call fails or a vector is missing.
+
+        Raises ParameterMissed if the provider takes no lists of tokens, or does not honour `dimensions`.
+        """
         if not self._tokens and not all(isinstance(one, str) for one in inputs):
             raise ParameterMissed(self._name, "input (lists of tokens)")
         body: dict[str, Json] = {"model": self._model, "input": [one if isinstance(one, str) else list(one) for one in inputs]}
@@ -239,12 +248,12 @@ def _demo(inputs: Sequence[str | tuple[int, ...]], size: int) -> Sequence[Vector
 
 
 def words_of(text: str) -> Sequence[str]:
-    """Return the words, or single CJK characters, that the demo hashes; the text itself if it has none."""
+    """Return the words in lower case, or single CJK characters, that the demo hashes; the text itself if it has none."""
     return WORD.findall(text.lower()) or [text]
 
 
 def demo_vector(words: Sequence[str], size: int) -> Vector:
-    """Return the sum of the words' hashes as a vector of length 1. Equal words make equal vectors."""
+    """Return the sum of the words' hashes, scaled to the Euclidean norm 1. Equal words make equal vectors. `size`: its dimensions."""
     vector = array("d", bytes(8 * size))
     for word in words:
         digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=4 * PLACES).digest()

@@ -10,11 +10,11 @@ from router.params import Effort
 from router.targets.providers import CARRIED, EXTRAS
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
-"""Efforts, from the least to the most."""
+"""Thinking efforts, from the least to the most."""
 SAMPLING = frozenset({"temperature", "top_p"})
 PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 GATEWAYS = frozenset({"openrouter", "vercel_ai_gateway"})
-"""Providers that leave out by themselves what a model behind them does not take."""
+"""Gateways that themselves drop parameters which the model behind them does not take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,23 +28,29 @@ class Facts:
     warmest: the highest temperature that it takes
     one_of_sampling: true if it takes temperature or top_p, but not both
     limit: the name of its parameter for the length of an answer; `none` if it has no such parameter
-    thinking: how thinking is requested
+    thinking: how thinking is requested: by effort, by a budget of tokens, or adaptively; `none` if it does not think
     always_thinks: true if thinking cannot be turned off
     efforts: the efforts that it takes; empty if unknown
-    default_effort: its effort if the question names none
+    default_effort: its effort if the question names none; empty if unknown
+    tools: false if it takes no tools
+    forced_tools: false if it cannot be made to call a tool
     returns: the field in which it wants its reasoning back beside tool calls; empty if it does not want it
-    insists: true if it refuses a call without that
+    insists: true if it refuses tool calls that come back without their reasoning or, at Google, their signatures
     recalls: true if its reasoning may be sent back; False for a retry after the model refused it
     responses: which questions need the Responses API
     summaries: true if it summarises its reasoning on request, on the Responses API or at Google
     stream_options: true if it takes the request to count tokens in a stream
-    takes: optional parameters that it takes
+    takes: those of EXTRAS that it takes: parameters that not every provider knows
     tiers: the values of `service_tier` that it takes; empty if unknown
-    carries: optional fields of messages and tools that it takes
+    carries: those optional fields of messages and tools (CARRIED) that it takes
     session_key: the body field or header that takes a key for the chat, for prompt caching; empty if there is none
     marks_from: tokens from which it caches a prompt marked with `cache_control`; 0 if it takes no marks
+    prefill: true if it continues an assistant's last words
+    images, documents, audio: whether it reads such files
     schemas: true if its provider enforces a JSON schema
     json_mode: true if its provider enforces JSON without a schema
+    window: its context window in tokens
+    max_output: the most tokens that it writes in one answer
     """
 
     model: str = ""
@@ -83,7 +89,7 @@ class Facts:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """Return the facts in words, for pages and the command line."""
+        """Return the facts as phrases for pages and the command line, such as `takes no tools`."""
         refused = sorted(self.refuses) or ["nothing"]
         same = {name: getattr(self, name) for name in SERVED}
         if self == Facts(**same):
@@ -122,34 +128,34 @@ class Facts:
 
     @property
     def output(self) -> str:
-        """Return a sentence for pages: the model keeps to a JSON schema by itself, or the router emulates that."""
+        """Return a phrase for pages: the model keeps to a JSON schema by itself, or the router emulates that."""
         if self.schemas:
             return "keeps to a JSON schema by itself"
         return f"is emulated where a JSON schema is asked for: {self.stand_in} stands in, answers are held back and checked"
 
     @property
     def stand_in(self) -> str:
-        """Return the substitute for a JSON schema that the provider does not enforce, in words."""
+        """Return the substitute for a JSON schema in words: `JSON mode`, `an instruction`, or `JSON mode, if it has one,`."""
         return {True: "JSON mode", None: "JSON mode, if it has one,", False: "an instruction"}[self.json_mode]
 
 
 SERVED = ("limit", "stream_options", "takes", "tiers", "carries", "session_key", "marks_from", "schemas", "json_mode")
-"""Facts that depend on the provider alone."""
+"""Names of the facts that depend on the provider alone."""
 NAMES = tuple(one.name for one in fields(Facts))
 """Names of all facts."""
 _values = attrgetter(*NAMES)
 
 
 def with_changes(made: Facts, **changes: Any) -> Facts:
-    """Return the facts with these changes, in half the time of `dataclasses.replace`: ten thousand targets are possible."""
+    """Return a copy of the facts with these changes, in half the time of `dataclasses.replace`: ten thousand targets are possible."""
     return Facts(**{**dict(zip(NAMES, _values(made), strict=True)), **changes})
 
 
 def provider_of(declared: TargetConfig) -> str:
-    """Return the provider of a target, as its model names it."""
+    """Return the provider of a target: the part of its `model` before the first `/`."""
     return str(declared.model).partition("/")[0]
 
 
 def known_flag(value: object) -> bool | None:
-    """Return a boolean from the table; None if the value is not a boolean."""
+    """Return a value of the table if it is a boolean; otherwise None."""
     return value if isinstance(value, bool) else None

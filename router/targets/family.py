@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 DATE = re.compile(r"[-@](?:20\d{2}-?\d{2}-?\d{2}|\d{4})(?=$|[-:@])")
-"""A release's date: 20260416, 2026-04-16, or month and day as xAI and OpenAI wrote them (0309)."""
+"""Pattern of a release's date in a name: 20260416, 2026-04-16, or month and day as xAI and OpenAI wrote them (0309)."""
 PART = re.compile(r"[a-z]+|\d+(?:\.\d+)*")
 PLAIN = frozenset({"latest", "preview", "exp", "experimental", "beta", "ft"})
 """Words that name a release or a fine-tune, not a model."""
@@ -17,14 +17,17 @@ PLAIN = frozenset({"latest", "preview", "exp", "experimental", "beta", "ft"})
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The words of a model's name in order, and the numbers of its version."""
+    """The words of a model's name in order, in lower case, and at most three numbers of its version."""
 
     words: tuple[str, ...]
     version: tuple[int, ...]
 
 
 def parsed(model: str) -> Family:
-    """Return the family of a model, named with or without its provider. Only the last part of a path counts (openrouter/x/claude-…)."""
+    """Return the family of a model, named with or without its provider; dates and release words are left out.
+
+    Only the last part of a path counts (openrouter/x/claude-…).
+    """
     name = model.rpartition("/")[2].lower()
     if name.startswith("ft:"):
         name = name.split(":")[1]

@@ -19,11 +19,11 @@ AZURE = (".azure.com", ".azure.us", ".azure.cn")
 """Domains whose hosts are all Azure's."""
 BASES = (anthropic.BASE, gemini.BASE, gemini.VERTEX, *(one.base for one in PROVIDERS.values() if not one.keyless))
 HOSTED = frozenset(urlsplit(base).hostname for base in BASES if base)
-"""Hosts of the providers that the router knows."""
+"""Hosts of the hosted providers that the router knows; servers without a key, such as vLLM, are not among them."""
 
 
 def fetches(declared: Declared) -> bool:
-    """Return whether a target may be sent URLs of files: by `fetch_files`, else by whether its address is a known provider's."""
+    """Return whether a target may be sent URLs of files: `fetch_files` if declared, otherwise whether a hosted provider serves it."""
     if declared.fetch_files is not None:
         return declared.fetch_files
     provider = PROVIDERS.get(str(declared.model).partition("/")[0])
@@ -34,7 +34,7 @@ def fetches(declared: Declared) -> bool:
 
 
 def without_addresses(name: str, answer: Answer) -> Answer:
-    """Wrap a target's answer so that a question with a file's URL raises TargetRefused before a request is sent."""
+    """Wrap a target's answer: for a question with a file's URL, reading the answer raises TargetRefused, and no request is sent."""
 
     def spoken(ask: Ask) -> Events:
         return _refused(name) if has_address(ask) else answer(ask)
@@ -43,7 +43,10 @@ def without_addresses(name: str, answer: Answer) -> Answer:
 
 
 def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
-    """Return whether any message of the conversation has a file given by URL; `sort`: consider only files of this sort."""
+    """Return whether any message has a file given by URL. Files within tool results are not considered.
+
+    sort: consider only files of this sort; None for all
+    """
     for message in ask.messages:
         for part in message.parts:
             if isinstance(part, File) and part.remote and sort in (None, part.sort):

@@ -33,7 +33,7 @@ DEFAULTS: dict[str, tuple[Json, ...]] = {
 }
 """Values at which a parameter has no effect."""
 NEEDS: dict[str, tuple[Json, ...]] = {"parallel_tool_calls": (True,), "logit_bias": ({},)}
-"""Parameters that may not be left out, and their values without effect: a target that does not take one is skipped."""
+"""Parameters that may not be left out → their values without effect. A target that does not take such a parameter is skipped."""
 USUAL_TIERS = ("default", "standard", "standard_only", "on_demand")
 """Providers' names for the standard service tier."""
 
@@ -44,10 +44,10 @@ class Fitted(Value, frozen=True):
     hints: sampling and other optional parameters, by OpenAI's names
     effort: the thinking effort; None if none is sent
     thinks: whether it will think, as far as is known
-    max_tokens: the limit of the answer's length in tokens, at most the model's maximum
+    max_tokens: the limit of the answer's length in tokens, at most the model's maximum; None if the question sets none
     stop: texts that end the answer, sent to the provider
     cut: texts at which the router ends the answer, because the model refuses `stop`
-    omitted: parameters that are left out and listed
+    omitted: names of the parameters that are left out, except those at a value without effect
     """
 
     hints: dict[str, Json] = field(default_factory=dict[str, Json])
@@ -59,19 +59,22 @@ class Fitted(Value, frozen=True):
     omitted: tuple[str, ...] = ()
 
     def beside(self, ask: Ask) -> Self:
-        """Return the parameters for a question, without `prediction` if it has tools, beside which OpenAI refuses that."""
+        """Return these parameters; if the question has tools, `prediction` is moved to `omitted`, because OpenAI refuses both together."""
         if not ask.tools or "prediction" not in self.hints:
             return self
         hints = {name: value for name, value in self.hints.items() if name != "prediction"}
         return replace(self, hints=hints, omitted=(*self.omitted, "prediction"))
 
     def bounds(self, facts: Facts) -> AnswerLimits:
-        """Return the limits at which the router ends the answer itself, because the model is not sent them."""
+        """Return the limits at which the router ends the answer itself, because the model is not sent them; UNBOUND if there are none."""
         return AnswerLimits(self.cut, self.max_tokens if facts.limit == "none" else None) if self.cut or facts.limit == "none" else UNBOUND
 
 
 def fit(facts: Facts, params: Params) -> Fitted:
-    """Fit a question's parameters to what a model takes."""
+    """Return a question's parameters as a model takes them: others are left out, and values reduced to its limits. Raises nothing.
+
+    `check_answerable` checks the parameters that may not be left out.
+    """
     omitted: list[str] = []
     effort = None if params.reasoning_effort is None else _effort(facts, params.reasoning_effort, omitted)
     thinks = facts.thinking != "none" and (effort or facts.default_effort) != "none"
@@ -113,7 +116,10 @@ def fit(facts: Facts, params: Params) -> Fitted:
 
 
 def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
-    """Return the effort of the model that is nearest to the wanted one, or None; add one that is not honoured to `omitted`."""
+    """Return the effort of the model that is nearest to the wanted one; None if no effort is to be sent.
+
+    omitted: extended by `reasoning_effort` if the model takes no effort, or cannot turn thinking off as wanted
+    """
     if facts.thinking == "none" or "reasoning_effort" in facts.refuses:
         if wanted != "none" or facts.thinking != "none" or facts.always_thinks:
             omitted.append("reasoning_effort")
@@ -132,7 +138,7 @@ def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
 
 
 def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> None:
-    """Raise TargetRefused if the model does not take the question's tools, ParameterMissed if it lacks a parameter of NEEDS."""
+    """Raise TargetRefused if the question has tools and the model takes none, ParameterMissed for a parameter that `missed` yields."""
     if ask.tools and not facts.tools:
         raise TargetRefused(target, "no_tools")
     for name in missed(facts, ask, params):
@@ -140,7 +146,10 @@ def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> Non
 
 
 def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
-    """Yield the parameters of NEEDS that a question sets and this model does not take."""
+    """Yield the parameters of NEEDS that a question sets and this model does not take.
+
+    A value without effect is not yielded, nor is `parallel_tool_calls` without tools.
+    """
     for name, harmless in NEEDS.items():
         value = getattr(params, name)
         if value is None or value in harmless or name in facts.takes:
@@ -150,7 +159,10 @@ def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
 
 
 def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
-    """Return the names of the question's optional fields that this model is not sent, and of those that no model is sent."""
+    """Return the names of optional fields that the question has and this model is not sent, such as `messages.name`.
+
+    Fields that the router sends to no model (`ask.unsent`) are included.
+    """
     names = [message.name for message in ask.messages if message.name]
     carries, lost = facts.carries, list[str]()
     if names and ("messages.name" not in carries or not all(map(SPEAKER.fullmatch, names))):
@@ -163,5 +175,5 @@ def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
 
 
 def _looks_closely(ask: Ask) -> bool:
-    """Return whether a question says in which detail one of its images is looked at."""
+    """Return whether a question states a `detail` for any of its images: the resolution at which it is to be read."""
     return any(isinstance(part, File) and part.detail for message in ask.messages for part in message.parts)

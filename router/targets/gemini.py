@@ -51,7 +51,10 @@ SEEDS = 2**31
 
 
 def serves(declared: TargetConfig) -> bool:
-    """Return whether this lane serves a target. Vertex AI without a key needs Google's sign-in, which LiteLLM has."""
+    """Return whether this lane serves a target: `gemini/`, or `vertex_ai/gemini-…` with an API key, if `via` is not set.
+
+    Vertex AI without a key needs Google's sign-in, which LiteLLM has.
+    """
     prefix, _, model = str(declared.model).partition("/")
     if declared.via is not None:
         return False
@@ -67,9 +70,10 @@ def answer(
     *,
     facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer. Raises Misfit if it has neither a key nor an `api_base`.
+    """Return the function that asks a declared target. Raises Misfit if it has neither a key nor an `api_base`, or an invalid address.
 
     connect: seconds a connection may take
+    learned: lessons from earlier refusals of this target
     facts: facts of its model, if already known
     """
     prefix, _, model = str(declared.model).partition("/")
@@ -119,7 +123,7 @@ def answer(
 
 
 def _address(base: str, model: str, *, vertex: bool) -> str:
-    """Return the request URL of a model; `base` may end with a host, a version, a publisher or a model."""
+    """Return the request URL of a model; `base` may end with a host, a version, a publisher or a model. `vertex`: true for Vertex AI."""
     path = urlsplit(base).path.rstrip("/")
     if MODEL.search(path) and path.rpartition("/")[0].endswith("/models"):
         return endpoint_of(base, METHOD, query="alt=sse")
@@ -130,7 +134,12 @@ def _address(base: str, model: str, *, vertex: bool) -> str:
 
 
 def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool = True) -> dict[str, Json]:
-    """Return the request body. `issuer`: the target whose reasoning states are sent back; `ids`: true if calls and results have ids."""
+    """Return the request body, without the form of JSON output.
+
+    fits: the parameters as the model takes them
+    issuer: the target whose reasoning states are sent back
+    ids: true if calls and results have ids; Vertex AI takes none
+    """
     made: dict[str, Json] = {"contents": contents(ask, issuer, signs=facts.insists, ids=ids)}
     if system := "\n\n".join(message.text for message in ask.messages if message.role == "system" and message.text.strip()):
         made["systemInstruction"] = {"parts": [{"text": system}]}
@@ -147,7 +156,7 @@ def request(ask: Ask, fits: Fitted, facts: Facts, issuer: str = "", *, ids: bool
 
 
 def _choice(choice: Choice) -> Json:
-    """Return the tool choice in Google's form."""
+    """Return the tool choice in Google's form; the default `auto` is never passed here."""
     match choice:
         case Choice("none"):
             return {"mode": "NONE"}
@@ -158,9 +167,9 @@ def _choice(choice: Choice) -> Json:
 
 
 def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
-    """Return the `generationConfig` of sampling, thinking and limits.
+    """Return the `generationConfig` of sampling, thinking and limits; empty if nothing is to be set.
 
-    Google counts thoughts in an answer's limit; a thinking budget is therefore added to the client's limit.
+    Google counts thoughts in an answer's limit. A thinking budget is therefore added to the client's limit, up to the model's maximum.
     """
     made: dict[str, Json] = {NAMES.get(name, name): value for name, value in fits.hints.items() if name != "service_tier"}
     if isinstance(seed := made.get("seed"), int):
@@ -178,7 +187,10 @@ def _config(fits: Fitted, facts: Facts) -> dict[str, Json]:
 
 
 def _output(form: FittedQuestion, *, newer: bool) -> dict[str, Json]:
-    """Return the config for JSON output. Models before 2.5 take a schema only in the form of function declarations."""
+    """Return the part of `generationConfig` for JSON output, with its schema if there is one.
+
+    newer: true from Gemini 2.5 on; older models take a schema only in the form of function declarations
+    """
     made: dict[str, Json] = {"responseMimeType": "application/json"}
     if form.schema is None:
         return made
@@ -189,7 +201,10 @@ def _output(form: FittedQuestion, *, newer: bool) -> dict[str, Json]:
 
 
 def _thinking(fits: Fitted, facts: Facts) -> dict[str, Json]:
-    """Return the `thinkingConfig`: a level from Gemini 3 on, a budget before. Thoughts are requested whenever the model thinks."""
+    """Return the `thinkingConfig`: a level from Gemini 3 on, a budget before; empty for a model that does not think.
+
+    Thoughts are requested whenever the model thinks and can summarise its thoughts.
+    """
     if facts.thinking == "none":
         return {}
     made: dict[str, Json] = {"includeThoughts": True} if fits.thinks and facts.summaries else {}

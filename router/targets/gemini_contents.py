@@ -21,10 +21,10 @@ UNSIGNED = "skip_thought_signature_validator"
 
 
 def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = True) -> list[Json]:
-    """Return the conversation without its system messages. Tool results are user contents, in the order of their calls.
+    """Return the list of contents, without the system messages. Tool results are user contents, in the order of their calls.
 
     issuer: the target whose reasoning states are sent back
-    signs: true if a content's first call without a signature gets the placeholder
+    signs: true if the first call of a message gets the placeholder when it has no signature
     ids: true if calls and results have ids
     """
     made: list[tuple[str, list[Json]]] = []
@@ -46,7 +46,7 @@ def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = Tru
 
 
 def _turn(made: list[tuple[str, list[Json]]], role: str, parts: list[Json]) -> None:
-    """Add a content, or extend the last one if it has the same role."""
+    """Add a content to `made`, or extend its last one if that has the same role. No parts add nothing."""
     if parts and made and made[-1][0] == role:
         made[-1][1].extend(parts)
     elif parts:
@@ -66,14 +66,17 @@ def _responses(results: Sequence[Result], calls: Sequence[Call], *, ids: bool) -
 
 
 def _response(result: Result) -> Json:
-    """Return a result as an object, as Google wants it; another value stands under `error` or `result`."""
+    """Return a tool's result as an object, as Google wants it: an error under `error`, a value other than an object under `result`."""
     if result.is_error:
         return {"error": result.text}
     return result.value if isinstance(result.value, Mapping) else {"result": result.value}
 
 
 def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
-    """Return the parts of an assistant message, with signatures at the places where they came."""
+    """Return the parts of an assistant message, with signatures at the places where they came.
+
+    Signatures are sent back only in a message with calls.
+    """
     states = message.states(issuer) if message.calls else ()
     signatures = {state.call_id: signed for state in states if state.call_id and (signed := _signature(state.value))}
     marks = [state for state in states if not state.call_id and _signature(state.value)]
@@ -100,7 +103,7 @@ def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Js
 
 
 def _marked(value: JsonObject, text: str) -> Json:
-    """Return a part with a signature: the signed thought itself, or this text."""
+    """Return a part with the signature of a reasoning state: the signed thought if the state is one, otherwise the text."""
     if value.get("thought") is True:
         return {"text": value.get("text", ""), "thought": True, SIGNATURE: _signature(value)}
     return {"text": text, SIGNATURE: _signature(value)}
@@ -135,7 +138,7 @@ def _part(part: str | File) -> Json:
 
 
 def _kind(file: File) -> str | None:
-    """Return the media type of a file given by URL; None if neither the client nor the URL's path tells it."""
+    """Return the media type of a file given by URL: the client's, or a guess from the URL's path; None if neither gives one."""
     if not file.kind.endswith("/*"):
         return file.kind
     return mimetypes.guess_type(urlsplit(file.url).path)[0]

@@ -24,7 +24,7 @@ from router.targets.open_call import MAX_DEPTH
 from router.targets.speech import MAX_ARGUMENTS, Speech
 
 UNSPECIFIED = "_UNSPECIFIED"
-"""Suffix of finish and block reasons that mean none."""
+"""Ending of a finish or block reason that stands for no reason."""
 STOP = "STOP"
 
 
@@ -77,13 +77,16 @@ class GeminiCandidate(msgspec.Struct, rename="camel"):
 
 
 class Feedback(msgspec.Struct, rename="camel"):
-    """The provider's verdict on the question."""
+    """The provider's verdict on the question: why it was blocked, if it was."""
 
     block_reason: str | None = None
 
 
 class Counted(msgspec.Struct, rename="camel"):
-    """Token counts: tokens of Google's tools are not in the prompt, thoughts not in the candidates, but cached tokens in the prompt."""
+    """Token counts as Google reports them.
+
+    The prompt includes cached tokens, but not those of Google's tools. The candidates do not include thoughts.
+    """
 
     prompt_token_count: int | float | None = None
     tool_use_prompt_token_count: int | float | None = None
@@ -96,7 +99,7 @@ class Counted(msgspec.Struct, rename="camel"):
 
     @property
     def apart(self) -> Apart | None:
-        """Return the counts with prices of their own; None if the details name only text and no service tier."""
+        """Return the counts with prices of their own, and the service tier; None if there are neither audio, images nor a tier."""
         read, made = bytes(self.prompt_tokens_details), bytes(self.candidates_tokens_details)
         if not (b"AUDIO" in read or b"AUDIO" in made or b"IMAGE" in made or self.service_tier):
             return None
@@ -143,19 +146,22 @@ class GeminiReader:
         self._name = name
         self._speech = speech
         self._calls = 0
-        """Calls so far."""
+        """Number of calls so far."""
         self._open: Partial | None = None
         """The call whose arguments are incomplete."""
         self._signed: set[tuple[str, str, str]] = set()
-        """Signed calls so far: a repeated one is skipped."""
+        """Name, arguments and signature of each signed call so far: a repeated one is skipped."""
         self._counted = Counted()
         """The last token counts."""
         self._reason = ""
         self._last = b""
-        """The document with the finish reason."""
+        """The last document that was read once the answer had finished: a repeat of it is skipped."""
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the frames of one read, and return True: the stream has no mark of its last frame."""
+        """Read frames in order, and return True: the stream has no mark of its last frame. Raises TargetError for an error.
+
+        found: the data of the frames that came with one read
+        """
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
@@ -176,7 +182,10 @@ class GeminiReader:
             self._see(chunk)
 
     def _hear(self, data: bytes) -> bool:
-        """Read a document unless it repeats the last one; return whether it could be decoded. Raises TargetError for an error."""
+        """Read a document; return whether it could be decoded. Raises TargetError for an error.
+
+        Once the answer has finished, an exact repeat of the last document is skipped.
+        """
         chunk = http.decoded(data, CHUNK)
         odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self._name, data)) is not None:
@@ -208,7 +217,10 @@ class GeminiReader:
             speech.finish("content_filter")
 
     def _candidate(self, candidate: GeminiCandidate) -> None:
-        """Read the candidate of one response. If each response has a finish reason, all are read, and the last reason counts."""
+        """Read the candidate of one response. If each response has a finish reason, all are read, and the last reason counts.
+
+        After a reason other than STOP, or in a response without one, only sources are read.
+        """
         speech = self._speech
         reason = candidate.finish_reason or ""
         if reason.endswith(UNSPECIFIED):
@@ -259,7 +271,10 @@ class GeminiReader:
                 speech.state({SIGNATURE: signature})
 
     def _call(self, call: FunctionCall, signature: str | None) -> None:
-        """Read a complete call, the start of a call, or further arguments of the open call, which have no name."""
+        """Read a complete call, the start of a call, or further arguments of the open call, which have no name.
+
+        A signed call that was read before is skipped.
+        """
         if not call.name:
             if self._open is not None:
                 self._open.add(self._name, call.partial_args or ())
@@ -286,7 +301,10 @@ class GeminiReader:
                 self._close(complete=True)
 
     def _close(self, *, complete: bool) -> None:
-        """End the open call. `complete`: true if all of its arguments came; otherwise the call is made malformed by unfinished JSON."""
+        """End the open call if there is one, and emit its arguments.
+
+        complete: true if all of its arguments came; otherwise they are written as unfinished JSON, so that the call counts as malformed
+        """
         if self._open is not None:
             written = json.dumps(self._open.arguments(), ensure_ascii=False)
             self._speech.call(self._calls, "", "", written if complete else written[:-1])
@@ -307,7 +325,10 @@ class Partial:
         self._size = 0
 
     def add(self, target: str, pieces: "list[Any] | tuple[Any, ...]") -> None:
-        """Add pieces. Raises TargetDown if they exceed MAX_ARGUMENTS."""
+        """Add pieces; unreadable ones are skipped. Raises TargetDown if all of them together exceed MAX_ARGUMENTS characters.
+
+        target: the target's name, for the error
+        """
         for piece in pieces:
             if not isinstance(piece, dict):
                 continue
@@ -335,7 +356,7 @@ def _steps(path: str) -> Iterator[str | int]:
 
 
 def _put(root: dict[str, Json], steps: list[str | int], value: Json) -> None:
-    """Put a value at its path; ignore a path that does not fit the values so far."""
+    """Put a value at its path in `root`; ignore a path that does not fit the values so far. Steps beyond MAX_DEPTH are dropped."""
     at: Any = root
     for step, after in zip(steps[:MAX_DEPTH], [*steps[1:], None], strict=False):
         new: Any = value if after is None else [] if isinstance(after, int) else {}

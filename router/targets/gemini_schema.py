@@ -18,7 +18,7 @@ KEPT = frozenset(
         *("pattern", "minimum", "maximum", "propertyOrdering"),
     ]
 )
-"""Keywords with the same meaning in both."""
+"""Keywords with the same meaning in JSON Schema and at Google."""
 FORMATS = {"string": frozenset({"date-time"}), "number": frozenset({"float", "double"}), "integer": frozenset({"int32", "int64"})}
 """Type → the formats that it may have: `only 'enum' and 'date-time' are supported for STRING type`."""
 TYPES = frozenset({"string", "number", "integer", "boolean", "array", "object"})
@@ -31,7 +31,7 @@ MAX_NODES = 5_000
 
 
 def parameters(schema: JsonObject) -> dict[str, Json]:
-    """Return the `parameters` field of a function declaration; empty for a tool without properties, since Google refuses such an object."""
+    """Return `{"parameters": …}` for a function declaration; an empty dict for a tool without properties, which Google would refuse."""
     made = Converter(schema).converted(schema)
     if "anyOf" in made:
         made = _one(cast("list[dict[str, Json]]", made["anyOf"]))
@@ -39,14 +39,17 @@ def parameters(schema: JsonObject) -> dict[str, Json]:
 
 
 class Converter:
-    """A converter of one tool's schema."""
+    """A converter of one tool's schema; its count of subschemas covers all calls of `converted`."""
 
     def __init__(self, root: JsonObject) -> None:
         self._root = root
         self._nodes = 0
 
     def converted(self, schema: Json, within: tuple[str, ...] = ()) -> dict[str, Json]:
-        """Convert a schema. `within`: the references and levels around it."""
+        """Return a schema in Google's form; ANYTHING if it cannot be resolved, or lies beyond a limit.
+
+        within: the references and levels from the root to this schema
+        """
         self._nodes += 1
         found = self._resolved(dict(cast("JsonObject", schema)) if isinstance(schema, Mapping) else {}, within)
         if found is None or len(within) > MAX_DEPTH or self._nodes > MAX_NODES:
@@ -68,7 +71,10 @@ class Converter:
         return _joined(branches, schema_found, nullable=nullable)
 
     def _resolved(self, schema: dict[str, Json], within: tuple[str, ...]) -> tuple[dict[str, Json], tuple[str, ...]] | None:
-        """Return the schema with its reference and `allOf` in place; None if the reference is recursive or unknown."""
+        """Return a schema with its `$ref` and `allOf` replaced by their content, and `within` extended by the references.
+
+        None if its reference is recursive or unknown; such a part of `allOf` is left out.
+        """
         while isinstance(reference := schema.pop("$ref", None), str):
             found = self._found(reference)
             if reference in within or found is None:
@@ -82,7 +88,7 @@ class Converter:
         return schema, within
 
     def _found(self, reference: str) -> dict[str, Json] | None:
-        """Return the schema that a reference within this document refers to."""
+        """Return the schema that a reference within this document (`#/…`) refers to; None for any other reference."""
         at: Json = self._root
         if not reference.startswith("#"):
             return None
@@ -91,7 +97,7 @@ class Converter:
         return dict(cast("JsonObject", at)) if isinstance(at, Mapping) else None
 
     def _typed(self, kind: str, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
-        """Return a schema of one type."""
+        """Return a schema in Google's form for one of its types."""
         made: dict[str, Json] = {"type": kind, **{name: value for name, value in schema.items() if name in KEPT}}
         if (form := schema.get("format")) in FORMATS.get(kind, ()):
             made["format"] = form
@@ -105,7 +111,10 @@ class Converter:
         return made
 
     def _object(self, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
-        """Return the properties of an object, and the required ones: Google refuses a required name that is not a property."""
+        """Return the properties of an object, and the required ones; empty if it has no properties.
+
+        Google refuses a required name that is not a property: such names are dropped.
+        """
         properties = schema.get("properties")
         if not isinstance(properties, Mapping) or not properties:
             return {}
@@ -116,7 +125,12 @@ class Converter:
 
 
 def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
-    """Join alternative schemas into one `anyOf`, repeating title and description in each: Google takes no other keyword beside `anyOf`."""
+    """Return converted alternatives as one `anyOf`, or the only one itself. Title and description are repeated in each.
+
+    Google takes no other keyword beside `anyOf`.
+
+    schema: the original, with title and description
+    """
     more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
     flat = [one for branch in branches for one in cast("list[dict[str, Json]]", branch.get("anyOf", [branch]))]
     made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in flat]
@@ -124,7 +138,10 @@ def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable
 
 
 def _one(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
-    """Merge several objects into one that may be any of them: a function has one set of parameters."""
+    """Merge several object schemas into one with all their properties, since a function has one set of parameters.
+
+    Only properties that all of them require stay required.
+    """
     properties: dict[str, Json] = {}
     for one in branches:
         properties |= cast("JsonObject", one.get("properties") or {})
@@ -137,12 +154,12 @@ def _choices(schema: JsonObject) -> list[Json]:
 
 
 def _with_type(choice: Json, types: Sequence[str]) -> Json:
-    """Return a choice with the type that all choices have."""
+    """Return an alternative with the type of the schema around it, unless it names its own or `types` has not exactly one."""
     return {"type": types[0], **cast("JsonObject", choice)} if len(types) == 1 and isinstance(choice, Mapping) else choice
 
 
 def _types(schema: JsonObject) -> list[str]:
-    """Return the types that a schema names, or that its other keywords imply."""
+    """Return the types that a schema names, or that its other keywords imply, `null` included; empty if there are none."""
     named = schema.get("type")
     found = [one.lower() for one in ([named] if isinstance(named, str) else _list(named)) if isinstance(one, str)]
     known = [one for one in found if one in TYPES or one == "null"]
@@ -178,7 +195,10 @@ def _allowed(schema: JsonObject) -> list[Json]:
 
 
 def _values(kind: str, schema: JsonObject) -> dict[str, Json]:
-    """Return an `enum` of texts, or a description that lists values of another type, for which Google takes no `enum`."""
+    """Return the values of `const` or `enum` as the keyword for one type; empty if none has that type.
+
+    Texts become an `enum`. Values of other types are listed in the `description`, because Google takes no `enum` of them.
+    """
     values = [one for one in _allowed(schema) if _type_of(one) == kind or (kind == "number" and _type_of(one) == "integer")]
     if kind == "string":
         texts = [one for one in values if one]
@@ -191,7 +211,10 @@ def _values(kind: str, schema: JsonObject) -> dict[str, Json]:
 
 
 def _bounds(kind: str, schema: JsonObject) -> dict[str, Json]:
-    """Return exclusive bounds as inclusive ones: for integers the next number, for other numbers the bound itself."""
+    """Return exclusive bounds as inclusive ones: for integers the next number, for other numbers the bound itself.
+
+    Empty for other types, and for a bound that the schema also states as inclusive.
+    """
     made: dict[str, Json] = {}
     for name, exclusive, step in (("minimum", "exclusiveMinimum", 1), ("maximum", "exclusiveMaximum", -1)):
         bound = schema.get(exclusive)
@@ -201,7 +224,7 @@ def _bounds(kind: str, schema: JsonObject) -> dict[str, Json]:
 
 
 def _merged(under: dict[str, Json], over: dict[str, Json]) -> dict[str, Json]:
-    """Merge two schemas that must both hold; `over` takes precedence."""
+    """Merge two schemas that must both hold. Properties and required names are united; for all else `over` takes precedence."""
     made = {**under, **over}
     first, second = under.get("properties"), over.get("properties")
     if isinstance(first, Mapping) and isinstance(second, Mapping):

@@ -31,7 +31,7 @@ from router.value import Value, replace
 T = TypeVar("T")
 
 MAX_BODY = 64 * 1024
-"""Limit of an error's body in bytes; the rest is not read."""
+"""Bytes of an error's body after which no more is read."""
 EXPLAIN = 1.0
 """Seconds to wait for an error's body."""
 MAX_WHOLE = 16 * 1024 * 1024
@@ -41,9 +41,9 @@ MAX_VALUES = 100_000
 SMALL = 64 * 1024
 """Bytes up to which a document is parsed without counting its values."""
 LATE = 10.0
-"""Seconds in which late token counts are read in the background, after the answer has ended without them."""
+"""Timeout in seconds of the background read for late token counts, after the answer has ended without them."""
 MAX_LATE = 1024 * 1024
-"""Limit of bytes that are read for late token counts."""
+"""Bytes after which the background read for late token counts stops."""
 SETTLE = 0.05
 """Seconds to wait for the stream's end mark once finish reason and token counts came: a connection whose end was read can be reused."""
 STREAMS = ("event-stream", "octet-stream", "text/plain", "ndjson")
@@ -60,7 +60,10 @@ class AnswerReader(Protocol):
         ...
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the frames of one read, up to the last one of the answer; return whether more may follow. Raises as `frame` does."""
+        """Read frames in order, up to the end of the answer; return whether more may follow. Raises as `frame` does.
+
+        found: the data of the frames that came with one read
+        """
         ...
 
     def complete(self, body: bytes) -> None:
@@ -74,13 +77,13 @@ class Prepared(Value, frozen=True):
     endpoint: where the request is sent
     body: the JSON body, without the target's own fields
     reader: makes the reader of the answer
-    omitted: parameters of the question that are not sent
+    omitted: names of the question's parameters that are not sent
     bounds: limits at which the router ends the answer itself
     api: the API whose form the request has
     options: the target's own fields, merged in when the request is sent
     config: the field of the body that holds the parameters; empty if they are top-level fields
     within: names deeper in the body that may be left out if the provider refuses them
-    output: how the form of the answer is requested
+    output: how JSON output is requested, if the question wants it
     """
 
     endpoint: Endpoint
@@ -101,14 +104,19 @@ class Prepared(Value, frozen=True):
 
     @property
     def fields(self) -> Collection[str]:
-        """Return the names of the sent fields, by which a refusal may name them."""
+        """Return the names of the top-level fields and of those in `config`, by which a refusal may name them.
+
+        The target's own fields (`options`) are not included.
+        """
         config = self.body.get(self.config)
         return {*self.body, *cast("Mapping[str, Json]", config)} if isinstance(config, Mapping) else self.body.keys()
 
 
 def answered(start: Start, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> Events:
-    """Stream the events of an answer. Raises TargetError if the provider refuses or the connection fails.
+    """Stream the events of an answer. Raises TargetError if the provider refuses, the connection fails or the answer is malformed.
 
+    start: the first event, to which the omitted parameters are added
+    pupil: learns from refusals
     prepare: makes the request for a model with these facts. If the provider refuses a parameter by name, another request without it is
     sent before the first event.
     """
@@ -190,7 +198,7 @@ class Feed:
         self._response, self._reader, self.wait = response, reader, response.arrival
 
     def read(self, piece: bytes) -> list[Event]:
-        """Read a piece of the body, an empty one as its end, and return its events."""
+        """Read a piece of the body, an empty one as its end, and return its events. Sets `more`, and `failure` instead of raising it."""
         speech = self.speech
         self.more, self.failure = _fed(self._reader, self._frames, piece, speech)
         self._steady = self.more and self.failure is None and not speech.finished and not speech.cut
@@ -201,7 +209,10 @@ class Feed:
         return self if self._steady and not self.events else None
 
     def take(self) -> Sequence[Words] | None:
-        """Return the text and thoughts that have arrived; None if nothing has, or if the generator must continue."""
+        """Return the text and thoughts that have arrived, without waiting; None if nothing has, or if the generator must continue.
+
+        Events read in the latter case wait in `events`.
+        """
         if not self._steady or not (piece := self._response.taken()):
             return None
         try:
@@ -220,7 +231,10 @@ class Feed:
 
 
 async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> tuple[Connection, Prepared]:
-    """Return a response with status 200, and its request. Raises TargetError for a refusal from which nothing can be learned."""
+    """Return a response with status 200, and its request. After a refusal that teaches something, a changed request is sent.
+
+    Raises TargetError for any other refusal.
+    """
     while True:
         prepared = prepare(pupil.facts)
         response = await connections.answered(prepared.endpoint, prepared.sent)
@@ -237,9 +251,10 @@ async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: 
 
 
 async def whole_answer(name: str, connections: Connections, endpoint: Endpoint, body: bytes, most: int) -> bytes:
-    """Return the body of a response that is not a stream, at most `most` bytes.
+    """Return the complete body of a response under status 200, which is not streamed.
 
-    Raises TargetError if the status is not 200 or the connection fails; a refusal has an ErrorText as its cause.
+    Raises TargetError if the status is another, the connection fails, or the body exceeds `most` bytes.
+    A refusal by the provider has an ErrorText as its cause.
     """
     try:
         response = await connections.answered(endpoint, body)
@@ -264,7 +279,10 @@ class ErrorText(Exception):
 
 
 async def read_late(read: Callable[[], Awaitable[bytes]], reader: AnswerReader, speech: Speech) -> None:
-    """Read the rest of a body for token counts, after the answer has ended without them."""
+    """Read the rest of a body until its token counts came, after the answer has ended without them.
+
+    Ends without an error after LATE seconds, about MAX_LATE bytes or a failed connection.
+    """
     frames, size, more = sse.Events(), 0, True
     with suppress(OSError, Cut):
         async with asyncio.timeout(LATE):
@@ -276,7 +294,7 @@ async def read_late(read: Callable[[], Awaitable[bytes]], reader: AnswerReader, 
 
 
 def _let_go(response: Connection, speech: Speech) -> None:
-    """Close an answer's meter after the late read, and release its connection."""
+    """Close an answer's meter after the late read. Settle its connection if the counts came, otherwise release it."""
     speech.meter.close()
     if speech.counted:
         response.settle()
@@ -285,7 +303,7 @@ def _let_go(response: Connection, speech: Speech) -> None:
 
 
 def _with_usage(error: TargetError, speech: Speech) -> TargetError:
-    """Return the error with the answer's usage so far."""
+    """Set the answer's usage so far on the error, and return the error."""
     error.used = speech.used
     return error
 
@@ -301,7 +319,10 @@ def _fed(reader: AnswerReader, frames: sse.Events, piece: bytes, speech: Speech)
 
 
 async def _explained(response: Connection) -> str:
-    """Return the text of an error's body, as far as it arrives within EXPLAIN seconds and about MAX_BODY bytes."""
+    """Return the text of an error's body, as far as it arrives within EXPLAIN seconds and about MAX_BODY bytes.
+
+    Empty for a status below 400.
+    """
     explanation = b""
     if response.status >= 400:
         with suppress(OSError, Cut):
@@ -312,7 +333,7 @@ async def _explained(response: Connection) -> str:
 
 
 def _refused(name: str, response: Connection, explanation: str) -> TargetError:
-    """Return the TargetError for a status other than 200. Redirects are refused, not followed."""
+    """Return the TargetError for a status other than 200. Redirects are not followed: the outcome is `redirect`."""
     if 300 <= response.status < 400:
         return TargetRefused(name, "redirect")
     return verdict(name, response.status, explanation, response.headers)
@@ -321,7 +342,8 @@ def _refused(name: str, response: Connection, explanation: str) -> TargetError:
 class Rest:
     """The part of a body after the finish reason.
 
-    The wait for it is short in total, whatever the provider sends meanwhile. A failed connection there ends the body without an error.
+    The wait for it is `linger` seconds in total, whatever the provider sends meanwhile, and starts anew if the answer goes on.
+    A failed connection there ends the body without an error.
     """
 
     def __init__(self, read: Callable[[], Awaitable[bytes]], speech: Speech, linger: float = LINGER_S) -> None:
@@ -334,7 +356,7 @@ class Rest:
         self._resumed: int = speech.resumed
 
     async def read(self) -> bytes:
-        """Return the next piece; empty at the end of the body, after a failure, or when the time is over."""
+        """Return the next piece; empty at the end of the body, after a failure, or when the time is over. Waits SETTLE once counts came."""
         now = asyncio.get_running_loop().time()
         if self._speech.resumed != self._resumed:
             self._resumed, self._until = self._speech.resumed, inf
@@ -369,7 +391,7 @@ async def _complete_body(name: str, response: Connection, begun: bytes, most: in
 
 
 def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """Decode the used fields of a JSON document; None if it is invalid or has too many values.
+    """Decode the used fields of a JSON document; None if it is invalid, nested too deeply or has too many values.
 
     A field with a wrong type is skipped, and the others are read.
     """
@@ -420,7 +442,10 @@ def _kept(value: Any, kind: Any) -> tuple[Any] | None:
 
 
 def translated(name: str, error: OSError | Cut) -> TargetError:
-    """Return the TargetError for a failed connection."""
+    """Return the TargetError for a failed connection, by whose fault it was: the proxy's, TLS, a timeout, or a body that broke off.
+
+    A timeout is always one of connecting (`timeout_connect`).
+    """
     match error:
         case ProxyFailed():
             return error.of(name)

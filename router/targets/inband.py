@@ -24,18 +24,18 @@ from router.targets.verdict import inside
 SPOKEN = re.compile(
     rb"\berror\b|\bexception\b|\bfail(ed|ure)\b|\bunavailable\b|\boverloaded\b|\btimed? ?out\b|\bbad gateway\b", re.IGNORECASE
 )
-"""Words by which a text in place of a chunk is an error, not a sign of life."""
+"""Words by which a text in place of a chunk is an error; a text without them is ignored."""
 NUMBERED = ("code", "status", "status_code", "error_code", "statusCode", "request_id")
 WORDED = ("message", "msg", "error_msg", "error_message", "errorMessage")
 BARE = frozenset({*NUMBERED, *WORDED, "id"})
 
 
 class ErrorData(bytes):
-    """The data of an event that is marked as an error."""
+    """The data of an event that is marked as an error, by its event name or its field (see the list above)."""
 
 
 def error_in(target: str, data: bytes) -> TargetError | None:
-    """Return the TargetError in a frame that is not a chunk; None if it is not an error."""
+    """Return the TargetError for the error in a frame that is not a chunk; None if the frame has none."""
     found = fault(data)
     return None if found is None else inside(target, found)
 
@@ -43,7 +43,8 @@ def error_in(target: str, data: bytes) -> TargetError | None:
 def fault(data: bytes) -> object:
     """Return the error in a frame that is not a chunk; None if there is none.
 
-    The error is the object in `error`, the whole JSON value, or the text. A text is an error if it has words of one, or is ErrorData.
+    The error is the object in `error`, else the object around it, else the text.
+    A text is an error if it has a word such as `failed` or `unavailable`, or is ErrorData.
     """
     return _found(data) or (data.decode("utf-8", "replace") if isinstance(data, ErrorData) else None)
 
@@ -63,7 +64,7 @@ def _found(data: bytes) -> object:
 
 
 def _said(held: Mapping[str, object]) -> object:
-    """Return the error in an object, or the object itself if it is one; None if it is not an error."""
+    """Return the object in `error`, or else the object itself if it has the form of an error; None if it has not."""
     error = held.get("error")
     if isinstance(error, dict) and error:
         return cast("object", error)

@@ -46,13 +46,13 @@ class Learned:
         return [str(one) for one in self._lessons.values()]
 
     def own_refused(self, target: str, name: str) -> None:
-        """Log once that a field of the target's own `body` was refused. It is still sent, because the operator declared it."""
+        """Log once that a field of the target's own `body` was refused. The field is still sent, because the operator declared it."""
         if name not in self._own and len(self._own) < MAX_LESSONS:
             self._own.add(name)
             log.warning("a provider refused a field of the target's own `body`", extra={"fields": {"target": target, "field": name}})
 
     def keep(self, target: str, lessons: Collection[Lesson]) -> None:
-        """Keep lessons for later questions, and log each new one as a warning."""
+        """Keep lessons for later questions, and log each new one as a warning. Beyond MAX_LESSONS new ones are ignored."""
         for one in lessons:
             if str(one) not in self._lessons and len(self._lessons) < MAX_LESSONS:
                 self._lessons[str(one)] = one
@@ -67,7 +67,7 @@ class Learned:
 
 
 class Pupil:
-    """A question to one target, with the lessons of its refusals so far."""
+    """A question to one target on its way: the lessons of its refusals so far, and the facts that result."""
 
     def __init__(self, target: str, facts: Facts, learned: Learned) -> None:
         self._target = target
@@ -77,8 +77,11 @@ class Pupil:
         """The facts of the next attempt."""
 
     def refused(self, status: int, body: str, sent: Collection[str], own: Collection[str] = ()) -> bool:
-        """Learn from a refusal; return whether the question is worth a retry.
+        """Learn from a refusal, and correct `facts`; return whether the question is worth a retry with them.
 
+        False if nothing new is learned, or the retries are used up.
+
+        status, body: the refusal's
         sent: the fields of the request that the router wrote
         own: the fields of the target's own `body`, about which nothing is learned
         """
@@ -99,7 +102,7 @@ class Pupil:
         return True
 
     def answered(self) -> None:
-        """Keep the lasting lessons of this question, because the target accepted it."""
+        """Pass this question's lasting lessons on to later questions, because the target accepted it. Clears `learned`."""
         if self._lessons:
             self._learned.keep(self._target, [one for one in self._lessons if one.lasting])
             self._lessons.clear()

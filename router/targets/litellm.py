@@ -39,7 +39,7 @@ TEXTUAL = frozenset(
         *("text-completion-codestral", "text-completion-inception", "text-completion-openai"),
     }
 )
-"""Providers whose models may lack tools on their wire. LiteLLM would drop a question's tools without an error."""
+"""Providers whose models may take no tools. A question with tools is refused if LiteLLM would drop them, which it does without an error."""
 KEYED = frozenset({"azure", "openai"})
 """Providers to which LiteLLM forwards a session key."""
 AS_ARGUMENTS = ("anthropic/", "anthropic_text/", "bedrock/")
@@ -68,9 +68,9 @@ class Arguments:
     """A question as arguments of LiteLLM's call.
 
     arguments: the keyword arguments
-    omitted: parameters of the question that are not sent
+    omitted: names of the question's parameters that are not sent
     bounds: limits at which the router ends the answer itself
-    takes: the reasoning that the provider takes back
+    takes: the form in which the provider takes its reasoning back
     """
 
     arguments: dict[str, object]
@@ -89,9 +89,12 @@ class Arguments:
 def answer(
     name: str, declared: TargetConfig, connect: float, learned: Learned | None = None, connections: Connections | None = None
 ) -> Answer:
-    """Return a declared target as an Answer. Raises Misfit if LiteLLM would ask another provider, or cannot use the declaration.
+    """Return the function that asks a declared target. Raises Misfit if LiteLLM would ask another provider, or cannot use the declaration.
+
+    LiteLLM is imported at the first question, if not before.
 
     connect: seconds a connection may take; failover has the other timeouts
+    learned: lessons from earlier refusals of this target
     connections: used for background reads alone
     """
     model = str(declared.model)
@@ -148,7 +151,7 @@ def answer(
 
 
 def _hearing(speech: Speech, form: Arguments) -> Hearing:
-    """Return the reader for the next call's chunks; it gets the normalizers of this context's streams."""
+    """Return the reader for the next call's chunks, with a new STREAMS list for the normalizers of that call's streams."""
     speech.bound(form.bounds)
     STREAMS.set(streams_read := [])
     return Hearing(speech, streams_read, form.takes)
@@ -173,7 +176,7 @@ def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
 
 
 def _dropped(name: str, lane: Library, form: Arguments) -> tuple[str, ...]:
-    """Return the parameters that LiteLLM will not send. Raises ParameterMissed if one of them may not be left out."""
+    """Return the names of the parameters that LiteLLM will not send. Raises ParameterMissed if one of them may not be left out."""
     dropped = lane.dropped(str(form.arguments["model"]), form.arguments)
     if missed := [one for one in dropped if one in NEEDS]:
         raise ParameterMissed(name, missed[0])
@@ -251,7 +254,7 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
 
 
 def _usual_effort(facts: Facts) -> Effort | None:
-    """Return the default effort of a model, for a question without one; None if unknown.
+    """Return the effort to send for a question without one: the model's default, else its medium, high or low effort; None if unknown.
 
     LiteLLM asks through the Responses API only if the call has an effort, and some models take tools only there.
     """

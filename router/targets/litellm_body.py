@@ -21,7 +21,10 @@ class RetoldBody:
         self._reading: asyncio.Task[bytes] | None = None
 
     async def read(self) -> bytes:
-        """Return the next piece; empty at the end of the body, or after a failure that follows the finish reason."""
+        """Return the next piece; empty at the end of the body, or after a failure that follows the finish reason.
+
+        An earlier failure is raised as an error of httpx.
+        """
         try:
             while piece := await anext(self._pieces, b""):
                 if made := self._packed.feed(piece) if self._packed else piece:
@@ -35,7 +38,7 @@ class RetoldBody:
         return b""
 
     async def beside(self) -> bytes:
-        """Return the next piece. If the caller is cancelled, the read goes on, and the next call returns its piece."""
+        """Return the next piece as `read` does. If the caller is cancelled, the read goes on, and the next call returns its piece."""
         self._reading = self._reading or asyncio.create_task(self.read())
         piece = await asyncio.shield(self._reading)
         self._reading = None
@@ -51,7 +54,7 @@ class RetoldBody:
 
 
 async def count_late(body: RetoldBody, retold: Retold) -> None:
-    """Read the rest of a body for token counts, and close the response."""
+    """Read the rest of a body until its token counts came, within the bounds of `read_late`, and close the response."""
     try:
         await read_late(body.beside, retold.reader, retold.heard)
     finally:

@@ -56,7 +56,7 @@ class Hearing:
         self._foreign: set[int] = set()
 
     def __call__(self, chunk: Any) -> None:
-        """Read one chunk."""
+        """Add the content of one chunk to the Speech; after the finish reason, only its token counts."""
         speech = self.speech
         if (usage := getattr(chunk, "usage", None)) and (sent := self._sent):
             _count(usage, speech, sent)
@@ -80,14 +80,17 @@ class Hearing:
                 self._finish(choice.finish_reason)
 
     def with_usage(self, error: TargetError) -> TargetError:
-        """Return the error with the answer's usage so far, which LiteLLM would report only at the end."""
+        """Set the answer's usage so far on the error, if the provider sent any, and return the error.
+
+        LiteLLM would report the usage only at the end.
+        """
         if sent := self._sent:
             _count(sent[-1], self.speech, sent)
             error.used = self.speech.used
         return error
 
     def expect_count(self) -> None:
-        """Make the answer's meter wait for late token counts, if the stream is still read for them."""
+        """Keep the answer's meter open for late token counts, if the stream is still read for them. Returns at once."""
         late = next((one for one in self._streams if one.late is not None), None)
         if late is None or late.late is None or self.speech.counted or self.speech.cut:
             return
@@ -112,7 +115,7 @@ class Hearing:
 
     @property
     def _sent(self) -> Sequence[Any]:
-        """Return the token counts that the provider sent."""
+        """Return the token counts that the provider sent so far, in order; empty if there are none."""
         chunks = self.stream.chunks if self.stream is not None else ()
         return [usage for one in chunks if (usage := getattr(one, "usage", None))]
 
@@ -144,7 +147,7 @@ class Hearing:
 
 
 async def heard(lane: Library, arguments: Mapping[str, object], hear: Hearing) -> Events:
-    """Stream the events of one call. Raises LiteLLM's own errors, and TargetError for an answer that was cut."""
+    """Stream the events of one call. Raises LiteLLM's own errors, and TargetError for an answer that broke off or was filtered."""
     hear.stream = stream = await lane.acompletion(**arguments)
     speech = hear.speech
     try:

@@ -10,7 +10,7 @@ def raised(target: str, provider: str, error: BaseException, hear: Hearing) -> T
     """Return the TargetError for a failed call.
 
     An end without a finish reason, or with one that means a failure, is a cut stream. For which of them LiteLLM raises an error of its own
-    depends on its version.
+    depends on its version. A refusal within a stream of Ollama's counts as a failure of the server.
     """
     original = getattr(error, "original_exception", None) or error
     if hear.stream is not None and not hear.speech.finished and (hear.is_broken or "StopAsyncIteration" in _causes(original)):
@@ -28,7 +28,10 @@ def said(error: BaseException) -> tuple[int, str]:
 
 
 def translated(target: str, error: BaseException) -> TargetError:
-    """Return the TargetError for LiteLLM's error, without its message, which may contain the provider's body and the key."""
+    """Return the TargetError for LiteLLM's error, without its message, which may contain the provider's body and the key.
+
+    An error of no known kind is a TargetDown with the outcome `malformed`.
+    """
     original = getattr(error, "original_exception", None)
     if isinstance(original, BaseException):
         error = original
@@ -59,7 +62,7 @@ CONNECTION = frozenset({"APIConnectionError", "TransportError", "ClientError", "
 
 
 def _causes(error: BaseException) -> set[str]:
-    """Return the class names of an error's causes, up to 8 levels deep."""
+    """Return the class names of an error's causes and of their base classes, up to 8 levels deep; its own are not included."""
     names: set[str] = set()
     cause = error.__cause__ or error.__context__
     for _ in range(8):
@@ -71,5 +74,5 @@ def _causes(error: BaseException) -> set[str]:
 
 
 def _kinds(error: BaseException) -> set[str]:
-    """Return the class names of an error: the classes themselves exist only once LiteLLM is imported."""
+    """Return the names of an error's class and base classes: the classes themselves exist only once LiteLLM is imported."""
     return {kind.__name__ for kind in type(error).__mro__}

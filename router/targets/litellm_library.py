@@ -39,7 +39,7 @@ class Stream(Protocol):
     """The stream of a LiteLLM call: chunks in OpenAI's form, and what it records while reading."""
 
     chunks: list[Any]
-    """The provider's chunks, with its token counts if it sent any."""
+    """Chunks of the provider so far, with its token counts if it sent any."""
     received_finish_reason: str | None
     """The provider's finish reason; LiteLLM reports `stop` if there is none."""
     intermittent_finish_reason: str | None
@@ -49,7 +49,7 @@ class Stream(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close the provider's connection."""
+        """Close the connection to the provider."""
         ...
 
 
@@ -71,28 +71,28 @@ class Library:
     timeout: Callable[..., object]
     """`httpx.Timeout`, the only form in which LiteLLM takes a timeout for connecting alone."""
     supported: Callable[..., list[str] | None]
-    """Returns the parameters that a model takes by LiteLLM's list; LiteLLM drops others."""
+    """Returns the parameters that a model takes by LiteLLM's list, or None; LiteLLM drops others."""
     errors: tuple[type[BaseException], ...]
     """Exceptions that LiteLLM's calls raise: its own, those of its HTTP clients, and Python's."""
 
     def dropped(self, model: str, arguments: Collection[str]) -> tuple[str, ...]:
-        """Return those of the arguments that LiteLLM will not send to this model."""
+        """Return those of the arguments that LiteLLM will not send to this model; empty if LiteLLM does not know the model."""
         known = self._known(model)
         return tuple(one for one in DROPPED if known is not None and one in arguments and one not in known)
 
     def takes_tools(self, model: str) -> bool:
-        """Return whether LiteLLM sends tools to this model; otherwise it drops them without an error."""
+        """Return whether LiteLLM sends tools to this model, or does not know it; otherwise it drops them without an error."""
         known = self._known(model)
         return known is None or "tools" in known
 
     def formed(self, facts: Facts, ask: Ask, model: str) -> Facts:
-        """Return the facts as they hold through LiteLLM, without output formats if LiteLLM would drop them for this model."""
+        """Return the facts as they hold through LiteLLM: without JSON schemas and JSON mode if LiteLLM would drop them for this model."""
         if ask.output is None or ((known := self._known(model)) is not None and "response_format" in known):
             return facts
         return replace(facts, schemas=False, json_mode=False)
 
     def make_known(self, model: str) -> None:
-        """Add a model to LiteLLM's list, unless it is there."""
+        """Add a chat model that takes tools to LiteLLM's list under this name, unless it is there."""
         provider = model.partition("/")[0]
         self.prices.setdefault(model, {"litellm_provider": provider, "mode": "chat", "supports_function_calling": True})
 
@@ -114,7 +114,7 @@ PYTHONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, OSE
 
 @cache
 def _import() -> Library | None:
-    """Import LiteLLM; None if that fails. A failure is logged, and the import is not tried again."""
+    """Return LiteLLM, imported and patched once; None if that fails. A failure is logged, and the import is not tried again."""
     try:
         return _imported()
     except (ImportError, SyntaxError, *PYTHONS) as error:
@@ -127,7 +127,7 @@ IMPORTING = Lock()
 
 
 def _import_alone() -> Library | None:
-    """Import LiteLLM under a lock, so that concurrent calls import and patch it once."""
+    """Return `_import()` under a lock, so that concurrent threads import and patch LiteLLM once."""
     with IMPORTING:
         return _import()
 
@@ -334,7 +334,10 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
-    """Give a response its normalized body; leave one with an unsupported content encoding unchanged."""
+    """Replace a response's body by its normalized form, and add the normalizer to STREAMS.
+
+    A response with an unsupported content encoding stays unchanged.
+    """
     try:
         packed = unpacker(response.headers.get("content-encoding", ""), MAX_UNPACKED_BYTES)
     except UnreadableBody:
@@ -348,7 +351,7 @@ def _tell_again(response: Any, body: type[Any], teller: Retold) -> None:
 
 
 async def library() -> Library:
-    """Return LiteLLM, imported in a thread. Raises ImportError if that fails."""
+    """Return LiteLLM, after its import in a thread if that has not been done. Raises ImportError if the import fails or has failed."""
     lane = _import() if _import.cache_info().currsize else await asyncio.to_thread(_import_alone)
     if lane is None:
         raise ImportError("litellm")
@@ -364,13 +367,16 @@ async def library_for(target: str) -> Library:
 
 
 async def ready() -> None:
-    """Wait until the import of LiteLLM has succeeded or failed."""
+    """Import LiteLLM if that has not been done, and wait until the import has succeeded or failed. Raises nothing."""
     with suppress(ImportError):
         await library()
 
 
 async def warm() -> None:
-    """Import LiteLLM, and make one mock call so that its lazy set-up is done. Later calls do nothing."""
+    """Import LiteLLM, and make one mock call, without a request, so that its lazy set-up is done. Later calls do nothing.
+
+    Raises ImportError if the import fails.
+    """
     lane = await library()
     if _keep.cache_info().currsize:
         return
@@ -392,7 +398,7 @@ def _keep() -> None:
 
 
 async def close() -> None:
-    """Close LiteLLM's process-wide clients, if it was imported."""
+    """Close LiteLLM's process-wide clients, if it was imported. A later question opens new ones."""
     litellm: Any = sys.modules.get("litellm")
     if litellm is None or not hasattr(litellm, "close_litellm_async_clients"):
         return

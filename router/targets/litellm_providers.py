@@ -142,11 +142,14 @@ GOOGLE = frozenset({"vertex_ai", "vertex_ai_beta"})
 """Providers for which LiteLLM needs Google's libraries, an optional dependency."""
 
 ASKED = frozenset({"ollama", "ollama_chat"})
-"""Providers whose server LiteLLM asks about a model that is not in its list."""
+"""Providers whose server LiteLLM would ask about a model that is not in its list; the router adds such models to it first."""
 
 
 def check_model(model: str) -> None:
-    """Raise Misfit if the provider of a model is unknown, or does not work through LiteLLM. Does not import LiteLLM."""
+    """Raise Misfit if the provider of a model is unknown, needs a package that is missing, or does not work through LiteLLM.
+
+    Does not import LiteLLM.
+    """
     provider, _, name = model.partition("/")
     if provider in REFUSED:
         raise Misfit(f"`{provider}/` via LiteLLM is refused: {REFUSED[provider]}", "model")
