@@ -48,11 +48,11 @@ class Provider:
 
 
 CACHE_KEY = "prompt_cache_key"
-"""The field of OpenAI's API. Groq, Cerebras, NVIDIA, Volcengine and others refuse it (zed-industries/zed#36215, sipeed/picoclaw#1181,
-openclaw/openclaw#49727); Mistral documents it, and has been seen to refuse it (sipeed/picoclaw#1353). DeepSeek, Groq, Together, Z.ai and most others cache prompts without it.
+"""OpenAI's body field for the session key (prompt_cache.py). Groq, Cerebras, NVIDIA, Volcengine and others refuse it
+(zed-industries/zed#36215, sipeed/picoclaw#1181, openclaw/openclaw#49727); Mistral documents it, and has been seen to refuse it
+(sipeed/picoclaw#1353). DeepSeek, Groq, Together, Z.ai and most others cache prompts without it.
 
-Source: the guides to prompt caching of OpenAI, Azure, xAI, Fireworks, Mistral, DeepInfra, Moonshot and OpenRouter.
-"""
+Source: the guides to prompt caching of OpenAI, Azure, xAI, Fireworks, Mistral, DeepInfra, Moonshot and OpenRouter."""
 EFFORT = frozenset({"reasoning_effort"})
 PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 EXTRAS = frozenset(get_args(Extra))
@@ -80,7 +80,7 @@ Hosts of open models, by what each publishes of its API:
   not known whether all of its models heed it. It has no seed.
 """
 CARRIED = frozenset({"messages.name", "image_url.detail", "function.strict"})
-"""Optional fields of OpenAI's API: beside a message's text, in an image and in a tool."""
+"""Optional fields of OpenAI's API that not all providers take: `name` of a message, `detail` of an image, `strict` of a tool."""
 OPEN = frozenset({"top_k", "min_p", "repetition_penalty"})
 """Sampling parameters of the servers of open models (vLLM, SGLang, llama.cpp, TGI)."""
 PARALLEL = frozenset({"parallel_tool_calls"})
@@ -191,7 +191,7 @@ ALL: tuple[Rule, ...] = (
     rule.one_system_message_at_the_start,
     rule.schemas_have_properties,
 )
-"""Rules for each provider on the OpenAI wire."""
+"""Conversation rules that hold for each provider on the OpenAI wire without rules of its own."""
 TEMPLATE: tuple[Rule, ...] = (*ALL, rule.no_empty_assistant, rule.one_system_message_and_first, rule.user_begins, rule.roles_alternate)
 """Rules of open models' chat templates. A self-hosted server may serve any of them."""
 PERPLEXITY: tuple[Rule, ...] = (*TEMPLATE, rule.assistant_between_tool_and_user, rule.user_ends)

@@ -6,7 +6,7 @@ from router.errors import TargetDenied, TargetDown, TargetError, TargetSilent
 
 LOGIN = 407
 DENIED = frozenset({"proxy_login", "proxy_denied", "proxy_tls"})
-"""Outcomes that last until an operator changes something."""
+"""Outcomes that last until an operator changes something: they become TargetDenied."""
 
 
 class ProxyFailed(ConnectionError):
@@ -26,24 +26,27 @@ class ProxyFailed(ConnectionError):
         self.outcome = outcome
 
     def of(self, target: str) -> TargetError:
-        """Return this failure as a TargetError of a target."""
+        """Return this failure as a TargetError: TargetDenied if in DENIED, TargetSilent for `proxy_timeout`, otherwise TargetDown.
+
+        target: name of the target that was asked through the proxy
+        """
         if self.outcome in DENIED:
             return TargetDenied(target, self.outcome)
         return (TargetSilent if self.outcome == "proxy_timeout" else TargetDown)(target, self.outcome)
 
 
 def refused(status: int) -> ProxyFailed:
-    """Return the failure for a proxy's status other than 2xx."""
+    """Return the failure for a proxy's status other than 2xx: proxy_login for 407, proxy_gateway from 500 on, otherwise proxy_denied."""
     if status == LOGIN:
         return ProxyFailed("proxy_login")
     return ProxyFailed("proxy_gateway" if status >= 500 else "proxy_denied")
 
 
 def answered_itself(status: int, headers: Mapping[str, str]) -> ProxyFailed | None:
-    """Return the failure if a proxy itself answered a request for an http:// URL; None if the provider answered.
+    """Return the failure if a proxy itself answered a request for an http:// URL; None if nothing shows that it did.
 
     headers: by name in lower case
-    A 407 is never a provider's (RFC 9110, 15.5.8); for every other status there are only the signs that proxies leave (RFC 9209).
+    A 407 is never a provider's (RFC 9110, 15.5.8). Any other status from 300 on needs a sign in the headers that proxies leave (RFC 9209).
     """
     signed = "x-squid-error" in headers or "error=" in headers.get("proxy-status", "") or headers.get("server", "").startswith("tinyproxy")
     return refused(status) if status == LOGIN or (signed and status >= 300) else None
