@@ -191,7 +191,7 @@ ALL: tuple[Rule, ...] = (
     rule.one_system_message_at_the_start,
     rule.schemas_have_properties,
 )
-"""Conversation rules that hold for each provider on the OpenAI wire without rules of its own."""
+"""Conversation rules for every provider on the OpenAI wire; some have more."""
 TEMPLATE: tuple[Rule, ...] = (*ALL, rule.no_empty_assistant, rule.one_system_message_and_first, rule.user_begins, rule.roles_alternate)
 """Rules of open models' chat templates. A self-hosted server may serve any of them."""
 PERPLEXITY: tuple[Rule, ...] = (*TEMPLATE, rule.assistant_between_tool_and_user, rule.user_ends)
@@ -236,7 +236,11 @@ AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL
 
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
-    """Return the conversation rules for a provider and a model on the OpenAI wire. `own`: true if the operator gave the address."""
+    """Return the rules by which conversations are changed for a provider and a model on the OpenAI wire.
+
+    prefix: the provider
+    own: true if the operator gave the address
+    """
     if prefix in AT_HOME:
         return AT_HOME[prefix]
     family = next((rules for name, rules in FAMILIES if name.search(model)), None)
@@ -244,17 +248,20 @@ def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
 
 
 def rules_of_google(model: str) -> tuple[Rule, ...]:
-    """Return the conversation rules of the Gemini lane for a model."""
+    """Return the rules by which the Gemini lane changes conversations for a model."""
     return (rule.system_is_the_users, *GEMINI) if GEMMA.search(model) else GEMINI
 
 
 def rules_through_litellm(model: str) -> tuple[Rule, ...]:
-    """Return the conversation rules for a model (provider/model) through LiteLLM, which converts OpenAI's form to the provider's."""
+    """Return the rules by which conversations are changed for a model (provider/model) that is asked through LiteLLM.
+
+    LiteLLM then converts OpenAI's form to the provider's.
+    """
     prefix, _, name = model.partition("/")
     return rules_of("mistral" if prefix.endswith("codestral") else prefix, model if prefix == "anthropic" else name, own=False)
 
 
 def variable(prefix: str) -> str:
-    """Return the usual name of the environment variable with the key of a provider."""
+    """Return the usual name of the environment variable with a provider's key, such as GROQ_API_KEY; its value is not read."""
     provider = PROVIDERS.get(prefix)
     return (provider and provider.key) or f"{prefix.upper().replace('-', '_').removesuffix('_AI')}_API_KEY"

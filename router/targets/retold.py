@@ -27,7 +27,8 @@ class Retold:
     """The normalizer of a stream on OpenAI's wire, where each event up to the end mark is an object."""
 
     cut = False
-    """True if the body ends too soon here, and LiteLLM would not notice. Only Gemini's normalizer sets it: True until a finish reason came."""
+    """True if the body ends too soon here, and LiteLLM would not notice. Only Gemini's normalizer sets it: True until a finish reason
+    came."""
     reason = ""
     """The provider's own finish reason, empty before it came: LiteLLM reports `stop` for those that it does not know."""
 

@@ -268,8 +268,8 @@ class Speech:
 
         index: the provider's number of the call
         part: the piece of its arguments
-        A repeated name continues the call, unless the arguments were complete and others begin. Complete arguments repeated under their id are
-        ignored. The limits are MAX_CALLS and MAX_ARGUMENTS.
+        A repeated name continues the call, unless the arguments were complete and others begin. Complete arguments repeated under their id
+        are ignored. The limits are MAX_CALLS and MAX_ARGUMENTS.
         """
         if self._opening is not None:
             self._settled(self._opening)
