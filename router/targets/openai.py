@@ -333,15 +333,16 @@ class ChatReader:
             raise TargetDown(self.name, "malformed")
 
     def _hear(self, data: bytes) -> bool:
-        """Decode and read one document; return whether it could be decoded. Raises TargetError if it is an error, decoded or not."""
+        """Decode one document and feed it to the Speech; return whether it could be decoded. Raises TargetError if it is an error."""
         chunk = http.decoded(data, DECODE)
         self._judge(data, chunk)
         return chunk is not None
 
     def _judge(self, data: bytes, chunk: Chunk | None) -> None:
-        """Read a decoded document, of which None is skipped. Raises TargetError if it is an error, for None judged by its text.
+        """Feed a decoded document to the Speech. Raises TargetError if the document is an error.
 
         data: the document before decoding
+        chunk: None if it could not be decoded; it is then only checked for an error
         """
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:

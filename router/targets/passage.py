@@ -1,4 +1,4 @@
-"""The declared proxy and CA for LiteLLM's requests. LiteLLM's clients serve all targets, so a context variable has the settings of each.
+"""The declared proxy and CA for LiteLLM's requests. LiteLLM's clients serve all targets, so a context variable holds the current ones.
 
 httpx is passed in, because it is imported with LiteLLM and not before.
 """

@@ -276,7 +276,7 @@ def _effort(said: str, facts: Facts) -> Lesson | None:
 
 
 def _gemini_thinking(said: str, facts: Facts) -> Lesson | None:
-    """Return the lesson of Gemini's refusal of a thinking setting; None if no setting is left to leave out.
+    """Return the lesson of Gemini's refusal of a thinking setting; None if the facts already say that no setting is sent.
 
     said: the refusal in lower case, with spaces in place of underscores
     Source: RooCodeInc/Roo-Code#10700 and #4399, google-gemini/gemini-cli#14025, vercel/ai#8027, pydantic/pydantic-ai#1967.

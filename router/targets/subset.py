@@ -173,7 +173,7 @@ class _Narrowing:
     def _typed(self, kind: str, schema: JsonObject, bound: frozenset[str], level: int) -> dict[str, Json]:
         """Return the narrowed schema of one type. Raises Unsayable if the subset lacks the type, or one of the constraints.
 
-        bound: the schema's constraint keywords that apply to this type
+        bound: the schema's constraint keywords that have to be enforced
         """
         binds = BOUND.get(kind, frozenset()) & self._subset.binds & bound
         if bound - {"type"} - OF_TYPE.get(kind, frozenset()) - binds:

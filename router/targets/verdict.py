@@ -33,7 +33,7 @@ Why = Literal[
 
 this_question: another fault of the question than the ones above
 its_content: the content, in a 403, without saying what is wrong with it
-no_access: the key may not use the model"""
+no_access: the key may not do this, or not from this country"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,10 +258,13 @@ def reason(status: int, body: str) -> Why | None:
 
 
 def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str] | None = None) -> TargetError:
-    """Return the TargetError for a refusal by its status and reason.
+    """Return the TargetError for a refusal by its status and reason; the first of these that applies:
 
-    * too long: ContextTooLong; a filter: ContentFiltered; files: FileRefused; another fault of the question: TargetRefused
-    * a key, a model, an account, or a status of DENIED: TargetDenied, which opens the circuit breaker if it is certain
+    * too long, or a 413 without an API's answer: ContextTooLong
+    * a content filter: ContentFiltered
+    * a file that the model does not read: FileRefused
+    * another fault of the question: TargetRefused
+    * no credit, a wrong key, or a status of DENIED: TargetDenied; unless `certain`, it may concern this question alone
     * a status of AGAIN, or from 500 on: TargetDown, with the delay that the provider asks for
     * any other: TargetRefused
     """
