@@ -34,7 +34,7 @@ class CountBounds:
 
 @dataclass(slots=True)
 class _Window:
-    """A sliding window of request times: those that still count, oldest first."""
+    """The times of the requests that count in a sliding window of `seconds`, the oldest first. `drop` removes expired ones."""
 
     seconds: float
     times: deque[float] = field(default_factory=deque[float])
@@ -68,7 +68,7 @@ class _Counter:
 
 
 class Local:
-    """A store of counts in the memory of this process."""
+    """A store of counts in the memory of this process. `clock`: seconds of a monotonic clock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, bounds: CountBounds = CountBounds()) -> None:
         self._clock = clock

@@ -126,18 +126,18 @@ class RedisCounts:
         self._max_owed = max_owed
         self._local = local
         self._places: dict[str, list[str]] = {}
-        """Places that this process holds: key → tokens."""
+        """Concurrent places that this process holds: key → the ids of these places in Redis."""
         self._staying: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._owed: dict[str, Owed] = {}
-        """Requests that were admitted without Redis and not reported to it yet, by token."""
+        """Requests that were admitted without Redis and not reported to it yet: `token` of the request → request."""
         self._unsent = Local()
         """Amounts that were spent without Redis and not reported to it yet."""
         self._spenders: dict[str, float] = {}
-        """The keys of these amounts → the seconds of their windows."""
+        """The keys in `_unsent` → the seconds of their windows."""
         self._reporting: asyncio.Task[None] | None = None
         self._seen = Local()
-        """The amounts that users and addresses spent in this process: Redis cannot list its keys by limit."""
+        """The amounts that users and addresses spent through this process, for `crowds`: Redis cannot list its keys by limit."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left.

@@ -47,8 +47,9 @@ class Window:
     before: float
 
     def after(self, wait: float) -> float:
-        """Return the amount that still counts after `wait` seconds.
-        The amount of the window before decays evenly; that of the current one counts in full until its end, and decays then.
+        """Return the amount that still counts after `wait` seconds, if no more is spent.
+
+        The amount of the window before decays evenly. That of the current one counts in full until its end, and decays then.
         """
         if wait < self.turns:
             return self.now + self.before * (self.turns - wait) / self.seconds

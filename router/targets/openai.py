@@ -271,7 +271,7 @@ class ChatReader:
         self.speech = speech
         self._reasoning = Reasoning(takes)
         self._cited: Sequence[Any] = ()
-        """Sources of the answer that no annotation carries."""
+        """Sources that stand beside the choices, not in the Speech yet."""
         speech.states_at_end(self._reasoning.states)
 
     def frames(self, found: Sequence[bytes]) -> bool:

@@ -44,7 +44,7 @@ SIGN_IN = {
 
 
 def signs_in_past(declared: TargetConfig) -> str:
-    """Return a warning if a LiteLLM target's sign-in bypasses the declared proxy and CA; otherwise an empty text."""
+    """Return a warning for the operator if a LiteLLM target's sign-in bypasses the declared proxy and CA; otherwise an empty text."""
     library = SIGN_IN.get(str(declared.model).partition("/")[0])
     if library is None or declared.api_key is not None or declared.egress == DIRECT:
         return ""
@@ -68,7 +68,7 @@ def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
 
 
 def blamed(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
-    """Return the proxy's failure behind an error of httpx or aiohttp; None if the proxy is not at fault."""
+    """Return the proxy's failure behind an error of httpx or aiohttp, found in its causes; None if the proxy is not at fault."""
     for one in _chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
         if "ClientHttpProxyError" in names:
@@ -129,7 +129,7 @@ def synchronous(httpx: Any) -> Any:
         return made[key]
 
     class Through(httpx.BaseTransport):
-        """A transport that picks the current passage's proxy and TLS context for each request."""
+        """A transport that picks the current passage's proxy and TLS context for each request, and records the proxy's failures."""
 
         def handle_request(self, request: Any) -> Any:
             passage, proxy = passage_to(request.url.host)

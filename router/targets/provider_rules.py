@@ -263,9 +263,9 @@ def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) 
 
 
 MAKERS = ("openai/deepseek-", "openai/kimi-")
-"""Prefixes of models at their makers' own addresses, which refuse calls without their reasoning."""
+"""Beginnings of models whose makers' own servers refuse tool calls sent back without their reasoning."""
 RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
-"""Family words of open models that continue from their own reasoning, at any provider."""
+"""Words in the names of open models that continue from their own reasoning, at any provider."""
 
 
 def _gateway(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:

@@ -193,7 +193,7 @@ ALL: tuple[Rule, ...] = (
 )
 """Conversation rules for every provider on the OpenAI wire; some have more."""
 TEMPLATE: tuple[Rule, ...] = (*ALL, rule.no_empty_assistant, rule.one_system_message_and_first, rule.user_begins, rule.roles_alternate)
-"""Rules of open models' chat templates. A self-hosted server may serve any of them."""
+"""Conversation rules of open models' chat templates. A self-hosted server may serve any of them."""
 PERPLEXITY: tuple[Rule, ...] = (*TEMPLATE, rule.assistant_between_tool_and_user, rule.user_ends)
 MISTRAL: tuple[Rule, ...] = (*PERPLEXITY, rule.nine_letter_ids)
 CLAUDE: tuple[Rule, ...] = (
@@ -204,7 +204,7 @@ CLAUDE: tuple[Rule, ...] = (
     rule.jpeg_by_its_name,
     rule.schemas_have_properties,
 )
-"""Rules of the Anthropic lane, which itself joins neighbouring turns."""
+"""Conversation rules of the Anthropic lane, which itself joins neighbouring turns."""
 GEMINI: tuple[Rule, ...] = (
     rule.one_system_message_and_first,
     rule.calls_have_results,
@@ -216,11 +216,11 @@ GEMINI: tuple[Rule, ...] = (
     rule.plain_unique_ids,
     rule.jpeg_by_its_name,
 )
-"""Rules of the Gemini lane, which itself joins neighbouring turns."""
+"""Conversation rules of the Gemini lane, which itself joins neighbouring turns."""
 GEMMA = re.compile(r"(?i)gemma-[123]\b")
-"""Models at Google that take no system message."""
+"""Pattern of models at Google that take no system message."""
 CLAUDES = frozenset({"anthropic", "azure_ai", "bedrock", "databricks", "vertex_ai"})
-"""Providers that serve Claude."""
+"""Providers of Claude, other than gateways."""
 OWN = frozenset({"hosted_vllm", "vllm", "llamafile", "lm_studio", "ollama_chat", "ollama", "xinference", "lemonade", "docker_model_runner"})
 """Self-hosted servers, which may serve any model; `openai/` with an `api_base` counts as one."""
 FAMILIES: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
@@ -230,9 +230,10 @@ FAMILIES: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
     (re.compile(r"(?i)claude"), (*ALL, rule.no_blank_text, rule.user_begins, rule.plain_unique_ids, rule.jpeg_by_its_name)),
     (re.compile(r"(?i)gemini"), (*ALL, rule.jpeg_by_its_name)),
 )
-"""Pattern of a model's name → its rules on the OpenAI wire, at any provider; the first match counts."""
+"""Pattern of a model's name → its conversation rules on the OpenAI wire, at any provider that is not in AT_HOME; the first match
+counts."""
 AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL, "perplexity": PERPLEXITY}
-"""Providers whose own rules apply to all of their models."""
+"""Provider → the conversation rules that apply to all of its models."""
 
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:

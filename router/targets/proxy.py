@@ -12,13 +12,13 @@ DENIED = frozenset({"proxy_login", "proxy_denied", "proxy_tls"})
 class ProxyFailed(ConnectionError):
     """A failure of the proxy on the way to a target.
 
-    `outcome` is categorical:
-    proxy_login        it refuses our credentials, or wants some (407)
-    proxy_denied       it refuses this address (any other 4xx, a redirect)
-    proxy_gateway      it cannot reach the provider (5xx)
-    proxy_connection   it cannot be reached, broke off, or is not an HTTP proxy
-    proxy_timeout      no connection through it within `timeout.connect`
-    proxy_tls          its own certificate is not trusted
+    `outcome` is one of:
+    proxy_login        the proxy refuses our credentials, or wants some (407)
+    proxy_denied       the proxy refuses this address (any other 4xx, a redirect)
+    proxy_gateway      the proxy cannot reach the provider (5xx)
+    proxy_connection   the proxy cannot be reached, broke off, or is not an HTTP proxy
+    proxy_timeout      no connection through the proxy within `timeout.connect`
+    proxy_tls          the proxy's own certificate is not trusted
     """
 
     def __init__(self, outcome: str) -> None:

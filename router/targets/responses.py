@@ -88,7 +88,7 @@ BODY = msgspec.json.Decoder(Body)
 
 
 def needed(ask: Ask, facts: Facts, fitted: Fitted) -> bool:
-    """Return whether a question needs this API: always for some models, and for tools with thinking at others."""
+    """Return whether a question needs this API: always for some models; for others if it has tools and the model will think."""
     return facts.responses == "always" or (facts.responses == "tools_while_thinking" and bool(ask.tools) and fitted.thinks)
 
 

@@ -110,7 +110,7 @@ END = b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
 
 
 def _is_odd(chunk: openai.Chunk) -> bool:
-    """Return whether LiteLLM would read a chunk differently from the direct lane.
+    """Return whether LiteLLM would misread a chunk, which `_plain` then rewrites.
 
     LiteLLM reads a second candidate as the first, and xAI's count without its reasoning. It ignores text in parts or in a refusal, and
     Groq's field for token counts.
@@ -280,5 +280,5 @@ class Google(Retold):
         return data
 
     def complete(self, body: bytes) -> bytes:
-        """Return the body unchanged, because this API streams whenever asked to."""
+        """Return the body unchanged: Gemini's API streams whenever a stream is requested, so there is nothing to convert."""
         return body

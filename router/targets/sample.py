@@ -20,7 +20,7 @@ FORMATS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 Texts = Callable[[str], str]
-"""Returns the text for a property, by its name."""
+"""A function that returns a text for a property, given the property's name."""
 
 
 def sample(schema: JsonObject, texts: Texts) -> Json:

@@ -61,7 +61,7 @@ MAX_ARGUMENTS = 1024 * 1024
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
-"""Pattern of a valid model name."""
+"""Pattern of a model name that a provider may report."""
 
 
 BYTES_OF_A_TOKEN = 4
@@ -111,7 +111,7 @@ class Speech:
         """Bytes of all states so far, dropped ones included."""
         self._last_states: Callable[[], Iterable[JsonObject]] | None = None
         self._written = 0
-        """Characters of text in events so far."""
+        """Characters of text that `take` has returned, or is about to return."""
         self._text = Joined()
         self._thought = Joined()
         self._events: list[Event] = []
@@ -211,7 +211,7 @@ class Speech:
                 self._extend_run(Text, piece)
 
     def thought(self, piece: str) -> None:
-        """Add a piece of a thought. After it, `<think>` in the text is not treated as a thought."""
+        """Add a piece of a thought that the provider sent apart from the text. From then on, `<think>` in the text is text."""
         if piece := self._thought.feed(piece):
             if self._opening is not None:
                 self._settled(self._opening)
@@ -363,7 +363,7 @@ class Speech:
 
     @property
     def used(self) -> Usage | None:
-        """Return the usage so far; None if the provider sent none."""
+        """Return the usage of this model call so far; None if the provider has sent none."""
         return self.meter.usage
 
     @property
@@ -481,7 +481,7 @@ class Speech:
 
 
 def _size(value: JsonObject) -> int | None:
-    """Return the bytes of a reasoning state as JSON; None if it cannot be sent back to its provider."""
+    """Return the bytes of a reasoning state as JSON; None if it is nested more than MAX_DEPTH levels, or cannot be written as JSON."""
     if deeper(value, MAX_DEPTH):
         return None
     try:

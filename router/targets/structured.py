@@ -25,7 +25,7 @@ SUBSETS = {
 }
 """Provider → the subset of JSON schemas that it takes; GUIDED for all others."""
 APART = frozenset({"groq"})
-"""Providers that refuse structured output beside tools. Source: Groq's guide to structured outputs."""
+"""Providers that refuse an output format beside tools. Source: Groq's guide to structured outputs."""
 ONLY = {
     True: "Answer with one JSON object alone: no Markdown, no code fence, and no word before or after it.",
     False: "Answer with JSON alone: no Markdown, no code fence, and no word before or after it.",

@@ -20,7 +20,7 @@ from router.output import referred
 
 SCHEMA = "json_schema"
 OBJECT = "json_object"
-"""OpenAI's names of output formats: a JSON schema, and any JSON object."""
+"""OpenAI's names of two output formats. SCHEMA: JSON by a given schema. OBJECT: any JSON object."""
 NUMBERS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 ITEMS = frozenset({"minItems", "maxItems"})
 MAX_PROPERTIES = 1_000
@@ -50,9 +50,9 @@ class Subset:
 FORMATS = frozenset({"date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 OPENAI = Subset(NUMBERS | ITEMS | {"pattern"}, optional=False, formats=FORMATS)
 STRICT = Subset(optional=False)
-"""Azure, Groq, Cerebras, and gateways that may lead to them."""
+"""The subset of Azure, Groq, Cerebras, and gateways that may lead to them."""
 GUIDED = Subset()
-"""Servers that compile a schema to a grammar (vLLM, SGLang, llama.cpp), and their hosts."""
+"""The subset of servers that compile a schema to a grammar (vLLM, SGLang, llama.cpp), and of their hosts."""
 CLAUDE = Subset(recursive=False, listed=False, formats=FORMATS)
 GEMINI = Subset(ITEMS | {"minimum", "maximum"}, recursive=False, listed=False)
 

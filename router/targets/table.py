@@ -179,7 +179,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _search(self) -> float:
-        """Return the dollars for one web search with a medium context; 0 if not stated."""
+        """Return the dollars for one web search with a medium context (`search_context_size_medium`); 0 if not stated."""
         costs: object = self.search_context_cost_per_query
         cost: object = cast("dict[str, object]", costs).get("search_context_size_medium") if isinstance(costs, dict) else None
         return float(cost) if isinstance(cost, int | float) else 0.0
@@ -222,7 +222,7 @@ class _Maker(msgspec.Struct, frozen=True):
 
 
 class ModelTable(Mapping[str, ModelRow]):
-    """The rows of the table, by provider/model and by the table's own names. A row is decoded when it is looked up."""
+    """The rows of the table, each by provider/model and by the table's own name. A row is decoded anew at each look-up."""
 
     def __init__(self, rows: Mapping[str, msgspec.Raw], makers: Mapping[str, _Maker]) -> None:
         self._rows = rows

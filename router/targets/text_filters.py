@@ -67,7 +67,10 @@ class Opening(Mutable):
 
 
 class Cutter:
-    """A filter that cuts an answer before a stop text, for a model that takes no `stop`."""
+    """A filter that cuts the text of an answer before the first of the `stops`, for a model that takes no `stop`.
+
+    `over` is true once one was found.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)

@@ -292,7 +292,7 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
 
 
 PAGE = re.compile(r"\s*<")
-"""Start of an HTML page, from a proxy or firewall in front of the provider."""
+"""Pattern of the start of an HTML page, from a proxy or firewall in front of the provider."""
 TAG = re.compile(r"<[^>]{0,2000}>")
 SAYING = frozenset(
     [
@@ -303,9 +303,9 @@ SAYING = frozenset(
 )
 """Keys whose values are the provider's own words. Values of other keys may repeat the request."""
 PAIR = re.compile(r"""['"](\w{1,30})['"]\s{0,8}:\s{0,8}(['"])(.{0,2048}?)(?<!\\)\2""", re.DOTALL)
-"""A key and its text in a document that is not valid JSON: cut off, or in Python's notation."""
+"""Pattern of a key and its text in a document that is not valid JSON: cut off, or in Python's notation."""
 ECHO = re.compile(r"""(?<!\w)'.{0,2048}?'(?!\w)|(?<!\w)"[^"]{0,2048}"(?!\w)""", re.DOTALL)
-"""Words in quotation marks, which may be quoted from the request; an apostrophe within a word is not a quotation mark."""
+"""Pattern of words in quotation marks, which may be quoted from the request; an apostrophe within a word is not a quotation mark."""
 NESTED = 6
 """Levels of an error's body that are searched."""
 
