@@ -137,7 +137,7 @@ class Quota:
         """Return, for each limit on tokens and money, how many users or addresses have used some of it, and the largest share of one.
 
         crowds: as the store's `crowds` returns them
-        If this limit does not count users or addresses, there is an entry for each limit all the same, with None for both.
+        If this limit does not count users or addresses, the entries are there all the same, with None for both.
         """
         if not self._prefix:
             return [BudgetUse(name, BUDGETS[name](rate)) for name, rate in self._budgets]

@@ -141,7 +141,8 @@ NO_OPTIONS = Options()
 def options_of(declared: TargetConfig, *apis: Api) -> Options:
     """Return the options of a declared target that is asked through these APIs.
 
-    Raises Misfit if its `body` has a field that the router writes for one of them, is nested more than MAX_DEPTH levels, or is not JSON.
+    Raises Misfit if its `body` has a field that the router writes for one of them. Raises it, too, if the body is not JSON, or is nested
+    more than MAX_DEPTH levels.
     """
     body, headers = declared.body or {}, declared.headers or {}
     if declared.body is not None:

@@ -152,7 +152,8 @@ def synchronous(httpx: Any) -> Any:
 def led_past_environment(module: Any) -> None:
     """Patch a module of AWS's library to use the current passage's proxy in place of the environment's.
 
-    Link-local addresses, from which it fetches a role's credentials, are reached directly. Outside of a passage, the environment counts.
+    Link-local addresses, from which the library fetches a role's credentials, are reached directly. Outside of a passage, the proxy of the
+    environment is used.
     """
     of_environment = module.get_environ_proxies
 

@@ -1,4 +1,4 @@
-"""What is known about the model of a declared target (Facts): what it accepts, its window and its prices.
+"""The facts of a declared target's model (Facts): the parameters and files that it takes, how it thinks, its window and its prices.
 
     facts_of(declared) → Facts
 
@@ -21,7 +21,10 @@ from router.targets.table import ModelRow, entries, nearest
 
 
 def facts_of(declared: TargetConfig) -> Facts:
-    """Return what is known about the model of a declared target. The first call reads the table, and blocks the event loop meanwhile."""
+    """Return the facts of a declared target's model, the operator's declarations included.
+
+    The first call reads the table, and blocks the event loop meanwhile.
+    """
     provider = provider_of(declared)
     named = declared.base_model or str(declared.model).replace("/responses/", "/", 1)
     model = named if "/" in named else f"{provider}/{named}"
@@ -72,7 +75,8 @@ Source: Anthropic's guide to prompt caching."""
 def _session_key(made: Facts, declared: TargetConfig) -> str:
     """Return the name of the body field or header that takes the session key; empty if the key is not sent.
 
-    With the target's `prompt_cache: off` it is not sent, with `on` always. With `auto` it is sent to providers that are known to take it.
+    With the target's `prompt_cache: off` it is not sent. With `on` it is sent to each provider on the OpenAI wire. With `auto` it is sent
+    to providers that are known to take it.
     OpenAI's field is then sent to OpenAI, and to Azure for models known to be OpenAI's. Other servers of this wire, and other models of
     Azure's, may refuse it (zed-industries/zed#52000).
     """
