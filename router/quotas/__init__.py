@@ -1,12 +1,12 @@
-"""Limits of callers and their counts: requests, tokens, money, concurrent answers.
+"""Limits of callers and the counts that they are checked against: requests, tokens, money, concurrent answers.
 
     quota = Quota("chat-model", declared, store)
-    admission = await quota.admit(subject)      # TooMany where a limit is reached
+    admission = await quota.admit(subject)      # raises TooMany where a limit is reached
     …
     admission.settle(usage, cost)               # when the answer is over, however it ended
 
 A subject is what a limit counts together: an address, a caller, an end user, or all requests of a route. Counts live in a store, and
-survive an edit that leaves the limit unchanged.
+survive an edit of the configuration that leaves the limit unchanged.
 """
 
 from router.quotas.local import Local

@@ -1,4 +1,4 @@
-"""Counts in this process, by a monotonic clock, in bounded memory: counts that no longer matter are removed.
+"""Counts in this process, by a monotonic clock. Expired counts are removed now and then; keys of addresses and users are bounded.
 
 The library `limits` could count here too. Its memory store searches every key at every hit, each in a thread, and uses the wall clock: a
 flood of addresses would stop the process (decision 70).
@@ -14,17 +14,18 @@ from dataclasses import dataclass, field
 from router.quotas.store import ADDRESS, FULLEST, USER, Crowd, Spent, Taken, Window, crowd_of
 
 SWEEP = 1024
-"""New keys after which expired counts are removed."""
+"""The least number of new keys between two removals of expired counts; half of all keys if that is more."""
 SLICE = 1000
 """Keys that are read before other tasks of the event loop get a turn: about a millisecond's work."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountBounds:
-    """The most keys that are kept; each takes about 1 KiB. Beyond it the key used longest ago is dropped and counts anew.
+    """The highest numbers of keys that are kept of client addresses and of end users; each key takes about 1 KiB.
 
-    A flood from so many addresses has that many times the limit in any case. Keys of routes and callers are never dropped for it, and users
-    and addresses do not displace each other.
+    Beyond a bound, the key of its kind that was used longest ago is dropped: its count begins anew. A flood from so many addresses has that
+    many times the limit in any case. Users and addresses do not displace each other. Keys of routes and callers, and counts of concurrent
+    places, are not bounded.
     """
 
     addresses: int = 65_536
@@ -33,7 +34,7 @@ class CountBounds:
 
 @dataclass(slots=True)
 class _Window:
-    """A sliding window of request times: those that still count, oldest first."""
+    """The times of the requests that count in a sliding window of `seconds`, the oldest first. `drop` removes expired ones."""
 
     seconds: float
     times: deque[float] = field(default_factory=deque[float])
@@ -53,7 +54,7 @@ class _Counter:
     before: float = 0.0
 
     def turn(self, now: float) -> float:
-        """Move to the window of this moment, and return the seconds until the next."""
+        """Begin a new window if `now` is beyond the current one; return the seconds until the window of `now` ends."""
         number, gone = divmod(now, self.seconds)
         if number != self.number:
             self.before = self.now if number == self.number + 1 else 0.0
@@ -61,13 +62,13 @@ class _Counter:
         return self.seconds - gone
 
     def counts(self, now: float) -> float:
-        """Return the amount that counts at this moment."""
+        """Return the amount that counts now: all of the current window, and the share of the one before that has not decayed yet."""
         turns = self.turn(now)
         return Window(self.seconds, turns, self.now, self.before).after(0.0)
 
 
 class Local:
-    """A store of counts in the memory of this process."""
+    """A store of counts in the memory of this process. `clock`: seconds of a monotonic clock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, bounds: CountBounds = CountBounds()) -> None:
         self._clock = clock
@@ -83,7 +84,10 @@ class Local:
         return len(self._windows) + len(self._counters) + len(self._inside)
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
-        """Take one of `most` requests in any `seconds` seconds, and return whether it is allowed and how many are left."""
+        """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left.
+
+        A request that is not allowed is not counted.
+        """
         now = self._clock()
         window = self._windows.get(key)
         if window is None:
@@ -99,12 +103,15 @@ class Local:
         return Taken(allowed, most - len(times), times[0] + seconds - now)
 
     def give_back(self, key: str, taken: Taken) -> None:  # noqa: ARG002 - one is as good as another
-        """Give back a request that was taken but not used: the newest one is removed from the count."""
+        """Give back a request that was taken but not used: the newest one of this key is removed, whichever `taken` is.
+
+        Does nothing if no request of this key counts any more.
+        """
         if (window := self._windows.get(key)) is not None and window.times:
             window.times.pop()
 
     async def spent(self, key: str, seconds: float) -> Spent:
-        """Return the amount spent in the last `seconds` seconds."""
+        """Return the amounts spent under this key in the current window of `seconds` seconds and in the one before; empty without any."""
         counter = self._counters.get(key)
         if counter is None:
             return Spent()
@@ -112,7 +119,7 @@ class Local:
         return Spent((Window(seconds, turns, counter.now, counter.before),))
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
-        """Add tokens or dollars that were spent now."""
+        """Add an amount (tokens or dollars) that was spent now. `seconds`: length of the limit's window."""
         now = self._clock()
         counter = self._counters.get(key)
         if counter is None:
@@ -124,14 +131,14 @@ class Local:
         counter.now += amount
 
     def collect(self, key: str) -> float:
-        """Remove the amount spent under this key, and return how much of it still counted."""
+        """Forget the amount spent under this key, and return how much of it still counted; 0 if nothing was spent."""
         counter = self._counters.pop(key, None)
         if counter is None:
             return 0.0
         return counter.counts(self._clock())
 
     async def enter(self, key: str, most: int) -> bool:
-        """Take one of `most` concurrent places, and return whether there was one."""
+        """Take one of `most` concurrent places, and return whether one was free. It does not wait for one."""
         inside = self._inside.get(key, 0)
         if inside >= most:
             return False
@@ -139,14 +146,14 @@ class Local:
         return True
 
     def leave(self, key: str) -> None:
-        """Free a concurrent place."""
+        """Free one concurrent place of this key; does nothing if none is taken."""
         if (inside := self._inside.get(key, 0)) > 1:
             self._inside[key] = inside - 1
         else:
             self._inside.pop(key, None)
 
     async def crowds(self) -> dict[str, Crowd]:
-        """Return the users and addresses that have spent something, grouped by the limit that counts them."""
+        """Return the number of users or addresses with an amount that still counts, and the FULLEST largest, by the name of their limit."""
         now = self._clock()
         found: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
         for place, (key, counter) in enumerate(list(self._counters.items())):
@@ -159,8 +166,9 @@ class Local:
         }
 
     def _came(self, key: str, now: float) -> None:
-        """Add a new key, drop the oldest key beyond a bound, and remove expired counts now and then.
-        At most as many keys stay as come in the longest window, and SWEEP more.
+        """Record a new key: drop the key used longest ago beyond a bound, and remove expired counts after enough new keys (SWEEP).
+
+        So there are at most twice as many keys as the last removal left, or SWEEP more than it left if that is more.
         """
         if (kept := self._kept(key)) is not None:
             kept[key] = None
@@ -186,7 +194,7 @@ class Local:
             kept.pop(key, None)
 
     def _used(self, key: str) -> None:
-        """Mark a count whose number is bounded as the one used last."""
+        """Mark a key as the one used last, if its group (addresses or users) is bounded."""
         if (kept := self._kept(key)) is not None:
             kept.move_to_end(key)
 

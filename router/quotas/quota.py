@@ -1,4 +1,4 @@
-"""Enforcement of a declared limit: admission of an answer, and settlement of what it used."""
+"""Enforcement of a declared limit: admission before an answer, and counting of what the answer used once it is over."""
 
 import hashlib
 import math
@@ -15,42 +15,55 @@ Headers = list[tuple[bytes, bytes]]
 BUDGETS = {"tokens": written_rate, "spend": written_spend}
 """Fields of a limit that are charged once an answer is over → the function that writes their rate."""
 AGAIN = 1.0
-"""Seconds until a client at its limit of concurrent answers may retry: the length of an answer is not known."""
+"""Seconds that a client at its limit of concurrent answers is asked to wait: when a place becomes free is not known."""
 
 
 @dataclass(slots=True)
 class Admission:
-    """Permission for one answer, which its holder settles. `headers`: the RateLimit headers (draft-ietf-httpapi-ratelimit-headers)."""
+    """Permission for one answer. Its holder calls `settle` once when the answer is over, or `withdraw` if there is none.
+
+    key: the subject's key in the store
+    headers: the RateLimit headers (draft-ietf-httpapi-ratelimit-headers); empty where requests are not limited
+    entered: true while it holds a concurrent place
+    taken: the requests that it has taken
+    """
 
     quota: "Quota"
     key: str
     headers: Headers = field(default_factory=Headers)
     left: float = math.inf
-    """Requests that are left now; infinite where they are not limited."""
+    """Requests that are left now; infinite where requests are not limited."""
     used: float = 0.0
-    """The larger used share of its limits on tokens and on money at admission, from 0 to 1."""
+    """The larger used share of the limits on tokens and on money at admission, from 0 to less than 1; 0 without such limits."""
     entered: bool = False
     taken: list[Taken] = field(default_factory=list[Taken])
 
     async def more(self, count: int) -> None:
-        """Count `count` further requests, where requests are limited. TooMany if the limit is reached."""
+        """Take `count` further requests, where requests are limited. Raises TooMany if the limit is reached.
+
+        Those that were taken before TooMany stay counted until `withdraw`.
+        """
         for _ in range(count):
             await self.quota.take(self)
 
     def withdraw(self) -> None:
-        """Cancel the admission: the requests are given back, and no tokens or dollars are counted."""
+        """Cancel the admission: give back all its requests, and free its concurrent place. No tokens or dollars are counted."""
         while self.taken:
             self.quota.store.give_back(f"{self.key}:requests", self.taken.pop())
         self.settle(None, None)
 
     def leave(self) -> None:
-        """Free the concurrent place of a finished answer."""
+        """Free the concurrent place, if this admission holds one; tokens and dollars are not counted here."""
         if self.entered:
             self.entered = False
             self.quota.store.leave(f"{self.key}:concurrent")
 
     def settle(self, usage: Usage | None, cost: float | None) -> None:
-        """Count the tokens and dollars of the answer, as far as they are known, and free its place."""
+        """Count the tokens and dollars of the answer, where they are limited and known, and free its concurrent place.
+
+        usage: None if the tokens are not known; they are then not counted
+        cost: dollars; None if not known
+        """
         self.leave()
         declared, store = self.quota.declared, self.quota.store
         if declared.tokens is not None and usage is not None:
@@ -61,12 +74,13 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """The use of a limit on tokens or money.
+    """The use of one limit on tokens or money.
 
-    most: as it is written, e.g. 5USD/day
-    used: the used share, from 0 on; None where each user, address or caller is counted by itself
-    subjects: the number of users or addresses that have used some of it; None where it is not known
-    largest: the largest share that one of them has used; None as above
+    limit: `tokens` or `spend`
+    most: the limit as it is written, e.g. 5USD/day
+    used: the used share, 1 for all of it, more if it was exceeded; None where each user, address or caller is counted by itself
+    subjects: the number of users or addresses that have used some of it; None where the limit does not count users or addresses
+    largest: the largest share that one of them has used; None where `subjects` is
     """
 
     limit: str
@@ -77,7 +91,7 @@ class BudgetUse:
 
 
 class Quota:
-    """A limit and its store. `name`: the route or caller that the limit belongs to."""
+    """A declared limit and the store of its counts. `name`: the route or caller that the limit belongs to."""
 
     def __init__(self, name: str, declared: Limit, store: CountStore) -> None:
         self.name = name
@@ -88,15 +102,18 @@ class Quota:
         self._prefix = f"{kind}{hashlib.sha256(self._of.encode()).hexdigest()[:16]}-" if kind else ""
 
     def times(self, factor: int) -> "Quota":
-        """Return the same limit multiplied by `factor`, counted separately."""
+        """Return this limit with all numbers multiplied by `factor`, and with counts of its own; the same object for a factor of 1."""
         return self if factor == 1 else Quota(self.name, self.declared.times(factor), self.store)
 
     def per_caller(self) -> "Quota":
-        """Return this limit counted by caller, for requests that name no end user."""
+        """Return this limit counted by caller, with counts of its own, for requests that name no end user."""
         return Quota(self.name, replace(self.declared, per="key"), self.store)
 
     async def admit(self, subject: str) -> Admission:
-        """Admit one answer for this subject. TooMany where a limit is reached."""
+        """Admit one answer for this subject: check tokens and money, then take a concurrent place and one request. It does not wait.
+
+        Raises TooMany if a limit is reached; nothing stays taken then.
+        """
         admission = Admission(self, self._key(subject))
         await self._spendable(admission)
         entered = False
@@ -109,7 +126,7 @@ class Quota:
         return admission
 
     async def uses(self, subject: str) -> list[BudgetUse]:
-        """Return how much of each limit on tokens and money this subject has used; no entry for limits on requests."""
+        """Return the share that this subject has used of each limit on tokens and money; no entry for requests and concurrent places."""
         key = self._key(subject)
         shares = [
             (name, rate, (await self.store.spent(f"{key}:{name}", rate.seconds)).after() / rate.count) for name, rate in self._budgets
@@ -117,9 +134,10 @@ class Quota:
         return [BudgetUse(name, BUDGETS[name](rate), share) for name, rate, share in shares]
 
     async def uses_of_each(self, crowds: Mapping[str, Crowd]) -> list[BudgetUse]:
-        """Return the number of users or addresses that have used some of each limit on tokens and money, and the largest share of one.
+        """Return, for each limit on tokens and money, how many users or addresses have used some of it, and the largest share of one.
 
-        `crowds`: as the store returns them. Where the limit does not count users or addresses, both are None.
+        crowds: as the store's `crowds` returns them
+        If this limit does not count users or addresses, the entries are there all the same, with None for both.
         """
         if not self._prefix:
             return [BudgetUse(name, BUDGETS[name](rate)) for name, rate in self._budgets]
@@ -135,11 +153,18 @@ class Quota:
         return [(name, rate) for name in BUDGETS if (rate := getattr(self.declared, name)) is not None]
 
     def _key(self, subject: str) -> str:
-        """Return the key of a subject: a hash, without the subject's own text (an address, a name). A changed limit has other keys."""
+        """Return the key of a subject in the store: a hash of limit and subject, so that a changed limit has other keys.
+
+        Where the limit counts users or addresses, `user:` or `ip:` and a hash of the limit stand before it. The subject's own text (an
+        address, a name) is not in it.
+        """
         return self._prefix + hashlib.sha256((self._of + subject).encode()).hexdigest()[:32]
 
     async def _enter(self, admission: Admission) -> None:
-        """Take a concurrent place and one request, where these are limited."""
+        """Take a concurrent place and one request, where these are limited. Raises TooMany if either is used up.
+
+        The place stays taken if only the request fails: the caller withdraws the admission.
+        """
         if self.declared.concurrent is not None:
             admission.entered = await self.store.enter(f"{admission.key}:concurrent", self.declared.concurrent)
             if not admission.entered:
@@ -147,7 +172,7 @@ class Quota:
         await self.take(admission)
 
     async def take(self, admission: Admission) -> None:
-        """Take one request for an admission, where requests are limited. TooMany if none is left."""
+        """Take one request for an admission, where requests are limited, and update its headers. Raises TooMany if none is left."""
         if (rate := self.declared.requests) is None:
             return
         taken = await self.store.take(f"{admission.key}:requests", int(rate.count), rate.seconds)
@@ -157,7 +182,10 @@ class Quota:
         admission.taken.append(taken)
 
     async def _spendable(self, admission: Admission) -> None:
-        """Raise TooMany if earlier answers have used up a limit on tokens or money. The answer that exceeds it is not cut off."""
+        """Raise TooMany if earlier answers have used up a limit on tokens or money; otherwise record the used share in the admission.
+
+        Only earlier answers count: the answer that exceeds a limit is not cut off.
+        """
         for name, rate in (("tokens", self.declared.tokens), ("spend", self.declared.spend)):
             if rate is None:
                 continue

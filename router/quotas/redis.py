@@ -1,4 +1,4 @@
-"""Counts that replicas share in a Redis, and in this process while Redis is unavailable.
+"""Counts that all replicas share in a Redis; while Redis is away, each process limits by its own counts.
 
 Each operation is one script, so that it is atomic: of a thousand concurrent requests, at any number of replicas, exactly the limit passes.
 The scripts use the clock of Redis, which is the same for all.
@@ -76,7 +76,7 @@ return 1
 )
 """The script that renews a concurrent place. A place that Redis does not know, because it was restarted, is taken again."""
 LASTS = 1.5
-"""Seconds after which a concurrent place that is not renewed is free: its replica is lost."""
+"""Seconds after which Redis frees a concurrent place that was not renewed, because its replica must be lost."""
 PLACES_INTERVAL_S = 0.5
 """Seconds between two renewals of the concurrent places of this process."""
 
@@ -92,17 +92,17 @@ end
 return 1
 """
 )
-"""The script that counts a request which was admitted without Redis, so many milliseconds ago."""
+"""The script that counts a request which was admitted without Redis. Its last argument: how many milliseconds ago that was."""
 MAX_OWED = 100_000
-"""Requests, and keys of what was spent, that are remembered while Redis is away. Beyond them the oldest requests are forgotten, and what
-is spent under further keys counts in this process alone."""
+"""Requests, and as many keys of amounts, that are remembered while Redis is away. Beyond it the oldest requests are never reported, and
+amounts of further keys count in this process alone."""
 BATCH = 500
-"""Requests that are reported in one batch."""
+"""Requests, or amounts, that are reported in one batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """A request that was admitted without Redis. `at`: when, by the loop's clock."""
+    """A request that was admitted without Redis, to be reported later. `at`: when it was admitted, by the event loop's clock."""
 
     key: str
     seconds: float
@@ -110,35 +110,40 @@ class Owed:
     at: float
 
     def report(self, now: float) -> tuple[str | int, ...]:
-        """Return the command that reports the request; `now` by the loop's clock."""
+        """Return the Redis command that counts this request at the time of its admission. `now`: the event loop's clock."""
         return ("EVAL", OWED, 1, _key(self.key), milliseconds(self.seconds), self.token, milliseconds(now - self.at))
 
 
 class RedisCounts:
-    """A store that all replicas share; `local` counts while Redis is unavailable. `max_owed`: entries remembered of that time."""
+    """A store of counts that all replicas share in Redis.
+
+    local: counts of this process, which decide alone while Redis is away
+    max_owed: requests, and as many keys of amounts, that are remembered while Redis is away, to be reported later
+    """
 
     def __init__(self, redis: Redis, local: Local, max_owed: int = MAX_OWED) -> None:
         self._redis = redis
         self._max_owed = max_owed
         self._local = local
         self._places: dict[str, list[str]] = {}
-        """Places that this process holds: key → tokens."""
+        """Concurrent places that this process holds: key → the ids of these places in Redis."""
         self._staying: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._owed: dict[str, Owed] = {}
-        """Requests that were admitted without Redis and not reported to it yet, by token."""
+        """Requests that were admitted without Redis and not reported to it yet: `token` of the request → request."""
         self._unsent = Local()
         """Amounts that were spent without Redis and not reported to it yet."""
         self._spenders: dict[str, float] = {}
-        """The keys of these amounts → the seconds of their windows."""
+        """The keys in `_unsent` → the seconds of their windows."""
         self._reporting: asyncio.Task[None] | None = None
         self._seen = Local()
-        """The amounts that users and addresses spent in this process: Redis cannot list its keys by limit."""
+        """The amounts that users and addresses spent through this process, for `crowds`: Redis cannot list its keys by limit."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left.
 
-        While Redis is away, this process alone counts, and reports the request once Redis is back.
+        An allowed request counts in this process, too. While Redis is away, the count of this process alone decides. Requests allowed by it
+        are reported once Redis is back.
         """
         token = secrets.token_hex(8)
         with suppress(Away):
@@ -156,7 +161,7 @@ class RedisCounts:
         return taken
 
     def _owe(self, owed: Owed) -> None:
-        """Remember a request that was admitted without Redis, and report it once Redis is back."""
+        """Remember a request that was admitted without Redis, and start the task that reports it; beyond `max_owed` forget the oldest."""
         self._owed[owed.token] = owed
         while len(self._owed) > self._max_owed:
             del self._owed[next(iter(self._owed))]
@@ -167,7 +172,7 @@ class RedisCounts:
             self._reporting = asyncio.create_task(self._report())
 
     async def _report(self) -> None:
-        """Report the requests and amounts from the time without Redis, once Redis is back."""
+        """Wait for Redis, and report the requests and amounts from the time without it, until none is left or Redis is closed."""
         try:
             while self._owed or self._spenders:
                 await self._redis.back()
@@ -179,7 +184,10 @@ class RedisCounts:
             self._reporting = None
 
     async def _report_taken(self) -> None:
-        """Report one batch of locally admitted requests to Redis; a token makes repeated reports count once."""
+        """Report one batch of locally admitted requests to Redis; they stay remembered if Redis is away again.
+
+        Each has a token, so that a repeated report counts once.
+        """
         now = asyncio.get_running_loop().time()
         batch = list(islice(self._owed.values(), BATCH))
         with suppress(Away):
@@ -188,21 +196,28 @@ class RedisCounts:
                 self._owed.pop(one.token, None)
 
     async def _report_spent(self) -> None:
-        """Report one batch of amounts, which from then on count in Redis and not here."""
+        """Report one batch of amounts, which from then on count in Redis and not here.
+
+        If Redis is away again, the amount is remembered again. If its outcome is unknown, it counts in this process, too.
+        """
         for key in list(islice(self._spenders, BATCH)):
             seconds = self._spenders.pop(key)
             await self._spend(key, self._unsent.collect(key), seconds)
 
     def give_back(self, key: str, taken: Taken) -> None:
-        """Give back a request that was taken but not used."""
+        """Give back a request that was taken but not used: here at once, in Redis in the background.
+
+        While Redis is away, a request that Redis has counted stays counted there.
+        """
         self._local.give_back(key, taken)
         self._owed.pop(taken.token, None)
         if taken.token:
             self._send(self._removed(key, taken.token))
 
     async def spent(self, key: str, seconds: float) -> Spent:
-        """Return the amount spent in the last `seconds` seconds, in Redis and here.
-        Amounts from the time without Redis are included.
+        """Return the amounts spent under this key in the current window of `seconds` seconds and in the one before, in Redis and here.
+
+        Those here are what this process could not report to Redis. While Redis is away, they are all that is known.
         """
         here, unsent = await self._local.spent(key, seconds), await self._unsent.spent(key, seconds)
         spent = Spent((*here.windows, *unsent.windows))
@@ -215,7 +230,10 @@ class RedisCounts:
         return spent
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
-        """Add tokens or dollars that were spent now."""
+        """Add an amount (tokens or dollars) that was spent now, in the background. `seconds`: length of the limit's window.
+
+        While Redis is away, it counts in this process until it is reported.
+        """
         if crowd_of(key):
             self._seen.spend(key, amount, seconds)
         self._send(self._spend(key, amount, seconds))
@@ -235,12 +253,13 @@ class RedisCounts:
             self._local.spend(key, amount, seconds)
 
     async def crowds(self) -> dict[str, Crowd]:
-        """Return the users and addresses that have spent something in this process, grouped by the limit that counts them."""
+        """Return the number of users or addresses that have spent something through this process alone, and the largest, by their limit."""
         return await self._seen.crowds()
 
     async def enter(self, key: str, most: int) -> bool:
-        """Take one of `most` concurrent places, and return whether there was one.
-        Places of this process are also counted here, in case Redis becomes unavailable.
+        """Take one of `most` concurrent places, and return whether one was free. It does not wait for one.
+
+        A place is taken here and in Redis, and needs both. While Redis is away, the places of this process alone count.
         """
         if not await self._local.enter(key, most):
             return False
@@ -262,7 +281,7 @@ class RedisCounts:
         return True
 
     def leave(self, key: str) -> None:
-        """Free a concurrent place."""
+        """Free one concurrent place that this process holds, in Redis in the background; does nothing if it holds none under this key."""
         if not (places := self._places.get(key)):
             return
         token = places.pop()
@@ -276,7 +295,7 @@ class RedisCounts:
             await self._redis.ask("ZREM", _key(key), token)
 
     async def _stay(self) -> None:
-        """Renew the places of this process in Redis while there are any, and at once when Redis comes back."""
+        """Renew the places of this process in Redis every PLACES_INTERVAL_S and at once when Redis comes back; end when none is held."""
         try:
             await asyncio.sleep(PLACES_INTERVAL_S)
             while self._places:

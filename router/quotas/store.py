@@ -1,7 +1,7 @@
 """The interface of a store of counts, as a quota uses it.
 
-`take` and `enter` decide, so they are awaited and atomic. `give_back`, `spend` and `leave` only report, and never fail: while the store is
-unavailable, the report is delayed or lost.
+`take` and `enter` decide, so they are awaited and atomic. `give_back`, `spend` and `leave` only report: they return at once and never fail.
+While Redis is away, such a report is delayed or lost. `spent` and `crowds` only read.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,11 @@ USER = "user:"
 @dataclass(frozen=True, slots=True)
 class Taken:
     """The outcome of taking one request from a rate limit.
+
+    allowed: false if the limit is reached; the request is then not counted
     left: how many more there are now
-    reset: seconds until there is another one
-    token: identifies the request when it is given back, where the store needs that
+    reset: seconds until the oldest counted request expires, so that there is one more
+    token: identifies the request in Redis when it is given back; empty in a store of one process
     """
 
     allowed: bool
@@ -31,7 +33,13 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Amounts in a sliding window of `seconds`: spent in the current window, which ends in `turns` seconds, and in the one before."""
+    """Amounts spent in two windows of a fixed length, from which the amount of a sliding window is estimated.
+
+    seconds: length of a window
+    turns: seconds until the current window ends
+    now: amount spent in the current window
+    before: amount spent in the window before
+    """
 
     seconds: float
     turns: float
@@ -39,8 +47,9 @@ class Window:
     before: float
 
     def after(self, wait: float) -> float:
-        """Return the amount that still counts after `wait` seconds.
-        The amount of the window before decays evenly; that of the current one counts in full until its end, and decays then.
+        """Return the amount that still counts after `wait` seconds, if no more is spent.
+
+        The amount of the window before decays evenly. That of the current one counts in full until its end, and decays then.
         """
         if wait < self.turns:
             return self.now + self.before * (self.turns - wait) / self.seconds
@@ -49,7 +58,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The amounts spent, in the windows of this process and of Redis."""
+    """The amounts spent under one key, in one window for each place that counts it: this process, Redis. Empty if nothing was spent."""
 
     windows: tuple[Window, ...] = ()
 
@@ -58,7 +67,7 @@ class Spent:
         return sum([window.after(wait) for window in self.windows])
 
     def until(self, most: float) -> float:
-        """Return the seconds until less than `most` counts."""
+        """Return the seconds until less than `most` counts, if no more is spent; 0 if less counts already."""
         if self.after() < most:
             return 0.0
         # Between two turns of any window it falls evenly; after the last of them nothing is left.
@@ -80,13 +89,13 @@ class Crowd:
 
 
 FULLEST = 5
-"""Users or addresses of a limit whose share is computed: with a shared Redis each takes one command."""
+"""Users or addresses of a limit, those with the largest use, whose share is computed: with a shared Redis each takes one command."""
 
 
 def crowd_of(key: str) -> str:
-    """Return the name of the limit that counts users or addresses, from the key of one of them; empty for any other key.
+    """Return the name of the limit that a user's or an address's key belongs to, as `user:LIMIT:tokens`; empty for any other key.
 
-    A key is `user:LIMIT-SUBJECT:tokens`, where LIMIT and SUBJECT are hashes. The name is that without the subject.
+    The key is `user:LIMIT-SUBJECT:tokens`, where LIMIT and SUBJECT are hashes. An address's key begins with `ip:`.
     """
     if not key.startswith((USER, ADDRESS)):
         return ""
@@ -95,32 +104,32 @@ def crowd_of(key: str) -> str:
 
 
 class CountStore(Protocol):
-    """The interface of a store of counts by key. A key holds no text of a user."""
+    """The interface of a store of counts by key. A key holds no text of a user: it is made of hashes."""
 
     async def take(self, key: str, most: int, seconds: float) -> Taken:
         """Take one of `most` requests in any `seconds` seconds, a sliding window. Return whether it is allowed and how many are left."""
         ...
 
     def give_back(self, key: str, taken: Taken) -> None:
-        """Give back a request that was taken but not used."""
+        """Give back a request that was taken but not used. `taken`: what `take` returned for it."""
         ...
 
     async def spent(self, key: str, seconds: float) -> Spent:
-        """Return the amount spent in the last `seconds` seconds."""
+        """Return the amounts spent under this key in the current window of `seconds` seconds and in the one before."""
         ...
 
     def spend(self, key: str, amount: float, seconds: float) -> None:
-        """Add tokens or dollars that were spent now."""
+        """Add an amount (tokens or dollars) that was spent now, and return at once. `seconds`: length of the limit's window."""
         ...
 
     async def enter(self, key: str, most: int) -> bool:
-        """Take one of `most` concurrent places, and return whether there was one."""
+        """Take one of `most` concurrent places, and return whether one was free. It does not wait for one."""
         ...
 
     def leave(self, key: str) -> None:
-        """Free a concurrent place."""
+        """Free one concurrent place of this key, and return at once; does nothing if none is taken."""
         ...
 
     async def crowds(self) -> Mapping[str, Crowd]:
-        """Return the users and addresses that have spent something, grouped by the limit that counts them (`crowd_of`)."""
+        """Return the number of users or addresses that have spent something, and the largest, by the name of their limit (`crowd_of`)."""
         ...

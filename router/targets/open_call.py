@@ -13,30 +13,36 @@ MAX_DEPTH = 100
 MAX_VALUES = 50_000
 """Limit of JSON values in a call's arguments."""
 MAX_LOOKS = 64
-"""Limit of parses of a call's arguments to see if they are complete or restarted: each takes time for all of them."""
+"""Limit of parses of one call's arguments to see if they are complete or restarted: each parse takes time for all of them."""
 
 
 @dataclass(slots=True)
 class OpenCall:
-    """A tool call whose arguments are incomplete."""
+    """A tool call whose arguments are incomplete.
+
+    index: the provider's number of the call
+    call_id: unique in the answer; made by the router if the provider sends none or repeats one
+    parts: pieces of the arguments so far
+    size: their characters, replaced ones included
+    """
 
     index: int
     call_id: str
     name: str
     theirs: str = ""
-    """The provider's id of the call."""
+    """The call's id as the provider sent it; empty if there was none."""
     parts: list[str] = field(default_factory=list[str])
     size: int = 0
     unsaid: str = ""
-    """Arguments that are not in an event yet: an empty object may be a placeholder."""
+    """Arguments held back from events: an empty object that may be a placeholder."""
     over: bool = False
-    """True once the arguments were complete and are repeated."""
+    """True once the arguments were complete and are repeated: the repetition becomes no events."""
     looks: int = 0
     """Parses of the arguments so far."""
 
     @property
     def written(self) -> str:
-        """Return the arguments so far."""
+        """Return the text of the arguments so far, as the provider sent it."""
         return "".join(self.parts)
 
 
@@ -45,14 +51,18 @@ EMPTY = ("{}", "null")
 Follows = Literal["on", "again", "instead", "repeated", "another"]
 """Relation of a piece to a known call.
 
-on: it continues the arguments
-again, repeated: the complete arguments once more, piece by piece or in this one piece
+on: it continues the arguments, or nothing else is certain
+repeated: all of the complete arguments once more, in this one piece, which is ignored
+again: the complete arguments begin once more with this piece
 instead: it replaces an empty object
 another: it begins another call"""
 
 
 def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
-    """Return how a piece with this id and name relates to a known call."""
+    """Return how a piece with this id and name relates to a known call. `part`: the piece of arguments.
+
+    It counts the parses of the known call in `looks`. After MAX_LOOKS of them the answer is `on`, unless the name differs.
+    """
     if name and known.name and name != known.name:
         return "another"
     if not known.parts or not part.lstrip().startswith("{"):
@@ -73,7 +83,10 @@ def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
 
 
 def called_by(pending: OpenCall) -> ToolCall:
-    """Return the ToolCall that the pieces become; `malformed` is the text of arguments that are not a valid object."""
+    """Return the ToolCall that the pieces become. Empty arguments become {}; arguments that a server restarted count once.
+
+    Arguments that are not an object, are invalid, or are nested too deeply become {}, with their text in `malformed`.
+    """
     written = repaired(pending.written)
     # Some models write no arguments as an empty text.
     value: JsonObject | None = _arguments(written) if written.strip() else {}
@@ -87,7 +100,10 @@ def called_by(pending: OpenCall) -> ToolCall:
 
 
 def _arguments(written: str) -> JsonObject | None:
-    """Parse the arguments as an object, `null` as an empty one; None if they are incomplete, invalid or too large."""
+    """Parse the arguments as an object, `null` as an empty one.
+
+    None if they are incomplete, invalid, not an object, or have more than MAX_VALUES values.
+    """
     if crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES):
         return None
     try:
@@ -98,9 +114,9 @@ def _arguments(written: str) -> JsonObject | None:
 
 
 def _last(parts: list[str]) -> JsonObject | None:
-    """Return the arguments of a call whose server restarted them, once or with each piece; None if that is not so.
+    """Return the arguments of a call whose server restarted them, once or with each piece: those after the last restart. None otherwise.
 
-    The earlier text must be the beginning of the later one, or all of it.
+    The text before a restart must be the beginning of the text after it, or all of it.
     """
     starts = [at for at, part in enumerate(parts) if part.lstrip().startswith("{")]
     for at in reversed(starts[1:][-MAX_LOOKS:]):

@@ -1,7 +1,7 @@
-"""The OpenAI lane: providers of the chat-completions wire, at a fortieth of LiteLLM's cost per chunk.
+"""The OpenAI lane: asks providers of the chat-completions wire without LiteLLM, at a fortieth of its processor time per chunk.
 
 Each event of a stream is decoded to the few fields that are used, and becomes events or nothing. An invalid frame is skipped; an error
-or a cut raises TargetError.
+or a cut raises TargetError. Questions that need the Responses API are asked there (responses.py).
 """
 
 import json
@@ -80,7 +80,7 @@ class ChunkChoice(msgspec.Struct):
 
 
 class Groq(msgspec.Struct):
-    """Groq's extra field, which has its token counts."""
+    """Groq's extra field `x_groq`, which has the token counts of a stream."""
 
     usage: ChatUsage | None = None
 
@@ -115,10 +115,12 @@ def answer(
     *,
     facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer. Raises Misfit if its address or key is missing.
+    """Return a declared target as an Answer: a function that asks the provider when it is called with a question.
 
     connect: seconds a connection may take
+    learned: what refusals have taught about the target's model so far; nothing if None
     facts: facts of its model, if already known
+    Raises Misfit if its address or key is missing, or if its own `body` may not be sent.
     """
     prefix, _, model = str(declared.model).partition("/")
     model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
@@ -177,9 +179,11 @@ def answer(
 
 
 def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
-    """Return the URL of a provider's endpoint, and the header with the key. Raises Misfit if the address or the key is missing.
+    """Return the URL of a provider's endpoint, and the header with the key, empty without a key.
 
     path: path of the endpoint, such as /chat/completions
+    Raises Misfit if the address is missing, or the key where the provider needs one. With the operator's own address it needs none, except
+    at Azure.
     """
     prefix, _, model = str(declared.model).partition("/")
     provider = PROVIDERS[prefix]
@@ -214,7 +218,11 @@ AZURE_VERSION = "2024-10-21"
 
 
 def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
-    """Return the URL of an Azure deployment: below its own path, or below /openai/v1, where the body names the deployment."""
+    """Return the URL of an Azure deployment: below its own path, or below /openai/v1, where the body names the deployment.
+
+    endpoint: such as /chat/completions
+    Below /openai/v1, `api-version` is there only if it is declared. Raises Misfit if `api_base` is missing.
+    """
     base = str(declared.api_base or "")
     if not base:
         raise Misfit("azure/ needs an address: write `api_base: https://<resource>.openai.azure.com`", "model")
@@ -228,7 +236,10 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
 
 
 def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
-    """Return the request body without its messages."""
+    """Return the fields of a chat-completions request, without messages, output format and session key.
+
+    model: its name without the provider
+    """
     made: dict[str, Json] = {"model": model, "stream": True}
     if facts.stream_options:
         made["stream_options"] = {"include_usage": True}
@@ -250,20 +261,23 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
 
 
 class ChatReader:
-    """A reader that feeds one answer to a Speech. `takes`: the reasoning that the provider takes back."""
+    """A reader of one chat completion, in a stream or whole, that feeds its content to a Speech.
+
+    takes: the reasoning that the provider takes back, which is kept for it
+    """
 
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
         self.name = name
         self.speech = speech
         self._reasoning = Reasoning(takes)
         self._cited: Sequence[Any] = ()
-        """Sources of the answer that no annotation carries."""
+        """Sources that stand beside the choices, not in the Speech yet."""
         speech.states_at_end(self._reasoning.states)
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the frames of one read, up to the last one of the answer; return whether more may follow.
+        """Read the data of several events. Return False after `[DONE]`, behind which nothing is read, otherwise True.
 
-        Nearly all frames have a piece of text and nothing else: those are read here without a call for each.
+        Raises TargetError for an error. Nearly all frames have a piece of text alone: those are read here without a call for each.
         """
         speech, texts = self.speech, list[str]()
         if max(map(len, found), default=0) > http.SMALL:
@@ -306,7 +320,7 @@ class ChatReader:
         return True
 
     def frame(self, data: bytes) -> bool:
-        """Read the data of one frame; return whether more may follow. Raises TargetError for an error; skips an unreadable frame."""
+        """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
         if data == DONE:
             self.speech.done()
             return False
@@ -319,13 +333,17 @@ class ChatReader:
             raise TargetDown(self.name, "malformed")
 
     def _hear(self, data: bytes) -> bool:
-        """Read one document; return whether it could be decoded."""
+        """Decode one document and feed it to the Speech; return whether it could be decoded. Raises TargetError if it is an error."""
         chunk = http.decoded(data, DECODE)
         self._judge(data, chunk)
         return chunk is not None
 
     def _judge(self, data: bytes, chunk: Chunk | None) -> None:
-        """Read a decoded document. Raises TargetError if it is an error."""
+        """Feed a decoded document to the Speech. Raises TargetError if the document is an error.
+
+        data: the document before decoding
+        chunk: None if it could not be decoded; it is then only checked for an error
+        """
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
             raise error
@@ -362,7 +380,7 @@ class ChatReader:
         self._cited = ()
 
     def _keep(self, said: Delta) -> None:
-        """Keep reasoning that may have to be sent back to the provider."""
+        """Keep the reasoning of a piece for the next request, in the fields that the provider takes back; the answer is not changed."""
         if said.reasoning_details:
             self._reasoning.details(said.reasoning_details)
         if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
@@ -400,7 +418,7 @@ def _called(calls: list[CallPiece], speech: Speech) -> None:
 
 
 def said_in_parts(parts: list[Any], speech: Speech) -> None:
-    """Add content that is a list of parts, as Mistral's thinking models send it."""
+    """Add content that is a list of parts, as Mistral's thinking models send it: texts, thoughts and images; other parts are skipped."""
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:

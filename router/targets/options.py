@@ -21,7 +21,7 @@ from router.params import Params
 Api = Literal["chat", "responses", "messages", "gemini", "litellm"]
 """The API whose form a request has: OpenAI's chat completions, its Responses API, Anthropic's messages, Gemini's API, LiteLLM's call."""
 MAX_DEPTH = 32
-"""Limit of nesting in a body."""
+"""Limit of nesting in a target's own `body`."""
 
 SAID = "the question says it, and a pipeline what is said before it"
 READ = "every answer is read as one stream of text"
@@ -94,29 +94,29 @@ OURS: Mapping[Api, Mapping[str, str]] = {
     "gemini": GEMINI,
     "litellm": {**GEMINI, **MESSAGES, **CHAT},
 }
-"""API → the fields that the router writes itself, with dots between levels, and the advice in the error."""
+"""API → the fields that the router writes itself, with dots between levels → the reason or advice in the error."""
 PLACES = {"generationConfig.topK": "top_k", "text.verbosity": "verbosity", "serviceTier": "service_tier"}
-"""Field of a body → the question's parameter of another name that is sent there."""
+"""Dotted path in a target's `body` → the question's parameter that is sent there under that other name."""
 JOINED = frozenset({"anthropic-beta"})
-"""Headers with a list of values: a target's values are appended to the router's."""
+"""Headers whose value is a list: the target's values are appended to the router's, without duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The own fields and headers of a target's requests. `headers`: by name in lower case."""
+    """A target's own fields and headers, which are added to its requests. `headers`: by name in lower case."""
 
     body: JsonObject = field(default_factory=dict[str, Json])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def onto(self, request: JsonObject, api: Api) -> JsonObject:
-        """Return the request with the target's own fields, except those that the router writes for this API.
+        """Return the request with the target's own fields merged in, except those that the router writes for this API.
 
-        A target may be asked through more than one API.
+        A target may be asked through more than one API. Without own fields, the same request is returned.
         """
         return merged(request, _without(self.body, OURS[api])) if self.body else request
 
     def over(self, params: Params) -> tuple[str, ...]:
-        """Return the question's parameters that the target's own `body` overrides."""
+        """Return the names of the parameters that the question gives and the target's own `body` overrides."""
         if not self.body:
             return ()
         fixed = {PLACES.get(path, path) for _, path in _paths(self.body)}
@@ -124,11 +124,11 @@ class Options:
 
     @property
     def names(self) -> Collection[str]:
-        """Return the names by which a refusal may refer to the target's own fields."""
+        """Return the names by which a refusal may refer to the target's own fields: each dotted path, and its last part."""
         return {part for _, path in _paths(self.body) for part in (path, path.rpartition(".")[2])}
 
     def beside(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """Return the router's headers and the target's. A list header has the values of both without duplicates."""
+        """Return the router's headers and the target's, which replaces one of the same name. A list header has the values of both."""
         made = dict(headers)
         for name, value in self.headers.items():
             made[name] = _joined(made[name], value) if name in JOINED and name in made else value
@@ -139,7 +139,11 @@ NO_OPTIONS = Options()
 
 
 def options_of(declared: TargetConfig, *apis: Api) -> Options:
-    """Return the options of a declared target that is asked through these APIs. Raises Misfit if they would break its requests."""
+    """Return the options of a declared target that is asked through these APIs.
+
+    Raises Misfit if its `body` has a field that the router writes for one of them. Raises it, too, if the body is not JSON, or is nested
+    more than MAX_DEPTH levels.
+    """
     body, headers = declared.body or {}, declared.headers or {}
     if declared.body is not None:
         _check_json(declared.body)
@@ -151,7 +155,7 @@ def options_of(declared: TargetConfig, *apis: Api) -> Options:
 
 
 def merged(request: JsonObject, patch: JsonObject) -> dict[str, Json]:
-    """Return a request with a JSON Merge Patch (RFC 7396) applied to it; neither is changed."""
+    """Return a request with a JSON Merge Patch (RFC 7396) applied to it, in which null removes a field; neither argument is changed."""
     made = dict(request)
     for name, value in patch.items():
         if value is None:
@@ -165,7 +169,7 @@ def merged(request: JsonObject, patch: JsonObject) -> dict[str, Json]:
 
 
 def _without(body: JsonObject, ours: Mapping[str, str], path: str = "") -> dict[str, Json]:
-    """Return a body without the fields whose dotted paths are in `ours`."""
+    """Return a body without the fields whose dotted paths are in `ours`, at any depth. `path`: where `body` is, with a dot at the end."""
     made: dict[str, Json] = {}
     for name, value in body.items():
         here = f"{path}{name}"
@@ -179,7 +183,7 @@ def _joined(ours: str, theirs: str) -> str:
 
 
 def _paths(body: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield the dotted paths of a body's fields, two levels deep, each with the top-level field's name."""
+    """Yield (name of the top-level field, dotted path) for each field of a body, two levels deep."""
     for name, value in body.items():
         yield name, str(name)
         if isinstance(value, Mapping):
@@ -191,7 +195,7 @@ def _place(name: str) -> Place | None:
 
 
 def _plain(body: Mapping[Name, object]) -> JsonObject:
-    """Return the body as plain JSON."""
+    """Return a copy of the body as plain JSON, without the positions in the configuration file that its names carry."""
     return msgspec.json.decode(msgspec.json.encode({str(name): value for name, value in body.items()}), type=dict[str, object])  # type: ignore[return-value]
 
 

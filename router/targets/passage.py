@@ -1,4 +1,4 @@
-"""The declared proxy and CA for LiteLLM's requests: its clients serve all targets, so the current one is set in a context variable.
+"""The declared proxy and CA for LiteLLM's requests. LiteLLM's clients serve all targets, so a context variable holds the current ones.
 
 httpx is passed in, because it is imported with LiteLLM and not before.
 """
@@ -22,7 +22,11 @@ MAX_CLIENTS = 16
 
 @dataclass(slots=True)
 class Passage:
-    """The proxy and CA for the requests of one question. `failed`: the proxy's failure at the last request; None if there was none."""
+    """The proxy and CA for LiteLLM's requests of one question.
+
+    egress: the declared way out, which has the proxy for each host
+    failed: the proxy's failure at the last request; None if there was none
+    """
 
     egress: Egress
     tls: ssl.SSLContext
@@ -40,7 +44,7 @@ SIGN_IN = {
 
 
 def signs_in_past(declared: TargetConfig) -> str:
-    """Return a warning if a LiteLLM target's sign-in bypasses the declared proxy and CA; otherwise an empty text."""
+    """Return a warning for the operator if a LiteLLM target's sign-in bypasses the declared proxy and CA; otherwise an empty text."""
     library = SIGN_IN.get(str(declared.model).partition("/")[0])
     if library is None or declared.api_key is not None or declared.egress == DIRECT:
         return ""
@@ -55,13 +59,16 @@ PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
 
 
 def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
-    """Return the passage of the current question, and its proxy to a host; None for each that there is not."""
+    """Return the passage of the current question, and its proxy to a host.
+
+    Both are None outside of a question; the proxy is None, too, if the host is reached directly.
+    """
     passage = PASSAGE.get()
     return passage, None if passage is None else passage.egress.proxy_to(host)
 
 
 def blamed(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
-    """Return the proxy's failure behind an error of httpx or aiohttp; None if the proxy is not at fault."""
+    """Return the proxy's failure behind an error of httpx or aiohttp, found in its causes; None if the proxy is not at fault."""
     for one in _chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
         if "ClientHttpProxyError" in names:
@@ -89,21 +96,27 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def note(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
-    """Record a proxy's failure, or None, in the passage. Raises httpx.ProxyError for a failure: after that LiteLLM does not retry."""
+    """Record a proxy's failure, or None for success, in the passage. Raises httpx.ProxyError for a failure: LiteLLM does not retry that."""
     passage.failed = failed
     if failed is not None:
         raise httpx.ProxyError(failed.outcome)
 
 
 def passed_on(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
-    """Return the failure if the proxy itself answered a request for an http:// URL; otherwise None."""
+    """Return the failure if the proxy itself answered a request for an http:// URL.
+
+    None if the provider answered, if there is no proxy, or for https://.
+    """
     if proxy is None or request.url.scheme != "http":
         return None
     return answered_itself(response.status_code, response.headers)
 
 
 def synchronous(httpx: Any) -> Any:
-    """Return a transport for httpx's synchronous client that uses the current passage, and nothing from the environment."""
+    """Return a transport for httpx's synchronous client that uses the current passage, and nothing from the environment.
+
+    Outside of a passage it connects directly, with httpx's own CAs.
+    """
     made: dict[tuple[Proxy | None, ssl.SSLContext | None], Any] = {}
 
     def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:
@@ -116,7 +129,7 @@ def synchronous(httpx: Any) -> Any:
         return made[key]
 
     class Through(httpx.BaseTransport):
-        """A transport that picks the current passage's proxy and TLS context for each request."""
+        """A transport that picks the current passage's proxy and TLS context for each request, and records the proxy's failures."""
 
         def handle_request(self, request: Any) -> Any:
             passage, proxy = passage_to(request.url.host)
@@ -139,7 +152,8 @@ def synchronous(httpx: Any) -> Any:
 def led_past_environment(module: Any) -> None:
     """Patch a module of AWS's library to use the current passage's proxy in place of the environment's.
 
-    Link-local addresses, from which it fetches a role's credentials, are reached directly.
+    Link-local addresses, from which the library fetches a role's credentials, are reached directly. Outside of a passage, the proxy of the
+    environment is used.
     """
     of_environment = module.get_environ_proxies
 
@@ -201,7 +215,7 @@ TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 def _refused_tunnel(error: BaseException) -> ProxyFailed:
-    """Return the proxy's failure behind an error of AWS's library."""
+    """Return the proxy's failure behind an error of AWS's library: by the status in its text, else `proxy_connection`."""
     statuses = (TUNNEL.search(str(one)) for one in _chain(error))
     status = next((int(hit[1]) for hit in statuses if hit), None)
     return ProxyFailed("proxy_connection") if status is None else refused(status)

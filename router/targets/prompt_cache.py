@@ -30,22 +30,25 @@ CONTROL = "cache_control"
 KEY_CHARS = 32
 """Characters of a session key: OpenAI takes 64 at most."""
 BYTES_OF_A_TOKEN = 3
-"""Estimate on the low side: a mark on a short prompt has no effect, a missing mark costs the full price."""
+"""Estimate on the low side, so that a prompt counts as long rather too early: a mark on a short prompt has no effect, a missing mark costs
+the full price."""
 FILE_BYTES = 3000
 """Bytes counted for a file: an image has about a thousand tokens."""
 
 
 def session_key(session: str, secret: str) -> str:
-    """Return an opaque key for a session at one provider account: an HMAC under a key derived from the target's `api_key`.
+    """Return an opaque key for a chat at one provider account: an HMAC of the session under a key derived from the target's `api_key`.
 
-    It reveals neither caller nor chat. All replicas compute the same key; another `api_key` gives another.
+    session: the digest of the caller's chat (`Ask.session`)
+    secret: the `api_key`; another one gives another key
+    All replicas compute the same key, which reveals neither caller nor chat.
     """
     key = hashlib.sha256(f"pointsman session key\n{secret}".encode()).digest()
     return hmac.digest(key, session.encode(), "sha256").hex()[:KEY_CHARS]
 
 
 def is_long(ask: Ask, tokens: int) -> bool:
-    """Return whether tools, system prompt and conversation have about `tokens` tokens or more."""
+    """Return whether tools, system prompt and conversation have about `tokens` tokens or more, estimated at three bytes a token."""
     left = tokens * BYTES_OF_A_TOKEN
     for size in _sizes(ask):
         left -= size
@@ -77,13 +80,14 @@ def _bytes(text: str) -> int:
 
 
 def marked(block: Json) -> Json:
-    """Return a content block, or a tool, with a cache mark."""
+    """Return a copy of a content block, or of a tool, with a cache mark."""
     return {**cast("dict[str, Json]", block), CONTROL: MARK}
 
 
 def moving(roles: Sequence[str]) -> tuple[int, ...]:
-    """Return the indexes of the messages with the two moving marks. `roles`: the roles of all messages.
+    """Return the indexes of the at most two messages with moving marks, in order; empty without a message of a user or tool.
 
+    roles: the roles of all messages
     They are the last message of a user or tool, and the last such message before the assistant's last answer.
     """
     theirs = [at for at, role in enumerate(roles) if role not in ("assistant", "system")]
@@ -94,7 +98,7 @@ def moving(roles: Sequence[str]) -> tuple[int, ...]:
 
 
 def mark_turns(turns: list[Json]) -> list[Json]:
-    """Return Anthropic turns with cache marks on the last block of at most two user turns."""
+    """Return a copy of Anthropic turns with cache marks on the last block of the at most two turns that `moving` names."""
     made = [cast("dict[str, Json]", turn) for turn in turns]
     for at in moving([str(turn["role"]) for turn in made]):
         content = cast("list[Json]", made[at]["content"])
@@ -103,9 +107,10 @@ def mark_turns(turns: list[Json]) -> list[Json]:
 
 
 def mark_messages(messages: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
-    """Return messages of the OpenAI wire with cache marks, for providers that serve Claude on it.
+    """Return a copy of messages of the OpenAI wire with cache marks, for providers that serve Claude on it.
 
-    Marks are on the last system message, which follows the tools in the prompt, and on at most two user or tool messages.
+    Marks are on the last system message, which follows the tools in the prompt, and on at most two user or tool messages. A blank text gets
+    none.
     """
     made = list(messages)
     roles = [str(message["role"]) for message in made]

@@ -1,4 +1,7 @@
-"""Rules of providers: facts that all models of a provider share, and that the table lacks."""
+"""Rules of providers: what is known of all models of a provider, or of a family there, and is missing from LiteLLM's table.
+
+Each rule returns changed facts of a model (Facts); it sends nothing.
+"""
 
 from collections.abc import Callable
 
@@ -10,11 +13,11 @@ from router.targets.providers import CARRIED, EXTRAS, OPEN, TIER, TIERS
 from router.targets.table import ModelRow
 
 Rule = Callable[[Facts, Family, ModelRow, TargetConfig], Facts]
-"""Adds to a model's facts what its provider's models share."""
+"""Takes a model's facts, the family of its name, its entry in the table and the declared target; returns the changed facts."""
 
 
 def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
-    """Return the efforts that the table's flags allow, and the usual ones."""
+    """Return the efforts that the flags of a table entry allow and the `usual` ones, in ascending order."""
     flags: dict[Effort, object] = {
         "none": entry.supports_none_reasoning_effort,
         "minimal": entry.supports_minimal_reasoning_effort,
@@ -25,13 +28,16 @@ def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
 
 
 def unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
-    """Mark a known model without reasoning in the table as one that does not think."""
+    """Return the facts of a model of a provider without rules: a known model without reasoning in the table does not think.
+
+    Other models are unchanged.
+    """
     known = made.source != "unknown"
     return with_changes(made, thinking="none") if known and entry.supports_reasoning is not True else made
 
 
 def _openai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Apply the rules of OpenAI's models.
+    """Apply the rules of OpenAI's models; any other model at this provider gets those of a server at the operator's address (`_open`).
 
     Thinking models take neither penalties nor `stop`, and no sampling parameters while they think; their limit is max_completion_tokens.
     From gpt-5.4 on they take tools on chat completions only while they do not think. The gpt-5-chat models do not think.
@@ -102,14 +108,16 @@ def _anthropic(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) ->
 
 
 def _hosting(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Apply Claude's rules to Claude at another provider, and Google's or no rules to other models there."""
+    """Apply the rules of hosts of Claude: Claude's to Claude; to other models Google's at Vertex AI, elsewhere none (`unruled`)."""
     if "claude" not in family.words:
         return (_google if provider_of(declared) == "vertex_ai" else unruled)(made, family, entry, declared)
     return with_changes(_anthropic(made, family, entry, declared), prefill=made.prefill)
 
 
 def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Apply the rules of Grok: its thinking models refuse the penalties and `stop`; Grok 4 and 4.20 refuse an effort, too.
+    """Apply the rules of Grok: thinking models always think, and refuse the penalties and `stop`.
+
+    Grok 4, 4.1, 4.20 and the code models refuse an effort, too. From Grok 4 on, models that do not think refuse the penalties.
 
     Source: xAI's guide to reasoning models.
     """
@@ -127,7 +135,8 @@ def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -
 def _moonshot(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Facts:
     """Apply the rules of Kimi.
 
-    From K2.5 on, and in K2 Thinking, temperature, top_p and penalties are fixed. Models without listed efforts take no effort.
+    From K2.5 on, and in K2 Thinking, temperature, top_p and penalties are fixed, and reasoning has to come back as `reasoning_content`.
+    Models without listed efforts take no effort.
 
     Source: Moonshot's API reference; NousResearch/hermes-agent#12566.
     """
@@ -148,7 +157,7 @@ def _deepseek(made: Facts, family: Family, _: ModelRow, __: TargetConfig) -> Fac
 
 
 def _returning(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Send reasoning back as `reasoning_content`, to GLM and Qwen and to hosts of such models.
+    """Apply the rules of GLM, Qwen and hosts of such models: `unruled`, and reasoning is sent back as `reasoning_content`.
 
     Source: the guides to thinking models of Z.ai, Alibaba, Fireworks, Novita and Volcengine.
     """
@@ -156,12 +165,17 @@ def _returning(made: Facts, family: Family, entry: ModelRow, declared: TargetCon
 
 
 def _parsing(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Send reasoning back as `reasoning`: Groq and Cerebras refuse the other name (their API references; OpenMinis/OpenMinis#361)."""
+    """Apply the rules of Groq and Cerebras: `unruled`, and reasoning is sent back as `reasoning`.
+
+    They refuse the other name, `reasoning_content` (their API references; OpenMinis/OpenMinis#361).
+    """
     return with_changes(unruled(made, family, entry, declared), returns="reasoning")
 
 
 def _mistral(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Apply the rules of Mistral: a 422 for unknown parameters, and for an effort unless the model takes one.
+    """Apply the rules of Mistral, which answers an effort with a 422 unless the model takes one.
+
+    A known model without listed efforts is sent no effort, and does not think.
 
     Source: mistralai/platform-docs-public#7; Mistral's API reference.
     """
@@ -215,7 +229,7 @@ def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
 
 
 def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
-    """Apply the rules of Cohere's OpenAI-compatible API: the efforts `none` and `high` turn thinking off and on.
+    """Apply the rules of Cohere's OpenAI-compatible API: for thinking models the efforts `none` and `high` turn thinking off and on.
 
     Source: docs.cohere.com/docs/compatibility-api.
     """
@@ -224,17 +238,23 @@ def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Fa
 
 
 def _toolless(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Send no tools: Sonar takes none (Perplexity's API reference), and LiteLLM drops them from its text for Replicate."""
+    """Return the facts of a model that is sent no tools.
+
+    Sonar takes none (Perplexity's API reference), and LiteLLM drops them from its text for Replicate.
+    """
     return with_changes(made, tools=False)
 
 
 def _ollama(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Apply Ollama's rules: it refuses efforts other than none, low, medium and high (Ollama's API reference)."""
+    """Apply Ollama's rules: the efforts are none, low, medium and high; it refuses all others (Ollama's API reference)."""
     return with_changes(made, efforts=("none", "low", "medium", "high"))
 
 
 def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Apply rules for a server at the operator's address: Gemini's for Gemini; models of RETURNING get their reasoning back."""
+    """Apply rules for a server at the operator's address: Google's to Gemini, and reasoning is sent back to models of RETURNING.
+
+    Models of MAKERS refuse calls without it. All other facts stay as they are.
+    """
     if "gemini" in family.words:
         return _google(made, family, entry, declared)
     if not RETURNING & set(family.words):
@@ -243,13 +263,16 @@ def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) 
 
 
 MAKERS = ("openai/deepseek-", "openai/kimi-")
-"""Prefixes of models at their makers' own addresses, which refuse calls without their reasoning."""
+"""Beginnings of models whose makers' own servers refuse tool calls sent back without their reasoning."""
 RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
-"""Family words of open models that continue from their own reasoning, at any provider."""
+"""Words in the names of open models that continue from their own reasoning, at any provider."""
 
 
 def _gateway(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Send all parameters, because a gateway leaves out those that the model does not take."""
+    """Apply the rules of gateways: all parameters are sent, because a gateway leaves out those that the model does not take.
+
+    Reasoning is sent back as `reasoning_details`.
+    """
     return with_changes(made, refuses=frozenset(), returns="reasoning_details")
 
 

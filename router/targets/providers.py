@@ -48,11 +48,11 @@ class Provider:
 
 
 CACHE_KEY = "prompt_cache_key"
-"""The field of OpenAI's API. Groq, Cerebras, NVIDIA, Volcengine and others refuse it (zed-industries/zed#36215, sipeed/picoclaw#1181,
-openclaw/openclaw#49727); Mistral documents it, and has been seen to refuse it (sipeed/picoclaw#1353). DeepSeek, Groq, Together, Z.ai and most others cache prompts without it.
+"""OpenAI's body field for the session key (prompt_cache.py). Groq, Cerebras, NVIDIA, Volcengine and others refuse it
+(zed-industries/zed#36215, sipeed/picoclaw#1181, openclaw/openclaw#49727); Mistral documents it, and has been seen to refuse it
+(sipeed/picoclaw#1353). DeepSeek, Groq, Together, Z.ai and most others cache prompts without it.
 
-Source: the guides to prompt caching of OpenAI, Azure, xAI, Fireworks, Mistral, DeepInfra, Moonshot and OpenRouter.
-"""
+Source: the guides to prompt caching of OpenAI, Azure, xAI, Fireworks, Mistral, DeepInfra, Moonshot and OpenRouter."""
 EFFORT = frozenset({"reasoning_effort"})
 PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 EXTRAS = frozenset(get_args(Extra))
@@ -80,7 +80,7 @@ Hosts of open models, by what each publishes of its API:
   not known whether all of its models heed it. It has no seed.
 """
 CARRIED = frozenset({"messages.name", "image_url.detail", "function.strict"})
-"""Optional fields of OpenAI's API: beside a message's text, in an image and in a tool."""
+"""Optional fields of OpenAI's API that not all providers take: `name` of a message, `detail` of an image, `strict` of a tool."""
 OPEN = frozenset({"top_k", "min_p", "repetition_penalty"})
 """Sampling parameters of the servers of open models (vLLM, SGLang, llama.cpp, TGI)."""
 PARALLEL = frozenset({"parallel_tool_calls"})
@@ -191,9 +191,9 @@ ALL: tuple[Rule, ...] = (
     rule.one_system_message_at_the_start,
     rule.schemas_have_properties,
 )
-"""Rules for each provider on the OpenAI wire."""
+"""Conversation rules for every provider on the OpenAI wire; some have more."""
 TEMPLATE: tuple[Rule, ...] = (*ALL, rule.no_empty_assistant, rule.one_system_message_and_first, rule.user_begins, rule.roles_alternate)
-"""Rules of open models' chat templates. A self-hosted server may serve any of them."""
+"""Conversation rules of open models' chat templates. A self-hosted server may serve any of them."""
 PERPLEXITY: tuple[Rule, ...] = (*TEMPLATE, rule.assistant_between_tool_and_user, rule.user_ends)
 MISTRAL: tuple[Rule, ...] = (*PERPLEXITY, rule.nine_letter_ids)
 CLAUDE: tuple[Rule, ...] = (
@@ -204,7 +204,7 @@ CLAUDE: tuple[Rule, ...] = (
     rule.jpeg_by_its_name,
     rule.schemas_have_properties,
 )
-"""Rules of the Anthropic lane, which itself joins neighbouring turns."""
+"""Conversation rules of the Anthropic lane, which itself joins neighbouring turns."""
 GEMINI: tuple[Rule, ...] = (
     rule.one_system_message_and_first,
     rule.calls_have_results,
@@ -216,11 +216,11 @@ GEMINI: tuple[Rule, ...] = (
     rule.plain_unique_ids,
     rule.jpeg_by_its_name,
 )
-"""Rules of the Gemini lane, which itself joins neighbouring turns."""
+"""Conversation rules of the Gemini lane, which itself joins neighbouring turns."""
 GEMMA = re.compile(r"(?i)gemma-[123]\b")
-"""Models at Google that take no system message."""
+"""Pattern of models at Google that take no system message."""
 CLAUDES = frozenset({"anthropic", "azure_ai", "bedrock", "databricks", "vertex_ai"})
-"""Providers that serve Claude."""
+"""Providers of Claude, other than gateways."""
 OWN = frozenset({"hosted_vllm", "vllm", "llamafile", "lm_studio", "ollama_chat", "ollama", "xinference", "lemonade", "docker_model_runner"})
 """Self-hosted servers, which may serve any model; `openai/` with an `api_base` counts as one."""
 FAMILIES: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
@@ -230,13 +230,18 @@ FAMILIES: tuple[tuple[re.Pattern[str], tuple[Rule, ...]], ...] = (
     (re.compile(r"(?i)claude"), (*ALL, rule.no_blank_text, rule.user_begins, rule.plain_unique_ids, rule.jpeg_by_its_name)),
     (re.compile(r"(?i)gemini"), (*ALL, rule.jpeg_by_its_name)),
 )
-"""Pattern of a model's name → its rules on the OpenAI wire, at any provider; the first match counts."""
+"""Pattern of a model's name → its conversation rules on the OpenAI wire, at any provider that is not in AT_HOME; the first match
+counts."""
 AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL, "perplexity": PERPLEXITY}
-"""Providers whose own rules apply to all of their models."""
+"""Provider → the conversation rules that apply to all of its models."""
 
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
-    """Return the conversation rules for a provider and a model on the OpenAI wire. `own`: true if the operator gave the address."""
+    """Return the rules by which conversations are changed for a provider and a model on the OpenAI wire.
+
+    prefix: the provider
+    own: true if the operator gave the address
+    """
     if prefix in AT_HOME:
         return AT_HOME[prefix]
     family = next((rules for name, rules in FAMILIES if name.search(model)), None)
@@ -244,17 +249,20 @@ def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
 
 
 def rules_of_google(model: str) -> tuple[Rule, ...]:
-    """Return the conversation rules of the Gemini lane for a model."""
+    """Return the rules by which the Gemini lane changes conversations for a model."""
     return (rule.system_is_the_users, *GEMINI) if GEMMA.search(model) else GEMINI
 
 
 def rules_through_litellm(model: str) -> tuple[Rule, ...]:
-    """Return the conversation rules for a model (provider/model) through LiteLLM, which converts OpenAI's form to the provider's."""
+    """Return the rules by which conversations are changed for a model (provider/model) that is asked through LiteLLM.
+
+    LiteLLM then converts OpenAI's form to the provider's.
+    """
     prefix, _, name = model.partition("/")
     return rules_of("mistral" if prefix.endswith("codestral") else prefix, model if prefix == "anthropic" else name, own=False)
 
 
 def variable(prefix: str) -> str:
-    """Return the usual name of the environment variable with the key of a provider."""
+    """Return the usual name of the environment variable with a provider's key, such as GROQ_API_KEY; its value is not read."""
     provider = PROVIDERS.get(prefix)
     return (provider and provider.key) or f"{prefix.upper().replace('-', '_').removesuffix('_AI')}_API_KEY"

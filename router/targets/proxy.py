@@ -6,19 +6,19 @@ from router.errors import TargetDenied, TargetDown, TargetError, TargetSilent
 
 LOGIN = 407
 DENIED = frozenset({"proxy_login", "proxy_denied", "proxy_tls"})
-"""Outcomes that last until an operator changes something."""
+"""Outcomes that last until an operator changes something: they become TargetDenied."""
 
 
 class ProxyFailed(ConnectionError):
     """A failure of the proxy on the way to a target.
 
-    `outcome` is categorical:
-    proxy_login        it refuses our credentials, or wants some (407)
-    proxy_denied       it refuses this address (any other 4xx, a redirect)
-    proxy_gateway      it cannot reach the provider (5xx)
-    proxy_connection   it cannot be reached, broke off, or is not an HTTP proxy
-    proxy_timeout      no connection through it within `timeout.connect`
-    proxy_tls          its own certificate is not trusted
+    `outcome` is one of:
+    proxy_login        the proxy refuses our credentials, or wants some (407)
+    proxy_denied       the proxy refuses this address (any other 4xx, a redirect)
+    proxy_gateway      the proxy cannot reach the provider (5xx)
+    proxy_connection   the proxy cannot be reached, broke off, or is not an HTTP proxy
+    proxy_timeout      no connection through the proxy within `timeout.connect`
+    proxy_tls          the proxy's own certificate is not trusted
     """
 
     def __init__(self, outcome: str) -> None:
@@ -26,24 +26,27 @@ class ProxyFailed(ConnectionError):
         self.outcome = outcome
 
     def of(self, target: str) -> TargetError:
-        """Return this failure as a TargetError of a target."""
+        """Return this failure as a TargetError: TargetDenied if in DENIED, TargetSilent for `proxy_timeout`, otherwise TargetDown.
+
+        target: name of the target that was asked through the proxy
+        """
         if self.outcome in DENIED:
             return TargetDenied(target, self.outcome)
         return (TargetSilent if self.outcome == "proxy_timeout" else TargetDown)(target, self.outcome)
 
 
 def refused(status: int) -> ProxyFailed:
-    """Return the failure for a proxy's status other than 2xx."""
+    """Return the failure for a proxy's status other than 2xx: proxy_login for 407, proxy_gateway from 500 on, otherwise proxy_denied."""
     if status == LOGIN:
         return ProxyFailed("proxy_login")
     return ProxyFailed("proxy_gateway" if status >= 500 else "proxy_denied")
 
 
 def answered_itself(status: int, headers: Mapping[str, str]) -> ProxyFailed | None:
-    """Return the failure if a proxy itself answered a request for an http:// URL; None if the provider answered.
+    """Return the failure if a proxy itself answered a request for an http:// URL; None if nothing shows that it did.
 
     headers: by name in lower case
-    A 407 is never a provider's (RFC 9110, 15.5.8); for every other status there are only the signs that proxies leave (RFC 9209).
+    A 407 is never a provider's (RFC 9110, 15.5.8). Any other status from 300 on needs a sign in the headers that proxies leave (RFC 9209).
     """
     signed = "x-squid-error" in headers or "error=" in headers.get("proxy-status", "") or headers.get("server", "").startswith("tinyproxy")
     return refused(status) if status == LOGIN or (signed and status >= 300) else None

@@ -1,4 +1,4 @@
-"""Reasoning state of a model call: how a lane collects it, and how the next request of the same turn sends it back.
+"""Reasoning state of a model call: how it is collected from an answer, and how the next request of the same turn sends it back.
 
     {"reasoning_content": TEXT}, {"reasoning": TEXT}    the OpenAI wire: beside the calls of an assistant message
     {"reasoning_details": LIST}                         OpenRouter: the same place
@@ -35,25 +35,25 @@ UNSIGNED: JsonObject = {"google": {"thought_signature": "skip_thought_signature_
 
 
 ABSENT = " "
-"""Placeholder for the missing reasoning of another target's call. An empty text counts as missing (hermes-agent#17341)."""
+"""Placeholder for missing reasoning, as of another target's call. An empty text counts as missing (hermes-agent#17341)."""
 FIELDS = {
     "": (),
     "reasoning_content": ("reasoning_content",),
     "reasoning": ("reasoning",),
     "reasoning_details": ("reasoning_details", "reasoning"),
 }
-"""Field in which a model wants its reasoning back → fields that its provider takes, the preferred one first."""
+"""Field in which a model wants its reasoning back (`Facts.returns`) → fields that its provider takes, the preferred one first."""
 AS_SENT = ("reasoning_content", "reasoning", "reasoning_details")
 """Fields that a self-hosted server gets back if it sent them."""
 OWN = frozenset({"hosted_vllm", "llamafile", "lm_studio", "ollama_chat"})
 
 
 class Returns(Value, frozen=True):
-    """The reasoning that a provider takes back beside the calls that followed it.
+    """The forms in which a provider takes reasoning back, beside the calls that followed it.
 
     fields: fields of an assistant message, the preferred one first; others are not sent, because some providers refuse them
-    insists: true if it refuses a call without the first of them
-    everywhere: true if each assistant message needs it once there are tools
+    insists: true if it refuses a call without the first of `fields`, which is then sent with a placeholder if the reasoning is missing
+    everywhere: true if each assistant message needs that field once there are tools
     signs: true if a message's first call needs a signature (Gemini)
     own: true for an unknown server, which gets back its own reasoning and none that a client sent
     blocks: true if it takes Claude's thinking blocks beside the calls (LiteLLM)
@@ -71,8 +71,9 @@ NOTHING = Returns()
 
 
 def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
-    """Return the reasoning that a target on the OpenAI wire takes back.
+    """Return the forms in which a target on the OpenAI wire takes reasoning back; NOTHING if it takes none.
 
+    fitted: the parameters of this question, which decide whether the model thinks
     model: provider/model
     own: true if the operator gave its address
     """
@@ -87,7 +88,11 @@ def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
 
 
 def returned_through_litellm(facts: Facts, fitted: Fitted, model: str) -> Returns:
-    """Return the reasoning that a model takes back through LiteLLM, which adds Gemini's placeholder signature itself."""
+    """Return the forms in which a model takes reasoning back through LiteLLM; NOTHING if it takes none.
+
+    model: provider/model
+    LiteLLM adds Gemini's placeholder signature itself.
+    """
     if is_claude(model):
         return Returns(blocks=True)
     found = returned(facts, fitted, model, own=False)
@@ -95,12 +100,12 @@ def returned_through_litellm(facts: Facts, fitted: Fitted, model: str) -> Return
 
 
 def is_claude(model: str) -> bool:
-    """Return whether a model is Claude at a provider for which LiteLLM handles thinking as blocks."""
+    """Return whether a model (provider/model) is Claude at a provider for which LiteLLM handles thinking as blocks (CLAUDES)."""
     return "claude" in model and model.partition("/")[0] in CLAUDES
 
 
 class Reasoning:
-    """The reasoning of one answer on the OpenAI wire, in the fields that its provider takes back."""
+    """The reasoning of one answer on the OpenAI wire, collected in the fields that its provider takes back; others are ignored."""
 
     def __init__(self, returns: Returns) -> None:
         self._returns = returns
@@ -110,13 +115,16 @@ class Reasoning:
         self._size = 0
 
     def text(self, name: str, piece: str) -> None:
-        """Add a piece of reasoning. Only the first field with any is kept, because some servers send the same text in two."""
+        """Add a piece of reasoning from the field `name`. Only one field is kept, the first: some servers send the same text in two.
+
+        It is ignored if the provider does not take this field back.
+        """
         if name in self._returns.fields and self._field in ("", name):
             self._field = name
             self._add(self._pieces, piece, len(piece))
 
     def details(self, pieces: object) -> None:
-        """Add a list of `reasoning_details`, or the pieces of one.
+        """Add a list of `reasoning_details`, or the pieces of one; ignored if it is not a list, or if the provider does not take it back.
 
         Texts of one type and index are joined; other fields of a later piece replace those of an earlier one.
         """
@@ -142,7 +150,10 @@ class Reasoning:
             cast("list[object]", where).append(piece)
 
     def states(self) -> Iterator[JsonObject]:
-        """Yield the answer's reasoning in the provider's form; nothing if there is none, or if it is too large."""
+        """Yield the answer's reasoning as one state in the provider's form, its details before its text.
+
+        Nothing if there is none, or if it exceeds MAX_STATE bytes or MAX_STATES details.
+        """
         if self._size > MAX_STATE or len(self._details) > MAX_STATES:
             return
         if self._details:
@@ -152,7 +163,10 @@ class Reasoning:
 
 
 def _same(known: Mapping[str, Json], piece: Mapping[str, Json]) -> bool:
-    """Return whether a piece of `reasoning_details` continues a known one: same type and index, and same id if encrypted."""
+    """Return whether a piece of `reasoning_details` continues a known one: same type, same index, and same id if encrypted.
+
+    False for a piece without an index.
+    """
     named = [
         name for name in ("type", "index", *(("id",) if "data" in known or "data" in piece else ())) if known.get(name) != piece.get(name)
     ]
@@ -178,7 +192,7 @@ class Blocks:
         self._open = False
 
     def thinking(self, piece: str = "", signature: str | None = None) -> None:
-        """Add a piece of thought, or of its signature, to the open block, or to a new one."""
+        """Add a piece of thought, or of its signature, to the open block; begin a block if none is open."""
         self._open = True
         self._thinking.append(piece)
         if signature:
@@ -186,16 +200,16 @@ class Blocks:
 
     @property
     def signed(self) -> bool:
-        """Return whether the open block has its signature, which comes last."""
+        """Return whether the open block has its signature, or a part of it; the signature comes last."""
         return self._signature is not None
 
     def redacted(self, data: str) -> None:
-        """Add an encrypted block, after closing the open one."""
+        """Close the open block, and record an encrypted block."""
         self.close()
         self._speech.state({"type": "redacted_thinking", "data": data})
 
     def close(self) -> None:
-        """Close the open block, if any, and record it."""
+        """Close the open block, if any, and record it in the Speech, with its signature if it has one."""
         if self._open:
             block: dict[str, Json] = {"type": "thinking", "thinking": "".join(self._thinking)}
             if self._signature is not None:
@@ -210,9 +224,9 @@ def blocks(message: Message, issuer: str) -> list[ReasoningState]:
 
 
 def keeps_thinking(ask: Ask, issuer: str) -> bool:
-    """Return whether Claude may think with a budget: the last calls of this turn, if any, must follow a thought of this issuer.
+    """Return whether Claude may think with a budget: the latest message of this turn with calls must begin with a thought of this issuer.
 
-    A conversation that ends with an assistant's words gives False.
+    True if the turn has no calls. False if the last message is not of a user or tool.
     """
     if ask.messages[-1].role not in ("user", "tool"):
         return False
@@ -226,7 +240,11 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
-    """Return the function that adds reasoning states to assistant messages on the OpenAI wire; None if it would add nothing."""
+    """Return a function that adds reasoning states to an assistant message of the OpenAI wire in place; None if it would add nothing.
+
+    issuer: the target that the request goes to
+    returns: the forms that it takes
+    """
     everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)
     if ask.text_alone and not (returns.insists and everywhere):
         return None

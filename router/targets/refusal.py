@@ -18,35 +18,35 @@ from router.targets.facts import EFFORTS, PENALTIES, Facts
 from router.targets.subset import OBJECT, SCHEMA
 
 QUOTED = 8 * 1024
-"""Characters of a refusal that are searched."""
+"""Characters of a refusal's body that are searched; the rest is ignored."""
 REFUSING = re.compile(
     r"(?i)unsupported|unavailable|not (?:be )?(?:supported|support|permitted|allowed|available|accepted|enabled|recognized|recognised)|extra_forbidden"
     r"|deprecat|unrecogni[sz]ed|unknown|unexpected|invalid|only \S+(?: \S+){0,4} (?:is|are) (?:allowed|supported)|cannot (?:both )?be"
     r"|can only be|may not be|must be|supported range|no longer|does not (?:support|accept)|removed|too large|at most|maximum|not compatible|incompatible"
 )
-"""Words by which a sentence refuses a parameter."""
+"""Pattern of the words by which a sentence refuses a parameter."""
 CONTEXT = re.compile(r"(?i)context (?:length|window|limit|size)|prompt (?:is too long|length)|input (?:length|is too long|tokens)")
-"""Words by which a sentence refuses the length of a question."""
+"""Pattern of the words by which a sentence refuses the length of a question."""
 BOUND = re.compile(r"(?i)block is bound to a different conversation")
-"""Words with which Claude, from Fable 5.1 on, refuses thinking that is sent back with a changed conversation.
+"""Pattern of the words with which Claude, from Fable 5.1 on, refuses thinking that is sent back with a changed conversation.
 
 Source: https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/fix-bound-to-a-different-conversation."""
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z_]+)*")
 WARMEST = re.compile(r"(?i)(?:less than or equal to|at most|between 0(?:\.0)? and|up to|<=|\[0(?:\.0)?,) ?(\d(?:\.\d+)?)\b(?! is)")
-"""The highest temperature that a refusal allows."""
+"""Pattern of the highest temperature that a refusal allows."""
 RANGE = re.compile(r"\[\s*\d{1,9}\s*,\s*(\d{1,9})\s*\]")
 NUMBER = re.compile(r"\d{1,9}")
 EXCLUSIVE = re.compile(r"(\d{1,9}) \(exclusive\)")
-"""End of a range in Google's form: `from 1 (inclusive) to 65537 (exclusive)`."""
+"""Pattern of the end of a range in Google's form: `from 1 (inclusive) to 65537 (exclusive)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A lesson from one refusal about a model.
+    """A lesson from one refusal: what a model does not take, and what it is sent from then on.
 
     parameter: the refused parameter, by the question's name for it
     instead: what is sent in its place, in one word; empty if the parameter is left out
-    applied: returns the model's facts with this lesson
+    applied: returns given facts with this lesson in them
     lasting: true if it holds for later questions; false if this question's schema or thinking was at fault
     """
 
@@ -88,9 +88,13 @@ WITHHELD = frozenset(
 
 
 def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesson | None:
-    """Return the lesson about a parameter that was sent; None if the refusal names none, or none that can be left out.
+    """Return the lesson about a parameter that was sent; None if the refusal teaches nothing.
+
+    It teaches nothing in these cases:
+    its status is not 400 or 422; the question was too long; it names no sent field; the named fields cannot be left out or changed
 
     sent: names of the request's fields
+    facts: the facts by which the request was made
     """
     if status not in (400, 422):
         return None
@@ -108,7 +112,7 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
 
 
 def blamed(status: int, body: str, sent: Collection[str]) -> str | None:
-    """Return the sent field that a refusal names first; None if it names none."""
+    """Return the sent field that a refusal names first; None if it names none, or if its status is not 400 or 422."""
     if status not in (400, 422):
         return None
     body = body[:QUOTED]
@@ -132,7 +136,7 @@ def _decoded(body: str) -> Any:
 
 
 def _objects(value: Any, depth: int = 6) -> Iterator[dict[str, Any]]:
-    """Yield the objects in a body, outer ones first, up to `depth` levels."""
+    """Yield the objects in a decoded body, outer ones first, down to `depth` levels; of a list, those in its first 20 values."""
     if depth and isinstance(value, dict):
         table = cast("dict[str, Any]", value)
         yield table
@@ -144,13 +148,16 @@ def _objects(value: Any, depth: int = 6) -> Iterator[dict[str, Any]]:
 
 
 def _sentence(body: str) -> str:
-    """Return the messages in a JSON body, joined by spaces; the whole body if it has none."""
+    """Return the texts of `message`, `msg`, `error` and `detail` in a JSON body, joined by spaces; the whole body if there are none."""
     words = [one[key] for one in _objects(_decoded(body)) for key in ("message", "msg", "error", "detail") if isinstance(one.get(key), str)]
     return " ".join(words) or body
 
 
 def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
-    """Yield the sent fields that a refusal names, the likeliest first."""
+    """Yield the sent fields that a refusal names, the likeliest first; one may come more than once.
+
+    said: the sentence of the refusal
+    """
     known = {_plain(name): name for name in sent}
     placed: list[str] = []
     for one in _objects(_decoded(body)):
@@ -188,16 +195,19 @@ OF_OUTPUT = re.compile(r"(?i)format|schema|json|grammar|mime")
 OF_ONE_SCHEMA = re.compile(
     r"(?i)(?<!json_)(?<!json )(?<!response)\bschemas?\b|propert|in context=|keyword|grammar|compil|too complex|tool|function"
 )
-"""Words of a refusal that concern this question's schema, not the model."""
+"""Pattern of a refusal that concerns this question's schema, and not structured output of the model in general."""
 
 
 def _is_of_output(name: str, said: str, sent: Collection[str]) -> bool:
-    """Return whether a refusal of this parameter concerns the requested form of the answer."""
+    """Return whether a refusal of the field `name` concerns the requested form of the answer; False if no form was sent."""
     return bool({SCHEMA, OBJECT}.intersection(sent)) and (name not in ("text", "output_config") or OF_OUTPUT.search(said) is not None)
 
 
 def _output(said: str, sent: Collection[str]) -> Lesson:
-    """Return the lesson that the requested form of the answer is refused: the next weaker way is used (see structured.py)."""
+    """Return the lesson that the requested form of the answer is refused: the next weaker way is used (see structured.py).
+
+    A refused schema is followed by JSON mode, that by an instruction. It lasts unless only this question's schema was at fault.
+    """
     lasting = OF_ONE_SCHEMA.search(said) is None
     if SCHEMA in sent:
         return Lesson("response_format", OBJECT, lambda known: replace(known, schemas=False), lasting)
@@ -234,7 +244,12 @@ def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
 
 
 def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
-    """Return the lesson about the output limit: its other name, a lower maximum, or that the router has to cut the answer."""
+    """Return the lesson about the output limit: its other name, a lower maximum, or that the router has to cut the answer.
+
+    sent: the refused field
+    said: the sentence of the refusal
+    None if the router cuts already.
+    """
     other = "max_completion_tokens" if sent == "max_tokens" else "max_tokens"
     if other in said and facts.limit == sent:
         return Lesson("max_tokens", other, lambda known: replace(known, limit=other))
@@ -261,9 +276,10 @@ def _effort(said: str, facts: Facts) -> Lesson | None:
 
 
 def _gemini_thinking(said: str, facts: Facts) -> Lesson | None:
-    """Return the lesson of Gemini's refusal of a thinking setting.
+    """Return the lesson of Gemini's refusal of a thinking setting; None if the facts already say that no setting is sent.
 
-    RooCodeInc/Roo-Code#10700 and #4399, google-gemini/gemini-cli#14025, vercel/ai#8027, pydantic/pydantic-ai#1967.
+    said: the refusal in lower case, with spaces in place of underscores
+    Source: RooCodeInc/Roo-Code#10700 and #4399, google-gemini/gemini-cli#14025, vercel/ai#8027, pydantic/pydantic-ai#1967.
     """
     if (
         re.search(r"only works in thinking mode|can't be disabled|cannot be set to 0|budget to 0|budget 0 is", said)

@@ -1,10 +1,10 @@
-"""The facts of a declared target's model.
+"""The facts of a declared target's model (Facts): the parameters and files that it takes, how it thinks, its window and its prices.
 
     facts_of(declared) → Facts
 
 Facts come from LiteLLM's table, then from the rules of the provider for what the table lacks. The operator's declaration overrides both.
-A model missing from the table gets the facts of the newest known one of its family and generation. A model of an unknown family is
-sent all parameters; those that it refuses are learned (learned.py).
+A model missing from the table gets the facts of the known model most like it (`nearest`); its window and prices only if the names have
+the same words. A model of an unknown family is sent all parameters; those that it refuses are learned (learned.py).
 """
 
 from dataclasses import fields
@@ -21,7 +21,10 @@ from router.targets.table import ModelRow, entries, nearest
 
 
 def facts_of(declared: TargetConfig) -> Facts:
-    """Return the facts of a declared target. The first call reads the table, and blocks for 10 ms."""
+    """Return the facts of a declared target's model, the operator's declarations included.
+
+    The first call reads the table, and blocks the event loop meanwhile.
+    """
     provider = provider_of(declared)
     named = declared.base_model or str(declared.model).replace("/responses/", "/", 1)
     model = named if "/" in named else f"{provider}/{named}"
@@ -70,9 +73,11 @@ Source: Anthropic's guide to prompt caching."""
 
 
 def _session_key(made: Facts, declared: TargetConfig) -> str:
-    """Return the body field or header for the session key; empty if none is sent.
+    """Return the name of the body field or header that takes the session key; empty if the key is not sent.
 
-    OpenAI's field is sent to OpenAI, and to Azure for models known to be OpenAI's. Other servers of this wire, and other models of
+    With the target's `prompt_cache: off` it is not sent. With `on` it is sent to each provider on the OpenAI wire. With `auto` it is sent
+    to providers that are known to take it.
+    OpenAI's field is then sent to OpenAI, and to Azure for models known to be OpenAI's. Other servers of this wire, and other models of
     Azure's, may refuse it (zed-industries/zed#52000).
     """
     provider = provider_of(declared)
@@ -88,7 +93,11 @@ def _session_key(made: Facts, declared: TargetConfig) -> str:
 
 
 def _marks_from(entry: ModelRow, declared: TargetConfig) -> int:
-    """Return the prompt tokens from which cache marks are sent: for Claude, and at Anthropic's own address; 0 to send none."""
+    """Return the prompt tokens from which cache marks are sent; 0 if none are sent.
+
+    They are sent for Claude, and for all models at Anthropic's own address. The target's `prompt_cache: off` prevents them, and so does a
+    `cache_control` in its `body`. `on` adds other models of the providers in CLAUDES.
+    """
     provider, _, name = str(declared.model).partition("/")
     claude = "claude" in (declared.base_model or name)
     takes = (provider in CLAUDES and claude) or (provider == "anthropic" and declared.api_base is None)
@@ -108,7 +117,7 @@ ELSEWHERE = Provider("", takes=EXTRAS - OPEN, carries=CARRIED)
 
 
 def _names(model: str) -> tuple[str, ...]:
-    """Return the names under which the table may list a model.
+    """Return the names under which the table may list a model (provider/model), the first to be tried first.
 
     Azure deployments are OpenAI's models. A Bedrock name may contain the API that is asked. LiteLLM has two names for Cohere.
     """
@@ -120,7 +129,11 @@ def _names(model: str) -> tuple[str, ...]:
 
 
 def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: ModelRow) -> Facts:
-    """Return the facts in a model's table entry."""
+    """Return the facts in a table entry, without the rules of the provider.
+
+    model: name of the entry; empty if there is none
+    source: whether it is the entry of the model itself or of one of its family
+    """
     levels = entry.reasoning_effort_levels
     efforts: tuple[Effort, ...] = tuple(one for one in EFFORTS if one in cast("list[object]", levels)) if isinstance(levels, list) else ()
     default = entry.default_reasoning_effort
@@ -144,7 +157,7 @@ def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: M
 
 
 def _declared(made: Facts, declared: TargetConfig) -> Facts:
-    """Override facts with the operator's declaration."""
+    """Return the facts with the operator's `facts` of the target in their place; unchanged if there are none."""
     stated = declared.facts
     if stated is None:
         return made

@@ -26,7 +26,7 @@ from router.targets.verdict import inside
 LACKS = PENALTIES | {"seed", "stop", "top_k", "min_p", "repetition_penalty", "prediction"}
 """Parameters that this API does not take for any model; for `stop` the router cuts the answer."""
 LEAST = 16
-"""The lowest output limit that this API takes, in tokens."""
+"""The lowest output limit that this API takes, in tokens. A lower one is raised to it, and the router cuts the answer."""
 
 
 class Item(msgspec.Struct):
@@ -45,7 +45,7 @@ class Item(msgspec.Struct):
 
 
 class Incomplete(msgspec.Struct):
-    """The reason for which a response ended early: max_output_tokens or content_filter."""
+    """The reason for which a response ended early, such as max_output_tokens or content_filter."""
 
     reason: str = ""
 
@@ -88,17 +88,22 @@ BODY = msgspec.json.Decoder(Body)
 
 
 def needed(ask: Ask, facts: Facts, fitted: Fitted) -> bool:
-    """Return whether a question needs this API: always for some models, and for tools with thinking at others."""
+    """Return whether a question needs this API: always for some models; for others if it has tools and the model will think."""
     return facts.responses == "always" or (facts.responses == "tools_while_thinking" and bool(ask.tools) and fitted.thinks)
 
 
 def lacking(facts: Facts) -> Facts:
-    """Return the facts of a model on this API, which takes fewer parameters."""
+    """Return the facts with the parameters refused that this API does not take (LACKS), and without `logit_bias` and `name`."""
     return replace(facts, refuses=facts.refuses | LACKS, takes=facts.takes - {"logit_bias"}, carries=facts.carries - {"messages.name"})
 
 
 def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, form: JsonObject | None = None) -> dict[str, Json]:
-    """Return the request body. `form`: its `text.format`."""
+    """Return the complete request body, which asks for a stream.
+
+    model: its name without the provider
+    issuer: the target, whose own reasoning is sent back
+    form: the body's `text.format`; None if none is sent
+    """
     hints = {name: value for name, value in fitted.hints.items() if name != "verbosity" and (name != "parallel_tool_calls" or ask.tools)}
     made: dict[str, Json] = {"model": model, "stream": True, "store": False, **hints}
     text: dict[str, Json] = {"verbosity": fitted.hints["verbosity"]} if "verbosity" in fitted.hints else {}
@@ -125,13 +130,16 @@ def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, 
 
 
 def bounds(fitted: Fitted, facts: Facts) -> AnswerLimits:
-    """Return the limits at which the router ends the answer: stop texts, and an output limit that this API does not take."""
+    """Return the limits at which the router ends the answer: stop texts, and an output limit that cannot be sent.
+
+    An output limit cannot be sent if it is below LEAST, or if the model refuses it.
+    """
     low = fitted.max_tokens is not None and fitted.max_tokens < LEAST
     return AnswerLimits(fitted.cut, fitted.max_tokens if low or facts.limit == "none" else None)
 
 
 def _items(message: Message, issuer: str) -> Iterator[Json]:
-    """Yield the input items of a message. Reasoning comes before its call, or before the text."""
+    """Yield the input items of a message. Reasoning comes before its call, or before the text; state of another form is left out."""
     if message.role == "tool":
         yield from ({"type": "function_call_output", "call_id": one.call_id, "output": one.text} for one in message.results)
         return
@@ -146,7 +154,7 @@ def _items(message: Message, issuer: str) -> Iterator[Json]:
 
 
 def _is_reasoning(state: ReasoningState) -> bool:
-    """Return whether a reasoning state has this API's form: a client may have sent another."""
+    """Return whether a reasoning state has this API's form: a client may have sent one of another form."""
     return state.value.get("type") == "reasoning"
 
 
@@ -182,25 +190,31 @@ def _choice(choice: Choice) -> Json:
 
 
 class ResponseReader:
-    """A reader that feeds one response to a Speech."""
+    """A reader of one response of the Responses API, in a stream or whole, that feeds its content to a Speech."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
         self._speech = speech
         self._own: set[int] = set()
-        """Indexes of the items that are tool calls for the router or its client."""
+        """Indexes of the items that are function calls; calls of the provider's own tools are not among them."""
         self._written: set[int] = set()
-        """Indexes of the items with arguments so far."""
+        """Indexes of the calls whose arguments have been read, at least in part."""
         self._reasoned: list[JsonObject] = []
-        """Reasoning items that no call or text has followed yet."""
+        """Reasoning items not in the Speech yet: they belong to the next call or text."""
         self._summary: tuple[int, int] | None = None
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the frames of one read, up to the last one of the answer; return whether more may follow."""
+        """Read the data of several events. Return False after the last one of the answer, behind which nothing is read, otherwise True.
+
+        Raises TargetError for an error.
+        """
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
-        """Read the data of one frame; return whether more may follow. Raises TargetError for an error; skips an unreadable frame."""
+        """Read the data of one event. Raises TargetError for an error or a failed response; skips unreadable data.
+
+        Return False for a complete or incomplete response and for `[DONE]`, otherwise True.
+        """
         if data == b"[DONE]":
             return False
         frame = http.decoded(data, FRAME)
@@ -223,7 +237,7 @@ class ResponseReader:
         return True
 
     def complete(self, body: bytes) -> None:
-        """Read a complete response that is not a stream. Raises TargetError if it is an error, or cannot be read."""
+        """Read a response that is not a stream. Raises TargetError if it is an error, has failed, or cannot be read."""
         complete = http.decoded(body, BODY)
         if complete is None or (complete.output is None and complete.error is None):
             raise error_in(self._name, body) or TargetDown(self._name, "malformed")
@@ -270,13 +284,13 @@ class ResponseReader:
             speech.call(index, "", "", item.arguments)
 
     def _state(self, call: int | None) -> None:
-        """Record the pending reasoning items as states of the call at this index, or of no call (None)."""
+        """Move the pending reasoning items to the Speech as states of the call with this index, or of no call (None)."""
         for value in self._reasoned:
             self._speech.state(value, call)
         self._reasoned.clear()
 
     def _spoken(self, item: Item) -> None:
-        """Read the text and thoughts of an item of a complete response."""
+        """Read the text, sources and thoughts of one item of a complete response; calls and files are read by `_item`."""
         for part in (*(item.summary or ()), *(item.content or ())):
             match part:
                 case {"type": "output_text", "text": str(text)} | {"type": "refusal", "refusal": str(text)} if item.type == "message":
@@ -290,7 +304,10 @@ class ResponseReader:
                     pass
 
     def _response(self, status: str, response: Response) -> bool:
-        """Read the response's status and usage; return whether more may follow. Raises TargetError if it failed."""
+        """Read the response's model, usage and status. Raises TargetError if it failed or was cancelled.
+
+        Return False if it is complete or incomplete, True if it is still in progress.
+        """
         speech = self._speech
         if speech.model is None and response.model:
             speech.called(response.model)

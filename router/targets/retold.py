@@ -1,4 +1,4 @@
-"""Normalizers of event streams: they rewrite a stream to the one form that all of LiteLLM's readers understand.
+"""Normalizers of event streams for LiteLLM: they rewrite a provider's stream to the one form that all of LiteLLM's readers understand.
 
 Comments, other fields than `data`, a byte-order mark, or an event that is not an object break one reader or another, or cost it text.
 No I/O: `feed` each piece, and pass on the result.
@@ -27,9 +27,10 @@ class Retold:
     """The normalizer of a stream on OpenAI's wire, where each event up to the end mark is an object."""
 
     cut = False
-    """True if the body ended too soon without LiteLLM noticing."""
+    """True if the body ends too soon here, and LiteLLM would not notice. Only Gemini's normalizer sets it: True until a finish reason
+    came."""
     reason = ""
-    """The provider's own finish reason: LiteLLM reports `stop` for those that it does not know."""
+    """The provider's own finish reason, empty before it came: LiteLLM reports `stop` for those that it does not know."""
 
     def __init__(self) -> None:
         self._frames = sse.Events()
@@ -37,7 +38,7 @@ class Retold:
         """The content of the stream, assembled to learn its end and usage."""
         self.reader = self._read_by(self.heard)
         self.late: asyncio.Future[None] | None = None
-        """Future that is done once the late read of token counts ended; None if there is no late read."""
+        """Future that is done once token counts that came after the answer were read in the background; None if there is no such read."""
         self._failed = False
 
     @staticmethod
@@ -45,12 +46,15 @@ class Retold:
         return openai.ChatReader("", heard)
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the normalized events of a piece; an empty piece ends the body."""
+        """Return the normalized events that this piece completes; an empty piece means the end of the body."""
         events = self._frames.feed(piece) if piece else self._frames.end()
         return b"".join(map(_event, (retold_data for data in events for retold_data in self._retell(data))))
 
     def _retell(self, data: bytes) -> Iterator[bytes]:
-        """Yield the normalized data of an event; insert END before an end mark if no finish reason came."""
+        """Yield the normalized data of an event, nothing if it is dropped.
+
+        Before `[DONE]`, END is inserted if neither a finish reason nor an error came.
+        """
         if data == openai.DONE and not self.heard.finished and not self._failed:
             self.reader.frame(data)
             self.reason = "unknown"
@@ -59,7 +63,7 @@ class Retold:
             yield retold_data
 
     def complete(self, body: bytes) -> bytes:
-        """Return a complete answer in place of a stream as a stream; return a body that is not an answer unchanged."""
+        """Return a complete answer, sent in place of a stream, as the events of a stream; return a body that is not an answer unchanged."""
         held = _object(body)
         choices: list[Any] = (held or {}).get("choices") or []
         if held is None or not choices:
@@ -72,7 +76,7 @@ class Retold:
         return self.feed(_event(json.dumps(held).encode()) + _event(openai.DONE)) + self.feed(b"")
 
     def _hear(self, data: bytes) -> bytes | None:
-        """Return the normalized data of an event; None if it is dropped."""
+        """Read an event, and return its normalized data. None drops it: it is unreadable, or an error after the complete answer."""
         if data == openai.DONE:
             return data
         chunk = http.decoded(data, openai.DECODE)
@@ -92,7 +96,7 @@ class Retold:
         return _plain(data) if _is_odd(chunk) else data
 
     def _listen(self, data: bytes) -> None:
-        """Read an event only for its finish reason and token counts; errors are left to LiteLLM."""
+        """Read an event only for its finish reason and token counts. Errors are left to LiteLLM; after one, nothing more is read."""
         if not self._failed:
             try:
                 self.reader.frame(data)
@@ -102,11 +106,11 @@ class Retold:
 
 
 END = b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}'
-"""Event that is inserted if a server sends no finish reason, which LiteLLM would take for a cut."""
+"""Event that is inserted if a server ends without a finish reason: LiteLLM would take that for a broken connection."""
 
 
 def _is_odd(chunk: openai.Chunk) -> bool:
-    """Return whether LiteLLM would read a chunk differently from the direct lane.
+    """Return whether LiteLLM would misread a chunk, which `_plain` then rewrites.
 
     LiteLLM reads a second candidate as the first, and xAI's count without its reasoning. It ignores text in parts or in a refusal, and
     Groq's field for token counts.
@@ -139,7 +143,7 @@ def _plain(data: bytes) -> bytes:
 
 
 def _parts(parts: list[Any]) -> tuple[str, str]:
-    """Return the thought and the text of content in parts."""
+    """Return (thought, text) of content that is a list of parts."""
     speech = Speech("")
     openai.said_in_parts(parts, speech)
     events = speech.take()
@@ -159,7 +163,7 @@ def _is_object(value: object) -> bool:
 
 
 def _error(data: bytes) -> bytes:
-    """Return an error in the one form that LiteLLM recognises."""
+    """Return an error in the one form that LiteLLM recognises: {"error": {…}}, an object with the message if it was a text."""
     said = fault(data)
     return json.dumps({"error": said if isinstance(said, dict) else {"message": said}}).encode()
 
@@ -212,7 +216,7 @@ class Anthropic(Retold):
 
 
 def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the start of a complete block as a stream sends it, and the delta with its content (empty if there is none)."""
+    """Return how a stream sends a complete block: its start without content, and the delta with its content (empty if there is none)."""
     match block:
         case {"type": "text", "text": str(text)}:
             return {"type": "text", "text": ""}, {"type": "text_delta", "text": text}
@@ -232,7 +236,7 @@ class GeminiCandidate(msgspec.Struct, rename="camel"):
 
 
 class Blocked(msgspec.Struct, rename="camel"):
-    """Google's reason for blocking a prompt."""
+    """Google's feedback on a prompt, which has a reason if the prompt was blocked."""
 
     block_reason: str | None = None
 
@@ -248,7 +252,7 @@ GOOGLES = msgspec.json.Decoder(Chunk)
 
 
 class Google(Retold):
-    """The normalizer of Gemini's wire, which has no end mark, while LiteLLM reports `stop` for each event.
+    """The normalizer of Gemini's wire. It records whether a finish reason came: there is no end mark, and LiteLLM reports `stop` always.
 
     Some models send a finish reason with each event, so a reason does not mean that the stream is over.
     """
@@ -276,5 +280,5 @@ class Google(Retold):
         return data
 
     def complete(self, body: bytes) -> bytes:
-        """Return the body unchanged, because this API streams whenever asked to."""
+        """Return the body unchanged: Gemini's API streams whenever a stream is requested, so there is nothing to convert."""
         return body

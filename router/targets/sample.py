@@ -10,7 +10,7 @@ MAX_LEVELS = 12
 MAX_ITEMS = 20
 MAX_VALUES = 2_000
 SHALLOW = 4
-"""Depth up to which objects get their optional properties."""
+"""Depth up to which objects get their optional properties; deeper ones get the required ones alone."""
 FORMATS = {
     "date-time": "2026-01-31T12:00:00Z",
     "date": "2026-01-31",
@@ -20,11 +20,14 @@ FORMATS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 Texts = Callable[[str], str]
-"""Returns the text for a property, by its name."""
+"""A function that returns a text for a property, given the property's name."""
 
 
 def sample(schema: JsonObject, texts: Texts) -> Json:
-    """Return a value for a schema; `texts` gives its texts. Hostile schemas get small, possibly invalid values."""
+    """Return a sample value of a schema, bounded in depth and size. Schemas beyond the bounds get invalid values.
+
+    texts: returns the text of a property by the property's name
+    """
     return _Sample(schema, texts).of(schema, "", 0)
 
 
@@ -37,7 +40,11 @@ class _Sample:
         self._left = MAX_VALUES
 
     def of(self, schema: Json, name: str, level: int) -> Json:
-        """Return a value for a subschema; None beyond the bounds. `name`: the property that it is for."""
+        """Return a value for a subschema; None beyond the bounds, or for a schema that is not an object.
+
+        name: the property that it is for
+        level: depth of the subschema
+        """
         self._left -= 1
         if not isinstance(schema, Mapping) or level > MAX_LEVELS or self._left < 0:
             return None

@@ -1,6 +1,7 @@
 """Sources that a model cites and files that it makes, restricted to those that are safe for a client to show.
 
-A source's URL must be http(s), and a file of a type that a browser does not execute. Functions return None for any other.
+A source's URL must be http(s), and a file of a type that a browser does not execute. Functions return None for any other, and for data of
+another form.
 """
 
 import binascii
@@ -31,7 +32,10 @@ DATA = re.compile(r"data:([a-z0-9.+/-]{1,100});base64,", re.IGNORECASE)
 
 
 def page(url: object, title: object = None) -> Source | None:
-    """Return a web page as a source; None if its URL is unsafe, for example with a user name that makes it look like another host."""
+    """Return a web page as a source with a URL; None if the URL is unsafe. A title that is not a text becomes empty.
+
+    Unsafe are: longer than MAX_URL, not http(s), unprintable or special characters, and a user name, which makes it look like another host.
+    """
     if not isinstance(url, str) or len(url) > MAX_URL or not url.isprintable() or not ADDRESS.fullmatch(url):
         return None
     try:
@@ -42,13 +46,16 @@ def page(url: object, title: object = None) -> Source | None:
 
 
 def document(title: object, media_type: str = "text/plain") -> Source | None:
-    """Return a document of the conversation, or of the provider's store, as a source with a title and no URL."""
+    """Return a document of the conversation, or of the provider's store, as a source with a title and no URL.
+
+    None without a title, or if its media type is not in DOCUMENTS.
+    """
     named = _title(title)
     return Source("", named, media_type) if named and media_type in DOCUMENTS else None
 
 
 def produced(media_type: object, data: object) -> Produced | None:
-    """Return a file from its base64 data; None if its media type is not in MEDIA, or the data is invalid or too large."""
+    """Return a file from its base64 data; None if its media type is not in MEDIA, or the data is empty, invalid or too large."""
     if not isinstance(media_type, str) or not isinstance(data, str) or not 0 < len(data) <= MAX_FILE:
         return None
     kind = media_type.lower()
@@ -60,7 +67,7 @@ def produced(media_type: object, data: object) -> Produced | None:
 
 
 def produced_at(url: object) -> Produced | None:
-    """Return a file from its data: URL; None if it is not one, or as `produced` does."""
+    """Return the file in a base64 `data:` URL; None for any other URL, and where `produced` returns None. Nothing is fetched."""
     if not isinstance(url, str) or (head := DATA.match(url)) is None:
         return None
     return produced(head[1], url[head.end() :])
@@ -74,7 +81,10 @@ def _title(title: object) -> str:
 
 
 def annotation(given: Any) -> Source | None:
-    """Return the source of an OpenAI annotation, flat (Responses API) or below its type (chat completions); None if it has none."""
+    """Return the source in an OpenAI annotation; None if it has none, or an unsafe one.
+
+    The source is in the annotation itself (Responses API), or below the name of its type (chat completions).
+    """
     match given:
         case {"type": "url_citation", "url_citation": {"url": url, **more}} | {"type": "url_citation", "url": url, **more}:
             return page(url, more.get("title"))
@@ -85,7 +95,7 @@ def annotation(given: Any) -> Source | None:
 
 
 def citation(given: Any) -> Source | None:
-    """Return the source of an Anthropic citation; None if there is none."""
+    """Return the source in an Anthropic citation; None if it has none, or an unsafe one."""
     match given:
         case {"type": "web_search_result_location", "url": url, **more}:
             return page(url, more.get("title"))
@@ -100,7 +110,7 @@ def citation(given: Any) -> Source | None:
 
 
 def searched(block: Any) -> Iterator[Source | None]:
-    """Yield the results in a block of Anthropic's web search as sources, None for an unsafe one."""
+    """Yield the results in a block of Anthropic's web search as sources, None for an unsafe one; nothing for any other block."""
     match block:
         case {"type": "web_search_tool_result", "content": [*found]}:
             for one in found:
@@ -114,7 +124,7 @@ def searched(block: Any) -> Iterator[Source | None]:
 
 
 def image(given: Any) -> Produced | None:
-    """Return the file of an image in a chat completion, in OpenRouter's form; None if there is none."""
+    """Return the file of an image in a chat completion, in OpenRouter's form; None if it is not a safe file in a `data:` URL."""
     match given:
         case {"image_url": {"url": url}} | {"image_url": str(url)}:
             return produced_at(url)

@@ -57,16 +57,16 @@ BROKEN = frozenset({"error", "network_error", "abort", "insufficient_system_reso
 
 MAX_CALLS = 128
 MAX_ARGUMENTS = 1024 * 1024
-"""Limit of one call's arguments in characters; more raises TargetDown."""
+"""Limit of one call's arguments in characters; more raises TargetDown `malformed`."""
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
-"""Pattern of a valid model name."""
+"""Pattern of a model name that a provider may report."""
 
 
 BYTES_OF_A_TOKEN = 4
 MAX_STATES = 256
-"""Limit of reasoning states per model call."""
+"""Limit of reasoning states per model call. One more, and all of them are dropped."""
 MAX_STATE = 4 * 1024 * 1024
 """Limit of all states of a model call in bytes. Beyond it, or if a state cannot be sent back, all states are dropped."""
 MAX_SOURCES = 256
@@ -92,13 +92,17 @@ class Marked:
 
 
 class Speech:
-    """The assembler of one model call's deltas into events: feed each delta, `take` the events, and `end` the answer."""
+    """The assembler of one model call's deltas into events: feed each delta, `take` the events after each read, and `end` the answer.
+
+    target: name of the target, for errors
+    issuer: the target and its model, for reasoning states
+    """
 
     def __init__(self, target: str, issuer: str = "") -> None:
         self.target = target
         self._cutter: Cutter | None = None
         self._left: int | None = None
-        """Bytes that the answer may still have; None if the provider enforces the limit."""
+        """Bytes of text and thought that the answer may still have; None if the provider enforces the limit."""
         self.cut = False
         """True if the router ended the answer: the rest of it is not read."""
         self._issuer = issuer
@@ -107,12 +111,12 @@ class Speech:
         """Bytes of all states so far, dropped ones included."""
         self._last_states: Callable[[], Iterable[JsonObject]] | None = None
         self._written = 0
-        """Characters of text in events so far."""
+        """Characters of text that `take` has returned, or is about to return."""
         self._text = Joined()
         self._thought = Joined()
         self._events: list[Event] = []
         self._run: list[str] = []
-        """Consecutive pieces of the kind `_kind`."""
+        """Pieces of the kind `_kind` that become one event: those since the last event."""
         self._kind: type[Text | Thought] = Text
         self._calls: list[OpenCall] = []
         self._ids: dict[tuple[int, str], OpenCall] = {}
@@ -124,7 +128,7 @@ class Speech:
         self._produced = 0
         """Base64 characters of files so far."""
         self._left_out = False
-        """True once a dropped file was logged."""
+        """True once a dropped file was logged: it is logged once per answer."""
         self.said = False
         self.model: str | None = None
         """The model name that the provider reports; empty if it is not a valid name, None if there was none."""
@@ -134,12 +138,12 @@ class Speech:
         """Number of finish reasons that were taken back."""
 
     def bound(self, bounds: AnswerLimits) -> None:
-        """Set the limits at which the router ends the answer."""
+        """Set the limits at which the router ends the answer; called before the first delta."""
         self._cutter = Cutter(bounds.stops) if bounds.stops else None
         self._left = None if bounds.tokens is None else bounds.tokens * BYTES_OF_A_TOKEN
 
     def take(self) -> list[Event]:
-        """Return the events assembled since the last call."""
+        """Return the events assembled since the last call; text that may be the beginning of a tag or stop text is held back."""
         if self._cutter is None and self._left is None and self._kind is Text and not self._events:
             # As nearly always: one text without bounds.
             if not (piece := "".join(self._run)):
@@ -163,7 +167,10 @@ class Speech:
                 self._written += len(piece)
 
     def _bounded(self, piece: str) -> str:
-        """Return the part of a piece that is within the limits; mark the answer as cut if that is not all."""
+        """Return the part of a piece of text or thought that is within the limits; end the answer (`cut`) if that is not all.
+
+        Stop texts are looked for in text alone, and the beginning of one is held back.
+        """
         if self._cutter is not None and self._kind is Text:
             piece = self._cutter.feed(piece)
             if self._cutter.over:
@@ -190,7 +197,7 @@ class Speech:
         self._run.append(piece)
 
     def text(self, piece: str) -> None:
-        """Add a piece of text. Text in `<think>` at the very start of the answer becomes a thought."""
+        """Add a piece of text. `<think>…</think>` at the very start of the answer becomes a thought."""
         if self._text.half or not piece.isascii():  # nearly always both halves of all pairs are here
             piece = self._text.feed(piece)
         if piece:
@@ -204,21 +211,24 @@ class Speech:
                 self._extend_run(Text, piece)
 
     def thought(self, piece: str) -> None:
-        """Add a piece of a thought. After it, `<think>` in the text is not treated as a thought."""
+        """Add a piece of a thought that the provider sent apart from the text. From then on, `<think>` in the text is text."""
         if piece := self._thought.feed(piece):
             if self._opening is not None:
                 self._settled(self._opening)
             self._extend_run(Thought, piece)
 
     def source(self, found: Source | None) -> None:
-        """Add a source once per model call; ignore None, which stands for an unsafe one."""
+        """Add a source, once per model call. None, which stands for an unsafe one, is ignored, and so are those beyond MAX_SOURCES."""
         if found is None or found in self._sources or self.cut or len(self._sources) >= MAX_SOURCES:
             return
         self._sources.add(found)
         self._shown(found)
 
     def file(self, found: Produced | None) -> None:
-        """Add a file that the model made; None, which stands for an unsafe one, is logged instead."""
+        """Add a file that the model made. None, which stands for an unsafe one, and a file beyond MAX_PRODUCED are dropped.
+
+        The first one dropped in an answer is logged.
+        """
         if self.cut:
             return
         if found is None or self._produced + len(found.data) > MAX_PRODUCED:
@@ -254,10 +264,12 @@ class Speech:
             self._extend_run(Thought if opening.within else Text, held)
 
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
-        """Add a piece of a tool call. A new id, or a new name, starts a new call.
+        """Add a piece of a tool call. A new id, or a new name, starts a new call. Raises TargetDown `malformed` beyond the limits.
 
-        A repeated name continues the call, unless the arguments were complete and others begin. Arguments repeated under their id are
-        ignored.
+        index: the provider's number of the call
+        part: the piece of its arguments
+        A repeated name continues the call, unless the arguments were complete and others begin. Complete arguments repeated under their id
+        are ignored. The limits are MAX_CALLS and MAX_ARGUMENTS.
         """
         if self._opening is not None:
             self._settled(self._opening)
@@ -282,7 +294,10 @@ class Speech:
                 self._input(pending, part)
 
     def _input(self, pending: OpenCall, part: str) -> None:
-        """Emit a piece of a call's arguments; hold it back if the call has no name yet, or if it may be a placeholder."""
+        """Add a ToolInput event for a piece of a call's arguments. A piece that may be a placeholder is held back.
+
+        There is no event while the call has no name.
+        """
         if not pending.name:
             return
         if len(pending.parts) == 1 and part.strip() in EMPTY:
@@ -293,7 +308,10 @@ class Speech:
         pending.unsaid = ""
 
     def _known(self, index: int, call_id: str, name: str, part: str) -> OpenCall | None:
-        """Return the call that a piece may belong to; None if there is none."""
+        """Return the call that a piece may belong to: by index and id, or by index without an id. None if it begins a new one.
+
+        A complete call that is repeated at another index is found, too.
+        """
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
         if known is None and call_id and name:
             # The complete call once more, at another index.
@@ -316,7 +334,8 @@ class Speech:
     def state(self, value: JsonObject, call: int | None = None) -> None:
         """Add reasoning state, in the provider's form, that it wants back with the results of the calls.
 
-        `call`: index of the call that it belongs to; without it, state between two calls belongs to the second.
+        call: index of the call that it belongs to; without it, state between two calls belongs to the second
+        Beyond MAX_STATES or MAX_STATE, or if it cannot be sent back, all states of the answer are dropped.
         """
         size = _size(value)
         self._states_size += MAX_STATE + 1 if size is None or len(self._states) >= MAX_STATES else size
@@ -328,11 +347,14 @@ class Speech:
         self._states.append(Marked(cast("JsonObject", mended(value)), self._written, beside, len(self._calls)))
 
     def states_at_end(self, states: Callable[[], Iterable[JsonObject]]) -> None:
-        """Set the function that returns further reasoning states at the end of the answer."""
+        """Register the function that `end` calls for further reasoning states. It replaces an earlier one."""
         self._last_states = states
 
     def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
-        """Yield the reasoning states of this model call, each with its call id and position."""
+        """Yield the reasoning states of this model call, those of `states_at_end` included, each with its call id and position.
+
+        calls: the calls of the answer that have a name
+        """
         for value in self._last_states() if self._last_states is not None else ():
             self.state(value)
         for one in self._states:
@@ -341,7 +363,7 @@ class Speech:
 
     @property
     def used(self) -> Usage | None:
-        """Return the usage so far; None if the provider sent none."""
+        """Return the usage of this model call so far; None if the provider has sent none."""
         return self.meter.usage
 
     @property
@@ -351,21 +373,21 @@ class Speech:
 
     @property
     def answered(self) -> bool:
-        """Return whether the answer is complete: it has a finish reason, and text, files or calls."""
+        """Return whether the answer is complete: it has a finish reason, and also text, files or calls."""
         return self.finished and (self.said or bool(self._calls))
 
     def done(self) -> None:
-        """Record the stream's end mark, as finish reason `unknown` if none came before."""
+        """Record the stream's end mark; it counts as finish reason `unknown` if no other came before."""
         self.finish("unknown")
 
     def finish(self, reason: str) -> None:
-        """Record a finish reason; only the first one counts."""
+        """Record a finish reason in the provider's word; only the first one counts. Content after it is to be ignored by readers."""
         self._reason = self._reason or reason
         self.finished = True
         self.meter.final = self.meter.usage is not None
 
     def resume(self) -> None:
-        """Take back the finish reason, for a provider that sends one with each chunk."""
+        """Take back the finish reason because content follows it, for a provider that sends one with each chunk."""
         self._reason = None
         self.finished = self.meter.final = False
         self.resumed += 1
@@ -385,10 +407,13 @@ class Speech:
         cache_write_1h: float = 0,
         apart: Apart | None = None,
     ) -> None:
-        """Record the provider's usage in tokens. The last count counts, because some servers count as they stream; zero is ignored.
+        """Record the provider's usage in tokens. The last count replaces earlier ones, because some servers count as they stream.
 
-        Cache tokens are part of the input, and reasoning is part of the output (see Usage). Cache tokens that exceed the input were counted
-        apart from it, and are added.
+        cached, cache_write: parts of the input; if together they exceed it, they were counted apart from it, and are added
+        cache_write_1h: part of `cache_write`
+        reasoning: part of the output
+        apart: counts with prices of their own, such as audio; None if the provider sent none
+        If input and cache tokens are all zero, the earlier ones stay; so do output and reasoning, each by itself.
         """
         before = self.meter.usage or Usage()
         read, hit, stored, lasting, written, thought = each(input_tokens, cached, cache_write, cache_write_1h, output_tokens, reasoning)
@@ -415,8 +440,9 @@ class Speech:
         self.meter.final = self.finished
 
     def end(self) -> Iterator[Event]:
-        """Yield the remaining events, and Finish. Raises TargetDown `cut` without a finish reason, or with one that reports a failure.
+        """Yield the remaining events: text, then reasoning states and ToolCalls if there are calls, at last Finish.
 
+        Raises TargetDown `cut`, after the remaining text, if there is no finish reason, or one that reports a failure.
         Raises ContentFiltered if a filter stopped the answer before any text, file or call.
         """
         if self._thought.half:
@@ -455,7 +481,7 @@ class Speech:
 
 
 def _size(value: JsonObject) -> int | None:
-    """Return the bytes of a reasoning state as JSON; None if it cannot be sent back to its provider."""
+    """Return the bytes of a reasoning state as JSON; None if it is nested more than MAX_DEPTH levels, or cannot be written as JSON."""
     if deeper(value, MAX_DEPTH):
         return None
     try:

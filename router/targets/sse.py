@@ -16,11 +16,11 @@ LINE = 48
 
 
 class Oversize(ValueError):
-    """An event larger than MAX_EVENT."""
+    """An event is larger than MAX_EVENT."""
 
 
 class Events:
-    """The reader of one stream."""
+    """The reader of one stream of server-sent events."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -36,7 +36,10 @@ class Events:
         """True if the event is named `error`."""
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Return the data of each event that this piece completes."""
+        """Return the data of each event that this piece completes; the rest is kept for the next piece.
+
+        Raises Oversize if an incomplete event exceeds MAX_EVENT.
+        """
         if self._rest:
             if self._begun and b"\n" not in piece and b"\r" not in piece and self._rest[-1] != CR:
                 self._rest += piece  # a long line in many pieces is looked through once
@@ -73,7 +76,7 @@ class Events:
         return found
 
     def end(self) -> list[bytes]:
-        """End the stream, and return the data of a last event without a blank line."""
+        """Return the data of a last event that no blank line ended, as a list of one; an empty list if there is none."""
         lines = [bytes(self._rest).removesuffix(b"\r"), b""]
         self._rest.clear()
         return self._events(lines)

@@ -1,4 +1,4 @@
-"""Structured output: the form of an answer is requested by a field of the request if the provider enforces it, else by an instruction.
+"""Structured output: how a target is asked for an answer of a given form, by a field of the request, an instruction, or both.
 
 A provider that enforces schemas (`facts: schemas`) is sent the schema, in the subset that it takes; its answer is `native`, and
 is streamed. Otherwise JSON mode (`facts: json_mode`) enforces JSON, and an instruction adds the schema; or the instruction
@@ -25,7 +25,7 @@ SUBSETS = {
 }
 """Provider → the subset of JSON schemas that it takes; GUIDED for all others."""
 APART = frozenset({"groq"})
-"""Providers that refuse structured output beside tools. Source: Groq's guide to structured outputs."""
+"""Providers that refuse an output format beside tools. Source: Groq's guide to structured outputs."""
 ONLY = {
     True: "Answer with one JSON object alone: no Markdown, no code fence, and no word before or after it.",
     False: "Answer with JSON alone: no Markdown, no code fence, and no word before or after it.",
@@ -36,7 +36,7 @@ class FittedQuestion(Value, frozen=True):
     """A question with its output format in the form for one target.
 
     ask: the question, with an instruction if needed
-    way: how the format is requested
+    way: how the format is requested (OutputWay); empty without a format
     schema: the JSON schema for the request; None if none is sent
     mode: true if JSON mode is requested
     """
@@ -48,7 +48,7 @@ class FittedQuestion(Value, frozen=True):
 
     @property
     def chat(self) -> dict[str, Json]:
-        """Return the `response_format` field of chat completions; empty if it is not sent."""
+        """Return a chat-completions body's `response_format` as an object with that one field; an empty object if it is not sent."""
         if self.schema is not None:
             return {"response_format": {"type": "json_schema", "json_schema": self._named}}
         return {"response_format": self._object} if self.mode else {}
@@ -70,19 +70,19 @@ class FittedQuestion(Value, frozen=True):
 
     @property
     def sent(self) -> tuple[str, ...]:
-        """Return the name under which a refusal of the format is learned; empty if no field is sent."""
+        """Return (`json_schema`,) or (`json_object`,), whichever is sent, by which a refusal of it is learned; empty if neither is."""
         return (SCHEMA,) if self.schema is not None else (OBJECT,) if self.mode else ()
 
 
 def subset_of(provider: str) -> Subset:
-    """Return the subset of JSON schemas that a provider takes."""
+    """Return the subset of JSON schemas that a provider takes; GUIDED for a provider without an entry."""
     return SUBSETS.get(provider, GUIDED)
 
 
 def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
-    """Return whether a schema has to be emulated for a model (provider/model) with these facts.
+    """Return whether a schema has to be emulated by an instruction for a model (provider/model) with these facts.
 
-    True if its provider enforces no schema, None if the provider enforces schemas but does not take this one.
+    True: its provider enforces no schema. False: it enforces this one. None: it enforces schemas, but does not take this one.
     """
     if not facts.schemas:
         return True
@@ -91,6 +91,9 @@ def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
 
 def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, beside_tools: bool = True) -> FittedQuestion:
     """Return the question with its output format in the form for a model with these facts; unchanged without an output format.
+
+    The first way that works is taken: the provider enforces the schema; it takes the schema as a hint; JSON mode; an instruction alone. All
+    but the first add an instruction.
 
     loose: true if the provider takes a schema outside of its subset as a hint
     beside_tools: true if it takes an output format beside tools
@@ -111,7 +114,10 @@ def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, b
 
 
 def instructed(ask: Ask, output: OutputFormat) -> Ask:
-    """Return the question with the format's instruction, at the end of the system prompt or else of the last user message."""
+    """Return the question with the format's instruction at the end of the first system message.
+
+    Without one it is at the end of the last user message, without that in a new system message.
+    """
     words = instruction(output)
     messages = list(ask.messages)
     places = [at for at, one in enumerate(messages) if one.role == "system"][:1] or [
@@ -125,7 +131,7 @@ def instructed(ask: Ask, output: OutputFormat) -> Ask:
 
 
 def instruction(output: OutputFormat) -> str:
-    """Return the instruction to the model that describes an output format."""
+    """Return the text that asks a model for an output format: JSON alone, its description and its schema."""
     schema = output.schema
     said = [ONLY[schema is None or schema.get("type") == "object"]]
     if output.description:

@@ -20,13 +20,13 @@ from router.output import referred
 
 SCHEMA = "json_schema"
 OBJECT = "json_object"
-"""OpenAI's names of output formats: a JSON schema, and any JSON object."""
+"""OpenAI's names of two output formats. SCHEMA: JSON by a given schema. OBJECT: any JSON object."""
 NUMBERS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 ITEMS = frozenset({"minItems", "maxItems"})
 MAX_PROPERTIES = 1_000
 MAX_LEVELS = 10
 MAX_CHOICES = 500
-"""OpenAI's limits of properties, levels and enum values; some providers have lower ones."""
+"""OpenAI's limits of properties in all, levels, and enum values in one place; some providers have lower ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Subset:
 FORMATS = frozenset({"date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 OPENAI = Subset(NUMBERS | ITEMS | {"pattern"}, optional=False, formats=FORMATS)
 STRICT = Subset(optional=False)
-"""Azure, Groq, Cerebras, and gateways that may lead to them."""
+"""The subset of Azure, Groq, Cerebras, and gateways that may lead to them."""
 GUIDED = Subset()
-"""Servers that compile a schema to a grammar (vLLM, SGLang, llama.cpp), and their hosts."""
+"""The subset of servers that compile a schema to a grammar (vLLM, SGLang, llama.cpp), and of their hosts."""
 CLAUDE = Subset(recursive=False, listed=False, formats=FORMATS)
 GEMINI = Subset(ITEMS | {"minimum", "maximum"}, recursive=False, listed=False)
 
@@ -83,7 +83,10 @@ class Unsayable(Exception):
 
 
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
-    """Return the schema in a provider's subset, with an object at its root; None if the provider cannot enforce all of it."""
+    """Return the schema in a provider's subset, with an object at its root; None if the provider cannot enforce all of it.
+
+    Each value of the result is valid for the schema that was given; the result may be narrower.
+    """
     try:
         return _Narrowing(schema, subset).complete()
     except (Unsayable, RecursionError):
@@ -98,7 +101,7 @@ class _Narrowing:
         self._subset = subset
         self._defined: dict[str, Json] = {}
         self._open: list[str] = []
-        """References that are being narrowed."""
+        """References whose definitions are just being narrowed, the outermost first: another one to them is recursive."""
         self._properties = 0
 
     def complete(self) -> dict[str, Json]:
@@ -137,7 +140,10 @@ class _Narrowing:
         return {**said, "format": form} if form in self._subset.formats and schema.get("type") == "string" else said
 
     def _referred(self, reference: str, level: int) -> str:
-        """Return a reference to a definition in the result, which is narrowed once."""
+        """Return the reference to a definition in the result, after narrowing that definition if it is the first reference to it.
+
+        Raises Unsayable for an unknown reference, or a recursive one where the subset has none.
+        """
         if reference == "#" and self._subset.recursive:
             return "#"
         name = reference.rpartition("/")[2]
@@ -165,7 +171,10 @@ class _Narrowing:
         return [self._one(one, level) for one in listed]
 
     def _typed(self, kind: str, schema: JsonObject, bound: frozenset[str], level: int) -> dict[str, Json]:
-        """Return a schema of one type. Raises Unsayable if a constraint is not taken."""
+        """Return the narrowed schema of one type. Raises Unsayable if the subset lacks the type, or one of the constraints.
+
+        bound: the schema's constraint keywords that have to be enforced
+        """
         binds = BOUND.get(kind, frozenset()) & self._subset.binds & bound
         if bound - {"type"} - OF_TYPE.get(kind, frozenset()) - binds:
             raise Unsayable
@@ -201,7 +210,10 @@ class _Narrowing:
         }
 
     def _values(self, schema: JsonObject, bound: frozenset[str]) -> dict[str, Json]:
-        """Return a schema of listed values. Raises Unsayable if they do not fit a type beside them, or are not taken."""
+        """Return an `enum` schema for listed values or one constant.
+
+        Raises Unsayable if they do not fit a type beside them, have other constraints, or are not taken.
+        """
         listed = schema["enum"] if "enum" in bound else [schema["const"]]
         if bound - {"enum", "const", "type"} or {"enum", "const"} <= bound or not isinstance(listed, list):
             raise Unsayable
@@ -233,7 +245,7 @@ def _kind(value: Json) -> str:
 
 
 def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:
-    """Return the types that a schema names, or `object` if it only has properties. Raises Unsayable otherwise."""
+    """Return the types that a schema names, or `object` if it names none but has properties. Raises Unsayable otherwise."""
     named = schema.get("type")
     found = [named] if isinstance(named, str) else named
     if isinstance(found, list) and found and all(isinstance(one, str) for one in cast("list[Json]", found)):
@@ -244,7 +256,10 @@ def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:
 
 
 def _disjoint(choices: Sequence[Json]) -> bool:
-    """Return whether at most one of these schemas can hold: all are objects with distinct constants in one required property."""
+    """Return whether a value can be valid for at most one of these schemas: distinct texts as constants of one required property.
+
+    False also where that is not certain.
+    """
     tables = [cast("JsonObject", one) for one in choices if isinstance(one, Mapping)]
     if len(tables) < len(choices):
         return False
@@ -257,7 +272,7 @@ def _disjoint(choices: Sequence[Json]) -> bool:
 
 
 def _mark(schema: JsonObject, name: str) -> str | None:
-    """Return the constant text of a property; None if it has none."""
+    """Return the constant of a property; None if it has none, or one that is not a text."""
     properties = schema.get("properties")
     inner = cast("JsonObject", properties).get(name) if isinstance(properties, Mapping) else None
     value = cast("JsonObject", inner).get("const") if isinstance(inner, Mapping) else None

@@ -1,6 +1,7 @@
 """LiteLLM's table of models, read as a file: provider, window, prices, and flags for what a model accepts.
 
-The table is read in 15 ms without importing LiteLLM. It names models of OpenAI, Anthropic and Bedrock without their provider.
+The table is read in 15 ms without importing LiteLLM. It names models of OpenAI, Anthropic and Bedrock without their provider; here each has
+a name with it, too.
 """
 
 import importlib.util
@@ -18,16 +19,19 @@ from router.targets.family import Family, parsed
 PURPOSES = frozenset({"audio", "chat", "codex", "cyber", "deep", "image", "oss", "realtime", "research", "search", "tts", "vision"})
 """Words for variants with a special purpose, whose facts do not apply to other models of the family."""
 STRANGE = 2
-"""Number of words in which the names of two models of one family may differ, as gpt-7-nova and gpt-6.1-sol do."""
+"""The most words in which the names of two models of one family may differ: 2 in gpt-7-nova and gpt-6.1-sol."""
 TIERS = (512, 272, 200, 128, 100)
-"""Thousands of input tokens above which the table may have another price, in descending order."""
+"""Thousands of input tokens above which the table may have another price, the largest first."""
 SERVICES = ("flex", "priority")
 """Service tiers for which the table has prices."""
 TABLE = "model_prices_and_context_window_backup.json"
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A model's entry in the table. Most flags are given only for models that differ, so None means not stated."""
+    """A model's entry in the table. Most flags are given only for models that differ, so None means not stated.
+
+    Values may have a wrong type, so the properties check them.
+    """
 
     litellm_provider: Any = None
     mode: Any = None
@@ -106,13 +110,13 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def provider(self) -> str:
-        """Return the provider's prefix in a target's model; the table's finer names for Bedrock and Vertex are mapped to it."""
+        """Return the provider as in a target's `model`; empty if not stated. The table's finer names for Bedrock and Vertex become that."""
         named = self.litellm_provider if isinstance(self.litellm_provider, str) else ""
         return named.removesuffix("_converse") if named.startswith("bedrock") else "vertex_ai" if named.startswith("vertex_ai-") else named
 
     @property
     def window(self) -> int | None:
-        """Return the context window in tokens; None if not stated."""
+        """Return the context window in tokens: `max_input_tokens`, else `max_tokens`; None if neither is stated."""
         stated = self.max_input_tokens or self.max_tokens
         return stated if isinstance(stated, int) else None
 
@@ -123,7 +127,10 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def price(self) -> Price | None:
-        """Return the prices in dollars per million tokens; None if not stated."""
+        """Return the prices in dollars per million tokens; None if not stated.
+
+        A TieredPrice if long prompts, service tiers, audio, images or web searches have prices of their own.
+        """
         usual = self._costs("")
         if usual is None:
             return None
@@ -136,13 +143,21 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         return TieredPrice(**asdict(usual), **more) if any(more.values()) else usual
 
     def _tiers(self, service: str, usual: Price) -> Iterator[tuple[int, Price]]:
-        """Yield the prices of long prompts, the longest first. `service`: suffix of a service tier's fields."""
+        """Yield (tokens of input above which it applies, price) for long prompts, the longest first.
+
+        service: suffix of a service tier's fields, such as `_flex`; empty for the usual one
+        usual: the price of shorter prompts, which completes each
+        """
         for above in TIERS:
             if (price := self._costs(f"_above_{above}k_tokens{service}", usual)) is not None:
                 yield above * 1000, price
 
     def _served(self, service: str, usual: Price) -> TieredPrice | None:
-        """Return the price of a service tier; None if not stated. Unstated prices of long prompts are scaled like the usual ones."""
+        """Return the price of a service tier; None if not stated.
+
+        usual: the price without a service tier, which gives the cache prices that the tier lacks
+        Unstated prices of long prompts are scaled like the price of short ones.
+        """
         price = self._costs(f"_{service}")
         if price is None:
             return None
@@ -154,20 +169,26 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         return TieredPrice(**asdict(price), tiers=tuple(tiers), search=self._search, **self._otherwise(f"_{service}"))
 
     def _otherwise(self, service: str) -> dict[str, Any]:
-        """Return the prices of audio and images; the usual ones where a service tier has none."""
+        """Return the prices of audio and image tokens by the fields of TieredPrice, None where not stated.
+
+        service: suffix of a service tier's fields; where the tier has no price, the usual one counts
+        """
         names = {"audio_input": "input_cost_per_audio_token", "audio_output": "output_cost_per_audio_token"}
         names["image_output"] = "output_cost_per_image_token"
         return {ours: cost if (cost := self._cost(name, service)) is not None else self._cost(name, "") for ours, name in names.items()}
 
     @property
     def _search(self) -> float:
-        """Return the dollars for one web search with a medium context; 0 if not stated."""
+        """Return the dollars for one web search with a medium context (`search_context_size_medium`); 0 if not stated."""
         costs: object = self.search_context_cost_per_query
         cost: object = cast("dict[str, object]", costs).get("search_context_size_medium") if isinstance(costs, dict) else None
         return float(cost) if isinstance(cost, int | float) else 0.0
 
     def _costs(self, tier: str, usual: Price | None = None) -> Price | None:
-        """Return the price with this suffix of field names, completed by `usual`; None if not stated."""
+        """Return the price in the fields with the suffix `tier`, where unstated ones are taken from `usual`.
+
+        None if its input is not stated, or, without `usual`, its output.
+        """
         read, written = self._cost("input_cost_per_token", tier), self._cost("output_cost_per_token", tier)
         if read is None or (written is None and usual is None):
             return None
@@ -201,7 +222,7 @@ class _Maker(msgspec.Struct, frozen=True):
 
 
 class ModelTable(Mapping[str, ModelRow]):
-    """The rows of the table, by provider/model and by the table's own names. A row is decoded when it is looked up."""
+    """The rows of the table, each by provider/model and by the table's own name. A row is decoded anew at each look-up."""
 
     def __init__(self, rows: Mapping[str, msgspec.Raw], makers: Mapping[str, _Maker]) -> None:
         self._rows = rows
@@ -223,7 +244,10 @@ class ModelTable(Mapping[str, ModelRow]):
 
 @cache
 def entries() -> ModelTable:
-    """Return the table; empty if LiteLLM is not installed. The first call reads the file, and blocks."""
+    """Return the table, kept in memory after the first call, which reads the file and blocks.
+
+    It is empty if LiteLLM is not installed, or if its file cannot be read.
+    """
     found = importlib.util.find_spec("litellm")
     if found is None or found.origin is None:
         return ModelTable({}, {})
@@ -256,7 +280,7 @@ UNKNOWN = ModelRow()
 
 @cache
 def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
-    """Return a provider's chat models, by the first word of their names."""
+    """Return a provider's chat models, (family, name in the table), by the first word of their names. The result is cached."""
     grouped: dict[str, list[tuple[Family, str]]] = {}
     for name, maker in entries().makers.items():
         if maker.provider == provider and maker.mode in ("chat", "responses") and name.startswith(f"{provider}/"):
@@ -267,10 +291,11 @@ def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
 
 
 def nearest(model: str) -> str | None:
-    """Return the known model that is most like a model (provider/name) that the table does not have; None if there is none alike.
+    """Return the name in the table of the model most like a given one (provider/name) that is not in it; None if there is none alike.
 
-    The family must be the same, but for STRANGE words. Preferred, in this order: the same generation, the same version, the newest
-    generation, the fewest differing words, the newest version.
+    Alike: the same provider, the same first word, at most STRANGE different words, and no special purpose (PURPOSES) that the given one
+    lacks.
+    Preferred, in this order: the same generation, the same version, the newest generation, the fewest differing words, the newest version.
     """
     provider = model.partition("/")[0]
     wanted = parsed(model)

@@ -8,13 +8,13 @@ from router.value import Mutable
 
 
 class Joined(Mutable):
-    """A filter that joins surrogate pairs split between pieces; a lone half becomes U+FFFD."""
+    """A filter of streamed text that joins surrogate pairs split between pieces; a half without its other half becomes U+FFFD."""
 
     half: str = ""
     """The first half of a pair, held back."""
 
     def feed(self, piece: str) -> str:
-        """Return the text without a first half at its end, which is held back."""
+        """Return the text of this piece, after a half held back before. A first half at its end is held back."""
         if not self.half and piece.isascii():
             return piece
         piece, self.half = self.half + piece, ""
@@ -36,7 +36,7 @@ MAX_BLANK = 64
 class Opening(Mutable):
     """A filter for the start of an answer, where a model may write its thoughts as `<think>…</think>`.
 
-    It is over after the closing tag, or at any other text. A closing tag alone is text, because it is unknown where that thought began.
+    It is over (`over`) after the closing tag, or at any other text. A closing tag alone is text: it is unknown where that thought began.
     """
 
     held: str = ""
@@ -46,7 +46,7 @@ class Opening(Mutable):
     over: bool = False
 
     def feed(self, piece: str) -> tuple[str, str]:
-        """Return the thought, and the text after it, as far as both are certain."""
+        """Return (thought, text after it), as far as both are certain; either may be empty. The rest is held back in `held`."""
         piece, self.held = self.held + piece, ""
         if not self.within:
             start = piece.lstrip()
@@ -67,7 +67,10 @@ class Opening(Mutable):
 
 
 class Cutter:
-    """A filter that cuts an answer before a stop text, for a model that takes no `stop`."""
+    """A filter that cuts the text of an answer before the first of the `stops`, for a model that takes no `stop`.
+
+    `over` is true once one was found.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -76,7 +79,7 @@ class Cutter:
         self.over = False
 
     def feed(self, piece: str) -> str:
-        """Return the text before any stop text; hold back what may be the beginning of one."""
+        """Return the text before the first stop text, and set `over` if there is one; hold back what may be the beginning of one."""
         piece, self._held = self._held + piece, ""
         found = [at for stop in self._stops if (at := piece.find(stop)) >= 0]
         if found:
@@ -90,7 +93,7 @@ class Cutter:
         return piece[: len(piece) - kept]
 
     def end(self) -> str:
-        """Return the text still held back, because the answer ended without a stop text."""
+        """Return the text still held back, empty if there is none: the answer ended, so it was not the beginning of a stop text."""
         held, self._held = self._held, ""
         return held
 
@@ -99,8 +102,8 @@ class Cutter:
 class AnswerLimits:
     """Limits at which the router ends an answer, because the model does not take them as parameters.
 
-    stops: texts that end it
-    tokens: maximum of tokens, estimated at four bytes each; None if the provider enforces the limit
+    stops: texts before which it ends
+    tokens: maximum of tokens of text and thoughts, estimated at four bytes each; None if the provider enforces the limit
     """
 
     stops: tuple[str, ...] = ()

@@ -8,19 +8,20 @@ import zlib
 
 PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 UNKNOWN = frozenset({"br", "zstd", "compress", "x-compress"})
-"""Encodings that are not supported; the router never requests them."""
+"""Encodings that the router does not support and never requests."""
 EITHER, RAW = 47, -15
 """Window bits of zlib: for gzip or zlib, detected from the data; and for the bare data that some servers call `deflate`."""
 
 
 class UnreadableBody(ValueError):
-    """A body with an unsupported encoding, with invalid compressed data, or that becomes too large."""
+    """A body has an unsupported encoding or more than one, has invalid compressed data, or becomes too large."""
 
 
 def unpacker(encoding: str, most: int) -> "Unpacker | None":
-    """Return the decompressor for a `Content-Encoding`; None if there is nothing to undo. Raises UnreadableBody if unsupported.
+    """Return the decompressor for a `Content-Encoding`; None if it names no known encoding, so that the body stays as it is.
 
     most: limit in bytes of what one piece may become
+    Raises UnreadableBody for an encoding in UNKNOWN, or for several known ones.
     """
     names = [name for one in encoding.split(",") if (name := one.strip().lower()) in PACKED | UNKNOWN]
     if len(names) > 1 or UNKNOWN.intersection(names):
@@ -29,16 +30,22 @@ def unpacker(encoding: str, most: int) -> "Unpacker | None":
 
 
 class Unpacker:
-    """A decompressor of gzip and deflate. A gzip body may have several members (RFC 1952, 2.2)."""
+    """A decompressor of one body in gzip or deflate. A gzip body may have several members (RFC 1952, 2.2).
+
+    most: limit in bytes of what one piece may become
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._inner = zlib.decompressobj(EITHER)
         self._begun: bytes | None = b""
-        """All input so far; None once output came, or bare deflate was tried."""
+        """The input so far, kept to try bare deflate with it; None once output came, or once that was tried."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the decompressed bytes of this piece. Raises UnreadableBody if it is invalid or too large."""
+        """Return the bytes that this piece becomes; data after the last member is ignored.
+
+        Raises UnreadableBody if the piece is invalid, or becomes more than `most` bytes.
+        """
         made: list[bytes] = []
         left = self._most
         while piece:

@@ -1,4 +1,4 @@
-"""Classification of a provider's refusal, for every lane: status, headers and body → a TargetError.
+"""Classification of a provider's refusal, for every lane: status, headers and body → a TargetError, which is returned, not raised.
 
 Providers disagree on statuses (a wrong key is a 400 at xAI, a long conversation a plain 400 at most), so the body is
 read too, only here; its text is not passed on.
@@ -29,13 +29,18 @@ Why = Literal[
     "its_content",
     "bad_parameter",
 ]
-"""Reasons of a refusal. `this_question`: something in the question other than the above; `its_content`: content in general, in a 403."""
+"""Reasons of a refusal.
+
+this_question: another fault of the question than the ones above
+its_content: the content, in a 403, without saying what is wrong with it
+no_access: the key may not do this, or not from this country"""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
     """Words by which providers give a reason of a refusal.
 
+    why: the reason
     words: a case-insensitive pattern
     source: providers that use it, and where that was reported (a GitHub thread, as owner/name#number) or is documented
     """
@@ -227,7 +232,7 @@ def _pattern(why: Why) -> re.Pattern[str]:
 FILES: dict[Why, FileSort] = {"no_images": "image", "no_documents": "document", "no_audio": "audio"}
 """Reasons about files that the model does not read → the sort of file."""
 QUESTION: tuple[Why, ...] = ("too_long", "filtered", *FILES)
-"""Reasons that depend on the question, whatever the status."""
+"""Reasons that lie in the question, and are looked for whatever the status, unless ALLOWED lists others for it."""
 ALLOWED: dict[int, tuple[Why, ...]] = {
     400: (*QUESTION, "no_credit", "wrong_key", "unknown_model", "bad_parameter"),
     401: ("wrong_key",),
@@ -238,8 +243,8 @@ ALLOWED: dict[int, tuple[Why, ...]] = {
     422: (*QUESTION, "wrong_key", "bad_parameter"),
     429: (),
 }
-"""Status → the reasons that it may have, in order. Any other status is the server's failure, unless it has a reason of QUESTION,
-for which some servers send a 500."""
+"""Status → the reasons that are looked for in its text, in this order. Any other status is the server's failure, unless it has a reason of
+QUESTION, for which some servers send a 500."""
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 DENIED = frozenset({401, 402, 403, 404, 407})
 QUOTED = 8 * 1024
@@ -247,13 +252,22 @@ QUOTED = 8 * 1024
 
 
 def reason(status: int, body: str) -> Why | None:
-    """Return the reason of a refusal by its status and text; None if the text matches no phrase."""
+    """Return the reason of a refusal by its text, among those possible for its status; None if the text matches no phrase of theirs."""
     words = "\n".join(_said(body))[:QUOTED]
     return next((why for why in ALLOWED.get(status, QUESTION) if _pattern(why).search(words)), None)
 
 
 def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str] | None = None) -> TargetError:
-    """Return the TargetError for a refusal. A known fault of the question is not a TargetDenied, which opens the circuit breaker."""
+    """Return the TargetError for a refusal by its status and reason; the first of these that applies:
+
+    * too long, or a 413 without an API's answer: ContextTooLong
+    * a content filter: ContentFiltered
+    * a file that the model does not read: FileRefused
+    * another fault of the question: TargetRefused
+    * no credit, a wrong key, or a status of DENIED: TargetDenied; unless `certain`, it may concern this question alone
+    * a status of AGAIN, or from 500 on: TargetDown, with the delay that the provider asks for
+    * any other: TargetRefused
+    """
     outcome = f"status_{status}"
     why = reason(status, body)
     page = PAGE.match(body) is not None
@@ -278,7 +292,7 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
 
 
 PAGE = re.compile(r"\s*<")
-"""Start of an HTML page, from a proxy or firewall in front of the provider."""
+"""Pattern of the start of an HTML page, from a proxy or firewall in front of the provider."""
 TAG = re.compile(r"<[^>]{0,2000}>")
 SAYING = frozenset(
     [
@@ -289,15 +303,15 @@ SAYING = frozenset(
 )
 """Keys whose values are the provider's own words. Values of other keys may repeat the request."""
 PAIR = re.compile(r"""['"](\w{1,30})['"]\s{0,8}:\s{0,8}(['"])(.{0,2048}?)(?<!\\)\2""", re.DOTALL)
-"""A key and its text in a document that is not valid JSON: cut off, or in Python's notation."""
+"""Pattern of a key and its text in a document that is not valid JSON: cut off, or in Python's notation."""
 ECHO = re.compile(r"""(?<!\w)'.{0,2048}?'(?!\w)|(?<!\w)"[^"]{0,2048}"(?!\w)""", re.DOTALL)
-"""Words in quotation marks, which may be quoted from the request; an apostrophe within a word is not a quotation mark."""
+"""Pattern of words in quotation marks, which may be quoted from the request; an apostrophe within a word is not a quotation mark."""
 NESTED = 6
 """Levels of an error's body that are searched."""
 
 
 def _said(body: str) -> Iterator[str]:
-    """Yield the provider's own words in a body, without those that may be quoted from the request."""
+    """Yield the provider's own words in a body, in pieces, without words that may be quoted from the request."""
     begin, end = body.find("{"), body.rfind("}")
     if PAGE.match(body) or begin < 0:
         yield ECHO.sub(" ", TAG.sub(" ", body))
@@ -356,7 +370,10 @@ NAMED = {
 
 
 def inside(target: str, error: Any) -> TargetError:
-    """Return the TargetError for an error inside a 200: by its number, else by its name, else as a 500."""
+    """Return the TargetError for an error that came with status 200: by the status in it, else by its name (NAMED), else as for a 500.
+
+    error: the error as decoded, an object or a text
+    """
     known: dict[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
     stated = [known.get(name) for name in ("code", "status", "status_code", "type")]
     numbers = [int(one) for one in stated if isinstance(one, int) or (isinstance(one, str) and re.fullmatch("[45][0-9]{2}", one))]
