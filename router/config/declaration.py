@@ -193,7 +193,7 @@ class ScriptLine:
 MODEL_KEYS = (
     "api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts", "body", "headers", "proxy", "ca", "batch_size",
 )  # fmt: skip
-"""Keys of a target that a script has no use for."""
+"""Keys of a target that one with `script` may not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,28 +355,28 @@ class Route:
 
     @property
     def conditions(self) -> "tuple[When | None, ...]":
-        """The condition of each target in each entry, in the order of the entries; None where there is none."""
+        """The condition of each entry of a target, pool by pool, in order; None for an entry without one."""
         return tuple(one.when if isinstance(one, Member) else None for pool in self.pools for one in pool)
 
     @property
     def tool_sets(self) -> tuple[Name, ...]:
-        """The tool sets of the route that are files."""
+        """The names of the route's tool sets (tools/<name>.py), isolated ones included; tool servers are left out."""
         return tuple(one.use if isinstance(one, ToolSetEntry) else one for one in self.tools if not isinstance(one, ToolServer))
 
     @property
     def isolated_sets(self) -> "tuple[ToolSetEntry, ...]":
-        """The tool sets that run in processes of their own."""
+        """The tool sets with `isolate`: each call runs in a process of its own."""
         return tuple(one for one in self.tools if isinstance(one, ToolSetEntry) and one.isolate is not None)
 
     @property
     def approved(self) -> tuple[str, ...]:
-        """The tool sets and servers whose calls the user has to allow."""
+        """The tool sets, by name, and the tool servers, by label, with `approve: always`: the user has to allow each call."""
         found = [one for one in self.tools if not isinstance(one, str) and one.approve == "always"]
         return tuple(one.label if isinstance(one, ToolServer) else str(one.use) for one in found)
 
     @property
     def tool_servers(self) -> tuple[ToolServer, ...]:
-        """The tool servers of the route."""
+        """The MCP servers among the tools of the route."""
         return tuple(one for one in self.tools if isinstance(one, ToolServer))
 
 
@@ -407,7 +407,11 @@ class RoutesFile:
 
 @dataclass(frozen=True, slots=True)
 class StepLine:
-    """An entry of a pipeline, not yet bound to its step's options."""
+    """An entry of a pipeline, its options not yet checked.
+
+    name: the step's word
+    options: the node under that word
+    """
 
     name: Name
     options: Node
@@ -415,18 +419,22 @@ class StepLine:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A configuration and its complaints. Without complaints it is consistent; it is not yet built."""
+    """A configuration and its complaints. Without complaints it is consistent; it is not yet built.
+
+    pipelines: name → its entries, of those that routes name
+    digest: of the files and the secrets: 12 hexadecimal digits
+    """
 
     routes: RoutesFile
     pipelines: Mapping[str, tuple[StepLine, ...]]
     tools: Mapping[str, document.Scalar]
-    """Tool sets that routes name → the first place, as written."""
+    """Tool set that a route names → the scalar that names it first."""
     skipped: Mapping[str, str]
-    """Optional target → why it is skipped."""
+    """Optional target that is skipped → the reason: its missing variables or files."""
     snapshot: Snapshot
     digest: str
     secrets: Mapping[str, str | None] = field(repr=False)
-    """Secret files that were named, `.env` among them: path → text, None where it could not be read."""
+    """Path of each secret file that was named, `.env` among them → its text; None if there is none, or it could not be read."""
     complaints: Complaints
     """Complaints so far; the build adds those that only building shows."""
     env_file: EnvFile
