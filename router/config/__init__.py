@@ -51,7 +51,7 @@ ROUTES_VARIABLE = "ROUTER_ROUTES"
 HOST_VARIABLE = "ROUTER_HOST"
 """Variable with the address to serve at, for commands without `--host` and for workers; of the environment, else of `.env`."""
 PORT_VARIABLES = ("ROUTER_PORT", "PORT")
-"""Variables with the port to serve at, of the environment, else of `.env`; the first with a value counts. Container platforms set the second."""
+"""Variables with the port, of the environment, else of `.env`; the first with a value counts. Container platforms set the second."""
 RELOAD_VARIABLE = "ROUTER_RELOAD"
 """Environment variable that passes `--reload` to the workers: on or off; empty if the command line has neither."""
 FOLDER_VARIABLE = "ROUTER_FOLDER"

@@ -18,7 +18,8 @@ from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Reco
 def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -> object:
     """Return the value of a YAML node bound to a shape; UNFIT if it does not fit. Each mistake in it is recorded as a complaint.
 
-    A scalar whose variable is missing gets a stand-in value. Its absence is recorded, except for optional targets or if no variables are read.
+    A scalar whose variable is missing gets a stand-in value. Its absence is recorded, except for optional targets.
+    A load without variables records none.
     Entries of a list or mapping that do not fit are left out of the value.
 
     what: the name of the node in complaints

@@ -207,13 +207,13 @@ class TargetConfig:
     api_version: of Azure's API, e.g. 2024-10-21; for azure/ alone
     via: litellm asks through LiteLLM where the router otherwise speaks the provider's API itself
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
-    params: sampling parameters this target always gets; a request's own come on top
+    params: sampling parameters of its requests; those of the question override them, but of two `max_tokens` the smaller is sent
     context_window: tokens this target can read; a conversation too long for another target goes here
     fetch_files: true sends its server the addresses of files, to fetch them; unless given, true for the servers of known providers
     price: its price; unless given, the one in LiteLLM's table
     base_model: the model that a deployment or a server of your own serves, provider/model; its facts hold for this target
     facts: properties of the model, where the table is wrong or does not know it
-    body: additional fields of each of its requests, merged into the router's own; they stand over those of a question
+    body: additional fields of each of its requests, merged into the router's own; they override those of a question, and null removes one
     headers: additional headers of each of its requests; a secret among them by reference, ${TEAM_TOKEN}
     proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
     ca: certificates that are trusted beside the system's, in place of those of `network`: a file of them, ${file:corporate-ca.pem}
@@ -297,15 +297,15 @@ class Route:
     tools: the tool sets the model may use: tools/<name>.py, here or in processes of their own, or an MCP server; none unless named
     max_steps: model calls in one answer; at the cap the finish reason is tool-calls
     reasoning: show sends the model's thoughts to the client, hide leaves them out
-    timeout: over the defaults' own
-    retry: over the defaults' own
-    breaker: over the defaults' own
-    balance: over the defaults' own
+    timeout: deadlines of an answer and its parts; a key that it leaves out is that of `defaults`
+    retry: retries of one target; a key that it leaves out is that of `defaults`
+    breaker: the circuit breaker of each target; a key that it leaves out is that of `defaults`
+    balance: load balancing in its pools without weights; unless given, as in `defaults`
     hedge: ask the next target too while the first is late
     cache: cache answers, and return them for the same question; unless given, every question is asked
-    rescue: over the defaults' own
-    affinity: over the defaults' own
-    prompt_cache: over the defaults' own
+    rescue: what follows when an answer breaks off: continue or fail; unless given, as in `defaults`
+    affinity: whether a chat stays with one target of a pool; unless given, as in `defaults`
+    prompt_cache: whether providers are asked to cache the beginning of a prompt; unless given, as in `defaults`
     limit: the limit on use; unless given, none
     max_output: most tokens of one model call; the model is asked for no more, and an answer that goes on all the same is cut off
     listed: false hides the route from lists of models; a hidden route answers all the same

@@ -10,7 +10,7 @@ UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most `count` in any period of `seconds`. `count`: requests, tokens or US dollars."""
+    """A rate: at most `count` in any period of `seconds`. `count`: requests, tokens or US dollars."""
 
     count: float
     seconds: float
