@@ -47,46 +47,57 @@ __all__ = [
 ]
 
 ROUTES_VARIABLE = "ROUTER_ROUTES"
-"""Variable with the routes file, for commands without `--routes` and for the workers of `router serve --workers`."""
+"""Environment variable with the routes file, for commands without `--routes` and for the workers of `router serve --workers`."""
 HOST_VARIABLE = "ROUTER_HOST"
-"""Variable with the address to serve at, for the same commands and workers."""
+"""Variable with the address to serve at, for commands without `--host` and for workers; of the environment, else of `.env`."""
 PORT_VARIABLES = ("ROUTER_PORT", "PORT")
-"""Variables with the port; the first that is set counts. Container platforms set the second."""
+"""Variables with the port, of the environment, else of `.env`; the first with a value counts. Container platforms set the second."""
 RELOAD_VARIABLE = "ROUTER_RELOAD"
-"""Variable with the workers' `--reload`: on or off; empty where the command line does not say."""
+"""Environment variable that passes `--reload` to the workers: on or off; empty if the command line has neither."""
 FOLDER_VARIABLE = "ROUTER_FOLDER"
-"""Variable with the folder that the workers of one server share."""
+"""Environment variable with the path of the shared folder: the workers of one server share it."""
 COUNTERS = "counters"
 """Folder in the shared one where each worker keeps its counters."""
 RUN_KEY = "admin.key"
 """File in the shared folder with the admin key made for this run. A variable would be passed on to the programs that workers start."""
 LIVE = "live.json"
-"""File in the shared folder with the configuration that the workers serve."""
+"""File in the shared folder with the texts of the configuration that the workers serve, as JSON."""
 
 
 def load(routes: Path, host: str = "127.0.0.1") -> Declaration:
-    """Load the configuration on disk with this process's environment. `host`: the address it is to be served at."""
+    """Load the configuration on disk with this process's environment and the `.env` beside it.
+
+    Mistakes are listed in the declaration's `complaints`. Raises ConfigError if a file cannot be read.
+
+    host: the address it is to be served at
+    """
     return declared(read(routes), host)
 
 
 def declared(snapshot: Snapshot, host: str = "127.0.0.1") -> Declaration:
-    """Declare a snapshot with this process's environment and with the current `.env` beside the routes file."""
+    """Declare a snapshot with this process's environment and with the current `.env` beside the routes file.
+
+    Mistakes are listed in the declaration's `complaints`.
+
+    host: the address it is to be served at
+    """
     return declare(snapshot, os.environ, host, beside=read_env_file(snapshot.root, os.environ))
 
 
 def without_environment(routes: Path) -> Declaration:
-    """Load the configuration on disk although variables and secret files are missing: to be checked, never to be served.
+    """Load the configuration on disk although variables and secret files may be missing: to be checked, never to be served.
 
-    The missing ones are listed in `Complaints.lacking`.
+    The missing ones are listed in `Complaints.lacking`. Raises ConfigError if a file of the configuration cannot be read.
     """
     snapshot = read(routes)
     return declare(snapshot, os.environ, lacking="noted", beside=read_env_file(snapshot.root, os.environ))
 
 
 def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:
-    """Load the configuration that the workers of this server serve; without workers yet, the one on disk.
+    """Load the configuration that the workers of this server serve; the one on disk if none is recorded.
 
     A worker that replaces a dead one serves the same as the others. Edits made since may be broken, or not meant to go live yet.
+    The environment and `.env` are read anew. Raises ConfigError if the files on disk are needed and cannot be read.
     """
     folder = folder_from_environment()
     live = kept(folder / LIVE) if folder is not None else None
@@ -94,20 +105,23 @@ def load_live(routes: Path, host: str = "127.0.0.1") -> Declaration:
 
 
 def keep_live(declaration: Declaration) -> None:
-    """Record the configuration as the one that is served, for workers that start later."""
+    """Record the files of the serving configuration in the shared folder, for workers that start later. Without that folder do nothing."""
     if (folder := folder_from_environment()) is not None:
         keep(declaration.snapshot, folder / LIVE)
 
 
 def keep_run_key(folder: Path, key: Secret) -> None:
-    """Write the admin key of this run into the shared folder, readable by its owner alone (mode 0600)."""
+    """Write the admin key of this run into the shared folder, readable by its owner alone (mode 0600).
+
+    Raises FileExistsError if one is there already.
+    """
     descriptor = os.open(folder / RUN_KEY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(key.value)
 
 
 def run_key() -> Secret | None:
-    """Return the admin key that was made for this run; None where none was."""
+    """Return the admin key in the shared folder; None if there is no shared folder, or no key in it."""
     folder = folder_from_environment()
     try:
         return Secret((folder / RUN_KEY).read_text(encoding="ascii")) if folder is not None else None
@@ -116,12 +130,12 @@ def run_key() -> Secret | None:
 
 
 def as_written(snapshot: Snapshot) -> Declaration:
-    """Declare a snapshot without resolving `${…}`: to be described, not to be built."""
+    """Declare a snapshot without the environment: `${…}` stays as it is written. The declaration is to be described, not to be built."""
     return declare(snapshot, None)
 
 
 def admin_key(routes: Path) -> str:
-    """Return ROUTER_ADMIN_KEY, which commands send to a running server; empty if it is not set."""
+    """Return ROUTER_ADMIN_KEY of the environment or `.env`, which commands send to a running server; empty if it is not set."""
     return variable("ROUTER_ADMIN_KEY", env_file_of(routes))
 
 
@@ -131,28 +145,31 @@ def routes_from_environment() -> Path:
 
 
 def host_from_environment(routes: Path) -> str:
-    """Return the address at which a worker serves this routes file. Empty means every address of this machine."""
+    """Return the address at which a worker serves: ROUTER_HOST of the environment or `.env`, else 127.0.0.1.
+
+    An empty ROUTER_HOST in the environment is returned as it is: every address of this machine.
+    """
     return os.environ[HOST_VARIABLE] if HOST_VARIABLE in os.environ else variable(HOST_VARIABLE, env_file_of(routes)) or "127.0.0.1"
 
 
 def env_file_of(routes: Path) -> EnvFile:
-    """Read the `.env` beside a routes file."""
+    """Read the `.env` beside a routes file; a missing or unreadable one has no variables."""
     return read_env_file(routes.absolute().parent, os.environ)
 
 
 def variable(name: str, env_file: EnvFile) -> str:
-    """Return a variable of the environment, or else of `.env`; empty where neither has it."""
+    """Return a variable of the environment, or else of `.env`; empty if neither has it. One that is set but empty hides that of `.env`."""
     return os.environ.get(name, env_file.variables.get(name, ""))
 
 
 def folder_from_environment() -> Path | None:
-    """Return the folder that the workers of this server share; None where there is one worker."""
+    """Return the folder that the workers of this server share; None if ROUTER_FOLDER is not set, as for a server with one worker."""
     named = os.environ.get(FOLDER_VARIABLE)
     return Path(named) if named else None
 
 
 def reloads(declaration: Declaration) -> bool:
-    """Return True if an edit goes live by itself: by the command line, else as declared, else unless ROUTER_ENV is production."""
+    """Return True if an edit goes live by itself, as `--reload` says, else as `server.reload`; `auto`: unless ROUTER_ENV is production."""
     server = declaration.routes.server
     declared = server.reload.when if isinstance(server.reload, Reloading) else server.reload
     when = os.environ.get(RELOAD_VARIABLE) or declared
@@ -165,5 +182,8 @@ def production(declaration: Declaration) -> bool:
 
 
 def secrets(root: Path, paths: Iterable[str]) -> Mapping[str, str | None]:
-    """Return the current texts of secret files; None for a file that cannot be read."""
+    """Return the current text of each secret file; None for a file that is missing, unreadable, not UTF-8 or over 1 MiB.
+
+    root: the folder from which `paths` start
+    """
     return {path: secret(root / path)[0] for path in paths}

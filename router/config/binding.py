@@ -16,7 +16,14 @@ from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Reco
 
 
 def bind(node: Node, shape: Shape, complaints: Complaints, what: str = "this") -> object:
-    """Return the value of a node bound to a shape; UNFIT if it does not fit (a complaint is recorded), or is not known."""
+    """Return the value of a YAML node bound to a shape; UNFIT if it does not fit. Each mistake in it is recorded as a complaint.
+
+    A scalar whose variable is missing gets a stand-in value. Its absence is recorded, except for optional targets.
+    A load without variables records none.
+    Entries of a list or mapping that do not fit are left out of the value.
+
+    what: the name of the node in complaints
+    """
     if isinstance(node, document.Scalar) and (node.unset or node.forgiven):
         if not node.forgiven:
             complaints.lack(node.place, node.unset + _to_set(node.unset))
@@ -43,7 +50,7 @@ def _to_set(unset: str) -> str:
 
 
 def _stand_in(shape: Shape) -> object:
-    """Return some value of this shape, for a scalar whose own value is unknown and not needed."""
+    """Return some value of this shape, for a scalar whose own value is unknown and not needed. UNFIT for lists, mappings and secrets."""
     match shape:
         case OneOf(values):
             return values[0]
@@ -120,7 +127,10 @@ def _record(node: Node, record: Record, complaints: Complaints, what: str) -> ob
 
 
 def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Record, empty: str, complaints: Complaints) -> str:
-    """Return the hint for a key that its mapping does not have. `empty`: the key before it, if that has no value."""
+    """Return the hint for a key that its mapping does not have, as `; …`; empty without one.
+
+    empty: the key before it, if that has no value
+    """
     key, entry = pair
     known = [one.name for one in record.fields]
     word = re.split("[:=：]", key.text, maxsplit=1)[0]
@@ -146,7 +156,7 @@ def _as_record(node: Node, record: Record) -> str:
 
 
 def _lifted(node: document.Table, record: Record, complaints: Complaints) -> document.Table:
-    """Return the mapping with keys that are indented too far moved up to it, so that the rest is checked as meant."""
+    """Return the mapping with keys that are indented too far moved up into it, so that the rest is checked as meant. Complain of each."""
     pairs: list[tuple[document.Scalar, Node]] = []
     lifted: list[tuple[document.Scalar, Node]] = []
     for key, entry in node.pairs:
@@ -164,7 +174,7 @@ def _lifted(node: document.Table, record: Record, complaints: Complaints) -> doc
 
 
 def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.Table, record: Record) -> bool:
-    """Return True if a key among names belongs to the mapping above, and nothing in it is what the names take."""
+    """Return True if a key among names was indented too far: it is a key of the mapping above, and nothing below it fits a named entry."""
     key, entry = pair
     if not isinstance(shape, MapOf) or not isinstance(shape.item, Record) or not isinstance(entry, document.Table):
         return False
@@ -173,7 +183,10 @@ def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.T
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
-    """Return the values of a record's fields that could be bound, and True if all keys were bound and no required one is missing."""
+    """Return the values of a record's fields that could be bound, and whether the record is complete. Mistakes are recorded as complaints.
+
+    Complete: every key is known and fits, and no required one is missing.
+    """
     if not isinstance(node, document.Table):
         complaints.add(node.place, f"{what} takes a mapping{_as_record(node, record)}")
         return {}, False
@@ -206,9 +219,11 @@ def built(
     complaints: Complaints,
     among: Collection[str] | None = None,
 ) -> object:
-    """Build the record from the values. Its own objection becomes a complaint at the field that it names.
+    """Return the record built from the values; UNFIT if it objects to them. The objection becomes a complaint at the field that it names.
 
-    `among`: only an objection to one of these fields counts.
+    An objection to a stand-in for a missing variable is not recorded.
+
+    among: only an objection to one of these fields is recorded
     """
     try:
         return record.build(**values)
@@ -258,21 +273,25 @@ def _either(node: Node, options: tuple[Shape, ...], complaints: Complaints, what
 
 
 def _known_keys(node: Node, shape: Shape) -> int:
-    """Count the keys of a mapping that a record has: of several records the one with the most was meant."""
+    """Count the keys of a mapping that a record has; 0 for other nodes and shapes. Of several records the one with the most was meant."""
     if not isinstance(node, document.Table) or not isinstance(shape, Record):
         return 0
     return sum(shape.field(key.text) is not None for key, _ in node.pairs)
 
 
 def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[ListOf]) -> bool:
-    """Return True if an entry of a list shape has more of the mapping's keys than the records that may stand there."""
+    """Return True if an entry of a list shape has more of the mapping's keys than any shape for the mapping itself.
+
+    meant: the shapes that the mapping itself may have
+    lists: the list shapes that may stand in its place
+    """
     inside = [option for one in lists for option in (one.item.options if isinstance(one.item, Either) else (one.item,))]
     most = max((_known_keys(node, option) for option in inside), default=0)
     return most > max(_known_keys(node, option) for option in meant)
 
 
 def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
-    """Return the hint where a mapping stands alone that belongs in a list."""
+    """Return the hint where a mapping stands alone that belongs in a list, as `; …`; empty for any other node."""
     takes = any(isinstance(one, ListOf) and isinstance(node, kinds(one.item)) for one in options)
     if not takes or not isinstance(node, document.Table):
         return ""
@@ -281,7 +300,7 @@ def _pooled(node: Node, options: tuple[Shape, ...]) -> str:
 
 
 def kinds(shape: Shape) -> tuple[type, ...]:
-    """Return the kinds of nodes that may be meant as a value of this shape."""
+    """Return the node classes (Scalar, Listing, Table) that may be meant as a value of this shape."""
     match shape:
         case Plain("null"):
             return ()  # an unwanted key is left out: an empty value is a slip

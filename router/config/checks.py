@@ -20,9 +20,11 @@ from router.errors import Place
 def check_across(
     tree: Node | None, written: Table, routes: RoutesFile, host: str, complaints: Complaints
 ) -> dict[str, dict[str, document.Scalar]]:
-    """Check what no entry shows by itself. Return the pipelines and tools that routes name, and where.
+    """Check what no entry shows by itself. Return {"pipeline": …, "tools": …}: each name that routes use → where it stands first.
 
-    tree: the routes file with `defaults` put into its routes; written: without
+    tree: the routes file with `defaults` put into its routes
+    written: the routes file without `defaults` put in
+    host: the address it is to be served at
     """
     used = _check_references(tree, complaints)
     _check_callers(tree, routes, complaints)
@@ -38,7 +40,7 @@ def check_across(
 
 
 def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
-    """Check that targets exist and that ids and aliases are unique. Return the pipelines and tools that routes name, and where.
+    """Complain of unknown targets, taken ids or aliases, repeated tools, and unknown names in drills. Return as `check_across`.
 
     The check reads the tree, not the bound values: a route with a mistake is still checked for its other ones.
     """
@@ -71,7 +73,7 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
 
 
 def _declared(target: document.Scalar, known: Sequence[str]) -> str:
-    """Return the advice where a route names an unknown target: perhaps it names a model."""
+    """Return the advice where a route names an unknown target: a similar name, or how to declare the model that it names; may be empty."""
     hint = did_you_mean(target.text, known)
     if "did you mean" in hint or "/" not in target.source or "$" in target.source:
         return hint
@@ -80,7 +82,7 @@ def _declared(target: document.Scalar, known: Sequence[str]) -> str:
 
 
 def _check_drill(drill: Node, targets: Collection[str], routes: Collection[str], complaints: Complaints) -> None:
-    """Check that the targets and routes of a drill exist."""
+    """Complain of unknown targets in `given` and `served_by` of a drill, and of an unknown route in its `model`."""
     if not isinstance(drill, Table):
         return
     given, ask, expect = drill.get("given"), drill.get("ask"), drill.get("expect")
@@ -95,7 +97,10 @@ def _check_drill(drill: Node, targets: Collection[str], routes: Collection[str],
 
 
 def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
-    """Check that keys are unique and name existing routes. Complaints of a file of keys stand where the file is named."""
+    """Complain of keys with the same hash, and of unknown routes in a key.
+
+    For a file of keys the complaint stands where the file is named. Its hashes were compared when it was read.
+    """
     auth = _at(tree, "server", "auth")
     known = dict.fromkeys(str(name) for name in routes.routes)
     keys = _at(auth, "keys")
@@ -115,7 +120,7 @@ def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints
 
 
 def _callers_known(tree: Node | None, routes: RoutesFile) -> KnownCallers | None:
-    """Return the callers that a condition may name; None where `server.auth` has a mistake."""
+    """Return the callers that a condition may name, none without `server.auth`; None if `server.auth` has a mistake."""
     auth = routes.server.auth
     if isinstance(auth, Auth):
         return KnownCallers({str(name): key for name, key in (auth.keys or {}).items()}, auth.jwt is not None)
@@ -144,7 +149,7 @@ NO_USERS = (
 
 
 def _check_users(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
-    """Complain of limits and caches per end user if no caller names its users: all users of a front end would be one."""
+    """Complain of limits, and warn of caches, per end user if no caller names its users: all users of a front end would be one."""
     named = _at(tree, "routes")
     if _names_users(tree, routes) or not isinstance(named, Table):
         return
@@ -204,7 +209,7 @@ def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complai
 
 
 def require_auth(declaration: Declaration) -> None:
-    """Complain where `server.auth` is not declared, whatever the address.
+    """Complain if `server.auth` is not declared, whatever the address. `auth: none` counts as declared.
 
     In production a proxy stands before the server. One that speaks HTTP/1.1, rewrites Host and adds no header looks like a local program.
     """
@@ -265,7 +270,10 @@ def _at(node: Node | None, *path: str) -> Node | None:
 
 
 def _words(route: Node, name: str) -> list[document.Scalar]:
-    """Return the scalars under a key of a route: a single one, a list, or lists in the list."""
+    """Return the scalars under a key of a mapping: a single one, those of nested lists, and the `use` of entries.
+
+    Empty ones, and those whose variable is missing, are left out.
+    """
     node = route.get(name) if isinstance(route, Table) else None
     return [entry for entry in _scalars(node) if entry.text and not (entry.unset or entry.forgiven)]
 

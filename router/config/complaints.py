@@ -20,7 +20,7 @@ SECRET_BELOW = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Complaints:
-    """The mistakes found so far, over every file of a load."""
+    """The mistakes (`found`), warnings and missing variables recorded so far, over every file of a load."""
 
     texts: Mapping[str, str]
     """File name → its text: complaints quote the line."""
@@ -28,20 +28,23 @@ class Complaints:
     warnings: list[Complaint] = field(default_factory=list[Complaint])
     """Settings that are valid, but rarely intended."""
     lacking: list[Complaint] = field(default_factory=list[Complaint])
-    """Variables and secret files that are missing, where that is not a mistake: see `without_environment`."""
+    """Missing variables and secret files, recorded here instead of in `found` if `without_environment` is set."""
     without_environment: bool = False
     noted: set[tuple[int, Complaint]] = field(default_factory=set[tuple[int, Complaint]])
-    """Complaints of the three lists above, each with the number of its list: none is recorded twice."""
+    """Complaints recorded so far, each with 0 (`found`), 1 (`warnings`) or 2 (`lacking`): `add` and the like skip a repetition."""
     lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    """File name → its lines, once one of them is quoted."""
+    """File name → its lines, filled when the first complaint about the file is recorded."""
     advice: Advice = field(default_factory=lambda: Advice({}))
 
     def trial(self) -> "Complaints":
-        """Return a collector with an empty list of mistakes, to try whether a node fits a shape. Warnings and `lacking` are shared."""
+        """Return a collector with an empty list of mistakes, to try whether a node fits a shape.
+
+        It shares `warnings` and `lacking`: what a trial records there stays.
+        """
         return Complaints(self.texts, [], self.warnings, self.lacking, self.without_environment, set(), self.lines, self.advice)
 
     def add(self, place: Place, message: str) -> None:
-        """Record a mistake, once."""
+        """Record a mistake with its line, secrets left out. The same mistake is recorded once."""
         self._note(0, self.found, place, message)
 
     def warn(self, place: Place, message: str) -> None:
@@ -76,7 +79,7 @@ class Complaints:
         return self.sorted(self.found)
 
     def sorted(self, found: Iterable[Complaint]) -> tuple[Complaint, ...]:
-        """Return these complaints, file by file, from top to bottom."""
+        """Return these complaints sorted by file, in the order in which the load has them, then by line and column."""
         files = list(self.texts)
         order = {name: index for index, name in enumerate(files)}
         return tuple(

@@ -22,7 +22,7 @@ CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "api-
 """Headers that hold secrets: a condition may not name them, because their values would stand in a file."""
 MAX_DIGITS = 9
 MAX_VALUE = 256
-"""Characters of a value that a caller, a claim or a header is compared with."""
+"""Most characters of a value that a caller, a claim or a header is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,12 @@ class When:
         return frozenset(() if self.caller is None else listed(self.caller))
 
     def holds(self, here: Circumstances, tokens: int, *, has_image: bool) -> bool:
-        """Return True if the whole condition holds for a question of so many tokens."""
+        """Return True if the whole condition holds for a question.
+
+        here: its caller, claims, headers and used share of the budget
+        tokens: the estimated tokens of its conversation
+        has_image: True if its conversation shows an image
+        """
         return (
             (self.caller is None or here.caller in listed(self.caller))
             and all(_has(here.claims.get(name), listed(values)) for name, values in (self.claim or {}).items())
@@ -178,7 +183,7 @@ def _has(claimed: Json, values: tuple[str, ...]) -> bool:
 
 
 def _text(value: Json) -> str | None:
-    """Return a claim's value as it is written in the file; None for a value without such a text."""
+    """Return a claim's value as the file would have it: a text, a whole number, true or false; None for any other value."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int) else None
@@ -197,7 +202,7 @@ def reachable(entry: When | None, earlier: Sequence[When | None]) -> bool:
 
 
 def _questions(entry: When | None, others: Sequence[When]) -> Iterator[tuple[Circumstances, int, bool]]:
-    """Yield questions for which an entry holds: one of each kind that these entries tell apart."""
+    """Yield questions for which an entry holds, one of each kind that these entries tell apart: (circumstances, tokens, has_image)."""
     known = [*others, *([entry] if entry else [])]
     tokens = sorted({0, *(int(end) for one in known if one.tokens for end in one.tokens.ends)})
     shares = sorted({0.0, *(end for one in known if one.budget_used for end in one.budget_used.ends)})

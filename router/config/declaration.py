@@ -193,7 +193,7 @@ class ScriptLine:
 MODEL_KEYS = (
     "api_key", "api_base", "api_version", "via", "fetch_files", "base_model", "facts", "body", "headers", "proxy", "ca", "batch_size",
 )  # fmt: skip
-"""Keys of a target that a script has no use for."""
+"""Keys of a target that one with `script` may not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,13 +207,13 @@ class TargetConfig:
     api_version: of Azure's API, e.g. 2024-10-21; for azure/ alone
     via: litellm asks through LiteLLM where the router otherwise speaks the provider's API itself
     optional: true skips the target while a variable it needs is not set; start-up and `check` say so
-    params: sampling parameters this target always gets; a request's own come on top
+    params: sampling parameters of its requests; those of the question override them, but of two `max_tokens` the smaller is sent
     context_window: tokens this target can read; a conversation too long for another target goes here
     fetch_files: true sends its server the addresses of files, to fetch them; unless given, true for the servers of known providers
     price: its price; unless given, the one in LiteLLM's table
     base_model: the model that a deployment or a server of your own serves, provider/model; its facts hold for this target
     facts: properties of the model, where the table is wrong or does not know it
-    body: additional fields of each of its requests, merged into the router's own; they stand over those of a question
+    body: additional fields of each of its requests, merged into the router's own; they override those of a question, and null removes one
     headers: additional headers of each of its requests; a secret among them by reference, ${TEAM_TOKEN}
     proxy: the HTTP proxy on the way to it, in place of that of `network`; none is the direct way
     ca: certificates that are trusted beside the system's, in place of those of `network`: a file of them, ${file:corporate-ca.pem}
@@ -297,15 +297,15 @@ class Route:
     tools: the tool sets the model may use: tools/<name>.py, here or in processes of their own, or an MCP server; none unless named
     max_steps: model calls in one answer; at the cap the finish reason is tool-calls
     reasoning: show sends the model's thoughts to the client, hide leaves them out
-    timeout: over the defaults' own
-    retry: over the defaults' own
-    breaker: over the defaults' own
-    balance: over the defaults' own
+    timeout: deadlines of an answer and its parts; a key that it leaves out is that of `defaults`
+    retry: retries of one target; a key that it leaves out is that of `defaults`
+    breaker: the circuit breaker of each target; a key that it leaves out is that of `defaults`
+    balance: load balancing in its pools without weights; unless given, as in `defaults`
     hedge: ask the next target too while the first is late
     cache: cache answers, and return them for the same question; unless given, every question is asked
-    rescue: over the defaults' own
-    affinity: over the defaults' own
-    prompt_cache: over the defaults' own
+    rescue: what follows when an answer breaks off: continue or fail; unless given, as in `defaults`
+    affinity: whether a chat stays with one target of a pool; unless given, as in `defaults`
+    prompt_cache: whether providers are asked to cache the beginning of a prompt; unless given, as in `defaults`
     limit: the limit on use; unless given, none
     max_output: most tokens of one model call; the model is asked for no more, and an answer that goes on all the same is cut off
     listed: false hides the route from lists of models; a hidden route answers all the same
@@ -355,28 +355,28 @@ class Route:
 
     @property
     def conditions(self) -> "tuple[When | None, ...]":
-        """The condition of each target in each entry, in the order of the entries; None where there is none."""
+        """The condition of each entry of a target, pool by pool, in order; None for an entry without one."""
         return tuple(one.when if isinstance(one, Member) else None for pool in self.pools for one in pool)
 
     @property
     def tool_sets(self) -> tuple[Name, ...]:
-        """The tool sets of the route that are files."""
+        """The names of the route's tool sets (tools/<name>.py), isolated ones included; tool servers are left out."""
         return tuple(one.use if isinstance(one, ToolSetEntry) else one for one in self.tools if not isinstance(one, ToolServer))
 
     @property
     def isolated_sets(self) -> "tuple[ToolSetEntry, ...]":
-        """The tool sets that run in processes of their own."""
+        """The tool sets with `isolate`: each call runs in a process of its own."""
         return tuple(one for one in self.tools if isinstance(one, ToolSetEntry) and one.isolate is not None)
 
     @property
     def approved(self) -> tuple[str, ...]:
-        """The tool sets and servers whose calls the user has to allow."""
+        """The tool sets, by name, and the tool servers, by label, with `approve: always`: the user has to allow each call."""
         found = [one for one in self.tools if not isinstance(one, str) and one.approve == "always"]
         return tuple(one.label if isinstance(one, ToolServer) else str(one.use) for one in found)
 
     @property
     def tool_servers(self) -> tuple[ToolServer, ...]:
-        """The tool servers of the route."""
+        """The MCP servers among the tools of the route."""
         return tuple(one for one in self.tools if isinstance(one, ToolServer))
 
 
@@ -407,7 +407,11 @@ class RoutesFile:
 
 @dataclass(frozen=True, slots=True)
 class StepLine:
-    """An entry of a pipeline, not yet bound to its step's options."""
+    """An entry of a pipeline, its options not yet checked.
+
+    name: the step's word
+    options: the node under that word
+    """
 
     name: Name
     options: Node
@@ -415,18 +419,22 @@ class StepLine:
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """A configuration and its complaints. Without complaints it is consistent; it is not yet built."""
+    """A configuration and its complaints. Without complaints it is consistent; it is not yet built.
+
+    pipelines: name → its entries, of those that routes name
+    digest: of the files and the secrets: 12 hexadecimal digits
+    """
 
     routes: RoutesFile
     pipelines: Mapping[str, tuple[StepLine, ...]]
     tools: Mapping[str, document.Scalar]
-    """Tool sets that routes name → the first place, as written."""
+    """Tool set that a route names → the scalar that names it first."""
     skipped: Mapping[str, str]
-    """Optional target → why it is skipped."""
+    """Optional target that is skipped → the reason: its missing variables or files."""
     snapshot: Snapshot
     digest: str
     secrets: Mapping[str, str | None] = field(repr=False)
-    """Secret files that were named, `.env` among them: path → text, None where it could not be read."""
+    """Path of each secret file that was named, `.env` among them → its text; None if there is none, or it could not be read."""
     complaints: Complaints
     """Complaints so far; the build adds those that only building shows."""
     env_file: EnvFile

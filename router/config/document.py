@@ -17,12 +17,17 @@ from router.errors import Complaint, Place
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_ALIASES = 1_000
-"""Nodes that aliases may add to a document, in total."""
+"""Most nodes that aliases may add to a document, in total; more of them are an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A scalar as written. `plain`: it stood without quotes; `source` keeps `${VAR}` after it was resolved."""
+    """A scalar of a file.
+
+    text: its value; references in it are resolved after parsing
+    source: the text as written, still with `${VAR}`
+    plain: True if it stood without quotes
+    """
 
     place: Place
     text: str
@@ -31,7 +36,7 @@ class Scalar:
     unset: str = ""
     """The missing variable or secret file, as a sentence; empty where none is missing."""
     forgiven: bool = False
-    """True where that is not a mistake (an optional target): any value of the right kind stands in."""
+    """True if no further complaint is made: the target is optional, variables are not read, or the scalar is malformed (complained of)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,10 @@ class UnreadableYaml(Exception):
 
 
 def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node | None:
-    """Return the tree of one document; None for an empty one. Raises UnreadableYaml if it cannot be read."""
+    """Return the tree of one document; None for an empty one. Raises UnreadableYaml for broken YAML, or one too large or too deep.
+
+    complain: receives mistakes that leave a tree, such as a repeated key, a tag or a second document; that part is left out or ignored
+    """
     if len(text) > MAX_BYTES:
         raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
     reader = _NodeReader(file, complain)
@@ -179,7 +187,7 @@ class _NodeReader:
 
 
 def _untagged(value: str) -> str:
-    """Return the advice for a tag such as `!env NAME`."""
+    """Return the advice for a tag such as `!env NAME`: the reference to write, or to leave the tag out."""
     return f": write ${{{value}}}" if VARIABLE.fullmatch(value) else ": leave it out"
 
 
@@ -200,9 +208,9 @@ NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 TRUTHS = {"true": True, "false": False}
 DOUBTFUL = re.compile(r"(?i)y|n|yes|no|on|off|true|false|[-+]?0[0-9_]+|[-+]?[0-9]+(:[0-9]{1,2})+|0[xo][0-9a-f]+|[-+]?\.(inf|nan)")
-"""Plain scalars that one YAML reader takes for a text and another for another type."""
+"""Plain scalars, such as `yes` or `012`, that one YAML reader takes for a text and another for a number or a truth value."""
 
 
 def is_null(node: Node) -> bool:
-    """Return True if a key was left without a value."""
+    """Return True if a key was left without a value, or has `~` or `null` without quotes."""
     return isinstance(node, Scalar) and node.plain and node.text in NULLS

@@ -30,7 +30,11 @@ class KnownCallers:
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
-    """A target in the targets of a route. `condition`: its `when` as a tree, where it has one."""
+    """A target in the targets of a route.
+
+    condition: its `when` as a tree; None without one
+    when: the same, bound
+    """
 
     name: document.Scalar
     condition: Table | None = None
@@ -40,7 +44,7 @@ class RouteEntry:
 def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Complaints) -> None:
     """Complain of entries that are never asked; warn of routes in which a question may find no entry.
 
-    `known`: None where the callers are not known, because of another mistake.
+    known: the callers that conditions may name; None skips the check of conditions, because `server.auth` has a mistake
     """
     routes = tree.get("routes") if isinstance(tree, Table) else None
     for key, route in routes.pairs if isinstance(routes, Table) else ():
@@ -72,7 +76,7 @@ def _size(targets: Node) -> int:
 
 
 def _entries(node: Node | None, condition: Node | None = None) -> Iterator[RouteEntry]:
-    """Yield the targets below a node, in order, without those whose condition has a mistake: it is complained of elsewhere."""
+    """Yield the targets below a node, in order. One whose condition has a mistake, or whose variable is missing, is left out."""
     match node:
         case document.Scalar() if node.text and not (node.unset or node.forgiven):
             if condition is None:
@@ -110,7 +114,10 @@ def _check_order(route: str, entries: Sequence[RouteEntry], complaints: Complain
 
 
 def _check_condition(route: str, declared: Node, entry: RouteEntry, known: KnownCallers, complaints: Complaints) -> None:
-    """Complain of conditions that hold for no caller."""
+    """Complain of a condition that holds for no question: unknown callers, claims without tokens, a budget without a limit.
+
+    An empty `claim` or `header` is a mistake, too.
+    """
     condition, when = entry.condition, entry.when
     if condition is None or when is None:
         return
@@ -157,7 +164,7 @@ def _may_ask(key: ApiKey, route: str) -> bool:
 
 
 def _has_budget(route: str, declared: Node, when: When, known: KnownCallers) -> bool:
-    """Return True if a limit on money or tokens counts a question for which the rest of the condition holds."""
+    """Return True if the route has a limit on money or tokens, or a key has one that may ask the route and that `when.caller` admits."""
     limit = declared.get("limit") if isinstance(declared, Table) else None
     if isinstance(limit, Table) and any(limit.get(name) is not None for name in ("spend", "tokens")):
         return True

@@ -18,9 +18,9 @@ from router.errors import Complaint, Place
 class EnvFile:
     """The content of `.env`.
 
-    variables: name → value, of those that have one here and that the environment of the process does not have, not even empty
-    text: the whole file; None where there is none, or where it cannot be read
-    warnings: why it cannot be read, lines that are no variable, and who else can read it
+    variables: name → value, of those with a value that the environment of the process lacks; one that is empty there is not lacking
+    text: the whole file; None if there is none, or if it cannot be read
+    warnings: that it cannot be read, lines that are no variable, and that every user of the machine can read it
     """
 
     variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
@@ -34,9 +34,9 @@ class EnvFile:
 
 
 def read_env_file(root: Path, environment: Mapping[str, str]) -> EnvFile:
-    """Return what `.env` in this folder adds to an environment. A missing file adds nothing.
+    """Return what `.env` in this folder adds to an environment. A missing file adds nothing; an unreadable one adds a warning.
 
-    A value may name variables, as `${HOST}`: of the environment first, then of the lines above it.
+    A value may name variables, as `${HOST}`: of the process first, then of the lines above it.
     """
     path = root / ENV_FILE
     if not os.path.lexists(path):

@@ -24,9 +24,9 @@ BODY = re.compile(r"file:(?P<file>.+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<mod
 ENV_FILE = ".env"
 """The file of variables beside the routes file: see env_file.py."""
 OWN = ("ROUTER_ENV",)
-"""Variables with an effect of their own, without a `${…}` that names them."""
+"""Variables that the router reads without a `${…}` that names them; from `.env` they count in the digest."""
 MAX_SECRET = 1024 * 1024
-"""Characters of a file named by `${file:…}`: the CA bundle of a whole system has 250,000."""
+"""Most characters of a file named by `${file:…}`: the CA bundle of a whole system has 250,000."""
 
 
 UNKNOWN = "nobody asked what it holds"
@@ -44,11 +44,10 @@ def passed_on() -> dict[str, str]:
 class Environment:
     """The variables and secret files of one load.
 
-    Without `variables` nothing is read: a reference then stands for any value of the right kind.
-
+    variables: the environment; None reads nothing: a reference then stands for any value of the right kind
     beside: the variables of `.env` that the environment lacks
-    used: values read from files, for the generation's digest
-    files: each file that was named, with None where it could not be read
+    used: values read from `.env` and secret files, for the generation's digest
+    files: each secret file that was named → its text; None if it could not be read
     """
 
     def __init__(
@@ -66,7 +65,10 @@ class Environment:
         self.files: dict[str, str | None] = {}
 
     def resolve(self, node: Node) -> Node:
-        """Return the tree with its references replaced. A scalar whose variable or file is missing has the reason in `unset`."""
+        """Return the tree with the references in its values replaced; keys stay as they are.
+
+        A scalar whose variable or file is missing has the reason in `unset`. A malformed reference is complained of.
+        """
         match node:
             case Scalar():
                 return self._scalar(node) if "$" in node.text else node
@@ -122,7 +124,10 @@ class Environment:
 
 
 def secret(path: Path) -> tuple[str | None, str]:
-    """Return the text of a secret file; None and the reason where it cannot be used."""
+    """Return (text, "") of a secret file, or (None, reason) if it cannot be read, is not UTF-8, or is larger than 1 MiB.
+
+    The reason follows the file's name in a sentence: `cannot be read: …`. The text keeps its last line break.
+    """
     try:
         if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # reading a pipe would wait for its writer
             return None, "cannot be read: it is no file"

@@ -19,7 +19,7 @@ class FactsConfig:
     """Properties of a target's model, where the table is wrong or does not know it. All others are as the table says.
 
     refuses: parameters that it refuses; they are left out, `stop` is kept by cutting the answer
-    takes: parameters beyond those that most models take, that it takes as well; the others of them are left out
+    takes: parameters that only some models take, and this one does; the rest of these parameters are left out
     limit: its name for the limit of an answer's length; none: it takes no limit, the answer is cut
     thinking: its setting for reasoning: effort, a budget of tokens, adaptive, or none where it does not think
     efforts: the efforts that it takes

@@ -38,7 +38,7 @@ class Located:
 
 
 def understood(text: str, file: str) -> Located | None:
-    """Return the value of a document; None for an empty one. Raises UnreadableYaml if it cannot be read."""
+    """Return the value of a document; None for an empty one. Raises UnreadableYaml for broken YAML, or one too large or too deep."""
     if len(text) > MAX_BYTES:
         raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
     try:

@@ -15,9 +15,9 @@ from router.signature import record_of
 
 
 def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
-    """Return the tree with missing variables of optional targets marked as no mistake; record in `skipped` those targets and the reasons.
+    """Return the tree with missing variables of optional targets marked as no mistake. Their other keys are still checked.
 
-    Their other keys are still checked.
+    skipped: filled here with each of these targets → the reasons, joined with `; `
     """
     targets = tree.get("targets")
     if not isinstance(targets, Table):
@@ -49,7 +49,10 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
 
 
 def with_defaults(tree: Table) -> Table:
-    """Return the tree with `defaults` put into each route where it leaves a key out."""
+    """Return the tree with `defaults` put into each route where it leaves a key out, also within nested mappings.
+
+    An embeddings route gets a stand-in for its pipeline.
+    """
     tree = without_pipelines(tree)
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):
@@ -60,7 +63,7 @@ def with_defaults(tree: Table) -> Table:
 
 
 def _inherited(table: Table, under: Table) -> Table:
-    """Return the union of two mappings, at every level; the first one's values win."""
+    """Return the union of two mappings, nested ones included; where both have a value, that of `table` wins."""
     pairs = [
         (key, _inherited(value, below) if isinstance(value, Table) and isinstance(below := under.get(key.text), Table) else value)
         for key, value in table.pairs
@@ -74,7 +77,7 @@ def _with(tree: Table, name: str, node: Node) -> Table:
 
 
 def through(routes: RoutesFile) -> RoutesFile:
-    """Return the routes with proxy and CA of `network` in each target, MCP server, issuer and collector that declares none of its own.
+    """Return the configuration with `network.proxy` and `network.ca` in each target, MCP server, issuer and collector without its own.
 
     A target on this machine gets no proxy. Scripts and MCP commands get neither.
     """

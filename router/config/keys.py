@@ -24,7 +24,7 @@ HASH = r"sha256:[0-9a-f]{64}"
 DAY = r"\d{4}-\d\d-\d\d"
 MOMENT = rf"{DAY}(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?"
 KEY = "pm_"
-"""Prefix of every key: a key in place of its hash is recognised."""
+"""Prefix of every key that `router keys new` makes: a key written in place of its hash is recognised by it."""
 
 
 def _hash(text: str) -> str:
@@ -36,7 +36,7 @@ def _hash(text: str) -> str:
 
 
 def moment(text: str) -> datetime:
-    """Read a day, which is its first second in UTC, or a moment. Raise Misfit where it is neither."""
+    """Read a moment with its time zone, or a day, which is returned as its first second in UTC. Raise Misfit if it is neither."""
     try:
         if re.fullmatch(MOMENT, text, re.ASCII):
             made = datetime.fromisoformat(text)
@@ -83,11 +83,14 @@ OPTIONS: Mapping[str, Callable[[str], object]] = {
     "routes": lambda text: tuple(name_of(one) for one in text.split(",")),
     "user": user_source,
 }
-"""Options that a line may give a key beside its hash."""
+"""Option that a line may give a key beside its hash → the function that reads its value."""
 
 
 def lines(text: str) -> dict[Name, ApiKey]:
-    """Read the keys of a file. Misfit names the wrong line but quotes nothing of it: it may hold a secret by mistake."""
+    """Read the keys of a file, one to a line: name → key. Raise Misfit at the first wrong line.
+
+    Misfit names the line but quotes nothing of it: it may hold a secret by mistake.
+    """
     found: dict[Name, ApiKey] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()

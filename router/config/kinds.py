@@ -19,18 +19,21 @@ CHAT_ONLY = {
     "max_output": "a model that makes embeddings writes no tokens",
     "refuse": "a question for embeddings brings no tools and no messages",
 }
-"""Keys of a route that an embeddings route has no use for → why."""
+"""Key of a route that an embeddings route has no use for → the reason, as a clause."""
 DRILL_OF_CHATS = {
     "ask": {"image": "embeddings are made of texts", "tokens": "there is no conversation"},
     "expect": {"events": "its answer comes whole", "finish": "its answer comes whole"},
 }
-"""Keys of a drill that a drill of an embeddings route has no use for → why."""
+"""Part of a drill → its keys that a drill of an embeddings route has no use for → the reason, as a clause."""
 NO_PIPELINE = "none"
-"""Stand-in for the pipeline of a route that has none; no file is looked for."""
+"""Name that stands in for the pipeline of an embeddings route; no such file is looked for."""
 
 
 def check_kinds(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of keys that a route's kind has no use for. `tree`: as it is written, because an inherited key is not a mistake."""
+    """Complain of keys and conditions of an embeddings route, and of its drills, that only a chat route has a use for.
+
+    tree: as it is written, because an inherited key is not a mistake
+    """
     routes = tree.get("routes") if isinstance(tree, Table) else None
     for name, route in _embedders(routes):
         for key, _ in route.pairs:
@@ -59,7 +62,7 @@ def _check_drill(drill: Node, embedders: Container[str], complaints: Complaints)
 
 
 def without_pipelines(tree: Table) -> Table:
-    """Return the tree with a stand-in for the pipeline of each embeddings route, so that only a chat route can lack one."""
+    """Return the tree with a stand-in for the pipeline that an embeddings route leaves out, so that only a chat route can lack one."""
     routes = tree.get("routes")
     if not isinstance(routes, Table):
         return tree
@@ -76,7 +79,7 @@ def _stood_in(route: Node) -> Node:
 
 
 def _embedders(routes: Node | None) -> Iterator[tuple[str, Table]]:
-    """Yield the embeddings routes, by name."""
+    """Yield (name, route) for each embeddings route."""
     for name, route in routes.pairs if isinstance(routes, Table) else ():
         if isinstance(route, Table) and _makes_embeddings(route):
             yield name.text, route

@@ -11,7 +11,7 @@ from router.signature import Spelled
 
 MAX_CONCURRENT = 1_000_000
 RATES = ("requests", "tokens", "spend")
-"""Fields of a limit that are a rate."""
+"""Fields of a limit that are a rate; the remaining limit, `concurrent`, is a number."""
 UNIT = "(second|minute|hour|day)"
 Count = Annotated[Rate, Spelled("rate", rate, rf"^[1-9]\d*/{UNIT}$", "10/minute", written_rate)]
 Money = Annotated[Rate, Spelled("spend", spend, rf"^\d+(\.\d+)?USD/{UNIT}$", "5USD/day", written_spend)]
@@ -44,7 +44,7 @@ class Limit:
         return str(self)
 
     def times(self, factor: int) -> Self:
-        """Return the same limit with `factor` times as much of everything."""
+        """Return the same limit with `factor` times the requests, tokens, spend and concurrent answers; of these at most 1,000,000."""
         more = {name: replace(rate, count=rate.count * factor) for name in RATES if (rate := getattr(self, name)) is not None}
         most = None if self.concurrent is None else min(self.concurrent * factor, MAX_CONCURRENT)
         return replace(self, **more, concurrent=most)

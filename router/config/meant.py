@@ -7,13 +7,16 @@ from router.config import remedies
 
 
 def closest(word: str, words: Sequence[str], cutoff: float = 0.6) -> str:
-    """Return `; did you mean …?` for the word that is spelled most alike; empty if none is near."""
+    """Return `; did you mean …?` with the word that is spelled most alike, in any case; empty if none is near.
+
+    cutoff: least similarity, from 0 to 1
+    """
     close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, cutoff)
     return f"; did you mean `{next(one for one in words if one.lower() == close[0])}`?" if close else ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?`, else the known words where they are few, else nothing."""
+    """Return `; did you mean …?` for the closest word, else `; there is …` with all known words if at most 12, else an empty text."""
     words = list(known)
     if close := closest(word, words):
         return close
@@ -21,7 +24,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def file_meant(word: str, known: Sequence[str], ending: str) -> str:
-    """Return the hint for the name of a file, which is written without its folder and its ending."""
+    """Return the hint for an unknown file, as `did_you_mean` does. A name with folder or ending is recognised: it is written without them.
+
+    ending: of such files, e.g. `.yaml`
+    """
     bare = word.removesuffix(ending).rpartition("/")[2]
     if bare != word and bare in known:
         return f"; did you mean `{bare}`, without its folder and `{ending}`?"
@@ -29,7 +35,7 @@ def file_meant(word: str, known: Sequence[str], ending: str) -> str:
 
 
 def step_meant(word: str, known: Iterable[str]) -> str:
-    """Return the hint for a word of a pipeline."""
+    """Return the hint for an unknown word of a pipeline: a very similar step, else the advice for this word, else as `did_you_mean`."""
     words = list(known)
     advice = remedies.STEPS.get(word.lower())
     return closest(word, words, 0.8) or (f"; {advice}" if advice else did_you_mean(word, words))

@@ -30,7 +30,7 @@ class Proxy:
 
     @property
     def label(self) -> str:
-        """The name of the proxy in logs, without its credentials."""
+        """The name of the proxy in logs, `host:port`, without its credentials."""
         return self._authority
 
     @property
@@ -73,13 +73,19 @@ DIRECT = Egress()
 
 
 def is_this_machine(host: str) -> bool:
-    """Return True if a host, without brackets, is this machine: localhost and names below it (RFC 6761), 127.0.0.0/8, ::1."""
+    """Return True if a host, without brackets, is this machine: localhost and names below it (RFC 6761), 127.0.0.0/8, ::1.
+
+    Also 127.0.0.0/8 as an IPv6 address (`::ffff:127.0.0.1`).
+    """
     name = host.lower().removesuffix(".")
     return name.endswith(".localhost") or loopback(name.removeprefix("::ffff:"))
 
 
 def tls_context(ca: str) -> ssl.SSLContext:
-    """Return a TLS context that trusts the system's authorities and these. Names and certificates are always checked. Takes 10 ms."""
+    """Return a TLS context that trusts the system's authorities and these. Names and certificates are always checked. Takes 10 ms.
+
+    ca: their certificates as PEM; empty for the system's alone
+    """
     context = ssl.create_default_context()
     if ca:
         context.load_verify_locations(cadata=ca)
@@ -87,7 +93,7 @@ def tls_context(ca: str) -> ssl.SSLContext:
 
 
 def proxy_of(text: str) -> Proxy:
-    """Read the address of a proxy. Misfit repeats nothing of the text: there may be a password in it."""
+    """Read the address of an HTTP proxy. Raise Misfit if it is not one, without repeating the text: there may be a password in it."""
     wanted = "write http://host:port, or https:// where it is spoken to over TLS"
     encoded = "`/`, `#`, `?` and `%` in a password are written %2F, %23, %3F and %25"
     try:
@@ -145,7 +151,7 @@ OwnProxy = Literal["none"] | ProxyAddress
 
 
 def egress_of(proxy: Secret | Literal["none"] | None, ca: Certificates | None) -> Egress:
-    """Return the declared proxy and certificates; `none` and None mean a direct connection."""
+    """Return the proxy and certificates of an address. `proxy`: None and `none` mean a direct connection."""
     return Egress(proxy_of(proxy.value) if isinstance(proxy, Secret) else None, ca.pem if ca else "")
 
 

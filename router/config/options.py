@@ -18,7 +18,7 @@ VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 """A header's value that all servers read alike: visible ASCII, blanks only inside (RFC 9110, 5.5)."""
 MAX_NAME = 256
 MAX_VALUE = 8 * 1024
-"""Characters of a header's value: servers refuse more than some KiB for all headers together."""
+"""Most characters of a header's value: servers refuse more than some KiB for all headers together."""
 KEYS = "the key is written as `api_key`, and sent as its provider wants it"
 FRAMING = "the router writes it for each request"
 RESERVED: Mapping[str, str] = {
@@ -30,11 +30,11 @@ RESERVED: Mapping[str, str] = {
     ),
     "anthropic-version": "the router reads the version that it asks for",
 }
-"""Headers that a target may not have, and why."""
+"""Header that a target may not set, in lower case → the reason."""
 
 
 def header_name(text: str) -> Name:
-    """Read a header's name. Raise Misfit where it is not one, or where the router writes that header."""
+    """Read a header's name. Raise Misfit if it is not one, or if it is reserved: for keys and for what the router itself writes."""
     if not re.fullmatch(NAME, text, re.ASCII) or len(text) > MAX_NAME:
         raise Misfit("this is no header's name: use letters, digits and -, as in anthropic-beta")
     if (why := RESERVED.get(text.lower())) is not None:
@@ -43,7 +43,7 @@ def header_name(text: str) -> Name:
 
 
 def header_value(text: str) -> Secret:
-    """Read a header's value. Raise Misfit where it cannot be sent."""
+    """Read a header's value. Raise Misfit if it is longer than 8 KiB, or not one line of visible ASCII."""
     # Nothing of the text is repeated: it may be a secret.
     if not VALUE.fullmatch(text) or len(text) > MAX_VALUE:
         raise Misfit("a header's value is one line of visible ASCII characters, with blanks only between them")
@@ -62,7 +62,7 @@ HeaderValue = Annotated[Secret, Spelled("header's value", header_value, "", "${T
 
 
 def check_headers(headers: Mapping[Name, Secret]) -> None:
-    """Raise Misfit where a name stands twice, or where a header that is a secret by its name is written out."""
+    """Raise Misfit if a name stands twice in any case, or if a header with the name of a secret has a value without `${…}`."""
     seen: set[str] = set()
     for name, value in headers.items():
         if name.lower() in seen:
@@ -75,5 +75,5 @@ def check_headers(headers: Mapping[Name, Secret]) -> None:
 
 
 def public_headers(headers: Mapping[Name, Secret]) -> dict[str, str]:
-    """Return the headers that are not secrets by their names, with their values: an answer may depend on them."""
+    """Return the headers that are not secrets by their names, name in lower case → value: an answer may depend on them."""
     return {name.lower(): value.value for name, value in headers.items() if secret_in_name(name) is None}

@@ -24,7 +24,7 @@ from router.signature import record_of
 
 
 def _places() -> Mapping[str, tuple[Spot, ...]]:
-    """Return every word of routes.yaml with its places. Words of drills are left out: they are not mistaken for others."""
+    """Return every key of routes.yaml → the places where it may stand. Keys of drills are left out: they are not mistaken for others."""
     found: dict[str, tuple[Spot, ...]] = {}
     for word, spot in spots(record_of(RoutesFile)):
         if spot.path[0] != "drills":
@@ -72,7 +72,7 @@ def declare(
 
 
 def _routes_tree(snapshot: Snapshot, environment: Environment, complaints: Complaints) -> Node | None:
-    """Return the tree of the routes file, with the drills of drills.yaml."""
+    """Return the tree of the routes file, with the drills of drills.yaml; None if the routes file is empty or unreadable."""
     tree = _tree(snapshot.routes, snapshot, environment, complaints)
     if DRILLS not in snapshot.texts or snapshot.routes == DRILLS:
         return tree

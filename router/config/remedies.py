@@ -47,7 +47,7 @@ WORDS: Mapping[str, str] = {
     "host": STARTED,
     "workers": STARTED,
 }
-"""Words of LiteLLM, OpenAI's SDKs, web servers and Docker Compose → what to write here, in any mapping."""
+"""Word of LiteLLM, OpenAI's SDKs, web servers or Docker Compose → the advice for it, in any mapping of the configuration."""
 IN: Mapping[str, Mapping[str, str]] = {
     "TargetConfig": {
         **dict.fromkeys(("key", "token", "secret", "openai_api_key", "auth"), "write `api_key: ${OPENAI_API_KEY}`"),
@@ -62,7 +62,7 @@ IN: Mapping[str, Mapping[str, str]] = {
     },
     "Server": dict.fromkeys(("api_key", "token", "password"), CALLERS),
 }
-"""Words that have advice of their own in one mapping, by the name of its record."""
+"""Record (`Route` and the like) → word → its advice in such a mapping, which comes before that of WORDS."""
 STEPS: Mapping[str, str] = {
     "system": "write the text into pipelines/NAME.j2, and `- prompt: NAME.j2` here",
     "template": "write `- prompt: NAME.j2`",
@@ -77,9 +77,9 @@ STEPS: Mapping[str, str] = {
 """Words that are not steps but are written in pipelines → what to write."""
 FALLBACKS = ("fallbacks", "fallback", "fallback_models", "backup", "default_fallbacks", "context_window_fallbacks")
 HARMLESS = ("duration", "size", "span", "share", "rate", "spend")
-"""Spellings whose texts are never secrets: they are repeated."""
+"""Names of Spelled shapes whose texts are never secrets: advice may repeat what was written."""
 WIDEST = 40
-"""Characters of an example; of a longer one only the beginning is shown."""
+"""Most characters of an example in advice; of a longer one the first 7 and `…` are shown."""
 Path = tuple[str, ...]
 
 
@@ -90,11 +90,11 @@ class Spot:
     path: Path
     shape: Shape
     owner: str
-    """The name of the record that has it."""
+    """The name of the record that has the word as a key."""
 
 
 def spots(record: Record, path: Path = ()) -> Iterator[tuple[str, Spot]]:
-    """Yield every key of a record, and of the records nested in it, each with the path to it and the shape of its value."""
+    """Yield every key of a record and of the records nested in it: the key, and its path and shape. Keys inside lists are left out."""
     for item in record.fields:
         here = (*path, item.name)
         yield item.name, Spot(here, item.shape, record.name)
@@ -122,7 +122,12 @@ class Advice:
     places: Mapping[str, Sequence[Spot]]
 
     def of(self, record: Record, table: Table, key: Scalar, value: Node) -> str:
-        """Return a sentence with the remedy; empty where none is known."""
+        """Return the remedy for a key that its mapping does not have, as a clause to follow `; `; empty if none is known.
+
+        record: the keys that the mapping takes
+        table: the mapping
+        value: what stands under the key
+        """
         word = _snake(key.text)
         if word in FALLBACKS:
             return _fallbacks(table, value)
@@ -134,7 +139,7 @@ class Advice:
         return self._moved(record, word, value)
 
     def _moved(self, record: Record, word: str, value: Node) -> str:
-        """Return the place where a word of the configuration belongs: below this mapping, or elsewhere in the file."""
+        """Return the advice where a word of the configuration belongs: below this mapping, else elsewhere; empty for any other word."""
         below = [spot for name, spot in spots(record) if name == word and len(spot.path) > 1]
         if below:
             return f"it belongs in `{below[0].path[0]}`: write `{_written(below[0], value)}`"
@@ -155,7 +160,7 @@ def _snake(word: str) -> str:
 
 
 def _filled(sentence: str, word: str, value: Node) -> str:
-    """Return the sentence with the written number, where it has a place for one."""
+    """Return the advice with the written number in its place, or an example where none was written; other advice as it is."""
     number = value.text if isinstance(value, Scalar) and re.fullmatch(r"[1-9]\d{0,8}", value.text) and value.source == value.text else ""
     if sentence == STARTED:
         return sentence.format(word=word, value=number or word.upper())
@@ -250,7 +255,7 @@ MEANT = re.compile("|".join(SPELLINGS))
 
 
 def variable(text: str) -> str:
-    """Return the variable that a text means in another program's spelling; empty where it means none."""
+    """Return the name of the variable that a text means in another program's spelling, e.g. `os.environ/NAME`; empty if it means none."""
     hit = MEANT.fullmatch(text.strip())
     return next(filter(None, hit.groups())) if hit else ""
 
@@ -259,7 +264,7 @@ DOLLARS = re.compile(r"\$(?P<sum>\d{1,9}(?:\.\d{1,6})?)(?:/(?P<unit>second|minut
 
 
 def dollar(text: str) -> str:
-    """Return the advice for a text whose dollar sign does not begin a reference."""
+    """Return the advice for a text with a `$` that does not begin a reference: for a variable, a sum of dollars, or else all forms."""
     if name := variable(text):
         return f"write ${{{name}}} for the environment variable"
     if hit := DOLLARS.fullmatch(text):

@@ -13,14 +13,17 @@ from router.signature import Anything, Either, ListOf, MapOf, OneOf, Plain, Reco
 
 
 class Unfit:
-    """The value of a node that could not be bound. Its complaint has been recorded."""
+    """The value of a node that could not be bound. Its complaint, if it is a mistake, has been recorded."""
 
 
 UNFIT = Unfit()
 
 
 def scalar_value(node: Node, shape: Plain | OneOf | Spelled, complaints: Complaints, what: str) -> object:
-    """Return the value of a node that has to be a scalar, or UNFIT."""
+    """Return the value of a node that has to be a scalar; UNFIT, with a complaint, if it is empty or does not fit.
+
+    what: the name of the node in complaints
+    """
     if not isinstance(node, document.Scalar):
         complaints.add(node.place, f"{what} takes {wanted(shape)}, not a {'list' if isinstance(node, document.Listing) else 'mapping'}")
         return UNFIT
@@ -132,7 +135,7 @@ def wanted(shape: Shape) -> str:
 
 
 def plain_value(node: document.Scalar, complaints: Complaints) -> object:
-    """Return a scalar of any type as YAML 1.2 reads it, with a complaint where readers differ."""
+    """Return a scalar of any type as YAML 1.2 reads it; UNFIT, with a complaint, if readers differ on it, as on `yes` or `012`."""
     if not node.plain:
         return node.text
     if is_null(node):

@@ -37,7 +37,7 @@ def secret_in_query(query: str) -> str | None:
 
 
 def secret_in_name(name: str) -> str | None:
-    """Return the part of a name that marks it as that of a secret, e.g. `key`; None without one."""
+    """Return the word, from our own list, that marks a name as that of a secret, e.g. `key`; None without one."""
     parts = [part.lower() for part in PARTS.findall(name)]
     return next((word for word in (*SECRETS, *JOINED) if word in parts), None)
 
@@ -46,5 +46,5 @@ QUERY = re.compile(r"""(://[^\s?#'"]*[?#])([^\s'"]+)""")
 
 
 def without_secret_queries(line: str) -> str:
-    """Return a line of a file in which the queries of addresses that hold a secret are replaced by `***`."""
+    """Return a line of a file with `***` in place of the query or fragment of each address that holds a secret."""
     return QUERY.sub(lambda hit: hit[1] + ("***" if secret_in_query(hit[2]) else hit[2]), line)

@@ -49,7 +49,7 @@ class RequestBounds:
 
 
 MinClient = Literal["5.0", "6.0"]
-"""A release of the AI SDK from which on clients read what is written for it."""
+"""A release of the AI SDK; clients of it and of later ones read what is written for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +161,7 @@ class Reloading:
 
 
 LEAST_ADMIN_KEY = 20
-"""Characters of an admin key at least: it opens every admin page, and guesses are not limited otherwise."""
+"""Fewest characters of an admin key: it opens every admin page, and guesses are not limited otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ FOLDERS = {"pipelines": (".yaml", ".j2", ".json"), "tools": (".py",)}
 DRILLS = "drills.yaml"
 """The optional file of drills beside a routes file, whatever the name of that file."""
 BEGIN = "; `router init DIR` writes a workspace that answers at once, and --routes FILE names a file elsewhere"
-"""Advice where there is no routes file."""
+"""Advice, added to the complaint that there is no routes file."""
 MAX_FILES = 2_000
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -30,7 +30,10 @@ class Snapshot:
     """Path relative to the root, with `/`, → text. The routes file comes first, then drills.yaml."""
 
     def digest(self, secrets: Mapping[str, str]) -> str:
-        """Return the digest of these texts and secret files: 12 hexadecimal digits."""
+        """Return the digest of these texts and the secrets: 12 hexadecimal digits.
+
+        secrets: name → value, of secret files and of variables in `.env`
+        """
         total = hashlib.sha256()
         for name, text in [*sorted(self.texts.items()), *sorted(secrets.items())]:
             for part in (name, text):
@@ -40,7 +43,11 @@ class Snapshot:
 
 
 def read(routes: Path) -> Snapshot:
-    """Read the snapshot from disk. Raise ConfigError where a file cannot be read."""
+    """Read the routes file, drills.yaml, pipelines/ and tools/ from disk. drills.yaml and the folders are optional.
+
+    Raises ConfigError with a complaint for each file that cannot be read, is too large, not UTF-8, or a link out of the folder.
+    Over 2,000 files in the folders are an error, too.
+    """
     routes = routes.absolute()
     root = routes.parent
     complaints: list[Complaint] = []
@@ -71,7 +78,7 @@ def read(routes: Path) -> Snapshot:
 
 
 def keep(snapshot: Snapshot, path: Path) -> None:
-    """Write a snapshot to a file, for a process that starts later and must serve the same, whatever the files hold by then."""
+    """Write a snapshot to a file in one step, for a process that starts later and must serve the same, whatever the files hold by then."""
     beside = path.with_suffix(f".{os.getpid()}")
     beside.write_text(json.dumps({"root": str(snapshot.root), "routes": snapshot.routes, "texts": dict(snapshot.texts)}), encoding="utf-8")
     beside.rename(path)
@@ -87,7 +94,12 @@ def kept(path: Path) -> Snapshot | None:
 
 
 def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
-    """Yield a folder and those below it, each with its files. Links to folders below it are not followed."""
+    """Yield (folder, names of its files) for a folder and those below it, sorted; nothing for a missing folder.
+
+    Hidden folders, those that begin with `__`, and links to folders below it are left out.
+
+    unread: receives the error for each folder that cannot be listed
+    """
     for parent, folders, names in os.walk(folder, onerror=unread):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         yield parent, sorted(names)

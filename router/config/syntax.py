@@ -75,7 +75,7 @@ def _quoted(problem: str, at: tuple[int, int], began: tuple[int, int]) -> tuple[
 
 
 def _unspaced(lines: Sequence[str], first: int, last: int) -> tuple[int, int, str] | None:
-    """Find a key without the space after its colon, in these lines or the one before."""
+    """Return line, column and advice for a key without the space after its colon, in these lines or the one before; None without one."""
     for number in range(max(1, first - 1), last + 1):
         if hit := UNSPACED.match(_line(lines, number)):
             key = hit["key"]
@@ -84,7 +84,7 @@ def _unspaced(lines: Sequence[str], first: int, last: int) -> tuple[int, int, st
 
 
 def _flow(line: str, at: tuple[int, int], began: tuple[int, int], context: str) -> tuple[int, int, str]:
-    """Explain a mistake between `{` and `}`, or `[` and `]`."""
+    """Return line, column and advice for a mistake between `{` and `}`, or `[` and `]`."""
     opening, closing = ("{", "}") if context.endswith("mapping") else ("[", "]")
     if hit := REFERENCE.search(line[: at[1] + 1]):
         rest = re.match(r"[A-Za-z_]\w*", line[hit.start("body") :])
@@ -98,7 +98,7 @@ def _flow(line: str, at: tuple[int, int], began: tuple[int, int], context: str) 
 
 
 def _second_colon(lines: Sequence[str], line: str, at: tuple[int, int]) -> tuple[int, int, str]:
-    """Explain a colon where no key can stand: a value holds one, or the line is indented below a key that has a value."""
+    """Return line, column and advice for a colon where no key can stand: within a value, or in a line that is indented too far."""
     if KEY_AND_VALUE.match(line[: at[1] - 1]):
         return *at, "put a value that holds `: ` in quotes, and two keys on two lines"
     indent = len(line) - len(line.lstrip())
@@ -110,7 +110,7 @@ def _second_colon(lines: Sequence[str], line: str, at: tuple[int, int]) -> tuple
 
 
 def _unaligned(line: str, at: tuple[int, int], began: tuple[int, int]) -> str:
-    """Explain a line that belongs to no mapping, or text behind a value that has ended."""
+    """Return the advice for a line that belongs to no mapping, or for text behind a value that has ended."""
     if line[: at[1] - 1].strip():
         return "the value has ended before this: put all of it in quotes, or take one bracket away"
     if line[at[1] - 1 : at[1]] == "-":

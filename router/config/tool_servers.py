@@ -103,7 +103,7 @@ class ToolServer:
 
     @property
     def label(self) -> str:
-        """The name of the server for operators: as it is written, with its `${…}`; an address without its query."""
+        """The name of the server for operators: its command or address as written, with `${…}` unresolved; an address without its query."""
         if isinstance(self.mcp, tuple):
             return " ".join(word.source or word for word in self.mcp)
         shown = re.match(r"(\$\{[^}]*\}|[^?#])*", self.mcp.source or self.mcp)  # `${HOST:?message}` has a question mark of its own

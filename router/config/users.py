@@ -11,7 +11,7 @@ from router.signature import Spelled
 
 
 def user_header(text: str) -> str:
-    """Return the name of a header. Misfit where it is not one, or one that holds a secret."""
+    """Read the name of a header, returned as it is written. Raise Misfit if it is not one, or if by its name it holds a secret."""
     if not re.fullmatch(NAME, text, re.ASCII) or len(text) > MAX_NAME:
         raise Misfit(f"`{text[:40]}` is not the name of a header: write e.g. X-OpenWebUI-User-Id")
     if secret_in_name(text.rpartition("-")[2]) is not None:  # the last word alone: X-Auth-Request-User holds a user

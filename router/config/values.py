@@ -18,7 +18,7 @@ BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 DURATION = r"\d+(\.\d+)?(ms|s|m|h|d)"
 SIZE = r"\d+(B|KiB|MiB|GiB)"
 MAX_DIGITS = 20
-"""Characters of a number and its unit: longer ones are infinite as a float and too long for Python's int."""
+"""Most characters of a number with its unit: longer ones are infinite as a float and too long for Python's int."""
 
 
 def _duration(text: str) -> float:
@@ -97,7 +97,7 @@ def _share(text: str) -> float:
 
 
 def _has_port(parts: SplitResult) -> bool:
-    """Return True if the address has a valid port, or none."""
+    """Return True if the address has a valid port, or has none; False for port 0 or an invalid one."""
     try:
         return parts.port != 0
     except ValueError:
@@ -109,7 +109,7 @@ ELSEWHERE = "use `api_key`, or `token` for an MCP server or a collector"
 
 
 def web_address(text: str) -> str:
-    """Read a web address without a secret in it. Raise Misfit where it is not one."""
+    """Read an http(s) address; slashes at its end are removed. Raise Misfit if it is not one, or if it holds a password or a secret."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
         raise Misfit("this is not a web address: write e.g. https://host/v1")
@@ -121,7 +121,7 @@ def web_address(text: str) -> str:
 
 
 def _api_base(text: str) -> str:
-    """Read the address of a provider's API. Raise Misfit for the address of one of its endpoints."""
+    """Read the address of a provider's API. Raise Misfit as `web_address`, and for the address of its endpoint `/chat/completions`."""
     address = web_address(text)
     if address.endswith("/chat/completions"):
         raise Misfit(f"`{text}` is one endpoint of the API: write {address.removesuffix('/chat/completions')}, the rest is put behind it")
@@ -129,7 +129,11 @@ def _api_base(text: str) -> str:
 
 
 class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
-    """A name as written in a file, with its place and its references."""
+    """A name in a file, with references resolved.
+
+    place: where it stands; None if unknown
+    source: the text as written, still with `${VAR}`; empty if unknown
+    """
 
     place: Place | None = None
     source: str = ""
@@ -137,7 +141,7 @@ class Name(str):  # noqa: SLOT000 - a str subclass may not have slots of its own
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """A value that is never shown. Its repr is the text of the file, `${OPENAI_API_KEY}`, or stars."""
+    """A value that is never shown. Its repr and str are `source`: the reference in the file, `${OPENAI_API_KEY}`, or stars."""
 
     value: str
     source: str = "***"
@@ -153,10 +157,12 @@ class Secret:
 class Fault:
     """The behaviour of a target in a drill.
 
-    status: the HTTP status of its answer
-    after, retry: seconds
+    what: a word of FAULTS, or the status as text
+    status: the HTTP status of its answer; None for a word
+    after: delay in seconds
+    retry: seconds in the Retry-After of a status; None without one
     lasts: seconds of a stall; None for a stall without an end
-    times: number of tries; None where it is not given
+    times: number of tries; None if it is not given
     """
 
     what: str
@@ -193,7 +199,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"
 
 
 def name_of(text: str) -> Name:
-    """Read a name. Raise Misfit where it is not one."""
+    """Read a name: 1 to 128 letters, digits and . _ - : / @. Raise Misfit if it is not one."""
     if not re.fullmatch(NAME, text):
         raise Misfit(f"`{text[:40]}` is not a name: use letters, digits and . _ - : / @, 128 at most")
     return Name(text)
@@ -262,7 +268,7 @@ def _key_set(text: str) -> KeySet:
 
 
 def key_set(text: str | bytes) -> tuple[Mapping[str, object], ...]:
-    """Read the keys of a JSON Web Key Set. Raise Misfit where it is not one."""
+    """Read the keys of a JSON Web Key Set, each as a mapping, unchecked. Raise Misfit if it is not such a set."""
     try:
         read = json.loads(text)
     except (ValueError, RecursionError):
@@ -274,7 +280,7 @@ def key_set(text: str | bytes) -> tuple[Mapping[str, object], ...]:
 
 
 def loopback(host: str) -> bool:
-    """Return True if a host can only be this machine."""
+    """Return True if a host is `localhost` or a loopback address (127.0.0.0/8, ::1); see `is_this_machine` for further spellings."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -282,7 +288,7 @@ def loopback(host: str) -> bool:
 
 
 PLACEHOLDER = re.compile(r"(?i)<.*>|\.\.\.|…|sk-(\.{2,}|…|x{3,})|(your|insert|enter|replace)[-_ ].*|changeme|change[-_]me|todo")
-"""Placeholders for a key, as documentation shows them."""
+"""Placeholders for a key, as documentation shows them: `<your key>`, `sk-…`, `changeme`."""
 
 
 def _secret(text: str) -> Secret:

@@ -12,19 +12,19 @@ from pathlib import Path
 from router.config.snapshot import DRILLS, FOLDERS, walked
 
 MAX_LINKS = 40
-"""Symbolic links followed on the way to one file: the limit of the Linux kernel."""
+"""Most symbolic links followed on the way to one file: the limit of the Linux kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Folders to watch, without their subfolders. All paths are without links, as the watcher reports them."""
+    """Folders to watch, without their subfolders. All paths have their links resolved, as the watcher reports them."""
 
     folders: frozenset[tuple[str, int, int]]
-    """Path, device and inode: a folder that took the place of another is a new one."""
+    """(Path, device, inode): a folder that took the place of another under the same path is a new one."""
     names: frozenset[str]
     """Paths whose changes count: files in the folders, and the folders themselves."""
     whole_folders: frozenset[str]
-    """Folders in which every change counts."""
+    """Folders in which the change of any file counts."""
 
     @property
     def paths(self) -> frozenset[str]:
@@ -32,12 +32,15 @@ class Watched:
         return frozenset(path for path, *_ in self.folders)
 
     def counts(self, _: object, path: str) -> bool:
-        """Return True if a change of this path may be an edit."""
+        """Return True if a change of this path may be an edit. The first argument, the kind of change, is ignored."""
         return path in self.names or str(Path(path).parent) in self.whole_folders
 
 
 def watched(routes: Path, others: Iterable[Path]) -> Watched:
-    """Return the watch for the routes file, drills.yaml, pipelines/ and tools/ beside it, and these other files."""
+    """Return the folders and names to watch for edits of the routes file, drills.yaml, pipelines/, tools/ and these other files.
+
+    Nothing is watched yet. Links are followed.
+    """
     root = routes.absolute().parent
     whole_folders: set[str] = set()
     files = [routes.absolute(), root / DRILLS, *others, *(root / folder for folder in FOLDERS)]

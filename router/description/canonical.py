@@ -23,7 +23,7 @@ DEFAULT = re.compile(r"(\$\{\w+:-)([^{}]*)")
 
 
 def canonical(node: Node | None, shape: Shape, default: object = None) -> Json:
-    """Return the canonical JSON of a node; that of the default where there is no node."""
+    """Return the canonical JSON of a YAML node, with defaults filled in and secrets masked; that of `default` if there is no node."""
     if node is None:
         return of_value(default, shape)
     match shape:
@@ -62,7 +62,7 @@ def of_value(value: object, shape: Shape) -> Json:
 
 
 def shown(value: Json) -> Json:
-    """Return a value of a description as it may be published: without the marks of secrets."""
+    """Return a value of a description as it may be published: a secret is `***`, without the mark that tells two secrets apart."""
     if isinstance(value, str):
         return MARKED.sub(STARS, value)
     if isinstance(value, Mapping):
@@ -126,7 +126,7 @@ def _meant(node: Node, options: Sequence[Shape]) -> Shape:
 
 
 def _holds(shape: Shape, value: object) -> bool:
-    """Return whether a default value has this shape."""
+    """Return whether a default value may have this shape. A scalar shape is not checked: every value counts."""
     match shape:
         case Record(build=build):
             return type(value) is build

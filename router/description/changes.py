@@ -9,7 +9,7 @@ from router.description.order import reordered
 from router.description.sentences import Change, brief, listed, worded
 
 MAX_SENTENCE_CHARS = 200
-"""Characters of a sentence that names the old and the new value; a longer one only names the key."""
+"""Most characters of a sentence with the old and the new value; instead of a longer one it is `KEY changed`."""
 BECOMES = {
     "cache": ("cached from now on: {}", "no longer cached"),
     "balance": ("pools are balanced by {} from now on", "there is no pool to balance any more"),
@@ -18,15 +18,15 @@ BECOMES = {
     "limits": ("limited from now on: {}", "no longer limited"),
     "otel": ("traces are sent from now on: {}", "traces are no longer sent"),
 }
-"""Key of a whole part → the sentences for its arrival and its removal."""
+"""Key → the sentences for a value where none was, with `{}` in place of it, and for its removal."""
 ELSEWHERE = frozenset({"aliases", "targets", "tools", "own"})
-"""Keys of a route that have sentences of their own."""
+"""Keys of a route that are not compared as values: other functions make their sentences, and `own` needs none."""
 
 
 def changes(before: Description, after: Description) -> list[Change]:
-    """Return the differences, the gravest first: ids that went, came or moved, then each remaining route, then the parts that routes share.
+    """Return the differences, the gravest first; empty if there are none.
 
-    Last come the routes whose prompt caches go cold.
+    Ids that went, came or moved; each remaining route; the parts that routes share; last the routes whose prompt caches go cold.
     """
     return [
         *_ids(before, after),
@@ -42,7 +42,10 @@ def changes(before: Description, after: Description) -> list[Change]:
 
 
 def leaves(before: Json, after: Json, path: str = "") -> Iterator[tuple[str, Json, Json]]:
-    """Yield each value that differs: its key with dots, the old value, the new value."""
+    """Yield each value that differs: its key with dots, the old value, the new value. A missing key counts as None.
+
+    Mappings are compared key by key, lists as a whole.
+    """
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in {**before, **after}:
             yield from leaves(before.get(name), after.get(name), f"{path}.{name}" if path else name)
@@ -51,7 +54,7 @@ def leaves(before: Json, after: Json, path: str = "") -> Iterator[tuple[str, Jso
 
 
 def _becomes(path: str, was: Json, now: Json) -> str:
-    """Return the words for an old value and the new one."""
+    """Return the words for an old value and the new one; only `KEY changed` if both cannot be shown in a short line."""
     there, gone = BECOMES.get(path, ("", ""))
     if gone and (was is None or now is None):
         return there.format(worded(now)) if was is None else gone
@@ -75,7 +78,7 @@ def _lists(what: str, was: Sequence[Json], now: Sequence[Json]) -> str:
 
 
 def _ids(before: Description, after: Description) -> Iterator[Change]:
-    """Yield the changes of ids and aliases, and of the route behind each."""
+    """Yield the changes of ids and aliases, of the route behind each, and of the route for requests that name no model."""
     was, now = before.ids, after.ids
     for name in before.routes:
         if name not in after.routes:
@@ -157,7 +160,7 @@ def _asked_anew(name: str, before: Description, after: Description) -> bool:
 
 
 def _inherited(path: str, was: JsonObject, now: JsonObject) -> str:
-    """Return the remark that a value comes from `defaults`; empty where it does not."""
+    """Return the remark that the new value comes from `defaults`, to be appended to the sentence; empty if it does not."""
     if path.partition(".")[0] not in DEFAULTS or path in listing(now.get("own")):
         return ""
     return " (from defaults from now on)" if path in listing(was.get("own")) else " (from defaults)"
@@ -211,7 +214,7 @@ def _pipelines(before: Description, after: Description) -> Iterator[Change]:
 
 
 Steps = dict[tuple[str, int], Json]
-"""The steps of a pipeline in order: (word, which of that word) → its options."""
+"""The steps of a pipeline in order: (word, count of earlier steps with that word) → options."""
 
 
 def _steps(was: JsonObject, now: JsonObject) -> Iterator[tuple[str, Json, Json, str]]:
@@ -283,7 +286,7 @@ def _drills(before: Description, after: Description) -> Iterator[Change]:
 
 
 ADDRESS = ("model", "api_base", "api_version", "api_key")
-"""Keys of a target that decide in which prompt cache its chats are."""
+"""Keys of a target that decide which of the providers' prompt caches its chats use."""
 FRONT = ("prompt", "history")
 """Steps of a pipeline that make the beginning of the prompt."""
 

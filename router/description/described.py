@@ -52,7 +52,7 @@ class Description:
         return {"first": self.first, **parts, "network": self.network, "drills": self.drills}
 
     def route_of(self, model: str) -> str | None:
-        """Return the route of an id or alias; None where there is none."""
+        """Return the route id behind an id or alias; None if it is neither."""
         return model if model in self.routes else self.ids.get(model)
 
     @property
@@ -62,16 +62,16 @@ class Description:
         return {**aliases, **{name: name for name in self.routes}}
 
     def asking(self, target: str) -> tuple[str, ...]:
-        """Return the routes that ask this target."""
+        """Return the ids of the routes that have this target in a pool."""
         return tuple(name for name, route in self.routes.items() if target in names(pools(route)))
 
 
 Pool = tuple[tuple[str, float | None], ...]
-"""Names and weights; None where the targets of the pool have none."""
+"""(Target, weight) for each target of a pool; the weight is None if the pool has no weights."""
 
 
 def pools(route: JsonObject) -> tuple[Pool, ...]:
-    """Return the pools of a described route, in order."""
+    """Return the pools of a described route, in order, each with (target, weight) for its targets."""
     return tuple(tuple(_member(one) for one in listing(pool)) for pool in listing(route.get("targets")))
 
 
@@ -81,7 +81,7 @@ def conditions(route: JsonObject) -> tuple[tuple[str, ...], ...]:
 
 
 def entries(route: JsonObject) -> tuple[Pool, ...]:
-    """Return the pools with each target's condition in its name, so that two entries of one target are distinct."""
+    """Return the pools with names such as `NAME where CONDITION`, so that two entries of one target are distinct."""
     return tuple(
         tuple((f"{name} where {words}" if words else name, weight) for (name, weight), words in zip(pool, said, strict=True))
         for pool, said in zip(pools(route), conditions(route), strict=True)
@@ -89,17 +89,20 @@ def entries(route: JsonObject) -> tuple[Pool, ...]:
 
 
 def names(of: tuple[Pool, ...]) -> tuple[str, ...]:
-    """Return the names of the targets in the pools."""
+    """Return the names of the targets in the pools, in order; a target in two entries is there twice."""
     return tuple(name for pool in of for name, _ in pool)
 
 
 def tool_sets(route: JsonObject) -> tuple[str, ...]:
-    """Return the tool sets of a described route; a server goes by its address or command."""
+    """Return the tools of a described route as texts: the name of a set, or `mcp` and the address or command of a server.
+
+    Isolation and approval follow in brackets: `orders (approve: always)`.
+    """
     return tuple(one if isinstance(one, str) else _granted(table(one)) for one in listing(route.get("tools")))
 
 
 def tool_files(route: JsonObject) -> tuple[str, ...]:
-    """Return the tool sets of a described route that are files, isolated ones included."""
+    """Return the names of the described route's tool sets, isolated ones included; servers are left out."""
     return tuple(
         str(one if isinstance(one, str) else table(one)["use"])
         for one in listing(route.get("tools"))
@@ -145,7 +148,7 @@ def describe(declaration: Declaration) -> Description:
 
 
 def pipelines_of(declaration: Declaration) -> dict[str, JsonObject]:
-    """Return only the pipelines of a description, name → steps and templates: cheaper than the whole."""
+    """Return the pipelines as in a description, without the rest, which takes longer: name → {"steps": …, "texts": …}."""
     return {name: _pipeline(lines, declaration) for name, lines in declaration.pipelines.items()}
 
 
@@ -207,7 +210,12 @@ def _pool(entry: Json) -> Json:
 
 
 def _entry(said: JsonObject, when: Json, *, weighted: bool) -> Json:
-    """Return one target of a pool; its name alone where it has neither a weight nor a condition."""
+    """Return one target of a pool; its name alone if it has neither a weight nor a condition.
+
+    said: its own keys
+    when: its condition, or that of the pool; None without one
+    weighted: True if the pool has weights; the target's is 1 unless given
+    """
     made: dict[str, Json] = {"use": said.get("use")}
     if weighted:
         made["weight"] = 1.0 if said.get("weight") is None else said["weight"]
@@ -220,7 +228,7 @@ def _entry(said: JsonObject, when: Json, *, weighted: bool) -> Json:
 
 
 def _said(node: Node, path: str = "") -> Iterator[str]:
-    """Yield the keys of a YAML mapping, nested ones joined with dots."""
+    """Yield the keys of a YAML mapping; of a nested mapping only its own keys, joined with dots: `timeout.total`."""
     if isinstance(node, document.Table):
         for key, value in node.pairs:
             below = f"{path}.{key.text}" if path else key.text

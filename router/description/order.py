@@ -6,7 +6,10 @@ Pools = tuple[Pool, ...]
 
 
 def reordered(before: Pools, after: Pools) -> list[str]:
-    """Return sentences for the changes between two lists of pools; none if they are equal. The order within a pool has no meaning."""
+    """Return sentences for the changes between two lists of pools: targets, weights and order; none if they are equal.
+
+    The order within a pool has no meaning.
+    """
     before, after = (tuple(tuple(sorted(pool)) for pool in pools) for pools in (before, after))
     if before == after:
         return []
@@ -59,7 +62,11 @@ def _weight(weight: float | None) -> str:
 
 
 def _follows(before: Pools, after: Pools, came: list[str], *, first: bool) -> bool:
-    """Return True if the new order follows from the old one: targets removed, targets added, a new first target in front."""
+    """Return True if removed targets, added targets and a new first pool are all that leads from the old order to the new one.
+
+    came: the added targets
+    first: True if the first pool changed
+    """
     new = names(after)
     kept = [tuple(name for name in names((pool,)) if name in new) for pool in before]
     there = [tuple(name for name in names((pool,)) if name not in came) for pool in after]

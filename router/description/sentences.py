@@ -15,16 +15,18 @@ UNSAID = {
     "api_base": "the provider's own",
     "context_window": "as LiteLLM's table says",
 }
-"""Key → the word for its absence, where that is not just `unset`."""
+"""Key → the words for None as its value; `unset` for all other keys."""
 LONG = 60
-"""Characters of a value that a sentence still quotes."""
+"""Most characters of a value that `brief` returns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """A change of one part of a configuration.
+    about, name: the kind of the part and its name; the name is empty for `server` and `network`
     what: its key, with dots; empty where the whole part was added or removed, and the words name it
-    then: a further effect
+    words: the change as a clause
+    then: a further effect; empty without one
     """
 
     about: About
@@ -48,13 +50,13 @@ class Change:
         return f"{' '.join(filter(None, [kind, listed([self.name, *others])]))}: {self.said}"
 
     def as_json(self) -> JsonObject:
-        """Return the change as a JSON object."""
+        """Return the change as a JSON object with its sentence; secrets in it are `***`."""
         record: JsonObject = {"about": self.about, "name": self.name, "what": self.what}
         return {**record, "before": shown(self.before), "after": shown(self.after), "sentence": self.sentence()}
 
 
 def sentences(changes: Sequence[Change]) -> list[str]:
-    """Return a sentence for each change; routes that change in the same way share one."""
+    """Return the changes as sentences; routes that change in the same way share one, so there may be fewer."""
     alike: dict[tuple[str, ...], list[Change]] = {}
     for change in changes:
         alone = () if change.about == "route" and change.what else (change.about, change.name)
@@ -63,14 +65,17 @@ def sentences(changes: Sequence[Change]) -> list[str]:
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:
-    """Return names as a phrase: `a, b and c`; `a, b, c, d and 96 more`."""
+    """Return names as a phrase: `a, b and c`. Of more than `most`, name `most` - 1 and count the rest: `a, b, c, d and 96 more`."""
     if len(names) > most:
         return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def worded(value: Json, key: str = "") -> str:
-    """Return a value of a description in words. `key`: the key that it stands under."""
+    """Return a value of a description in words: `unset`, or the key's own word, for None; for a secret only that it is written out.
+
+    key: the key that it stands under
+    """
     match shown(value):
         case None:
             return UNSAID.get(key.rpartition(".")[2], "unset")

@@ -17,14 +17,17 @@ from router.generation.serving import OTHER_KIND, Compiled, Generation
 __all__ = ["EXTRAS", "OTHER_KIND", "Carryover", "Compiled", "Generation", "Ground", "build"]
 
 EXTRAS = {"otel": "opentelemetry.sdk"}
-"""Keys of `server` → the package that they need, which the extra of the same name installs."""
+"""Key of `server` → the module that it needs, which the extra of the same name installs."""
 
 
 @uncollected()
 def build(declaration: Declaration, before: Carryover | None = None, ground: Ground | None = None) -> Generation:
-    """Return the generation of a declaration, with the state kept from the one before.
+    """Return the generation of a declaration, not yet started. It holds Redis and the tool servers until `close` or `discard`.
 
     Raises ConfigError with every complaint, the declaration's own included.
+
+    before: the state of the generation before it; None for the first
+    ground: the environment, replaced in tests; None for the real one
     """
     parts = Construction(declaration, before or Carryover(), ground or Ground())
     server, declared, kept = declaration.routes.server, declaration.routes.routes, parts.kept

@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The environment of a generation: functions that open targets, split embeddings and load tool files, a clock, randomness, and times.
+    """The environment of a generation, replaced in tests: functions that open targets and the like, a clock, randomness, and times.
 
-    loading: the seconds in which a tool file in a process of its own must have been loaded
+    loading: seconds in which a tool file in a process of its own must have been loaded
     """
 
     open: Callable[[str, TargetConfig, float, Connections, Learned], Target] = open_target
@@ -41,7 +41,11 @@ class Ground:
 
 
 class Construction:
-    """A declaration on its way to a generation, with what all its parts share."""
+    """A declaration on its way to a generation, with what all its parts share.
+
+    before: the state of the generation before it
+    kept: the state of this generation, filled while its parts are made
+    """
 
     def __init__(self, declaration: Declaration, before: Carryover, ground: Ground) -> None:
         self.declaration = declaration
@@ -71,7 +75,10 @@ class Construction:
         self.declaration.complaints.warn(place or Place(self.declaration.snapshot.routes, 1, 1), message)
 
     def known(self, name: str, declared: TargetConfig, table: Callable[[Carryover], Mapping[str, tuple[TargetConfig, T]]]) -> T | None:
-        """Return the known state of a target, shared by its routes, if it was declared in the same way; else None."""
+        """Return the state of a target from this generation or the one before; None if there is none, or the target is declared otherwise.
+
+        table: picks the kind of state: target → (its declaration, its state)
+        """
         for kept in (self.kept, self.before):
             config, found = table(kept).get(name, (None, None))
             if found is not None and config == declared:
@@ -79,7 +86,7 @@ class Construction:
         return None
 
     def callers(self) -> Callers:
-        """Return the callers that `server.auth` lets in; anybody if it is invalid (a complaint was added)."""
+        """Return the callers that `server.auth` lets in; ANYBODY if it is not declared, or is invalid (then a complaint was added)."""
         try:
             auth, connections = self.declaration.routes.server.auth, self.kept.connections
             return callers(auth, lambda egress: connections.over(egress).fetch, self.before.jwks, self.kept.jwks)
@@ -88,7 +95,10 @@ class Construction:
             return ANYBODY
 
     def _redis(self) -> Redis | None:
-        """Return the declared Redis, the one in use if it is the same; None without a valid one (if invalid, a complaint was added)."""
+        """Return the declared Redis: the one in use if the address is the same. None if none is declared.
+
+        An invalid address adds a complaint and gives None, too.
+        """
         url, before = self.declaration.routes.server.redis, self.before.redis
         if url is None:
             return None

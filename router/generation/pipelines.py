@@ -19,7 +19,7 @@ from router.steps.prompt import unsteady
 
 
 def pipelines(parts: Construction) -> dict[str, list[Step]]:
-    """Return name → the steps of each pipeline, outermost first."""
+    """Return name → the steps of each pipeline, outermost first. A step with a mistake is left out (a complaint was added)."""
     made = {name: _pipeline(parts, lines) for name, lines in parts.declaration.pipelines.items()}
     _warn_of_cold_prompts(parts)
     return made
@@ -61,7 +61,7 @@ def _call(function: Callable[..., object], own: str | None, given: Mapping[str, 
 
 
 def _warn_of_cold_prompts(parts: Construction) -> None:
-    """Warn of templates that make another prompt each time, in routes that have their prompts cached."""
+    """Warn of templates that make another system prompt each time, in pipelines of a route whose `prompt_cache` is not off."""
     asked = {str(route.pipeline) for route in parts.declaration.routes.routes.values() if route.prompt_cache != "off"}
     lines = [line for name, pipeline in parts.declaration.pipelines.items() if name in asked for line in pipeline]
     for line in lines:

@@ -25,7 +25,7 @@ from router.toolbox import AskableRoute, Toolbox
 
 
 class RouteCompiler:
-    """Compiles routes out of the parts that they share, each of which is made once."""
+    """Compiles routes. The targets, tools and pipelines that they share are made once, when it is created."""
 
     def __init__(self, parts: Construction) -> None:
         self._parts = parts
@@ -35,7 +35,10 @@ class RouteCompiler:
         self.targets = OpenedTargets(parts)
 
     def compiled(self, name: str, route: Route) -> Compiled | None:
-        """Return a compiled route; None if a part that it needs could not be made (a complaint was added)."""
+        """Return a compiled route; None if no target or pipeline is left for it (a complaint was added).
+
+        Other mistakes add complaints alone: `build` then raises, and the route is not used.
+        """
         skipped, connect, uncached = self._parts.declaration.skipped, route.timeout.connect, route.prompt_cache == "off"
         opened = {name: self.targets.open(name, connect, uncached=uncached) for name in route.names if name not in skipped}
         targets = tuple(target for target in opened.values() if target is not None)
@@ -60,7 +63,7 @@ class RouteCompiler:
         return self._described(name, route, targets, toolbox, answer)
 
     def _steps(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox) -> list[Step]:
-        """Return the steps of a route, outermost first."""
+        """Return the steps around the failover of a chat route, outermost first: those of its pipeline and those that its own keys add."""
         kept = self._parts.kept
         steps: list[Step] = [FROM_ROUTE["session"](), FROM_ROUTE["recall"](memory=kept.memory)]
         if route.reasoning == "hide":
@@ -77,7 +80,7 @@ class RouteCompiler:
         return steps
 
     def _described(self, name: str, route: Route, targets: Sequence[Target], toolbox: Toolbox, answer: Answer) -> Compiled:
-        """Return the compiled route of this answer, with the facts of its parts."""
+        """Return the compiled route with this answer, and what others read of it: targets, models, steps, limit, headers of conditions."""
         chats, declared, posts = route.kind == "chat", self._parts.targets, self.targets.posts(route)
         return Compiled(
             name=str(name),
@@ -94,7 +97,7 @@ class RouteCompiler:
         )
 
     def _embeddings(self, name: str, route: Route, opened: Sequence[Target]) -> Compiled | None:
-        """Return a compiled route of kind embeddings.
+        """Return a compiled route of kind embeddings; None if a target cannot make embeddings (a complaint was added).
 
         Its scripts are asked only if every model before them is skipped: their vectors are of no use among a model's.
         """
@@ -145,7 +148,7 @@ class RouteCompiler:
         ).hexdigest()
 
     def _check_supplied(self, name: str, route: Route, toolbox: Toolbox) -> None:
-        """Complain of a cache over tools whose results depend on more than the question that the cache sees."""
+        """Complain of a cached route with a tool that takes a parameter from the router: its result depends on more than the question."""
         if route.cache is not None and (supplied := toolbox.supplied):
             tool, kind = next(iter(supplied.items()))
             self._parts.complain(
@@ -166,7 +169,7 @@ class RouteCompiler:
                 )
 
     def _warn_of_models(self, name: str, route: Route, targets: Sequence[Target]) -> None:
-        """Warn of targets of different models: an index that holds the vectors of both finds nothing."""
+        """Warn of an embeddings route whose targets are of different models: an index that holds the vectors of both finds nothing."""
         models = {(self._parts.targets[target.name].base_model or target.model).rpartition("/")[2] for target in targets}
         if len(models) > 1:
             self._parts.warn(
@@ -177,12 +180,12 @@ class RouteCompiler:
 
 
 def _no_chat(_: Ask) -> Events:
-    """Raise BadAsk: a chat was sent to a route of another kind."""
+    """Raise BadAsk. This is the `answer` of an embeddings route, which has no chats."""
     raise BadAsk(OTHER_KIND["embeddings"])
 
 
 def _made(one: Name | Member) -> tuple[object, ...]:
-    """Return the parts of a pool's entry that decide which target makes an answer."""
+    """Return (target, weight) or (target, weight, condition) of a pool's entry; the weight is 1.0 unless given."""
     if not isinstance(one, Member):
         return (str(one), 1.0)
     return (str(one.use), 1.0 if one.weight is None else one.weight, *([one.when] if one.when else ()))

@@ -22,13 +22,19 @@ OTHER_KIND = {
     "chat": "model: this model answers chats and makes no embeddings. Ask it at POST /v1/chat/completions.",
     "embeddings": "model: this model makes embeddings and answers no chats. Ask it at POST /v1/embeddings.",
 }
-"""Kind of a route → the refusal of a request of another kind."""
+"""Kind of the requested route → the error sentence for a request of the other kind."""
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A route, ready to answer."""
+    """A route, ready to answer.
+
+    declared: the route as declared
+    answer: the function that answers a chat; it raises BadAsk if the route is for embeddings
+    targets: those of its targets that may be asked; skipped ones are left out
+    quota: its own limit; None without one
+    """
 
     name: str
     declared: Route
@@ -36,23 +42,28 @@ class Compiled:
     targets: tuple[Target, ...]
     toolbox: Toolbox
     models: Mapping[str, str]
-    """Target → its model's name."""
+    """Target → its model's name, without targets that are skipped."""
     quota: Quota | None
     steps: tuple[str, ...]
     """The names of its pipeline's steps, outermost first."""
     stand_ins: Mapping[str, Post]
-    """Scripted target → its position, for those behind a model, even a skipped one: their answers are no model's."""
+    """Script → its position, for scripts with a model before them, even a skipped one: they stand in for that model."""
     headers: frozenset[str] = frozenset()
-    """The headers that its conditions name, in lower case."""
+    """The headers of a request that its conditions look at, in lower case."""
     embed: Embedder | None = None
     """The function that answers a question for embeddings; None if the route is of another kind."""
     scripted: bool = False
-    """True if all targets that it declares are scripts, skipped ones included."""
+    """True if it answers chats and all its declared targets are scripts, skipped ones included."""
 
 
 @dataclass(slots=True)
 class Generation:
-    """A configuration that serves. Requests hold it to their end; `close` releases what it opened, except for `kept`."""
+    """A configuration that serves. Requests hold it to their end; `close` releases what it opened, except for `kept`.
+
+    aliases: alias → route
+    skipped: optional target → why it is skipped
+    kept: the state that the next generation may take over
+    """
 
     digest: str
     declaration: Declaration
@@ -63,7 +74,7 @@ class Generation:
     _sets: Sequence[ToolSet | ToolProcesses] = ()
     kept: Carryover = field(default_factory=Carryover)
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
-    """Target → its price, if known."""
+    """Target → its price; targets without a known price are left out."""
     _warming: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
     callers: Callers = ANYBODY
 
@@ -78,14 +89,14 @@ class Generation:
 
     @property
     def usual(self) -> str:
-        """The route for a chat that names none: the first one that answers chats."""
+        """The route for a chat that names none: the first one that answers chats; without such a route, the first."""
         for name, route in self.routes.items():
             if route.declared.kind == "chat":
                 return name
         return next(iter(self.routes))
 
     def start(self) -> None:
-        """Warm up slow targets in the background, while the others serve. Start Redis, hints and tool servers, too."""
+        """Begin to warm up slow targets, and start Redis, hints and tool servers. Returns at once; see `ready`."""
         warmers = {target.warm for route in self.routes.values() for target in route.targets if target.warm}
         for warm in warmers:
             self._warming.add(asyncio.create_task(warm()))
@@ -99,13 +110,16 @@ class Generation:
 
     @property
     def ready(self) -> bool:
-        """True if every target answers as quickly as it ever will, and every tool server was reached, or could not be."""
+        """True if every target was warmed up without an error, and every tool server was reached, or could not be."""
         if not all(server.tried for server in self.kept.tool_servers):
             return False
         return all(task.done() and not task.cancelled() and task.exception() is None for task in self._warming)
 
     async def close(self) -> None:
-        """Close what this generation opened, and the shared connections that no other generation holds."""
+        """End warm-ups, and close what this generation opened.
+
+        Tool servers, Redis and its logs are closed only if no other generation holds them.
+        """
         for task in self._warming:
             task.cancel()
         await asyncio.gather(*self._warming, return_exceptions=True)
@@ -119,7 +133,7 @@ class Generation:
                 await self.kept.hints.close()
 
     def discard(self) -> None:
-        """Close the tool sets, and release tool servers and Redis: enough for a generation that was never started."""
+        """Close the tool sets, and give up the hold on tool servers and Redis. Enough for a generation that was never started."""
         for tool_set in self._sets:
             tool_set.close()
         for server in self.kept.tool_servers:

@@ -15,7 +15,7 @@ from router.toolbox import AskableRoute, Grant, IsolatedTool, McpServer, Process
 
 
 class LoadedTools:
-    """The tool sets that routes grant. A file whose functions all run in processes of their own is not loaded here."""
+    """The tool sets that routes grant. A file that all routes isolate is loaded in processes of its own, not here."""
 
     def __init__(self, parts: Construction) -> None:
         self._parts = parts
@@ -27,15 +27,15 @@ class LoadedTools:
         files = parts.declaration.tools.items()
         self._sets = {name: made for name, node in files if name not in outside and (made := self._tool_set(node))}
         self.askable: dict[str, AskableRoute] = {}
-        """Name or alias of a route → what a tool that asks this route needs; complete once all routes are compiled."""
+        """Name or alias of a chat route → what a tool needs to ask that route; complete once all routes are compiled."""
 
     @property
     def opened(self) -> tuple[ToolSet | ToolProcesses, ...]:
-        """Tool sets and processes that have to be closed."""
+        """The loaded tool sets and the process pools of isolated ones: all of them have to be closed."""
         return (*self._sets.values(), *self._isolated.values())
 
     def box(self, name: str, route: Route) -> Toolbox:
-        """Return the tools of a route: those of its files, and those of its servers."""
+        """Return the tools of a route: those of its files, and those of its servers. Complain of two functions of the same name."""
         approve: set[str] = set()
         granted: dict[str, tuple[str, Tool | IsolatedTool]] = {}
         for entry in route.tools:
@@ -55,7 +55,10 @@ class LoadedTools:
         return Toolbox(functions, route.timeout.tool, self._servers(route), frozenset(approve), self.askable)
 
     def _servers(self, route: Route) -> list[Grant]:
-        """Return the servers whose tools a route grants: those in use, if they are the same."""
+        """Return the servers whose tools a route grants. A server in use is taken over if it is declared in the same way.
+
+        An invalid server is left out (a complaint was added).
+        """
         grants: list[Grant] = []
         kept = self._parts.kept.tool_servers
         for declared in route.tool_servers:
@@ -92,7 +95,10 @@ class LoadedTools:
             return None
 
     def _file(self, name: str, source: str, place: Place | None) -> tuple[str, Path] | None:
-        """Return the text of a tool set's file, and its path; None if there is no such file (a complaint was added)."""
+        """Return (text, path) of a tool set's file; None if there is no such file (a complaint was added).
+
+        source: the name as written, for the complaint
+        """
         texts, file = self._parts.texts, f"tools/{name}.py"
         if file not in texts:
             known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]

@@ -16,7 +16,11 @@ from router.targets import forget_table
 
 @dataclass(frozen=True, slots=True)
 class FileContents:
-    """The content of the files: texts and secrets. `snapshot` is None if the texts cannot be read, as `complaints` explains."""
+    """The content of the files at one moment.
+
+    snapshot: the texts; None if they cannot be read, as `complaints` explains
+    secrets: secret file → its text; None if it cannot be read
+    """
 
     snapshot: Snapshot | None
     secrets: Mapping[str, str | None]
@@ -25,7 +29,12 @@ class FileContents:
 
 @dataclass(frozen=True, slots=True)
 class FailedEdit:
-    """An edit that cannot be served: its complaints, and the time (seconds since 1970). `digest`: that of its text, if it was readable."""
+    """An edit that cannot be served.
+
+    error: has its complaints
+    digest: of its content; None if that could not be read, or took too long to build
+    at: the time of the attempt, in seconds since 1970
+    """
 
     error: ConfigError
     digest: str | None
@@ -36,8 +45,9 @@ class FailedEdit:
 class PendingEdit:
     """The configuration on disk beside the one that serves.
 
-    changes: a sentence for each effect of serving it
-    complaints: the reasons that it cannot be served, in reading order
+    digest: of its content; None if it could not be read
+    changes: the effects of serving it, in sentences; empty if it already serves
+    complaints: the reasons that it cannot be served, in reading order; reasons that only building shows are missing
     """
 
     digest: str | None
@@ -50,7 +60,8 @@ class Built:
     """The outcome of building an edit.
 
     declaration: None if the files could not be read as one
-    generation: None if the edit changes nothing, or cannot be served (see `error`)
+    generation: not yet started; None if the edit changes nothing, or cannot be served
+    error: the reason that it cannot be served; None if it can, or changes nothing
     """
 
     declaration: Declaration | None = None
@@ -59,7 +70,13 @@ class Built:
 
 
 def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Build the generation of this content. Errors are part of the result. Secret files, which the declaration names, are read here."""
+    """Build the generation of this content, and run the drills if `server.reload.drills` is true. A ConfigError becomes part of the result.
+
+    Blocks for seconds. Secret files, which the declaration names, are read here.
+
+    now: the generation that serves
+    host: the address that it serves at
+    """
     if content.snapshot is None:
         return Built(error=ConfigError(content.complaints))
     declaration: Declaration | None = None
@@ -82,7 +99,7 @@ def edit_built(content: FileContents, now: Generation, host: str) -> Built:
 
 
 def pending_edit(routes: Path, now: Generation, host: str) -> PendingEdit:
-    """Compare the files on disk with the serving configuration."""
+    """Read and declare the files on disk, and compare them with the serving configuration. Nothing is built. Blocks."""
     try:
         snapshot = read(routes)
         after = declared(snapshot, host)

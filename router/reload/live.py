@@ -10,20 +10,20 @@ from router.targets import close_lanes
 
 
 class Live:
-    """The generation that answers, and the number of requests on each."""
+    """The generation that answers, and the number of requests on each. It closes an old one after its last request."""
 
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
         """The generation that new requests get."""
         self.since = time.time()
-        """Time at which it began to serve: seconds since 1970."""
+        """Time at which that generation began to serve, in seconds since 1970."""
         self._ready = False
         self._riders: dict[int, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def ready(self) -> bool:
-        """True if the process answers as quickly as it ever will.
+        """True once a serving generation has been ready: the process answers as quickly as it ever will.
 
         It stays true: after an edit that adds a slow target, requests to the others still get their answers as before.
         """
@@ -32,17 +32,17 @@ class Live:
 
     @property
     def alive(self) -> int:
-        """The number of generations that are not closed yet: the one that serves, and those with a request left."""
+        """The number of generations not closed yet: the one that serves, those that a request holds, and those that are closing."""
         return len({*self._riders, id(self.generation)}) + len(self._closing)
 
     def enter(self) -> Generation:
-        """Return the present generation, kept open until `leave`."""
+        """Return the present generation, kept open until `leave` is called with it."""
         key = id(self.generation)
         self._riders[key] = self._riders.get(key, 0) + 1
         return self.generation
 
     def leave(self, generation: Generation) -> None:
-        """Release a generation that was entered. An old one is closed when its last request releases it."""
+        """Release a generation that `enter` returned. An old one is closed in the background once its last request releases it."""
         key = id(generation)
         self._riders[key] -= 1
         if not self._riders[key]:
@@ -60,14 +60,14 @@ class Live:
             self.leave(generation)
 
     def swap(self, generation: Generation) -> None:
-        """Serve this generation from now on."""
+        """Serve this generation from now on; it is not started here. The old one is closed in the background once no request holds it."""
         old, self.generation = self.generation, generation
         self.since = time.time()
         if id(old) not in self._riders:
             self._let_go(old)
 
     async def close(self) -> None:
-        """Close the serving generation, its connections and the lanes, and wait for generations that are being closed: the process ends."""
+        """Close the serving generation, its connections and the lanes, and wait for generations that are closing: the process ends."""
         await self.generation.close()
         await self.generation.kept.connections.close()
         await asyncio.gather(*self._closing)

@@ -34,7 +34,7 @@ class ReloadTiming:
     """Times of a reload, in seconds."""
 
     check: float = 2.0
-    """Time after which the files are read without a hint: a watch can miss an edit.
+    """Time after which the files are read without a hint, if edits go live by themselves: a watch can miss an edit.
 
     Reasons: a network's file system, a folder that was removed and made again.
     """
@@ -43,7 +43,7 @@ class ReloadTiming:
     max_settle: float = 1.0
     """Time after which an edit is read although the files still change."""
     build: float = 45.0
-    """Time in which an edit has to be built. Some builds import LiteLLM; a tool file may hang when it is loaded."""
+    """Time after which building an edit fails. Some builds import LiteLLM; a tool file may hang when it is loaded."""
 
 
 def _nobody() -> None:
@@ -52,16 +52,20 @@ def _nobody() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Functions that are called for each edit that went live, and for each that could not."""
+    """Functions that are called for changes of the serving configuration.
+
+    swapped: for each that went live, a return to the previous one included
+    failed: for each edit that cannot be served; not again for the same complaints
+    """
 
     swapped: Callable[[], None] = _nobody
     failed: Callable[[], None] = _nobody
 
 
 class Reload:
-    """Serves the configuration whose main file is `routes`, while entered: after each change if so configured, else on request.
+    """Follows the configuration files while entered, and serves an edit: by itself if so configured, else on request (SIGHUP, `refresh`).
 
-    failed: the reason that its newest state is not served; None if it is
+    failed: the newest edit if it cannot be served; None otherwise
     timing: may be replaced while files are followed
     """
 
@@ -81,25 +85,25 @@ class Reload:
         self._hint = asyncio.Event()
         self._watched: Watched | None = None
         self._moved = asyncio.Event()
-        """Set when other paths have to be watched."""
+        """Set when the paths to watch have changed: the watch starts anew."""
         self._wanted = False
-        """True after a request for a reload, with or without automatic reloads."""
+        """True from a request by SIGHUP until the files are read: they are read even if edits do not go live by themselves."""
         self._one = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._tried: FileContents | None = None
-        """The content of which a generation was last built, or could not be."""
+        """The content that was tried last, served or not; None to try the present content again."""
         self._secrets: tuple[str, ...] = ()
         self._digest: str | None = None
-        """The digest of the content that was tried last."""
+        """The digest of the content that was tried last; None if it could not be read, or not be built in time."""
         self.failed: FailedEdit | None = None
         self.swaps = 0
-        """Edits that went live."""
+        """Edits that went live, returns to the previous configuration included."""
         self.failures = 0
-        """Edits that could not go live."""
+        """Edits that could not go live; one that fails again in the same way is counted once."""
         self.previous: Declaration | None = None
-        """The configuration that served before the newest swap."""
+        """The configuration that served before the newest swap; None before the first one."""
         self._returned = False
-        """True while a configuration serves that an operator went back to."""
+        """True after `go_back`, until the configuration on disk serves again."""
 
     async def __aenter__(self) -> Self:
         _log_env_file(self._live.generation.declaration.env_file)
@@ -115,7 +119,10 @@ class Reload:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hints(self) -> None:
-        """Pass on the hints of the watch. The watch starts anew when other paths have to be watched."""
+        """Pass on the hints of the watch, without an end. The watch starts anew when other paths have to be watched.
+
+        Where the system cannot watch, the files are still read every `timing.check` seconds if edits go live by themselves.
+        """
         watch: Any = watchfiles
         while True:
             self._moved.clear()
@@ -144,7 +151,7 @@ class Reload:
 
     @property
     def _follows(self) -> bool:
-        """True if an edit goes live by itself; an edit may change that too."""
+        """True if an edit goes live by itself, as the serving configuration has it; an edit may change that too."""
         return reloads(self._live.generation.declaration)
 
     async def _follow(self) -> None:
@@ -165,15 +172,16 @@ class Reload:
                 log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})
 
     def _asked(self) -> None:
-        """Request a reload, as SIGHUP does. A failed edit is tried once more: what it lacked may be there by now."""
+        """Request a reload, on SIGHUP, without waiting for it. A failed edit is tried once more: what it lacked may be there by now."""
         if self.failed is not None or self._returned:
             self._tried = None
         self._wanted = True
         self._hint.set()
 
     async def refresh(self) -> None:
-        """Serve the files as they are now, if they changed since the last try or could not be served then.
+        """Serve the files as they are now, and wait for that. An edit that cannot be served raises nothing: see `failed`.
 
+        Files that are unchanged since the last try are tried again only after a failure, or while a previous configuration serves.
         The reload goes on if its caller leaves: a half-done reload would lose the edit.
         """
         if self.failed is not None or self._returned:
@@ -221,8 +229,9 @@ class Reload:
         await in_thread(partial(keep_live, generation.declaration), THREAD)
 
     async def go_back(self, digest: str) -> bool:
-        """Serve again what served before the newest swap, if its digest is this one; return whether it serves.
+        """Serve again the configuration before the newest swap if it has this digest. Return True if that digest serves, or did already.
 
+        False: that configuration has another digest. A worker that has not seen the swap takes the one in the shared folder.
         The files stay as they are, and go live with the next edit or on request. Raises ConfigError if it cannot be served any more.
         """
         async with self._one:
@@ -240,12 +249,12 @@ class Reload:
             return True
 
     async def pending(self) -> PendingEdit:
-        """Return the configuration on disk that is not served: read and declared, neither built nor served."""
+        """Compare the files on disk with the serving configuration. They are read and declared, neither built nor served."""
         now = self._live.generation
         return await in_thread(lambda: pending_edit(self._routes, now, self._host), THREAD)
 
     async def _built(self, content: FileContents) -> Generation | None:
-        """Return the generation of this content, built beside the loop; None if it is the one that serves.
+        """Return the generation of this content, built in a thread; None if the content is what serves already.
 
         Raises ConfigError if it cannot be served, or takes too long to build: a late result is closed, and changes nothing here.
         """
@@ -273,7 +282,7 @@ class Reload:
         return built.generation
 
     async def _settled(self) -> FileContents:
-        """Return the content of the files, once they no longer change."""
+        """Return the content of the files once it no longer changes, or after `timing.max_settle` as it is then."""
         until = asyncio.get_running_loop().time() + self.timing.max_settle
         content = await in_thread(self._content, THREAD)
         while content != self._tried and asyncio.get_running_loop().time() < until:
@@ -292,7 +301,7 @@ class Reload:
 
 
 def _log_env_file(env_file: EnvFile) -> None:
-    """Log the names of the variables that come from `.env`, and the faults of that file."""
+    """Log the names, never the values, of the variables that come from `.env`, and the warnings about that file."""
     if env_file.names:
         log.info("variables come from .env", extra={"fields": {"names": list(env_file.names)}})
     if env_file.warnings:
@@ -300,6 +309,6 @@ def _log_env_file(env_file: EnvFile) -> None:
 
 
 def _seen(looking: asyncio.Task[None]) -> None:
-    """Consume the error of a reload whose caller may have left."""
+    """Consume the error of a reload whose caller may have left, so that asyncio does not report it as never retrieved."""
     if not looking.cancelled():
         looking.exception()
