@@ -37,7 +37,11 @@ class Replica:
         """Copies of other replicas' recordings that are read here, by log id."""
 
     def publish(self, key: Key, recording: Recording, lasts: float, keep: float) -> None:
-        """Write a recording to Redis for the other replicas, until `keep` seconds after its end. `lasts`: most seconds that it runs."""
+        """Have a recording written to Redis as it grows, for the other replicas, and return at once.
+
+        lasts: seconds that the answer runs at most
+        keep: seconds after its end until which it can be found
+        """
         recording.head = _head(recording)
         written = self.logs.write(_name(key), recording, lasts=lasts + keep, keep=keep, attachment=recording.asked or b"")
         recording.log, recording.news = written.id, written.news
@@ -45,7 +49,12 @@ class Replica:
             recording.posted = written.posted
 
     async def find(self, key: Key, own: Recording | None, resume: Resume) -> Recording | None:
-        """Return the latest recording of this key at any replica, or None. `own`: this process's own, if any. Away if Redis is away."""
+        """Return the latest recording of this key at any replica: `own`, or a local copy of another replica's, which is started if needed.
+
+        own: this process's recording of the key, if any
+
+        `own` also if Redis has none, or only one that another release wrote. None if it was deleted. Away if Redis is away.
+        """
         try:
             found = await self.logs.find(_name(key))
         except Deleted:
@@ -69,11 +78,17 @@ class Replica:
             del self._echoes[echo.log]
 
     async def asked(self, key: Key, echo: Recording) -> bytes | None:
-        """Return the request (as JSON) of another replica's answer; None if it is not stored. Away if Redis is away."""
+        """Return the input items (as JSON) of another replica's answer; None if they are not stored. Away if Redis is away.
+
+        echo: the local copy of that answer
+        """
         return await self.logs.attachment(Found(_name(key), echo.log, ""))
 
     async def stop(self, key: Key, own: Recording | None) -> bool:
-        """Stop the answer of this key if it is another replica's. Return whether it is; False if Redis is away."""
+        """Ask the replica that makes the answer of this key to stop it. Return True if it was asked.
+
+        False if the answer is this process's own, if none is found or it was deleted, or if Redis is away.
+        """
         try:
             found = await self.logs.find(_name(key))
             if found is None or (own is not None and own.log == found.id):
@@ -84,7 +99,10 @@ class Replica:
         return True
 
     async def delete(self, key: Key, keep: float) -> None:
-        """Delete the recording of this key for all replicas, and stop it. Away if that is not certain."""
+        """Delete the recording of this key for all replicas, and have it stopped. Away if that is not certain.
+
+        keep: seconds for which Redis remembers that it was deleted
+        """
         try:
             found = await self.logs.find(_name(key))
         except Deleted:
@@ -108,7 +126,7 @@ class Replica:
             await echo.flush()
 
     async def end(self) -> None:
-        """End the copies of other replicas' answers with an error for their readers: the server is shutting down."""
+        """End the local copies of other replicas' answers with an error for their readers, and wait for it: the server shuts down."""
         echoes = list(self._echoes.values())
         for echo in echoes:
             echo.fail()
@@ -191,11 +209,11 @@ class Replicas:
         return self._replicas[-1]
 
     async def end(self) -> None:
-        """End the copies of other replicas' answers with an error: the server is shutting down."""
+        """End the local copies of other replicas' answers, at each Redis, with an error for their readers: the server is shutting down."""
         for one in self._replicas:
             await one.end()
 
     async def close(self) -> None:
-        """Write the rest of this process's recordings to Redis."""
+        """Write the rest of this process's recordings to each Redis in use."""
         for one in self._replicas:
             await one.logs.close()

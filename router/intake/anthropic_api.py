@@ -44,7 +44,10 @@ FILE_TOKENS = 1_600
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation, the system prompt first. BadAsk names the message and block that cannot be read."""
+    """Return the conversation, the system prompt first. BadAsk names the message and block that cannot be read.
+
+    most: how many messages are allowed, without the system prompt; TooLarge beyond it
+    """
     listed = listing(fields.get("messages"))
     if not listed:
         raise BadAsk("messages: a list with at least one message is needed.")
@@ -116,7 +119,7 @@ def _result(block: Fields, path: str, names: Mapping[str, str]) -> Result:
 
 
 def _answered(value: Json, path: str) -> list[Part]:
-    """Return the parts of an assistant's message: text, thinking and calls. Thinking is kept only in a message with a call."""
+    """Return the parts of an assistant's message: text, thinking and calls. Thinking is dropped from a message without a call."""
     parts: list[Part] = []
     for block, kind, place in _blocks(value, path, ("text", "thinking", "redacted_thinking", "tool_use")):
         match kind:
@@ -147,7 +150,10 @@ def _thought(block: Fields, kind: str) -> Iterator[ReasoningState]:
 
 
 def _file(block: Fields, path: str) -> Part:
-    """Return an image or a document, by the type of its source."""
+    """Return an image or a document as a part, by the type of its source: a File for data or a URL, text for text or content blocks.
+
+    BadAsk for any other source.
+    """
     source = mapping(block.get("source")) or {}
     name, place = block.get("title"), f"{path}.source"
     match source.get("type"):
@@ -175,7 +181,7 @@ SAID: dict[str, Callable[[Fields, str], Part]] = {"text": text_of, "image": _fil
 
 
 def sampling(fields: Fields) -> dict[str, Json]:
-    """Return the sampling parameters, by OpenAI's names."""
+    """Return the sampling parameters that are given, by OpenAI's names. BadAsk for invalid stop sequences, effort or thinking."""
     given: dict[str, Json] = {
         name: fields[name] for name in ("temperature", "top_p", "top_k", "max_tokens") if fields.get(name) is not None
     }
@@ -195,7 +201,10 @@ def sampling(fields: Fields) -> dict[str, Json]:
 
 
 def _effort(fields: Fields) -> Effort | None:
-    """Return the reasoning effort: `none` if thinking is disabled, else the stated effort, else the one of the budget, else None."""
+    """Return the reasoning effort: `none` if thinking is disabled, else the stated effort, else the one of the budget, else None.
+
+    BadAsk for an unknown effort or kind of thinking, or a budget that is no number.
+    """
     thinking, config = mapping(fields.get("thinking")) or {}, mapping(fields.get("output_config")) or {}
     if thinking.get("type") == "disabled":
         return "none"
@@ -248,7 +257,7 @@ def unsent(fields: Fields) -> tuple[str, ...]:
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """Return the tools that the client brings and runs itself, and its tool choice."""
+    """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if invalid, or for a field that is not served."""
     refuse_unserved(fields, MEANT)
     own = tools(fields.get("tools"), _tool)
     return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})
@@ -280,7 +289,10 @@ def _choice(value: Json, names: set[str]) -> Choice:
 
 
 def estimate(conversation: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
-    """Return a rough number of tokens of a question: one for every four characters, and for each file the most that an image costs."""
+    """Return a rough number of input tokens of a question: one for every four characters, and FILE_TOKENS for each file.
+
+    Messages, tool calls, results and the tools' declarations are counted; at least 1.
+    """
     parts = [part for message in conversation for part in message.parts]
     files = sum(isinstance(part, File) for part in parts) + sum(len(part.files) for part in parts if isinstance(part, Result))
     written = sum(len(part) if isinstance(part, str) else len(repr(part)) for part in parts if not isinstance(part, File))

@@ -16,7 +16,10 @@ DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
 def image(part: Fields, path: str) -> Part:
-    """Return an `image_url` part of OpenAI's: its URL is in an object, or (from older clients) the value itself."""
+    """Return the part for an `image_url` part of OpenAI's. BadAsk if it is invalid.
+
+    The URL is in an object with an optional `detail`, or (from older clients) the value itself.
+    """
     image = part.get("image_url")
     inner = mapping(image)
     if inner is None:
@@ -52,7 +55,12 @@ def document(part: Fields, path: str) -> Part:
 
 
 def file(url: Json, kind: Json, name: Json, path: str) -> Part:
-    """Return a file as a part: an image, a PDF or audio as a File, a text file in a data: URL as text. BadAsk for any other."""
+    """Return a file as a part: an image, a PDF or audio as a File, a text file in a data: URL as its text. BadAsk for any other.
+
+    url: a data:, http: or https: URL; http(s) addresses are not fetched here
+    kind: the stated media type; that of a data: URL takes precedence, and without either it counts as an image
+    name: the file's name, if any
+    """
     if not isinstance(url, str) or not url.lower().startswith(("data:", "http://", "https://")):
         raise BadAsk(f"{path}: a data: or http(s): URL is needed.")
     held = url[:5].lower() == "data:"
