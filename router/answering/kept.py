@@ -57,7 +57,10 @@ class KeptAnswers:
             replica.publish(key, recording, total, keep)
 
     async def found(self, key: Key, generation: Generation) -> Recording | None:
-        """Return the recording of this key, if it can be read from its first event, else None. While Redis is away, only this process is asked."""
+        """Return the recording of this key, if it can be read from its first event, else None.
+
+        While Redis is away, only this process is asked.
+        """
         with suppress(Away):
             return await self._found(key, generation)
         return self.recordings.find(key)
@@ -92,8 +95,10 @@ class KeptAnswers:
     async def earlier(self, key: Key, generation: Generation, *, asked: bool) -> KeptResponse:
         """Return a finished response that a question continues. `asked`: whether its input items are wanted, too (else an empty list).
 
-        UnknownResponse if it or its input items are not stored, Unfindable if Redis is away, BadAsk while it is running, ReplicaLost if the
-        replica that made it ended before all of it was shared.
+        - UnknownResponse if it or its input items are not stored.
+        - Unfindable if Redis is away.
+        - BadAsk while it is running.
+        - ReplicaLost if the replica that made it ended before all of it was shared.
         """
         recording = await self.response(key, generation)
         if not recording.finished and recording.log and recording.asked is None:

@@ -16,8 +16,8 @@ def in_turn(answer: Answer, prompts: Sequence[Message]) -> Answer:
 
     answer: the Answer to one prompt, called for each in turn
 
-    The first Failure or error ends the whole. The attempts in an event are those of all prompts so far. A Finish is held back until the
-    next answer's first event, so that a Finish that is the latest event is the end of the whole.
+    The first Failure or error ends the whole. The attempts in an event are those of all prompts so far.
+    A Finish is held back until the next answer's first event. So a Finish that is the latest event is the end of the whole.
     """
 
     async def answered(ask: Ask, beside: Beside) -> Events:

@@ -127,7 +127,7 @@ class Recording(Broadcast):
         return "" if self.finished else self.refused or Stopped.code
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from number `start` on, packed for the log of other replicas. If the answer is finished, the last has a note."""
+        """Return the events from number `start` on, packed for the log of other replicas. The last of a finished answer has its note."""
         made = relay.batches(*self.since(start))
         return [*made[:-1], replace(made[-1], note=self.heading.ending.note)] if made and self.finished else made
 

@@ -134,7 +134,7 @@ class _Conversation:
 
 
 def _media(part: Fields, path: str) -> Part:
-    """Return an image, a document or audio, from its data or URL."""
+    """Return an image, a document or audio as a part, from its data or URL. BadAsk for any other source."""
     source, place = mapping(part.get("source")) or {}, f"{path}.source"
     name = (mapping(part.get("metadata")) or {}).get("filename")
     value = text(source.get("value"), f"{place}.value")

@@ -36,7 +36,7 @@ from router.params import Effort
 
 EFFORTS: frozenset[str] = frozenset(get_args(Effort))
 BUDGETS: list[tuple[float, Effort]] = [(2_048, "low"), (10_000, "medium"), (24_000, "high"), (math.inf, "xhigh")]
-"""(most tokens of a thinking budget, the effort that it is converted to), in rising order."""
+"""(largest thinking budget in tokens, the effort that a budget up to it is converted to), in rising order."""
 CHARACTERS = 4
 """Characters of a token, on average."""
 FILE_TOKENS = 1_600
@@ -150,7 +150,7 @@ def _thought(block: Fields, kind: str) -> Iterator[ReasoningState]:
 
 
 def _file(block: Fields, path: str) -> Part:
-    """Return an image or a document as a part, by the type of its source: a File for data or a URL, text for text or content blocks.
+    """Return an image or a document as a part. Data or a URL gives what `file` returns; a source of text or blocks gives text.
 
     BadAsk for any other source.
     """
@@ -257,7 +257,7 @@ def unsent(fields: Fields) -> tuple[str, ...]:
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if invalid, or for a field that is not served."""
+    """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if invalid, or for an unserved field."""
     refuse_unserved(fields, MEANT)
     own = tools(fields.get("tools"), _tool)
     return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})

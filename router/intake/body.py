@@ -55,8 +55,10 @@ class Incoming(Mutable):
     async def read(self) -> bytes:
         """Return the whole body. Its bytes are counted as they arrive, whatever its declared length.
 
-        TooLarge beyond the bound of one body (at once, if the declared length is), Crowded beyond the bound of all bodies, BadAsk after
-        MAX_SECONDS, ClientLeft if the client disconnected.
+        - TooLarge beyond the bound of one body; at once if the declared length is beyond it.
+        - Crowded beyond the bound of all bodies.
+        - BadAsk if the body is not complete after MAX_SECONDS.
+        - ClientLeft if the client disconnected.
         """
         if self._length is not None and self._length.isdigit() and int(self._length[:18]) > self._bounds.body:
             raise TooLarge
@@ -79,7 +81,7 @@ class Incoming(Mutable):
     async def beginning(self) -> bytes:
         """Return up to BEGINNING_BYTES from the start of a body that `read` refused; empty if there are none.
 
-        If nothing was received yet, wait BEGINNING_SECONDS at most for the first part. A client that waits for `100 Continue` is not waited for.
+        If nothing was received yet, wait BEGINNING_SECONDS at most for the first part; not for a client that waits for `100 Continue`.
         """
         if self._untouched and not self.announced:
             with suppress(TimeoutError):
@@ -145,8 +147,8 @@ class Reading:
 def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
     """Return the object in a JSON body. Lone surrogates in it are replaced.
 
-    BadAsk if it is not UTF-8 or not a JSON object, has a key twice, NaN or a number that is too large, or is nested too deeply. TooLarge
-    with too many values.
+    BadAsk if it is not UTF-8 or not a JSON object, or is nested too deeply. BadAsk for a key that stands twice, NaN, Infinity and numbers
+    that are too large. TooLarge with too many values.
     """
     if crowded(body, bounds.values):
         raise TooLarge(f"The body holds too many values: {bounds.values} at most.")

@@ -45,7 +45,7 @@ def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec,
 def named(value: Json) -> tuple[ToolSpec, ...]:
     """Return the tools in an object: name → {description, parameters}, as assistant-ui sends them, or `inputSchema` as in the AI SDK.
 
-    None if the value is not an object: an empty tuple. BadAsk for too many tools or an invalid one.
+    An empty tuple if the value is not an object. BadAsk for too many tools or an invalid one.
     """
     fields = mapping(value) or {}
     if len(fields) > MAX_TOOLS:

@@ -22,9 +22,9 @@ from router.value import replace
 
 
 def recall(*, memory: Memory) -> Step:
-    """Return the step that stores reasoning state and tool calls that a client does not send back, and restores them in its next request.
+    """Return the step that stores what a client does not send back (reasoning state, tool calls) and restores it in its next request.
 
-    memory: where they are stored
+    memory: where it is stored
     """
 
     def step(answer: Answer) -> Answer:
