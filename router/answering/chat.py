@@ -110,7 +110,10 @@ class Chat:
         await self._all_counted()
 
     def _welcome(self, most: int | None) -> None:
-        """Raise Stopping during a shutdown, or Crowded if `max_streams` answers are running already: no request is queued."""
+        """Raise Stopping during a shutdown, or Crowded if more than `most` answers would run: no request is queued.
+
+        most: `server.max_streams`; None for no bound
+        """
         if self.stopping:
             raise Stopping
         if most is not None and len(self._asking) + len(self._alone) > most:
@@ -379,7 +382,10 @@ def _heading(wanted: Asked, request_id: str, min_client: str) -> Heading:
 
 
 def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:
-    """Return a new recording of an answer. In the background it goes on without a client for as long as the route's total timeout."""
+    """Return a new recording of an answer. A background one goes on without a client for the route's total timeout at least.
+
+    total: that timeout in seconds; a longer `resume.grace` takes precedence over it
+    """
     if wanted.background:
         resume = dataclasses.replace(resume, grace=max(total, resume.grace or 0.0))
     return Recording(reply.entry, heading, reply.wire, resume, wanted.conversation, background=wanted.background)
@@ -402,7 +408,12 @@ def _kept_as(wanted: Asked, heading: Heading) -> str | None:
 
 
 async def _known(request: Request, generation: Generation, entry: Entry, gate: Gate) -> Caller:
-    """Authenticate the request, and return its caller with the end user, as far as headers name them. The body is not read for it."""
+    """Authenticate the request, and return its caller with the end user, as far as headers name them. The body is not read for it.
+
+    - Unauthorized if the caller is unknown.
+    - NotAllowed for a request from another machine while `server.auth` is not declared.
+    - BadAsk if the header with the user is required and missing, repeated or malformed.
+    """
     try:
         caller = await gate.caller(request.scope, generation)
     except Unauthorized as error:

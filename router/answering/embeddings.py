@@ -17,7 +17,7 @@ from router.intake import Encoding, Wanted
 from router.threads import in_thread
 
 ON_LOOP = 4096
-"""The most numbers of an answer that is encoded on the event loop: each takes a microsecond."""
+"""Numbers (of all vectors) up to which an answer is encoded on the event loop, else in a thread: each takes a microsecond."""
 
 
 async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller) -> None:

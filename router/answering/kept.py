@@ -136,7 +136,7 @@ class KeptAnswers:
             self.recordings.stop(key)
 
     async def cancel(self, key: Key, recording: Recording, generation: Generation) -> None:
-        """Stop an answer, and wait until it has ended, for LAST_WORDS seconds at most."""
+        """Stop an answer, and wait until it has ended, for LAST_WORDS seconds at most; it may still be running then."""
         await self.stop(key, generation)
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):

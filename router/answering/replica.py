@@ -112,7 +112,10 @@ class Replica:
         await self.logs.delete(_name(key), found, keep)
 
     async def _echo(self, found: Found, echo: Recording) -> None:
-        """Copy another replica's events from its log into the echo."""
+        """Copy another replica's events from its log into the echo, until the log ends.
+
+        An error before the first event is raised; a later one becomes a Failure in the echo.
+        """
         try:
             async with aclosing(_noted(self.logs.read(found), echo.heading)) as log, aclosing(relay.events_of(log)) as batches:
                 async for events in batches:
@@ -144,7 +147,7 @@ async def _noted(log: AsyncGenerator[Batch | LogEnd, None], heading: Heading) ->
 
 
 def _name(key: Key) -> str:
-    """Return the name of a chat in Redis: a hash, from which neither owner nor chat can be read. No owner contains a NUL."""
+    """Return the name of a chat or response in Redis: a hash, from which neither owner nor id can be read. No owner contains a NUL."""
     owner, chat = key
     return hashlib.sha256(f"{owner}\0{chat}".encode()).hexdigest()[:40]
 

@@ -160,7 +160,7 @@ class Reply(Mutable):
 
 
 def cost_header(entry: Entry) -> Headers:
-    """Return the cost of the answer as a header; no header if no price is known."""
+    """Return the cost of the answer in dollars as a list with one header; an empty list if no price is known."""
     cost = entry.charges.cost
     return [] if cost is None else [(b"x-router-cost", f"{cost:.{DIGITS}f}".rstrip("0").rstrip(".").encode())]
 
@@ -184,15 +184,15 @@ class Sink(Protocol):
         ...
 
     def put(self, event: Event) -> None:
-        """Take an event."""
+        """Take an event. Nothing is passed on until the next `flush` or `close`."""
         ...
 
     async def flush(self) -> None:
-        """Pass on the events so far: the next one has to be waited for."""
+        """Pass on the events taken so far, and wait for that. It is called if the next event has to be waited for, or if full."""
         ...
 
     async def close(self) -> None:
-        """Pass on the rest and end: no event follows."""
+        """Pass on the rest and end: no event follows. An answer that has failed may end without a proper end."""
         ...
 
     def hush(self) -> None:
@@ -222,7 +222,7 @@ class Streamed:
         reply.sink = self
 
     def put(self, event: Event) -> None:
-        """Take an event."""
+        """Encode an event and collect its bytes; `flush` sends them."""
         self.begun = True
         self._last = event
         if data := self._encode(event):
@@ -240,9 +240,9 @@ class Streamed:
         return self._size > MAX_COLLECTED
 
     async def flush(self) -> None:
-        """Send the collected bytes, which end with a complete line or frame.
+        """Send the collected bytes, which end with a complete line or frame; the first time, the headers before them.
 
-        If the text of an answer is held back, send the headers, so that keep-alives can begin.
+        If events came but gave no bytes yet (the text is held back), send the headers alone, so that keep-alives can begin.
         """
         if not self._collected:
             if self._pulse and self.begun and not self._reply.begun:
@@ -264,7 +264,10 @@ class Streamed:
             pulse.wait()
 
     async def close(self) -> None:
-        """Send the rest and end the body; after a Failure that the wire cannot express, leave the body without its end."""
+        """Send the rest and end the body.
+
+        After a Failure that the wire cannot express, leave the body without its end. If nothing was sent, send the Failure as a status.
+        """
         await self.flush()
         self.hush()
         if isinstance(self._last, Failure) and self._reply.wire.failure == "reset":

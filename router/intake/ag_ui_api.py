@@ -58,7 +58,7 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
 
 
 def _context(value: Json) -> Iterator[Message]:
-    """Yield the application's `context` as one system message; nothing if it is empty."""
+    """Yield the application's `context` as one system message; nothing if it is empty. BadAsk if it is malformed or too long."""
     listed = listing(value or [])
     if listed is None or len(listed) > MAX_PARTS:
         raise BadAsk(f"context: a list of at most {MAX_PARTS} entries is needed.")
@@ -123,7 +123,7 @@ class _Conversation:
         return Message("assistant", tuple(parts)) if parts else None
 
     def _result(self, fields: Fields, path: str) -> Result:
-        """Return a tool's result. It is an error with a text in `error`, or with `isError` in the metadata, where this router puts it."""
+        """Return a tool's result. It is an error if it has a text in `error`, or `isError` in its metadata, where this router puts it."""
         call_id = text(fields.get("toolCallId"), f"{path}.toolCallId")
         parts = list(contents(fields.get("content"), f"{path}.content", SAID))
         error = text(fields.get("error") or "", f"{path}.error")

@@ -65,7 +65,7 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
 
 
 def _joined_text(value: Json, path: str) -> str:
-    """Return a text, or the joined texts of a list of text blocks; an empty text for null."""
+    """Return a text, or the texts of a list of text blocks, joined by blank lines; an empty text for null. BadAsk for other blocks."""
     if value is None or isinstance(value, str):
         return repaired(value or "")
     return "\n\n".join(text_of(block, place) for block, _, place in _blocks(value, path, ("text",)))
@@ -86,7 +86,10 @@ def _message(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Messa
 
 
 def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the blocks of a content: (block, its type, its path). A plain text is one block."""
+    """Yield the blocks of a content: (block, its type, its path). A plain text is one block.
+
+    kinds: the accepted types; BadAsk for any other
+    """
     if isinstance(value, str):
         yield {"type": "text", "text": value}, "text", path
         return
@@ -94,7 +97,12 @@ def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fiel
 
 
 def _asked(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
-    """Yield the user's message; tool results in it become a message of their own before it."""
+    """Yield the user's message; tool results in it become a message of their own before it.
+
+    names: id of a call in earlier messages → its tool
+
+    A message of results alone gives only the message of the results.
+    """
     said: list[Part] = []
     results: list[Part] = []
     for block, kind, place in _blocks(value, path, (*SAID, "tool_result")):
@@ -222,7 +230,10 @@ def _effort(fields: Fields) -> Effort | None:
 
 
 def output(fields: Fields) -> OutputFormat | None:
-    """Return the requested output format: `output_config.format`, or `output_format` as in the beta; None without one."""
+    """Return the requested output format; None without one. BadAsk if it is not a JSON schema.
+
+    It stands in `output_config.format`, or in `output_format` as in the beta.
+    """
     config = mapping(fields.get("output_config")) or {}
     name = "output_config.format" if config.get("format") is not None else "output_format"
     value = config.get("format") if config.get("format") is not None else fields.get("output_format")
@@ -252,7 +263,7 @@ UNSENT: dict[str, tuple[Json, ...]] = {
 
 
 def unsent(fields: Fields) -> tuple[str, ...]:
-    """Return the names of the account fields in the request that are set and not sent to any target."""
+    """Return the names of the fields in UNSENT that the request has with a value that is not harmless: they are not sent to any target."""
     return tuple(name for name, harmless in UNSENT.items() if (value := fields.get(name)) is not None and value not in harmless)
 
 

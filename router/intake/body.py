@@ -21,12 +21,12 @@ from router.value import Mutable, field
 T = TypeVar("T")
 
 MAX_SECONDS = 30.0
-"""Seconds within which a body must arrive."""
+"""Seconds within which a whole body must arrive."""
 ON_LOOP_BYTES = 64 * 1024
 ON_LOOP_VALUES = 2_000
 """Bytes and values up to which a body is parsed on the event loop: 2 ms of work at most. Starting a thread takes 0.1 ms."""
 MAX_HELD_BYTES = 256 * 1024 * 1024
-"""The most bytes of all request bodies in one process. A single body of the largest allowed size is read in any case."""
+"""The most bytes of all request bodies in one process; or the largest allowed size of one body, where that is more."""
 BEGINNING_BYTES = 64 * 1024
 """Bytes of a refused body in which its wire is looked for."""
 BEGINNING_SECONDS = 1.0

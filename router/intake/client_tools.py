@@ -76,7 +76,10 @@ def tool_name(value: Json, path: str) -> str:
 
 
 def function(fields: Fields, path: str) -> ToolSpec:
-    """Return a tool in the form of OpenAI's APIs: {name, description, parameters, strict}."""
+    """Return a tool in the form of OpenAI's APIs: {name, description, parameters, strict}. BadAsk if it is invalid.
+
+    Without parameters it gets an empty schema; without `strict`, false.
+    """
     name = tool_name(fields.get("name"), f"{path}.name")
     schema = mapping(fields.get("parameters") or EMPTY)
     if schema is None:

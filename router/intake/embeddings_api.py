@@ -55,7 +55,10 @@ def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
 
 
 def _inputs(given: Json, path: str) -> Iterator[str | tuple[int, ...]]:
-    """Yield the inputs: one for a text or a list of tokens, several for a list of those."""
+    """Yield the inputs: one for a text or a list of tokens, several for a list of those.
+
+    BadAsk for an empty or other value, TooLarge for more than MAX_INPUTS. `path`: the field's name, for the error.
+    """
     listed = listing(given)
     if isinstance(given, str) or (listed and all(map(_is_token, listed))):
         yield _input(given, path)

@@ -58,7 +58,10 @@ DENIED = "The user did not allow this tool to run."
 
 
 def conversation(fields: Fields) -> Json:
-    """Return a body's unread messages: `messages`, or the single `message` of a chatbot whose server keeps the history."""
+    """Return a body's unread messages: `messages`, or the single `message` of a chatbot whose server keeps the history, as a list.
+
+    None if the body has neither.
+    """
     alone = fields.get("message")
     return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
 
@@ -98,7 +101,10 @@ def _plain(value: Json) -> Message | None:
 
 
 def _with_names(found: Sequence[Message]) -> Iterator[Message]:
-    """Yield the messages with the tool's name in each result: OpenAI's results have only the id of their call."""
+    """Yield the messages with the tool's name in each result: OpenAI's results have only the id of their call.
+
+    The name stays empty if the call is not in the conversation.
+    """
     names = {call.call_id: call.name for message in found for call in message.calls}
     for message in found:
         if any(not result.name for result in message.results):
@@ -384,7 +390,7 @@ def _call(value: Json, path: str) -> Iterator[Part]:
 
 
 def call(fields: Fields, path: str) -> Call:
-    """Return a tool call of OpenAI's chat completions or of AG-UI: {id, function: {name, arguments}}."""
+    """Return a tool call of OpenAI's chat completions or of AG-UI: {id, function: {name, arguments}}. BadAsk if a field is missing."""
     function = mapping(fields.get("function"))
     if function is None:
         raise BadAsk(f"{path}.function: an object is needed.")

@@ -199,7 +199,10 @@ def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
-    """Return the model id: of the path, the body, or else `usual`. BadAsk if none is named and `usual` is None."""
+    """Return the model id: of the path, the body, or else `usual`. BadAsk if it is empty or no text.
+
+    usual: the route for a request that names none; None if it must name one: BadAsk
+    """
     named = model
     for key in ("model", "selectedChatModel"):
         named = fields.get(key) if named is None else named
@@ -255,7 +258,7 @@ def parameters(given: Mapping[str, object]) -> Params:
 
 
 def _predicted(value: object) -> str:
-    """Return the text of OpenAI's `prediction` object, whose content is a text or a list of parts."""
+    """Return the text of OpenAI's `prediction` object, whose content is a text or a list of text parts. BadAsk for any other."""
     given = mapping(cast("Json", value)) or {}
     content = given.get("content")
     if given.get("type") != "content" or not isinstance(content, str | list):

@@ -126,7 +126,7 @@ def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
 
 
 def conversation(fields: Fields) -> bytes:
-    """Return the input items of a question, as JSON, to be stored with its response."""
+    """Return the input items of a question, as JSON, to be stored with its response. A plain text becomes one user message."""
     given = fields.get("input")
     items: Json = [{"role": "user", "content": given}] if isinstance(given, str) else given
     return compact(items).encode()

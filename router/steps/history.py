@@ -18,7 +18,7 @@ SHARE = 4
 
 
 def history(keep: int) -> Step:
-    """Keep the last messages of the conversation.
+    """Keep the last messages of the conversation, and more than `keep` only if the latest user message would be dropped.
 
     keep: the most messages that stay, system messages not counted
     """

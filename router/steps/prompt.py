@@ -31,7 +31,10 @@ MAX_CHARS = 1024 * 1024
 
 
 class Missing(jinja2.StrictUndefined):
-    """A template field that the request lacks. Every use of it raises BadAsk, which names the field to the client."""
+    """A template field that the request lacks. Every use of it, except a test whether it is defined, raises BadAsk.
+
+    The error names the field to the client if the name is a word of at most 64 characters. The log does not have the name.
+    """
 
     def __init__(
         self,

@@ -147,7 +147,7 @@ class Turn:
         self._renamed = {}
 
     def words(self, words: Sequence[Words]) -> Sequence[Words]:
-        """Record text pieces of the model call, and return them unchanged."""
+        """Record the texts among these pieces of the model call, and return all pieces unchanged."""
         for word in words:
             if word.__class__ is Text:
                 self._said.append(word.text)
@@ -196,7 +196,7 @@ class Turn:
         return event
 
     def _unique(self, call_id: str) -> str:
-        """Return an id that no earlier model call of this answer used: some providers count from call_0 each time."""
+        """Return this call id, or a new one if an earlier model call of this answer used it: some providers count from call_0 each time."""
         if call_id not in self._renamed:
             self._renamed[call_id] = f"call_{secrets.token_hex(8)}" if call_id in self._taken else call_id
         return self._renamed[call_id]
@@ -243,7 +243,7 @@ class Turn:
         return Finish(reason, self.usage, self.attempts)
 
     def messages(self) -> tuple[Message, Message]:
-        """Return the messages of this model call with its results, to send with the next model call."""
+        """Return the two messages of this model call, to send with the next one: the assistant's with its calls, and the tools' results."""
         spoken: list[Part] = [text] if (text := "".join(self._said)) else []
         spoken += self._states
         spoken += [Call(call.call_id, call.name, call.arguments) for call in self.calls]

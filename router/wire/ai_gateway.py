@@ -159,7 +159,10 @@ def metadata(heading: Heading, model: str) -> dict[str, Json]:
 
 
 def _cited(source: Source, number: int) -> dict[str, Json]:
-    """Return a source part. `number`: its position among the sources of the answer. A source without a URL is a document with a title."""
+    """Return a source part: a page with its URL, or a document with its media type and title.
+
+    number: its position among the sources of the answer, from 1; its id is made of it
+    """
     made: dict[str, Json] = {"type": "source", "id": f"s{number}"}
     if source.url:
         return {**made, "sourceType": "url", "url": source.url, **({"title": source.title} if source.title else {})}

@@ -121,7 +121,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event."""
+    """Return the body of an error before the first event: a JSON object with type, sentence (`error`), code and request id."""
     return utf8(compact({"type": "error", "error": why.sentence, "code": why.code, "requestId": why.request_id}))
 
 

@@ -374,7 +374,7 @@ def counted(usage: Usage | None) -> JsonObject:
 
 
 def response_id(heading: Heading) -> str:
-    """Return the id of a response: that of its message, without the dashes."""
+    """Return the id of a response: `resp_` and the id of its message without the dashes."""
     return f"resp_{heading.message_id.replace('-', '')}"
 
 
@@ -385,7 +385,7 @@ def response_of(item: str) -> str | None:
 
 
 def output(heading: Heading, events: Iterable[Event]) -> Sequence[Json]:
-    """Return the output items of a response that have ended so far."""
+    """Return the output items of a response that have ended after these events; an item that is still open is left out."""
     return _seen(heading, events).output
 
 

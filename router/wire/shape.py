@@ -116,7 +116,7 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:
-    """Yield the events, with adjacent texts, and adjacent pieces of reasoning, joined."""
+    """Yield the events, with adjacent texts, and adjacent pieces of reasoning, joined. The last event must be neither."""
     pieces: list[str] = []
     kind: type[Text | Thought] = Text
     for event in events:

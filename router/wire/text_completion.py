@@ -35,7 +35,7 @@ from router.wire.openai import DONE, REASONS, counted, error
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
 NOT_YET = "null"
-"""The `finish_reason` of every chunk but the last."""
+"""The `finish_reason` of every chunk of a choice but its last."""
 
 
 def encoder(heading: Heading) -> Encode:
