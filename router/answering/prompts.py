@@ -53,6 +53,6 @@ def in_turn(answer: Answer, prompts: Sequence[Message]) -> Answer:
 
 
 def check_choices(wire: Wire) -> None:
-    """Raise BadAsk unless the wire is `text-completion`, the only one that can write an answer to each of several prompts."""
+    """Raise BadAsk unless the wire is `text-completion`: no other can write an answer to each of several prompts."""
     if wire is not text_completion.WIRE:
         raise BadAsk(f"prompt: the dialect {wire.name} has one answer; several texts are answered in {text_completion.WIRE.name}.")

@@ -53,7 +53,7 @@ class Recording(Broadcast):
         self.posted: asyncio.Event | None = None
         """Set once other replicas can find it, or Redis is away; None if its first reader does not wait for that."""
         self.shared = 0
-        """For another replica's answer: the number of its events that were in Redis at the last look-up; else 0."""
+        """Number of another replica's events that were in Redis at the last look-up; 0 for this replica's own answer."""
         self.head = b""
         """The head of its log: packed data for other replicas, written before the first event."""
         self._grants = declared.grace
@@ -127,7 +127,10 @@ class Recording(Broadcast):
         return "" if self.finished else self.refused or Stopped.code
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from number `start` on, packed for the log of other replicas. The last of a finished answer has its note."""
+        """Return the events from number `start` on, packed for the log of other replicas.
+
+        If the answer is finished, the last batch has the note of its end (time, and whether the client stopped it).
+        """
         made = relay.batches(*self.since(start))
         return [*made[:-1], replace(made[-1], note=self.heading.ending.note)] if made and self.finished else made
 

@@ -23,7 +23,7 @@ from router.wire import WIRES, Heading
 
 VERSION = 1
 LOG_DELAY_S = 10.0
-"""Seconds to wait for events that another replica has but has not yet written to Redis."""
+"""Seconds to wait at most for events that another replica has but has not yet written to Redis."""
 SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_client", "asked")
 """Fields of a heading that are shared with other replicas."""
 
@@ -159,7 +159,10 @@ def _head(recording: Recording) -> bytes:
 
 
 def _recorded(found: Found, resume: Resume) -> Recording:
-    """Return an empty recording for another replica's answer. UnreadableEvents if another release wrote its head."""
+    """Return an empty recording for another replica's answer, described by the head of its log. It has no grace.
+
+    UnreadableEvents if the head cannot be read, since another release wrote it.
+    """
     try:
         shared_fields = json.loads(found.head)
     except (ValueError, RecursionError) as error:

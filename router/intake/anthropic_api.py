@@ -263,7 +263,7 @@ UNSENT: dict[str, tuple[Json, ...]] = {
 
 
 def unsent(fields: Fields) -> tuple[str, ...]:
-    """Return the names of the fields in UNSENT that the request has with a value that is not harmless: they are not sent to any target."""
+    """Return the names of the fields in UNSENT that the request sets. They are not sent to any target; a harmless value does not count."""
     return tuple(name for name, harmless in UNSENT.items() if (value := fields.get(name)) is not None and value not in harmless)
 
 

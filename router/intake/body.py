@@ -126,7 +126,7 @@ class Bodies:
 
 
 class Reading:
-    """Where request bodies are parsed: small ones on the event loop, large ones in another thread, one at a time.
+    """The place where request bodies are parsed: small ones on the event loop, large ones in another thread, one at a time.
 
     The event loop competes with one thread for the interpreter, not with as many as there are clients.
     """

@@ -118,7 +118,7 @@ class Trim:
         return self._cut(text)
 
     def end(self) -> str:
-        """Return the rest of the held text, trimmed, at the end of the answer."""
+        """Return the rest of the held text, trimmed, at the end of the answer or of one model's words; it may be empty."""
         text, self._held = self._held, ""
         if self._ends is None or not text:
             return self._cut(text)

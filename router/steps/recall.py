@@ -89,7 +89,7 @@ def _messages(messages: Sequence[Message], found: dict[int, Sequence[ModelCall]]
 
 
 def _with(message: Message, kept: ModelCall) -> Message:
-    """Return the client's message with the kept reasoning state and all calls of its model call. The client's own calls stay as sent."""
+    """Return the client's message with the stored reasoning state and all calls of its model call. The client's own calls stay as sent."""
     parts = [part for part in message.parts if not (kept.states and isinstance(part, ReasoningState))]
     first = next(index for index, part in enumerate(parts) if isinstance(part, Call))
     own = {call.call_id: call for call in message.calls}
@@ -111,7 +111,7 @@ class Rounds:
     """The earlier model calls of the answer, whose tools the route ran."""
 
     def see(self, event: Event) -> None:
-        """Record an event's reasoning state, tool call or tool result."""
+        """Record an event's reasoning state, tool call or tool result. A Start begins another model call; other events are ignored."""
         match event:
             case Start():
                 if self._results:

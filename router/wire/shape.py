@@ -44,7 +44,7 @@ class Ending(Mutable):
 
 
 class Heading(PartlyCompared, frozen=True, kw_only=True):
-    """What is known of an answer before its first event: its ids, its model, and what its client wants of its form."""
+    """The properties of an answer that are known before its first event: its ids, its model, and the form that its client wants."""
 
     BESIDE = frozenset({"ending"})
     request_id: str
