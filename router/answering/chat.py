@@ -392,7 +392,10 @@ def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, to
 
 
 async def _first_view(recording: Recording, wanted: Asked, reply: Reply, sink: Streamed | Collected) -> None:
-    """Write an answer to the client that asked for it, until its end; for a background response without streaming, only that it is queued."""
+    """Write an answer to the client that asked for it, until its end.
+
+    A background response without streaming gets only its object with the status `queued`, once other replicas can find it.
+    """
     if wanted.background and not wanted.stream:
         await recording.found_elsewhere()
         await reply.complete(200, responses.standing(recording.heading, ()))

@@ -260,7 +260,7 @@ MAX_HELD = 64 * 1024
 class _Outputs:
     """The outputs of running tools that have not been yielded yet.
 
-    The newest preliminary output of each call replaces those before it. Data parts are held in order; MAX_HELD says when a tool waits.
+    The newest preliminary output of each call replaces those before it. Data parts are held in order.
     """
 
     _some: asyncio.Event = field(default_factory=asyncio.Event)
