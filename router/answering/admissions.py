@@ -16,10 +16,11 @@ from router.quotas import Admission, Quota
 
 
 class Admissions:
-    """The limits of one request, each checked as soon as it is known.
+    """The limits of one request, each counted as soon as its subject (caller, route, end user) is known.
 
     The caller's limit is known before the body, and the route's if the path names it: such a refusal needs only the request's headers.
     Concurrency slots are released with `held`. Usage is charged when the request's entry is closed, which may be later.
+    If one limit is used up, the requests already counted for the others are given back.
     """
 
     def __init__(
@@ -48,9 +49,9 @@ class Admissions:
             admission.leave()
 
     async def of_caller(self) -> Headers:
-        """Count the request for its caller's own limit, and return what is left as headers.
+        """Count the request for its caller's own limit, and return what is left as RateLimit headers: none if the caller has no limit.
 
-        TooMany if the limit is used up; no other limit is counted then.
+        TooMany if the limit is used up. A limit `per: user` whose user stands in the body is counted later, by `of_body`.
         """
         caller = self.caller
         if caller.limit is not None:
@@ -58,8 +59,9 @@ class Admissions:
         return self._headers()
 
     async def of_route(self, model: str) -> Headers:
-        """Count the request for the limit of the route with this id, and return what the tightest limit leaves, as headers.
+        """Count the request for the limit of the route with this id, and record the route in the log entry.
 
+        Return the RateLimit headers of the limit, of those counted so far, that leaves the fewest requests; none if no limit was counted.
         UnknownModel if there is no such route, NotAllowed if the caller may not use it, BadAsk if its kind is another, TooMany at a limit.
         """
         generation, caller = self._generation, self.caller
@@ -75,8 +77,9 @@ class Admissions:
     async def of_body(self, ask: Ask | Embed, prompts: Sequence[Message] = ()) -> Headers:
         """Count the request for the limits that need its body: of the end user and of the route named there.
 
-        A limit on requests counts each of several prompts. BadAsk if the body must name a user and does not. Return what the tightest limit
-        leaves, as headers.
+        prompts: several prompts of the request; a limit on requests counts each of them
+
+        Return headers as `of_route` does. BadAsk if the body must name a user and does not; otherwise the errors of `of_route`.
         """
         if not self._user_known:
             self.caller, self._user_known = from_body(self.caller, ask.fields), True
@@ -103,7 +106,11 @@ class Admissions:
             await self._take(held, subject)
 
     def circumstances(self, route: Compiled) -> Circumstances:
-        """Return the facts for a route's conditions: the caller, its claims and headers, and the used share of the most used limit."""
+        """Return what a route's `when` conditions read of the request: caller name, claims, headers, and the used share of its limits.
+
+        The share is that of the most used limit on tokens or money among those counted so far; 0 without one.
+        Only headers that the route's conditions name are included.
+        """
         used = max([one.used for one in self._held]) if self._held else 0.0
         return Circumstances(self.caller.name, self.caller.claims, self._request.values(route.headers), used)
 

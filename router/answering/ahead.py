@@ -13,7 +13,10 @@ from router.value import Mutable
 
 
 class Ahead(Mutable):
-    """An iterator over a stream's events that awaits `flush` before each wait for the next event."""
+    """An iterator over a stream's events that awaits `flush` before it waits for an event that is not at hand.
+
+    Events at hand are returned without a flush. The time of a flush does not count as the provider's silence.
+    """
 
     _events: AsyncGenerator[Event, None]
     _flush: Callable[[], Awaitable[None]]

@@ -56,7 +56,7 @@ class Chat:
         self._kept = KeptAnswers()
         self.intake = Intake()
         self._asking: set[asyncio.Task[object]] = set()
-        """Tasks of requests that ask a question and wait for its answer."""
+        """Tasks of requests that ask a question or for embeddings, until their response is over."""
         self._viewing: set[asyncio.Task[object]] = set()
         """Tasks of requests that resume an answer or retrieve a response."""
         self._alone: set[asyncio.Task[None]] = set()
@@ -69,13 +69,13 @@ class Chat:
 
     @property
     def running(self) -> int:
-        """Number of running answers: sent to a client, resumed by one, or going on without a client."""
+        """Number of requests in progress, embeddings and resumed answers included, plus answers that go on without a client."""
         return len(self._asking) + len(self._viewing) + len(self._alone)
 
     async def close(self) -> None:
         """End every running answer that is recorded, and close the log entries that wait for token counts: the server is shutting down.
 
-        Readers of a recording, also of another replica's, get an error. At the end the recordings are written to Redis.
+        Clients that read such an answer, also one that another replica makes, get an error. At the end the recordings are written to Redis.
         Requests whose answer is not recorded are left alone: `end` cancels those.
         """
         await self._kept.fail()
@@ -85,7 +85,10 @@ class Chat:
         await self._kept.close()
 
     async def drain(self) -> None:
-        """Refuse new questions, and wait until running answers have finished, for `server.drain` seconds at most."""
+        """Refuse new questions, and wait until running answers have finished, for `server.drain` seconds at most.
+
+        Answers that still run after that are not touched: `end` ends them.
+        """
         self.stopping = True
         until = time.monotonic() + self._live.generation.server.drain
         log.info("stopping", extra={"fields": {"open": self.running}})
@@ -93,7 +96,10 @@ class Chat:
             await asyncio.wait(running, timeout=left)
 
     async def end(self) -> None:
-        """End the answers that still run with an error for their clients: the server is shutting down."""
+        """End the answers that still run with an error for their clients, and wait for that: the server is shutting down.
+
+        Recorded answers come first. Requests that are still served then are cancelled, and have LAST_WORDS seconds to write their end.
+        """
         await self._kept.fail()
         await self._all_alone()
         await self._kept.end()
@@ -104,7 +110,10 @@ class Chat:
         await self._all_counted()
 
     def _welcome(self, most: int | None) -> None:
-        """Raise Stopping during a shutdown, or Crowded if `max_streams` answers are running already: no request is queued."""
+        """Raise Stopping during a shutdown, or Crowded if more than `most` answers would run: no request is queued.
+
+        most: `server.max_streams`; None for no bound
+        """
         if self.stopping:
             raise Stopping
         if most is not None and len(self._asking) + len(self._alone) > most:
@@ -169,7 +178,10 @@ class Chat:
         return entry
 
     async def ask(self, request: Request, send: Send) -> None:
-        """Answer one chat question."""
+        """Answer one chat request, as a stream or as one body. Errors are sent to the client, and not raised.
+
+        An unexpected error after the response has begun is the exception: it is raised, so that the connection is reset.
+        """
         with ServedTask(self._asking) as held:
             generation = self._live.enter()
             held.add(leave := partial(self._live.leave, generation))
@@ -245,13 +257,20 @@ class Chat:
                 self._ends(entry)
 
     async def _enter_fault(self, fault: InducedFault, request: Request, route: Compiled, entry: Entry) -> None:
-        """Check that the request may induce this fault, and note it on the entry: a route with a real provider needs the admin key."""
+        """Note the induced fault in the log entry. On a route with a real provider, first raise unless the request has the admin key.
+
+        Unauthorized or NotAllowed without that key. A route whose targets are all scripts needs no key.
+        """
         if not route.scripted:
             await self._gate.enter_fault(request.scope)
         entry.fault = fault
 
     async def _earlier(self, caller: Caller, generation: Generation, fields: Mapping[str, Json], name: str) -> KeptResponse:
-        """Return the stored response with this id, of the same caller and user, that a question with these fields continues."""
+        """Return the stored response that a question continues; it belongs to the same caller and user. Raises as `KeptAnswers.earlier`.
+
+        fields: the question's body, which may name the user
+        name: the id of the response
+        """
         key = (from_body(caller, fields).owner, name)
         return await self._kept.earlier(key, generation, asked=name == fields.get("previous_response_id"))
 
@@ -267,7 +286,10 @@ class Chat:
                 await response.answer(part, request, reply, key, kept=self._kept, generation=generation, intake=self.intake)
 
     async def count(self, request: Request, send: Send) -> None:
-        """Send an estimate of a question's input tokens, without calling a provider and without what the route adds to the question."""
+        """Send an estimate of a question's input tokens, without calling a provider and without what the route adds to the question.
+
+        The request counts for the limits of its caller and its route.
+        """
         with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.speaks_as_addressed())
             async with Exchange(reply, request):
@@ -289,7 +311,8 @@ class Chat:
     async def resume(self, request: Request, send: Send, chat: str | None) -> None:
         """Send the answer of a chat from its beginning, and live while it is running.
 
-        Without one: 204 if the path has the chat's id, and an empty 200 with `?chatId=` (AI SDK 4, which takes a 204 for an error).
+        If there is no answer to send: 204 if the path has the chat's id; an empty 200 with `?chatId=` (AI SDK 4 takes a 204 for an error).
+        The same if Redis goes away before the first byte of another replica's answer.
         """
         wanted = chat if chat is not None else parse_qs(request.query.decode("latin-1")).get("chatId", [""])[0]
         with ServedTask(self._viewing), self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
@@ -318,7 +341,7 @@ class Chat:
                         await reply.empty(200 if chat is None else 204)
 
     async def stop(self, request: Request, send: Send, chat: str) -> None:
-        """Stop the running answer of a chat, if there is one, and send a 204 in either case."""
+        """Have the running answer of a chat stopped, if there is one. Send a 204 in either case, without waiting for the answer's end."""
         with self._live.pinned() as generation, closing(self._entry(request, generation)) as entry:
             reply = Reply(send, entry, request.wire)
             async with Exchange(reply, request):
@@ -359,14 +382,20 @@ def _heading(wanted: Asked, request_id: str, min_client: str) -> Heading:
 
 
 def _recording(wanted: Asked, heading: Heading, reply: Reply, resume: Resume, total: float) -> Recording:
-    """Return a new recording of an answer. In the background it goes on without a client for as long as the route's total timeout."""
+    """Return a new recording of an answer. A background one goes on without a client for the route's total timeout at least.
+
+    total: that timeout in seconds; a longer `resume.grace` takes precedence over it
+    """
     if wanted.background:
         resume = dataclasses.replace(resume, grace=max(total, resume.grace or 0.0))
     return Recording(reply.entry, heading, reply.wire, resume, wanted.conversation, background=wanted.background)
 
 
 async def _first_view(recording: Recording, wanted: Asked, reply: Reply, sink: Streamed | Collected) -> None:
-    """Write an answer to the client that asked for it; for a background response without streaming, only that it is queued."""
+    """Write an answer to the client that asked for it, until its end.
+
+    A background response without streaming gets only its object with the status `queued`, once other replicas can find it.
+    """
     if wanted.background and not wanted.stream:
         await recording.found_elsewhere()
         await reply.complete(200, responses.standing(recording.heading, ()))
@@ -382,7 +411,12 @@ def _kept_as(wanted: Asked, heading: Heading) -> str | None:
 
 
 async def _known(request: Request, generation: Generation, entry: Entry, gate: Gate) -> Caller:
-    """Authenticate the request, and return its caller with the end user, as far as headers name them. The body is not read for it."""
+    """Authenticate the request, and return its caller with the end user, as far as headers name them. The body is not read for it.
+
+    - Unauthorized if the caller is unknown.
+    - NotAllowed for a request from another machine while `server.auth` is not declared.
+    - BadAsk if the header with the user is required and missing, repeated or malformed.
+    """
     try:
         caller = await gate.caller(request.scope, generation)
     except Unauthorized as error:

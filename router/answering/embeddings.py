@@ -17,7 +17,7 @@ from router.intake import Encoding, Wanted
 from router.threads import in_thread
 
 ON_LOOP = 4096
-"""The most numbers of an answer that is encoded on the event loop: each takes a microsecond."""
+"""Numbers (of all vectors) up to which an answer is encoded on the event loop, else in a thread: each takes a microsecond."""
 
 
 async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller) -> None:
@@ -45,10 +45,11 @@ async def deliver(reply: Reply, route: Compiled, wanted: Wanted, caller: Caller)
 
 
 def written(made: Embeddings, encoding: Encoding, model: str) -> bytes:
-    """Return the answer as JSON.
+    """Return the answer as JSON, in the form of the gateway if `encoding` is `gateway`, else in OpenAI's with floats or base64.
 
-    `model`: the model name that the client sees; for a script, the script's own. Vector by vector: one pass over all of them would hold the
-    interpreter's lock for seconds.
+    model: the model name that the client sees; for a script, the script's own
+
+    It is written vector by vector: one pass over all of them would hold the interpreter's lock for seconds.
     """
     if encoding == "gateway":
         vectors = ",".join(map(_floats, made.vectors))

@@ -19,7 +19,10 @@ CLIENT_LEFT = 499
 
 
 class ServedTask:
-    """Registers the block's task in a set, and closes what the request holds at the end of the block."""
+    """Registers the task of a `with` block in a set. At the end of the block it removes the task and releases what the request holds.
+
+    The block gets the Holdings to which such releases are added.
+    """
 
     def __init__(self, those: set[asyncio.Task[object]]) -> None:
         self._those = those
@@ -40,7 +43,12 @@ class ServedTask:
 
 
 class Exchange(Mutable):
-    """Sends an error in the block to the client, in the wire known so far. `outcome`: whether to log a disconnect as `client_left`."""
+    """Sends an error raised in an `async with` block to the client, in the wire known so far, and suppresses it.
+
+    outcome: whether to log a disconnect as `client_left`; its status is 499 in either case, unless one was sent
+
+    A cancellation counts as a shutdown. An unexpected error after the response has begun is raised.
+    """
 
     _reply: Reply
     _request: Request
@@ -66,7 +74,10 @@ class Exchange(Mutable):
             return await self._stopped()
 
     async def _refused(self, error: Exception) -> bool:
-        """Send an error. Return False for an unexpected one after the response has begun: it is raised and resets the connection."""
+        """Send an error instead of the answer, and return True. One that is no RouterError is logged and sent as an internal error.
+
+        Return False for such an unexpected one after the response has begun: it is raised and resets the connection.
+        """
         reply, request = self._reply, self._request
         if not isinstance(error, RouterError):
             # The one place that catches whatever was not foreseen: the client hears a code, the log where it was.
@@ -78,14 +89,17 @@ class Exchange(Mutable):
         return True
 
     def _left(self) -> bool:
-        """Record in the entry that the client disconnected (status 499 if none was sent)."""
+        """Record in the entry that the client disconnected (status 499 if none was sent), and return True: the error is suppressed."""
         entry = self._reply.entry
         entry.status = entry.status or CLIENT_LEFT
         entry.outcome = "client_left" if self.outcome else entry.outcome
         return True
 
     async def _stopped(self) -> bool:
-        """End the answer because of a shutdown: a stream that has begun gets an error and its end, a request before that a 503."""
+        """End the answer because of a shutdown, and return True: the cancellation is suppressed.
+
+        A stream that has begun gets an error and its end, a request before that a 503.
+        """
         reply = self._reply
         entry = reply.entry
         if (sink := reply.sink) is not None and sink.begun:

@@ -13,14 +13,17 @@ from router.intake import KeptResponse
 from router.shared import Away
 
 LAST_WORDS = 5.0
-"""Seconds that a shutdown or cancel waits for a stream to write its end."""
+"""Seconds that a shutdown, or a request to cancel a response, waits at most for the answer's end."""
 
 
 UNFINISHED = "previous_response_id: this response is still being made. Wait for its end."
 
 
 def _missing(recording: Recording) -> RouterError:
-    """Return the error for another replica's answer whose events are missing: not shared, lost, or Redis is away."""
+    """Return the error for another replica's answer whose events are missing here, by the code with which its copy ended.
+
+    ReplicaLost if its replica was lost, Unfindable if there is no code, UnknownResponse for any other code.
+    """
     match recording.refused:
         case "":
             return Unfindable()
@@ -43,21 +46,29 @@ class KeptAnswers:
     def record(
         self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], total: float, generation: Generation
     ) -> None:
-        """Run an answer and record it under this key, here and for other replicas."""
+        """Start an answer in a task of its own and record it under this key, here and for other replicas; return at once.
+
+        delivery: the coroutine that writes the answer into the recording
+        total: seconds that it can take at most
+        """
         keep = generation.server.resume.keep
         self.recordings.start(key, recording, delivery, keep)
         if replica := self._replica(generation):
             replica.publish(key, recording, total, keep)
 
     async def found(self, key: Key, generation: Generation) -> Recording | None:
-        """Return the recording of this key, if it can be read from its first event, else None. While Redis is away, only this process is asked."""
+        """Return the recording of this key, if it can be read from its first event, else None.
+
+        While Redis is away, only this process is asked.
+        """
         with suppress(Away):
             return await self._found(key, generation)
         return self.recordings.find(key)
 
     async def response(self, key: Key, generation: Generation) -> Recording:
-        """Return the recording of a stored response. UnknownResponse without one, Unfindable if Redis, which may have it, is away.
+        """Return the recording of a stored response, which may still be running.
 
+        UnknownResponse if it is not stored, Unfindable if Redis, which may have it, is away, ReplicaLost if its replica was lost.
         A recording of another replica has at least the events that were in Redis at the time, unless they take longer than LOG_DELAY_S.
         """
         if not key[1].startswith("resp_"):
@@ -82,10 +93,12 @@ class KeptAnswers:
         return found if found is not None and found.findable else None  # it may have outgrown its bound while Redis was asked
 
     async def earlier(self, key: Key, generation: Generation, *, asked: bool) -> KeptResponse:
-        """Return a finished response that a question continues. `asked`: whether its input items are wanted, too.
+        """Return a finished response that a question continues. `asked`: whether its input items are wanted, too (else an empty list).
 
-        UnknownResponse if it is not stored, Unfindable if Redis is away, BadAsk while it is running, ReplicaLost if the replica that made
-        it ended before all of it was shared.
+        - UnknownResponse if it or its input items are not stored.
+        - Unfindable if Redis is away.
+        - BadAsk while it is running.
+        - ReplicaLost if the replica that made it ended before all of it was shared.
         """
         recording = await self.response(key, generation)
         if not recording.finished and recording.log and recording.asked is None:
@@ -114,20 +127,26 @@ class KeptAnswers:
         return asked
 
     async def stop(self, key: Key, generation: Generation) -> None:
-        """Stop the running answer of this key, here or at another replica, if there is one."""
+        """Have the running answer of this key stopped, here or at another replica, if there is one; do not wait for its end.
+
+        While Redis is away, only an answer of this process is stopped.
+        """
         replica = self._replica(generation)
         if replica is None or not await replica.stop(key, self.recordings.find(key)):
             self.recordings.stop(key)
 
     async def cancel(self, key: Key, recording: Recording, generation: Generation) -> None:
-        """Stop an answer, and wait until it has ended, for LAST_WORDS seconds at most."""
+        """Stop an answer, and wait until it has ended, for LAST_WORDS seconds at most; it may still be running then."""
         await self.stop(key, generation)
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
                 await recording.ended()
 
     async def delete(self, key: Key, generation: Generation) -> None:
-        """Delete the recording of this key, here and at other replicas. Undeleted if Redis is away, so that another may still have it."""
+        """Delete the recording of this key, here and at other replicas, and stop it if it is running.
+
+        Undeleted if Redis is away, so that another replica may still have it; this process has deleted its own then.
+        """
         self.recordings.delete(key)
         if replica := self._replica(generation):
             try:
@@ -136,11 +155,14 @@ class KeptAnswers:
                 raise Undeleted from None
 
     async def fail(self) -> None:
-        """End every running answer of this process with an error: the server is shutting down."""
+        """End every running answer of this process with an error, and wait for their ends: the server is shutting down."""
         await self.recordings.close()
 
     async def end(self) -> None:
-        """End the streams of other replicas' answers with an error: the server is shutting down."""
+        """End the local copies of other replicas' answers with an error for their readers: the server is shutting down.
+
+        The answers themselves go on at their replicas.
+        """
         await self.replicas.end()
 
     async def close(self) -> None:

@@ -14,8 +14,10 @@ from router.wire import Wire, text_completion
 def in_turn(answer: Answer, prompts: Sequence[Message]) -> Answer:
     """Return an Answer to all prompts: their answers in order, each with its Finish.
 
-    The first Failure ends it. The attempts in an event are those of all prompts so far. A Finish is held back until the next answer's first
-    event, so that a Finish that is the latest event is the end of the whole.
+    answer: the Answer to one prompt, called for each in turn
+
+    The first Failure or error ends the whole. The attempts in an event are those of all prompts so far.
+    A Finish is held back until the next answer's first event. So a Finish that is the latest event is the end of the whole.
     """
 
     async def answered(ask: Ask, beside: Beside) -> Events:
@@ -51,6 +53,6 @@ def in_turn(answer: Answer, prompts: Sequence[Message]) -> Answer:
 
 
 def check_choices(wire: Wire) -> None:
-    """Raise BadAsk if the wire has only one answer, so that several prompts cannot be answered in it."""
+    """Raise BadAsk unless the wire is `text-completion`: no other can write an answer to each of several prompts."""
     if wire is not text_completion.WIRE:
         raise BadAsk(f"prompt: the dialect {wire.name} has one answer; several texts are answered in {text_completion.WIRE.name}.")

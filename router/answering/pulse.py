@@ -35,7 +35,7 @@ class Pulse:
         self.resting = True
 
     def wait(self) -> None:
-        """Start the interval anew: a write is done, and silence begins."""
+        """Start the interval anew, and return at once: a write is done, and silence begins. No effect on a closed one."""
         self.resting = False
         self._due = self._loop.time() + self._interval
         if self._timer is None and self._beating is None and not self._closed:

@@ -28,7 +28,11 @@ TOO_LONG = "The answer is longer than answers are kept here (server.resume.size)
 
 
 class Recording(Broadcast):
-    """The events of an answer so far: a sink for its delivery and a source for its readers. A full one waits for its slowest reader."""
+    """The events of an answer so far: a sink for its delivery and a source for its readers.
+
+    Beyond `declared.size` bytes, events that all readers have read are dropped (without a reader, all), and the delivery waits for the
+    slowest reader. A background response fails with TooLarge instead.
+    """
 
     def __init__(
         self, entry: Entry, heading: Heading, wire: Wire, declared: Resume, asked: bytes | None = None, *, background: bool = False
@@ -49,7 +53,7 @@ class Recording(Broadcast):
         self.posted: asyncio.Event | None = None
         """Set once other replicas can find it, or Redis is away; None if its first reader does not wait for that."""
         self.shared = 0
-        """Number of another replica's events that were in Redis at the last look-up."""
+        """Number of another replica's events that were in Redis at the last look-up; 0 for this replica's own answer."""
         self.head = b""
         """The head of its log: packed data for other replicas, written before the first event."""
         self._grants = declared.grace
@@ -62,7 +66,7 @@ class Recording(Broadcast):
         """Timer that deletes the recording after its end: in `keep` seconds, or at once if it is incomplete."""
 
     def run(self, delivery: Coroutine[object, object, None], ended: Callable[["Recording"], None]) -> None:
-        """Start the task that delivers the answer, which needs no reader; call `ended` at its end."""
+        """Start the task that delivers the answer, which needs no reader, and return at once. The task calls `ended` at its end."""
         self.task = asyncio.create_task(self._run(delivery, ended))
 
         def done(task: asyncio.Task[None]) -> None:
@@ -77,7 +81,7 @@ class Recording(Broadcast):
         self.task.add_done_callback(done)
 
     def holds(self, leave: Callable[[], None]) -> None:
-        """Call `leave` (release the generation) at the end of the answer, which may outlive its request."""
+        """Have `leave` (which releases the generation) called at the end of the answer, which may outlive its request; return at once."""
         assert self.task is not None
         self.task.add_done_callback(lambda _: leave())
 
@@ -116,11 +120,17 @@ class Recording(Broadcast):
 
     @property
     def ending(self) -> str:
-        """Return the code of an answer that ended without a Finish or Failure event: that of its error, or `stopped`; otherwise empty."""
+        """Return the code of an ended answer without a Finish or Failure event: that of its error, or `stopped`. Empty with such an event.
+
+        It has a meaning only once the answer is over: a running one has `stopped`, too.
+        """
         return "" if self.finished else self.refused or Stopped.code
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from this number on, packed for the log of other replicas."""
+        """Return the events from number `start` on, packed for the log of other replicas.
+
+        If the answer is finished, the last batch has the note of its end (time, and whether the client stopped it).
+        """
         made = relay.batches(*self.since(start))
         return [*made[:-1], replace(made[-1], note=self.heading.ending.note)] if made and self.finished else made
 
@@ -142,7 +152,11 @@ class Recording(Broadcast):
     # What its viewers do.
 
     async def write_to(self, sink: Sink) -> None:
-        """Write the answer to one reader, from its beginning to its end. Raises the error that came before its first event."""
+        """Write the answer to one reader, from its beginning to its end, and close the sink.
+
+        Raises the error that came before the first event, which is Stopped or Stopping if the answer was cancelled. An answer that breaks
+        off later without its last event ends with an internal Failure for the reader.
+        """
         viewer = object()
         self._at[viewer] = 0
         loop = asyncio.get_running_loop()
@@ -179,7 +193,7 @@ class Recording(Broadcast):
         await sink.close()
 
     async def found_elsewhere(self) -> None:
-        """Wait until other replicas can find the response, for POSTING_S seconds at most."""
+        """Wait until other replicas can find the response, for POSTING_S seconds at most; return at once if it is not shared."""
         if self.posted is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POSTING_S):
@@ -201,18 +215,24 @@ class Recording(Broadcast):
             raise
 
     async def ended(self) -> None:
-        """Wait until the answer has ended, in whatever way."""
+        """Wait until the answer has ended, in whatever way; its error is not raised."""
         if self.task is not None:
             await asyncio.wait([self.task])
 
     def stop(self) -> None:
-        """End the answer with Finish("other"): its client stopped it."""
+        """Have the answer ended with Finish("other"), since its client stopped it; return at once. No effect on an ended answer.
+
+        Before its first event there is no Finish: its readers get Stopped. A background response has its Finish in any case.
+        """
         if not self.finished:
             self.heading.ending.stopped = True
         self._end(Finish("other"))
 
     def fail(self) -> None:
-        """End the answer with a Failure: the server is shutting down."""
+        """Have the answer ended with a Failure, since the server is shutting down; return at once. No effect on an ended answer.
+
+        Before its first event there is no Failure: its readers get Stopping. A background response has its Failure in any case.
+        """
         self._end(Failure(Stopping.code, Stopping.sentence))
 
     def _end(self, last: Finish | Failure) -> None:
@@ -221,7 +241,7 @@ class Recording(Broadcast):
             self.task.cancel()
 
     def _viewer_left(self) -> None:
-        """Release events that only the reader that left needed; without any reader, end the answer after its grace."""
+        """Release events that only the reader that left needed. If no reader is left, the answer is ended after its grace."""
         if self._at or self.over or self.task is None:
             self._make_room()
             return
@@ -234,7 +254,7 @@ class Recording(Broadcast):
         self._until = max(self._until, asyncio.get_running_loop().time() + seconds)
 
     def _lapse(self, task: "asyncio.Task[None]") -> None:
-        """Cancel an answer that has had no reader for its grace."""
+        """Cancel an answer that has had no reader for its grace; before that time, check again at its end."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._until:
             self._grace = loop.call_at(self._until, self._lapse, task)
@@ -252,8 +272,8 @@ Key = tuple[str, str]
 class RecordingBounds:
     """Bounds beyond which the oldest ended recordings are dropped; running ones never are.
 
-    number: recordings that can be found, running ones included
-    size: bytes of those that have ended
+    number: how many recordings can be found, running ones included
+    size: approximate bytes of those that have ended
     """
 
     number: int = 1000
@@ -261,7 +281,10 @@ class RecordingBounds:
 
 
 class Recordings:
-    """The recordings of this process that can be found. Beyond the bounds the oldest finished ones are dropped first."""
+    """The recordings of this process that can be found by their key. Beyond the bounds the oldest ended ones are dropped first.
+
+    Running ones are never dropped, so they alone may exceed the bounds.
+    """
 
     def __init__(self, bounds: RecordingBounds = RecordingBounds()) -> None:
         self.bounds = bounds
@@ -271,7 +294,7 @@ class Recordings:
         """Bytes of the kept recordings that have ended."""
 
     def start(self, key: Key, recording: Recording, delivery: Coroutine[object, object, None], keep: float) -> None:
-        """Run an answer, and record it under its key.
+        """Start an answer in a task of its own and record it under its key; return at once.
 
         It can be found until `keep` seconds after its end. An earlier recording of the same key goes on for its readers, but is not found.
         """
@@ -314,12 +337,12 @@ class Recordings:
         return found if found is not None and found.findable else None
 
     def stop(self, key: Key) -> None:
-        """Stop the answer of this key, if there is one and it is running."""
+        """Have the answer of this key stopped, if there is one and it is running; do not wait for its end."""
         if (found := self._kept.get(key)) is not None:
             found.stop()
 
     def delete(self, key: Key) -> None:
-        """Delete the recording of this key, if it can be found, and stop it if it is running."""
+        """Delete the recording of this key, if it can be found, and have it stopped if it is running; do not wait for its end."""
         if (found := self.find(key)) is not None:
             found.stop()
             self._drop(key)

@@ -23,7 +23,7 @@ from router.wire import WIRES, Heading
 
 VERSION = 1
 LOG_DELAY_S = 10.0
-"""Seconds to wait for events that another replica has but has not yet written to Redis."""
+"""Seconds to wait at most for events that another replica has but has not yet written to Redis."""
 SHARED = ("request_id", "message_id", "model", "created", "wants_usage", "min_client", "asked")
 """Fields of a heading that are shared with other replicas."""
 
@@ -37,7 +37,11 @@ class Replica:
         """Copies of other replicas' recordings that are read here, by log id."""
 
     def publish(self, key: Key, recording: Recording, lasts: float, keep: float) -> None:
-        """Write a recording to Redis for the other replicas, until `keep` seconds after its end. `lasts`: most seconds that it runs."""
+        """Have a recording written to Redis as it grows, for the other replicas, and return at once.
+
+        lasts: seconds that the answer runs at most
+        keep: seconds after its end until which it can be found
+        """
         recording.head = _head(recording)
         written = self.logs.write(_name(key), recording, lasts=lasts + keep, keep=keep, attachment=recording.asked or b"")
         recording.log, recording.news = written.id, written.news
@@ -45,7 +49,12 @@ class Replica:
             recording.posted = written.posted
 
     async def find(self, key: Key, own: Recording | None, resume: Resume) -> Recording | None:
-        """Return the latest recording of this key at any replica, or None. `own`: this process's own, if any. Away if Redis is away."""
+        """Return the latest recording of this key at any replica: `own`, or a local copy of another replica's, which is started if needed.
+
+        own: this process's recording of the key, if any
+
+        `own` also if Redis has none, or only one that another release wrote. None if it was deleted. Away if Redis is away.
+        """
         try:
             found = await self.logs.find(_name(key))
         except Deleted:
@@ -69,11 +78,17 @@ class Replica:
             del self._echoes[echo.log]
 
     async def asked(self, key: Key, echo: Recording) -> bytes | None:
-        """Return the request (as JSON) of another replica's answer; None if it is not stored. Away if Redis is away."""
+        """Return the input items (as JSON) of another replica's answer; None if they are not stored. Away if Redis is away.
+
+        echo: the local copy of that answer
+        """
         return await self.logs.attachment(Found(_name(key), echo.log, ""))
 
     async def stop(self, key: Key, own: Recording | None) -> bool:
-        """Stop the answer of this key if it is another replica's. Return whether it is; False if Redis is away."""
+        """Ask the replica that makes the answer of this key to stop it. Return True if it was asked.
+
+        False if the answer is this process's own, if none is found or it was deleted, or if Redis is away.
+        """
         try:
             found = await self.logs.find(_name(key))
             if found is None or (own is not None and own.log == found.id):
@@ -84,7 +99,10 @@ class Replica:
         return True
 
     async def delete(self, key: Key, keep: float) -> None:
-        """Delete the recording of this key for all replicas, and stop it. Away if that is not certain."""
+        """Delete the recording of this key for all replicas, and have it stopped. Away if that is not certain.
+
+        keep: seconds for which Redis remembers that it was deleted
+        """
         try:
             found = await self.logs.find(_name(key))
         except Deleted:
@@ -94,7 +112,10 @@ class Replica:
         await self.logs.delete(_name(key), found, keep)
 
     async def _echo(self, found: Found, echo: Recording) -> None:
-        """Copy another replica's events from its log into the echo."""
+        """Copy another replica's events from its log into the echo, until the log ends.
+
+        An error before the first event is raised; a later one becomes a Failure in the echo.
+        """
         try:
             async with aclosing(_noted(self.logs.read(found), echo.heading)) as log, aclosing(relay.events_of(log)) as batches:
                 async for events in batches:
@@ -108,7 +129,7 @@ class Replica:
             await echo.flush()
 
     async def end(self) -> None:
-        """End the copies of other replicas' answers with an error for their readers: the server is shutting down."""
+        """End the local copies of other replicas' answers with an error for their readers, and wait for it: the server shuts down."""
         echoes = list(self._echoes.values())
         for echo in echoes:
             echo.fail()
@@ -126,7 +147,7 @@ async def _noted(log: AsyncGenerator[Batch | LogEnd, None], heading: Heading) ->
 
 
 def _name(key: Key) -> str:
-    """Return the name of a chat in Redis: a hash, from which neither owner nor chat can be read. No owner contains a NUL."""
+    """Return the name of a chat or response in Redis: a hash, from which neither owner nor id can be read. No owner contains a NUL."""
     owner, chat = key
     return hashlib.sha256(f"{owner}\0{chat}".encode()).hexdigest()[:40]
 
@@ -138,7 +159,10 @@ def _head(recording: Recording) -> bytes:
 
 
 def _recorded(found: Found, resume: Resume) -> Recording:
-    """Return an empty recording for another replica's answer. UnreadableEvents if another release wrote its head."""
+    """Return an empty recording for another replica's answer, described by the head of its log. It has no grace.
+
+    UnreadableEvents if the head cannot be read, since another release wrote it.
+    """
     try:
         shared_fields = json.loads(found.head)
     except (ValueError, RecursionError) as error:
@@ -191,11 +215,11 @@ class Replicas:
         return self._replicas[-1]
 
     async def end(self) -> None:
-        """End the copies of other replicas' answers with an error: the server is shutting down."""
+        """End the local copies of other replicas' answers, at each Redis, with an error for their readers: the server is shutting down."""
         for one in self._replicas:
             await one.end()
 
     async def close(self) -> None:
-        """Write the rest of this process's recordings to Redis."""
+        """Write the rest of this process's recordings to each Redis in use."""
         for one in self._replicas:
             await one.logs.close()

@@ -53,7 +53,7 @@ STATUS = {
     "replica_lost": 502,
     "stopping": 503,
 }
-"""Failure code → HTTP status of an unstreamed answer; 500 for all others."""
+"""Code of a Failure event → HTTP status, if nothing of the answer was sent yet; 500 for all others."""
 
 
 NO_RETRY = frozenset({"no_answer", "timeout", "overloaded", "stopped", "invalid_output"})
@@ -77,7 +77,7 @@ class Reply(Mutable):
     """The id of the request whose answer is resumed; empty for this request's own answer."""
 
     async def begin(self, status: int, content_type: str, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        """Send the status and headers."""
+        """Send the status and the headers: those that describe the request and its answer, and `more`. The status is logged."""
         self.begun = True
         self.entry.status = status
         headers: Headers = [
@@ -122,7 +122,10 @@ class Reply(Mutable):
         await self.write(b"", more=False)
 
     async def refuse(self, error: RouterError) -> None:
-        """Send an error that came before the first event, as an HTTP status in the form of the wire."""
+        """Send an error that came before the first event, as an HTTP status in the form of the wire, and log it.
+
+        An error with a wait gets Retry-After, in whole seconds from 1 on. Without a wait, codes in NO_RETRY get X-Should-Retry: false.
+        """
         self.entry.outcome = error.code
         self.entry.reason = error.logged if error.status < 500 else ""
         self.entry.attempts = error.attempts or self.entry.attempts
@@ -145,7 +148,7 @@ class Reply(Mutable):
         await self._refuse(error.status, error.code, sentence, more)
 
     async def fail(self, failure: Failure) -> None:
-        """Send a Failure as an HTTP status: nothing of the answer was sent before."""
+        """Send a Failure event as an HTTP status: nothing of the answer was sent before. Its status is by STATUS, 500 for other codes."""
         sentence = f"{failure.public} (request {self.entry.request_id})"
         status = STATUS.get(failure.code, 500)
         self.entry.reason = failure.public if status < 500 else ""
@@ -157,7 +160,7 @@ class Reply(Mutable):
 
 
 def cost_header(entry: Entry) -> Headers:
-    """Return the cost of the answer as a header; no header if no price is known."""
+    """Return the cost of the answer in dollars as a list with one header; an empty list if no price is known."""
     cost = entry.charges.cost
     return [] if cost is None else [(b"x-router-cost", f"{cost:.{DIGITS}f}".rstrip("0").rstrip(".").encode())]
 
@@ -181,15 +184,15 @@ class Sink(Protocol):
         ...
 
     def put(self, event: Event) -> None:
-        """Take an event."""
+        """Take an event. Nothing is passed on until the next `flush` or `close`."""
         ...
 
     async def flush(self) -> None:
-        """Pass on the events so far: the next one has to be waited for."""
+        """Pass on the events taken so far, and wait for that. It is called if the next event has to be waited for, or if full."""
         ...
 
     async def close(self) -> None:
-        """Pass on the rest and end: no event follows."""
+        """Pass on the rest and end: no event follows. An answer that has failed may end without a proper end."""
         ...
 
     def hush(self) -> None:
@@ -198,7 +201,7 @@ class Sink(Protocol):
 
 
 def conclude(sink: Sink, end: Finish | Failure) -> bool:
-    """End an answer from outside with this event, unless it has ended by itself. Return whether the event was added."""
+    """Put this event as the last of an answer, unless it has ended by itself, and return whether it was put. The sink is not closed."""
     if sink.finished:
         return False
     sink.put(end)
@@ -219,7 +222,7 @@ class Streamed:
         reply.sink = self
 
     def put(self, event: Event) -> None:
-        """Take an event."""
+        """Encode an event and collect its bytes; `flush` sends them."""
         self.begun = True
         self._last = event
         if data := self._encode(event):
@@ -237,9 +240,9 @@ class Streamed:
         return self._size > MAX_COLLECTED
 
     async def flush(self) -> None:
-        """Send the collected bytes, which end with a complete line or frame.
+        """Send the collected bytes, which end with a complete line or frame; the first time, the headers before them.
 
-        If the text of an answer is held back, send the headers, so that keep-alives can begin.
+        If events came but gave no bytes yet (the text is held back), send the headers alone, so that keep-alives can begin.
         """
         if not self._collected:
             if self._pulse and self.begun and not self._reply.begun:
@@ -261,7 +264,10 @@ class Streamed:
             pulse.wait()
 
     async def close(self) -> None:
-        """Send the rest and end the body; after a Failure that the wire cannot express, leave the body without its end."""
+        """Send the rest and end the body.
+
+        After a Failure that the wire cannot express, leave the body without its end. If nothing was sent, send the Failure as a status.
+        """
         await self.flush()
         self.hush()
         if isinstance(self._last, Failure) and self._reply.wire.failure == "reset":
@@ -311,7 +317,7 @@ class Collected:
         """Do nothing: the body is sent at the end."""
 
     async def close(self) -> None:
-        """Send the whole answer, or its Failure as an HTTP status."""
+        """Send the whole answer as one body with status 200 and its cost, or its Failure as an HTTP status."""
         made = answered(self._heading, self._events)
         if isinstance(made.end, Failure):
             await self._reply.fail(made.end)
@@ -323,10 +329,12 @@ class Collected:
 
 
 async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Sink, *, background: bool = False) -> None:
-    """Run an answer into a sink, and record it in the entry.
+    """Run an answer into a sink until its end, record its events in the entry, and close the sink.
 
-    An error before the first event is raised; a later one becomes a Failure in the sink. `background`: make every error a Failure, since no
-    client waits for a status. `total`: seconds for the whole answer.
+    total: seconds for the whole answer; TimedOut after them
+    background: make every error a Failure, since no client waits for a status
+
+    An error before the first event is raised; a later one becomes a Failure in the sink.
     """
 
     def raises() -> bool:
@@ -385,7 +393,7 @@ async def _pass_on(path: FastPath, entry: Entry, sink: Sink) -> None:
 
 
 class Presence:
-    """Watches for the client's disconnect, which cancels the block and makes it end in ClientLeft.
+    """Watches for the client's disconnect during an `async with` block: the block is cancelled and ends in ClientLeft.
 
     `send` does not raise when the client is gone: without this an answer would run on without a client.
     """
@@ -411,7 +419,7 @@ class Presence:
                 raise ClientLeft from None
 
     async def apart(self, work: Coroutine[object, object, None]) -> None:
-        """Run the block's answer in a task of its own, and wait for its end.
+        """Run the block's answer in a task of its own, and wait for its end. Its errors are raised.
 
         A read from the provider then resumes only that task, not the dozen coroutines of the server that wait for it. It is cancelled
         with the block.

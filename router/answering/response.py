@@ -23,7 +23,10 @@ COMPACTION = (
 
 
 def check_address(part: Part, method: str, name: str) -> None:
-    """Raise UnknownAddress if this part of a response is not served with this method."""
+    """Raise UnknownAddress if this part of a response is not served with this method. `name`: the id in the path.
+
+    `compact` as the id gets an error that explains why compaction is not served.
+    """
     if method not in METHODS[part]:
         raise UnknownAddress(sentence=COMPACTION if (part, name) == ("response", "compact") else "")
 
@@ -31,7 +34,10 @@ def check_address(part: Part, method: str, name: str) -> None:
 async def answer(
     part: Part, request: Request, reply: Reply, key: Key, *, kept: KeptAnswers, generation: Generation, intake: Intake
 ) -> None:
-    """Answer a request for a stored response of this caller. UnknownResponse without one, Unfindable if Redis is away."""
+    """Retrieve, stream, cancel or delete a stored response of this caller, or list its input items, as `part` and the method say.
+
+    The errors of `KeptAnswers.response`; BadAsk for an invalid query; Undeleted if Redis is away at a deletion.
+    """
     entry, name = reply.entry, key[1]
     recording = await kept.response(key, generation)
     entry.route = recording.entry.route
@@ -59,7 +65,10 @@ async def answer(
 
 
 def _after(request: Request) -> int | None:
-    """Return the `starting_after` of a request for a stream (-1 without one), or None if no stream is requested. BadAsk if invalid."""
+    """Return `starting_after` (the number of the last event that the client has) of a request for a stream; -1 if it is not given.
+
+    None if no stream is requested. BadAsk if a parameter is invalid, or `starting_after` comes without `stream=true`.
+    """
     query = parse_qs(request.query.decode("latin-1"))
     if "message.output_text.logprobs" in (*query.get("include", ()), *query.get("include[]", ())):
         raise BadAsk("include: message.output_text.logprobs is not served here.")

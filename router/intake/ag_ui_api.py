@@ -34,14 +34,16 @@ def flat(fields: Fields) -> Fields:
 
 
 def run(fields: Fields) -> JsonObject:
-    """Return the fields that identify the run: `threadId`, `runId` and, if given, `parentRunId`."""
+    """Return the fields that identify the run: `threadId`, `runId` and, if given, `parentRunId`. BadAsk if one is missing or no text."""
     return {name: text(fields.get(name), name) for name in OF_RUN if name != "parentRunId" or fields.get(name) is not None}
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation, the context first, as one system message. TooLarge if there are more than `most` messages.
+    """Return the conversation, the context first, as one system message.
 
-    BadAsk names the message and part that cannot be read.
+    most: how many messages are allowed, without the context; TooLarge beyond it
+
+    BadAsk names the message and part that cannot be read; also for an empty list.
     """
     listed = listing(fields.get("messages"))
     if not listed:
@@ -56,7 +58,7 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
 
 
 def _context(value: Json) -> Iterator[Message]:
-    """Yield the application's `context` as one system message; nothing if it is empty."""
+    """Yield the application's `context` as one system message; nothing if it is empty. BadAsk if it is malformed or too long."""
     listed = listing(value or [])
     if listed is None or len(listed) > MAX_PARTS:
         raise BadAsk(f"context: a list of at most {MAX_PARTS} entries is needed.")
@@ -77,7 +79,10 @@ class _Conversation:
         self._thoughts: list[Part] = []
 
     def take(self, fields: Fields, path: str) -> Iterator[Message]:
-        """Read a message. Yield nothing for reasoning, activity and empty answers."""
+        """Read one message and yield it with its speaker's name. Yield nothing for reasoning, activity and empty assistant messages.
+
+        Reasoning is held for the assistant message that follows.
+        """
         made = self._read(fields, path)
         if made is not None:
             name = fields.get("name")
@@ -118,7 +123,7 @@ class _Conversation:
         return Message("assistant", tuple(parts)) if parts else None
 
     def _result(self, fields: Fields, path: str) -> Result:
-        """Return a tool's result. It is an error with a text in `error`, or with `isError` in the metadata, where this router puts it."""
+        """Return a tool's result. It is an error if it has a text in `error`, or `isError` in its metadata, where this router puts it."""
         call_id = text(fields.get("toolCallId"), f"{path}.toolCallId")
         parts = list(contents(fields.get("content"), f"{path}.content", SAID))
         error = text(fields.get("error") or "", f"{path}.error")
@@ -129,7 +134,7 @@ class _Conversation:
 
 
 def _media(part: Fields, path: str) -> Part:
-    """Return an image, a document or audio, from its data or URL."""
+    """Return an image, a document or audio as a part, from its data or URL. BadAsk for any other source."""
     source, place = mapping(part.get("source")) or {}, f"{path}.source"
     name = (mapping(part.get("metadata")) or {}).get("filename")
     value = text(source.get("value"), f"{place}.value")
@@ -166,7 +171,7 @@ SAID: Mapping[str, Callable[[Fields, str], Part]] = {
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """Return the tools that the client brings and runs itself, and its tool choice."""
+    """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if one is invalid or `resume` is not empty."""
     refuse_unserved(fields, INTERRUPTS)
     own = client_tools.tools(fields.get("tools"), lambda one, path: client_tools.function(mapping(one) or {}, path))
     return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})

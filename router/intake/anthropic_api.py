@@ -36,7 +36,7 @@ from router.params import Effort
 
 EFFORTS: frozenset[str] = frozenset(get_args(Effort))
 BUDGETS: list[tuple[float, Effort]] = [(2_048, "low"), (10_000, "medium"), (24_000, "high"), (math.inf, "xhigh")]
-"""(most tokens of a thinking budget, the effort that it is converted to), in rising order."""
+"""(largest thinking budget in tokens, the effort that a budget up to it is converted to), in rising order."""
 CHARACTERS = 4
 """Characters of a token, on average."""
 FILE_TOKENS = 1_600
@@ -44,7 +44,10 @@ FILE_TOKENS = 1_600
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation, the system prompt first. BadAsk names the message and block that cannot be read."""
+    """Return the conversation, the system prompt first. BadAsk names the message and block that cannot be read.
+
+    most: how many messages are allowed, without the system prompt; TooLarge beyond it
+    """
     listed = listing(fields.get("messages"))
     if not listed:
         raise BadAsk("messages: a list with at least one message is needed.")
@@ -62,7 +65,7 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
 
 
 def _joined_text(value: Json, path: str) -> str:
-    """Return a text, or the joined texts of a list of text blocks; an empty text for null."""
+    """Return a text, or the texts of a list of text blocks, joined by blank lines; an empty text for null. BadAsk for other blocks."""
     if value is None or isinstance(value, str):
         return repaired(value or "")
     return "\n\n".join(text_of(block, place) for block, _, place in _blocks(value, path, ("text",)))
@@ -83,7 +86,10 @@ def _message(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Messa
 
 
 def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the blocks of a content: (block, its type, its path). A plain text is one block."""
+    """Yield the blocks of a content: (block, its type, its path). A plain text is one block.
+
+    kinds: the accepted types; BadAsk for any other
+    """
     if isinstance(value, str):
         yield {"type": "text", "text": value}, "text", path
         return
@@ -91,7 +97,12 @@ def _blocks(value: Json, path: str, kinds: Sequence[str]) -> Iterator[tuple[Fiel
 
 
 def _asked(value: Json, path: str, names: Mapping[str, str]) -> Iterator[Message]:
-    """Yield the user's message; tool results in it become a message of their own before it."""
+    """Yield the user's message; tool results in it become a message of their own before it.
+
+    names: id of a call in earlier messages → its tool
+
+    A message of results alone gives only the message of the results.
+    """
     said: list[Part] = []
     results: list[Part] = []
     for block, kind, place in _blocks(value, path, (*SAID, "tool_result")):
@@ -116,7 +127,7 @@ def _result(block: Fields, path: str, names: Mapping[str, str]) -> Result:
 
 
 def _answered(value: Json, path: str) -> list[Part]:
-    """Return the parts of an assistant's message: text, thinking and calls. Thinking is kept only in a message with a call."""
+    """Return the parts of an assistant's message: text, thinking and calls. Thinking is dropped from a message without a call."""
     parts: list[Part] = []
     for block, kind, place in _blocks(value, path, ("text", "thinking", "redacted_thinking", "tool_use")):
         match kind:
@@ -147,7 +158,10 @@ def _thought(block: Fields, kind: str) -> Iterator[ReasoningState]:
 
 
 def _file(block: Fields, path: str) -> Part:
-    """Return an image or a document, by the type of its source."""
+    """Return an image or a document as a part. Data or a URL gives what `file` returns; a source of text or blocks gives text.
+
+    BadAsk for any other source.
+    """
     source = mapping(block.get("source")) or {}
     name, place = block.get("title"), f"{path}.source"
     match source.get("type"):
@@ -175,7 +189,7 @@ SAID: dict[str, Callable[[Fields, str], Part]] = {"text": text_of, "image": _fil
 
 
 def sampling(fields: Fields) -> dict[str, Json]:
-    """Return the sampling parameters, by OpenAI's names."""
+    """Return the sampling parameters that are given, by OpenAI's names. BadAsk for invalid stop sequences, effort or thinking."""
     given: dict[str, Json] = {
         name: fields[name] for name in ("temperature", "top_p", "top_k", "max_tokens") if fields.get(name) is not None
     }
@@ -195,7 +209,10 @@ def sampling(fields: Fields) -> dict[str, Json]:
 
 
 def _effort(fields: Fields) -> Effort | None:
-    """Return the reasoning effort: `none` if thinking is disabled, else the stated effort, else the one of the budget, else None."""
+    """Return the reasoning effort: `none` if thinking is disabled, else the stated effort, else the one of the budget, else None.
+
+    BadAsk for an unknown effort or kind of thinking, or a budget that is no number.
+    """
     thinking, config = mapping(fields.get("thinking")) or {}, mapping(fields.get("output_config")) or {}
     if thinking.get("type") == "disabled":
         return "none"
@@ -213,7 +230,10 @@ def _effort(fields: Fields) -> Effort | None:
 
 
 def output(fields: Fields) -> OutputFormat | None:
-    """Return the requested output format: `output_config.format`, or `output_format` as in the beta; None without one."""
+    """Return the requested output format; None without one. BadAsk if it is not a JSON schema.
+
+    It stands in `output_config.format`, or in `output_format` as in the beta.
+    """
     config = mapping(fields.get("output_config")) or {}
     name = "output_config.format" if config.get("format") is not None else "output_format"
     value = config.get("format") if config.get("format") is not None else fields.get("output_format")
@@ -243,12 +263,12 @@ UNSENT: dict[str, tuple[Json, ...]] = {
 
 
 def unsent(fields: Fields) -> tuple[str, ...]:
-    """Return the names of the account fields in the request that are set and not sent to any target."""
+    """Return the names of the fields in UNSENT that the request sets. They are not sent to any target; a harmless value does not count."""
     return tuple(name for name, harmless in UNSENT.items() if (value := fields.get(name)) is not None and value not in harmless)
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """Return the tools that the client brings and runs itself, and its tool choice."""
+    """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if invalid, or for an unserved field."""
     refuse_unserved(fields, MEANT)
     own = tools(fields.get("tools"), _tool)
     return own, _choice(fields.get("tool_choice"), {tool.name for tool in own})
@@ -280,7 +300,10 @@ def _choice(value: Json, names: set[str]) -> Choice:
 
 
 def estimate(conversation: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
-    """Return a rough number of tokens of a question: one for every four characters, and for each file the most that an image costs."""
+    """Return a rough number of input tokens of a question: one for every four characters, and FILE_TOKENS for each file.
+
+    Messages, tool calls, results and the tools' declarations are counted; at least 1.
+    """
     parts = [part for message in conversation for part in message.parts]
     files = sum(isinstance(part, File) for part in parts) + sum(len(part.files) for part in parts if isinstance(part, Result))
     written = sum(len(part) if isinstance(part, str) else len(repr(part)) for part in parts if not isinstance(part, File))

@@ -21,12 +21,12 @@ from router.value import Mutable, field
 T = TypeVar("T")
 
 MAX_SECONDS = 30.0
-"""Seconds within which a body must arrive."""
+"""Seconds within which a whole body must arrive."""
 ON_LOOP_BYTES = 64 * 1024
 ON_LOOP_VALUES = 2_000
 """Bytes and values up to which a body is parsed on the event loop: 2 ms of work at most. Starting a thread takes 0.1 ms."""
 MAX_HELD_BYTES = 256 * 1024 * 1024
-"""The most bytes of all request bodies in one process. A single body of the largest allowed size is read in any case."""
+"""The most bytes of all request bodies in one process; or the largest allowed size of one body, where that is more."""
 BEGINNING_BYTES = 64 * 1024
 """Bytes of a refused body in which its wire is looked for."""
 BEGINNING_SECONDS = 1.0
@@ -38,7 +38,7 @@ class ClientLeft(Exception):
 
 
 class Incoming(Mutable):
-    """A request body while it arrives; its bytes count in `bodies` until it is closed.
+    """A request body while it arrives. Its bytes count in `bodies` until `close` is called, which is at the end of the request.
 
     announced: the client waits for a `100 Continue` before it sends the body (RFC 9110, 10.1.1)
     """
@@ -53,9 +53,12 @@ class Incoming(Mutable):
     _untouched: bool = True
 
     async def read(self) -> bytes:
-        """Return the body, counted as it arrives, whatever its declared length.
+        """Return the whole body. Its bytes are counted as they arrive, whatever its declared length.
 
-        TooLarge beyond the bound of one body, Crowded beyond the bound of all bodies, BadAsk after MAX_SECONDS.
+        - TooLarge beyond the bound of one body; at once if the declared length is beyond it.
+        - Crowded beyond the bound of all bodies.
+        - BadAsk if the body is not complete after MAX_SECONDS.
+        - ClientLeft if the client disconnected.
         """
         if self._length is not None and self._length.isdigit() and int(self._length[:18]) > self._bounds.body:
             raise TooLarge
@@ -76,7 +79,10 @@ class Incoming(Mutable):
         return data
 
     async def beginning(self) -> bytes:
-        """Return the first bytes of a body that `read` refused. If none was read yet, wait BEGINNING_SECONDS for the first part."""
+        """Return up to BEGINNING_BYTES from the start of a body that `read` refused; empty if there are none.
+
+        If nothing was received yet, wait BEGINNING_SECONDS at most for the first part; not for a client that waits for `100 Continue`.
+        """
         if self._untouched and not self.announced:
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEGINNING_SECONDS):
@@ -86,7 +92,7 @@ class Incoming(Mutable):
         return found
 
     def close(self) -> None:
-        """Stop counting its bytes."""
+        """Stop counting the bytes of this body."""
         self._bodies.held -= self._size
         self._size = 0
 
@@ -102,7 +108,10 @@ class Incoming(Mutable):
 
 
 class Bodies:
-    """The number of bytes of all request bodies in memory. A body counts until its request ends, since its answer holds the question."""
+    """The number of bytes of all request bodies in memory, bounded by `most`.
+
+    A body counts until its request ends, since its answer holds the question.
+    """
 
     def __init__(self, most: int = MAX_HELD_BYTES) -> None:
         self._most = most
@@ -110,14 +119,14 @@ class Bodies:
         """Number of bytes counted now."""
 
     def hold(self, size: int, bounds: RequestBounds) -> None:
-        """Count `size` more bytes. Crowded beyond the bound."""
+        """Count `size` more bytes. Crowded, and nothing counted, if they would exceed the bound, or `bounds.body` where that is larger."""
         if self.held + size > max(self._most, bounds.body):
             raise Crowded
         self.held += size
 
 
 class Reading:
-    """A queue in which large bodies are parsed in another thread, one at a time.
+    """The place where request bodies are parsed: small ones on the event loop, large ones in another thread, one at a time.
 
     The event loop competes with one thread for the interpreter, not with as many as there are clients.
     """
@@ -126,17 +135,20 @@ class Reading:
         self._turns = Turns()
 
     async def of(self, body: bytes, work: Callable[[], T]) -> T:
-        """Return the result of `work`, which reads a body: at once if the body is small, else from a thread."""
+        """Return the result of `work`, which reads `body`: called at once for a small body, else in a thread when it is its turn.
+
+        Small is up to ON_LOOP_BYTES bytes and ON_LOOP_VALUES values.
+        """
         if len(body) <= ON_LOOP_BYTES and separators(body) <= ON_LOOP_VALUES:
             return work()
         return await self._turns.take(work, "body")
 
 
 def parsed(body: bytes, bounds: RequestBounds) -> dict[str, Json]:
-    """Return the object in a JSON body.
+    """Return the object in a JSON body. Lone surrogates in it are replaced.
 
-    BadAsk unless it is UTF-8, has each key once and no NaN, and is not nested too deeply; TooLarge with too many values. Lone surrogates
-    are replaced.
+    BadAsk if it is not UTF-8 or not a JSON object, or is nested too deeply. BadAsk for a key that stands twice, NaN, Infinity and numbers
+    that are too large. TooLarge with too many values.
     """
     if crowded(body, bounds.values):
         raise TooLarge(f"The body holds too many values: {bounds.values} at most.")

@@ -14,8 +14,11 @@ SECONDS = re.compile(r'"?(\d{1,10})"?', re.ASCII)
 def cache_control(header: bytes, fields: Mapping[str, Json]) -> CacheControl:
     """Return what a request allows a cache to do, by its header and by a `regenerate-message` trigger in its body.
 
-    `header`: the values, joined by commas; `fields`: the body's. Unknown directives are ignored; a max-age that is not a number of seconds
-    counts as 0.
+    header: the values of Cache-Control, joined by commas
+    fields: the body's
+
+    `no-cache` and the trigger count as a max-age of 0; without them and without max-age, any age is allowed. `no-store` forbids to store.
+    Other directives are ignored; a max-age that is not a number of seconds counts as 0.
     """
     max_age, store = math.inf, True
     for directive in header.decode("latin-1").lower().split(","):

@@ -17,7 +17,7 @@ EMPTY: JsonObject = {"type": "object", "properties": {}}
 def refuse_unserved(fields: Fields, meant: Mapping[str, tuple[Json, ...]]) -> None:
     """Raise BadAsk for a field that changes the answer and is not served: an answer that ignores it would look right.
 
-    `meant`: each such field → its values that are harmless.
+    meant: each such field → its values that are harmless; null is always harmless
     """
     if meant.keys().isdisjoint(fields):
         return
@@ -27,7 +27,10 @@ def refuse_unserved(fields: Fields, meant: Mapping[str, tuple[Json, ...]]) -> No
 
 
 def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec, ...]:
-    """Return the tools in a list. `read`: returns one tool, given its value and its path. BadAsk for too many or equal names."""
+    """Return the tools in a list; none for an empty or missing one. BadAsk if it is no list, for too many tools, or for equal names.
+
+    read: returns one tool, given its value and its path
+    """
     if not value:
         return ()
     listed = listing(value)
@@ -40,7 +43,10 @@ def tools(value: Json, read: Callable[[Json, str], ToolSpec]) -> tuple[ToolSpec,
 
 
 def named(value: Json) -> tuple[ToolSpec, ...]:
-    """Return the tools in an object: name → {description, parameters}, as assistant-ui sends them, or `inputSchema` as in the AI SDK."""
+    """Return the tools in an object: name → {description, parameters}, as assistant-ui sends them, or `inputSchema` as in the AI SDK.
+
+    An empty tuple if the value is not an object. BadAsk for too many tools or an invalid one.
+    """
     fields = mapping(value) or {}
     if len(fields) > MAX_TOOLS:
         raise BadAsk(f"tools: at most {MAX_TOOLS} tools are taken.")
@@ -70,7 +76,10 @@ def tool_name(value: Json, path: str) -> str:
 
 
 def function(fields: Fields, path: str) -> ToolSpec:
-    """Return a tool in the form of OpenAI's APIs: {name, description, parameters, strict}."""
+    """Return a tool in the form of OpenAI's APIs: {name, description, parameters, strict}. BadAsk if it is invalid.
+
+    Without parameters it gets an empty schema; without `strict`, false.
+    """
     name = tool_name(fields.get("name"), f"{path}.name")
     schema = mapping(fields.get("parameters") or EMPTY)
     if schema is None:
@@ -82,7 +91,11 @@ def function(fields: Fields, path: str) -> ToolSpec:
 
 
 def choice(value: Json, own: Sequence[ToolSpec], named: Callable[[Fields], Fields]) -> Choice:
-    """Return a tool choice in the form of OpenAI's APIs. `named`: returns, of a choice of one function, the object with its name."""
+    """Return a tool choice in the form of OpenAI's APIs; `auto` if there is none. BadAsk if it is invalid or names no tool in `own`.
+
+    own: the tools that the client brings
+    named: returns, of a choice of one function, the object with its name
+    """
     if value is None:
         return AUTO
     if value in ("auto", "none", "required"):

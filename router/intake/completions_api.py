@@ -32,19 +32,19 @@ READ = frozenset({"prompt", "echo", "response_format"})
 
 
 def messages(fields: Fields) -> tuple[Message, ...]:
-    """Return the first prompt as a conversation. BadAsk names a field that is not served."""
+    """Return the first prompt as a conversation of one user message. BadAsk for an invalid prompt, or a field that is not served."""
     refuse_unserved(fields, MEANT)
     return (Message("user", (_prompts(fields)[0],)),)
 
 
 def prompts(fields: Fields) -> tuple[Message, ...]:
-    """Return several prompts, each as a message; empty if there is only one."""
+    """Return all prompts, each as a user message, if there are several; an empty tuple if there is only one."""
     given = _prompts(fields)
     return tuple(Message("user", (one,)) for one in given) if len(given) > 1 else ()
 
 
 def repeated(fields: Mapping[str, Json]) -> JsonObject:
-    """Return what the answer repeats: the number of prompts, and their texts if the client wants an echo."""
+    """Return what the answer depends on: `prompts`, their number, and `echo`, their texts if the client wants an echo, else empty."""
     wanted, given = fields.get("echo"), _prompts(fields)
     if not isinstance(wanted, bool | None):
         raise BadAsk("echo: true or false is needed.")

@@ -26,14 +26,20 @@ class Wanted:
 
 
 def of_gateway(fields: Mapping[str, Json]) -> Wanted:
-    """Return the question of a gateway client. Version 2 of the protocol has `input` instead of `values`, which may be a single text."""
+    """Return the question of a gateway client. BadAsk names an invalid field or an unsupported version, TooLarge for too many inputs.
+
+    Version 2 of the protocol has `input` instead of `values`, which may be a single text.
+    """
     older = fields.get("specificationVersion") == "2" and "values" not in fields
     given = {name: value for name, value in gateway_api.flat(fields).items() if name not in ("encoding_format", "providerOptions")}
     return replace(asked(given, "input" if older else "values"), encoding="gateway")
 
 
 def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
-    """Return the question in a body's fields. `inputs`: the name of the field with the inputs. BadAsk names an invalid field."""
+    """Return the question in a body's fields. BadAsk names an invalid field, TooLarge for more than MAX_INPUTS inputs.
+
+    inputs: the name of the field with the inputs
+    """
     model, encoding, dimensions = fields.get("model"), fields.get("encoding_format"), fields.get("dimensions")
     if not isinstance(model, str) or not model:
         raise BadAsk("model: the id of a model that makes embeddings is needed.")
@@ -49,7 +55,10 @@ def asked(fields: Mapping[str, Json], inputs: str = "input") -> Wanted:
 
 
 def _inputs(given: Json, path: str) -> Iterator[str | tuple[int, ...]]:
-    """Yield the inputs: one for a text or a list of tokens, several for a list of those."""
+    """Yield the inputs: one for a text or a list of tokens, several for a list of those.
+
+    BadAsk for an empty or other value, TooLarge for more than MAX_INPUTS. `path`: the field's name, for the error.
+    """
     listed = listing(given)
     if isinstance(given, str) or (listed and all(map(_is_token, listed))):
         yield _input(given, path)

@@ -16,7 +16,10 @@ DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
 def image(part: Fields, path: str) -> Part:
-    """Return an `image_url` part of OpenAI's: its URL is in an object, or (from older clients) the value itself."""
+    """Return the part for an `image_url` part of OpenAI's. BadAsk if it is invalid.
+
+    The URL is in an object with an optional `detail`, or (from older clients) the value itself.
+    """
     image = part.get("image_url")
     inner = mapping(image)
     if inner is None:
@@ -33,7 +36,7 @@ AUDIO_FORMAT = re.compile(r"[a-z0-9]{1,16}")
 
 
 def audio(part: Fields, path: str) -> Part:
-    """Return an `input_audio` part of OpenAI's APIs: {input_audio: {data, format}}, in base64."""
+    """Return the File of an `input_audio` part of OpenAI's APIs: {input_audio: {data, format}}, in base64. BadAsk if it is invalid."""
     inner, place = mapping(part.get("input_audio")) or {}, f"{path}.input_audio"
     data, kind = text(inner.get("data"), f"{place}.data"), text(inner.get("format"), f"{place}.format")
     if not AUDIO_FORMAT.fullmatch(kind):
@@ -42,7 +45,7 @@ def audio(part: Fields, path: str) -> Part:
 
 
 def document(part: Fields, path: str) -> Part:
-    """Return a file part: OpenAI's (an object `file`), AI SDK 4's (bare base64), or AI SDK 5's (a URL)."""
+    """Return what `file` makes of a file part. It has an object `file` (OpenAI), bare base64 (AI SDK 4) or a URL (AI SDK 5)."""
     if (inner := mapping(part.get("file"))) is not None:
         return file(inner.get("file_data"), None, inner.get("filename"), f"{path}.file")
     if "data" in part and "url" not in part:
@@ -52,7 +55,12 @@ def document(part: Fields, path: str) -> Part:
 
 
 def file(url: Json, kind: Json, name: Json, path: str) -> Part:
-    """Return a file as a part: an image, a PDF or audio as a File, a text file in a data: URL as text. BadAsk for any other."""
+    """Return a file as a part: an image, a PDF or audio as a File, a text file in a data: URL as its text. BadAsk for any other.
+
+    url: a data:, http: or https: URL; http(s) addresses are not fetched here
+    kind: the stated media type; that of a data: URL takes precedence, and without either it counts as an image
+    name: the file's name, if any
+    """
     if not isinstance(url, str) or not url.lower().startswith(("data:", "http://", "https://")):
         raise BadAsk(f"{path}: a data: or http(s): URL is needed.")
     held = url[:5].lower() == "data:"
@@ -74,7 +82,10 @@ def file(url: Json, kind: Json, name: Json, path: str) -> Part:
 
 
 def _words(head: str, body: str, name: str, path: str) -> str:
-    """Return the text of a text file, after its name if it has one."""
+    """Return the text of a text file, after its name if it has one. BadAsk if it is not UTF-8 or not valid base64.
+
+    head, body: what stands before and after the comma of its data: URL
+    """
     try:
         data = base64.b64decode(body, validate=True) if head.lower().endswith(";base64") else unquote_to_bytes(body)
         words = data.decode("utf-8")

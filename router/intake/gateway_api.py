@@ -25,7 +25,7 @@ VERSIONS = ("2", "3", VERSION)
 """All supported versions: those of AI SDK 5, 6 and 7. They have the same paths and the same errors."""
 STREAMED = "ai-language-model-streaming"
 MODELS = {"ai-language-model-id": "ai-language-model-specification-version", "ai-model-id": "ai-embedding-model-specification-version"}
-"""Header with the model id → header with the version of its specification."""
+"""Header with the model id → header with the version of the specification: of language models, then of embeddings."""
 HEADERS = frozenset({STREAMED, *MODELS, *MODELS.values()})
 OPTIONS = "router"
 """Key in `providerOptions` of the options for this router."""
@@ -51,7 +51,10 @@ SAMPLED = {
 
 
 def stated(headers: Mapping[str, Sequence[str]]) -> JsonObject:
-    """Return the fields of the question that the headers contain: model, version, and whether to stream."""
+    """Return the fields of the question that headers contain: `model`, `specificationVersion`, `stream`, each if its header is sent.
+
+    A streaming header other than true or false gives "" as `stream`, which is refused later.
+    """
     made: dict[str, Json] = {}
     for name, version in MODELS.items():
         if name in headers:
@@ -78,18 +81,21 @@ def flat(fields: Fields) -> Fields:
 
 
 def repeated(fields: Fields) -> JsonObject:
-    """Return the version of the protocol, on which the form of the answer depends."""
+    """Return the version of the protocol as `specification`: the form of the answer depends on it."""
     return {"specification": fields.get("specificationVersion")}
 
 
 def unsent(fields: Fields) -> tuple[str, ...]:
-    """Return `providerOptions` if it has options of other providers, which are not sent to any target; else nothing."""
+    """Return ("providerOptions",) if it has options of other providers, which are not sent to any target; else an empty tuple."""
     given = mapping(fields.get("providerOptions")) or {}
     return ("providerOptions",) if any(name != OPTIONS and value for name, value in given.items()) else ()
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation. BadAsk names the message and part that cannot be read."""
+    """Return the conversation. BadAsk names the message and part that cannot be read.
+
+    most: how many messages `prompt` may have; TooLarge beyond it
+    """
     listed = listing(fields.get("prompt"))
     if not listed:
         raise BadAsk("prompt: a list with at least one message is needed.")
@@ -176,7 +182,10 @@ def _result(part: Fields, path: str) -> Result:
 
 
 def _file(part: Fields, path: str) -> Part:
-    """Return a file, by the type of its data."""
+    """Return a file, by the type of its data. Base64 or a URL gives what `file` returns, a text that text after the file's name.
+
+    BadAsk for any other type, as for a file that is kept by a provider.
+    """
     data, place = part.get("data"), f"{path}.data"
     kind, name = text(part.get("mediaType"), f"{path}.mediaType"), part.get("filename")
     if isinstance(data, str):  # before version 4: an address, or base64
@@ -206,7 +215,10 @@ ADDRESS = re.compile(r"(data|https?):", re.IGNORECASE)
 
 
 def sampling(fields: Fields) -> dict[str, Json]:
-    """Return the sampling parameters, by the names of chat completions."""
+    """Return the sampling parameters that are given, by the names of chat completions.
+
+    The reasoning effort `provider-default` and an empty list of stop sequences are left out.
+    """
     given = {ours: fields[name] for name, ours in SAMPLED.items() if fields.get(name) is not None}
     if given.get("reasoning_effort") == "provider-default":
         del given["reasoning_effort"]
@@ -216,7 +228,7 @@ def sampling(fields: Fields) -> dict[str, Json]:
 
 
 def output(fields: Fields) -> OutputFormat | None:
-    """Return the requested output format: a JSON object or JSON of a schema; None for any text."""
+    """Return the requested output format: any JSON object, or JSON of a schema; None for any text. BadAsk if it is invalid."""
     given = mapping(fields.get("responseFormat")) or {}
     if given.get("type") != "json":
         return text_format(fields.get("responseFormat"), "responseFormat")
@@ -225,7 +237,7 @@ def output(fields: Fields) -> OutputFormat | None:
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """Return the tools that the client brings and runs itself, and its tool choice."""
+    """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if one is invalid."""
     own = client_tools.tools(fields.get("tools"), _tool)
     return own, _choice(fields.get("toolChoice"), {tool.name for tool in own})
 

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Intake:
-    """Reads the bodies of all requests of a process. `most`: the most bytes of bodies that may be in memory at once.
+    """Reads the bodies of all requests of a process. `most`: how many bytes of bodies may be in memory at once.
 
     A body counts until the request's `held` is closed. While reading, `request.wire` is set to the wire in which an error is to be sent.
     """
@@ -32,10 +32,11 @@ class Intake:
     async def read(
         self, request: Request, server: Server, usual: str, kept: Callable[[Fields, str], Awaitable[KeptResponse]], *, held: Holdings
     ) -> Asked:
-        """Return the question of a request.
+        """Return the question of a request, with the conversation that it continues. BadAsk, TooLarge or Crowded if the body is refused.
 
         usual: the route that answers if the request names none
-        kept: returns the stored response with this id, which a question with these fields continues; UnknownResponse without one
+        kept: returns the stored response with this id, which a question with these fields continues; its errors are raised
+        held: when it is closed, the body's bytes no longer count
         """
         bounds = server.request
 
@@ -63,16 +64,24 @@ class Intake:
         return wanted
 
     async def read_inputs(self, request: Request, server: Server, *, held: Holdings) -> Wanted:
-        """Return the question of an embeddings request."""
+        """Return the question of an embeddings request. BadAsk, TooLarge or Crowded if its body is refused."""
         fields = await self._fields(request, server, held, lambda _, fields: fields)
         return (embeddings_api.of_gateway if request.surface == "gateway" else embeddings_api.asked)(fields)
 
     async def input_items(self, asked: bytes, response: str, query: bytes) -> bytes:
-        """Return a page of a response's input items. BadAsk names an invalid parameter."""
+        """Return a page of a response's input items, as JSON. BadAsk names an invalid parameter.
+
+        asked: all input items, as JSON
+        response: the response's id
+        query: the query of the request
+        """
         return await self._reading.of(asked, lambda: input_items.page(asked, response, query))
 
     async def _fields(self, request: Request, server: Server, held: Holdings, work: Callable[[bytes, Fields], T]) -> T:
-        """Return the result of `work` on a body and on its fields, merged with those that headers state."""
+        """Read a body, and return the result of `work` on its bytes and on its fields, merged with those that headers state.
+
+        If the body is refused and the client's wire is still unknown, the wire is guessed from the beginning of the body.
+        """
         data, bounds = b"", server.request
         incoming = Incoming(self._bodies, request.receive, request.length, bounds, announced=request.announced)
         held.add(incoming.close)

@@ -58,13 +58,20 @@ DENIED = "The user did not allow this tool to run."
 
 
 def conversation(fields: Fields) -> Json:
-    """Return a body's unread messages: `messages`, or the single `message` of a chatbot whose server keeps the history."""
+    """Return a body's unread messages: `messages`, or the single `message` of a chatbot whose server keeps the history, as a list.
+
+    None if the body has neither.
+    """
     alone = fields.get("message")
     return [alone] if fields.get("messages") is None and alone is not None else fields.get("messages")
 
 
 def messages(value: Json, most: int) -> tuple[Message, ...]:
-    """Return the conversation. BadAsk names the message and part that cannot be read."""
+    """Return the conversation. BadAsk names the message and part that cannot be read; also if nothing is left that a model could read.
+
+    value: the list of messages
+    most: how many it may have; TooLarge beyond it
+    """
     listed = listing(value)
     if not listed:
         raise BadAsk("messages: a list with at least one message is needed.")
@@ -94,7 +101,10 @@ def _plain(value: Json) -> Message | None:
 
 
 def _with_names(found: Sequence[Message]) -> Iterator[Message]:
-    """Yield the messages with the tool's name in each result: OpenAI's results have only the id of their call."""
+    """Yield the messages with the tool's name in each result: OpenAI's results have only the id of their call.
+
+    The name stays empty if the call is not in the conversation.
+    """
     names = {call.call_id: call.name for message in found for call in message.calls}
     for message in found:
         if any(not result.name for result in message.results):
@@ -105,7 +115,7 @@ def _with_names(found: Sequence[Message]) -> Iterator[Message]:
 
 
 def _called_so(value: Json, path: str) -> Iterator[Message]:
-    """Yield the messages of a value, with the name of the speaker if it has one."""
+    """Yield the messages that one message of a body becomes, with the name of the speaker if it has one."""
     name = (mapping(value) or {}).get("name")
     called = repaired(name)[:MAX_NAME] if isinstance(name, str) else ""
     for made in _message(value, path):
@@ -138,7 +148,10 @@ def _message(value: Json, path: str) -> Iterator[Message]:
 
 
 def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the parts of a message: (part, its type, its path). A plain text is one part."""
+    """Yield the parts of a message: (part, its type, its path). A plain text is one part of type `text`.
+
+    An assistant's or tool's message without content, and one with an empty `parts` and no content, has none.
+    """
     name = "parts" if fields.get("parts") else "content"
     held = fields.get(name)
     if isinstance(held, str):
@@ -150,9 +163,12 @@ def _parts(fields: Fields, path: str) -> Iterator[tuple[Fields, str, str]]:
 
 
 def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: str) -> Iterator[tuple[Fields, str, str]]:
-    """Yield the objects of a list of parts: (part, its type, its path). `kinds`: the accepted types; None for any.
+    """Yield the objects of a list of parts: (part, its type, its path).
 
-    BadAsk if it is not a list of objects of these types, TooLarge if it is too long.
+    kinds: the accepted types; None for any
+    noun: the word for the parts in an error's sentence
+
+    BadAsk if it is not a list of objects of these types, TooLarge if it has more than MAX_PARTS.
     """
     listed = listing(value)
     if listed is None:
@@ -169,7 +185,10 @@ def listed_parts(value: Json, path: str, kinds: Collection[str] | None, noun: st
 
 
 def contents(value: Json, path: str, readers: Mapping[str, Callable[[Fields, str], Part]]) -> Iterator[Part]:
-    """Yield the parts of a content, without empty ones. A plain text is one part. `readers`: type of a part → its reader."""
+    """Yield the parts of a content, without empty ones. A plain text is one part. BadAsk for a part without a reader.
+
+    readers: type of a part → its reader
+    """
     if isinstance(value, str):
         if value:
             yield repaired(value)
@@ -184,7 +203,10 @@ Reader = Callable[[Fields, str], Part | None]
 
 
 def _read(fields: Fields, path: str, readers: Mapping[str, Reader]) -> Iterator[Part]:
-    """Yield the contents of a message's parts, without empty ones."""
+    """Yield the contents of a message's parts, without empty ones. Parts of a type `data-…` are skipped.
+
+    readers: type of a part → its reader; BadAsk for any other type
+    """
     for part, kind, place in _parts(fields, path):
         reader = readers.get(kind) or (_unsaid if kind.startswith("data-") else None)
         if reader is None:
@@ -198,7 +220,7 @@ def _unsaid(_: Fields, __: str) -> None:
 
 
 def _attachments(value: Json, path: str) -> list[Part]:
-    """Return the attachments of a user's message of AI SDK 4."""
+    """Return the attachments of a user's message of AI SDK 4 as parts; an empty list if there are none. BadAsk for an invalid one."""
     if value is None:
         return []
     found = [mapping(one) or {} for one in _bounded(value, MAX_PARTS, f"{path}: a list of attachments")]
@@ -206,7 +228,7 @@ def _attachments(value: Json, path: str) -> list[Part]:
 
 
 def _bounded(value: Json, most: int, what: str) -> Sequence[Json]:
-    """Return a list of at most `most` values. BadAsk otherwise."""
+    """Return the value if it is a list of at most `most` values; else raise BadAsk. `what`: the beginning of its sentence."""
     listed = listing(value)
     if listed is None or len(listed) > most:
         raise BadAsk(f"{what} is needed, {most} at most.")
@@ -240,7 +262,10 @@ class AssistantBlock:
 
 
 def _answer(fields: Fields, path: str) -> Iterator[Message]:
-    """Yield an assistant's message, split at each `step-start` and after each tool result: a new model call began there."""
+    """Yield the messages of an assistant's message, split wherever a new model call began.
+
+    That is at each `step-start`, and at text or reasoning after a tool result. A `steering-message` part becomes a user's message.
+    """
     block = AssistantBlock()
     if not fields.get("parts"):
         yield from _invocations(fields.get("toolInvocations"), f"{path}.toolInvocations")
@@ -287,7 +312,10 @@ STATES = (
 
 
 def _tool(part: Fields, name: str, block: AssistantBlock, path: str) -> None:
-    """Add the tool part of a UI message to its block: the call and its result. A call without a result or approval is left out."""
+    """Add the tool part of a UI message to its block: the call with its result, or the call alone if the user approved it.
+
+    A call with neither result nor decision is left out, and so is one that a provider ran. A denied call has an error as its result.
+    """
     call_id = text(part.get("toolCallId"), f"{path}.toolCallId")
     if part.get("providerExecuted") is True:
         return
@@ -334,7 +362,10 @@ def _invocations(value: Json, path: str) -> Iterator[Message]:
 
 
 def _invocation(value: Json, block: AssistantBlock, path: str) -> None:
-    """Add a tool invocation of AI SDK 4 to its block; nothing without a result. `isError` in it is this router's own key."""
+    """Add a tool invocation of AI SDK 4 to its block, as a call and its result; add nothing if it has no result.
+
+    `isError` in it is this router's own key.
+    """
     fields = mapping(value) or {}
     call_id, name = text(fields.get("toolCallId"), f"{path}.toolCallId"), text(fields.get("toolName"), f"{path}.toolName")
     if fields.get("state") != "result":
@@ -344,7 +375,7 @@ def _invocation(value: Json, block: AssistantBlock, path: str) -> None:
 
 
 def _calls(value: Json, path: str) -> list[Part]:
-    """Return OpenAI's tool calls of a message."""
+    """Return OpenAI's tool calls of a message, each after its reasoning state if it has any; an empty list if there are none."""
     if value is None:
         return []
     listed = enumerate(_bounded(value, MAX_CALLS, f"{path}: a list of calls"))
@@ -359,7 +390,7 @@ def _call(value: Json, path: str) -> Iterator[Part]:
 
 
 def call(fields: Fields, path: str) -> Call:
-    """Return a tool call of OpenAI's chat completions or of AG-UI: {id, function: {name, arguments}}."""
+    """Return a tool call of OpenAI's chat completions or of AG-UI: {id, function: {name, arguments}}. BadAsk if a field is missing."""
     function = mapping(fields.get("function"))
     if function is None:
         raise BadAsk(f"{path}.function: an object is needed.")
@@ -368,7 +399,10 @@ def call(fields: Fields, path: str) -> Call:
 
 
 def called(written: str) -> JsonObject:
-    """Return the arguments of a tool call, given as a JSON text. A text that is not an object within the bounds becomes `{"raw": text}`."""
+    """Return the arguments of a tool call, given as a JSON text; an empty text counts as `{}`.
+
+    A text that is not a JSON object within MAX_VALUES and MAX_DEPTH becomes `{"raw": text}`.
+    """
     try:
         crowd = crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES)
         given: object = None if crowd else json.loads(written or "{}", parse_float=finite, parse_constant=no_constant)

@@ -32,7 +32,10 @@ def response_format(value: Json, path: str = "response_format") -> OutputFormat 
 
 
 def text_format(value: Json, path: str) -> OutputFormat | None:
-    """Return the output format of OpenAI's Responses API or Anthropic's Messages API (schema beside type); None for any text."""
+    """Return an output format whose schema stands beside its type; None for any text. BadAsk if it is invalid.
+
+    That is the form of OpenAI's Responses API, of Anthropic's Messages API, and of chat completions without a schema.
+    """
     if value is None:
         return None
     fields = mapping(value) or {}
@@ -48,7 +51,10 @@ def text_format(value: Json, path: str) -> OutputFormat | None:
 
 
 def _described(fields: Fields, path: str) -> OutputFormat:
-    """Return a schema with its name and description. Without a schema any JSON object is valid, as the AI SDK requests it."""
+    """Return the output format of a JSON schema with its name and description. BadAsk if one of them is invalid.
+
+    Without a schema any JSON object is valid, as the AI SDK requests it.
+    """
     name, described, schema = fields.get("name"), fields.get("description"), fields.get("schema")
     if name is not None and (not isinstance(name, str) or not NAME.fullmatch(name)):
         raise BadAsk(f"{path}.name: letters, digits, _ and -, 64 at most.")
@@ -61,7 +67,7 @@ def _described(fields: Fields, path: str) -> OutputFormat:
 
 
 async def admit(output: OutputFormat) -> None:
-    """Check a client's JSON schema, in another thread. BadAsk if answers cannot be checked against it."""
+    """Check the JSON schema that a client sent, in another thread. BadAsk if answers cannot be checked against it."""
     if output.schema is not None:
         try:
             await admitted(output.schema)

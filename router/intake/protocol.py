@@ -13,7 +13,7 @@ from router.intake.messages import conversation
 from router.wire import WIRES, Refusal, Wire, compact
 
 OPENAI = "/v1/"
-"""Base path of OpenAI's API. Its requests are answered in OpenAI's wire, whatever `server.protocol` is."""
+"""Base path of OpenAI's APIs, and of Anthropic's. Below it the path decides the wire, whatever `server.protocol` is."""
 MESSAGES = f"{OPENAI}messages"
 """Path of Anthropic's Messages API."""
 COMPLETIONS = f"{OPENAI}completions"
@@ -30,7 +30,7 @@ OF_AI_SDK = re.compile(rb'[\s{,]"(?:parts|trigger|toolInvocations|experimental_a
 
 
 def _refusal(why: Refusal) -> bytes:
-    """Return an error in the form of the wire `line`, with its sentence also as `message`, where clients of the AI SDK look."""
+    """Return the body of an error in the form of the wire `line`, with its sentence also as `message`, where AI SDK clients look."""
     own: dict[str, Json] = {"type": "error", "error": why.sentence, "message": why.sentence, "code": why.code}
     return compact({**own, "requestId": why.request_id}).encode()
 
@@ -40,7 +40,9 @@ UNDECIDED = replace(WIRES["line"], refusal=_refusal)
 
 
 def requested(query: bytes, header: bytes) -> str | None:
-    """Return the name of the wire in `?protocol=`, or else in X-Stream-Protocol; None without one.
+    """Return the name of the wire in `?protocol=`, or else in X-Stream-Protocol; None if neither names one.
+
+    header: the value of X-Stream-Protocol; empty without one
 
     BadAsk if there is no such wire. The error does not repeat the name.
     """
@@ -53,7 +55,12 @@ def requested(query: bytes, header: bytes) -> str | None:
 
 
 def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Json] | None = None) -> Wire:
-    """Return the wire of an answer. `declared`: `server.protocol`; `fields`: the body's, None before it is read."""
+    """Return the wire of an answer: the named one, else that of the path, else the declared one, else the one of the body's form.
+
+    named: name of the wire that the request names, if any
+    declared: `server.protocol`; `auto` to go by the body
+    fields: the body's; None before it is read, which gives UNDECIDED where the body decides
+    """
     if named is not None:
         return WIRES[named]
     if (addressed := _addressed(path)) is not None:
@@ -65,7 +72,7 @@ def chosen(named: str | None, path: str, declared: str, fields: Mapping[str, Jso
 
 @lru_cache(maxsize=64)
 def _addressed(path: str) -> Wire | None:
-    """The dialect of an address; None where it is open. Asked for each request more than once, and there are a dozen addresses."""
+    """Return the wire that a path determines; None if the path leaves it open."""
     if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
         return WIRES["anthropic"]
     if path == RESPONSES or path.startswith(f"{RESPONSES}/"):
@@ -90,12 +97,18 @@ def below_gateway(path: str) -> bool:
 
 
 def guessed(beginning: bytes) -> Wire:
-    """Return the wire for the refusal of a body that is not read to its end, or is not JSON, guessed from its beginning."""
+    """Return the wire for the refusal of a body that is not read to its end, or is not JSON, guessed from its beginning.
+
+    `ui-message-stream` if a key of the AI SDK stands in it, else UNDECIDED.
+    """
     return WIRES["ui-message-stream"] if OF_AI_SDK.search(beginning) else UNDECIDED
 
 
 def spoken(fields: Mapping[str, Json]) -> str:
-    """Return the name of the wire that matches the form of a body: AI SDK 5's, AI SDK 4's, or `line`."""
+    """Return the name of the wire that matches the form of a body.
+
+    `ui-message-stream` for AI SDK 5 and later, `data-stream` for AI SDK 4, `line` for any other.
+    """
     if "trigger" in fields:
         return "ui-message-stream"
     of_ai_sdk_4 = False

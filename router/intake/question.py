@@ -32,9 +32,9 @@ READ: dict[str, frozenset[str]] = {
     "ag_ui": ag_ui_api.READ,
     "gateway": gateway_api.READ,
 }
-"""API → its further fields that are read and therefore not kept in `ask.fields`."""
+"""API → its fields, besides OWN, that are read and therefore not kept in `ask.fields`."""
 STREAMING = frozenset({"chat", "ag_ui"})
-"""APIs that stream by default and do not need a model id: the first route answers."""
+"""APIs that stream by default and do not need a model id: the default route answers then."""
 ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
 NO_WISHES = partial(cache_control, b"")
@@ -47,7 +47,7 @@ Surface = Literal["chat", "completions", "text_completion", "messages", "count_t
 
 
 class Asked(Value, frozen=True):
-    """The question of a request, and the wanted form of its answer. `ask.model` is as the client wrote it."""
+    """The question of a request, and the wanted form of its answer. `ask.model` is as the client wrote it, or the default route."""
 
     ask: Ask
     stream: bool
@@ -79,10 +79,11 @@ def asked(
     wire: Wire = WIRES["line"],
     cache: Callable[[Mapping[str, Json]], CacheControl] = NO_WISHES,
 ) -> Asked:
-    """Return the question in a body's fields.
+    """Return the question in a body's fields. BadAsk names a field that is invalid or not served, TooLarge for too many messages.
 
     model: the route named in the path, which overrides the body's
-    usual: the route that answers if none is named
+    surface: the API of the request, which decides how its fields are read
+    usual: the route that answers if none is named; only APIs in STREAMING may leave it out
     wire: the wire of the answer
     cache: returns the wishes to caches, given the fields that are not read here
     """
@@ -138,7 +139,10 @@ def _streamed(fields: Mapping[str, Json], surface: Surface) -> bool:
 
 
 def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:
-    """Return the names of set fields that only the operator may set for a target, and that are therefore not sent."""
+    """Return the names of fields in the request that are not sent to a target, since only the operator may set them.
+
+    A field with a harmless value is not listed. Always empty below /api/chat, for AG-UI and for `count_tokens`.
+    """
     if surface == "responses":
         return responses_api.unsent(fields)
     if surface == "gateway":
@@ -154,9 +158,11 @@ _Read = tuple[tuple[tuple[ToolSpec, ...], Choice], tuple[Message, ...], Params, 
 
 
 def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
-    """Return the tools and tool choice of the client, the conversation, the sampling parameters and the output format of a body.
+    """Return ((tools, tool choice) of the client, conversation, sampling parameters, output format) of a body.
 
-    `most`: the most messages of a conversation. The tools are read first: an unserved field is refused by its name.
+    most: how many messages a conversation may have
+
+    The tools are read first: an unserved field is refused by its name.
     """
     match surface:
         case "messages" | "count_tokens":
@@ -184,13 +190,19 @@ def _read(fields: Mapping[str, Json], surface: Surface, most: int) -> _Read:
 
 
 def _form(fields: Mapping[str, Json], surface: Surface) -> Json:
-    """Return the `response_format`. Below /api/chat one that is not an object is a field for the template: None."""
+    """Return the unread `response_format` of a chat request; None if it has none.
+
+    Below /api/chat one that is not an object is a field for the template, and gives None, too.
+    """
     given = fields.get("response_format")
     return given if surface == "completions" or isinstance(given, Mapping) else None
 
 
 def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> str:
-    """Return the model id: of the path, the body, or else `usual`. BadAsk if none is named and `usual` is None."""
+    """Return the model id: of the path, the body, or else `usual`. BadAsk if it is empty or no text.
+
+    usual: the route for a request that names none; None if it must name one: BadAsk
+    """
     named = model
     for key in ("model", "selectedChatModel"):
         named = fields.get(key) if named is None else named
@@ -202,12 +214,12 @@ def _model(fields: Mapping[str, Json], model: str | None, usual: str | None) -> 
 
 
 def _id(given: Json) -> str | None:
-    """Return a chat's or message's id; None for a value that is no valid id, which is not an error."""
+    """Return the value if it is a valid chat or message id; else None, which is not an error."""
     return given if isinstance(given, str) and ID.fullmatch(given) else None
 
 
 def _continued(listed: Json) -> str | None:
-    """Return the id of the last message if it is the assistant's: such a client expects the answer to continue that message."""
+    """Return the id of the last message if it is the assistant's; else None. The client expects the answer to continue that message."""
     last = mapping((listing(listed) or [None])[-1]) or {}
     return _id(last.get("id")) if last.get("role") == "assistant" else None
 
@@ -217,7 +229,10 @@ def _wants_usage(fields: Mapping[str, Json]) -> bool:
 
 
 def sampling(fields: Mapping[str, Json]) -> Params:
-    """Return the sampling parameters among the fields; null counts as missing."""
+    """Return the sampling parameters among the fields; null counts as missing. BadAsk names an invalid one.
+
+    `max_completion_tokens` counts as `max_tokens` if that is missing; a single `stop` text becomes a list.
+    """
     given: dict[str, object] = {name: value for name, value in fields.items() if name in SAMPLING and value is not None}
     newer = fields.get("max_completion_tokens")
     if newer is not None and "max_tokens" not in given:
@@ -243,7 +258,7 @@ def parameters(given: Mapping[str, object]) -> Params:
 
 
 def _predicted(value: object) -> str:
-    """Return the text of OpenAI's `prediction` object, whose content is a text or a list of parts."""
+    """Return the text of OpenAI's `prediction` object, whose content is a text or a list of text parts. BadAsk for any other."""
     given = mapping(cast("Json", value)) or {}
     content = given.get("content")
     if given.get("type") != "content" or not isinstance(content, str | list):
@@ -279,14 +294,17 @@ provider or a single provider. They are not sent, and listed as omitted → thei
 
 
 def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """Return the tools that a client of OpenAI's API brings, and its tool choice. BadAsk for a field that is not served."""
+    """Return the tools that a client of OpenAI's API brings, and its tool choice. BadAsk if invalid, or for an unserved field."""
     refuse_unserved(fields, MEANT)
     own = client_tools.tools(fields.get("tools"), _tool)
     return own, client_tools.choice(fields.get("tool_choice"), own, lambda given: mapping(given.get("function")) or {})
 
 
 def of_page(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """Return the tools that a request to /api/chat brings, and its tool choice; none if `tools` holds no objects."""
+    """Return the tools that a request to /api/chat brings, and its tool choice; no tools and `auto` if `tools` holds no objects.
+
+    Both the forms of OpenAI and of the AI SDK are read. BadAsk if one is invalid.
+    """
     given = fields.get("tools")
     if mapping(given) is not None:
         own = client_tools.named(given)

@@ -22,7 +22,7 @@ MAX_DEPTH = 16
 
 
 def of_message(fields: Fields, path: str) -> Iterator[ReasoningState]:
-    """Yield the reasoning state beside the tool calls of an OpenAI message."""
+    """Yield the reasoning state beside the tool calls of an OpenAI message. BadAsk names a malformed field."""
     content, thought = fields.get("reasoning_content"), fields.get("reasoning")
     if content is not None and not isinstance(content, str):
         raise BadAsk(f"{path}.reasoning_content: a text is needed.")
@@ -41,7 +41,7 @@ def of_message(fields: Fields, path: str) -> Iterator[ReasoningState]:
 
 
 def of_call(fields: Fields, path: str, call: Call) -> Iterator[ReasoningState]:
-    """Yield the reasoning state in a tool call of an OpenAI message."""
+    """Yield the reasoning state in a tool call of an OpenAI message, if it has any. BadAsk if it is malformed."""
     extra = fields.get("extra_content")
     if extra is None:
         return
@@ -51,7 +51,10 @@ def of_call(fields: Fields, path: str, call: Call) -> Iterator[ReasoningState]:
 
 
 def of_part(part: Fields) -> Iterator[ReasoningState]:
-    """Yield the reasoning state in a `reasoning` part of the AI SDKs; a malformed part is ignored."""
+    """Yield the reasoning state in a `reasoning` part of the AI SDKs: its text, and what Anthropic signed or redacted.
+
+    What is malformed in it is skipped.
+    """
     held = part.get("text") if part.get("text") is not None else part.get("reasoning")
     thought = repaired(held) if isinstance(held, str) else ""
     if thought:
@@ -72,7 +75,7 @@ def of_part(part: Fields) -> Iterator[ReasoningState]:
 
 
 def of_tool(part: Fields, call_id: str) -> Iterator[ReasoningState]:
-    """Yield Gemini's signature of one call, as the AI SDK stores it in `callProviderMetadata`."""
+    """Yield Gemini's signature of one call, as the AI SDK stores it in `callProviderMetadata`; nothing if there is none."""
     stated = mapping((mapping(part.get("callProviderMetadata")) or {}).get("google")) or {}
     if isinstance(signature := stated.get("thoughtSignature"), str) and signature:
         yield ReasoningState("", {"extra_content": {"google": {"thought_signature": repaired(signature)}}}, call_id)
@@ -87,7 +90,10 @@ def _redacted(data: str) -> ReasoningState:
 
 
 def settled(spoken: Sequence[Part]) -> Sequence[Part]:
-    """Return the parts of one model call with its reasoning before its calls, its texts joined; without a call, reasoning is dropped."""
+    """Return the parts of one model call with its reasoning right before its first call; without a call, reasoning is dropped.
+
+    Texts of reasoning are joined into one. Other reasoning state records in `after` how many characters of text follow it.
+    """
     plain = [part for part in spoken if not isinstance(part, ReasoningState)]
     states = [part for part in spoken if isinstance(part, ReasoningState)]
     first = next((index for index, part in enumerate(plain) if isinstance(part, Call)), None)

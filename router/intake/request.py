@@ -24,7 +24,7 @@ TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Request:
-    """An HTTP request without its body. `model`: the route that the path names."""
+    """An HTTP request without its body. `model`: the route that the path names, if any; `surface`: the API of its path."""
 
     def __init__(self, scope: Scope, receive: Receive, model: str | None = None, surface: Surface = "chat") -> None:
         self.scope = scope
@@ -56,7 +56,10 @@ class Request:
         return given.decode() if REQUEST_ID.fullmatch(given) else f"req_{os.urandom(12).hex()}"
 
     def address(self, proxies: Sequence[IPv4Network | IPv6Network]) -> Address | None:
-        """Return the client's IP address: the peer's, or the one that declared proxies forward; None if the peer has none."""
+        """Return the client's IP address: the peer's, or the one that declared proxies forward; None if the peer has none.
+
+        proxies: networks of the declared proxies (`server.proxies`)
+        """
         return client_address(self._peer, self._forwarded, proxies)
 
     def undeclared(self, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
@@ -69,7 +72,10 @@ class Request:
         return str(peer or "unknown")
 
     def values(self, names: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """Return the values of these headers, each in the order sent. `names`: in lower case."""
+        """Return name → values of these headers, in the order sent; a header that the request lacks is left out.
+
+        names: in lower case
+        """
         found: dict[str, tuple[str, ...]] = {}
         for name, value in self.scope["headers"] if names else ():
             if (known := name.decode("latin-1").lower()) in names:
@@ -93,7 +99,7 @@ class Request:
         return given.decode() if TRACEPARENT.fullmatch(given) else ""
 
     def cache(self, fields: Mapping[str, Json]) -> CacheControl:
-        """Return the request's wishes to a cache. `fields`: the body's."""
+        """Return the request's wishes to a cache: by its Cache-Control header, and by `trigger` among `fields`, the body's."""
         return cache_control(self._cache_control, fields)
 
     @property
@@ -113,9 +119,11 @@ class Request:
         return cast("MinClient", given) if given else None
 
     def speaks(self, declared: str) -> Wire:
-        """Set and return the wire for errors before the body is read. BadAsk if the request names an unknown wire.
+        """Set and return the wire in which errors are sent before the body is read, and set the wire that the request names.
 
         declared: `server.protocol`
+
+        BadAsk if the request names an unknown wire.
         """
         self.named = protocol.requested(self.query, self._headers.get(b"x-stream-protocol", b""))
         self.wire = protocol.chosen(self.named, self.path, declared)

@@ -47,7 +47,7 @@ DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 @dataclass(frozen=True, slots=True)
 class KeptResponse:
-    """A stored response: its input items as JSON (`asked`), its heading and its events."""
+    """A stored response: its input items as JSON (`asked`; an empty list if they were not asked for), its heading and its events."""
 
     asked: bytes
     heading: Heading
@@ -55,7 +55,7 @@ class KeptResponse:
 
 
 def stored(fields: Fields) -> bool:
-    """Return whether the response is to be stored (`store`, true by default)."""
+    """Return whether the response is to be stored (`store`, true by default). BadAsk if `store` is neither true nor false."""
     store = fields.get("store")
     if not isinstance(store, bool | None):
         raise BadAsk("store: true or false is needed.")
@@ -63,7 +63,7 @@ def stored(fields: Fields) -> bool:
 
 
 def in_background(fields: Fields) -> bool:
-    """Return whether the response is a background one. BadAsk for a background response that is not stored."""
+    """Return whether the response is a background one, false by default. BadAsk for a background response that is not stored."""
     background = fields.get("background")
     if not isinstance(background, bool | None):
         raise BadAsk("background: true or false is needed.")
@@ -73,7 +73,10 @@ def in_background(fields: Fields) -> bool:
 
 
 def referred(fields: Fields) -> frozenset[str]:
-    """Return the ids of the stored responses that a question continues. UnknownResponse for an item reference without a response id."""
+    """Return the ids of the stored responses that a question continues or takes items from.
+
+    UnknownResponse for a reference to an item whose id this router did not make.
+    """
     found = set[str]()
     if (before := fields.get("previous_response_id")) is not None:
         found.add(text(before, "previous_response_id"))
@@ -92,10 +95,12 @@ def _references(fields: Fields) -> Iterator[str]:
 
 
 def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
-    """Return the fields with the complete conversation in `input`.
+    """Return the fields with the complete conversation in `input`; unchanged if no stored response is needed.
 
-    The previous response's input and output come first, and an item replaces the first reference to it. UnknownResponse if there is no such
-    item.
+    kept: id of a stored response → the response, for all that `referred` returns
+
+    The previous response's input and output come first. An item replaces the first reference to it; further references, and references to
+    items of the previous response, are dropped. UnknownResponse if there is no such item.
     """
     if not kept:
         return fields
@@ -121,14 +126,17 @@ def continued(fields: Fields, kept: Mapping[str, KeptResponse]) -> Fields:
 
 
 def conversation(fields: Fields) -> bytes:
-    """Return the input items of a question, as JSON, to be stored with its response."""
+    """Return the input items of a question, as JSON, to be stored with its response. A plain text becomes one user message."""
     given = fields.get("input")
     items: Json = [{"role": "user", "content": given}] if isinstance(given, str) else given
     return compact(items).encode()
 
 
 def messages(fields: Fields, most: int) -> tuple[Message, ...]:
-    """Return the conversation, the instructions first. BadAsk names the item and part that cannot be read."""
+    """Return the conversation, the instructions first. BadAsk names the item and part that cannot be read.
+
+    most: how many items `input` may have; TooLarge beyond it
+    """
     made: list[Message] = []
     if prompt := text(fields.get("instructions") or "", "instructions"):
         made.append(Message("system", (prompt,)))
@@ -155,7 +163,7 @@ class _Turn:
         self._names: dict[str, str] = {}
 
     def take(self, item: Fields, path: str) -> Iterator[Message]:
-        """Add an item. Yield the messages that are complete with it."""
+        """Add an item. Yield the messages that are complete with it, which may be none. BadAsk if it cannot be read."""
         kind = item.get("type") or ("message" if "role" in item else None)
         match kind:
             case "message":
@@ -235,7 +243,10 @@ def _placed(spoken: list[Part]) -> Iterator[Part]:
 
 
 def _reasoned(item: Fields) -> Iterator[ReasoningState]:
-    """Yield the reasoning state of a reasoning item: the item itself if it has encrypted content, else the text of its summary."""
+    """Yield the reasoning state of a reasoning item: the item itself if it has encrypted content, else the text of its summary.
+
+    Nothing if it has neither.
+    """
     held = item.get("encrypted_content")
     summary = [one for one in map(mapping, (listing(item.get("summary")) or ())[:MAX_PARTS]) if one is not None]
     texts = [repaired(one["text"]) for one in summary if isinstance(one.get("text"), str)]  # type: ignore[arg-type]
@@ -280,7 +291,7 @@ SAID: dict[str, Callable[[Fields, str], Part]] = {
 
 
 def sampling(fields: Fields) -> dict[str, Json]:
-    """Return the sampling parameters, by the names of chat completions."""
+    """Return the sampling parameters that are given, by the names of chat completions. BadAsk for invalid `reasoning` or `text`."""
     given: dict[str, Json] = {name: fields[name] for name in SAMPLED if fields.get(name) is not None}
     if (most := fields.get("max_output_tokens")) is not None:
         given["max_tokens"] = most
@@ -304,7 +315,7 @@ def _options(fields: Fields, name: str) -> Fields:
 
 
 def brought(fields: Fields) -> tuple[tuple[ToolSpec, ...], Choice]:
-    """Return the tools that the client brings and runs itself, and its tool choice."""
+    """Return the tools that the client brings and runs itself, and its tool choice. BadAsk if invalid, or for an unserved field."""
     refuse_unserved(fields, MEANT)
     if "message.output_text.logprobs" in (listing(fields.get("include")) or ()):
         raise BadAsk("include: message.output_text.logprobs is not served here.")
@@ -320,7 +331,10 @@ def _tool(value: Json, path: str) -> ToolSpec:
 
 
 def repeated(fields: Fields, tools: tuple[ToolSpec, ...]) -> JsonObject:
-    """Return the fields of the request that its response repeats. The wire fills in those that are missing."""
+    """Return the fields of the request that its response repeats, by their names in the response. BadAsk if one is invalid.
+
+    The wire fills in those that are missing.
+    """
     made: dict[str, Json] = {name: mended(fields[name]) for name in REPEATED if fields.get(name) is not None}
     if (metadata := fields.get("metadata")) is not None and mapping(metadata) is None:
         raise BadAsk("metadata: an object is needed.")

@@ -74,7 +74,10 @@ class Keeper:
         self._under_way: dict[str, Flight] = {}
 
     async def answer(self, ask: Ask) -> Events:
-        """Yield the cached answer, else follow the identical one in flight, else start a new call."""
+        """Yield the cached answer, else follow the identical one in flight, else start a new call.
+
+        With a `max_age` of 0 (the client wants a new answer) a new call is started in any case.
+        """
         name = key(ask, self._made_by, _shared_by(ask, self._declared))
         how: Cached = "bypass"
         flight: Flight | None = None
@@ -133,11 +136,12 @@ class Keeper:
                 await found.free()
 
     async def _looked(self, name: str, ask: Ask) -> tuple[CachedAnswer | None, Elsewhere | Lead | None]:
-        """Return the cached answer that is fresh enough, if any, and what other replicas have in flight for the question.
+        """Return the cached answer that is fresh enough (else None), and what the shared cache knows of the question in flight.
 
+        The second value is an Elsewhere if another replica is answering the question, a Lead if this one may begin, or None.
+        It is None without a shared cache, while that is away, and if that has an entry.
         The shared cache comes before the local one: another replica may have made a newer answer.
         A request with `store` off reads the shared cache only: it neither follows another replica nor takes the lead.
-        The second value is None if the shared cache had an answer.
         """
         found: bytes | Elsewhere | Lead | None = None
         if self._shared is not None:
@@ -158,7 +162,7 @@ class Keeper:
         - It ended with `stop`: not at max_tokens, not by a filter, not at max_steps.
         - No attempt that had sent text failed, and no target of last resort took part.
         - No tool call that the user had approved ran.
-        - No tool ran; or the route declares `tools: keep`, no tool failed, and no call is left for the client to run.
+        - No tool was called; or the route declares `tools: keep`, no tool failed, and no call is left for the client to run.
         """
         end = events[-1] if events else None
         if not isinstance(end, Finish) or end.reason != "stop":
@@ -176,7 +180,7 @@ class Keeper:
 
 
 def _shared_by(ask: Ask, declared: Cache) -> str:
-    """Return the owner of a cached answer: an end user, a caller with all its users, or all clients of the route (empty)."""
+    """Return whose questions share a cached answer: the id of an end user or of a caller with all its users; empty for all clients."""
     match declared.scope:
         case "user":
             return ask.owner
@@ -187,7 +191,10 @@ def _shared_by(ask: Ask, declared: Cache) -> str:
 
 
 async def _followed(made: Broadcast, found: Elsewhere) -> bool:
-    """Follow the answer that another replica makes. Return False if nothing of it arrived: another replica may then make it."""
+    """Copy the answer that another replica makes into `made`, and return True at its end.
+
+    Return False if nothing of it arrived: another replica may then make it. If it breaks off later, the error is raised.
+    """
     try:
         await made.take(found.follow())
     except (Away, ReplicaLost, Stopping):
@@ -208,7 +215,7 @@ def _written(events: Sequence[Event]) -> bytes:
 
 
 def _read(value: bytes) -> CachedAnswer | None:
-    """Return the answer that `_written` stored; None where the value is something else."""
+    """Return the answer that `_written` stored; None if the value is something else or an incomplete answer."""
     made, _, data = value.partition(b"\n")
     try:
         age, events = max(0.0, time.time() - int(made) / 1000), decode(data)

@@ -18,7 +18,13 @@ from router.events import Answer, Events, Failure, Finish, Start, Step, Text
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """The patterns of one kind of `strip`. `undecided`: a beginning that may become a head; `loose`: an ending that may become a tail."""
+    """The patterns of one kind of `strip`.
+
+    head: what is removed at the beginning; its group is not empty if something was opened that the tail closes
+    undecided: a beginning that may still become a head
+    tail: what is removed at the end
+    loose: an ending that may still become a tail
+    """
 
     head: re.Pattern[str]
     undecided: re.Pattern[str]
@@ -82,7 +88,10 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
 
 
 class Trim:
-    """Trims the ends of a text while it streams. Only text that may belong to an end is held back."""
+    """Trims the ends of a text while it streams, and cuts it off after `limit` characters.
+
+    Only text that may belong to an end is held back.
+    """
 
     def __init__(self, ends: Strip | None, limit: int | None) -> None:
         self._ends = ends
@@ -92,7 +101,7 @@ class Trim:
         self._opened = False
 
     def feed(self, text: str) -> str:
-        """Return the part of the text that may be sent now."""
+        """Add a piece of the text, and return what may be sent now; the rest, if it may belong to an end, is held back."""
         text, self._held = self._held + text, ""
         if self._ends is None:
             kept = len(text.rstrip())  # blanks before the cut go, in whatever piece they came
@@ -109,7 +118,7 @@ class Trim:
         return self._cut(text)
 
     def end(self) -> str:
-        """Return the rest of the held text, trimmed, at the end of the answer."""
+        """Return the rest of the held text, trimmed, at the end of the answer or of one model's words; it may be empty."""
         text, self._held = self._held, ""
         if self._ends is None or not text:
             return self._cut(text)

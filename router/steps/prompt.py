@@ -31,7 +31,10 @@ MAX_CHARS = 1024 * 1024
 
 
 class Missing(jinja2.StrictUndefined):
-    """A template field that the request lacks. Every use of it raises BadAsk, which names the field to the client."""
+    """A template field that the request lacks. Every use of it, except a test whether it is defined, raises BadAsk.
+
+    The error names the field to the client if the name is a word of at most 64 characters. The log does not have the name.
+    """
 
     def __init__(
         self,
@@ -66,7 +69,10 @@ def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template:
-    """Return the compiled template. Misfit, with its line, if it does not compile or uses an unknown variable, filter or template."""
+    """Return the compiled template. Misfit if it is missing, does not compile, or uses an unknown variable, filter, test or template.
+
+    templates: name of a file → its text
+    """
     if name not in templates:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in templates if one.endswith('.j2')])}")
     return _compiled(name, tuple(sorted(templates.items())))
@@ -117,7 +123,7 @@ def _check(name: str, templates: Mapping[str, str], environment: jinja2.Environm
 
 
 def templates_of(name: str, templates: Mapping[str, str]) -> frozenset[str]:
-    """Return the names of a template and of all that it includes, directly or not; missing ones and computed names are left out."""
+    """Return the names of a template and of all that it uses, directly or not; missing ones and computed names are left out."""
     found: set[str] = set()
     todo = [name]
     while todo:
@@ -137,9 +143,10 @@ HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def unsteady(name: str, templates: Mapping[str, str]) -> list[tuple[Place, str]]:
-    """Return each place where a template, or one it includes, inserts a value that differs in each request, with its description.
+    """Return (place, description) of each value that a template, or one it includes, inserts and that differs in each request.
 
-    The prompt begins every question: with such a value in it, a provider's prompt cache is missed each time.
+    The prompt begins every question: with such a value in it, a provider's prompt cache is missed each time. Names and forms that usually
+    mean such a value are found (`ask.date`, `random`, the newest message), not every one.
     """
     environment = jinja2.Environment(autoescape=False)  # noqa: S701 - nothing is rendered
     found: list[tuple[Place, str]] = []

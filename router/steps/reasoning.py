@@ -8,7 +8,7 @@ from router.events import Answer, Beside, Events, EventStream, Step, Thought, Wo
 
 
 def reasoning() -> Step:
-    """Drop the Thought events of the answer."""
+    """Return the step that drops the Thought events of the answer; the rest passes unchanged."""
 
     def step(answer: Answer) -> Answer:
         async def spoken(ask: Ask, beside: Beside) -> Events:

@@ -51,7 +51,7 @@ from router.value import replace
 
 
 def tools(*, toolbox: Toolbox, max_steps: int, approvals: Approvals) -> Step:
-    """Run the tool loop over one toolbox."""
+    """Return the step that runs the tool loop over one toolbox, for at most `max_steps` model calls per answer."""
 
     def step(answer: Answer) -> Answer:
         async def looped(ask: Ask, turn: Turn, beside: Beside) -> Events:
@@ -140,21 +140,21 @@ class Turn:
     _rounds: deque[str] = field(default_factory=lambda: deque[str](maxlen=CIRCLE))
 
     def begin(self) -> None:
-        """Reset the state for another model call."""
+        """Reset the state of the current model call, for the next one; usage, attempts and used call ids of the answer stay."""
         self._used = self._last.usage if self._last else None
         self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
         self._renamed = {}
 
     def words(self, words: Sequence[Words]) -> Sequence[Words]:
-        """Record text pieces of the model call, and return them unchanged."""
+        """Record the texts among these pieces of the model call, and return all pieces unchanged."""
         for word in words:
             if word.__class__ is Text:
                 self._said.append(word.text)
         return words
 
     async def spoken(self, events: Events) -> Events:
-        """Record the events of a model call and yield those for the client, late results after the Start."""
+        """Record the events of a model call and yield those for the client, as `see` returns them; late results follow the first Start."""
         async with aclosing(events):
             async for event in events:
                 if (seen := self.see(event)) is not None:
@@ -165,7 +165,10 @@ class Turn:
                     self.late = []
 
     def see(self, event: Event) -> Event | None:
-        """Record an event and return it for the client; None for reasoning state and for a Finish, which may not be the last."""
+        """Record an event and return it for the client; None for reasoning state and for a Finish, which may not be the last.
+
+        A call id that an earlier model call used is replaced; a Start or Failure gets the attempts of all model calls so far.
+        """
         match event:
             case Text(text):
                 self._said.append(text)
@@ -193,7 +196,7 @@ class Turn:
         return event
 
     def _unique(self, call_id: str) -> str:
-        """Return an id that no earlier model call of this answer used: some providers count from call_0 each time."""
+        """Return this call id, or a new one if an earlier model call of this answer used it: some providers count from call_0 each time."""
         if call_id not in self._renamed:
             self._renamed[call_id] = f"call_{secrets.token_hex(8)}" if call_id in self._taken else call_id
         return self._renamed[call_id]
@@ -204,7 +207,10 @@ class Turn:
         return self._states
 
     def asked(self, calls: Sequence[Sequence[Attempt]]) -> None:
-        """Add the attempts that the router's tools made at routes (`Attempt.route` is set) to those of this answer."""
+        """Add the attempts that the router's tools made at routes (`Attempt.route` is set) to those of this answer.
+
+        calls: lists of attempts; attempts without a route are skipped
+        """
         self.attempts += tuple(one for call in calls for one in call if one.route)
 
     @property
@@ -218,20 +224,26 @@ class Turn:
         return [call for call in self.calls if call.name not in self.theirs]
 
     def circles(self) -> bool:
-        """Return True if the last `CIRCLE` model calls asked for the same tools and got the same results."""
+        """Record this model call, and return True if the last `CIRCLE` ones, this one included, asked for the same and got the same.
+
+        Calls are the same by tool, arguments and result, in their order.
+        """
         given = [(call.name, call.arguments, call.malformed, self.results[call.call_id].result) for call in self.calls]
         self._rounds.append(json.dumps(given, sort_keys=True, default=repr))
         return len(self._rounds) == CIRCLE and len(set(self._rounds)) == 1
 
     def finish(self) -> Finish:
-        """Return the Finish of the whole answer, with the usage and the attempts of all its model calls."""
+        """Return the Finish of the whole answer, with the usage and the attempts of all its model calls.
+
+        The reason is that of the last model call, `stop` in place of `tool-calls`, and `unknown` if it had none.
+        """
         last = self._last or Finish("unknown")
         # The calls were run, or there were none: "tool-calls" would ask the client to run them.
         reason = "stop" if last.reason == "tool-calls" else last.reason
         return Finish(reason, self.usage, self.attempts)
 
     def messages(self) -> tuple[Message, Message]:
-        """Return the messages of this model call with its results, to send with the next model call."""
+        """Return the two messages of this model call, to send with the next one: the assistant's with its calls, and the tools' results."""
         spoken: list[Part] = [text] if (text := "".join(self._said)) else []
         spoken += self._states
         spoken += [Call(call.call_id, call.name, call.arguments) for call in self.calls]
@@ -241,14 +253,14 @@ class Turn:
 
 
 MAX_HELD = 64 * 1024
-"""Characters of data parts that may wait for the client; a tool that yields more has to wait."""
+"""Characters of waiting data parts at which a tool that yields another has to wait; one part may exceed it."""
 
 
 @dataclass(slots=True)
 class _Outputs:
     """The outputs of running tools that have not been yielded yet.
 
-    The newest preliminary output of each call replaces those before it. Data parts are held in order, up to MAX_HELD.
+    The newest preliminary output of each call replaces those before it. Data parts are held in order.
     """
 
     _some: asyncio.Event = field(default_factory=asyncio.Event)
@@ -259,7 +271,7 @@ class _Outputs:
     _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
 
     async def report(self, progress: ToolProgress) -> None:
-        """Add a preliminary output, or a data part once there is room for it."""
+        """Add a preliminary output at once; add a data part once fewer than MAX_HELD characters of data parts wait."""
         if progress.part:
             while self._held >= MAX_HELD:
                 self._room.clear()
@@ -276,7 +288,10 @@ class _Outputs:
         self._some.set()
 
     async def come(self) -> list[ToolProgress | ToolResult]:
-        """Wait until there are outputs, and return them: data parts, preliminary outputs, then results in the order of their ends."""
+        """Wait until there are outputs, then return and remove them: data parts, preliminary outputs, results in the order of their ends.
+
+        A preliminary output of a tool that has ended is left out.
+        """
         await self._some.wait()
         self._some.clear()
         results = [task.result() for task in self._ended]
@@ -292,7 +307,7 @@ class _Outputs:
 
 
 async def _asking(toolbox: Toolbox, calls: Sequence[ToolCall]) -> frozenset[str]:
-    """Return the ids of the calls that need the user's approval."""
+    """Return the ids of the calls that need the user's approval. Calls with malformed arguments do not: they are refused anyway."""
     if not toolbox.may_ask:
         return frozenset()
     readable = [call for call in calls if call.malformed is None]
@@ -303,7 +318,7 @@ async def _asking(toolbox: Toolbox, calls: Sequence[ToolCall]) -> frozenset[str]
 async def _run(
     toolbox: Toolbox, ask: Ask, calls: list[ToolCall], asking: frozenset[str]
 ) -> AsyncGenerator[ToolProgress | ToolResult, None]:
-    """Run the tools and yield each output when it is there. Closing the generator cancels the tools.
+    """Run the tools concurrently and yield each output when it is there. Closing the generator cancels the tools.
 
     asking: ids of calls that need an approval which the client cannot ask for: they do not run, and their result says so
     """
@@ -339,7 +354,11 @@ async def _result(
 
 
 async def _decided(ask: Ask, toolbox: Toolbox, approvals: Approvals) -> tuple[Ask, list[LateResult]]:
-    """Run the calls that the user has approved since the last answer. Return the question with their results, and those results."""
+    """Run the calls that the user has approved since the last answer. Return the question with their results, and those results.
+
+    A call whose approval is invalid, expired or used does not run: its result is an error. Without approved calls the question is
+    unchanged.
+    """
     at = next((index for index in reversed(range(len(ask.messages))) if ask.messages[index].role in ("assistant", "user")), 0)
     message = ask.messages[at]
     allowed = [call for call in message.calls if call.approval]

@@ -14,7 +14,10 @@ from router.value import replace
 
 
 def when(*, conditions: Sequence[When | None]) -> Step:
-    """Set each question's `held`: the positions of the entries whose condition holds. An entry without a condition (None) always holds."""
+    """Return the step that sets each question's `held`: the positions of the entries whose condition holds.
+
+    conditions: one for each entry, in order; an entry without a condition (None) always holds
+    """
     measured = any(one is not None and one.tokens is not None for one in conditions)
 
     def held(ask: Ask) -> frozenset[int]:

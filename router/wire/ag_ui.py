@@ -46,7 +46,7 @@ FRAME, END = "data: ", "\n\n"
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as AG-UI frames."""
+    """Return the encoder of one answer: event → AG-UI frames; b"" for an event that is not written."""
     return _Run(heading).encode
 
 
@@ -116,7 +116,10 @@ class _Run:
         return f"{self._heading.message_id}-{self._count}"
 
     def _text(self) -> str:
-        """Return the frames that open, or open again, the assistant's text message of this model call."""
+        """Return the frames that open, or open again, the assistant's text message of this model call.
+
+        They end any other open message first.
+        """
         closed = self._closed()
         self._message = self._message or self._new_id()
         self._opens("TEXT", self._message)
@@ -152,7 +155,10 @@ class _Run:
         )
 
     def _ran(self, result: ToolResult) -> str:
-        """Return the frame of a router tool's result. The event has no field for an error, so an error is marked in its metadata."""
+        """Return the frame of a router tool's result, which has the role `tool`.
+
+        The event has no field for an error, so an error is marked in its metadata.
+        """
         self._calls.pop(result.call_id, None)
         content = result.result if isinstance(result.result, str) else compact(result.result)
         made: JsonObject = {"messageId": self._new_id(), "toolCallId": result.call_id, "content": content, "role": "tool"}
@@ -169,7 +175,12 @@ class _Run:
 
 
 def counted(usage: Usage, models: Iterable[str]) -> dict[str, Json]:
-    """Return an entry of `usage`. It names the model if only one answered; zero counts of parts of a total are left out."""
+    """Return an answer's usage as an entry of `usage` in RUN_FINISHED.
+
+    models: models of the targets that answered; the entry names the model if there was only one
+
+    Counts of a part of a total (reasoning, cache) are left out if they are zero.
+    """
     alone = [*models]
     parts = {
         "reasoningTokens": usage.reasoning_tokens,
@@ -186,7 +197,7 @@ def counted(usage: Usage, models: Iterable[str]) -> dict[str, Json]:
 
 
 def _run(heading: Heading) -> dict[str, Json]:
-    """Return the ids of a run: those of the AG-UI request, else the message's id for both."""
+    """Return the ids of a run, `threadId` and `runId`: those of the AG-UI request; for any other request the message's id as both."""
     return {name: heading.asked.get(name, heading.message_id) for name in ("threadId", "runId")}
 
 
@@ -195,7 +206,7 @@ def _frame(value: Json) -> str:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a JSON list of the events of its run, each text in one event."""
+    """Return the answer as a JSON list of the events of its run; adjacent pieces of text, or of reasoning, are one event."""
     encode = encoder(answer.heading)
     frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
     return f"[{','.join(frame.removeprefix(FRAME) for frame in frames)}]".encode()

@@ -51,7 +51,7 @@ TYPES = {401: "authentication_error", 403: "forbidden", 429: "rate_limit_exceede
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as frames of the AI Gateway."""
+    """Return the encoder of one answer: event → frames of the AI SDK's gateway; b"" for an event that is not written."""
     return _Parts(heading).encode
 
 
@@ -130,7 +130,7 @@ class _Parts:
         return ended
 
     def _ran(self, result: ToolResult) -> str:
-        """Return the frames of a router tool's call and result; none in specification 2."""
+        """Return the frames of a router tool's call and result; an empty text in specification 2, or if the call is unknown."""
         call = self._calls.pop(result.call_id, None)
         if call is None or self._version == "2":
             return ""
@@ -150,13 +150,19 @@ class _Parts:
 
 
 def metadata(heading: Heading, model: str) -> dict[str, Json]:
-    """Return id, timestamp and model id of the response. `model`: the configured model of the target that answered first."""
+    """Return id, timestamp and model id of the response.
+
+    model: the configured model of the target that answered first; if empty, the model id of the request is used
+    """
     created = datetime.fromtimestamp(heading.created, UTC).isoformat()
     return {"id": heading.message_id, "timestamp": created, "modelId": model or heading.model}
 
 
 def _cited(source: Source, number: int) -> dict[str, Json]:
-    """Return a source part. `number`: its position among the sources of the answer. A source without a URL is a document with a title."""
+    """Return a source part: a page with its URL, or a document with its media type and title.
+
+    number: its position among the sources of the answer, from 1; its id is made of it
+    """
     made: dict[str, Json] = {"type": "source", "id": f"s{number}"}
     if source.url:
         return {**made, "sourceType": "url", "url": source.url, **({"title": source.title} if source.title else {})}
@@ -181,7 +187,7 @@ def flat(usage: Usage | None) -> dict[str, Json]:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage object; its counts are missing if no provider reported usage."""
+    """Return the usage object of specifications 3 and 4; its counts are missing if no provider reported usage."""
     if usage is None:
         return {"inputTokens": {}, "outputTokens": {}}
     uncached = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
@@ -205,7 +211,10 @@ def _frame(value: Json) -> str:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as the JSON result of `doGenerate`: the parts of its stream, each text in one part."""
+    """Return the answer as the JSON result of `doGenerate`: the parts of its stream.
+
+    Adjacent pieces of text, or of reasoning, are one part.
+    """
     encode = encoder(answer.heading)
     frames = b"".join(encode(event) for event in joined(answer.events)).decode().split(END)[:-1]
     parts: list[dict[str, Any]] = [json.loads(frame.removeprefix(FRAME)) for frame in frames]
@@ -225,7 +234,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event."""
+    """Return the body of an error before the first event, in the form of OpenAI's errors with `generationId`, the request's id."""
     kind = TYPES.get(why.status, "internal_server_error" if why.status >= 500 else "invalid_request_error")
     if why.status == 404:
         kind = "model_not_found" if why.code == "unknown_model" else "not_found"

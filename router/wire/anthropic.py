@@ -64,7 +64,7 @@ TYPES = {
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as frames of Anthropic's Messages API."""
+    """Return the encoder of one answer: event → frames of Anthropic's Messages API; b"" for an event that is not written."""
     return _MessageFrames(heading).encode
 
 
@@ -136,7 +136,7 @@ class _MessageFrames:
         return self._opened("text", {"type": "text", "text": "", "citations": None}) + self._citations()
 
     def _citations(self) -> str:
-        """Return the frames of the citations that are not written yet."""
+        """Return the frames of the citations that are not written yet, in the open text block; an empty text if there are none."""
         cited, self._cited = self._cited, []
         deltas: list[JsonObject] = [{"type": "citations_delta", "citation": citation(one)} for one in cited]
         name = "content_block_delta"
@@ -208,7 +208,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a JSON message of Anthropic's Messages API."""
+    """Return the answer as a JSON message of Anthropic's Messages API. Only the calls that the client has to run are in it."""
     end = answer.end
     calls = answer.client_calls
     content: list[Json] = [*_blocks(answer.events)]
@@ -218,7 +218,10 @@ def complete(answer: Answered) -> bytes:
 
 
 def _blocks(events: Iterable[Event]) -> Iterator[Json]:
-    """Yield texts and reasoning as blocks. Sources are cited in the text before them, else in the next one, else in an empty text."""
+    """Yield texts and reasoning as content blocks; adjacent pieces of one kind are one block.
+
+    Sources are cited in the text before them, else in the next one, else in an empty text at the end.
+    """
     kind: type[Text | Thought] = Thought
     said: list[str] = []
     cited: list[Json] = []
@@ -255,13 +258,13 @@ def citation(source: Source) -> JsonObject:
 
 
 def error(why: Refusal) -> dict[str, Json]:
-    """Return the object of an error."""
+    """Return an error as the object of Anthropic's API: its type, sentence, the router's code and the request's id."""
     kind = TYPES.get(why.status, "api_error" if why.status >= 500 else "invalid_request_error")
     return {"type": "error", "error": {"type": kind, "message": why.sentence, "code": why.code}, "request_id": why.request_id}
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event."""
+    """Return the body of an error before the first event, in Anthropic's form."""
     return utf8(compact(error(why)))
 
 

@@ -41,7 +41,7 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact,
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as lines of the data stream."""
+    """Return the encoder of one answer: event → lines of the data stream; b"" for an event that is not written."""
     return _Lines(heading).encode
 
 
@@ -126,7 +126,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def _shown(answer: Answered) -> list[Json]:
-    """Return the files and the sources of an answer as parts of a message."""
+    """Return the files and then the cited pages of an answer, as parts of a message. Documents without a URL are left out."""
     pages = [event for event in answer.events if isinstance(event, Source) and event.url]
     return [
         *({"type": "file", **line.file(event)} for event in answer.events if isinstance(event, Produced)),

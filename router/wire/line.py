@@ -38,7 +38,7 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact,
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as protocol lines."""
+    """Return the encoder of one answer: event → protocol lines; b"" for an event that is not written."""
     request_id, sources = heading.request_id, itertools.count(1)
 
     def encode(event: Event) -> bytes:
@@ -82,7 +82,10 @@ def result(event: ToolResult) -> dict[str, Json]:
 
 
 def cited(event: Source, number: int) -> dict[str, Json]:
-    """Return a source in AI SDK 4's form. `number`: its position among the sources of the answer. An empty title is left out."""
+    """Return a source in AI SDK 4's form: a page with its URL, or a document with its media type. An empty title is left out.
+
+    number: its position among the sources of the answer, from 1; its id is made of it
+    """
     titled: dict[str, Json] = {"title": event.title} if event.title else {}
     if event.url:
         return {"sourceType": "url", "id": f"s{number}", "url": event.url, **titled}
@@ -95,7 +98,7 @@ def file(event: Produced) -> dict[str, Json]:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return an object with the key `usage`; empty if no provider reported usage."""
+    """Return {"usage": {promptTokens, completionTokens}}; an empty object if no provider reported usage."""
     return {"usage": {"promptTokens": usage.input_tokens, "completionTokens": usage.output_tokens}} if usage else {}
 
 
@@ -118,7 +121,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event."""
+    """Return the body of an error before the first event: a JSON object with type, sentence (`error`), code and request id."""
     return utf8(compact({"type": "error", "error": why.sentence, "code": why.code, "requestId": why.request_id}))
 
 

@@ -47,7 +47,7 @@ REASONS = {
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as chat.completion chunks."""
+    """Return the encoder of one answer: event → chat.completion chunks; b"" for an event that is not written."""
     return _Chunks(heading).encode
 
 
@@ -65,7 +65,7 @@ class _Chunks:
         self._images = 0
 
     def _name(self, model: str) -> None:
-        """Set the model that every chunk names: that of the first target that answered."""
+        """Set the model that every chunk names: the requested id at first, then that of the first target that answered."""
         heading = self._heading
         common = {"id": _id(heading), "object": "chat.completion.chunk", "created": heading.created, "model": model}
         self._head = f'data: {compact(common)[:-1]},"choices":['
@@ -119,7 +119,7 @@ class _Chunks:
         return b"" if self._begun else utf8(self._opened({"role": "assistant", "content": None}))
 
     def _showed(self, delta: Json) -> bytes:
-        """Return the chunk of a source or image, after the first chunk if that is not written yet."""
+        """Return the chunk with this delta (of a source or image), after the first chunk if that is not written yet."""
         opening = "" if self._begun else self._opened({"role": "assistant", "content": ""})
         return utf8(opening + self._chunk(delta))
 
@@ -140,9 +140,9 @@ class _Chunks:
 
 
 def counted(usage: Usage | None) -> dict[str, Json]:
-    """Return the usage object. Counts are zero if no provider reported usage: clients read them unchecked.
+    """Return the usage object of OpenAI. Counts are zero if no provider reported usage: clients read them unchecked.
 
-    Details are written if they are not zero; `cache_write_tokens` is OpenRouter's name.
+    Details (cached, cache writes, reasoning) are written if they are not zero; `cache_write_tokens` is OpenRouter's name.
     """
     usage = usage or Usage()
     total = usage.input_tokens + usage.output_tokens
@@ -156,7 +156,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the answer as a JSON chat.completion."""
+    """Return the answer as a JSON chat.completion. Only the calls that the client has to run are in it."""
     head, end = answer.heading, answer.end
     calls = answer.client_calls
     message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
@@ -187,7 +187,7 @@ def annotation(source: Source) -> JsonObject:
 
 
 def image(made: Produced, index: int) -> JsonObject:
-    """Return an image as an entry of `images`."""
+    """Return an image as an entry of `images`. `index`: its position among the images of the answer, from 0."""
     return {"type": "image_url", "image_url": {"url": f"data:{made.media_type};base64,{made.data}"}, "index": index}
 
 
@@ -220,20 +220,26 @@ CODES: dict[str, tuple[str, str | None]] = {
 
 
 def code_and_parameter(code: str, question: str = QUESTION) -> tuple[str, str | None]:
-    """Return an error's code in OpenAI's form, and the parameter at fault. `question`: this API's field with the question."""
+    """Return (an error's code in OpenAI's form, the parameter at fault or None). A code without such a form is unchanged.
+
+    question: this API's field with the question, named if the question is too long
+    """
     theirs, parameter = CODES.get(code, (code, None))
     return theirs, question if parameter == QUESTION else parameter
 
 
 def error(why: Refusal, question: str = QUESTION) -> dict[str, Json]:
-    """Return the object of an error in OpenAI's form. `question`: this API's field with the question."""
+    """Return an error as OpenAI's object {"error": {message, type, param, code}}.
+
+    question: this API's field with the question, named if the question is too long
+    """
     kind = TYPES.get(why.status, "server_error" if why.status >= 500 else "invalid_request_error")
     code, parameter = code_and_parameter(why.code, question)
     return {"error": {"message": why.sentence, "type": kind, "param": parameter, "code": code}}
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event."""
+    """Return the body of an error before the first event, in OpenAI's form."""
     return utf8(compact(error(why)))
 
 

@@ -80,7 +80,10 @@ USUAL: JsonObject = {
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as frames of the Responses API."""
+    """Return the encoder of one answer: event → frames of the Responses API; b"" for an event that is not written.
+
+    Frames up to the number `heading.after` are left out: the client already has them.
+    """
     return _ResponseFrames(heading).encode
 
 
@@ -109,7 +112,10 @@ class _ResponseFrames:
 
     @property
     def standing(self) -> JsonObject:
-        """Return the response object so far, with the items that have ended."""
+        """Return the response object so far, with the items that have ended; the complete one once the answer has ended.
+
+        Until then its status is `in_progress`, or `queued` for a background response before its first target has answered.
+        """
         return self.response or self._response("queued" if self._background and not self._model else "in_progress")
 
     @property
@@ -210,7 +216,7 @@ class _ResponseFrames:
         return added + self._of_item("response.content_part.added", {"content_index": 0, "part": _said("", ())}) + self._annotations()
 
     def _annotations(self) -> str:
-        """Return the frames of the open text's annotations that are not written yet."""
+        """Return the frames of the open text's annotations that are not written yet; an empty text if there are none."""
         made: list[str] = []
         for source in self._cited:
             cited = annotation(source)
@@ -221,7 +227,7 @@ class _ResponseFrames:
         return "".join(made)
 
     def _image(self, image: Produced) -> str:
-        """Return all frames of an image."""
+        """Return all frames of an image, which is an output item of its own, after those that end the open item."""
         added = self._added("image_generation_call", "ig", {"status": "in_progress", "result": None})
         done = self._of_item("response.image_generation_call.completed", {})
         form = image.media_type.removeprefix("image/")
@@ -232,7 +238,7 @@ class _ResponseFrames:
         return added + self._of_item("response.reasoning_summary_part.added", {"summary_index": 0, "part": _thought("")})
 
     def _closed(self, status: str = "completed") -> str:
-        """Return the frames that end the open output item, if any."""
+        """Return the frames that end the open output item; an empty text without one. `status`: that of an open message."""
         text = "".join(self._pieces)
         match self._open:
             case "message":
@@ -251,7 +257,7 @@ class _ResponseFrames:
                 return ""
 
     def _ran(self, result: ToolResult) -> str:
-        """Return all frames of a router tool's call with its result."""
+        """Return all frames of a router tool's call with its result; an empty text if the call is unknown."""
         call = self._calls.pop(result.call_id, None)
         if call is None:
             return ""
@@ -368,7 +374,7 @@ def counted(usage: Usage | None) -> JsonObject:
 
 
 def response_id(heading: Heading) -> str:
-    """Return the id of a response: that of its message, without the dashes."""
+    """Return the id of a response: `resp_` and the id of its message without the dashes."""
     return f"resp_{heading.message_id.replace('-', '')}"
 
 
@@ -379,12 +385,12 @@ def response_of(item: str) -> str | None:
 
 
 def output(heading: Heading, events: Iterable[Event]) -> Sequence[Json]:
-    """Return the output items of a response that have ended so far."""
+    """Return the output items of a response that have ended after these events; an item that is still open is left out."""
     return _seen(heading, events).output
 
 
 def standing(heading: Heading, events: Iterable[Event]) -> bytes:
-    """Return the response object so far, as JSON."""
+    """Return the response object after these events, as JSON: the complete response once the last of them is a Finish or Failure."""
     return utf8(compact(_seen(heading, events).standing))
 
 
@@ -401,7 +407,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event."""
+    """Return the body of an error before the first event, in OpenAI's form."""
     return utf8(compact(openai.error(why, QUESTION)))
 
 

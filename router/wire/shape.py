@@ -15,7 +15,7 @@ Encode = Callable[[Event], bytes]
 
 
 class Ending(Mutable):
-    """Facts about an answer's end that no event has: its time, and whether the client stopped it. All encoders of the answer share them."""
+    """The time of an answer's end, and whether the client stopped it: no event has these. All encoders of the answer share one Ending."""
 
     at: int | None = None
     """Unix time of the end, in whole seconds; None if it is not set."""
@@ -24,7 +24,7 @@ class Ending(Mutable):
 
     @property
     def note(self) -> bytes:
-        """The facts as JSON, for encoders in other processes. Sets the time of the end if it is not set."""
+        """Time of the end and `stopped` as JSON, for encoders in other processes. Reading it sets the time to now if it is not set."""
         return json.dumps([self.noted(), self.stopped]).encode()
 
     def take(self, note: bytes) -> None:
@@ -44,7 +44,7 @@ class Ending(Mutable):
 
 
 class Heading(PartlyCompared, frozen=True, kw_only=True):
-    """The facts about an answer that are known before its first event."""
+    """The properties of an answer that are known before its first event: its ids, its model, and the form that its client wants."""
 
     BESIDE = frozenset({"ending"})
     request_id: str
@@ -55,18 +55,18 @@ class Heading(PartlyCompared, frozen=True, kw_only=True):
     created: int
     """Time of creation, in whole seconds since 1970."""
     wants_usage: bool = False
-    """True if the client asked for usage at the end of its stream. Used only by the wires `openai` and `text-completion`."""
+    """True if the client asked for usage at the end of its stream. Only the wires `openai` and `text-completion` read it."""
     min_client: str = "5.0"
     """The oldest AI SDK that must be able to read the answer. Used only by the wire `ui-message-stream`."""
     asked: JsonObject = field(default_factory=dict[str, Json])
-    """The fields of the request that the answer repeats or depends on, in the wires that need any."""
+    """Fields of the request that the answer repeats or depends on; which ones depends on the wire, and most wires need none."""
     after: int = -1
-    """The number of the last event that the client already has. Used only by the wire `responses`."""
+    """The number of the last event that the client already has; -1 if it has none. Only the wire `responses` reads it."""
     ending: Ending = field(default_factory=Ending)
 
 
 class Answered(Value, frozen=True):
-    """A complete answer, for a response that is not streamed."""
+    """A complete answer, for a response that is not streamed: all its events, and what they add up to."""
 
     heading: Heading
     events: tuple[Event, ...]
@@ -89,7 +89,7 @@ class Answered(Value, frozen=True):
 
 
 def answered(heading: Heading, events: Iterable[Event]) -> Answered:
-    """Return the complete answer that these events make up. The last one must be a Finish or Failure."""
+    """Return the complete answer that these events make up. The last one must be a Finish or Failure (an assertion fails otherwise)."""
     seen = tuple(events)
     end = seen[-1]
     assert isinstance(end, Finish | Failure)
@@ -116,7 +116,7 @@ def answered(heading: Heading, events: Iterable[Event]) -> Answered:
 
 
 def joined(events: Iterable[Event]) -> Iterator[Event]:
-    """Yield the events, with adjacent texts, and adjacent pieces of reasoning, joined."""
+    """Yield the events, with adjacent texts, and adjacent pieces of reasoning, joined. The last event must be neither."""
     pieces: list[str] = []
     kind: type[Text | Thought] = Text
     for event in events:
@@ -132,7 +132,7 @@ def joined(events: Iterable[Event]) -> Iterator[Event]:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error instead of an answer: its HTTP status, a stable code, and a sentence that may be shown."""
+    """An error instead of an answer: its HTTP status, the router's stable code, and a sentence that may be shown to the client."""
 
     status: int
     code: str
@@ -150,7 +150,7 @@ class Wire:
     refusal: encodes an error before the first event, as one body
     body_type: the content type of these two
     id_header: a header with the request's id for its clients, besides X-Request-Id; empty for none
-    failure: `told`: a Failure is encoded; `reset`: it has no form, so the connection is closed without an end
+    failure: `told`: the encoder writes a Failure; `reset`: it cannot, so the connection is closed without an end
     keep_alive: bytes without a meaning that may stand between two frames; b"" if the wire has none
     approvals: true if it can ask the user to approve a call, for clients that support it
     """
@@ -172,7 +172,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=di
 
 
 def arguments_of(call: ToolCall) -> str:
-    """Return a call's arguments as a JSON text; malformed ones as the model wrote them."""
+    """Return a call's arguments as a JSON text; if they were malformed, the text that the model wrote."""
     return compact(call.arguments) if call.malformed is None else call.malformed
 
 

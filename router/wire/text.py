@@ -27,7 +27,7 @@ from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, utf8
 
 
 def encoder(_: Heading) -> Encode:
-    """Return an encoder that writes only text, unchanged."""
+    """Return an encoder that writes only text, unchanged; b"" for every other event."""
 
     def encode(event: Event) -> bytes:
         match event:
@@ -49,7 +49,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the sentence of an error before the first event as the body."""
+    """Return the body of an error before the first event: its sentence alone."""
     return utf8(why.sentence)
 
 

@@ -35,11 +35,11 @@ from router.wire.openai import DONE, REASONS, counted, error
 from router.wire.shape import Answered, Encode, Heading, Refusal, Wire, compact, utf8
 
 NOT_YET = "null"
-"""The `finish_reason` of every chunk but the last."""
+"""The `finish_reason` of every chunk of a choice but its last."""
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as text_completion chunks."""
+    """Return the encoder of one answer: event → text_completion chunks; b"" for an event that is not written."""
     return _TextChunks(heading).encode
 
 
@@ -56,7 +56,7 @@ class _TextChunks:
         self._name(heading.model)
 
     def _name(self, model: str) -> None:
-        """Set the model that every chunk names: that of the first target that answered."""
+        """Set the model that every chunk names: the requested id at first, then that of the first target that answered."""
         self._head = f'data: {compact(_common(self._heading, model))[:-1]},"choices":['
         self._before = f'{self._head}{{"text":'
 
@@ -100,18 +100,21 @@ class _TextChunks:
 
 
 def prompts(heading: Heading) -> int:
-    """Return the number of prompts that are answered."""
+    """Return the number of prompts that the answer is for; 1 if the request was not one of this API."""
     return cast("int", heading.asked.get("prompts", 1))
 
 
 def echo(heading: Heading, index: int) -> str:
-    """Return the text that a choice begins with: its prompt if the client asked for an echo, else nothing."""
+    """Return the text that a choice begins with: its prompt if the client asked for an echo, else an empty text.
+
+    index: the position of the prompt, from 0
+    """
     texts = cast("Sequence[str]", heading.asked.get("echo", ()))
     return texts[index] if texts else ""
 
 
 def total(one: Usage | None, other: Usage | None) -> Usage | None:
-    """Return the sum of two usages; if only one is known, that one."""
+    """Return the sum of two usages; if only one is known, that one; None if neither is."""
     return one + other if one and other else one or other
 
 
@@ -135,7 +138,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def refusal(why: Refusal) -> bytes:
-    """Return the body of an error before the first event."""
+    """Return the body of an error before the first event, in OpenAI's form."""
     return utf8(compact(error(why, "prompt")))
 
 

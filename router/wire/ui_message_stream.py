@@ -47,7 +47,7 @@ DONE = "data: [DONE]\n\n"
 
 
 def encoder(heading: Heading) -> Encode:
-    """Return an encoder of events as frames of the UI message stream."""
+    """Return the encoder of one answer: event → frames of the UI message stream; b"" for an event that is not written."""
     return _UiFrames(heading).encode
 
 
@@ -151,7 +151,10 @@ class _UiFrames:
 
 
 def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
-    """Return the metadata of a UI message: finish reason, usage and model. `usage` is missing if no provider reported it."""
+    """Return the metadata of a UI message: finish reason, usage and model. `usage` is missing if no provider reported it.
+
+    Counts of reasoning and cached tokens are left out if they are zero.
+    """
     counts: dict[str, Json] = {}
     if usage:
         total = usage.input_tokens + usage.output_tokens
@@ -212,7 +215,10 @@ def complete(answer: Answered) -> bytes:
 
 
 def _cited(event: Source, number: int) -> dict[str, Json]:
-    """Return a source part. `number`: its position among the sources of the message."""
+    """Return a source part: a page with its URL, or a document with its media type. A page's empty title is left out.
+
+    number: its position among the sources of the message, from 1; its id is made of it
+    """
     titled: dict[str, Json] = {"title": event.title} if event.title else {}
     if event.url:
         return {"type": "source-url", "sourceId": f"s{number}", "url": event.url, **titled}
@@ -240,7 +246,7 @@ def _given(event: ToolResult | LateResult) -> dict[str, Json]:
 
 
 def _reason(reason: str) -> str:
-    """Return the finish reason, with `other` for `unknown`: clients later than AI SDK 4 would refuse the whole answer for it."""
+    """Return the finish reason, `other` in place of `unknown`: clients since AI SDK 5 would refuse the whole answer for `unknown`."""
     return "other" if reason == "unknown" else reason
 
 
