@@ -87,13 +87,15 @@ class Hour:
         self._open = 0
 
     def begin(self, _: Entry) -> None:
-        """Count a request that begins."""
+        """Count one more open request."""
         self._open += 1
         slot = self._now()
         slot.open = max(slot.open, self._open)
 
     def count(self, entry: Entry) -> None:
-        """Count a request that has ended."""
+        """Count a request that has ended. One without a route, or that asked for no answer (ANSWERLESS), only ceases to be open.
+        Attempts of a request with an injected fault are not counted.
+        """
         slot = self._now()
         self._open -= 1
         if not entry.route or entry.outcome in ANSWERLESS:
@@ -149,7 +151,10 @@ def bucket(seconds: float) -> int:
 
 
 def percentile(first: Mapping[int, int], share: float) -> float | None:
-    """Return the time to first token, in seconds, within which this share of the attempts started; None without any."""
+    """Return the time to first token, in seconds, within which this share of the attempts started; None without any.
+    first: bucket → number of attempts
+    share: 0.5 for the median
+    """
     left = share * sum(first.values())
     for one in sorted(first):
         left -= first[one]

@@ -122,7 +122,7 @@ def _targets(admin: Operations, router: APIRouter) -> None:
 
     @router.get("/targets", response_model=dict[str, Any])
     async def targets() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Health of each target, over all workers."""
+        """Health and load of each target, over all workers."""
         reports = await admin.reports()
         return await admin.page(lambda: {"targets": report.merged(reports)})
 

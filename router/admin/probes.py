@@ -41,7 +41,7 @@ class Probes:
         return JSONResponse({"ready": ready, "generation": live.generation.digest}, 200 if ready else 503)
 
     async def metrics(self) -> Response:
-        """Metrics of all workers, in Prometheus text format."""
+        """Return the metrics of all workers, in Prometheus text format."""
         reports = await self._admin.reports()
         return Response(await self._admin.turns.take(lambda: self._admin.metrics.text(reports), "page"), media_type=CONTENT_TYPE)
 

@@ -44,7 +44,9 @@ class _Rules(JWSRegistry):
         self._declared = algorithms
 
     def check(self, token: str) -> None:
-        """Raise ValueError if the token's header is malformed, or has an undeclared algorithm or a `crit`: joserfc's errors differ."""
+        """Raise ValueError if the token's header is malformed or too long, or has an undeclared algorithm or a `crit`.
+        joserfc raises errors of several kinds for these.
+        """
         head = token.partition(".")[0]
         read: object = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))) if len(head) <= MAX_HEADER_CHARACTERS else None
         header = cast("dict[str, object]", read) if isinstance(read, dict) else {}
@@ -52,7 +54,9 @@ class _Rules(JWSRegistry):
             raise ValueError
 
     def get_alg(self, name: str) -> Any:
-        """Return the declared algorithm of this name, without joserfc's warnings about weak ones."""
+        """Return the declared algorithm of this name, without joserfc's warnings about weak ones.
+        UnsupportedAlgorithmError for any other.
+        """
         if name not in self._declared:
             raise UnsupportedAlgorithmError
         return self.algorithms[name]
@@ -117,7 +121,10 @@ class Tokens:
         return self._read(await self._source.listed())
 
     async def _by_newer_key(self, token: str, came: float) -> dict[str, Any]:
-        """Return the claims of a token whose key id is unknown, with newer keys of the issuer. Unverifiable while there are none."""
+        """Return the claims of a token whose key id is unknown, checked with newer keys of the issuer.
+
+        Unverifiable if they lack its key as well and could not be fetched since the token came; InvalidKeyIdError if they could.
+        """
         assert self._source is not None
         listed, again = await self._source.newer(self._listed, came)
         try:

@@ -56,14 +56,18 @@ class Splice:
         """Characters of a restarted answer in other words that were searched and dropped; None if it did not restart so."""
 
     def feed(self, piece: str) -> str:
-        """Add a piece of the continuation, and return the text that can be sent now."""
+        """Add a piece of the continuation, and return the text that can be sent now; "" while it is held or repeats text.
+        Diverged if a continuation that began again does not reach the end of the text before within MAX_HELD_CHARACTERS.
+        """
         if self._joined:
             return self._paid(piece)
         self._held += piece
         return self._caught_up(over=False) if self._passed is not None else self._decide(over=False)
 
     def end(self) -> str:
-        """End the continuation, and return its rest. Diverged if it began again and did not reach the end of the text before."""
+        """End the continuation, and return its held rest; "" without any.
+        Diverged if it began again and did not reach the end of the text before.
+        """
         if self._joined:
             return ""
         return self._caught_up(over=True) if self._passed is not None else self._decide(over=True)
@@ -91,7 +95,9 @@ class Splice:
         return self._join(bare[again:] if again else new)
 
     def _caught_up(self, *, over: bool) -> str:
-        """Search for the last words of the text before in a continuation that began again in other words; return the text after them."""
+        """Search for the last words of the text before in a continuation that began again in other words; return the text after them.
+        "" while they are not found; Diverged at its end (`over`), or after MAX_HELD_CHARACTERS, without them.
+        """
         tail = self._said[-self._owed - 4 * REPEATED : len(self._said) - self._owed]
         at = self._held.find(tail)
         if at >= 0:
@@ -166,7 +172,7 @@ class Transcript(Mutable):
         return "".join(self.said)
 
     def continued(self) -> None:
-        """Join the text of all following events to the text so far: another target continues."""
+        """Note that another target continues: the text of all later events is joined to the text so far (see `Splice`)."""
         self._splice = Splice(self.text)
 
     def forget(self) -> None:

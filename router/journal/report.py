@@ -158,7 +158,10 @@ def _refused(refusals: TargetRefusals) -> RefusingState:
 
 
 def refused(states: Sequence[TargetReport]) -> RefusingState:
-    """Return a target's newest refusal over all workers, unless a worker had an answer to a question asked later."""
+    """Return a target's refusal over all workers: the newest reason, since the earliest begin; `refusing` is None if it answers again.
+    It answers again if a worker had an answer to a question that was asked at or after `as_of`.
+    states: the target's report by each worker
+    """
     answered = max((one["answered"] for one in states if one["answered"] is not None), default=None)
     stands = [one["refusing"] for one in states if one["refusing"] is not None and one["refusing"]["as_of"] > (answered or 0)]
     if not stands:
@@ -168,7 +171,7 @@ def refused(states: Sequence[TargetReport]) -> RefusingState:
 
 
 def merged(reports: list[Report]) -> list[TargetReport]:
-    """Return the target reports of all workers merged: loads are added, and of the breakers the worst counts."""
+    """Return one report for each target, merged over all workers: loads are added, and of the breakers and latencies the worst counts."""
     found: dict[str, TargetReport] = {}
     for one in (target for each in reports for target in each["targets"]):
         known = found.setdefault(one["name"], one)
