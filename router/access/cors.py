@@ -35,7 +35,7 @@ REMINDED = 60.0
 MAX_REMINDED = 100
 """Origins that are logged within REMINDED seconds at most: clients can invent any number of them."""
 MAX_ORIGIN = 300
-"""Characters of an origin that is logged: a host has 253 at most."""
+"""Characters of an origin that is logged as it is; a longer one is logged as `malformed`: a host has 253 at most."""
 log = logging.getLogger("router.server")
 
 

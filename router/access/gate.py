@@ -119,8 +119,8 @@ class Gate:
     async def enter_reader(self, scope: Scope) -> None:
         """Admit a request for the web page at `/`, which holds no secret.
 
-        NotAllowed for strangers while `server.auth` is not declared. With `page: off` the request enters as a caller's, as for an unknown
-        address.
+        NotAllowed for other machines while `server.auth` is not declared. With `page: off` the request enters as a caller's, as for an
+        unknown address.
         """
         if self._live.generation.server.page == "off":
             await self.enter_caller(scope)
@@ -130,7 +130,7 @@ class Gate:
     async def enter_shell(self, scope: Scope) -> None:
         """Admit a request for `/docs` and its files without a key: they hold no data, and ask for the admin key themselves.
 
-        NotAllowed for pages of other sites, and for strangers while `server.auth` is not declared; logged, counted and delayed.
+        NotAllowed for pages of other sites, and for other machines while `server.auth` is not declared; logged, counted and delayed.
         """
         generation = self._live.generation
         reason = "another_site" if from_another_site(scope) else "stranger" if self._stranger(scope, generation) else ""

@@ -32,7 +32,7 @@ def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
 
 
 def openai_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
-    """Return the list in OpenAI's form: each id and each alias. `created`: seconds since 1970."""
+    """Return the list in OpenAI's form, of chat and embeddings routes: each id and each alias. `created`: seconds since 1970."""
     return {"object": "list", "data": [_openai(one, route, created) for one, route in _ids(generation, caller)]}
 
 
@@ -56,7 +56,7 @@ def anthropic_model(generation: Generation, caller: Caller, model: str, created:
 
 
 def gateway_list(generation: Generation, caller: Caller) -> dict[str, object]:
-    """Return the list as `getAvailableModels` of @ai-sdk/gateway reads it: each id and each alias."""
+    """Return the list as `getAvailableModels` of @ai-sdk/gateway reads it, of chat and embeddings routes: each id and each alias."""
     return {"models": [_gateway(one, route) for one, route in _ids(generation, caller)]}
 
 

@@ -34,7 +34,9 @@ Dimensions = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None
 
 
 def _with_params(*names: str, **more: Any) -> ConfigDict:
-    """Return the configuration of a model with these fields of Params added, or all of them. `more`: further keywords of its schema."""
+    """Return the configuration of a model with these fields of Params added; all fields if none is named.
+    more: further keywords of the model's schema
+    """
 
     def extend(made: dict[str, Any]) -> None:
         made["properties"] |= {name: PARAMS[name] for name in names or PARAMS}

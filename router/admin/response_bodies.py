@@ -183,7 +183,7 @@ class ResponseInputTokens(TypedDict):
 
 
 class DeletedResponse(TypedDict):
-    """A response that is kept no longer."""
+    """The confirmation that a response was deleted."""
 
     id: str
     object: Literal["response"]
@@ -303,7 +303,7 @@ class _ErrorBody(TypedDict):
     type: Literal["error"]
     error: str
     message: NotRequired[str]
-    """The sentence of `error`, where nothing says which dialect the client reads."""
+    """The sentence of `error` once more, while the dialect of the client is not known."""
     code: str
     requestId: str
 

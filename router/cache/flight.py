@@ -87,7 +87,7 @@ class Relayed(Broadcast):
 
     @property
     def findable(self) -> bool:
-        """True while the answer can be read from its start."""
+        """True while the answer can be read from its start: no event was dropped."""
         return self.complete
 
     def batches(self, start: int) -> Sequence[Batch]:
@@ -108,7 +108,7 @@ class Relayed(Broadcast):
             self.task.cancel()
 
     def stop(self) -> None:
-        """Stop following the answer, because this replica shuts down."""
+        """Stop following the answer, because this replica shuts down; the log then ends with `stopping`. Returns at once."""
         if self.task is not None:
             self.ending = self.ending and Stopping.code
             self.task.cancel()

@@ -152,7 +152,9 @@ class Elsewhere:
     holder: str
 
     async def follow(self) -> Events:
-        """Stream the answer from the other replica's log. ReplicaLost if it stops without an end, Away if Redis is unavailable."""
+        """Stream the answer from the other replica's log. Raises the error that ended the answer there, if it had no events.
+        ReplicaLost if the log stops without an end, Away if Redis is unavailable.
+        """
         replica, _, number = self.holder.partition(" ")
         found = Found(self.name, number, replica)
         async with aclosing(self._shared.logs.read(found)) as log:

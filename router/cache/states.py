@@ -59,7 +59,7 @@ Recollection = Mapping[str, Sequence[ModelCall]]
 
 @dataclass(slots=True)
 class _KeptStates:
-    """The entries kept for one end user of a caller, or for the caller itself. `taken`: bytes."""
+    """The entries kept for one end user of a caller, or for the caller itself. `taken`: bytes of these entries."""
 
     entries: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict[str, tuple[float, bytes]])
     """Name → the time at which it expires, and the value; the oldest first."""
@@ -90,7 +90,9 @@ class LocalStates:
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
-        """Store bytes under a name. A value larger than the whole store is not stored."""
+        """Store bytes under a name for `lasts` seconds, and drop other entries while all exceed `size`.
+        A value larger than the whole store is not stored.
+        """
         if ENTRY + len(value) > self._size:
             return
         now = self._clock()

@@ -45,7 +45,7 @@ class Jwks:
         self._tried: float | None = None
 
     def over(self, fetch: Fetch) -> "Jwks":
-        """Return the same known keys with another function that fetches them."""
+        """Return a new key set of the same address with the keys known so far, and another function that fetches them."""
         made = Jwks(self.url, fetch, self._clock, self._within)
         made._listed, made._got = self._listed, self._got
         return made

@@ -90,7 +90,7 @@ class Tokens:
     async def _claimed(self, token: str) -> Mapping[str, Any]:
         """Return the claims of a token whose signature, issuer, audience and time are valid. Unauthorized if one is not.
 
-        Unverifiable if the issuer's keys cannot be fetched.
+        Unverifiable if the issuer's keys cannot be fetched, or none of them can be used.
         """
         came = 0.0 if self._source is None else self._source.now()
         try:
@@ -143,7 +143,7 @@ class Tokens:
 
 
 def usable(listed: Listed) -> KeySet:
-    """Return the issuer's keys that can verify a signature; others are skipped (RFC 7517)."""
+    """Return the issuer's keys that can verify a signature, perhaps none; others are skipped (RFC 7517)."""
     found: list[Any] = []
     for one in listed:
         if one.get("kty") not in ("RSA", "EC", "OKP") or one.get("use", "sig") != "sig" or not _strong(one):
@@ -177,7 +177,7 @@ def _strong(key: Mapping[str, object]) -> bool:
 
 
 def _user(claim: object) -> str:
-    """Return the end user that a claim names, a text or a number. Unauthorized if it names none."""
+    """Return the end user that a claim names, a text or a number. Unauthorized if it names none, or a malformed one."""
     user = str(claim) if isinstance(claim, int) and not isinstance(claim, bool) else claim
     if not isinstance(user, str) or not well_formed(user):
         raise Unauthorized("This token does not name the user for whom it asks.")

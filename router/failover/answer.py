@@ -92,7 +92,10 @@ class Broken(Unanswered):
 
 
 LONG = 2048
-"""Characters of tools and conversation (about 512 tokens) from which a question without a chat has affinity: no provider caches less."""
+"""Characters of tools and conversation (about 512 tokens) from which a question without a chat stays at one target of a pool.
+
+No provider caches shorter prompts.
+"""
 
 
 def _held_by(ask: Ask) -> str:

@@ -61,7 +61,7 @@ class FailureRules:
 
 
 BUSY = frozenset({"status_429", "breaker_open", "drained"})
-"""Outcomes of a target that is only unavailable for now: if no other kind occurred, the error is Busy, with a `Retry-After`."""
+"""Outcomes of a target that is only unavailable for now: if no other kind occurred, the error is Busy."""
 PASSED_OVER = frozenset({"breaker_open", "drained", "skipped_window", *SKIPPED.values()})
 """Outcomes of targets that were not asked at all."""
 UNHEARD = frozenset({"connection", "proxy_connection", "breaker_open"})
@@ -93,10 +93,14 @@ def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.
 
 
 def worth_retrying(candidate: Candidate, error: TargetDown, policy: FailureRules, *, others: bool, until: float) -> bool:
-    """Return whether the same target may be retried after this error.
-    Not after a timeout, not if the target is still unavailable after its `Retry-After`, and not if that is longer than the back-off or ends
-    after the deadline. Without another target the wait may be as long as `first_token`.
-    others: whether another target can be asked instead; the target is then not retried if no request reached it (UNHEARD)
+    """Return whether the same target may be retried after this error. Not in these cases:
+
+    - after a timeout
+    - if the target is still unavailable after its `Retry-After`
+    - if its `Retry-After` ends after the deadline, or is longer than the longest back-off; without another target, than `first_token`
+    - if no request reached it (UNHEARD), and another target can be asked
+
+    others: whether another target can be asked instead
     until: the deadline of the request, by the target's clock
     """
     retry_after = error.retry_after or 0
@@ -259,7 +263,9 @@ class Chain:
         return None
 
     async def _hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
-        """Ask the targets in turn, and ask the next one beside the first while the first is late; return the stream that wins."""
+        """Ask the targets in turn, and ask the next one beside the first while the first is late. Return the stream that wins, or None.
+        It is None if no target starts. Without a hedge delay the targets are asked in turn alone.
+        """
         hedge.earn()
         delay = hedge.delay(self._order[0].health.load) if self._order else None
         if delay is None:

@@ -75,7 +75,7 @@ async def race(
 
 
 async def _all_of(racers: Sequence[asyncio.Task[T | None]], let_go: Callable[[T], Awaitable[None]]) -> None:
-    """Pass the results of these tasks to `let_go`."""
+    """Pass the results of these tasks to `let_go`, except None; tasks that failed or were cancelled have none."""
     for task in racers:
         if task.done() and not task.cancelled() and task.exception() is None and (made := task.result()) is not None:
             await let_go(made)

@@ -36,7 +36,7 @@ class Load:
 
     @property
     def cost(self) -> float:
-        """The estimated wait of one more request: time to first token (peak EWMA) × (requests in flight + 1)."""
+        """The estimated wait of one more request: time to first token (peak EWMA) × (requests in flight + 1); 0 before any answer."""
         return self._faded() * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:

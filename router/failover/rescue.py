@@ -163,7 +163,7 @@ class Transcript(Mutable):
 
     @property
     def joined(self) -> bool:
-        """True while text is passed on as it comes: no other target continues the answer."""
+        """True while no other target has taken over: text is then passed on as it comes."""
         return self._splice is None
 
     @property
@@ -181,7 +181,9 @@ class Transcript(Mutable):
         self._splice = None
 
     def see(self, event: Event) -> Event | None:
-        """Record an event, and return what the client gets of it; None if its text is held back or repeats text."""
+        """Record an event, and return what the client gets of it; None if its text is held back or repeats text.
+        Only text can differ from what came. Diverged if a continuation cannot be joined to the text before.
+        """
         if isinstance(event, ToolCall):
             self.called = True
         if not isinstance(event, Text):

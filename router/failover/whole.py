@@ -77,7 +77,7 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Failur
 
 
 class Errand:
-    """One embeddings request on its way through the targets. `attempts`: a list to which each attempt is appended."""
+    """The path of an embeddings request through the targets. `attempts`: a list to which each attempt is appended."""
 
     def __init__(
         self, order: Sequence[Candidate], policy: FailureRules, chance: random.Random, question: Embed, attempts: list[Attempt]

@@ -14,7 +14,7 @@ from router.quotas import Crowd, Quota
 Number = TypeVar("Number", int, float)
 
 MAX_BUDGETS = 1000
-"""Rows of the list at most: with a shared Redis each takes a command."""
+"""Rows of the list at most, further ones are left out: with a shared Redis each takes a command."""
 
 
 class Budget(TypedDict):

@@ -90,7 +90,7 @@ class Entry(Mutable):
     """True if the client asked for a stream; None where the body was refused before that was known."""
     status: int = 0
     outcome: str = ""
-    """The finish reason, or the code of the error, or `client_left`."""
+    """The finish reason, the code of the error, or another word, such as `client_left` or `resumed`; empty before the end."""
     reason: str = ""
     """Reason of a refusal, in a sentence of ours without a word of the client's; empty without a refusal."""
     target: str = ""
@@ -274,7 +274,9 @@ class Entry(Mutable):
 
     @property
     def failed(self) -> bool:
-        """Return whether the client got an error, or an incomplete answer that it did not stop itself."""
+        """Return whether a finished request got an error or an incomplete answer. A client that left early counts as failed.
+        A client that asked to stop its answer does not.
+        """
         return self.outcome not in REASONS
 
     @property
@@ -287,7 +289,7 @@ class Entry(Mutable):
 
     @property
     def overhead(self) -> float | None:
-        """Seconds until the answer began, less the first target's time to first token; None if its attempt failed."""
+        """Seconds until the answer began, less the first target's time to first token; None without either."""
         first = self.attempts[0].first if self.attempts else None
         if self.opened is None or first is None:
             return None
@@ -296,7 +298,7 @@ class Entry(Mutable):
     def tally(self) -> None:
         """Set the final attempts once the outcome is known. Attempts still running get an outcome derived from the request's.
 
-        A follower that left a shared answer early has no attempts: a later follower gets them, unless it was the last.
+        A follower that left a shared answer early has no attempts, as a later follower gets them. The last one to leave has them.
         """
         self.seams = seams(self.tried, self.texts)
         why = CUT_SHORT.get(self.outcome, "abandoned")

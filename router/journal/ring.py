@@ -23,7 +23,7 @@ class Ring:
         self._live[id(entry)] = entry
 
     def keep(self, entry: Entry) -> None:
-        """Move a finished request from the running to the latest ones."""
+        """Move a finished request from the running to the latest ones, of which the oldest beyond MAX_ENTRIES is dropped."""
         self._live.pop(id(entry), None)
         self._entries.append(entry)
         # What it points to would keep a configuration that is long gone, its tools and all they made.
