@@ -237,8 +237,12 @@ def left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attemp
 
 def _is_empty(event: Event, ask: Ask) -> bool:
     """Return whether the first event after the Start is a Finish that makes the answer empty, which is a failure. False for other events.
-    An empty answer is valid at a token limit or a content filter, after a tool's result, after the model's own words so far, and where the
-    question has `stop` texts. With the finish reason `unknown` it is never valid.
+
+    An empty answer is valid in these cases, but never with the finish reason `unknown`:
+
+    - it ended at a token limit or a content filter
+    - it follows a tool's result, or the model's own words so far
+    - the question has `stop` texts
     """
     if not isinstance(event, Finish) or event.reason in ("length", "content-filter"):
         return False

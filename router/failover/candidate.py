@@ -137,7 +137,9 @@ class Candidate:
     def doubt(self, shows: Iterable[FileSort]) -> int:
         """Return the target's rank for files of these sorts: the lowest is asked first.
 
-        0 if it is known to read them or to refuse them, 1 if that is unknown for one of them, 2 for a stand-in script
+        0: it is known for each sort whether the target reads it
+        1: that is unknown for one of them
+        2: a stand-in script
         """
         return 2 if self.stand_in else int(any(self.takes(sort) is None for sort in shows))
 
