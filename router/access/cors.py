@@ -35,7 +35,7 @@ REMINDED = 60.0
 MAX_REMINDED = 100
 """Origins that are logged within REMINDED seconds at most: clients can invent any number of them."""
 MAX_ORIGIN = 300
-"""Characters of an origin that is logged: a host has 253 at most."""
+"""Characters of an origin that is logged as it is; a longer one is logged as `malformed`: a host has 253 at most."""
 log = logging.getLogger("router.server")
 
 
@@ -60,7 +60,7 @@ class RefusedOrigins:
 
 
 def _shown(origin: str) -> str:
-    """Return the origin for the log; `malformed` for a text that is not one."""
+    """Return the origin for the log; `malformed` for a text that is not one, or is too long. `null` is an origin."""
     try:
         return well_formed(origin) if len(origin) <= MAX_ORIGIN else "malformed"
     except ValueError:
@@ -100,7 +100,7 @@ class DeclaredOrigins(CORSMiddleware):
 
 
 def _foreign(scope: Scope) -> str | None:
-    """Return the origin of another site's page that sent this request; None without one. Browsers send a page's own origin too."""
+    """Return the `Origin` of a request, if another site's page sent it. None without the header, and for this server's own origin."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
     if b"origin" not in headers:
         return None

@@ -51,9 +51,10 @@ log = logging.getLogger("router.server")
 
 
 def borne(scope: Scope) -> list[bytes]:
-    """Return the credentials of a request: the values of its `Authorization` headers, usually one.
+    """Return the credentials of a request: the values of its `Authorization` headers, usually one; empty without any.
 
-    Anthropic's clients send their key in `X-Api-Key` instead; they are recognised by the header `anthropic-version`.
+    Anthropic's clients send their key in `X-Api-Key` instead; they are recognised by the header `anthropic-version`. Such a key is returned
+    as `Bearer …`, and the same key in both headers once.
     """
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     given: list[bytes] = []
@@ -91,7 +92,10 @@ class Gate:
         self._slowdown = Slowdown() if slowdown is None else slowdown
 
     async def caller(self, scope: Scope, generation: Generation) -> Caller:
-        """Return the caller of a request. Raises Unauthorized if it is unknown, and NotAllowed for strangers while auth is undeclared."""
+        """Return the caller of a request. Raises NotAllowed for requests from other machines while `server.auth` is not declared.
+
+        Raises Unauthorized if the credentials are missing or invalid, and Unverifiable if they cannot be checked now.
+        """
         if self._only is not None:
             return await self._only.caller(borne(scope))
         if why := self._stranger(scope, generation):
@@ -101,19 +105,22 @@ class Gate:
         return await generation.callers.caller(borne(scope))
 
     async def enter_caller(self, scope: Scope) -> None:
-        """Admit a caller's request, and store the caller in the request's state."""
+        """Admit a caller's request, and store the caller in the request's state. Raises the errors of `caller` for any other."""
         scope.setdefault("state", {})["caller"] = await self.caller(scope, self._live.generation)
 
     async def enter_user(self, scope: Scope) -> None:
-        """Admit a caller's request, and store the caller with the end user that the headers name. BadAsk if a required user is missing."""
+        """Admit a caller's request, and store the caller with the end user that the headers name. BadAsk if a required user is missing.
+
+        Raises the errors of `caller`, too.
+        """
         caller = from_headers(await self.caller(scope, self._live.generation), scope["headers"])
         scope.setdefault("state", {})["caller"] = caller
 
     async def enter_reader(self, scope: Scope) -> None:
         """Admit a request for the web page at `/`, which holds no secret.
 
-        NotAllowed for strangers while `server.auth` is not declared. With `page: off` the request enters as a caller's, as for an unknown
-        address.
+        NotAllowed for other machines while `server.auth` is not declared. With `page: off` the request enters as a caller's, as for an
+        unknown address.
         """
         if self._live.generation.server.page == "off":
             await self.enter_caller(scope)
@@ -123,7 +130,7 @@ class Gate:
     async def enter_shell(self, scope: Scope) -> None:
         """Admit a request for `/docs` and its files without a key: they hold no data, and ask for the admin key themselves.
 
-        NotAllowed for pages of other sites, and for strangers while `server.auth` is not declared.
+        NotAllowed for pages of other sites, and for other machines while `server.auth` is not declared; logged, counted and delayed.
         """
         generation = self._live.generation
         reason = "another_site" if from_another_site(scope) else "stranger" if self._stranger(scope, generation) else ""
@@ -132,7 +139,10 @@ class Gate:
             raise NotAllowed(REFUSALS[reason][1])
 
     async def enter_operator(self, scope: Scope) -> None:
-        """Admit an operator's request. Any other is Unauthorized or NotAllowed, logged, counted, and refused after a delay."""
+        """Admit an operator's request, and store its network and kind of key in its state, for the log.
+
+        Any other is Unauthorized or NotAllowed, logged, counted, and refused after a delay.
+        """
         generation = self._live.generation
         if not (reason := self._why_not(scope, generation)):
             key = "declared" if generation.server.admin.key is not None else "of this run"
@@ -143,7 +153,7 @@ class Gate:
         raise kind(sentence)
 
     async def _note_refused(self, scope: Scope, generation: Generation, reason: str) -> None:
-        """Log and count a refused operator request, and delay its refusal."""
+        """Log and count a refused operator request, then wait as long as its refusal is to be delayed. The caller raises the error."""
         peer = self._peer(scope, generation)
         log.warning("admin refused", extra={"fields": {"reason": reason, "peer": peer, "method": scope["method"]}})
         self._count(reason)
@@ -152,7 +162,8 @@ class Gate:
     async def enter_fault(self, scope: Scope) -> None:
         """Admit a request that injects a fault: its admin key stands in `X-Router-Admin-Key`, beside the caller's own key.
 
-        Unauthorized or NotAllowed for all others; an attempt with a wrong key or from another site is logged, counted and delayed.
+        Unauthorized with a wrong key; NotAllowed without a key, or from another site. A wrong key and another site are logged, counted and
+        delayed.
         """
         generation = self._live.generation
         given = [b"Bearer " + value for name, value in scope["headers"] if name == FAULT_KEY]
@@ -169,7 +180,7 @@ class Gate:
         raise error
 
     def _why_not(self, scope: Scope, generation: Generation) -> str:
-        """Return the reason, a key of REFUSALS, why the client is not admitted as an operator; empty if it is."""
+        """Return the reason (a key of REFUSALS) why the client is not admitted as an operator; "" if it is admitted."""
         if from_another_site(scope):
             return "another_site"
         declared, given = generation.server.admin.key, borne(scope)
@@ -194,7 +205,7 @@ class Gate:
         return "" if self._only is not None or server.auth is not None else local.stranger(scope, server.cors.origins)
 
     def _peer(self, scope: Scope, generation: Generation) -> str:
-        """Return the client's network as rate limits count it."""
+        """Return the client's network as rate limits count it, the narrowest: an IPv4 address or an IPv6 /64."""
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return counted(client_address((scope.get("client") or ("", 0))[0], forwarded, generation.server.proxies))[-1][0]
 

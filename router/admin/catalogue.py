@@ -1,6 +1,7 @@
 """The lists of models: each route that a caller may ask, in our form and in those of OpenAI, Anthropic and the AI SDK's gateway.
 
-The facts of a model are those of the first target of its route: the one that answers while nothing fails.
+A model's name, context window, prices and input types are those of the first target of its route: the one that answers while nothing
+fails.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
 
 
 def openai_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
-    """Return the list in OpenAI's form: each id and each alias. `created`: seconds since 1970."""
+    """Return the list in OpenAI's form, of chat and embeddings routes: each id and each alias. `created`: seconds since 1970."""
     return {"object": "list", "data": [_openai(one, route, created) for one, route in _ids(generation, caller)]}
 
 
@@ -48,14 +49,14 @@ def anthropic_list(generation: Generation, caller: Caller, created: int) -> dict
 
 
 def anthropic_model(generation: Generation, caller: Caller, model: str, created: int) -> dict[str, object]:
-    """Return one chat model in Anthropic's form. UnknownModel if it does not exist, or the caller may not ask it."""
+    """Return one chat model in Anthropic's form. UnknownModel if it does not exist, is no chat model, or the caller may not ask it."""
     if _route(generation, caller, model).declared.kind != "chat":
         raise UnknownModel
     return _anthropic(model, created)
 
 
 def gateway_list(generation: Generation, caller: Caller) -> dict[str, object]:
-    """Return the list as `getAvailableModels` of @ai-sdk/gateway reads it: each id and each alias."""
+    """Return the list as `getAvailableModels` of @ai-sdk/gateway reads it, of chat and embeddings routes: each id and each alias."""
     return {"models": [_gateway(one, route) for one, route in _ids(generation, caller)]}
 
 
@@ -103,7 +104,9 @@ def _gateway(model: str, route: Compiled) -> dict[str, object]:
 
 
 def _first(route: Compiled) -> dict[str, object]:
-    """Return the facts of the first target's model, None where unknown. Prices: US dollars for a million tokens."""
+    """Return name, context window, output limit, input types and price of the first target's model; None where unknown.
+    Prices: US dollars for a million tokens.
+    """
     facts = route.targets[0].facts
     price = None if facts.price is None else {name: value for name, value in asdict(facts.price).items() if value is not None}
     known = {"text": True, "image": facts.images, "document": facts.documents, "audio": facts.audio}

@@ -21,7 +21,9 @@ BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {"x-api-key": []}, {}]
 
 
 def guarded(refusals: DialectErrors, enter: Enter) -> type[APIRoute]:
-    """Return a class of routes whose requests pass the check `enter` first, with any method."""
+    """Return a class of routes whose requests pass the check `enter` first, with any method.
+    A RouterError of the check or the page is sent by `refusals`, in the dialect of the request.
+    """
     refuse = refusals.send
 
     class GuardedRoute(APIRoute):
@@ -38,7 +40,7 @@ def guarded(refusals: DialectErrors, enter: Enter) -> type[APIRoute]:
 
 
 def nothing(refusals: DialectErrors, enter: Enter) -> ASGIApp:
-    """Return the application for addresses without a route: 404 for callers that may enter."""
+    """Return the application for addresses without a route: 404 for callers that pass the check `enter`, and its error for others."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -57,7 +59,9 @@ def _unknown(scope: Scope) -> UnknownAddress:
 
 
 def _neighbours(scope: Scope) -> tuple[str, ...]:
-    """Return the prefixes of the addresses that such an error names: one API's own for a path below /v1/ or /v4/ai, else all of callers."""
+    """Return the prefixes of the addresses that an UnknownAddress lists.
+    Below /v1/ or /v4/ai these are that API's own addresses, else all addresses of callers.
+    """
     path = path_below(scope)
     return (OPENAI,) if below_openai(path) else (f"{GATEWAY}/",) if below_gateway(path) else FOR_CALLERS
 

@@ -17,7 +17,7 @@ from router.journal.entry import Entry, dollars
 SLOT_SECONDS = 30
 SLOTS = 120
 MAX_TARGETS = 1000
-"""Targets that one slot counts; further ones are not counted."""
+"""Targets whose attempts one slot counts; attempts at further ones are not counted."""
 ANSWERLESS = frozenset({"resumed", "counted", "stop_asked", "nothing_to_resume"})
 """Outcomes of requests that asked for no answer."""
 UNJUDGED = frozenset({*PASSED_OVER, "abandoned", "client_left", "stopped", "stopping", "timeout_total", LET_GO})
@@ -48,7 +48,13 @@ class TargetTries:
 
 @dataclass(slots=True)
 class Slot:
-    """The counts of half a minute. `number`: how many slots there were since 1970; `open`: the most requests that were open at once."""
+    """The counts of half a minute.
+
+    number: slots between 1970 and this one
+    open: the most requests that were open at once
+    answers: requests that asked for an answer and ended, failed ones included
+    cache_asked: those of routes with a cache
+    """
 
     number: int
     open: int
@@ -87,13 +93,15 @@ class Hour:
         self._open = 0
 
     def begin(self, _: Entry) -> None:
-        """Count a request that begins."""
+        """Count one more open request."""
         self._open += 1
         slot = self._now()
         slot.open = max(slot.open, self._open)
 
     def count(self, entry: Entry) -> None:
-        """Count a request that has ended."""
+        """Count a request that has ended. One without a route, or that asked for no answer (ANSWERLESS), only ceases to be open.
+        Attempts of a request with an injected fault are not counted.
+        """
         slot = self._now()
         self._open -= 1
         if not entry.route or entry.outcome in ANSWERLESS:
@@ -149,7 +157,10 @@ def bucket(seconds: float) -> int:
 
 
 def percentile(first: Mapping[int, int], share: float) -> float | None:
-    """Return the time to first token, in seconds, within which this share of the attempts started; None without any."""
+    """Return the time to first token, in seconds, within which this share of the attempts started; None without any.
+    first: bucket → number of attempts
+    share: 0.5 for the median
+    """
     left = share * sum(first.values())
     for one in sorted(first):
         left -= first[one]
@@ -159,7 +170,10 @@ def percentile(first: Mapping[int, int], share: float) -> float | None:
 
 
 def summed(reports: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
-    """Return the hour of all workers: each slot, the newest last, and the attempts at each target. `open`: the sum of their maxima."""
+    """Return the hour of all workers as JSON: each slot, the newest last, and the attempts at each target.
+    reports: what `Hour.report` returned in each worker; `open` is the sum of their maxima
+    now: seconds since 1970
+    """
     newest = int(now // SLOT_SECONDS)
     found: dict[int, Mapping[str, Any]] = {}
     for slot in (one for report in reports for one in report["slots"]):

@@ -251,7 +251,7 @@ class _Components(GenerateJsonSchema):
 
 
 def schemas() -> tuple[dict[object, Any], dict[str, Any]]:
-    """Return the schema of each model, and the components to which the schemas refer."""
+    """Return (model → its schema, name → component): the schemas of all models, and the components to which they refer."""
     models = {responses.Refusal, *PAGES.values()}
     models |= {one for each in OPERATIONS.values() for one in (each.body, each.answer) if one is not None}
     listed = sorted(models, key=str)

@@ -49,7 +49,9 @@ class Operations:
     watchdog: Watchdog = field(default_factory=Watchdog)
 
     async def answer(self, question: Told) -> Told:
-        """Return this worker's answer to a question of another worker."""
+        """Do what another worker asks of this one, and return the answer. `place`, `return` and `reload` change this worker.
+        The answer is empty for a change without a report, for one that failed, and for a question that is not known here.
+        """
         match question:
             case {"ask": "report"}:
                 return cast("Told", await self.report())
@@ -81,12 +83,12 @@ class Operations:
         return await report.report(self.live, self.reload, self.chat.running, stopping=self.chat.stopping, stalls=self.watchdog.stalls)
 
     async def reports(self) -> list[Report]:
-        """Return the report of each worker, this one first."""
+        """Return the report of each worker, this one first. Workers that do not answer in time are left out."""
         others = await self._ask({"ask": "report"})
         return [await self.report(), *(cast("Report", one) for one in others if one)]
 
     async def join(self) -> None:
-        """Take over the drains and opened breakers that an operator has set in running workers."""
+        """Take over into this worker the drains and opened breakers that an operator has set in running workers."""
         for said in await self._ask({"ask": "positions"}):
             for name, state in said.items():
                 place(self.live.generation, name, state)
@@ -126,7 +128,8 @@ class Operations:
     async def request(self, request_id: str, owner: str | None = None, *, running: bool = False) -> dict[str, object] | None:
         """Return the record of a request of any worker; None without one. Of several with one id the oldest, with the others in `later`.
 
-        `owner`: only among those of this caller and end user; `running`: also among those that are not over.
+        owner: only among those of this caller and end user; None for all
+        running: True if requests that are not over are included
         """
         found = self.ring.find(request_id, owner, running=running)
         for one in await self._ask({"ask": "request", "id": request_id, "owner": owner, "running": running}):
@@ -135,14 +138,14 @@ class Operations:
         return first and {**first, **({"later": later} if later else {})}
 
     async def requests(self, last: int, *, running: bool = False) -> list[dict[str, Any]]:
-        """Return the newest requests of all workers, newest first; `running`: those that are not over before all others."""
+        """Return the newest requests of all workers, newest first, `last` at most. `running`: before all others those that are not over."""
         found: list[dict[str, Any]] = list(self.ring.latest(last, running=running))
         for one in await self._ask({"ask": "requests", "last": last, "running": running}):
             found += one.get("requests", [])
         return sorted(found, key=lambda entry: (entry["running"], entry["at"]), reverse=True)[:last]
 
     async def spend(self) -> list[Totals]:
-        """Return the cost totals of each worker, this one first."""
+        """Return the cost totals of each worker, this one first. Workers that do not answer in time are left out."""
         others = await self._ask({"ask": "spend"})
         return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
 
@@ -152,7 +155,7 @@ class Operations:
         return fullest([await budgets(self.live.generation), *(one.get("budgets", []) for one in others)])
 
     async def hours(self) -> list[dict[str, Any]]:
-        """Return the last hour's counts of each worker, this worker's first."""
+        """Return the last hour's counts of each worker, this worker's first. Workers that do not answer in time are left out."""
         others = await self._ask({"ask": "hour"})
         return [await self.turns.take(self.hour.report, "page"), *(one for one in others if one)]
 
@@ -165,7 +168,7 @@ class Operations:
 
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Set the operator's state of a target in this process, also of a target that is not declared here yet.
+    """Set the operator's state of a target in this process, also of a target that is not declared here yet. An unknown state is ignored.
 
     A target that returns from `open` to `auto` is probed by one request first.
     """

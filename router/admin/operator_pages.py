@@ -47,7 +47,7 @@ log = logging.getLogger("router.server")
 class Placed(BaseModel):
     """The state in which an operator puts a target.
 
-    drain: the target gets no new request; open: as with an open breaker; auto: its breaker decides.
+    drain: the target gets no new request; open: neither, and back in `auto` one probe goes first; auto: its breaker decides.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -110,8 +110,8 @@ def _states(admin: Operations, router: APIRouter) -> None:
     async def budgets_used() -> Response:  # pyright: ignore[reportUnusedFunction]
         """The used share of each limit on tokens or money, of the routes and of the callers' keys.
 
-        `used` is null where each user or address is counted by itself. Of several workers without a shared Redis the largest share is
-        shown.
+        `used` is null where each user, address or caller is counted by itself. Of several workers without a shared Redis the largest share
+        is shown.
         """
         found = await admin.budgets()
         return await admin.page(lambda: {"budgets": found})
@@ -122,7 +122,7 @@ def _targets(admin: Operations, router: APIRouter) -> None:
 
     @router.get("/targets", response_model=dict[str, Any])
     async def targets() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Health of each target, over all workers."""
+        """Health and load of each target, over all workers."""
         reports = await admin.reports()
         return await admin.page(lambda: {"targets": report.merged(reports)})
 

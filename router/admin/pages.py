@@ -69,7 +69,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
     @router.get("/api/models", tags=["models"], **_of_callers())
     async def models(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """The chat models that the caller may ask: ids, aliases, and the facts of their first target's model."""
+        """The chat models that the caller may ask: ids, aliases, and what is known of their first target's model, such as prices."""
         generation, caller = live.generation, _caller(request)
         return await admin.page(lambda: {"models": catalogue.listed(generation, caller)})
 
@@ -101,7 +101,7 @@ def _models(admin: Operations, router: APIRouter) -> APIRouter:
 
 
 def _identified(request: Request, page: Response) -> Response:
-    """Add the request's id to a page, in the header that clients of OpenAI or Anthropic read."""
+    """Add the request's id to a page, in the header that clients of OpenAI or Anthropic read, and return the page."""
     made = Asked(request.scope, request.receive).id
     page.headers["request-id" if of_anthropic(request.scope) else "x-request-id"] = made
     return page

@@ -35,13 +35,13 @@ class Probes:
         return JSONResponse({"status": "ok"})
 
     async def readyz(self) -> Response:
-        """Return 200 when the server is warmed up and not shutting down, and 503 otherwise."""
+        """Return 200 while the server is warmed up and not shutting down, else 503; the body has `ready` and `generation`."""
         live = self._admin.live
         ready = live.ready and not self._admin.chat.stopping
         return JSONResponse({"ready": ready, "generation": live.generation.digest}, 200 if ready else 503)
 
     async def metrics(self) -> Response:
-        """Metrics of all workers, in Prometheus text format."""
+        """Return the metrics of all workers, in Prometheus text format."""
         reports = await self._admin.reports()
         return Response(await self._admin.turns.take(lambda: self._admin.metrics.text(reports), "page"), media_type=CONTENT_TYPE)
 

@@ -34,7 +34,9 @@ Dimensions = Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None
 
 
 def _with_params(*names: str, **more: Any) -> ConfigDict:
-    """Return the configuration of a model with these fields of Params added, or all of them. `more`: further keywords of its schema."""
+    """Return the configuration of a model with these fields of Params added; all fields if none is named.
+    more: further keywords of the model's schema
+    """
 
     def extend(made: dict[str, Any]) -> None:
         made["properties"] |= {name: PARAMS[name] for name in names or PARAMS}
@@ -237,11 +239,11 @@ class ChatRequest(TypedDict, total=False):
 
     messages: Annotated[list[_MessageBody], Field(min_length=1)]
     message: _MessageBody
-    """Replaces `messages`, where that is left out: the only message."""
+    """The only message of the question, in place of `messages`."""
     model: str | None
     """A route's id or alias. Not needed where the path names it."""
     selectedChatModel: str
-    """Replaces `model`, where that is left out."""
+    """A route's id or alias, in place of `model`."""
     id: str
     """The chat's id, by which the answer can be found again."""
     stream: ByDefault
@@ -249,7 +251,7 @@ class ChatRequest(TypedDict, total=False):
     params: Object
     """Values for the route's prompt template, e.g. `kind`."""
     tools: list[_FunctionTool]
-    """The client's own tools. Below `/v1/`."""
+    """The client's own tools: their calls are returned to the client, which runs them."""
     tool_choice: Literal["auto", "none", "required"] | _FunctionChoice
     response_format: Object | None
     """The form of the answer, as in OpenAI's API: `{type: json_object}`, or `{type: json_schema, json_schema: …}`."""
@@ -317,7 +319,7 @@ class MessagesRequest(TypedDict, total=False):
     stream: OnWish
     thinking: _Thinking
     output_config: _OutputOptions
-    """`format` may stand here, too: `{type: json_schema, schema: …}`."""
+    """Options of the answer. `format` may be its required form: `{type: json_schema, schema: …}`."""
     tools: list[_CustomTool]
     tool_choice: _ToolWish
 
@@ -333,13 +335,13 @@ class EmbeddingsRequest(TypedDict, total=False):
         ]
     ]
     encoding_format: Annotated[Literal["float", "base64"] | None, Field(json_schema_extra={"default": "float"})]
-    """base64 is of float32, little-endian."""
+    """The form of a vector: numbers, or base64 of little-endian float32."""
     dimensions: Dimensions
     user: str | None
 
 
 class EmbeddingValues(TypedDict):
-    """Texts for embeddings, as the AI SDK's gateway is asked for them."""
+    """Texts for embeddings, as clients of the AI SDK's gateway send them."""
 
     values: list[str]
     dimensions: NotRequired[Dimensions]
@@ -382,7 +384,7 @@ class ResponsesRequest(TypedDict, total=False):
     store: ByDefault
     background: OnWish
     previous_response_id: str | None
-    """The response from which it goes on."""
+    """The id of the stored response that this question continues."""
 
 
 class _AgentMessage(TypedDict, total=False):
@@ -399,10 +401,10 @@ class _AgentContext(TypedDict):
 
 
 class AgentRun(TypedDict, total=False):
-    """A RunAgentInput of AG-UI."""
+    """The input of an agent's run: RunAgentInput of AG-UI."""
 
     threadId: Required[str]
-    """The thread: by it the answer can be found again, as that of a chat."""
+    """The thread's id, by which the answer can be found again, like that of a chat."""
     runId: Required[str]
     parentRunId: str
     messages: Required[Annotated[list[_AgentMessage], Field(min_length=1)]]
@@ -447,4 +449,4 @@ class LanguageModelCall(TypedDict, total=False):
     toolChoice: _CallChoice
     responseFormat: _CallFormat
     providerOptions: Object
-    """`router` has values for the route's template."""
+    """Only `router` is read: further fields of the question, such as values for the route's prompt template."""

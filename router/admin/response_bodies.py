@@ -103,7 +103,7 @@ class MessagesAnswer(TypedDict):
 
 
 class InputTokens(TypedDict):
-    """The tokens of a question."""
+    """The estimated input tokens of a question."""
 
     input_tokens: int
 
@@ -166,7 +166,7 @@ class _KeptResponseBody(_Response):
 
 
 class InputItems(TypedDict):
-    """A page of the items that a response answers."""
+    """A page of the input items that a response answers."""
 
     object: Literal["list"]
     data: list[Object]
@@ -176,14 +176,14 @@ class InputItems(TypedDict):
 
 
 class ResponseInputTokens(TypedDict):
-    """The tokens of a question of OpenAI's Responses API."""
+    """The estimated input tokens of a question of OpenAI's Responses API."""
 
     object: Literal["response.input_tokens"]
     input_tokens: int
 
 
 class DeletedResponse(TypedDict):
-    """A response that is kept no longer."""
+    """The confirmation that a response was deleted."""
 
     id: str
     object: Literal["response"]
@@ -224,7 +224,7 @@ class _Facts(TypedDict):
     max_output_tokens: int | None
     input_modalities: list[Literal["text", "image", "document", "audio"]]
     price: dict[str, Any] | None
-    """US dollars for a million tokens."""
+    """Kind of token → US dollars for a million of them."""
 
 
 class _ListedModel(_Facts):
@@ -237,13 +237,13 @@ class _ListedModel(_Facts):
 
 
 class ModelList(TypedDict):
-    """The chat models that the caller may ask, with the facts of their first target's model; unknown facts are null."""
+    """The chat models that the caller may ask, each described by its first target's model; unknown values are null."""
 
     models: list[_ListedModel]
 
 
 class OpenAIModel(_Facts):
-    """A model, as OpenAI's API has it, and what it can do."""
+    """A model, as OpenAI's API has it, with its tools, context window, prices and input types."""
 
     id: str
     kind: Literal["chat", "embeddings"]
@@ -288,7 +288,7 @@ class _GatewayModel(TypedDict):
     id: str
     name: str
     pricing: dict[str, str] | None
-    """US dollars for a token."""
+    """Kind of token → US dollars for one of them, as a decimal number in a text."""
     specification: _Specification
     modelType: Literal["language", "embedding"]
 
@@ -303,7 +303,7 @@ class _ErrorBody(TypedDict):
     type: Literal["error"]
     error: str
     message: NotRequired[str]
-    """The sentence of `error`, where nothing says which dialect the client reads."""
+    """The sentence of `error` once more, while the dialect of the client is not known."""
     code: str
     requestId: str
 

@@ -19,7 +19,7 @@ from typing import Any, Self, cast
 SUPERVISOR_CHECK_S = 1.0
 """Seconds between two checks whether the supervising process still runs."""
 LONGEST = 4 * 1024 * 1024
-"""Bytes of a worker's answer at most."""
+"""Bytes of a question or an answer at most; a longer one counts as no answer."""
 
 Told = dict[str, Any]
 """A question between workers, or its answer, as JSON."""
@@ -27,7 +27,11 @@ Told = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SiblingTiming:
-    """Seconds that a worker may take for an answer, and for one that needs a reload, which may import LiteLLM."""
+    """Time limits of the questions between workers, in seconds.
+
+    answer: for an answer that is at hand
+    rebuild: for one that needs a reload, which may import LiteLLM
+    """
 
     answer: float = 2.0
     rebuild: float = 60.0
@@ -68,7 +72,9 @@ class Siblings:
         return [one for one in (await self.ask_each(question, self.timing.answer)).values() if one is not None]
 
     async def ask_each(self, question: Told, within: float) -> dict[int, Told | None]:
-        """Return process id → answer of each other worker; None for one that runs and does not answer within so many seconds."""
+        """Return process id → answer of each other worker; None for one that runs and does not answer within so many seconds.
+        Workers that have ended are left out, and their sockets removed.
+        """
         others = {int(path.stem): path for path in sorted(self._own.parent.glob("*.sock")) if path != self._own}
         said = await asyncio.gather(*(_ask(path, question, within) for path in others.values()))
         heard: dict[int, Told | None] = {}

@@ -27,7 +27,12 @@ def _nobody() -> None:
 
 
 class Watchdog:
-    """A watchdog of the event loop that enters it. `stalls`: how often the loop was blocked; `stalled`: called by a thread each time."""
+    """A watchdog of the event loop whose thread enters it.
+
+    late: seconds for which the loop may be blocked before it is logged
+    stalled: called once each time, by the watchdog's own thread
+    stalls: how often the loop was blocked
+    """
 
     def __init__(self, late: float = LATE, stalled: Callable[[], None] = _nobody) -> None:
         self._late = late

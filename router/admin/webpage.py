@@ -83,7 +83,7 @@ def webpage(route: type[APIRoute], live: Live) -> APIRouter:
 
     @router.get("/web/{digest}/{name:path}")
     def file(request: Request, digest: str, name: str) -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Return a file of the page. A request with another version's digest gets this version's file, uncached."""
+        """Return a file of the page, or 404. A request with another version's digest gets this version's file, revalidated each time."""
         _check_shown(live)
         if name not in site.files:
             raise HTTPException(404)

@@ -51,7 +51,9 @@ class Approvals:
         return f"apr_{until}.{nonce}.{self._mac(until, nonce, owner, route, call)}"
 
     async def take(self, owner: str, route: str, call: Call) -> bool:
-        """Return whether the approval id of the call allows it. An id that does is used up."""
+        """Return whether the approval id of the call allows it; False without a valid, unused id. An id that does is used up.
+        While Redis is away, only the ids used in this process are known.
+        """
         if (found := ID.fullmatch(call.approval)) is None:
             return False
         until, nonce, mac = found.groups()

@@ -33,6 +33,7 @@ class Flight:
         Only that follower receives the usage and the attempts; all others see `cache="shared"`. The request that began the answer may have
         left long before. An answer of another replica says who is charged, and that is kept. If no follower reaches the end, the last one
         to leave adds the attempts to its `tried`, if given.
+        how: the cache state of this follower's answer: `miss` or `bypass` for the request that began it, `shared` for the others
         """
         try:
             async with aclosing(self.made.follow()) as events:
@@ -59,7 +60,7 @@ class Flight:
                 tried.extend(self.tried)
 
     def uncharge(self) -> None:
-        """Charge the next follower instead: the one that was charged records nothing."""
+        """Let the next follower be charged, in place of one that was charged and records nothing."""
         self._charged = False
 
     def _first(self) -> bool:
@@ -86,17 +87,19 @@ class Relayed(Broadcast):
 
     @property
     def findable(self) -> bool:
-        """True while the answer can be read from its start."""
+        """True while the answer can be read from its start: no event was dropped."""
         return self.complete
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from `start` on. Events before it are dropped here: they are in the log."""
+        """Return the events from the number `start` on. Events before it may be dropped from now on: they are in the log."""
         self._at[self] = start
         self._make_room()
         return relay.batches(*self.since(start))
 
     def hold(self, seconds: float) -> None:
-        """Follow the answer for `seconds` more, because another replica reads it; 0 stops, because none does any more."""
+        """Follow the answer in the background for `seconds` more, because another replica reads it; returns at once.
+        0 stops if no follower here is left, either: no other replica reads it any more.
+        """
         self._until = asyncio.get_running_loop().time() + seconds
         if self.task is None:
             self.task = asyncio.create_task(self._pass_on())
@@ -105,13 +108,13 @@ class Relayed(Broadcast):
             self.task.cancel()
 
     def stop(self) -> None:
-        """Stop following the answer, because this replica shuts down."""
+        """Stop following the answer, because this replica shuts down; the log then ends with `stopping`. Returns at once."""
         if self.task is not None:
             self.ending = self.ending and Stopping.code
             self.task.cancel()
 
     def _look(self, task: asyncio.Task[None]) -> None:
-        """Stop following the answer once no other replica reads it."""
+        """Stop following the answer once neither another replica nor a follower here reads it; else look again later."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until and self._flight.made.followers <= 1:
             task.cancel()

@@ -61,11 +61,11 @@ class Shared:
         self._freeing: set[asyncio.Task[None]] = set()
 
     async def get(self, name: str) -> bytes | None:
-        """Return the cached bytes of any replica under this name."""
+        """Return the bytes that any replica has cached under this name; None without any, or while Redis is unavailable."""
         return await self._store.get(name)
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Store bytes in the cache for every replica."""
+        """Store bytes in the cache for every replica, for `ttl` seconds at most; nothing while Redis is unavailable."""
         await self._store.put(name, value, ttl)
 
     async def look(self, name: str, until: float) -> "bytes | Elsewhere | Lead | None":
@@ -75,7 +75,11 @@ class Shared:
         return await self._taken(name, until, "", key(name, ROOM))
 
     async def take(self, name: str, until: float, gone: str) -> "Elsewhere | Lead | None":
-        """Return the replica that makes the answer now, or the lease, after the replica `gone` was lost. Cached bytes are ignored."""
+        """Return the replica that makes the answer now, or the lease, after the replica that held it was lost. Cached bytes are ignored.
+        None while Redis is unavailable.
+        until: as for `look`
+        gone: the lost replica's mark on the lease (`Elsewhere.holder`)
+        """
         found = await self._taken(name, until, gone)
         return None if isinstance(found, bytes) else found
 
@@ -95,12 +99,12 @@ class Shared:
         return lead if holder == lead.holder else Elsewhere(self, name, holder)
 
     async def free(self, lead: "Lead") -> None:
-        """Release the lease of an answer, if this replica still holds it."""
+        """Release the lease of an answer, if this replica still holds it. While Redis is unavailable the lease runs out by itself."""
         with suppress(Away):
             await self._redis.ask("EVAL", FREE, 1, key(lead.name, "flight"), lead.holder)
 
     def drop(self, lead: "Lead") -> None:
-        """Release the lease of an answer in the background."""
+        """Release the lease of an answer in the background; returns at once."""
         task = asyncio.create_task(self.free(lead))
         self._freeing.add(task)
         task.add_done_callback(self._freeing.discard)
@@ -108,7 +112,11 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The lease of making an answer for all replicas. `id`: the log in which it is offered to them."""
+    """The lease of making an answer for all replicas.
+    name: the answer's key
+    id: the log in which the answer is offered to them
+    lasts: seconds after which the lease ends by itself
+    """
 
     _shared: Shared
     name: str
@@ -121,17 +129,17 @@ class Lead:
         return f"{self._shared.logs.id} {self.id}"
 
     def offer(self, flight: Flight) -> None:
-        """Offer this answer to other replicas while the lease is held."""
+        """Offer this answer to other replicas from now on, for as long as the lease lasts; returns at once."""
         source = Relayed(flight)
         source.news = self._shared.logs.offer(self.name, self.id, source, lasts=self.lasts).news
 
     async def free(self) -> None:
-        """Release the lease of a complete answer. Its log is offered for OFFERED seconds more."""
+        """Release the lease of a complete answer. Its log can be read for OFFERED seconds more."""
         asyncio.get_running_loop().call_later(OFFERED, self._shared.logs.withdraw, self.id)
         await self._shared.free(self)
 
     def drop(self) -> None:
-        """Release the lease in the background, without an answer."""
+        """Release the lease in the background, without an answer; returns at once."""
         self._shared.drop(self)
 
 
@@ -144,7 +152,9 @@ class Elsewhere:
     holder: str
 
     async def follow(self) -> Events:
-        """Stream the answer from the other replica's log. ReplicaLost if it stops without an end, Away if Redis is unavailable."""
+        """Stream the answer from the other replica's log. Raises the error that ended the answer there, if it had no events.
+        ReplicaLost if the log stops without an end, Away if Redis is unavailable.
+        """
         replica, _, number = self.holder.partition(" ")
         found = Found(self.name, number, replica)
         async with aclosing(self._shared.logs.read(found)) as log:
@@ -157,7 +167,7 @@ class Elsewhere:
                         yield event
 
     async def _begun(self, log: AsyncGenerator[Batch | LogEnd, None], found: Found) -> None:
-        """Wait until the log has its first entry; ReplicaLost if it gets none."""
+        """Wait until the log has its first entry. ReplicaLost if it gets none within `PickupTiming`, or its replica is not alive."""
         first = asyncio.create_task(_first(log))
         try:
             for wait in self._shared.pickup.waits:
@@ -171,7 +181,7 @@ class Elsewhere:
             await asyncio.wait([first])  # it lets the log go before that is closed
 
     async def over(self, until: float) -> "Elsewhere | Lead | None":
-        """Return the lease, or the replica that has taken it meanwhile, after this answer's replica was lost."""
+        """Return the lease, or the replica that has taken it meanwhile, after this answer's replica was lost; None while Redis is away."""
         return await self._shared.take(self.name, until, self.holder)
 
 

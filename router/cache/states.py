@@ -59,7 +59,7 @@ Recollection = Mapping[str, Sequence[ModelCall]]
 
 @dataclass(slots=True)
 class _KeptStates:
-    """The entries kept for one end user of a caller, or for the caller itself. `taken`: bytes."""
+    """The entries kept for one end user of a caller, or for the caller itself. `taken`: bytes of these entries."""
 
     entries: OrderedDict[str, tuple[float, bytes]] = field(default_factory=OrderedDict[str, tuple[float, bytes]])
     """Name → the time at which it expires, and the value; the oldest first."""
@@ -90,7 +90,9 @@ class LocalStates:
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
-        """Store bytes under a name. A value larger than the whole store is not stored."""
+        """Store bytes under a name for `lasts` seconds, and drop other entries while all exceed `size`.
+        A value larger than the whole store is not stored.
+        """
         if ENTRY + len(value) > self._size:
             return
         now = self._clock()
@@ -131,8 +133,9 @@ class Memory:
         self._shared = shared
 
     async def get(self, caller: str, names: Sequence[str], user: str = "") -> Recollection:
-        """Return the stored parts of a conversation whose model calls have these names, in their order; empty if none are stored.
-        Redis is asked for the last name alone, whose entry holds those before it.
+        """Return the stored model calls of a conversation; empty if none are stored or can be read.
+        The newest entry in this process is used. Redis is asked for the last name alone, whose entry holds those before it.
+        names: the names of the conversation's model calls, in order
         """
         for name in reversed(names):
             if (value := self.local.get(caller, name, user)) is not None:
@@ -141,7 +144,9 @@ class Memory:
         return _read(value) if value is not None else {}
 
     async def put(self, caller: str, name: str, held: Recollection, user: str = "") -> None:
-        """Store the model calls of a conversation under the name of the last one."""
+        """Store the model calls of a conversation under the name of the last one, here and in Redis.
+        If all are too large, the first ones are left out.
+        """
         value = written(held)
         self.local.put(caller, name, value, user)
         if self._shared is not None:
@@ -149,7 +154,7 @@ class Memory:
 
 
 def written(held: Recollection) -> bytes:
-    """Return model calls as the bytes to store. The first ones are left out while all are too large; it is logged if none is left."""
+    """Return model calls as the bytes to store. The first ones are left out while all are too large; that none is left is logged."""
     plain = [[name, [_plain_call(one) for one in calls]] for name, calls in held.items()]
     while (len(value := packed([VERSION, *plain])) > MAX_VALUE or crowded(value, MAX_VALUES)) and plain:
         del plain[0]

@@ -45,6 +45,6 @@ class LocalStore:
         return held.value if held is not None else None
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Store bytes. A value larger than the whole store is not stored."""
+        """Store bytes for `ttl` seconds at most. A value larger than the whole store is not stored."""
         with suppress(ValueError):  # cachetools: "value too large"
             self._held[name] = _Held(value, ttl)

@@ -23,7 +23,7 @@ class Callers(Protocol):
     """The interface of authentication: returns the caller of a request."""
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Return the caller with these `Authorization` headers. Unauthorized where this server does not know it."""
+        """Return the caller with these `Authorization` headers. Unauthorized if invalid, Unverifiable if that cannot be checked."""
         ...
 
 
@@ -31,7 +31,7 @@ class Anybody:
     """Authentication is off: each different `Authorization` header is a caller of its own."""
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Return the anonymous caller with these headers."""
+        """Return the anonymous caller with these headers; without any header all clients are the same caller."""
         return Caller("anonymous", "", f"anonymous:{digest(*authorization)}")
 
 
@@ -42,7 +42,7 @@ class TokenCallers(Protocol):
     """The interface of router/callers/tokens.py, which is imported only where tokens are declared: the import is slow."""
 
     async def caller(self, token: str) -> Caller:
-        """Return the caller that the token names."""
+        """Return the caller that the token names. Unauthorized if it is not valid, Unverifiable if that cannot be checked."""
         ...
 
 
@@ -54,7 +54,9 @@ class Known:
         self._tokens = tokens
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Return the caller of the key or token in the one `Authorization` header. Unauthorized without exactly one valid credential."""
+        """Return the caller of the key or token in the one `Authorization` header. Unauthorized without exactly one valid credential.
+        Unverifiable if a token cannot be checked now.
+        """
         if not authorization:
             raise Unauthorized
         borne = BEARER.fullmatch(authorization[0]) if len(authorization) == 1 else None  # of two headers, a proxy may have checked either
@@ -73,7 +75,8 @@ Sources = dict[tuple[str, Egress], Jwks]
 
 
 def callers(declared: Auth | Literal["none"] | None, fetch: Callable[[Egress], Fetch], before: Sources, kept: Sources) -> Callers:
-    """Return the declared callers. Misfit where none of the keys in a file can be used.
+    """Return the authentication that `server.auth` declares: ANYBODY for `none` or None, else a Known.
+    Misfit where none of the issuer's keys in a file can be used.
     fetch: returns the function that fetches through a given proxy and CA
     before: key sets that an earlier generation fetched, which are taken over
     kept: receives the key sets in use

@@ -48,13 +48,15 @@ class Caller(PartlyCompared, frozen=True):
         return self.routes is None or route in self.routes
 
     def asks(self, route: str) -> None:
-        """Raise NotAllowed if the caller may not use the route."""
+        """Raise NotAllowed if the caller may not use this route; else do nothing."""
         if not self.may_ask(route):
             raise NotAllowed
 
 
 def digest(*parts: str | bytes) -> str:
-    """Return a digest for use in an id: the parts cannot be recovered from it, nor others found with the same digest."""
+    """Return a digest of the parts, 32 hex digits, for use in an id. The parts cannot be recovered from it.
+    Other parts with the same digest cannot be found; the same text in other parts has another digest.
+    """
     total = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part

@@ -45,7 +45,7 @@ class Jwks:
         self._tried: float | None = None
 
     def over(self, fetch: Fetch) -> "Jwks":
-        """Return the same known keys with another function that fetches them."""
+        """Return a new key set of the same address with the keys known so far, and another function that fetches them."""
         made = Jwks(self.url, fetch, self._clock, self._within)
         made._listed, made._got = self._listed, self._got
         return made
@@ -64,9 +64,9 @@ class Jwks:
         return self._clock()
 
     async def newer(self, than: Listed, came: float) -> tuple[Listed, float]:
-        """Return the keys for a token with an unknown key id, fetched again if that is allowed, and the seconds until the next fetch.
+        """Return (keys, seconds until the next fetch) for a token whose key id is unknown; the keys are fetched again if that is allowed.
         than: the keys that lack the token's key; came: when the token arrived, by `now`
-        The seconds are 0 if a fetch has succeeded since the token came: its key then does not exist.
+        The seconds are 0 if a fetch has succeeded since the token came: its key then does not exist. Else they are at least SOON.
         """
         if self._listed is than and not self._given_since(came):
             await self._refresh()

@@ -44,7 +44,9 @@ class _Rules(JWSRegistry):
         self._declared = algorithms
 
     def check(self, token: str) -> None:
-        """Raise ValueError if the token's header is malformed, or has an undeclared algorithm or a `crit`: joserfc's errors differ."""
+        """Raise ValueError if the token's header is malformed or too long, or has an undeclared algorithm or a `crit`.
+        joserfc raises errors of several kinds for these.
+        """
         head = token.partition(".")[0]
         read: object = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4))) if len(head) <= MAX_HEADER_CHARACTERS else None
         header = cast("dict[str, object]", read) if isinstance(read, dict) else {}
@@ -52,7 +54,9 @@ class _Rules(JWSRegistry):
             raise ValueError
 
     def get_alg(self, name: str) -> Any:
-        """Return the declared algorithm of this name, without joserfc's warnings about weak ones."""
+        """Return the declared algorithm of this name, without joserfc's warnings about weak ones.
+        UnsupportedAlgorithmError for any other.
+        """
         if name not in self._declared:
             raise UnsupportedAlgorithmError
         return self.algorithms[name]
@@ -86,7 +90,7 @@ class Tokens:
     async def _claimed(self, token: str) -> Mapping[str, Any]:
         """Return the claims of a token whose signature, issuer, audience and time are valid. Unauthorized if one is not.
 
-        Unverifiable if the issuer's keys cannot be fetched.
+        Unverifiable if the issuer's keys cannot be fetched, or none of them can be used.
         """
         came = 0.0 if self._source is None else self._source.now()
         try:
@@ -117,7 +121,10 @@ class Tokens:
         return self._read(await self._source.listed())
 
     async def _by_newer_key(self, token: str, came: float) -> dict[str, Any]:
-        """Return the claims of a token whose key id is unknown, with newer keys of the issuer. Unverifiable while there are none."""
+        """Return the claims of a token whose key id is unknown, checked with newer keys of the issuer.
+
+        Unverifiable if they lack its key as well and could not be fetched since the token came; InvalidKeyIdError if they could.
+        """
         assert self._source is not None
         listed, again = await self._source.newer(self._listed, came)
         try:
@@ -136,7 +143,7 @@ class Tokens:
 
 
 def usable(listed: Listed) -> KeySet:
-    """Return the issuer's keys that can verify a signature; others are skipped (RFC 7517)."""
+    """Return the issuer's keys that can verify a signature, perhaps none; others are skipped (RFC 7517)."""
     found: list[Any] = []
     for one in listed:
         if one.get("kty") not in ("RSA", "EC", "OKP") or one.get("use", "sig") != "sig" or not _strong(one):
@@ -170,7 +177,7 @@ def _strong(key: Mapping[str, object]) -> bool:
 
 
 def _user(claim: object) -> str:
-    """Return the end user that a claim names, a text or a number. Unauthorized if it names none."""
+    """Return the end user that a claim names, a text or a number. Unauthorized if it names none, or a malformed one."""
     user = str(claim) if isinstance(claim, int) and not isinstance(claim, bool) else claim
     if not isinstance(user, str) or not well_formed(user):
         raise Unauthorized("This token does not name the user for whom it asks.")

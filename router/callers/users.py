@@ -22,7 +22,8 @@ def well_formed(user: str) -> bool:
 
 
 def from_headers(caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-    """Return the caller with the end user that these headers name. BadAsk if it is required and missing, repeated or malformed.
+    """Return the caller with the end user that these headers name; unchanged if its key declares no header.
+    Unchanged, too, if the header is optional and missing. BadAsk if it is required and missing, repeated or malformed.
 
     headers: names in lower case, and values, as ASGI has them
     """
@@ -41,7 +42,9 @@ def from_headers(caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> Call
 
 
 def from_body(caller: Caller, fields: Mapping[str, Json]) -> Caller:
-    """Return the caller with the end user that the body's fields name. BadAsk if it is required and missing, or malformed."""
+    """Return the caller with the end user that the body's fields name; unchanged if its key declares no field.
+    Unchanged, too, if the field is optional and missing. BadAsk if it is required and missing, or malformed.
+    """
     source = caller.users
     if source is None or source.field is None:
         return caller

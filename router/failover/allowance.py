@@ -5,9 +5,10 @@ ONE = 1 - 1e-9
 
 
 class Allowance:
-    """A token bucket: each event that earns adds a share of a call, each extra call takes one.
+    """A token bucket for extra calls: each earning event adds `share` tokens, each extra call takes one.
     Extra calls are thus limited to that share of the events, whatever happens: where every answer fails, retries stop instead of adding to
     the load (gRPC's retry throttling).
+    share: tokens for each earning event, such as 0.1
     reserve: tokens in the bucket at the beginning
     most: tokens that the bucket holds at most
     """
@@ -18,11 +19,11 @@ class Allowance:
         self._held = reserve
 
     def earn(self) -> None:
-        """Add one share to the bucket."""
+        """Add `share` tokens to the bucket, up to `most`."""
         self._held = min(self._most, self._held + self._share)
 
     def spend(self) -> bool:
-        """Take one token and return whether there was one: the caller may then make one extra call."""
+        """Take one token and return True: one extra call may be made. Return False, and take nothing, if there is less than one."""
         if self._held < ONE:
             return False
         self._held -= 1

@@ -25,7 +25,11 @@ log = logging.getLogger("router.failover")
 
 
 def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: random.Random | None = None) -> Answer:
-    """Return the answer of the first target that starts; where it breaks off, other targets continue it.
+    """Return a function that answers a question by the first target that starts; where its answer breaks off, other targets continue it.
+    The function raises NoTarget if the question excludes all targets, and another Unanswered if none starts. An answer that has begun and
+    that no target can continue ends with a Failure instead.
+    targets: the route's targets in their order; a Candidate alone is a pool of one
+    policy: deadlines, retries, hedging, and whether broken answers are continued
     chance: orders a pool where no other rule does, and draws the back-off before a retry
     """
     pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
@@ -82,17 +86,22 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
 
 
 class Broken(Unanswered):
-    """The answer broke off, and no target can continue it."""
+    """The error in the Failure that ends an answer which broke off and which no target can continue. It is not raised."""
 
     sentence = "The model's answer broke off. Please try again."
 
 
 LONG = 2048
-"""Characters of tools and conversation (about 512 tokens) from which a question without a chat has affinity: no provider caches less."""
+"""Characters of tools and conversation (about 512 tokens) from which a question without a chat stays at one target of a pool.
+
+No provider caches shorter prompts.
+"""
 
 
 def _held_by(ask: Ask) -> str:
-    """Return the session by which a pool chooses; empty for a short question of no known chat, which is load balanced."""
+    """Return the session by which a pool keeps a chat at one target (`Ask.session`); empty for a question that is load balanced.
+    It is load balanced if it has no chat id, no assistant message, and fewer than LONG characters.
+    """
     if ask.chat or any(message.role == "assistant" for message in ask.messages):
         return ask.session
     size = ask.size + sum(len(tool.description) + len(str(tool.parameters)) for tool in ask.tools)
@@ -100,7 +109,8 @@ def _held_by(ask: Ask) -> str:
 
 
 async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: Watch, relay: Relay) -> Events:
-    """Stream the events of one target, joined to the text before. Without a Finish at the end the answer broke off, which is recorded.
+    """Stream the events of one target, joined to the text before, and close its stream at the end.
+    Without a Finish at the end the answer broke off, or its text could not be joined; the attempt is recorded in each case.
     Tool calls are held until the event after them: where the provider stopped in the middle of one, none of them is passed on.
     """
     event: Event | None = opened.first
@@ -143,7 +153,7 @@ async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: 
 
 
 def _cut_off(event: Event, calls: Sequence[ToolCall]) -> bool:
-    """Return whether the provider stopped at a limit in the middle of one of these calls.
+    """Return whether this event is a Finish at a limit or a content filter, and one of these calls is incomplete.
     Half a call is not run, and not asked for again: the same limit would cut it off again.
     """
     return isinstance(event, Finish) and event.reason in CUT_SHORT and any(call.malformed is not None for call in calls)

@@ -19,9 +19,9 @@ Note = Callable[[Attempt], None]
 
 
 class Opened(Mutable):
-    """A stream whose first event has arrived, with the attempt that it belongs to. Its holder closes it.
-    began: when the target was asked
-    took: seconds from then until the first event
+    """An open stream of a target: its Start and the first event after that have arrived. Its holder closes it.
+    began: when the target was asked, by the clock of the breakers
+    took: seconds from then until the first event after the Start
     """
 
     candidate: Candidate
@@ -31,7 +31,7 @@ class Opened(Mutable):
     stream: Events
     """The events as the target gave them, with the fast path beside them if there is one."""
     events: Events
-    """Their generator."""
+    """The generator behind `stream`."""
     began: float
     took: float
     ask: Ask
@@ -43,7 +43,7 @@ class Opened(Mutable):
     _closed: bool = False
 
     def record(self, event: Event) -> None:
-        """Record the text of an event, from which the cost is estimated."""
+        """Append the text of an event, thoughts and tool input included, to `said`. Other events are ignored."""
         match event:
             case Text(piece) | Thought(piece) | ToolInput(_, _, piece):
                 self.said.append(piece)
@@ -51,9 +51,11 @@ class Opened(Mutable):
                 pass
 
     def ended(self, outcome: str, usage: Usage | None = None, *, model: str = "", said: int = 0) -> Attempt:
-        """Return the attempt as it ends now, with this outcome, its cost and its time.
+        """Mark the attempt as over, and return it with this outcome, its tokens and its time. The caller records it.
+        The token count, if the provider reported one, is also stored as the last one of the chat (`Prefixes`).
         usage: tokens that the provider counted, for the whole answer or for the part that was sent
-        model, said: as in an Attempt
+        model: the provider's name of the model that answered; empty if it is not known
+        said: characters that the client had when the answer broke off; 0 otherwise
         """
         self.over = True
         meter = self.start.meter
@@ -85,9 +87,9 @@ class Opened(Mutable):
 def charged(
     attempt: Attempt, candidate: Candidate, ask: Ask, said: Sequence[str], meter: Meter | None, *, usage: Usage | None = None
 ) -> Attempt:
-    """Return the attempt with its cost: the usage that the provider counted, or an estimate.
-    The estimate is made from the question and the text so far. Where the meter counted some of it, its input tokens replace the estimated
-    ones; its output tokens do so where they are more.
+    """Return the attempt with either `usage`, which the provider counted, or `estimate`. A final count of the meter comes before `usage`.
+    The estimate is made from the question and the text so far (`said`, in pieces). Where the meter counted some of it, its input tokens
+    replace the estimated ones; its output tokens do so where they are more.
     """
     if meter is not None and meter.final:
         usage = meter.usage
@@ -104,8 +106,10 @@ TAKEN_UP = frozenset({"cut", "empty", "content_filter"})
 
 
 def _failed(tried: Attempt, candidate: Candidate, ask: Ask, start: Start | None, error: TargetError) -> Attempt:
-    """Return an attempt that ended before its first word, with its cost.
-    A refused question costs nothing, even within an answer of status 200. One that the provider worked on costs, also without an answer.
+    """Return an attempt that ended before its first word, with the tokens that it cost; unchanged if it cost none.
+    It cost some if the answer had a Start, and the provider counted tokens, timed out, or ended it with an outcome in TAKEN_UP.
+    tried: the attempt, without a cost
+    start: the Start of its answer; None without one
     """
     if start is None:
         return tried
@@ -120,8 +124,11 @@ def _counted(error: TargetError, start: Start) -> Usage | None:
 
 
 async def attempt(candidate: Candidate, ask: Ask, watch: Watch, first_token: float, note: Note) -> Opened:
-    """Ask one target and return its stream at the first event. The stream is closed on every other way out.
-    first_token: seconds to wait for the first event at most
+    """Ask one target once, and return its stream as soon as an event after its Start arrives.
+    Raises a TargetError if the target may not be asked now, fails, is silent, or gives an empty answer. The stream is then closed.
+    watch: the timer of the task that calls this
+    first_token: seconds to wait for that event at most; a probe of a silent target waits less
+    note: receives the attempt if it failed or was cancelled
     """
     if candidate.ready is not None:
         await candidate.ready()
@@ -185,7 +192,10 @@ def _report(candidate: Candidate, permit: Permit, began: float, error: TargetErr
 
 
 def report(candidate: Candidate, permit: Permit, began: float, error: TargetError, owner: str) -> None:
-    """Report an error of the target to its breaker and its refusals. `owner`: the caller and end user for whom it was asked."""
+    """Report an error of the target to its breaker and its refusals. A refusal of the question alone does not count at the breaker.
+    began: when the target was asked
+    owner: the caller and end user for whom it was asked (`Ask.owner`)
+    """
     health = candidate.health
     breaker = health.breaker
     if isinstance(error, TargetRefused):
@@ -204,15 +214,18 @@ def report(candidate: Candidate, permit: Permit, began: float, error: TargetErro
 
 
 def _empty(target: str, event: Event | None) -> TargetDown:
-    """Return the error for an answer without content."""
+    """Return the error for an answer without content, with the usage in its Finish. `event`: that Finish; None if the stream just ended."""
     error = TargetDown(target, "empty")
     error.used = event.usage if isinstance(event, Finish) else None
     return error
 
 
 def left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attempt], note: Note) -> TargetDown:
-    """Record that the target may not be asked now, and return the error for it.
-    Waiting helps only where the target named the time (`Retry-After`): the error then is TargetDown, and else TargetSilent.
+    """Record that the target was not asked, and return the error to raise. Its outcome is `drained` or `breaker_open`.
+    The error is TargetDown, which may be retried, if only the target's own `Retry-After` forbids it. Else it is TargetSilent, which is not
+    retried.
+    ended: makes the attempt of an outcome and of the seconds to wait
+    note: receives the attempt
     """
     breaker, switched = candidate.health.breaker, candidate.off
     wait = None if switched else breaker.wait()
@@ -223,8 +236,13 @@ def left_alone(candidate: Candidate, ended: Callable[[str, float | None], Attemp
 
 
 def _is_empty(event: Event, ask: Ask) -> bool:
-    """Return whether a Finish before any text makes the answer empty, which is a failure.
-    An empty answer is valid after a tool's result, after the model's own words so far, and where the question has `stop` texts.
+    """Return whether the first event after the Start is a Finish that makes the answer empty, which is a failure. False for other events.
+
+    An empty answer is valid in these cases, but never with the finish reason `unknown`:
+
+    - it ended at a token limit or a content filter
+    - it follows a tool's result, or the model's own words so far
+    - the question has `stop` texts
     """
     if not isinstance(event, Finish) or event.reason in ("length", "content-filter"):
         return False
@@ -237,7 +255,9 @@ def _is_empty(event: Event, ask: Ask) -> bool:
 
 
 async def following(events: Events, watch: Watch, limit: float, target: str, outcome: str) -> Event | None:
-    """Return the next event, or None at the end. Raises TargetSilent with this outcome after `limit` seconds, or at once if overdue."""
+    """Return the next event, or None at the end of the stream. Raises TargetSilent with this outcome after `limit` seconds.
+    It is raised at once if a wait on the fast path has already taken too long (`watch.overdue`).
+    """
     if watch.overdue:
         watch.overdue = False
         raise TargetSilent(target, outcome)

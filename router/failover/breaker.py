@@ -28,14 +28,16 @@ MAX_RETRY_AFTER_S = 60.0
 @dataclass(frozen=True, slots=True, eq=False)
 class Permit:
     """Permission to ask a target. While the breaker is closed all requests share one; while it is half-open each probe has its own.
-    patience: seconds to wait for the first word at most
+    patience: seconds to wait for the first word at most, beside the route's own limit
     """
 
     patience: float = math.inf
 
 
 class Hint(Protocol):
-    """Open circuit breakers, shared between replicas. A hint opens no breaker: each replica's own breaker decides."""
+    """The hint of one target, shared between replicas: whether its breaker is open at another one.
+    A hint opens no breaker: each replica's own breaker decides.
+    """
 
     @property
     def warned(self) -> bool:
@@ -117,7 +119,9 @@ class Breaker:
         return self._everybody is not None and self._clock() < self._free
 
     def wait(self) -> float:
-        """Return the seconds until the target may be asked, as far as is known; 0 while it may be."""
+        """Return the seconds until the target may be asked; 0 if it may be asked now.
+        The time is a lower bound: while a probe runs longer than the open time this is 0, and `admit` still returns None.
+        """
         until = self._free if self._everybody is not None else max(self._free, self._until)
         return max(0.0, until - self._clock())
 
@@ -140,7 +144,7 @@ class Breaker:
 
     def failed(self, permit: Permit) -> None:
         """Record a failure. The breaker opens on a failed probe, on too many failures, and on any failure on trial.
-        Failures of requests that were admitted before it opened are ignored.
+        Failures of requests that were admitted before it opened, and of a probe that may take long (PATIENT), are ignored.
         """
         if permit is self._probe:
             self._probe = None
@@ -153,7 +157,7 @@ class Breaker:
                 self.open()
 
     def fell_silent(self, permit: Permit) -> None:
-        """Record a failure by timeout. The next probes wait at most the open time for their first word."""
+        """Record a failure by timeout. The next probes wait at most the open time for their first word, except every 4th (PATIENT)."""
         silences = self._silences + 1 if permit is self._probe else 1
         opens = permit is self._probe or permit is self._everybody
         self.failed(permit)
@@ -169,8 +173,9 @@ class Breaker:
 
     def doubted(self, permit: Permit, owner: str) -> None:
         """Record a refusal without a reason, which may concern this request alone. It counts once for each owner.
-        The breaker opens once as many owners in a row were refused as failures open it. An owner is a caller, or one of its end users
-        (`Ask.owner`); without a name each question counts.
+        The breaker opens once as many owners as it takes `failures` were refused, within its time and without an answer between. A probe is
+        given back without a result.
+        owner: the caller, or one of its end users (`Ask.owner`); empty without a name: each question then counts
         """
         if permit is not self._everybody:
             self.rest(permit)
@@ -182,7 +187,7 @@ class Breaker:
             self.open()
 
     def leave(self, seconds: float) -> None:
-        """Refuse permits for so many seconds, as the target asked for (`Retry-After`), at most MAX_RETRY_AFTER_S."""
+        """Refuse permits for so many seconds, as the target asked for (`Retry-After`), at most MAX_RETRY_AFTER_S. Returns at once."""
         self._free = max(self._free, self._clock() + min(seconds, MAX_RETRY_AFTER_S))
         self.hint.publish(self.wait())
 
@@ -192,12 +197,14 @@ class Breaker:
         self.hint.publish(self.wait())
 
     def half_open(self) -> None:
-        """End the open time and any `Retry-After` now: the next request is a probe."""
+        """End the open time and any `Retry-After` now: the next request is a probe, also if the breaker was closed."""
         self._free = -math.inf
         self._shut(self._clock())
 
     def rest(self, permit: Permit) -> None:
-        """Give back a permit without a result, because the client left or the question was at fault. Another probe may go at once."""
+        """Give back a permit without a result, because the client left or the question was at fault. After a probe another may go at once.
+        It does nothing for a permit that all requests share, or whose result was reported already.
+        """
         if permit is self._probe:
             self._probe = None
             self._until = self._clock()

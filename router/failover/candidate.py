@@ -82,7 +82,7 @@ Position = Literal["auto", "drain", "open"]
 """The position in which an operator has put a target.
 auto: its breaker decides
 drain: it gets no new question
-open: the same as with an open breaker; afterwards one request at a time probes it, as after a failure
+open: it gets no new question, as with an open breaker; back in `auto` one request at a time probes it first
 """
 
 
@@ -95,7 +95,7 @@ class Switches:
         self._positions: dict[str, Position] = {}
 
     def of(self, name: str) -> Position:
-        """Return the position of this target."""
+        """Return the position of this target; `auto` if no operator has set one."""
         return self._positions.get(name, "auto")
 
     def put(self, name: str, position: Position) -> None:
@@ -107,7 +107,7 @@ class Switches:
 
     @property
     def positions(self) -> Mapping[str, Position]:
-        """The targets that are not in position `auto`."""
+        """A copy of name → position, for the targets that are not in position `auto`."""
         return dict(self._positions)
 
 
@@ -119,7 +119,7 @@ class Candidate:
     answer: Answer
     window: Window = unknown
     prefill: bool = False
-    """True if the model continues the assistant's last words when it is given some."""
+    """True if the model accepts a prefill: it continues an assistant message at the end of the question."""
     health: TargetHealth = field(default_factory=new_health)
     switches: Switches = field(default_factory=Switches)
     ready: Callable[[], Awaitable[None]] | None = None
@@ -131,13 +131,15 @@ class Candidate:
     """True for a script behind models of its route: it answers while they fail, and reads no files."""
 
     def lacks(self, shows: Iterable[FileSort]) -> str:
-        """Return the outcome to record if the target is known not to read one of these sorts of files; empty if it may be asked."""
+        """Return the outcome to record, e.g. `skipped_vision`, if the target is known not to read one of these sorts of files; else ""."""
         return next((SKIPPED[sort] for sort in sorted(shows, reverse=True) if self.takes(sort) is False), "")
 
     def doubt(self, shows: Iterable[FileSort]) -> int:
         """Return the target's rank for files of these sorts: the lowest is asked first.
 
-        0 if it reads them, 1 if that is unknown, 2 for a stand-in script
+        0: it is known for each sort whether the target reads it
+        1: that is unknown for one of them
+        2: a stand-in script
         """
         return 2 if self.stand_in else int(any(self.takes(sort) is None for sort in shows))
 
@@ -158,13 +160,14 @@ Balance = Literal["least_busy", "latency"]
 CROWDED = 1.5
 """Multiple of its share of the pool's requests in flight above which a target loses chats with affinity to others."""
 SPARE = 4
-"""Requests in flight that it may have in addition, so that a few concurrent questions do not move a chat."""
+"""Requests in flight that a target may have beyond that multiple, so that a few concurrent questions do not move a chat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Targets that share the requests (load balancing).
-    weights: the shares by weight, if there are any; else the load or the latency decides (`balance`)
+    weights: the shares by weight, as many as members, if there are any; else `balance` decides
+    balance: `least_busy` for the fewest requests in flight, `latency` for the shorter expected wait of two random members
     affinity: `chat` if the requests of a chat go to the same target
     """
 
@@ -172,11 +175,14 @@ class Pool:
     weights: tuple[float, ...] = ()
     balance: Balance = "least_busy"
     places: tuple[int, ...] = ()
-    """The position of each member among all targets of the route, by which a question names those whose condition holds."""
+    """The position of each member among all targets of the route; `Ask.held` has the positions whose condition holds."""
     affinity: Literal["chat", "off"] = "chat"
 
     def among(self, held: frozenset[int], taken: set[str]) -> "Pool":
-        """Return the pool of the members whose condition holds, without those `taken` by an earlier entry, and add these to `taken`."""
+        """Return the pool of those members whose condition holds and whose names are not in `taken`; it may be empty.
+        held: the positions (`places`) of the targets whose condition holds, as in `Ask.held`
+        taken: names of targets in earlier pools; the names of the returned members are added to it
+        """
         kept: list[int] = []
         for at, (member, place) in enumerate(zip(self.members, self.places, strict=True)):
             if place in held and member.name not in taken:
@@ -207,7 +213,8 @@ class Pool:
         return [one for _, one in sorted(ranked, key=lambda pair: -pair[0])]
 
     def _crowded(self, member: Candidate) -> bool:
-        """Return whether a member has too many requests in flight for its share, so that a chat is faster without its cache.
+        """Return whether a member has more requests in flight than CROWDED × its share of the pool's + SPARE.
+        A chat is then answered faster elsewhere, without its prompt cache.
         Mirrokni, Thorup and Zadimoghaddam, Consistent Hashing with Bounded Loads, 2018.
         """
         weights = self.weights or (1.0,) * len(self.members)

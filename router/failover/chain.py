@@ -61,11 +61,11 @@ class FailureRules:
 
 
 BUSY = frozenset({"status_429", "breaker_open", "drained"})
-"""Outcomes of a target that is only unavailable for now: if no other kind occurred, the error is Busy, with a `Retry-After`."""
+"""Outcomes of a target that is only unavailable for now: if no other kind occurred, the error is Busy."""
 PASSED_OVER = frozenset({"breaker_open", "drained", "skipped_window", *SKIPPED.values()})
 """Outcomes of targets that were not asked at all."""
 UNHEARD = frozenset({"connection", "proxy_connection", "breaker_open"})
-"""Outcomes without a request sent: the next target, if there is any, is asked instead of retrying this one."""
+"""Outcomes of a target that no request reached: the next target, if there is any, is asked instead of retrying this one."""
 
 ROUNDED = 1e-6
 """Seconds of rounding error after a time was added and subtracted again."""
@@ -82,7 +82,9 @@ async def pause(seconds: float, clock: Clock) -> None:
 
 
 def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.Random) -> float:
-    """Return the seconds before the same target is retried: its `Retry-After`, else the back-off after so many tries."""
+    """Return the seconds before the same target is retried: its `Retry-After`, else a random back-off.
+    The back-off lies between `backoff.least` and `backoff.least` × 2^`tries`, at most `backoff.most`.
+    """
     retry_after = error.retry_after if isinstance(error, TargetDown) else None
     if retry_after is not None:
         return retry_after
@@ -91,8 +93,15 @@ def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.
 
 
 def worth_retrying(candidate: Candidate, error: TargetDown, policy: FailureRules, *, others: bool, until: float) -> bool:
-    """Return whether a retry may help: not after a timeout, and not at a target that is still unavailable after the wait.
-    others: whether another target can be asked instead; until: the deadline of the request, by the target's clock
+    """Return whether the same target may be retried after this error. Not in these cases:
+
+    - after a timeout
+    - if the target is still unavailable after its `Retry-After`
+    - if its `Retry-After` ends after the deadline, or is longer than the longest back-off; without another target, than `first_token`
+    - if no request reached it (UNHEARD), and another target can be asked
+
+    others: whether another target can be asked instead
+    until: the deadline of the request, by the target's clock
     """
     retry_after = error.retry_after or 0
     if isinstance(error, TargetSilent) or candidate.off or candidate.health.breaker.wait() > retry_after + ROUNDED:
@@ -148,7 +157,7 @@ class Chain:
         self.attempts.append(attempt)
 
     async def let_go(self, opened: Opened) -> None:
-        """Close a stream; if it was still running, record it as left by its client."""
+        """Close a stream. If its attempt was not recorded yet, record it as still running (LET_GO)."""
         if not opened.over:
             self.note(opened.ended(LET_GO))
         await opened.close()
@@ -165,7 +174,7 @@ class Chain:
         opened.candidate.health.retries.earn()
 
     def broke(self, opened: Opened, outcome: str, transcript: Transcript, used: Usage | None = None) -> None:
-        """Record a stream that broke off after it had begun, in the attempts and the breaker.
+        """Record a stream that broke off after it had begun, in the attempts and as a failure in the breaker.
 
         transcript: the text that was sent to the client; used: tokens that the stream had cost, if its provider reported them
         """
@@ -175,7 +184,7 @@ class Chain:
             self._used = self.total(used)
 
     def total(self, usage: Usage | None) -> Usage | None:
-        """Return this usage plus that of the earlier streams that broke off or were corrected."""
+        """Return this usage plus that of the earlier streams that broke off or were corrected; None if neither is known."""
         return usage + self._used if usage and self._used else usage or self._used
 
     async def open(self, watch: Watch) -> Opened:
@@ -186,9 +195,10 @@ class Chain:
         return opened
 
     async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
-        """Return a stream that continues the transcript, or None if no target can, or may.
-        Asked are the targets after the one that broke off, then those before it, then that one again. A target that was asked already is
-        asked out of its retry budget.
+        """Return a stream that continues the transcript, or None if no target can, or the route forbids it.
+        Asked are the targets after the one that broke off, then those before it, then that one again. Asking a target a second time takes a
+        token of its retry budget; without one it is passed over. Without any text so far, the question is asked anew.
+        broken: the target whose answer broke off
         """
         if self._rescues <= 0:
             return None
@@ -224,7 +234,9 @@ class Chain:
         return None if form.sent else await self.rescue(opened.candidate, transcript, watch)
 
     async def _correct(self, opened: Opened, form: Form, watch: Watch) -> Opened | None:
-        """Ask the same target again with the errors of its last answer; return that stream, or None if it cannot be corrected."""
+        """Ask the same target again with the errors of its last answer; return that stream, or None if it cannot be corrected.
+        Without a stream `form.error` is the reason.
+        """
         assert form.wrong is not None
         name, fields = opened.candidate.name, {"output": opened.start.output, "rules": list(form.wrong.rules)}
         log.warning("an answer is not of the form that was asked for", extra={"fields": {"target": name, **fields, "sent": form.sent}})
@@ -251,7 +263,9 @@ class Chain:
         return None
 
     async def _hedged(self, hedge: Hedge, watch: Watch) -> Opened | None:
-        """Ask the targets in turn, and ask the next one beside the first while the first is late; return the stream that wins."""
+        """Ask the targets in turn, and ask the next one beside the first while the first is late. Return the stream that wins, or None.
+        It is None if no target starts. Without a hedge delay the targets are asked in turn alone.
+        """
         hedge.earn()
         delay = hedge.delay(self._order[0].health.load) if self._order else None
         if delay is None:
@@ -277,7 +291,9 @@ class Chain:
         return won
 
     async def _next(self) -> Candidate | None:
-        """Return the next target to ask. Targets known not to read the files, or whose window is too small, are recorded as skipped."""
+        """Return the next target to ask; None if none is left.
+        Recorded as skipped are targets known not to read the files, targets whose window is too small, and scripts that must not stand in.
+        """
         while self._waiting:
             candidate = self._waiting.popleft()
             if self._shows and (lacks := candidate.lacks(self._shows) or self._unfit(candidate)):
@@ -289,7 +305,10 @@ class Chain:
         return None
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:
-        """Record an error, and what it means for targets not asked yet: which windows are too small, and whether any is still asked."""
+        """Record a target's error, and what it means for the targets not asked yet.
+        After ContextTooLong only larger or unknown windows are asked, the unknown ones last.
+        After ContentFiltered no other target is asked.
+        """
         self._failed.append(error.with_traceback(None))  # its frames hold the question, and this holds it: a reference cycle
         if isinstance(error, ContextTooLong):
             self._window = max(self._window, await candidate.window() or 1)
@@ -300,7 +319,9 @@ class Chain:
             self._waiting.clear()
 
     async def _ask_candidate(self, candidate: Candidate, watch: Watch) -> Opened:
-        """Ask one target, with retries while they may help. tenacity is entered only after the first failure: it costs 70 µs."""
+        """Ask one target, with retries while they may help, and return its stream. Raises the TargetError of the last try.
+        tenacity is entered only after the first failure: it costs 70 µs.
+        """
         try:
             return await self._ask_once(candidate, self._ask, watch)
         except TargetDown as error:
@@ -364,7 +385,10 @@ class Chain:
 
 
 def unanswered(failed: Sequence[TargetError], attempts: tuple[Attempt, ...], overlong: str | None = None) -> Unanswered:
-    """Return the error for a question that no target answered. `overlong`: the sentence of that error if the question is too long."""
+    """Return the error for a question that no target answered: Unanswered, or its subclass for what all errors have in common.
+    failed: the errors of the targets, oldest first; one ContentFiltered suffices for Filtered, a ContextTooLong at the end for Overlong
+    overlong: the sentence of Overlong, if it is not the usual one
+    """
     if any(isinstance(error, ContentFiltered) for error in failed):
         return Filtered(attempts=attempts)
     if failed and isinstance(failed[-1], ContextTooLong):
@@ -379,7 +403,9 @@ def unanswered(failed: Sequence[TargetError], attempts: tuple[Attempt, ...], ove
 
 
 def _of_this_question(error: TargetError) -> bool:
-    """Return whether the target refused this question alone. False for a denied target, a too long question, and filtered content."""
+    """Return whether the error is a target's refusal of this question alone. False for a denied target, and all errors but refusals.
+    False, too, for a question that is too long, and for filtered content.
+    """
     return isinstance(error, TargetRefused) and not isinstance(error, TargetDenied | ContextTooLong | ContentFiltered)
 
 

@@ -27,7 +27,9 @@ OUTCOMES = {"cut": "cut", "garbage": "malformed", "429": "status_429"}
 
 
 def broken(candidates: Sequence[Candidate], fault: InducedFault, shows: Collection[FileSort]) -> list[Candidate]:
-    """Return the candidates, of which the first that would be asked fails in this way."""
+    """Return the candidates, with the fault in the first one that would be asked; unchanged if none would be.
+    shows: the sorts of files in the question, by which targets are passed over
+    """
     first = next((one for one in candidates if not one.left_alone and not one.lacks(shows)), None)
     return [_faulty(one, fault) if one is first else one for one in candidates]
 

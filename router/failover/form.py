@@ -25,8 +25,9 @@ CORRECT = (
 class Form:
     """The text of an answer with a required form, over all the targets that give it.
 
+    tools: True if the model may call tools: text is then held even from a target that supports the schema natively
     sent: True once some of its text was passed on
-    wrong: the errors of the last target's answer; None without one
+    wrong: the check of the last target's answer, with its errors; None if that was not found invalid
     corrected: True once a target was asked for a correction
     error: the error that ends the answer; None without one
     """
@@ -41,7 +42,10 @@ class Form:
     _size: int = 0
 
     async def over(self, events: AsyncGenerator[Event, None], start: Start) -> Events:
-        """Stream a target's events with valid text only. Without a Finish at the end the answer broke off, or is invalid."""
+        """Stream a target's events with valid text only. Without a Finish at the end the answer broke off, or is invalid (`wrong` is set).
+        An answer that calls tools is not checked: its text is dropped unless it was streamed.
+        start: the target's Start, which says whether it supports the schema natively
+        """
         self._held, self._size, self.wrong = [], 0, None
         streams = start.output == "native" and not self.tools  # beside tools, what it says may be no answer yet
         calls = False
@@ -72,11 +76,13 @@ class Form:
 
     @property
     def text(self) -> str:
-        """Text of the last target."""
+        """The text of the present or last target, as far as it is within the bound; after a successful check its JSON alone."""
         return "".join(self._held)
 
     async def _right(self, end: Finish) -> bool:
-        """Return whether the text is valid, and remove what stands around its JSON; if not, store its errors."""
+        """Return whether the text is the required JSON, and remove what stands around it. If it is not, store its errors in `wrong`.
+        `error` is set as well if it cannot be corrected: it was cut off, filtered, partly sent, or is the correction itself.
+        """
         said = self.text
         found = await checked(said if self._size <= BOUNDS.characters else " " * (BOUNDS.characters + 1), self.output)
         if not found.wrong and (not self.sent or found.text == said.strip()):
@@ -95,7 +101,7 @@ class Form:
         return False
 
     def correction(self, ask: Ask) -> Ask:
-        """Return the question followed by the invalid answer and a list of its errors."""
+        """Return the question followed by the invalid answer and a list of its errors, and note that a correction was asked for."""
         assert self.wrong is not None
         self.corrected = True
         said: list[Part] = [self.text[:MAX_REPEATED].strip()] if self.text.strip() else []

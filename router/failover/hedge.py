@@ -19,7 +19,9 @@ MAX_SAVED_HEDGES = 20
 
 
 class Hedge:
-    """The hedges of one route. The token bucket starts empty: hedges never cost more than was declared."""
+    """The hedges of one route. The token bucket starts empty: hedges never cost more than was declared.
+    `earn` is called for each question; `spend` returns whether a hedge may be sent.
+    """
 
     def __init__(self, declared: Declared) -> None:
         self._after = declared.after
@@ -30,7 +32,9 @@ class Hedge:
         self.earn = self._allowance.earn
 
     def delay(self, load: Load) -> float | None:
-        """Return the seconds after which the first target is late; None while that is not known."""
+        """Return the seconds after which the first target is late: `after`, else LATE × a quantile of its times to first token.
+        None, without `after`, while too few starts of the target are known. `load`: that of the first target
+        """
         if self._after is not None:
             return self._after
         usual = load.usual(self._most)
@@ -44,6 +48,8 @@ async def race(
     let_go: Callable[[T], Awaitable[None]],
 ) -> T | None:
     """Return the result of `first`; after `delay` seconds without one, that of `first` or `second`, whichever comes sooner.
+    A result of None does not win; None is returned if neither has another, and an exception of one is raised. `second` is not started if
+    `first` ends within `delay`.
     The loser is cancelled, and a result that it has all the same is passed to `let_go`. If the race is cancelled, both results are.
     """
     racers = [asyncio.create_task(first)]
@@ -69,7 +75,7 @@ async def race(
 
 
 async def _all_of(racers: Sequence[asyncio.Task[T | None]], let_go: Callable[[T], Awaitable[None]]) -> None:
-    """Pass the results of these tasks to `let_go`."""
+    """Pass the results of these tasks to `let_go`, except None; tasks that failed or were cancelled have none."""
     for task in racers:
         if task.done() and not task.cancelled() and task.exception() is None and (made := task.result()) is not None:
             await let_go(made)

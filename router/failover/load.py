@@ -36,11 +36,11 @@ class Load:
 
     @property
     def cost(self) -> float:
-        """The estimated wait of one more request: time to first token (peak EWMA) × (requests in flight + 1)."""
+        """The estimated wait of one more request: time to first token (peak EWMA) × (requests in flight + 1); 0 before any answer."""
         return self._faded() * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:
-        """Return the time within which this share of the answers started (a quantile); None while too few are known."""
+        """Return the seconds within which this share (0 to 1) of the latest 256 answers started (a quantile); None before KNOWN starts."""
         if len(self._starts) < KNOWN:
             return None
         return sorted(self._starts)[min(len(self._starts) - 1, int(share * len(self._starts)))]
@@ -65,7 +65,7 @@ class Pace:
         return self._clock() < self._until
 
     def abandoned(self, seconds: float) -> None:
-        """Record a wait for the first token that was given up: as a slow start if it was long enough for one, and else not at all."""
+        """Record a wait for the first token that was given up: as a slow start if it was longer than `slow`, and else not at all."""
         if self._is_slow(seconds):
             self.started(seconds)
 

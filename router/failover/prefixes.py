@@ -33,7 +33,7 @@ class PromptCount(Value, frozen=True):
     at: when, by the clock of the breakers
     size: characters of the conversation, as `Ask.size`
     parts: its texts, calls and results
-    kept: tokens of the prompt that are in the provider's cache since
+    kept: tokens of the prompt that the provider has probably cached since that call
     """
 
     at: float
@@ -53,7 +53,7 @@ class Prefixes:
         """True once the target was seen to read a prompt from its cache."""
 
     def counted(self, ask: Ask, usage: Usage) -> None:
-        """Store the usage of a complete call as the last count of its session."""
+        """Store the usage that the provider counted for a call as the last count of its session. A call without a session is not stored."""
         self._keeps = self._keeps or usage.cached_tokens > 0
         if not ask.session:
             return
@@ -66,7 +66,9 @@ class Prefixes:
             self._last.popitem(last=False)
 
     def guess(self, ask: Ask) -> Usage | None:
-        """Return the estimated input of a call without a count; None without a recent count of its session, or if it is shorter now."""
+        """Return the estimated input tokens of a call without a count, with 0 output tokens.
+        None without a count of its session in the last KEPT_S seconds, or if the conversation is shorter than at that count.
+        """
         last = self._last.get(ask.session)
         if last is None or ask.size < last.size or self._clock() - last.at > KEPT_S:
             return None

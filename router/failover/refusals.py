@@ -73,7 +73,9 @@ Listener = Callable[[RefusalChange], None]
 
 
 class TargetRefusals:
-    """The recent refusals of a target, over every route that asks it. `listeners` receive each change of `now`."""
+    """The recent refusals of a target, over every route that asks it. `listeners` are called when it begins to refuse or answers again.
+    They are called, too, when the reason of its refusal changes.
+    """
 
     def __init__(self, target: str = "", clock: Clock = time.monotonic, listeners: Sequence[Listener] = ()) -> None:
         self.now: RefusingTarget | None = None
@@ -89,7 +91,7 @@ class TargetRefusals:
         """Time at which the first of them was asked."""
 
     def answers(self, asked: float) -> None:
-        """Record that the answer to a question that was asked at this time has begun."""
+        """Record that the answer to a question that was asked at this time has begun. It ends a refusal whose `as_of` is not later."""
         self.answered = max(self.answered, asked)
         if asked >= self._first:
             self._run = 0
@@ -98,7 +100,9 @@ class TargetRefusals:
             self._turned(over, refuses=False)
 
     def refused(self, asked: float, error: TargetRefused) -> None:
-        """Record that a question asked at this time was refused, unless a question asked later was answered."""
+        """Record that a question asked at this time was refused, unless a question asked later was answered.
+        Ignored are refusals by the router itself (OURS), too long conversations and filtered content.
+        """
         if asked < self.answered or error.outcome in OURS or isinstance(error, ContextTooLong | ContentFiltered):
             return
         if isinstance(error, TargetDenied) and error.certain:

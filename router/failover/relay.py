@@ -54,7 +54,9 @@ class Relay:
         return arrival
 
     def take(self) -> Sequence[Words] | None:
-        """Return the text pieces that arrived; None if the generator has to continue, also after a timeout of the target."""
+        """Return the text pieces that arrived; an empty sequence if a read had no text.
+        None if the generator has to continue, as after a timeout of the target.
+        """
         watch = self._watch
         watch.waiting = False
         if watch.overdue or (words := self._path.take()) is None:

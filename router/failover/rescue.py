@@ -56,14 +56,18 @@ class Splice:
         """Characters of a restarted answer in other words that were searched and dropped; None if it did not restart so."""
 
     def feed(self, piece: str) -> str:
-        """Add a piece of the continuation, and return the text that can be sent now."""
+        """Add a piece of the continuation, and return the text that can be sent now; "" while it is held or repeats text.
+        Diverged if a continuation that began again does not reach the end of the text before within MAX_HELD_CHARACTERS.
+        """
         if self._joined:
             return self._paid(piece)
         self._held += piece
         return self._caught_up(over=False) if self._passed is not None else self._decide(over=False)
 
     def end(self) -> str:
-        """End the continuation, and return its rest. Diverged if it began again and did not reach the end of the text before."""
+        """End the continuation, and return its held rest; "" without any.
+        Diverged if it began again and did not reach the end of the text before.
+        """
         if self._joined:
             return ""
         return self._caught_up(over=True) if self._passed is not None else self._decide(over=True)
@@ -91,7 +95,9 @@ class Splice:
         return self._join(bare[again:] if again else new)
 
     def _caught_up(self, *, over: bool) -> str:
-        """Search for the last words of the text before in a continuation that began again in other words; return the text after them."""
+        """Search for the last words of the text before in a continuation that began again in other words; return the text after them.
+        "" while they are not found; Diverged at its end (`over`), or after MAX_HELD_CHARACTERS, without them.
+        """
         tail = self._said[-self._owed - 4 * REPEATED : len(self._said) - self._owed]
         at = self._held.find(tail)
         if at >= 0:
@@ -157,7 +163,7 @@ class Transcript(Mutable):
 
     @property
     def joined(self) -> bool:
-        """True while text is passed on as it comes: no other target continues the answer."""
+        """True while no other target has taken over: text is then passed on as it comes."""
         return self._splice is None
 
     @property
@@ -166,7 +172,7 @@ class Transcript(Mutable):
         return "".join(self.said)
 
     def continued(self) -> None:
-        """Join the text of all following events to the text so far: another target continues."""
+        """Note that another target continues: the text of all later events is joined to the text so far (see `Splice`)."""
         self._splice = Splice(self.text)
 
     def forget(self) -> None:
@@ -175,7 +181,9 @@ class Transcript(Mutable):
         self._splice = None
 
     def see(self, event: Event) -> Event | None:
-        """Record an event, and return what the client gets of it; None if its text is held back or repeats text."""
+        """Record an event, and return what the client gets of it; None if its text is held back or repeats text.
+        Only text can differ from what came. Diverged if a continuation cannot be joined to the text before.
+        """
         if isinstance(event, ToolCall):
             self.called = True
         if not isinstance(event, Text):

@@ -58,7 +58,9 @@ class Watch:
         self._task = None  # it may end in an error whose traceback has this watch: the two would hold each other, and the question
 
     def wait(self, limit: float, arrival: asyncio.Future[None] | None = None) -> None:
-        """Start a wait of at most this many seconds. With an `arrival`, a timeout completes that future instead of cancelling the task."""
+        """Start to time a wait of at most so many seconds; returns at once. A timeout cancels the task.
+        With an `arrival`, a timeout sets `overdue` and completes that future instead.
+        """
         self.waiting = True
         self._wakes = arrival
         self._due = self._loop.time() + limit
@@ -66,24 +68,26 @@ class Watch:
             self._arm()
 
     def wait_on(self, arrival: asyncio.Future[None]) -> None:
-        """Continue a wait on another future, within the limit that it began with: the one before brought nothing."""
+        """Go on timing the wait, now for another future, within the limit that it began with: the future before brought nothing.
+        Returns at once.
+        """
         self.waiting = True
         self._wakes = arrival
         if self._timer is None:
             self._arm()
 
     def pause(self) -> None:
-        """Stop the provider's time: the client is being waited for."""
+        """Stop the timer's clock while the client is being waited for: that time does not count as the provider's."""
         self._paused = self._loop.time()
 
     def resume(self) -> None:
-        """Continue the provider's time: the client has read."""
+        """Let the timer's clock go on: the client has read."""
         if self._paused is not None:
             self._due += self._loop.time() - self._paused
             self._paused = None
 
     def late(self) -> bool:
-        """Return whether the cancellation that just came was this watch's own, and undo it if so."""
+        """Return whether the cancellation that just came was this watch's own, and undo it if so. False if there was another as well."""
         if not self._fired or self._task is None:
             return False
         self._fired = False

@@ -30,7 +30,9 @@ OVERLONG = "An input is too long for the model. Please send shorter texts."
 
 @dataclass(slots=True)
 class Progress(Generic[R]):
-    """The state of one attempt. `part`: the call under way; None before the first call and after each."""
+    """The state of one attempt: the results so far, with the tokens that were counted (`used`) and those that were estimated.
+    part: the call under way; None before the first call and after each
+    """
 
     results: list[R]
     used: Usage | None = None
@@ -57,7 +59,9 @@ class Progress(Generic[R]):
 
 
 def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: FailureRules, chance: random.Random) -> Embedder:
-    """Return one embedder over all targets. `splits`: target → the function that splits a question into its calls."""
+    """Return one embedder over all targets. It raises Unanswered, or a subclass of it, if no target makes the embeddings.
+    splits: target → the function that splits a question into its calls
+    """
 
     async def embedder(embed: Embed) -> Embeddings:
         attempts: list[Attempt] = []
@@ -73,7 +77,7 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Failur
 
 
 class Errand:
-    """The way of a question through the candidates. `attempts`: receives each attempt."""
+    """The path of an embeddings request through the targets. `attempts`: a list to which each attempt is appended."""
 
     def __init__(
         self, order: Sequence[Candidate], policy: FailureRules, chance: random.Random, question: Embed, attempts: list[Attempt]
@@ -87,7 +91,9 @@ class Errand:
         self._failed: list[TargetError] = []
 
     async def run(self, parts: Mapping[str, partial[Sequence[EmbedCall[R]]]]) -> tuple[str, list[R]]:
-        """Return the name of the target that answered, and its results. Unanswered if none does."""
+        """Return the name of the target that answered, and the results of its parts. Unanswered, or a subclass of it, if none does.
+        parts: target → the function that returns the calls, one for each part, that it needs
+        """
         while self._waiting:
             candidate = self._waiting.popleft()
             try:
@@ -99,7 +105,7 @@ class Errand:
         raise unanswered(self._failed, tuple(self._attempts), OVERLONG)
 
     async def _asked(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
-        """Ask a candidate, and retry while that may help."""
+        """Ask a candidate, retry while that may help, and return the results of its parts. Raises the TargetError of the last try."""
         for tries in count(1):
             try:
                 return await self._once(candidate, parts)
@@ -115,7 +121,7 @@ class Errand:
         raise AssertionError  # it counts without end
 
     async def _once(self, candidate: Candidate, parts: partial[Sequence[EmbedCall[R]]]) -> list[R]:
-        """Ask a candidate for every part in turn, each within the route's first-token timeout."""
+        """Ask a candidate for every part in turn, each within the route's first-token timeout, and return the results."""
         health = candidate.health
         breaker, clock = health.breaker, health.clock
         began = clock()

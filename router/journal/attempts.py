@@ -9,7 +9,12 @@ from router.attempt import Attempt
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """A place in the text where another target went on. `after`: characters of the whole answer's text before it."""
+    """A place in the text where another target went on.
+
+    after: characters of the whole answer's text before it
+    broken: the target that broke off
+    joined: the target that went on
+    """
 
     after: int
     broken: str
@@ -21,7 +26,11 @@ class Seam:
 
 
 def seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> tuple[Seam, ...]:
-    """Return the places in the answer's text where another target went on. `tried`: the attempts of each model call; `texts`: characters of each."""
+    """Return the places in the answer's text where another target went on.
+
+    tried: the attempts of each model call; calls that a tool of the request made are left out
+    texts: characters of text that each model call of the answer wrote
+    """
     found: list[Seam] = []
     call = 0
     for attempts in tried:

@@ -74,7 +74,9 @@ class Bill:
         self._callers: dict[str, Row] = {}
 
     def enter(self, entry: Entry) -> None:
-        """Add a finished request to the totals."""
+        """Add a finished request to the totals, unless it used no tokens. Each attempt counts for its target.
+        The whole request counts for its route and its caller.
+        """
         total: Row | None = None
         for attempt in entry.attempts:
             if (row := _row(entry, attempt)) is not None:

@@ -14,7 +14,7 @@ from router.quotas import Crowd, Quota
 Number = TypeVar("Number", int, float)
 
 MAX_BUDGETS = 1000
-"""Rows of the list at most: with a shared Redis each takes a command."""
+"""Rows of the list at most, further ones are left out: with a shared Redis each takes a command."""
 
 
 class Budget(TypedDict):
@@ -41,7 +41,7 @@ class Budget(TypedDict):
 
 
 async def budgets(generation: Generation) -> list[Budget]:
-    """Return the budgets of a generation: those of its routes, then those of its callers' keys."""
+    """Return the budgets of a generation: those of its routes, then those of its callers' keys, MAX_BUDGETS at most."""
     return [one async for one in _budgets(generation)][:MAX_BUDGETS]
 
 
@@ -68,7 +68,9 @@ async def _budgets(generation: Generation) -> AsyncIterator[Budget]:
 
 
 def _counted(generation: Generation) -> Iterator[tuple[list[str] | None, str | None, Quota, str | None]]:
-    """Yield each limit with the routes and the caller that it counts, and the subject; the subject is None where there are many."""
+    """Yield (routes, caller, quota, subject) of each limit: the first three as in a Budget, and under which name the quota counts.
+    The subject is "" for all requests together, and None where each user, address or caller is counted separately.
+    """
     auth = generation.declaration.routes.server.auth
     keys: dict[str, ApiKey] = {str(name): key for name, key in (auth.keys or {}).items()} if isinstance(auth, Auth) else {}
     for name, route in generation.routes.items():
@@ -105,5 +107,5 @@ def fullest(reports: Sequence[Sequence[Budget]]) -> list[Budget]:
 
 
 def _larger(one: Number | None, other: Number | None) -> Number | None:
-    """Return the larger of two numbers, of which one may be missing."""
+    """Return the larger of two numbers; the other one if one is None, and None if both are."""
     return max((number for number in (one, other) if number is not None), default=None)

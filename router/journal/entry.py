@@ -90,12 +90,12 @@ class Entry(Mutable):
     """True if the client asked for a stream; None where the body was refused before that was known."""
     status: int = 0
     outcome: str = ""
-    """The finish reason, or the code of the error, or `client_left`."""
+    """The finish reason, the code of the error, or another word, such as `client_left` or `resumed`; empty before the end."""
     reason: str = ""
     """Reason of a refusal, in a sentence of ours without a word of the client's; empty without a refusal."""
     target: str = ""
     cache: Cached = ""
-    """Source of the answer, where the route has a cache."""
+    """Source of the answer, as `Start.cache`; empty where the route has no cache."""
     age: float | None = None
     """Seconds since a cached answer was made; None without one."""
     steps: int = 0
@@ -235,7 +235,9 @@ class Entry(Mutable):
                 run.seconds, run.is_error = time.monotonic() - run.began, is_error
 
     def waits(self) -> None:
-        """Start to measure the pause before the next piece: all pieces so far were passed on."""
+        """Begin to measure the pause before the next piece, as all pieces so far were passed on; returns at once.
+        Nothing is measured before the model call's first piece, and beyond MAX_PAUSES.
+        """
         self._rest = time.monotonic() if self.said and len(self.pauses) < MAX_PAUSES else None
 
     def _paused(self, seconds: float) -> None:
@@ -272,7 +274,9 @@ class Entry(Mutable):
 
     @property
     def failed(self) -> bool:
-        """Return whether the client got an error, or an incomplete answer that it did not stop itself."""
+        """Return whether a finished request got an error or an incomplete answer. A client that left early counts as failed.
+        A client that asked to stop its answer does not.
+        """
         return self.outcome not in REASONS
 
     @property
@@ -285,7 +289,7 @@ class Entry(Mutable):
 
     @property
     def overhead(self) -> float | None:
-        """Seconds until the answer began, less the first target's time to first token; None if its attempt failed."""
+        """Seconds until the answer began, less the first target's time to first token; None without either."""
         first = self.attempts[0].first if self.attempts else None
         if self.opened is None or first is None:
             return None
@@ -294,7 +298,7 @@ class Entry(Mutable):
     def tally(self) -> None:
         """Set the final attempts once the outcome is known. Attempts still running get an outcome derived from the request's.
 
-        A follower that left a shared answer early has no attempts: a later follower gets them, unless it was the last.
+        A follower that left a shared answer early has no attempts, as a later follower gets them. The last one to leave has them.
         """
         self.seams = seams(self.tried, self.texts)
         why = CUT_SHORT.get(self.outcome, "abandoned")
@@ -308,19 +312,19 @@ class Entry(Mutable):
         return bool([one for one in self.attempts if one.meter is not None and one.meter.pending])
 
     async def counted(self) -> None:
-        """Wait for usage that may still arrive, at most LATE seconds."""
+        """Wait until the usage that may still arrive has come, at most LATE seconds. `conclude` then takes it over."""
         meters = [one.meter for one in self.attempts if one.meter is not None]
         with suppress(TimeoutError):
             async with asyncio.timeout(LATE):
                 await asyncio.gather(*(meter.closed() for meter in meters))
 
     def close(self) -> None:
-        """Complete the record of a finished request, and pass it to the observers."""
+        """Complete the record of a finished request now, and pass it to the observers: `tally`, then `conclude`."""
         self.tally()
         self.conclude()
 
     def conclude(self) -> None:
-        """Close a record whose outcome is noted."""
+        """End a record after `tally`: take over usage that arrived late, set the time of its end, and pass it to the observers."""
         self.attempts = tuple([one if one.meter is None else one.settled for one in self.attempts])
         self.tried = []
         self.ended = time.monotonic()
@@ -389,7 +393,7 @@ class Entry(Mutable):
 
 
 def dollars(cost: float | None) -> float | None:
-    """Return a sum of dollars as it is logged."""
+    """Return a sum of dollars rounded to DIGITS digits, as it is logged; None stays None."""
     return None if cost is None else round(cost, DIGITS)
 
 
@@ -398,14 +402,17 @@ Observer = Callable[[Entry], None]
 
 
 class GuardedObservers:
-    """Observers whose exception harms neither the request nor other ones: logged once, and again at the first one after a success."""
+    """Observers whose exception harms neither the request nor other observers.
+
+    An observer's first exception is logged; later ones are logged only after it has succeeded again.
+    """
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
         self._failing = set[Observer]()
 
     def __call__(self, entry: Entry) -> None:
-        """Pass the request to each observer, and log an exception that follows a success."""
+        """Pass the request to each observer; log an observer's exception if its call before was a success."""
         for observer in self._observers:
             try:
                 observer(entry)
@@ -421,5 +428,5 @@ class GuardedObservers:
 
 
 def rounded(seconds: float | None) -> float | None:
-    """Return a duration rounded to a tenth of a millisecond."""
+    """Return a duration rounded to a tenth of a millisecond; None stays None."""
     return None if seconds is None else round(seconds, FRACTION)

@@ -56,7 +56,9 @@ class Lines(logging.StreamHandler[TextIO]):
 
 
 def traced(error: BaseException) -> tuple[str, list[str]]:
-    """Return an exception's type and the last 12 places of its traceback, without its message, which may have a provider's words."""
+    """Return (name of the exception's type, the last 12 places of its traceback as `file:line function`, the innermost last).
+    Its message is left out: it may have a provider's words.
+    """
     places: list[str] = []
     trace = error.__traceback__
     while trace is not None:

@@ -68,7 +68,7 @@ class Metrics:
         self._tools = counter("router_tool_calls", "Tools that were run", "tool", "result")
         self._admin_refusals = counter("router_admin_refusals", "Requests for operators' pages that were refused", "reason")
         self.stalled = partial(counter("router_loop_stalls", "Times that an event loop stood still")[()], 1)
-        """Counts one stall; the three below count one as well."""
+        """A function without arguments that counts one stall; the three below count one reload, failed reload or departure of Redis."""
         self.reloaded = partial(counter("router_reloads", "Edits that went live")[()], 1)
         self.not_reloaded = partial(counter("router_reload_failures", "Edits that failed")[()], 1)
         self.redis_departed = partial(counter(DEPARTURES, "How often a worker found the shared Redis away")[()], 1)
@@ -118,12 +118,12 @@ class Metrics:
             self._tools[run.tool, result](1)
 
     def turned(self, turn: RefusalChange) -> None:
-        """Count a change by which a target begins to refuse every question, or does so for another reason."""
+        """Count a change by which a target begins to refuse every question, or does so for another reason. Ignore that it answers again."""
         if turn.refuses:
             self._refusals[turn.target, turn.refusal.reason](1)
 
     def text(self, reports: Iterable[Report]) -> bytes:
-        """Return all metrics as text, with gauges of the workers' present state."""
+        """Return all metrics in Prometheus' text format, with gauges of the workers' present state. `reports`: those of all workers."""
         states = tuple(reports)
         registry = prometheus.CollectorRegistry()
         counted = self._registry if self._folder is None else MultiProcessCollector(None, str(self._folder))
@@ -133,7 +133,7 @@ class Metrics:
 
 
 class Series(dict[tuple[str, ...], Callable[[float], None]]):
-    """Functions that add to the time series of a metric, by the values of its labels.
+    """Label values of a metric → the function that adds to that time series: it increments a counter or observes a histogram.
 
     The library looks a series up with a lock and a copy of its labels, and a counter asks each time whether it has them all; here that
     happens once for each. The only series of a metric without labels is under ().

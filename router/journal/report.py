@@ -15,7 +15,8 @@ from router.reload import Live, Reload
 class RefusalReport(TypedDict):
     """The report of a target that refuses every question. Times in seconds since 1970.
 
-    `since`: when the first of the refused questions was asked; `as_of`: an answer to a question asked then or later ends the state.
+    since: when the first of the refused questions was asked
+    as_of: an answer to a question that was asked then or later ends the state
     """
 
     reason: Reason
@@ -26,8 +27,12 @@ class RefusalReport(TypedDict):
 class TargetReport(TypedDict):
     """The report of a target's health and load. Unknown values are None.
 
-    `retry_in`: seconds until its breaker admits a probe; `first_token_p50`: median time to first token in seconds; `answered`: when the
-    newest answered question was asked, in seconds since 1970; `refusing`: None while it does not refuse every question.
+    state: the position in which an operator put it
+    retry_in: seconds until its breaker admits a probe
+    refusing: None while it does not refuse every question
+    answered: when the newest answered question was asked, in seconds since 1970
+    busy: requests in flight
+    first_token_p50: median time to first token in seconds
     """
 
     name: str
@@ -44,7 +49,7 @@ class TargetReport(TypedDict):
 
 
 class RedisReport(TypedDict):
-    """The report of the shared Redis. `departures`: how often it became unavailable."""
+    """The report of the shared Redis. `here`: whether it is reachable now; `departures`: how often it became unreachable."""
 
     here: bool
     departures: int
@@ -53,8 +58,13 @@ class RedisReport(TypedDict):
 class Report(TypedDict):
     """The report of a process.
 
-    `generations`: how many it still holds, the live one included; `open`: answers in progress; `stalls`: how often its event loop was
-    blocked; `swaps` and `failures`: edits that were loaded and that could not be; `tool_servers`: label → whether the server is reachable.
+    generations: how many configurations it still holds, the live one included
+    open: answers in progress
+    stalls: how often its event loop was blocked
+    swaps, failures: edits that were loaded, and edits that could not be
+    failed: True if the files on disk cannot be loaded now
+    redis: None where none is declared
+    tool_servers: label → whether the server is reachable
     """
 
     pid: int
@@ -158,7 +168,10 @@ def _refused(refusals: TargetRefusals) -> RefusingState:
 
 
 def refused(states: Sequence[TargetReport]) -> RefusingState:
-    """Return a target's newest refusal over all workers, unless a worker had an answer to a question asked later."""
+    """Return a target's refusal over all workers: the newest reason, since the earliest begin; `refusing` is None if it answers again.
+    It answers again if a worker had an answer to a question that was asked at or after `as_of`.
+    states: the target's report by each worker
+    """
     answered = max((one["answered"] for one in states if one["answered"] is not None), default=None)
     stands = [one["refusing"] for one in states if one["refusing"] is not None and one["refusing"]["as_of"] > (answered or 0)]
     if not stands:
@@ -168,7 +181,7 @@ def refused(states: Sequence[TargetReport]) -> RefusingState:
 
 
 def merged(reports: list[Report]) -> list[TargetReport]:
-    """Return the target reports of all workers merged: loads are added, and of the breakers the worst counts."""
+    """Return one report for each target, merged over all workers: loads are added, and of the breakers and latencies the worst counts."""
     found: dict[str, TargetReport] = {}
     for one in (target for each in reports for target in each["targets"]):
         known = found.setdefault(one["name"], one)

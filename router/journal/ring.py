@@ -23,7 +23,7 @@ class Ring:
         self._live[id(entry)] = entry
 
     def keep(self, entry: Entry) -> None:
-        """Move a finished request from the running to the latest ones."""
+        """Move a finished request from the running to the latest ones, of which the oldest beyond MAX_ENTRIES is dropped."""
         self._live.pop(id(entry), None)
         self._entries.append(entry)
         # What it points to would keep a configuration that is long gone, its tools and all they made.
@@ -31,15 +31,19 @@ class Ring:
         entry.granted, entry.observers = (), ()
 
     def find(self, request_id: str, owner: str | None = None, *, running: bool = False) -> list[dict[str, object]]:
-        """Return the records of the requests with this id, oldest first, usually one.
+        """Return the records of the requests with this id, oldest first, usually one; empty without any.
 
-        `owner`: only those of this caller and end user; `running`: also requests that are not over.
+        owner: only those of this caller and end user (`Entry.owner`); None for all
+        running: True if requests that are not over are included
         """
         known = (*self._entries, *(self._live.values() if running else ()))
         return [_with_times(entry) for entry in known if entry.request_id == request_id and owner in (None, entry.owner)]
 
     def latest(self, count: int, *, running: bool = False) -> list[dict[str, object]]:
-        """Return the newest `count` requests, newest first, without their end users; `running`: before them those in progress."""
+        """Return the newest finished requests, newest first, without their end users.
+        count: records at most, the running ones included
+        running: True if the requests in progress come before them
+        """
         live = [entry for entry, _ in zip(reversed(self._live.values()), range(count if running else 0), strict=False)]
         newest = [entry for entry, _ in zip(reversed(self._entries), range(count - len(live)), strict=False)]
         return [{name: value for name, value in _shown(entry).items() if name != "user"} for entry in (*live, *newest)]

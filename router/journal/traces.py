@@ -40,7 +40,7 @@ WITHIN = 5.0
 """Seconds that an export may take."""
 DURATION = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
-"""Buckets, as the conventions advise."""
+"""Bounds of the histograms' buckets, of seconds (DURATION) and of tokens, as the conventions advise."""
 
 
 class Traces:
@@ -59,7 +59,9 @@ class Traces:
         return self._opening is not None and not self._opening.done()
 
     def observe(self, entry: Entry) -> None:
-        """Export a finished request. Requests during the creation of an exporter are left out: its packages take a while to import."""
+        """Export a finished request. Left out are requests while an exporter is being created: its packages take a while to import.
+        The first request after `server.otel` has changed starts that, and is left out, too.
+        """
         declared = self._live.generation.server.otel
         if declared != self._declared and not self.opening:
             self._declared = declared
@@ -83,7 +85,14 @@ class Traces:
 
 @dataclass(slots=True)
 class Exports:
-    """An exporter of traces and metrics by OpenTelemetry. `parent`: reads a traceparent header; `end`: shuts the exporter down."""
+    """An exporter of traces and metrics by OpenTelemetry.
+
+    parent: traceparent header → the context of the client's span
+    below: span → the context of its children
+    kinds, failed: the SDK's span kinds and its status for errors
+    duration, first, between, tokens: histograms
+    end: exports what is queued, and shuts the exporter down
+    """
 
     tracer: Any
     parent: Callable[[str], Any]
@@ -254,7 +263,7 @@ def _session(declared: Otel) -> Any:
 
 
 def through(declared: Otel, processor: Any, reader: Any) -> Exports:
-    """Return an exporter that uses this span processor and this metric reader."""
+    """Return an exporter that uses this span processor and this metric reader. `declared`: for the service name and the sampled share."""
     from opentelemetry import trace  # noqa: PLC0415
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
