@@ -84,7 +84,7 @@ class Misfit(ValueError):
 
 
 class RouterError(Exception):
-    """Base of all errors that end a request without an answer."""
+    """An unexpected error in the router; as a class, the base of all its errors."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -305,7 +305,7 @@ class ContextTooLong(TargetRefused):
 
 
 class ContentFiltered(TargetRefused):
-    """A target's error: its provider's content filter stopped the question or its answer.
+    """A target's error, raised in the router: the target's content filter stopped the question or its answer.
 
     No other target is asked; the client gets Filtered.
     """
@@ -330,7 +330,7 @@ class Overlong(Unanswered):
 
 
 class Filtered(Unanswered):
-    """The provider's content filter stopped the question or its answer."""
+    """The error for the client after the content filter of a model's provider stopped the question or its answer."""
 
     code = "content_filter"
     status = 400

@@ -173,7 +173,7 @@ class Finish(PartlyCompared, frozen=True):
 
     @property
     def spent(self) -> Usage | None:
-        """The usage that is charged to this request; None if another request is charged."""
+        """The usage charged to this request; None for a cached answer, for one charged to another request, or without a report."""
         return None if self.cache in FREE else self.usage
 
 
@@ -252,7 +252,7 @@ class EventStream(AsyncGenerator[Event, None]):
 
 
 def generator_of(events: Events) -> Events:
-    """Return the generator of these events: whoever goes through it past its stream saves a call for each event."""
+    """Return the generator inside an EventStream; other events unchanged. To iterate over it directly saves a call for each event."""
     return events.generator if isinstance(events, EventStream) else events
 
 

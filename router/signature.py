@@ -287,6 +287,8 @@ WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", 
 def check(shape: Shape, value: object, path: str = "") -> object:
     """Check a JSON value strictly against a shape and return the value that it stands for: `true` and `"5"` are not numbers.
     Raises Misfit with the place.
+
+    path: the place of the value within the arguments, for the error; empty for the outermost value
     """
     match shape:
         case Plain(kind, bounds):
@@ -320,7 +322,10 @@ def check(shape: Shape, value: object, path: str = "") -> object:
 
 
 def arguments(record: Record, value: object, path: str = "") -> dict[str, object]:
-    """Check a JSON object against a record and return the keyword arguments for its function. Raises Misfit with the place."""
+    """Check a JSON object against a record and return the keyword arguments for its function, without parameters that are not given.
+
+    Raises Misfit with the place. `path`: the place of the object; empty for the outermost one.
+    """
     given = _mapping(value, path)
     for name in given:
         if record.field(name) is None:

@@ -32,7 +32,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Ask the route, and print the answer as it streams."""
+    """Ask the route, and print the answer as it streams. Returns 0, or 1 if the answer broke off.
+
+    Raises a RouterError if there is no answer at all, such as TimedOut.
+    """
     generation = build(load(given.routes))
     return asyncio.run(_conversation(generation, given.route, given.text))
 
@@ -89,7 +92,7 @@ class _Terminal:
         self._open = not piece.endswith("\n")
 
     def note(self, line: str) -> None:
-        """Print a line about the answer."""
+        """Print a line about the answer on stderr, after ending an unfinished line of the answer."""
         if self._open:
             print(flush=True)
         self._open = False

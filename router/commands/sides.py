@@ -27,7 +27,7 @@ def files(old: str, new: str) -> tuple[Description, Description, bool]:
 
 
 def file(path: str) -> Description:
-    """Return the configuration in one file or folder to compare."""
+    """Return the configuration in one file or folder to compare; `-` is standard input. Raises ConfigError if it is wrong."""
     return _described(_snapshot(path), path)
 
 

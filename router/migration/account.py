@@ -64,7 +64,10 @@ class Account:
 
 
 def apart(said: Located) -> Located:
-    """Return the same mapping with copies of its values: a YAML anchor's value may be in several mappings, each with its own outcome."""
+    """Return the same mapping with copies of its values: a YAML anchor's value may be in several mappings, each with its own outcome.
+
+    A value that is no mapping is returned as it is.
+    """
     return (
         Located(said.place, {key: Located(one.place, one.value) for key, one in said.table.items()})
         if isinstance(said.value, Mapping)

@@ -89,7 +89,7 @@ class Page:
         return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
     def lost(self) -> tuple[tuple[int, str], ...]:
-        """Return line number → comment, of every setting that was not carried over."""
+        """Return (line number, comment) for every setting that was not carried over."""
         mark = f"# {LOST}"
         lines = enumerate(map(str.strip, self.text().split("\n")), 1)
         return tuple((number, line.removeprefix(mark)) for number, line in lines if line.startswith(mark))
@@ -102,7 +102,7 @@ def _blocks(name: str, sections: Mapping[str, Section]) -> list[str]:
 
 PLAIN = re.compile(r"[A-Za-z0-9_/.+-](?:[A-Za-z0-9_/.+@:-]*[A-Za-z0-9_/.+@-])?")
 BARE = re.compile(r"[A-Za-z0-9_/.+$-](?:[A-Za-z0-9_/.+@:${}-]*[A-Za-z0-9_/.+@${}-])?")
-"""Outside of brackets a reference needs no quotes."""
+"""A text that needs no quotes outside of brackets: there also one with a reference `${…}`."""
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?")
 """A text that readers of YAML 1.1 take for a date."""
 UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -123,7 +123,7 @@ def scalar(value: str | float | None, *, bare: bool = True) -> str:
 
 
 def flowing(value: Value, *, bare: bool = False) -> str:
-    """Return a value as YAML on one line."""
+    """Return a value as YAML on one line. `bare`: it stands outside of brackets, where references need no quotes."""
     match value:
         case str() | bool() | int() | float() | None:
             return scalar(value, bare=bare)

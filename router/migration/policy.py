@@ -27,7 +27,7 @@ SHORTEST = 0.001
 
 @dataclass(frozen=True, slots=True)
 class OriginalTries:
-    """The number of calls that LiteLLM makes, the first included, and the config values that set it."""
+    """The number of calls that LiteLLM makes, the first included, and the config values that set it (`said`; empty for its defaults)."""
 
     count: int
     said: tuple[Located, ...]
@@ -108,7 +108,7 @@ class Policy:
         return timeout
 
     def _silence(self, params: Mapping[str, Located]) -> tuple[float | None, Located | None]:
-        """Return the seconds that LiteLLM waits for the next chunk of a stream, and the value that sets them; None if none does."""
+        """Return (seconds, value): how long LiteLLM waits for the next chunk of a stream, and the value that sets this; else two None."""
         router, number = self.settings.router, self.settings.source.number
         request = self.settings.library.get("request_timeout")
         order = (

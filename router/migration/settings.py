@@ -16,7 +16,12 @@ Chains = Mapping[str, tuple[Located, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """LiteLLM's settings: router_settings, which take precedence over litellm_settings; general_settings as `general`."""
+    """LiteLLM's settings, of which router_settings take precedence over litellm_settings.
+
+    router: router_settings
+    library: litellm_settings
+    general: general_settings
+    """
 
     source: SourceConfig
     router: Mapping[str, Located]
@@ -32,7 +37,7 @@ class Settings:
         return None
 
     def number(self, name: str) -> float | None:
-        """Return a setting as a number; None without one."""
+        """Return a setting as a number; None if it is missing, in the environment, or wrong (a complaint is recorded)."""
         return self.source.number(self.said(name), name)
 
     def carry(self, *names: str) -> None:
@@ -41,7 +46,7 @@ class Settings:
 
     @property
     def strategy(self) -> str:
-        """The strategy by which LiteLLM chooses among the deployments of a group."""
+        """The strategy by which LiteLLM chooses among the deployments of a group; `simple-shuffle` by default."""
         said = self.said("routing_strategy")
         return str(said.value) if said else "simple-shuffle"
 
@@ -82,7 +87,7 @@ class Settings:
 
     @property
     def cache(self) -> Mapping[str, Located]:
-        """The parameters of LiteLLM's cache."""
+        """The parameters of LiteLLM's cache (`cache_params`); empty without any."""
         said = self.library.get("cache_params")
         return said.table if said else {}
 
