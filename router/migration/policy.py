@@ -27,7 +27,10 @@ SHORTEST = 0.001
 
 @dataclass(frozen=True, slots=True)
 class OriginalTries:
-    """The number of calls that LiteLLM makes, the first included, and the config values that set it (`said`; empty for its defaults)."""
+    """The number of calls that LiteLLM makes, the first included.
+
+    said: the values of `num_retries` and `max_retries` that set it; empty for LiteLLM's defaults and for a retry policy
+    """
 
     count: int
     said: tuple[Located, ...]
@@ -123,7 +126,11 @@ class Policy:
         return next(found, (None, None))
 
     def _tries(self, params: Mapping[str, Located], group: str) -> "OriginalTries":
-        """Return how many calls LiteLLM makes to a group's deployments, retries included, and the values that set this."""
+        """Return how many calls LiteLLM makes to a group's deployments, retries included, and the values of retries that set this.
+
+        params: the deployment's; empty for the general number
+        group: the name for which a retry policy of its own is looked up
+        """
         router, number = self.settings.router, self.settings.source.number
         policies = router.get("model_group_retry_policy")
         policy = (policies.table.get(group) if policies else None) or router.get("retry_policy")

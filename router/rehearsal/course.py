@@ -87,10 +87,14 @@ class Rehearsed:
 
 @dataclass(slots=True)
 class Course:
-    """A rehearsal of one target: asks the questions and collects findings.
+    """A rehearsal of one target: asks the questions and collects findings. For one `run`.
 
+    name: the target's name
+    declared: the target's declaration
     open: opens the target with another declaration; all that it opens share one `Learned`
     patience: seconds to the first token for which the routes that ask the target wait
+    clock: seconds that never go backwards
+    deadline: seconds for each question
     """
 
     name: str
@@ -114,7 +118,10 @@ class Course:
     """True once no effort is sent any more."""
 
     async def run(self) -> Rehearsed:
-        """Ask all questions, one after the other."""
+        """Ask the questions one after the other, and return the outcomes.
+
+        It ends early if the plain question is not answered, the account is refused, or FAILURES questions in a row fail.
+        """
         target = self.open(self.declared)
         spare = MAX_CALLS - len(QUESTIONS)
         target.learned.repeats_left = spare
@@ -133,7 +140,7 @@ class Course:
         return Rehearsed(tuple(self._asked), tuple(self._findings), self._to_write(target), calls, self._used, first)
 
     def _skipped(self, question: Question, target: Target) -> str:
-        """Return the reason that a question is not asked; empty if it is."""
+        """Return the reason that a question is not asked: `no_tools`, `no_images`, `no_effort` or `no_call`; empty if it is asked."""
         known = target.learned.over(target.facts)
         takes_tools = known.tools and self._facts.get("tools", True)
         if question.ask.tools and not takes_tools:
@@ -283,7 +290,10 @@ class Course:
             self._findings.append(Finding(questions.PLAIN.name, sentence, "route", f"timeout: {{first_token: {enough}}}"))
 
     def _to_write(self, target: Target) -> dict[str, Json]:
-        """Return all facts of the target: the declared ones, updated with those that were learned and found."""
+        """Return all facts of the target: the declared ones, updated with those that were learned and found.
+
+        Returns none if nothing was learned or found.
+        """
         taught = target.learned.over(target.facts)
         found = {**changed(target.facts, taught), **self._facts}
         if not found:

@@ -116,7 +116,10 @@ class Edge:
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncGenerator[None, None]:
-        """Follow the files, connect to Redis and sibling workers, and handle SIGTERM while entered; at the end close everything."""
+        """Follow the files, connect to Redis and sibling workers, and handle SIGTERM while entered; at the end close everything.
+
+        Entering waits shortly for Redis. If Redis does not answer, the server starts without it.
+        """
         async with contextlib.AsyncExitStack() as following:
             if self.admin.reload is not None:  # before programs are started: they would be as deaf to SIGHUP as this is till now
                 await following.enter_async_context(self.admin.reload)

@@ -16,7 +16,15 @@ class LogEnd:
 
 @dataclass(slots=True, eq=False)
 class Follower:
-    """A reader, on this replica, of a log that another replica writes."""
+    """A reader, on this replica, of a log that another replica writes.
+
+    stream: the key of the log's stream
+    replica: the id of the replica that writes it
+    last: the number of the entry that was read last, in its two parts
+    waiting: batches that were read from Redis and not yet taken
+    news: set when a batch was added, or the log is lost
+    lost: true once nothing more will come, although the log has no end
+    """
 
     stream: str
     replica: str
