@@ -2,9 +2,8 @@
 
     [5, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", null, [], ""]]
 
-The version comes first, then the events in order: a Text as a bare string, any other event as a list of its word and its fields. Replicas
-of
-two releases may read the same Redis: bytes of another version raise UnreadableEvents, and readers treat them as absent.
+The version comes first, then the events in order: a Text as a bare string, any other event as a list of its word and its fields.
+Replicas of two releases may read the same Redis: bytes of another version raise UnreadableEvents, and readers treat them as absent.
 """
 
 import json

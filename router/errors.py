@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A mistake in a configuration: its place, the message, and the line that it stands in."""
+    """A mistake in a configuration: its place, the message, and the text of the line that it stands in (empty if that is not known)."""
 
     place: Place
     message: str
@@ -330,7 +330,10 @@ class Overlong(Unanswered):
 
 
 class Filtered(Unanswered):
-    """The error for the client after the content filter of a model's provider stopped the question or its answer."""
+    """No answer: the content filter of the model's provider stopped the question or the answer.
+
+    The error for the client; ContentFiltered is that of the target.
+    """
 
     code = "content_filter"
     status = 400

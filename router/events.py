@@ -1,12 +1,11 @@
 """The answer: its events, their order, and the types `Answer` and `Step`, of which routes are composed.
 
-    (Start (Thought | Text | Source | Produced | ToolInput | ReasoningState | ToolCall)* (ToolProgress | ToolResult | Approval)*)*   then
-Finish | Failure
+    (Start (Thought | Text | Source | Produced | ToolInput | ReasoningState | ToolCall)* (ToolProgress | ToolResult | Approval)*)*
+    then Finish | Failure
 
 A ToolResult follows the ToolCall with the same id, and no ToolProgress of that call comes after it. An Approval is of a call without a
 result. A LateResult, of a call of an earlier answer, comes right after the first Start. There are fourteen event types. Add another only
-if no
-wire can derive it from these: step marks are the Starts, message and part ids belong to the wire that needs them.
+if no wire can derive it from these: step marks are the Starts, message and part ids belong to the wire that needs them.
 """
 
 import asyncio
@@ -121,7 +120,7 @@ class ToolProgress(Value, frozen=True):
 
 
 class ToolResult(Value, frozen=True):
-    """The result of a tool call."""
+    """The result of a tool call, which the model reads next. `is_error`: true if it is a sentence on why the call failed."""
 
     call_id: str
     name: str

@@ -90,7 +90,7 @@ class Holdings:
         return other
 
     def close(self) -> None:
-        """Call all release functions, the last one first."""
+        """Call all release functions, the last one first, each even if another raises; an error is raised afterwards."""
         try:
             while self._held:
                 self._held.pop()()

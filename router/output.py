@@ -105,7 +105,10 @@ class Checker:
     _errors: Callable[[Json], Iterator[Any]] = field(repr=False)
 
     def complaints(self, value: Json, bounds: CheckBounds = BOUNDS) -> list[tuple[str, str]]:
-        """Return up to eight faults of a value: (keyword, sentence). Raises Overworked if the check exceeds its bounds."""
+        """Return up to eight faults of a value: (keyword, sentence); none if it is valid.
+
+        Raises Overworked if the check exceeds its bounds, or cannot be completed (a number or a nesting beyond Python's).
+        """
         WORK.set(Work(bounds.keywords, bounds.pattern_seconds))
         try:
             found = list(islice(self._errors(value), MAX_COMPLAINTS))
@@ -118,7 +121,7 @@ _turns = Turns()
 
 
 async def admitted(schema: JsonObject) -> None:
-    """Check in a thread that a schema is valid and within bounds. Raises Misfit otherwise."""
+    """Check in a thread, one schema after the other, that a schema is valid and within bounds. Raises Misfit otherwise."""
     await _turns.take(lambda: compiled(schema), "schema")
 
 

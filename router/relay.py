@@ -45,7 +45,7 @@ REFUSALS: dict[str, type[RouterError]] = {
 
 
 def batches(first: int, events: Sequence[Event]) -> Sequence[Batch]:
-    """Return events as batches of a log, 32 each. `first`: the number of the first event."""
+    """Return events as batches of a log, at most 32 events each. `first`: the number of the first event."""
     return [
         Batch(first + at, first + at + len(some), encode(some)) for at in range(0, len(events), BATCH) if (some := events[at : at + BATCH])
     ]

@@ -85,7 +85,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mapping with known keys; `build(**values)` makes the value."""
+    """A mapping with known keys; `build(**values)` makes the value.
+
+    name: the name of the function or dataclass
+    doc: its description, without the lines on parameters
+    """
 
     name: str
     doc: str
@@ -207,7 +211,10 @@ def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]
 
 
 def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[str, object]:
-    """Return the JSON schema of a shape. With `definitions`, schemas of records are stored there and referred to by name."""
+    """Return the JSON schema of a shape. With `definitions`, schemas of records are stored there and referred to by name.
+
+    Without `definitions` (as for a model), records are written out, null stays a choice, and defaults are left out.
+    """
     match shape:
         case Plain(kind, bounds):
             return {"type": kind, **(bounds.schema() if bounds else {})}

@@ -165,7 +165,7 @@ def _only(guest: Secret | None) -> Callers | None:
 
 
 def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None, guest: Secret | None) -> None:
-    """Print for people what is served, and what is skipped and why. Machines read the log and /readyz."""
+    """Print for people, on stderr, what is served, and what is skipped and why. Machines read the log and /readyz."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
     if names := generation.declaration.env_file.names:
         said.append(f"  from .env: {', '.join(names)}")
@@ -189,7 +189,7 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
 
 
 def _question(generation: Generation, given: argparse.Namespace, guest: Secret) -> list[str]:
-    """Return a command with a question, to paste into a terminal of the machine whose port leads here."""
+    """Return the lines of a curl command that asks a question, for a terminal of the machine whose port leads here."""
     body = json.dumps({"model": next(iter(generation.routes)), "messages": [{"role": "user", "content": "Hello"}]})
     return [
         f"curl -N http://{LOCAL}:{given.port}/api/chat \\",

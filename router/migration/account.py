@@ -33,19 +33,19 @@ class Account:
             self.agree(said)
 
     def carry(self, *said: Located | None) -> None:
-        """Record that values are carried over."""
+        """Record that values are carried over, in place of any other outcome; None is passed over."""
         for one in said:
             if one is not None:
                 self._outcomes[id(one)] = "carried", one
 
     def tell(self, *said: Located | None) -> None:
-        """Record that a comment mentions values; those that are recorded as carried over stay so."""
+        """Record that a comment mentions values; those that are recorded as carried over stay so. None is passed over."""
         for one in said:
             if one is not None and self._outcomes.get(id(one), ("", one))[0] != "carried":
                 self._outcomes[id(one)] = "told", one
 
     def agree(self, *said: Located | None) -> None:
-        """Record that values without an outcome need no comment, because they hold here anyway."""
+        """Record that values without an outcome need no comment, because they hold here anyway. None is passed over."""
         for one in said:
             if one is not None:
                 self._outcomes.setdefault(id(one), ("alike", one))

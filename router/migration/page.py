@@ -46,7 +46,11 @@ class Section:
         self.remarks.append(Remark(text, lost=True))
 
     def lines(self, name: str, indent: str) -> Iterator[str]:
-        """Yield the section as YAML, its comments below its name; a dropped section is itself a comment, with its comments before it."""
+        """Yield the section as lines of YAML, its comments below its name. A dropped section is itself a comment, after its comments.
+
+        name: its key; not written if the section has no keys
+        indent: the white space before each line
+        """
         first = f"{indent}# " if self.dropped else indent
         title = [f"{first}{scalar(name)}:"] if self.keys else []
         remarks = [f"{indent}{'  ' if self.keys and not self.dropped else ''}{remark.line}" for remark in self.remarks]

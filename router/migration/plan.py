@@ -157,7 +157,7 @@ class Plan:
         return [pool for order in sorted(orders) for pool in self._shares(orders[order])]
 
     def _shares(self, members: Sequence[Deployment]) -> list[list[Share]]:
-        """Return a pool with LiteLLM's shares. If some members have weights, those without are asked only after them."""
+        """Return pools with LiteLLM's shares as weights. If some members have weights, those without form a second pool, asked later."""
         called = [self.called[id(one)] for one in members]
         if self.settings.strategy != "simple-shuffle":
             return [[(name, None) for name in called]]
@@ -215,7 +215,14 @@ class Plan:
         return Group(name, (one,)) if one else None
 
     def _too_long(self, name: str, group: Group, behind: Sequence[Group], pools: list[list[Share]], made: Section) -> list[list[Share]]:
-        """Return the pools that LiteLLM asks with too long conversations; they stand last, and get a large window if theirs is unknown."""
+        """Return the pools that LiteLLM asks with too long conversations; they stand last, and get a large window if theirs is unknown.
+
+        Returns none if they would add no target.
+
+        group: the route's own group
+        behind: the groups that it falls back to
+        pools: the route's pools so far
+        """
         larger = {
             one.name: one for asking in (name, *(other.name for other in behind)) for one in self._chain(asking, "context_window_fallbacks")
         }

@@ -148,7 +148,7 @@ class Policy:
         return OriginalTries(count, tuple(said for said in used if said is not None))
 
     def _retry(self, calls: int, members: int) -> dict[str, Value]:
-        """Return the retry settings: LiteLLM's calls divided by the members of the pool that is asked first, and its wait."""
+        """Return the retry settings: LiteLLM's calls divided by the members of the pool that is asked first, and its wait, if any."""
         made: dict[str, Value] = {"attempts": max(1, min(MAX_ATTEMPTS, math.ceil(calls / members)))}
         wait = self.settings.number("retry_after")
         if wait and wait >= SHORTEST:

@@ -338,7 +338,7 @@ def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str],
 
 
 def _reason(key: str, said: Located, known: Mapping[str, str]) -> str:
-    """Return the reason that a value was not carried over."""
+    """Return the reason that a value was not carried over, as a sentence for its comment. `known`: key → the reason."""
     if said.value is False and key in verdicts.SWITCHED_OFF:
         return verdicts.SWITCHED_OFF[key]
     why = known.get(key, verdicts.OTHERWISE)

@@ -35,8 +35,9 @@ class Variables:
     def key(self, said: Located, *names: str) -> tuple[str | None, str]:
         """Return (reference, remark) for an API key; the remark is for a key that was written out, at its first place, else empty.
 
-        names: the names to choose from for the variable of a written-out key
         The reference is None for a placeholder, and for a variable whose name is invalid.
+
+        names: the names to choose from for the variable of a written-out key
         """
         text = "" if said.value is None else str(said.value)
         if in_environment(said):

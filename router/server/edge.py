@@ -240,7 +240,10 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 
 def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
-    """Return path → application of each chat route that is one fixed path and not shadowed: found without the table of routes."""
+    """Return path → application of the chat routes with one fixed path, except those that an earlier route matches or that limit methods.
+
+    Requests to these paths are served without a search through the table of routes.
+    """
     found: dict[str, ASGIApp] = {}
     for at, route in enumerate(answers):
         shadowed = any(other.path_regex.match(route.path) for other in answers[:at])

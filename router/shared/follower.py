@@ -9,7 +9,7 @@ from router.shared.written_log import Batch
 
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """The end of a log as a code, if no event describes it."""
+    """The end of a log as a code such as `stopped` or `overloaded 30`, if no event describes it."""
 
     code: str
 
@@ -43,7 +43,11 @@ class Follower:
 
 
 def entry(after: int, fields: dict[bytes, bytes]) -> Batch | LogEnd:
-    """Return the content of a stream's entry. An unreadable entry becomes a batch behind a gap, for which its reader raises ReplicaLost."""
+    """Return the content of a stream's entry. An unreadable entry becomes a batch behind a gap, for which its reader raises ReplicaLost.
+
+    after: the number of events up to the entry's end, from its id
+    The head of a log becomes an empty batch.
+    """
     if (code := fields.get(b"x")) is not None:
         return LogEnd(code.decode("ascii", "replace"))
     if b"h" in fields:

@@ -25,7 +25,7 @@ class BreakerHint:
 
     @property
     def warned(self) -> bool:
-        """True while the breaker of a replica is open, as far as this process knows."""
+        """True while the breaker of any replica is open, this one included, as far as this process has read. It reads every second."""
         return asyncio.get_running_loop().time() < self._until
 
     def publish(self, seconds: float) -> None:

@@ -127,7 +127,7 @@ class Logs:
     # Writing.
 
     def write(self, name: str, source: EventSource, *, lasts: float, keep: float, attachment: bytes = b"") -> WrittenLog:
-        """Begin to write the source under this name, in place of the log found there before. Returns at once; Redis gets it in the background.
+        """Begin to write the source under this name, in place of the log found there before. Returns at once.
 
         lasts: seconds that it can take at most, and be found if this replica is lost
         keep: seconds that it is found after its end

@@ -64,7 +64,13 @@ class RedisTiming:
         return waited if waited <= 2 * self.tick else self.late
 
     def after(self, silence: float, limit: float) -> float:
-        """Return the limit after an answer this late: like TCP's timeout (RFC 6298), it grows with a slow Redis and shrinks again."""
+        """Return the next limit: four times the silence before an answer, or nine tenths of the old limit, whichever is longer.
+
+        It is at least `self.limit`, and `most` at most. Like TCP's timeout (RFC 6298), it grows with a slow Redis and shrinks again.
+
+        silence: seconds without any answer, until this one
+        limit: the limit until now
+        """
         return min(max(self.limit, 4 * silence, 0.9 * limit), max(self.limit, self.most))
 
 
@@ -373,7 +379,7 @@ class Redis(SharedConnection):
         return Away()
 
     def _why(self, error: Exception) -> str | None:
-        """Return the reason that Redis is away, if this error shows it; None where it concerns one command."""
+        """Return the reason that Redis is away, if this error shows it (`timeout`, `full`, …); None where it concerns one command."""
         faults = self._driver
         table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
             (faults.BusyLoadingError, "loading"),

@@ -62,7 +62,7 @@ class EventSource(Protocol):
         ...
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from `start` on, in batches."""
+        """Return the events from number `start` on, as far as there are any yet, in batches."""
         ...
 
     def hold(self, seconds: float) -> None:
@@ -70,7 +70,7 @@ class EventSource(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop: the caller wants no more of the answer, or this replica ends."""
+        """Begin to stop the answer: the caller wants no more of it, or this replica ends."""
         ...
 
 

@@ -74,9 +74,10 @@ class ToolSet:
 def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
     """Return the tool set in a file's text, in a module of its own for each generation.
 
+    Raises Misfit with a place if the file fails when it is run, if a function cannot be a tool, or if there is none.
+
     name: the tool set's name, which is that of the file without its ending
     generation: a word in the module's name that sets it apart from those of other generations
-    Raises Misfit with a place if the file fails when it is run, if a function cannot be a tool, or if there is none.
     """
     module = ModuleType(f"router_tools_{generation}.{name}")
     module.__file__ = str(path)

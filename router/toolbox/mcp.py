@@ -52,7 +52,7 @@ GONE = "The server of this tool went away before it answered."
 
 
 class McpServer(SharedConnection):
-    """An MCP server and its connection, which `start` opens in the background."""
+    """An MCP server and its connection, which `start` opens in the background. The constructor raises Misfit without the package `mcp`."""
 
     def __init__(self, declared: ToolServer) -> None:
         super().__init__()
