@@ -133,7 +133,7 @@ class Result(Value, frozen=True):
 
     @property
     def text(self) -> str:
-        """The result as the text that a model reads."""
+        """The result as the text that a model reads: a text as it is, any other value as JSON."""
         return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -363,7 +363,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> str:
-        """The name under which data of the caller's end user is stored and counted."""
+        """The name under which data of this caller and end user is stored and counted, as the function `owner` makes it."""
         return owner(self.caller, self.user)
 
     @property

@@ -314,7 +314,7 @@ class ContentFiltered(TargetRefused):
 
 
 class Unanswered(RouterError):
-    """The route's targets were asked without success."""
+    """No target of the route gave an answer."""
 
     code = "no_answer"
     status = 502

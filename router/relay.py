@@ -23,7 +23,7 @@ from router.events import Event, Failure, Finish
 from router.shared import Batch, LogEnd
 
 BATCH = 32
-"""Events per batch."""
+"""Maximum events of a batch."""
 REFUSALS: dict[str, type[RouterError]] = {
     one.code: one
     for one in (

@@ -1,12 +1,12 @@
 """Reads a typed function's signature: its parameters become fields with types, its docstring their documentation.
 
-The result serves three purposes: a tool's JSON schema and the check of its arguments, a step's options in YAML, and routes.yaml itself. A
-dataclass is read as a function, too: its constructor.
+The result serves three purposes: the check and the JSON schema of a question's parameters, a step's options in YAML, and routes.yaml
+itself. A dataclass is read as a function, too: its constructor. Tools are read elsewhere, by router/toolbox/parameters.py.
 
-    def get_weather(location: str, days: int = 1) -> str:
-        '''Current weather for a city.
+    def greeting(city: str, times: int = 1) -> str:
+        '''A greeting from a city.
 
-        location: the city's name, e.g. 北京
+        city: the city's name, e.g. 北京
         '''
 """
 
@@ -213,7 +213,7 @@ def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]
 def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[str, object]:
     """Return the JSON schema of a shape. With `definitions`, schemas of records are stored there and referred to by name.
 
-    Without `definitions` (as for a model), records are written out, null stays a choice, and defaults are left out.
+    Without `definitions` (as for a request body), records are written out, null stays a choice, and defaults are left out.
     """
     match shape:
         case Plain(kind, bounds):

@@ -86,7 +86,10 @@ class _Terminal:
     _open: bool = False
 
     def say(self, piece: str, *, faint: bool) -> None:
-        """Print a piece of the answer. Thoughts go to stderr in faint letters, so that a pipe does not get them."""
+        """Print a piece of the answer on stdout, or a thought (`faint`) on stderr, so that a pipe does not get it.
+
+        A terminal shows thoughts in faint letters.
+        """
         out = sys.stderr if faint else sys.stdout
         print(f"\033[2m{piece}\033[0m" if faint and out.isatty() else piece, end="", flush=True, file=out)
         self._open = not piece.endswith("\n")

@@ -43,7 +43,7 @@ class Seen:
 
 
 def loaded(routes: Path) -> Seen:
-    """Return the data of the files on disk. Raises ConfigError if they are wrong."""
+    """Return the data of the files on disk, without the health of targets and budgets. Raises ConfigError if they are wrong."""
     generation = build(load(routes))
     lanes = {str(name): lane_of(target) for name, target in generation.declaration.routes.targets.items()}
     tools = {name: _tools(route) for name, route in generation.routes.items()}

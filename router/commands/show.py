@@ -58,7 +58,7 @@ FIRST = {
     "chat": "the first that starts to speak answers",
     "embeddings": "the first that makes all of the vectors answers",
 }
-"""Kind of a route → the target that answers."""
+"""Kind of a route → the words that say which of its targets answers."""
 
 
 def _page(record: JsonObject) -> Iterator[str]:

@@ -14,9 +14,10 @@ STDIN = "-"
 
 
 def files(old: str, new: str) -> tuple[Description, Description, bool]:
-    """Return two configurations to compare, and whether all their texts are equal. Raises ConfigError with the places of both.
+    """Return (before, after, same): two configurations to compare, and whether all their texts are equal.
 
     A routes file without pipelines and tools beside it is read with those of the other side, and with its drills.yaml.
+    Raises ConfigError with the places in the side that is wrong.
     """
     found = [_snapshot(old), _snapshot(new)]
     for one, other in ((0, 1), (1, 0)):

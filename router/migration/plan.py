@@ -25,7 +25,7 @@ HEAVIEST = 1_000_000
 LIGHTEST = 1e-6
 """The least weight; a smaller one counts as none."""
 DEEPEST = 5
-"""Depth to which LiteLLM follows fallbacks of fallbacks by default."""
+"""LiteLLM's default of `max_fallbacks`: the depth to which it follows fallbacks of fallbacks."""
 Share = tuple[str, float | None]
 """A target in a pool, and its weight if it has one."""
 

@@ -41,7 +41,7 @@ class Settings:
         return self.source.number(self.said(name), name)
 
     def carry(self, *names: str) -> None:
-        """Record the effective values of these settings as carried over."""
+        """Record the effective values of these settings as carried over; settings that are missing are passed over."""
         self.source.account.carry(*(self.said(name) for name in names))
 
     @property
@@ -65,7 +65,7 @@ class Settings:
         return str(said.value) if said is not None and isinstance(said.value, str) else ""
 
     def chains(self, name: str) -> Chains:
-        """Return the fallback chains of one kind of fallback."""
+        """Return the fallback chains of one kind of fallback, `name`; none without any. Entries of a wrong form are complained about."""
         made: dict[str, tuple[Located, ...]] = {}
         default = self.source.texts(self.said("default_fallbacks"), "default_fallbacks") if name == "fallbacks" else ()
         if default:

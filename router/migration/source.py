@@ -78,7 +78,10 @@ def in_environment(said: Located | None) -> bool:
 
 
 def read(path: Path) -> SourceConfig:
-    """Return the config as it is on disk now. Raises ConfigError if a file cannot be read, or is not a config."""
+    """Return the config as it is on disk now, with all files that it includes.
+
+    Raises ConfigError if a file cannot be read or is not a config, or if there is no `model_list`.
+    """
     texts: dict[str, str] = {}
     complaints = Complaints(texts)
     reader = _SourceReader(complaints, texts)

@@ -309,7 +309,7 @@ def _plain(said: Located) -> object:
 
 
 def _bare(parts: SplitResult) -> str:
-    """Return an address without parts that may be secret."""
+    """Return an address without the parts that may be secret: user, password, query and fragment."""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
     plain = parts.username is None and parts.password is None

@@ -30,7 +30,7 @@ class Variables:
     needed: dict[str, str] = field(default_factory=dict[str, str])
     """Variable to set → the reason, for the operator."""
     made: dict[str, str] = field(default_factory=dict[str, str])
-    """Literal key → the variable in its place. Never shown."""
+    """Written-out key → the variable in its place. The keys of this mapping are secrets, and are never shown."""
 
     def key(self, said: Located, *names: str) -> tuple[str | None, str]:
         """Return (reference, remark) for an API key; the remark is for a key that was written out, at its first place, else empty.

@@ -262,7 +262,7 @@ class Course:
         return question.judge(heard)
 
     def _find(self, question: Question, verdict: Verdict) -> None:
-        """Record a finding and its facts."""
+        """Record a finding and its facts. A verdict with a line for routes becomes a finding of the routes, else of the target."""
         facts = dict(verdict.facts)
         if "refuses" in facts:
             facts["refuses"] = [*cast("list[Json]", self._facts.get("refuses", [])), *cast("list[Json]", facts["refuses"])]
@@ -282,7 +282,7 @@ class Course:
         self._findings.append(Finding(questions.PLAIN.name, sentence, where, line))
 
     def _slow(self) -> None:
-        """Add a finding if the first token came later than the routes' timeout allows."""
+        """Add a finding, with a longer timeout, if the slowest first token came later than the routes' timeout allows."""
         slowest = max(self._times, default=0.0)
         if slowest > self.patience:
             enough = written_duration(float(math.ceil(1.5 * slowest)))
@@ -345,7 +345,7 @@ ADDRESSES = ("connection", "timeout_connect", "tls", "redirect")
 
 
 def remedy(heard: Heard, declared: TargetConfig) -> str:
-    """Return the line to correct if the plain question is not answered; empty if no line mends it."""
+    """Return the line of the target to correct, with a placeholder, if the plain question is not answered; empty if no line mends it."""
     if heard.outcome in KEYS:
         return f"api_key: ${{{variable(str(declared.model).partition('/')[0])}}}"
     if heard.outcome in ADDRESSES:

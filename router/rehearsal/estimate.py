@@ -9,7 +9,7 @@ from router.targets import Facts, anthropic, gemini
 from router.usage import Usage
 
 MAX_CALLS = 19
-"""Calls to the provider in all: the questions, and their repetitions."""
+"""Maximum calls to the provider in all: the questions, and their repetitions."""
 ROOM = 128
 """The token limit of an answer by a model that does not think."""
 THINKING_ROOM = 1_024

@@ -13,7 +13,7 @@ from router.targets import Target
 Clock = Callable[[], float]
 """A clock in seconds that never goes backwards."""
 MAX_EVENTS = 20_000
-"""Events of one answer that are read: no answer within the limits of a rehearsal has so many."""
+"""Maximum events of one answer; a longer one counts as malformed. No answer within the limits of a rehearsal has so many."""
 ACCOUNT = frozenset(
     {
         "status_401",

@@ -149,7 +149,10 @@ class Edge:
 
 
 def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
-    """Return the routes at which earlier answers are resumed, stopped, read and deleted, and the token count of /v1/responses."""
+    """Return the routes at which earlier answers are resumed, stopped, read and deleted.
+
+    The token count of /v1/responses is among them, because its path would else be read as the id of a response.
+    """
 
     async def response(request: Request, send: Send) -> None:
         await chat.response(request, send, request.scope["path_params"]["response"])

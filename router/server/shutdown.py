@@ -1,7 +1,7 @@
 """Graceful shutdown: from SIGTERM on new requests are refused, running answers may finish within `drain`, and are then ended.
 
-uvicorn itself would stop listening at once and cut streams off. Its handler is therefore called only when nothing runs any more. The same
-signal again ends the drain; a third time it goes straight to uvicorn.
+uvicorn itself would stop listening at once and cut streams off. Its handler is therefore called only when nothing runs any more.
+The same signal again ends the drain at once; a third time it goes straight to uvicorn.
 """
 
 import asyncio

@@ -62,7 +62,7 @@ class Hints:
         return self._hints.setdefault(name, BreakerHint(self, name))
 
     def keep(self, names: set[str]) -> None:
-        """Keep only the hints under these names: other targets are not declared any more."""
+        """Keep the hints of the targets with these names, and drop all others: those targets are not declared any more."""
         self._hints = {name: hint for name, hint in self._hints.items() if name in names}
 
     def start(self) -> None:

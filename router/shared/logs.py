@@ -159,7 +159,7 @@ class Logs:
         self._news.set()
 
     def wake(self, written: WrittenLog) -> None:
-        """Note that a log has more to write: events, or its end."""
+        """Note that a log has more to write: events, or its end. Returns at once; a log that is complete or given up is passed over."""
         if not written.done:
             self._dirty[written] = None
             self._news.set()
@@ -406,7 +406,7 @@ class Logs:
                 self._lose(one)
 
     def _obey(self, message: str, reader: str) -> None:
-        """Carry out another replica's message about a log: `hold`, `leave` or `stop`."""
+        """Carry out another replica's message about a log: `hold`, `leave` or `stop`. An unknown log or word is passed over."""
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
             self._begin(offered)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("router.redis")
 
 AT_ONCE = 128
-"""Most commands that go out together."""
+"""Maximum commands that go out together."""
 LINES = 4
 """Connections: one for commands, one for the probe, one to listen; and one that is being closed."""
 FREE = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])"
@@ -397,7 +397,7 @@ class Redis(SharedConnection):
         return "unusable" if code in UNUSABLE else None
 
     def _leave(self, why: str) -> None:
-        """Count Redis as away: from now on no request waits for it."""
+        """Count Redis as away: waiting commands fail, later ones fail at once, and a probe in the background looks for its return."""
         if self._state == "away":
             return
         loop = asyncio.get_running_loop()

@@ -30,7 +30,10 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events from number `first` up to but not including `after`, encoded. `note`: data about the end among them that the events lack."""
+    """Events from number `first` up to but not including `after`, encoded. An empty batch has no data.
+
+    note: data about the end of the answer beside its last event, with the last batch; else empty
+    """
 
     first: int
     after: int

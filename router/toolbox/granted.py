@@ -30,14 +30,14 @@ async def unreported(value: Json, part: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The tools of a server that a route grants: all, or `only` some. `approve`: true if the user has to allow each call."""
+    """The tools of an MCP server that a route grants: all, or `only` some. `approve`: true if the user has to allow each call."""
 
     server: McpServer
     only: frozenset[str] | None = None
     approve: bool = False
 
     def of(self, known: Mapping[str, ToolSpec]) -> dict[str, ToolSpec]:
-        """Return the granted tools among the known ones."""
+        """Return name → tool of the granted tools among the known ones."""
         return {name: spec for name, spec in known.items() if self.only is None or name in self.only}
 
 
@@ -99,7 +99,7 @@ class Toolbox:
 
     @property
     def may_ask(self) -> bool:
-        """True if a call of one of the tools may need the user's approval."""
+        """True if a call of one of the tools may need the user's approval, by a declaration or by a tool's own condition."""
         asking = any((tool.asking if isinstance(tool, IsolatedTool) else tool.condition) for tool in self._tools.values())
         return asking or bool(self._approve) or any(grant.approve for grant in self._grants)
 
@@ -131,7 +131,7 @@ class Toolbox:
 
     @property
     def supplied(self) -> dict[str, str]:
-        """The functions with a parameter that the router fills in, each with the name of its type."""
+        """Function → the type that the router fills in for one of its parameters: `Routes` or `Fields`. Other functions are left out."""
         return {name: kind.__name__ for name, tool in self._tools.items() if isinstance(tool, Tool) for _, kind in tool.parameters.supplied}
 
     @property

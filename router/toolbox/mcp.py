@@ -88,7 +88,7 @@ class McpServer(SharedConnection):
 
     @property
     def known(self) -> Mapping[str, ToolSpec]:
-        """The tools that the server listed last, by name."""
+        """The tools that the server listed last, by name; none before its first list, and still those while it is away."""
         return self._tools
 
     def __contains__(self, name: object) -> bool:
@@ -332,7 +332,7 @@ class _Watched:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancel a task, and wait for its end, ENDING seconds at most."""
+    """Cancel a task, and wait ENDING seconds at most for its end. Its error is dropped."""
     task.cancel()
     await asyncio.wait([task], timeout=ENDING)
     if task.done() and not task.cancelled():

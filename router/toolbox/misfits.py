@@ -11,7 +11,7 @@ from typing import Any
 from router.chat import Json
 
 MAX_MISFITS = 5
-"""Mistakes that are named; the others are only counted."""
+"""Maximum mistakes that are named; the others are only counted."""
 MAX_CHARS = 300
 """Characters of one mistake."""
 MAX_PATH = 120

@@ -115,7 +115,7 @@ def _field(hint: Any, parameter: inspect.Parameter, description: str) -> tuple[o
 
 
 def _compiled(name: str, fields: Mapping[str, tuple[object, object]]) -> tuple[JsonObject, type[BaseModel]]:
-    """Return the schema of some fields, and the model that reads them."""
+    """Return (schema, model): the JSON schema of some fields, and the pydantic model that reads them."""
     model = create_model(name, __config__=CONFIG, **cast("dict[str, Any]", dict(fields)))
     return model.model_json_schema(schema_generator=_Schema), model
 
