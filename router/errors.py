@@ -314,7 +314,7 @@ class ContentFiltered(TargetRefused):
 
 
 class Unanswered(RouterError):
-    """No target of the route gave an answer."""
+    """Every target of the route was asked, or could not be asked, without success."""
 
     code = "no_answer"
     status = 502
@@ -330,9 +330,9 @@ class Overlong(Unanswered):
 
 
 class Filtered(Unanswered):
-    """No answer: the content filter of the model's provider stopped the question or the answer.
+    """The content filter of the model's provider stopped the question or its answer, and the request ends with this error.
 
-    The error for the client; ContentFiltered is that of the target.
+    ContentFiltered is the error of the one target, raised before it.
     """
 
     code = "content_filter"
