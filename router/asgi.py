@@ -22,7 +22,7 @@ def create_app(routes: str | PathLike[str] | None = None) -> Edge:
     """Return the application for a routes file: `routes`, else `ROUTER_ROUTES`, else ./routes.yaml. Edits of the file go live.
     Raises ConfigError if the configuration is invalid.
 
-    An application that mounts it enters `started()` in its own lifespan, since a mounted application has none.
+    An application that mounts this one has to enter its `started()` in its own lifespan: a mounted application gets no lifespan events.
     """
     path = routes_from_environment() if routes is None else Path(routes)
     host = host_from_environment(path)

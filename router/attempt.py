@@ -16,8 +16,8 @@ class Attempt(PartlyCompared, frozen=True):
     usage: tokens, as the provider reported them for the whole answer; None if it did not
     estimate: estimated tokens that the provider charges for but did not report, or not to the end; None if there are none
     route: the route that a tool of the request asked for; empty for an attempt of the request's own route
-    said: characters of the model call's text that clients had when this attempt broke off, in this process; 0 for all others
-    meter: receives the usage of an answer that ended without it, in this process; None for all others
+    said: characters of the model call's text that the client had when this attempt broke off; 0 if it did not, or in another process
+    meter: set while the usage report of the ended answer may still come, in this process; else None
     """
 
     BESIDE = frozenset({"output", "model", "said", "meter"})
@@ -38,7 +38,7 @@ class Attempt(PartlyCompared, frozen=True):
 
     @property
     def settled(self) -> "Attempt":
-        """The attempt without its meter: with the final usage that arrived after its end, if any, in place of the estimate."""
+        """The attempt without its meter. If the meter holds the final usage, that replaces `usage`, and `estimate` becomes None."""
         if self.meter is None:
             return self
         counted = self.meter.usage if self.meter.final else None
@@ -46,4 +46,4 @@ class Attempt(PartlyCompared, frozen=True):
 
 
 LET_GO = ""
-"""The outcome of an attempt that was still running when its client left or another target won, until the reason is recorded."""
+"""The empty outcome of an attempt that was still running when its client left or another target won, until the reason is recorded."""

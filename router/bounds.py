@@ -10,7 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The least and the greatest value of a number, both included. `above`: an excluded lower bound."""
+    """The bounds of a number; None means no bound.
+
+    least: the least value, included
+    most: the greatest value, included
+    above: a lower bound that is itself excluded
+    """
 
     least: float | None = None
     most: float | None = None
@@ -25,7 +30,7 @@ class Bounds:
         )
 
     def schema(self) -> dict[str, float]:
-        """Return the bounds as JSON schema keywords."""
+        """Return the bounds that are set as JSON schema keywords: `minimum`, `maximum`, `exclusiveMinimum`."""
         named = {"minimum": self.least, "maximum": self.most, "exclusiveMinimum": self.above}
         return {name: value for name, value in named.items() if value is not None}
 

@@ -13,7 +13,7 @@ from router.errors import Overtaken, Stopping
 from router.events import Event, Events, Failure, Finish, Produced, Text, Thought, ToolInput
 
 TURN = 64 * 1024
-"""Bytes after which readers are woken, and the loop gets a turn, although the next event is at hand."""
+"""Bytes put since the last wake-up above which `full` is true, and bytes read after which `take` gives other tasks a turn."""
 FRAME = 256
 """Bytes an event takes beside its text, roughly."""
 
@@ -37,17 +37,21 @@ def weight(event: Event) -> int:
 
 
 class Broadcast:
-    """The buffer of one answer and the positions of its followers. `bound`: bytes held at most, plus one event."""
+    """The buffer of one answer and the positions of its followers.
+
+    bound: approximate bytes above which `take` and `flush` drop events, drop a follower or wait; `put` alone never checks it
+    rule: the choice between waiting and dropping a follower
+    """
 
     def __init__(self, bound: int, rule: Rule = "overtake") -> None:
         self.size = 0
         """Bytes in the buffer, roughly."""
         self.complete = True
-        """True while no event was dropped from the buffer."""
+        """True while the buffer has the answer from its start: false once an event was dropped, or with `wait` once it exceeded its bound."""
         self.finished = False
         """True once a Finish or Failure was put."""
         self.over = False
-        """True once no more events will come, for the log of the answer."""
+        """True once no more events will come, as the owner of the answer sets it, for the log of the answer."""
         self.news: Callable[[], None] | None = None
         """Called whenever its followers are woken, and when it waits for room."""
         self.task: asyncio.Task[None] | None = None
@@ -69,9 +73,9 @@ class Broadcast:
     # Its source.
 
     def start(self, work: Coroutine[object, object, None]) -> None:
-        """Run `work`, which calls `take`, as the task of this answer.
+        """Start `work`, which calls `take`, as the background task of this answer. Returns at once.
 
-        The task is cancelled if the last follower leaves before the answer is complete.
+        The task is cancelled if the last follower leaves before a Finish or Failure was put.
         """
         self.task = asyncio.create_task(work)
         self.task.add_done_callback(self._done)
@@ -109,7 +113,7 @@ class Broadcast:
         self.finished = True
 
     async def flush(self) -> None:
-        """Wake the followers and wait until the buffer is within its bound."""
+        """Wake the followers, and bring the buffer within its bound: drop events, drop a follower, or wait, as the rule says."""
         self._tell()
         if self.size > self._bound:
             await self._fit()
@@ -155,7 +159,7 @@ class Broadcast:
 
     @property
     def events(self) -> Sequence[Event]:
-        """The events in the buffer."""
+        """The events still in the buffer, oldest first, without those that were dropped."""
         return self._events
 
     @property
@@ -176,7 +180,7 @@ class Broadcast:
 
     @property
     def left(self) -> bool:
-        """True if the answer has no followers and its task has ended."""
+        """True if the answer has no followers and its task has ended; False if it was never started."""
         return not self._at and self.task is not None and self.task.done()
 
     @property
@@ -192,9 +196,10 @@ class Broadcast:
     # Its followers.
 
     async def follow(self) -> Events:
-        """Stream the answer from its start to its end.
+        """Stream the answer from its start up to and including its Finish or Failure.
 
-        Raises Overtaken if its start was dropped or this follower fell too far behind; otherwise the error that ended the answer.
+        Raises Overtaken if its start was dropped or this follower fell too far behind.
+        If the answer ends without a Finish or Failure, the error of its task is raised; Stopping if the task was cancelled.
         """
         if not self.complete:
             raise Overtaken

@@ -19,7 +19,7 @@ Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json
 JsonObject = Mapping[str, Json]
 SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")
-"""Half a surrogate pair in JSON's escaped form, since UTF-8 cannot represent it."""
+"""A pattern: the escape of a surrogate in JSON text. UTF-8 cannot represent a surrogate that is not in a pair."""
 
 
 def repaired(text: str) -> str:
@@ -60,7 +60,7 @@ CONTAINERS = (dict, list)
 
 
 def deeper(value: Any, depth: int) -> bool:
-    """Return whether a JSON value is nested deeper than `depth`. Not recursive: Python's own limit is near 1,000."""
+    """Return whether a list or dict has more than `depth` levels, itself included. Not recursive: Python's own limit is near 1,000."""
     level: list[dict[str, Any] | list[Any]] = [value]
     for _ in range(depth):
         inner: list[dict[str, Any] | list[Any]] = []
@@ -114,7 +114,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 class Call(Value, frozen=True):
-    """A tool call of the model. `approval`: the id under which the user allowed it, as the client says; not verified yet."""
+    """A tool call of the model. `approval`: the id of the approval that the client sent with it, not verified yet; empty without one."""
 
     call_id: str
     name: str
@@ -133,7 +133,7 @@ class Result(Value, frozen=True):
 
     @property
     def text(self) -> str:
-        """The result as the text that a model reads."""
+        """The result as the text that a model reads: a text as it is, any other value as JSON."""
         return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -167,7 +167,7 @@ class File(Value, frozen=True):
 
     @property
     def sort(self) -> FileSort:
-        """The sort of the file, by its media type."""
+        """The sort of the file, by its media type: image, audio, or document for all others."""
         return "image" if self.kind.startswith("image/") else "audio" if self.kind.startswith("audio/") else "document"
 
     @property
@@ -178,7 +178,7 @@ class File(Value, frozen=True):
 
     @property
     def encoded(self) -> str:
-        """The data of a data: URL, in base64."""
+        """The data of a data: URL, in base64; for files that are not `remote`."""
         head, _, data = self.url.partition(",")
         return data if head.lower().endswith(";base64") else base64.b64encode(unquote_to_bytes(data)).decode()
 
@@ -223,7 +223,7 @@ class Message(Value, frozen=True):
 
     @property
     def text(self) -> str:
-        """The text of the message, without its calls and results."""
+        """The text parts of the message, joined without a separator; parts of all other kinds are left out."""
         return "".join([part for part in self.parts if isinstance(part, str)])
 
     @property
@@ -253,7 +253,7 @@ class ToolSpec(Value, frozen=True):
 
 
 class Choice(Value, frozen=True):
-    """The model's freedom to call tools: as it decides (`auto`), not at all, at least one, or a named one."""
+    """The model's freedom to call tools: as it decides (`auto`), not at all, at least one, or a named one (`name`)."""
 
     kind: Literal["auto", "none", "required", "named"] = "auto"
     name: str = ""
@@ -325,11 +325,11 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
-    """Tools that the caller runs, when the question comes in; the route's own are added later."""
+    """Tools that the client runs itself, as the question comes in; the route's own tools are added later."""
     choice: Choice = AUTO
     params: Params = field(default_factory=Params)
     fields: JsonObject = field(default_factory=dict[str, Json])
-    """The body's other top-level fields: a template sees them as `ask.<field>`."""
+    """Top-level fields of the request body that the router does not use itself: a template sees them as `ask.<field>`."""
     until: float = math.inf
     """Time after which no client waits for the answer any more, by `time.monotonic`."""
     caller: str = ""
@@ -346,16 +346,16 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
     extra: JsonObject = field(default_factory=dict[str, Json])
     """The body's `params` object: a template sees it as `params.<name>`. Never forwarded."""
     approvable: bool = False
-    """True if the client can ask its user to allow a call."""
+    """True if the client can ask its user to allow a tool call."""
     output: OutputFormat | None = None
     """The form that the answer's text must have; None where it may have any."""
     unsent: tuple[str, ...] = ()
-    """Fields of the body that concern the operator's account at a provider: no target is sent them."""
+    """Names of fields of the body that concern the operator's account at a provider: no target is sent these fields."""
     cache: CacheControl = ANY_AGE
     circumstances: Circumstances = NOWHERE
     """The facts that the route's conditions look at. No template sees it."""
     held: frozenset[int] | None = None
-    """The places of the entries of the route's targets whose condition holds, from 0; None where the route has no conditions."""
+    """Indexes, from 0, of the entries in the route's `targets` whose condition holds; None where the route has no conditions."""
     fault: InducedFault | None = None
     """The induced fault of the target that is asked first; None without one. No template sees it."""
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
@@ -363,7 +363,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> str:
-        """The name under which data of the caller's end user is stored and counted."""
+        """The name under which data of this caller and end user is stored and counted, as the function `owner` makes it."""
         return owner(self.caller, self.user)
 
     @property
@@ -405,7 +405,7 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
 
     @property
     def shows(self) -> frozenset[FileSort]:
-        """The sorts of files in the conversation: an answering model must be able to read each of them."""
+        """The sorts of files in the conversation, tool results included: an answering model must be able to read each of them."""
         found = set[FileSort]()
         for message in self.messages:  # 0.2 µs a message, for each model call
             for part in message.parts:
@@ -426,5 +426,5 @@ class Ask(PartlyCompared, frozen=True, kw_only=True):
         return ""
 
     def with_messages(self, *messages: Message) -> Self:
-        """Return the same question with other messages."""
+        """Return a copy of the question with these messages in place of its own."""
         return replace(self, messages=messages)

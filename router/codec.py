@@ -2,9 +2,8 @@
 
     [5, "Hello ", "there.", ["result", "c1", "get_weather", {"celsius": 25}, false], ["finish", "stop", null, [], ""]]
 
-The version comes first, then the events in order: a Text as a bare string, any other event as a list of its word and its fields. Replicas
-of
-two releases may read the same Redis: bytes of another version raise UnreadableEvents, and readers treat them as absent.
+The version comes first, then the events in order: a Text as a bare string, any other event as a list of its word and its fields.
+Replicas of two releases may read the same Redis: bytes of another version raise UnreadableEvents, and readers treat them as absent.
 """
 
 import json
@@ -39,7 +38,7 @@ VERSION = 5
 REASONS: tuple[str, ...] = get_args(Reason)
 CACHED: tuple[str, ...] = get_args(Cached)
 COUNTS = names(Usage)
-"""The numbers of a Usage, in their order, and its tier."""
+"""Names of a Usage's fields, in order: the counts first, then the tier."""
 TIER_NAMES: tuple[str, ...] = get_args(Tier)
 
 
@@ -60,7 +59,7 @@ def packed(value: object) -> bytes:
 
 
 def encode(events: Sequence[Event]) -> bytes:
-    """Return the events as bytes."""
+    """Return the events as bytes, without the fields that are meant for this process alone (`BESIDE` of Start, Attempt and Finish)."""
     return packed([VERSION, *(_plain(event) for event in events)])
 
 

@@ -58,8 +58,8 @@ class Drilled:
     """The result of a drill.
 
     faults: differences from the expectation; empty if it passed
-    tried: the attempts, each as `target outcome`
-    seconds: the virtual time of the last question's answer
+    tried: the attempts at the last question, each as `target outcome`
+    seconds: virtual seconds that the answer to the last question took
     """
 
     name: str
@@ -69,7 +69,7 @@ class Drilled:
     seconds: float
 
     def complaint(self, file: str) -> Complaint:
-        """Return a failed drill as a complaint about the configuration."""
+        """Return a failed drill as a complaint about the configuration. `file`: its file, if the drill's own place is unknown."""
         tried = f" (tried: {', '.join(self.tried)})" if self.tried else ""
         return Complaint(self.place or Place(file, 1, 1), f"the drill `{self.name}` fails: {'; '.join(self.faults)}{tried}")
 
@@ -95,7 +95,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled]:
-    """Run the drills of a configuration, or only those of the given names. Raises ConfigError if the configuration cannot be built."""
+    """Run the drills of a configuration, or only those of the given names, on an event loop of its own.
+
+    Names that no drill has are ignored. Raises ConfigError if the configuration cannot be built.
+    """
     chosen = [drill for drill in declaration.routes.drills if not names or drill.name in names]
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_all(declaration, chosen))
@@ -103,7 +106,7 @@ def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled
 
 @dataclass(slots=True)
 class _Came:
-    """The outcome of one drilled question."""
+    """The outcome of one drilled question. `error`: the code of its error; empty if it was answered."""
 
     events: list[Event]
     error: str = ""
@@ -139,7 +142,10 @@ class Stage:
 
     @contextmanager
     def set(self, declaration: Declaration, given: Mapping[str, Sequence[Fault]]) -> Generator[Compiled]:
-        """Build the one route of this declaration with simulated targets; yield it and discard the build afterwards."""
+        """Build the one route of this declaration with simulated targets; yield it and discard the build afterwards.
+
+        given: target → its faults, attempt by attempt; all other targets answer
+        """
         clock = asyncio.get_running_loop().time
         ground = Ground(_opener(given), clock, partial(random.Random, 0), self._load, _splitter(given))
         generation = build(declaration, Carryover(self._connections), ground)
@@ -175,7 +181,7 @@ async def _run(route: Compiled, drill: Drill, unbroken: str) -> Drilled:
 
 
 def _opener(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections, Learned], Target]:
-    """Return a function that opens targets as declared, but with simulated answers."""
+    """Return a function that opens targets as declared, but with simulated answers. `given`: target → its faults; all others answer."""
 
     def opened(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned) -> Target:
         try:
@@ -193,7 +199,7 @@ def _list(faults: Fault | tuple[Fault, ...]) -> Sequence[Fault]:
 
 
 def _splitter(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections], Split]:
-    """Return a function that makes a target's simulated embeddings: one call per question."""
+    """Return a function that makes a target's simulated embeddings, with one call per question. `given`: target → its faults."""
 
     def split(name: str, _declared: TargetConfig, _connect: float, _connections: Connections) -> Split:
         call = _embedded(name, given.get(name) or (Fault("ok"),))
@@ -210,7 +216,10 @@ class _Faults:
         self._left = [fault for fault in faults for _ in range(fault.times or 1)]
 
     async def next(self) -> Fault:
-        """Return the next attempt's fault once its answer begins. Raises TargetError if the fault prevents the answer."""
+        """Wait until the next attempt's answer begins, and return its fault. Raises TargetError if the fault prevents the answer.
+
+        The fault `silent` waits for FOREVER seconds.
+        """
         fault = self._left.pop(0) if len(self._left) > 1 else self._left[0]
         await asyncio.sleep(fault.after)
         if fault.status is not None:

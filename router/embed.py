@@ -18,7 +18,7 @@ R = TypeVar("R")
 Vector: TypeAlias = "array[float]"
 """An embedding: doubles, so that a provider's numbers are passed on as it wrote them."""
 MAX_DIMENSIONS = 16_384
-"""Numbers of one embedding; the longest of any provider known in November 2026 has 8,192."""
+"""Maximum numbers of one embedding; the longest of any provider known in November 2026 has 8,192."""
 MAX_NUMBER = 3.4e38
 """The largest number that float32 can hold, rounded down: base64 carries float32."""
 
@@ -79,6 +79,6 @@ class Embeddings:
 
 
 Split = Callable[[Embed], Sequence[EmbedCall[Sequence[Vector]]]]
-"""A target's calls for a question; their results stand in the order of the inputs."""
+"""A function that splits a question into calls to a target's provider; their results, joined, are in the order of the inputs."""
 Embedder = Callable[[Embed], Awaitable[Embeddings]]
 """A function that answers with all targets of a route as one. Raises Unanswered if none answers."""

@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A mistake in a configuration: its place, the message, and the line that it stands in."""
+    """A mistake in a configuration: its place, the message, and the text of the line that it stands in (empty if that is not known)."""
 
     place: Place
     message: str
@@ -84,7 +84,7 @@ class Misfit(ValueError):
 
 
 class RouterError(Exception):
-    """Base of all errors that end a request without an answer."""
+    """An unexpected error in the router; as a class, the base of all its errors."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -305,7 +305,7 @@ class ContextTooLong(TargetRefused):
 
 
 class ContentFiltered(TargetRefused):
-    """A target's error: its provider's content filter stopped the question or its answer.
+    """A target's error, raised in the router: the target's content filter stopped the question or its answer.
 
     No other target is asked; the client gets Filtered.
     """
@@ -314,7 +314,7 @@ class ContentFiltered(TargetRefused):
 
 
 class Unanswered(RouterError):
-    """The route's targets were asked without success."""
+    """Every target of the route was asked, or could not be asked, without success."""
 
     code = "no_answer"
     status = 502
@@ -330,7 +330,10 @@ class Overlong(Unanswered):
 
 
 class Filtered(Unanswered):
-    """The provider's content filter stopped the question or its answer."""
+    """The content filter of the model's provider stopped the question or its answer, and the request ends with this error.
+
+    ContentFiltered is the error of the one target, raised before it.
+    """
 
     code = "content_filter"
     status = 400

@@ -1,12 +1,11 @@
 """The answer: its events, their order, and the types `Answer` and `Step`, of which routes are composed.
 
-    (Start (Thought | Text | Source | Produced | ToolInput | ReasoningState | ToolCall)* (ToolProgress | ToolResult | Approval)*)*   then
-Finish | Failure
+    (Start (Thought | Text | Source | Produced | ToolInput | ReasoningState | ToolCall)* (ToolProgress | ToolResult | Approval)*)*
+    then Finish | Failure
 
 A ToolResult follows the ToolCall with the same id, and no ToolProgress of that call comes after it. An Approval is of a call without a
 result. A LateResult, of a call of an earlier answer, comes right after the first Start. There are fourteen event types. Add another only
-if no
-wire can derive it from these: step marks are the Starts, message and part ids belong to the wire that needs them.
+if no wire can derive it from these: step marks are the Starts, message and part ids belong to the wire that needs them.
 """
 
 import asyncio
@@ -121,7 +120,7 @@ class ToolProgress(Value, frozen=True):
 
 
 class ToolResult(Value, frozen=True):
-    """The result of a tool call."""
+    """The result of a tool call, which the model reads next. `is_error`: true if it is a sentence on why the call failed."""
 
     call_id: str
     name: str
@@ -173,7 +172,7 @@ class Finish(PartlyCompared, frozen=True):
 
     @property
     def spent(self) -> Usage | None:
-        """The usage that is charged to this request; None if another request is charged."""
+        """The usage charged to this request; None for a cached answer, for one charged to another request, or without a report."""
         return None if self.cache in FREE else self.usage
 
 
@@ -252,7 +251,7 @@ class EventStream(AsyncGenerator[Event, None]):
 
 
 def generator_of(events: Events) -> Events:
-    """Return the generator of these events: whoever goes through it past its stream saves a call for each event."""
+    """Return the generator inside an EventStream; other events unchanged. To iterate over it directly saves a call for each event."""
     return events.generator if isinstance(events, EventStream) else events
 
 

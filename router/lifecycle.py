@@ -17,7 +17,7 @@ class SharedConnection:
 
     def __init__(self) -> None:
         self.closed = False
-        """True once no configuration declares it any more."""
+        """True once `close` has closed the connection, or has begun to."""
         self._holders: list[None] = []
 
     def hold(self) -> None:
@@ -25,7 +25,7 @@ class SharedConnection:
         self._holders.append(None)
 
     def release(self) -> None:
-        """Remove a user."""
+        """Remove a user, without closing the connection."""
         self._holders.pop()
 
     @property
@@ -34,7 +34,7 @@ class SharedConnection:
         return bool(self._holders)
 
     async def close(self) -> None:
-        """Close the connection if no generation holds it."""
+        """Close the connection if no generation holds it; else do nothing."""
         if not self.held and not self.closed:
             self.closed = True
             await self._close()
@@ -90,7 +90,7 @@ class Holdings:
         return other
 
     def close(self) -> None:
-        """Call all release functions, the last one first."""
+        """Call all release functions, the last one first, each even if another raises; an error is raised afterwards."""
         try:
             while self._held:
                 self._held.pop()()

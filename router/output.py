@@ -88,7 +88,7 @@ WORK: ContextVar[Work] = ContextVar("work")
 class Checked:
     """The result of a check.
 
-    text: the JSON, as the model wrote it, without the text around it
+    text: the JSON, as the model wrote it, without the text around it; empty if there is none
     wrong: sentences for the model about its faults, each with its place; empty without any
     rules: the broken keywords of the schema, for the log; `json` without any JSON, `bounds` if the check was given up
     """
@@ -105,7 +105,10 @@ class Checker:
     _errors: Callable[[Json], Iterator[Any]] = field(repr=False)
 
     def complaints(self, value: Json, bounds: CheckBounds = BOUNDS) -> list[tuple[str, str]]:
-        """Return up to eight faults of a value: (keyword, sentence). Raises Overworked if the check exceeds its bounds."""
+        """Return up to eight faults of a value: (keyword, sentence); none if it is valid.
+
+        Raises Overworked if the check exceeds its bounds, or cannot be completed (a number or a nesting beyond Python's).
+        """
         WORK.set(Work(bounds.keywords, bounds.pattern_seconds))
         try:
             found = list(islice(self._errors(value), MAX_COMPLAINTS))
@@ -118,7 +121,7 @@ _turns = Turns()
 
 
 async def admitted(schema: JsonObject) -> None:
-    """Check in a thread that a schema is valid and within bounds. Raises Misfit otherwise."""
+    """Check in a thread, one schema after the other, that a schema is valid and within bounds. Raises Misfit otherwise."""
     await _turns.take(lambda: compiled(schema), "schema")
 
 
@@ -213,7 +216,7 @@ def _check_references(schema: JsonObject, root: JsonObject, anchors: Collection[
 
 
 def referred(reference: str, root: JsonObject) -> JsonObject | bool | None:
-    """Return the schema that the reference `#/…` points to; None if there is none."""
+    """Return the schema that the reference `#/…` points to; None if there is none, or for an anchor (`#name`)."""
     at: Json = root
     for name in reference.removeprefix("#").split("/")[1:]:
         key = unquote(name).replace("~1", "/").replace("~0", "~")
@@ -342,7 +345,10 @@ def _plain(value: Json) -> Json:
 
 
 async def checked(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Checked:
-    """Return the JSON in a text and its faults. Large texts and schemas with patterns are checked in a thread."""
+    """Return the JSON in a text and its faults. Large texts and schemas with patterns are checked in a thread.
+
+    A text of more characters than `bounds` allows is not searched: its only fault is that it is too long.
+    """
     if len(text) > bounds.characters:
         return Checked("", (f"$: it is longer than {bounds.characters:,} characters",), ("bounds",))
     written = "" if output.schema is None else json.dumps(output.schema, default=dict)
@@ -352,7 +358,10 @@ async def checked(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS)
 
 
 def check(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Checked:
-    """Check a text on this thread. Of several JSON values the longest valid one is returned, else the longest."""
+    """Return the JSON in a text and its faults, checked on this thread.
+
+    Of several JSON values the longest valid one is returned, else the longest. A text without JSON has one fault, with the rule `json`.
+    """
     best: Checked | None = None
     for written, value in sorted(_found(text), key=lambda one: -len(one[0])):
         complaints = _complaints(value, output, bounds)
@@ -364,7 +373,7 @@ def check(text: str, output: OutputFormat, bounds: CheckBounds = BOUNDS) -> Chec
 
 
 def begins(text: str, output: OutputFormat) -> bool:
-    """Return whether a text could be the start of the required JSON. The text must not start with white space."""
+    """Return whether a text could be the start of the required JSON. The text must not be empty or start with white space."""
     kind = "object" if output.schema is None else output.schema.get("type")
     return text.startswith("{") if kind == "object" else text[0] in '{["-0123456789tfn'
 

@@ -23,7 +23,7 @@ from router.events import Event, Failure, Finish
 from router.shared import Batch, LogEnd
 
 BATCH = 32
-"""Events per batch."""
+"""Maximum events of a batch."""
 REFUSALS: dict[str, type[RouterError]] = {
     one.code: one
     for one in (
@@ -45,14 +45,14 @@ REFUSALS: dict[str, type[RouterError]] = {
 
 
 def batches(first: int, events: Sequence[Event]) -> Sequence[Batch]:
-    """Return events as batches of a log, 32 each. `first`: the number of the first event."""
+    """Return events as batches of a log, at most 32 events each. `first`: the number of the first event."""
     return [
         Batch(first + at, first + at + len(some), encode(some)) for at in range(0, len(events), BATCH) if (some := events[at : at + BATCH])
     ]
 
 
 def ending(error: RouterError) -> str:
-    """Return the text under which a log stores an error: its code, and for Busy its Retry-After, if known: `overloaded 30`."""
+    """Return the text under which a log stores an error: its code, and for Busy its Retry-After in seconds, if known: `overloaded 30`."""
     seconds = error.retry_after if isinstance(error, Busy) else None
     return error.code if seconds is None else f"{error.code} {seconds}"
 

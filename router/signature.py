@@ -1,12 +1,12 @@
 """Reads a typed function's signature: its parameters become fields with types, its docstring their documentation.
 
-The result serves three purposes: a tool's JSON schema and the check of its arguments, a step's options in YAML, and routes.yaml itself. A
-dataclass is read as a function, too: its constructor.
+The result serves three purposes: the check and the JSON schema of a question's parameters, a step's options in YAML, and routes.yaml
+itself. A dataclass is read as a function, too: its constructor. Tools are read elsewhere, by router/toolbox/parameters.py.
 
-    def get_weather(location: str, days: int = 1) -> str:
-        '''Current weather for a city.
+    def greeting(city: str, times: int = 1) -> str:
+        '''A greeting from a city.
 
-        location: the city's name, e.g. 北京
+        city: the city's name, e.g. 北京
         '''
 """
 
@@ -85,7 +85,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mapping with known keys; `build(**values)` makes the value."""
+    """A mapping with known keys; `build(**values)` makes the value.
+
+    name: the name of the function or dataclass
+    doc: its description, without the lines on parameters
+    """
 
     name: str
     doc: str
@@ -207,7 +211,10 @@ def documentation(function: Callable[..., object]) -> tuple[str, dict[str, str]]
 
 
 def schema(shape: Shape, definitions: dict[str, object] | None = None) -> dict[str, object]:
-    """Return the JSON schema of a shape. With `definitions`, schemas of records are stored there and referred to by name."""
+    """Return the JSON schema of a shape. With `definitions`, schemas of records are stored there and referred to by name.
+
+    Without `definitions` (as for a request body), records are written out, null stays a choice, and defaults are left out.
+    """
     match shape:
         case Plain(kind, bounds):
             return {"type": kind, **(bounds.schema() if bounds else {})}
@@ -287,6 +294,8 @@ WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", 
 def check(shape: Shape, value: object, path: str = "") -> object:
     """Check a JSON value strictly against a shape and return the value that it stands for: `true` and `"5"` are not numbers.
     Raises Misfit with the place.
+
+    path: the place of the value within the arguments, for the error; empty for the outermost value
     """
     match shape:
         case Plain(kind, bounds):
@@ -320,7 +329,10 @@ def check(shape: Shape, value: object, path: str = "") -> object:
 
 
 def arguments(record: Record, value: object, path: str = "") -> dict[str, object]:
-    """Check a JSON object against a record and return the keyword arguments for its function. Raises Misfit with the place."""
+    """Check a JSON object against a record and return the keyword arguments for its function, without parameters that are not given.
+
+    Raises Misfit with the place. `path`: the place of the object; empty for the outermost one.
+    """
     given = _mapping(value, path)
     for name in given:
         if record.field(name) is None:

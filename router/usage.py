@@ -87,16 +87,16 @@ class Meter(Mutable):
         return self._late is not None and not self._late.done()
 
     def wait(self) -> None:
-        """Announce that a usage report may come after the end of the answer."""
+        """Note that a usage report may come after the end of the answer: `pending` becomes true. Returns at once."""
         self._late = asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
-        """Announce that no more usage reports will come."""
+        """Note that no more usage reports will come: `pending` becomes false, and `closed` returns."""
         if self._late is not None and not self._late.done():
             self._late.set_result(None)
 
     async def closed(self) -> None:
-        """Wait until no more usage reports are expected."""
+        """Wait until no more usage reports are expected; return at once if none was awaited."""
         if self._late is not None:
             await asyncio.shield(self._late)
 
@@ -116,7 +116,10 @@ LONGEST_WORD = 16
 
 
 def tokens_in(text: str) -> int:
-    """Return the estimated tokens of a text: within 20 % of OpenAI's and Anthropic's tokenizers for prose and code in most languages."""
+    """Return the estimated tokens of a text: within 20 % of OpenAI's and Anthropic's tokenizers for prose and code in most languages.
+
+    Of a text of more than 64 Ki characters only samples are read.
+    """
     return _estimate(text, MAX_READ, SAMPLES)
 
 

@@ -18,7 +18,7 @@ class Value(Struct, frozen=True):
 
 
 class Mutable(Struct, eq=False):
-    """A record that changes while it is filled in. It is itself alone, whatever another one holds."""
+    """A record that changes while it is filled in. Two records are never equal, even with equal fields."""
 
 
 class PartlyCompared(Value, frozen=True, eq=False):

@@ -64,7 +64,7 @@ The router behind a chat UI: routes.yaml says which model answers for each model
 
 `router --help` lists all commands, `router COMMAND --help` explains one.
 """
-"""The output of a bare `router`."""
+"""The text that a bare `router`, without a command, prints on stderr."""
 
 COMMANDS = Commands(
     {
@@ -83,7 +83,7 @@ COMMANDS = Commands(
     }
 )
 ROUTELESS = {"schema", "diff", "keys", "init", "import", "completion"}
-"""Commands that read no routes file of their own."""
+"""Commands without the option `--routes`; all others have it."""
 
 EXAMPLES = """examples:
   router serve --port 8000            serve ./routes.yaml on http://127.0.0.1:8000
@@ -106,7 +106,11 @@ exit codes: 0 all is well, 1 the configuration is wrong or it could not be done,
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command, and return its exit code. Without a command, print the first commands to try."""
+    """Run one command, and return its exit code. Without a command, print the first commands to try on stderr and return 2.
+
+    arguments: the words after `router`; None takes those of the process
+    A wrong command line, `--help` and `--version` raise SystemExit.
+    """
     given = sys.argv[1:] if arguments is None else arguments
     if not given:
         sys.stderr.write(FIRST_STEPS)
@@ -127,7 +131,10 @@ def _loaded(given: Sequence[str]) -> Collection[str]:
 
 
 def parser(loaded: Collection[str] | None = None) -> argparse.ArgumentParser:
-    """Return the parser of the command line. `loaded`: commands with help and options, by default all; the others have a name alone."""
+    """Return the parser of the command line.
+
+    loaded: commands that get help and options, by default all; all others are known by name alone
+    """
     root = argparse.ArgumentParser("router", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     root.description = "The router behind a chat UI: routes.yaml says which model answers for each model id."
     root.add_argument("--version", action="version", version=f"pointsman {__version__}")

@@ -18,7 +18,7 @@ class WrongVariable(RouterError):
 
 
 def number(least: int, most: int) -> Callable[[str], int]:
-    """Return an argparse type that parses a whole number from `least` to `most`."""
+    """Return an argparse type that parses a whole number from `least` to `most`; it raises ArgumentTypeError for any other text."""
 
     def read(text: str) -> int:
         if not re.fullmatch("[0-9]{1,6}", text) or not least <= int(text) <= most:
@@ -33,13 +33,13 @@ port = number(0, 65_535)
 
 
 def options(parser: argparse.ArgumentParser, default: str) -> None:
-    """Declare the options of a command that serves. `default`: the address without an option and a variable, with a note on it."""
+    """Declare `--host` and `--port` for a command that serves. `default`: the default address and a note on it, for the help."""
     parser.add_argument("--host", help=f"default: {HOST_VARIABLE}, else {default}")
     parser.add_argument("--port", type=port, help=f"default: {', '.join(PORT_VARIABLES)}, else {PORT}")
 
 
 def settle(given: argparse.Namespace, host: str) -> None:
-    """Set the address and port that the command line leaves open. `host`: the default address.
+    """Set `given.host` and `given.port` where the command line leaves them open: from variables, else to `host` and port 8000.
 
     An address from a variable counts as one from an option: if it is reachable from other machines, `server.auth` must be declared.
     Raises WrongVariable for an invalid port.

@@ -40,7 +40,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Check the configuration, and print the result; raises ConfigError if it is wrong."""
+    """Check the configuration, and print the result. Returns 0, or with --json 1 for mistakes.
+
+    Without --json, ConfigError is raised for mistakes.
+    """
     try:
         with uncollected():
             generation = _checked(given)
@@ -87,7 +90,10 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _checked(given: argparse.Namespace) -> Generation:
-    """Build the configuration, run its drills with --drills, and return the closed generation. Raises ConfigError for mistakes."""
+    """Build the configuration, run its drills with --drills, and return the closed generation.
+
+    Raises ConfigError for mistakes and for drills that fail.
+    """
     declaration = without_environment(given.routes) if given.without_env else load(given.routes)
     if production(declaration):
         require_auth(declaration)

@@ -27,7 +27,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run the drills, and return 1 if one fails."""
+    """Run the drills, print their results, and return 1 if one fails, else 0. Raises ConfigError for an unknown name."""
     declaration = load(given.routes)
     build(declaration).discard()  # mistakes in it are printed first
     known = [drill.name for drill in declaration.routes.drills]
@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def report(results: list[Drilled]) -> str:
-    """Return the results of the drills in words."""
+    """Return the results of the drills in words: a line for each, those that failed with their faults, and the totals."""
     lines = [_line(one) for one in results]
     failed = sum(bool(one.faults) for one in results)
     lines.append(f"{len(results)} drill{'' if len(results) == 1 else 's'}, {failed or 'none'} failed.")

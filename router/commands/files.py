@@ -14,7 +14,10 @@ class Unwritten(RouterError):
 
 
 def write(texts: Mapping[Path, str]) -> None:
-    """Write files, overwriting existing ones, and create their folders. Raises Unwritten if one cannot be written."""
+    """Write files, overwriting existing ones, and create their folders. `texts`: file → its text.
+
+    Raises Unwritten at the first that cannot be written; those before it stay written.
+    """
     for path, text in texts.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,6 +27,6 @@ def write(texts: Mapping[Path, str]) -> None:
 
 
 def refuse(paths: Iterable[Path], advice: str) -> None:
-    """Raise Unwritten if one of these paths exists already, also as a dangling link. `advice` ends its sentence."""
+    """Raise Unwritten if one of these paths exists already, also as a dangling link. `advice`: the end of the error's sentence."""
     if there := [str(path) for path in paths if os.path.lexists(path)]:
         raise Unwritten(f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already; {advice}")

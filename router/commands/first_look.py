@@ -19,7 +19,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make a key for this run, and serve the routes to its bearer in this process."""
+    """Make a key for this run, serve the routes to its bearer in this process until it is told to end, and return the exit code."""
     address.settle(given, EVERYWHERE)
     given.workers, given.reload = 1, None
     return serve.serve(given, Secret(new()))

@@ -32,7 +32,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Import the configuration. Raises ConfigError if it cannot be read, Unwritten if a file would be overwritten."""
+    """Import the configuration, and write or print the result. Returns 0.
+
+    Raises ConfigError if it cannot be read, Unwritten if a file with another text would be overwritten without --force.
+    """
     imported = from_litellm(given.config)
     if given.output is not None:
         texts = {given.output: imported.text, **{given.output.parent / name: text for name, text in imported.files.items()}}

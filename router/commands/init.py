@@ -32,7 +32,7 @@ NAMES = {
     ".env.example": "env.example",
     ".gitignore": "gitignore",
 }
-"""File of a workspace → its name in this package, which differs where tools would take notice of it (.gitignore)."""
+"""File of a workspace → its template in this package; a dotfile's template has no dot, so that tools such as git ignore it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Write the workspace. Raises Unwritten if a file would be overwritten."""
+    """Write the workspace, and print the next commands. Returns 0. Raises Unwritten if one of its files exists already."""
     folder: Path = given.folder
     refuse([folder / name for name in NAMES], "nothing was written")
     templates = files("router.commands") / "workspace"

@@ -95,7 +95,10 @@ def _routes(text: str) -> list[str]:
 
 
 def _expiry(text: str) -> str:
-    """Return the expiry as routes.yaml has it: a time from now becomes a moment in UTC, any other text stays as given."""
+    """Return the expiry as routes.yaml has it: a time from now becomes a moment in UTC, any other valid text stays as given.
+
+    Raises ArgumentTypeError for an invalid text.
+    """
     try:
         if text[:1].isdigit() and text[-1:].isalpha() and "T" not in text:
             return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,7 +8,12 @@ from router.errors import ConfigError, RouterError
 
 
 def exit_code(run: Callable[[], int]) -> int:
-    """Run a command, and return its exit code. Errors are printed to stderr."""
+    """Run a command, and return its exit code; for an error, one of these:
+
+    1: a RouterError, which is printed to stderr; a ConfigError with all its complaints
+    130: Ctrl-C
+    141: the reader of the output has gone
+    """
     try:
         return run()
     except ConfigError as error:

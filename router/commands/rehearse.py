@@ -45,7 +45,10 @@ class AskedToday:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Rehearse the named target and print the report. Returns 0 if it answers, 1 if not or if declined, 2 if nobody can agree."""
+    """Rehearse the named target and print the report. Returns 0 if it answers, 1 if not or if declined.
+
+    Returns 2 if nobody can agree: stdin is no terminal, and --yes is not given.
+    """
     declaration = load(given.routes)
     generation = build(declaration)
     generation.discard()
@@ -85,7 +88,10 @@ def _declared(declaration: Declaration, name: str) -> TargetConfig:
 
 
 def _beside(generation: Generation, declaration: Declaration, name: str, route: str | None) -> AskedToday | None:
-    """Return the first model target of the given route, or of a route with this target; None if that is the rehearsed target itself."""
+    """Return the target to compare with: the first model target of the given route, else of a route with the rehearsed target.
+
+    Routes whose first model target is the rehearsed one are passed over. Returns None if no other is left.
+    """
     routes = [generation.route(route)] if route else [one for one in generation.routes.values() if name in map(str, one.declared.names)]
     for one in routes:
         first = next((target for target in one.targets if target.lane != "script"), None)

@@ -37,7 +37,7 @@ class NoServer(RouterError):
 
 
 def options(parser: argparse.ArgumentParser, what: str) -> None:
-    """Declare the options of a command that may ask a server. `what`: the effect of --live."""
+    """Declare `--live`, `--key-file` and `--insecure` for a command that may ask a server. `what`: the effect of --live, for the help."""
     parser.add_argument("--live", metavar="URL", help=f"{what}, e.g. http://127.0.0.1:8000")
     key_file = "the server's admin key stands in this file; default: the variable ROUTER_ADMIN_KEY"
     is_file(parser.add_argument("--key-file", type=Path, metavar="FILE", help=key_file))
@@ -48,7 +48,14 @@ def options(parser: argparse.ArgumentParser, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The state of a server. `declared`: its configuration; `skipped`: target → reason; `refused`: complaints about an unserved edit."""
+    """The state of a server.
+
+    digest: the id of the generation that it serves
+    since: the time since when it serves that generation, as the server writes it
+    declared: its configuration
+    skipped: target → reason
+    refused: complaints about a newer edit that it does not serve
+    """
 
     digest: str
     since: str
@@ -58,7 +65,10 @@ class Served:
 
 
 class Running:
-    """A running server. Its methods raise NoServer if it cannot be asked, or does not answer within `wait` seconds."""
+    """A running server. Its methods raise NoServer if it cannot be asked, or does not answer within `wait` seconds.
+
+    The constructor raises NoServer for an invalid address, an unreadable key file, or plain http to another machine without --insecure.
+    """
 
     def __init__(self, given: argparse.Namespace, wait: float = WAIT_S) -> None:
         self._wait = wait
@@ -89,7 +99,7 @@ class Running:
         return Served(str(live.get("digest")), str(live.get("since")), declared, table(live.get("skipped")), refused)
 
     def targets(self) -> dict[str, JsonObject]:
-        """Return target → its health."""
+        """Return target → its health, as /admin/targets has it."""
         tables = [table(one) for one in listing(self._page("/admin/targets").get("targets"))]
         return {str(one.get("name")): one for one in tables}
 
@@ -137,7 +147,7 @@ class Running:
 
 
 def _address(url: str) -> tuple[str, str]:
-    """Return scheme and host of a server's address. An invalid address is never repeated: it may hold a password."""
+    """Return (scheme, host) of a server's address. Raises NoServer for an invalid one, which is never repeated: it may hold a password."""
     try:
         parts = urlsplit(url)
         complete = parts.port != 0 and bool(parts.hostname)

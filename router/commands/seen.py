@@ -43,7 +43,7 @@ class Seen:
 
 
 def loaded(routes: Path) -> Seen:
-    """Return the data of the files on disk. Raises ConfigError if they are wrong."""
+    """Return the data of the files on disk, without the health of targets and budgets. Raises ConfigError if they are wrong."""
     generation = build(load(routes))
     lanes = {str(name): lane_of(target) for name, target in generation.declaration.routes.targets.items()}
     tools = {name: _tools(route) for name, route in generation.routes.items()}
@@ -70,7 +70,10 @@ def _tools(route: Compiled) -> list[str]:
 
 
 def _lane(target: JsonObject) -> tuple[str, str]:
-    """Return the lane (native wire, LiteLLM or script) of a described target, and the reason, without the values of its variables."""
+    """Return (lane, reason) of a described target, without the values of its variables: native wire, LiteLLM or script.
+
+    The lane is empty if a variable holds the provider.
+    """
     model = target.get("model")
     if not isinstance(model, str):
         return lane_of(TargetConfig(script="demo"))
@@ -81,7 +84,10 @@ def _lane(target: JsonObject) -> tuple[str, str]:
 
 
 def _facts(target: JsonObject) -> Sequence[str]:
-    """Return the features that a described target's model accepts by the table of models, without values of variables."""
+    """Return the features that a described target's model accepts by the table of models, without values of variables.
+
+    Nothing is returned for a script, and for a model that a variable names.
+    """
     model, base = target.get("model"), target.get("base_model")
     if not isinstance(model, str) or "$" in model or "/" not in model:
         return ()

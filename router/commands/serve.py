@@ -62,13 +62,17 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Serve until the process is told to end."""
+    """Serve until the process is told to end, and return the exit code."""
     address.settle(given, LOCAL)
     return serve(given)
 
 
 def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
-    """Serve until the process is told to end. `guest`: the only accepted caller's key, whatever is declared; see first_look.py."""
+    """Serve until the process is told to end, and return the exit code: 0, or 1 if the server could not start.
+
+    guest: the key of the only caller that is accepted, whatever is declared; None for the declared callers; see first_look.py
+    Raises ConfigError if the configuration is wrong.
+    """
     _stand()
     # uvicorn ends on these and then raises the signal again: a stop is not a failure.
     signal.signal(signal.SIGTERM, _end)
@@ -150,7 +154,7 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration, run_key: Se
 
 
 def made_key(generation: Generation) -> Secret | None:
-    """Make an admin key for this run, if none is declared and a terminal can show it."""
+    """Return an admin key made for this run; None if one is declared, or if stderr is no terminal that could show it."""
     seen = sys.stderr is not None and sys.stderr.isatty()  # None: the process was started without one
     return Secret(secrets.token_urlsafe(24)) if generation.server.admin.key is None and seen else None
 
@@ -161,7 +165,7 @@ def _only(guest: Secret | None) -> Callers | None:
 
 
 def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None, guest: Secret | None) -> None:
-    """Print for people what is served, and what is skipped and why. Machines read the log and /readyz."""
+    """Print for people, on stderr, what is served, and what is skipped and why. Machines read the log and /readyz."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
     if names := generation.declaration.env_file.names:
         said.append(f"  from .env: {', '.join(names)}")
@@ -185,7 +189,7 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
 
 
 def _question(generation: Generation, given: argparse.Namespace, guest: Secret) -> list[str]:
-    """Return a command with a question, to paste into a terminal of the machine whose port leads here."""
+    """Return the lines of a curl command that asks a question, for a terminal of the machine whose port leads here."""
     body = json.dumps({"model": next(iter(generation.routes)), "messages": [{"role": "user", "content": "Hello"}]})
     return [
         f"curl -N http://{LOCAL}:{given.port}/api/chat \\",

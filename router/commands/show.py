@@ -40,7 +40,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Show one route, or all."""
+    """Show one route, or all. Returns 0. Raises UnknownModel if there is no such route, NoServer if the server cannot be asked."""
     seen = served(Running(given)) if given.live else loaded(given.routes)
     if given.route is None:
         records = [record(name, seen) for name in seen.description.routes]
@@ -58,7 +58,7 @@ FIRST = {
     "chat": "the first that starts to speak answers",
     "embeddings": "the first that makes all of the vectors answers",
 }
-"""Kind of a route → the target that answers."""
+"""Kind of a route → the words that say which of its targets answers."""
 
 
 def _page(record: JsonObject) -> Iterator[str]:

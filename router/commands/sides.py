@@ -14,9 +14,10 @@ STDIN = "-"
 
 
 def files(old: str, new: str) -> tuple[Description, Description, bool]:
-    """Return two configurations to compare, and whether all their texts are equal. Raises ConfigError with the places of both.
+    """Return (before, after, same): two configurations to compare, and whether all their texts are equal.
 
     A routes file without pipelines and tools beside it is read with those of the other side, and with its drills.yaml.
+    Raises ConfigError with the places in the side that is wrong.
     """
     found = [_snapshot(old), _snapshot(new)]
     for one, other in ((0, 1), (1, 0)):
@@ -27,7 +28,7 @@ def files(old: str, new: str) -> tuple[Description, Description, bool]:
 
 
 def file(path: str) -> Description:
-    """Return the configuration in one file or folder to compare."""
+    """Return the configuration in one file or folder to compare; `-` is standard input. Raises ConfigError if it is wrong."""
     return _described(_snapshot(path), path)
 
 

@@ -38,18 +38,18 @@ class Workers(Multiprocess):
             self.handle_hup()
 
     def handle_hup(self) -> None:
-        """Have every worker reload the configuration files."""
+        """Send SIGHUP to every worker, so that it reloads the configuration files. Returns at once."""
         for process in self.processes:
             if process.pid is not None:
                 os.kill(process.pid, signal.SIGHUP)
 
     def handle_int(self) -> None:
-        """End all workers at Ctrl-C, and note that an operator asked for it."""
+        """Begin to end all workers at Ctrl-C, and note that an operator asked for it."""
         self.asked_to_end = True
         super().handle_int()
 
     def handle_term(self) -> None:
-        """End all workers at SIGTERM, and note that an operator asked for it."""
+        """Begin to end all workers at SIGTERM, and note that an operator asked for it."""
         self.asked_to_end = True
         super().handle_term()
 
@@ -80,7 +80,7 @@ class Workers(Multiprocess):
 
 
 def _ready(process: Process) -> bool:
-    """Return whether a worker reports that it has started, by its newest answer.
+    """Return whether a worker reports that it has started, by its newest answer, for which half a second is waited.
 
     Answers to earlier questions, of a busy machine, may be in the pipe before it.
     """

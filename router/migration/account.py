@@ -33,19 +33,19 @@ class Account:
             self.agree(said)
 
     def carry(self, *said: Located | None) -> None:
-        """Record that values are carried over."""
+        """Record that values are carried over, in place of any other outcome; None is passed over."""
         for one in said:
             if one is not None:
                 self._outcomes[id(one)] = "carried", one
 
     def tell(self, *said: Located | None) -> None:
-        """Record that a comment mentions values; those that are recorded as carried over stay so."""
+        """Record that a comment mentions values; those that are recorded as carried over stay so. None is passed over."""
         for one in said:
             if one is not None and self._outcomes.get(id(one), ("", one))[0] != "carried":
                 self._outcomes[id(one)] = "told", one
 
     def agree(self, *said: Located | None) -> None:
-        """Record that values without an outcome need no comment, because they hold here anyway."""
+        """Record that values without an outcome need no comment, because they hold here anyway. None is passed over."""
         for one in said:
             if one is not None:
                 self._outcomes.setdefault(id(one), ("alike", one))
@@ -64,7 +64,10 @@ class Account:
 
 
 def apart(said: Located) -> Located:
-    """Return the same mapping with copies of its values: a YAML anchor's value may be in several mappings, each with its own outcome."""
+    """Return the same mapping with copies of its values: a YAML anchor's value may be in several mappings, each with its own outcome.
+
+    A value that is no mapping is returned as it is.
+    """
     return (
         Located(said.place, {key: Located(one.place, one.value) for key, one in said.table.items()})
         if isinstance(said.value, Mapping)

@@ -23,7 +23,7 @@ REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
 
 
 def leavings(page: Page, settings: Settings, models: Models, variables: Variables) -> None:
-    """Comment on LiteLLM's settings that belong to no route, and on all values without an outcome."""
+    """Write LiteLLM's settings that belong to no route under `server`, or comment on them; comment on all values without an outcome."""
     source = settings.source
     account = source.account
     _callbacks(settings.library, page.rest, account)

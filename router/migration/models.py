@@ -30,7 +30,13 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """An entry of the model_list. `model` has its provider as a prefix, if that is known."""
+    """An entry of the model_list.
+
+    group: the name that clients ask for
+    params: its `litellm_params`, those of its credential included
+    info: its `model_info`
+    model: the model, with its provider as a prefix if that is known
+    """
 
     group: str
     place: Place
@@ -40,7 +46,7 @@ class Deployment:
 
     @property
     def provider(self) -> str:
-        """The provider, as LiteLLM names it."""
+        """The provider, as LiteLLM names it; the whole name of the model if it has no prefix."""
         return self.model.partition("/")[0]
 
     @property
@@ -74,17 +80,17 @@ class Models:
     """Entries that no client can ask here, with the reason."""
 
     def group(self, name: str) -> Group | None:
-        """Return the group of a name, made from a wildcard if one matches; None if no deployment serves it."""
+        """Return the group of a name; None if no deployment serves it. One made from a matching wildcard is added to `groups`."""
         if name not in self.groups and (made := self._matched(name)) is not None:
             self.groups[name] = made
         return self.groups.get(name)
 
     def deployment(self, name: str) -> Deployment | None:
-        """Return the deployment of this id."""
+        """Return the deployment of this id; None if no group has it. Wildcards are not searched."""
         return next((one for group in self.groups.values() for one in group.deployments if one.id == name), None)
 
     def _matched(self, name: str) -> Group | None:
-        """Return a group made of the longest matching pattern. A name without its provider is also tried with it."""
+        """Return a group made of the longest matching pattern; None if none matches. A name without its provider is also tried with it."""
         for asked in (name, prefixed(name)):
             for pattern in sorted(self.wildcards, key=len, reverse=True):
                 hit = re.match(re.escape(pattern).replace(r"\*", "(.*)"), asked)
@@ -113,7 +119,10 @@ def _filled(model: str, hit: re.Match[str]) -> str:
 
 
 def prefixed(model: str, provider: str = "") -> str:
-    """Return the model with its provider as a prefix, as routes.yaml needs it; unchanged if its provider is unknown."""
+    """Return the model with its provider as a prefix, as routes.yaml needs it; unchanged if its provider is unknown.
+
+    provider: the provider, if the config states it; else the table of models and the patterns of names decide
+    """
     if provider:
         return model if model.startswith(f"{provider}/") else f"{provider}/{model}"
     if "/" in model or model == "*":
@@ -209,7 +218,7 @@ def _credentials(source: SourceConfig) -> Mapping[str, Mapping[str, Located]]:
 
 
 def slug(name: str, otherwise: str = "model") -> str:
-    """Return a name that routes.yaml takes, as similar to this one as possible."""
+    """Return a name that routes.yaml takes, as similar to this one as possible. `otherwise`: the name if nothing of it is left."""
     if re.fullmatch(NAME, name):
         return name
     return re.sub(r"[^A-Za-z0-9._:/@-]+", "-", name).strip("-._:/@")[:100] or otherwise

@@ -46,7 +46,11 @@ class Section:
         self.remarks.append(Remark(text, lost=True))
 
     def lines(self, name: str, indent: str) -> Iterator[str]:
-        """Yield the section as YAML, its comments below its name; a dropped section is itself a comment, with its comments before it."""
+        """Yield the section as lines of YAML, its comments below its name. A dropped section is itself a comment, after its comments.
+
+        name: its key; not written if the section has no keys
+        indent: the white space before each line
+        """
         first = f"{indent}# " if self.dropped else indent
         title = [f"{first}{scalar(name)}:"] if self.keys else []
         remarks = [f"{indent}{'  ' if self.keys and not self.dropped else ''}{remark.line}" for remark in self.remarks]
@@ -89,7 +93,7 @@ class Page:
         return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
     def lost(self) -> tuple[tuple[int, str], ...]:
-        """Return line number → comment, of every setting that was not carried over."""
+        """Return (line number, comment) for every setting that was not carried over."""
         mark = f"# {LOST}"
         lines = enumerate(map(str.strip, self.text().split("\n")), 1)
         return tuple((number, line.removeprefix(mark)) for number, line in lines if line.startswith(mark))
@@ -102,7 +106,7 @@ def _blocks(name: str, sections: Mapping[str, Section]) -> list[str]:
 
 PLAIN = re.compile(r"[A-Za-z0-9_/.+-](?:[A-Za-z0-9_/.+@:-]*[A-Za-z0-9_/.+@-])?")
 BARE = re.compile(r"[A-Za-z0-9_/.+$-](?:[A-Za-z0-9_/.+@:${}-]*[A-Za-z0-9_/.+@${}-])?")
-"""Outside of brackets a reference needs no quotes."""
+"""A text that needs no quotes outside of brackets: there also one with a reference `${…}`."""
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?")
 """A text that readers of YAML 1.1 take for a date."""
 UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -123,7 +127,7 @@ def scalar(value: str | float | None, *, bare: bool = True) -> str:
 
 
 def flowing(value: Value, *, bare: bool = False) -> str:
-    """Return a value as YAML on one line."""
+    """Return a value as YAML on one line. `bare`: it stands outside of brackets, where references need no quotes."""
     match value:
         case str() | bool() | int() | float() | None:
             return scalar(value, bare=bare)

@@ -25,7 +25,7 @@ HEAVIEST = 1_000_000
 LIGHTEST = 1e-6
 """The least weight; a smaller one counts as none."""
 DEEPEST = 5
-"""Depth to which LiteLLM follows fallbacks of fallbacks by default."""
+"""LiteLLM's default of `max_fallbacks`: the depth to which it follows fallbacks of fallbacks."""
 Share = tuple[str, float | None]
 """A target in a pool, and its weight if it has one."""
 
@@ -51,7 +51,7 @@ class Plan:
         self.chains = {kind: self.settings.chains(kind) for kind in FALLBACKS}
 
     def draw(self) -> None:
-        """Fill the routes.yaml with targets, defaults and routes."""
+        """Fill `page` with targets, defaults, routes and comments. No file is written."""
         aliases = self._aliases()
         self._invite()
         groups = self.models.groups
@@ -109,7 +109,12 @@ class Plan:
         return [one for one in group.deployments if not self._target(one).dropped]
 
     def _route(self, name: str, group: Group, aliases: Sequence[str]) -> None:
-        """Write one route of routes.yaml. `name`: the name that clients and fallbacks use."""
+        """Write one route into `page`; one without any target is only a comment.
+
+        name: the name that clients and fallbacks use
+        group: the group that it asks first
+        aliases: its other names
+        """
         made = self.page.routes[slug(name)] = Section()
         if slug(name) != name:
             made.lose(f"the name {name}: clients ask for {slug(name)}")
@@ -136,7 +141,10 @@ class Plan:
         self.policy.route(group.name, self._served(group) or group.deployments, first, sum(map(len, listed)), made)
 
     def _pools(self, group: Group, remarks: Section | None = None) -> list[list[Share]]:
-        """Return the pools of a group: deployments of the lowest `order` first, those without an order last."""
+        """Return the pools of a group: deployments of the lowest `order` first, those without an order last.
+
+        remarks: a section that gets a comment if those without an order differ from LiteLLM; None for no comment
+        """
         number = self.settings.source.number
         orders: dict[float, list[Deployment]] = {}
         for one in self._served(group):
@@ -149,7 +157,7 @@ class Plan:
         return [pool for order in sorted(orders) for pool in self._shares(orders[order])]
 
     def _shares(self, members: Sequence[Deployment]) -> list[list[Share]]:
-        """Return a pool with LiteLLM's shares. If some members have weights, those without are asked only after them."""
+        """Return pools with LiteLLM's shares as weights. If some members have weights, those without form a second pool, asked later."""
         called = [self.called[id(one)] for one in members]
         if self.settings.strategy != "simple-shuffle":
             return [[(name, None) for name in called]]
@@ -165,7 +173,11 @@ class Plan:
         return [pool for pool in (shared, spare) if pool]
 
     def _chain(self, name: str, kind: str, made: Section | None = None) -> list[Group]:
-        """Return the groups that this one falls back to, and their fallbacks, each once, in LiteLLM's order."""
+        """Return the groups that this one falls back to, and their fallbacks, each once, in LiteLLM's order.
+
+        kind: the kind of fallback
+        made: a section that gets a comment for each unknown name; None for no comment
+        """
         found: dict[str, Group] = {}
         deepest = self.settings.number("max_fallbacks")
 
@@ -184,7 +196,10 @@ class Plan:
         return list(found.values())
 
     def _fallbacks(self, name: str, kind: str) -> tuple[Located, ...]:
-        """Return the fallbacks of this group, found by its name with or without its provider."""
+        """Return the fallbacks of this group, found by its name with or without its provider, and note that a route uses them.
+
+        Returns none if the group has no fallbacks of this kind.
+        """
         chains = self.chains[kind]
         known = next((one for one in (name, prefixed(name), name.partition("/")[2]) if one in chains), None)
         if known is None:
@@ -193,14 +208,21 @@ class Plan:
         return chains[known]
 
     def _meant(self, name: str) -> Group | None:
-        """Return the model group of a name, or the single deployment of an id."""
+        """Return the model group of a name, or a group of the one deployment with this id; None if there is neither."""
         if (group := self.models.groups.get(name)) is not None:
             return group
         one = self.models.deployment(name)
         return Group(name, (one,)) if one else None
 
     def _too_long(self, name: str, group: Group, behind: Sequence[Group], pools: list[list[Share]], made: Section) -> list[list[Share]]:
-        """Return the pools that LiteLLM asks with too long conversations; they stand last, and get a large window if theirs is unknown."""
+        """Return the pools that LiteLLM asks with too long conversations; they stand last, and get a large window if theirs is unknown.
+
+        Returns none if they would add no target.
+
+        group: the route's own group
+        behind: the groups that it falls back to
+        pools: the route's pools so far
+        """
         larger = {
             one.name: one for asking in (name, *(other.name for other in behind)) for one in self._chain(asking, "context_window_fallbacks")
         }

@@ -27,7 +27,10 @@ SHORTEST = 0.001
 
 @dataclass(frozen=True, slots=True)
 class OriginalTries:
-    """The number of calls that LiteLLM makes, the first included, and the config values that set it."""
+    """The number of calls that LiteLLM makes, the first included.
+
+    said: the values of `num_retries` and `max_retries` that set it; empty for LiteLLM's defaults and for a retry policy
+    """
 
     count: int
     said: tuple[Located, ...]
@@ -108,7 +111,7 @@ class Policy:
         return timeout
 
     def _silence(self, params: Mapping[str, Located]) -> tuple[float | None, Located | None]:
-        """Return the seconds that LiteLLM waits for the next chunk of a stream, and the value that sets them; None if none does."""
+        """Return (seconds, value): how long LiteLLM waits for the next chunk of a stream, and the value that sets this; else two None."""
         router, number = self.settings.router, self.settings.source.number
         request = self.settings.library.get("request_timeout")
         order = (
@@ -123,7 +126,11 @@ class Policy:
         return next(found, (None, None))
 
     def _tries(self, params: Mapping[str, Located], group: str) -> "OriginalTries":
-        """Return how many calls LiteLLM makes to a group's deployments, retries included, and the values that set this."""
+        """Return how many calls LiteLLM makes to a group's deployments, retries included, and the values of retries that set this.
+
+        params: the deployment's; empty for the general number
+        group: the name for which a retry policy of its own is looked up
+        """
         router, number = self.settings.router, self.settings.source.number
         policies = router.get("model_group_retry_policy")
         policy = (policies.table.get(group) if policies else None) or router.get("retry_policy")
@@ -141,7 +148,7 @@ class Policy:
         return OriginalTries(count, tuple(said for said in used if said is not None))
 
     def _retry(self, calls: int, members: int) -> dict[str, Value]:
-        """Return the retry settings: LiteLLM's calls divided by the members of the pool that is asked first, and its wait."""
+        """Return the retry settings: LiteLLM's calls divided by the members of the pool that is asked first, and its wait, if any."""
         made: dict[str, Value] = {"attempts": max(1, min(MAX_ATTEMPTS, math.ceil(calls / members)))}
         wait = self.settings.number("retry_after")
         if wait and wait >= SHORTEST:

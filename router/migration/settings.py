@@ -16,7 +16,12 @@ Chains = Mapping[str, tuple[Located, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """LiteLLM's settings: router_settings, which take precedence over litellm_settings; general_settings as `general`."""
+    """LiteLLM's settings, of which router_settings take precedence over litellm_settings.
+
+    router: router_settings
+    library: litellm_settings
+    general: general_settings
+    """
 
     source: SourceConfig
     router: Mapping[str, Located]
@@ -32,16 +37,16 @@ class Settings:
         return None
 
     def number(self, name: str) -> float | None:
-        """Return a setting as a number; None without one."""
+        """Return a setting as a number; None if it is missing, in the environment, or wrong (a complaint is recorded)."""
         return self.source.number(self.said(name), name)
 
     def carry(self, *names: str) -> None:
-        """Record the effective values of these settings as carried over."""
+        """Record the effective values of these settings as carried over; settings that are missing are passed over."""
         self.source.account.carry(*(self.said(name) for name in names))
 
     @property
     def strategy(self) -> str:
-        """The strategy by which LiteLLM chooses among the deployments of a group."""
+        """The strategy by which LiteLLM chooses among the deployments of a group; `simple-shuffle` by default."""
         said = self.said("routing_strategy")
         return str(said.value) if said else "simple-shuffle"
 
@@ -60,7 +65,7 @@ class Settings:
         return str(said.value) if said is not None and isinstance(said.value, str) else ""
 
     def chains(self, name: str) -> Chains:
-        """Return the fallback chains of one kind of fallback."""
+        """Return the fallback chains of one kind of fallback, `name`; none without any. Entries of a wrong form are complained about."""
         made: dict[str, tuple[Located, ...]] = {}
         default = self.source.texts(self.said("default_fallbacks"), "default_fallbacks") if name == "fallbacks" else ()
         if default:
@@ -82,7 +87,7 @@ class Settings:
 
     @property
     def cache(self) -> Mapping[str, Located]:
-        """The parameters of LiteLLM's cache."""
+        """The parameters of LiteLLM's cache (`cache_params`); empty without any."""
         said = self.library.get("cache_params")
         return said.table if said else {}
 

@@ -29,14 +29,18 @@ class SourceConfig:
     """The outcome of each value."""
 
     def section(self, name: str) -> Mapping[str, Located]:
-        """Return a section as a mapping; empty if it is missing."""
+        """Return a section as a mapping; empty if it is missing, or is no mapping (a complaint is recorded)."""
         said = self.sections.get(name)
         if said is not None and said.value is not None and not isinstance(said.value, Mapping):
             self.complaints.add(said.place, f"`{name}` takes a mapping")
         return said.table if said else {}
 
     def number(self, said: Located | None, name: str, least: float = 0) -> float | None:
-        """Return a number, written as one or as text; None if it is missing, in the environment, or wrong (a complaint is recorded)."""
+        """Return a number, written as one or as text; None if it is missing, in the environment, or wrong (a complaint is recorded).
+
+        name: the setting's name, for the complaint
+        least: the least value that is accepted; all must be below 1e12
+        """
         if said is None or said.value is None or in_environment(said):
             return None
         try:
@@ -51,11 +55,14 @@ class SourceConfig:
         return value
 
     def truth(self, said: Located | None) -> bool:
-        """Return whether a setting is switched on."""
+        """Return whether a setting is switched on: true, or the text `true`. False if it is missing, or anything else."""
         return said is not None and (said.value is True or str(said.value).lower() == "true")
 
     def texts(self, said: Located | None, name: str) -> tuple[Located, ...]:
-        """Return a list of texts; a single text is a list of one."""
+        """Return a list of texts; a single text is a list of one, a missing value an empty list.
+
+        Entries that are no texts are left out, and a complaint is recorded. `name`: the setting's name, for the complaint.
+        """
         if said is None or said.value is None:
             return ()
         found = said.items if isinstance(said.value, tuple) else (said,)
@@ -71,7 +78,10 @@ def in_environment(said: Located | None) -> bool:
 
 
 def read(path: Path) -> SourceConfig:
-    """Return the config as it is on disk now. Raises ConfigError if a file cannot be read, or is not a config."""
+    """Return the config as it is on disk now, with all files that it includes.
+
+    Raises ConfigError if a file cannot be read or is not a config, or if there is no `model_list`.
+    """
     texts: dict[str, str] = {}
     complaints = Complaints(texts)
     reader = _SourceReader(complaints, texts)
@@ -142,7 +152,10 @@ class _SourceReader:
         return lambda message: self.complaints.add(place, message)
 
     def _one(self, path: Path, unread: Callable[[str], None]) -> Mapping[str, Located]:
-        """Return one file. An unreadable file is complained about at its include, a mistake in it at its own place."""
+        """Return one file; empty if it cannot be read, which is complained about.
+
+        An unreadable file is complained about at its include, by `unread`; a mistake in it at its own place.
+        """
         try:
             text = path.read_text(encoding="utf-8-sig")
         except OSError as error:

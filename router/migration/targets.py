@@ -58,7 +58,10 @@ class Workshop:
     connections: Connections
 
     def target(self, name: str, one: Deployment) -> Section:
-        """Return the target of a deployment. It is `dropped` if it could not be served; `leave` comments on what it does not carry over."""
+        """Return the target of a deployment. `name`: the target's name. `leave` comments on the values that it does not carry over.
+
+        A target that could not be served is `dropped`, and has a comment with the reason.
+        """
         made = Section()
         self._model(one, made)
         self._address(one, made)
@@ -306,7 +309,7 @@ def _plain(said: Located) -> object:
 
 
 def _bare(parts: SplitResult) -> str:
-    """Return an address without parts that may be secret."""
+    """Return an address without the parts that may be secret: user, password, query and fragment."""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
     plain = parts.username is None and parts.password is None
@@ -316,7 +319,10 @@ def _bare(parts: SplitResult) -> str:
 def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str], account: Account, prefix: str = "") -> None:
     """Add a comment for each value that was not carried over and is not accounted for; values with the same reason share one.
 
-    Empty values, and those that say what the router does anyway, get none. known: key → the reason
+    Empty values, and those that say what the router does anyway, get none.
+
+    known: key → the reason
+    prefix: the path of the values' section, before each key in the comments
     """
     reasons: dict[str, list[str]] = {}
     for key, one in said.items():
@@ -332,7 +338,7 @@ def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str],
 
 
 def _reason(key: str, said: Located, known: Mapping[str, str]) -> str:
-    """Return the reason that a value was not carried over."""
+    """Return the reason that a value was not carried over, as a sentence for its comment. `known`: key → the reason."""
     if said.value is False and key in verdicts.SWITCHED_OFF:
         return verdicts.SWITCHED_OFF[key]
     why = known.get(key, verdicts.OTHERWISE)

@@ -21,7 +21,7 @@ PLACEHOLDERS = frozenset(
 
 @dataclass(slots=True)
 class Variables:
-    """The references that were made, and the variables to set."""
+    """The references that were made to environment variables, and the variables that the operator must set."""
 
     values: Mapping[str, Located]
     """`environment_variables` of the original: the variables that it sets for itself."""
@@ -30,10 +30,15 @@ class Variables:
     needed: dict[str, str] = field(default_factory=dict[str, str])
     """Variable to set → the reason, for the operator."""
     made: dict[str, str] = field(default_factory=dict[str, str])
-    """Literal key → the variable in its place. Never shown."""
+    """Written-out key → the variable in its place. The keys of this mapping are secrets, and are never shown."""
 
     def key(self, said: Located, *names: str) -> tuple[str | None, str]:
-        """Return a reference to an API key, and a remark if the key was literal; no reference for a placeholder or an invalid name."""
+        """Return (reference, remark) for an API key; the remark is for a key that was written out, at its first place, else empty.
+
+        The reference is None for a placeholder, and for a variable whose name is invalid.
+
+        names: the names to choose from for the variable of a written-out key
+        """
         text = "" if said.value is None else str(said.value)
         if in_environment(said):
             return self.reference(said), ""
@@ -48,7 +53,7 @@ class Variables:
         return f"${{{name}}}", "" if known else f"the key was written out in line {said.place.line} of {said.place.file}: set {name} to it"
 
     def variable(self, name: str, why: str = "LiteLLM read it by itself") -> str:
-        """Return a reference to a variable that the original does not name."""
+        """Return a reference to a variable that the original does not name, and note that it is needed, with the reason `why`."""
         self.needed.setdefault(name, why)
         self.taken.add(name)
         return f"${{{name}}}"

@@ -87,10 +87,14 @@ class Rehearsed:
 
 @dataclass(slots=True)
 class Course:
-    """A rehearsal of one target: asks the questions and collects findings.
+    """A rehearsal of one target: asks the questions and collects findings. For one `run`.
 
+    name: the target's name
+    declared: the target's declaration
     open: opens the target with another declaration; all that it opens share one `Learned`
     patience: seconds to the first token for which the routes that ask the target wait
+    clock: seconds that never go backwards
+    deadline: seconds for each question
     """
 
     name: str
@@ -114,7 +118,10 @@ class Course:
     """True once no effort is sent any more."""
 
     async def run(self) -> Rehearsed:
-        """Ask all questions, one after the other."""
+        """Ask the questions one after the other, and return the outcomes.
+
+        It ends early if the plain question is not answered, the account is refused, or FAILURES questions in a row fail.
+        """
         target = self.open(self.declared)
         spare = MAX_CALLS - len(QUESTIONS)
         target.learned.repeats_left = spare
@@ -133,7 +140,7 @@ class Course:
         return Rehearsed(tuple(self._asked), tuple(self._findings), self._to_write(target), calls, self._used, first)
 
     def _skipped(self, question: Question, target: Target) -> str:
-        """Return the reason that a question is not asked; empty if it is."""
+        """Return the reason that a question is not asked: `no_tools`, `no_images`, `no_effort` or `no_call`; empty if it is asked."""
         known = target.learned.over(target.facts)
         takes_tools = known.tools and self._facts.get("tools", True)
         if question.ask.tools and not takes_tools:
@@ -255,7 +262,7 @@ class Course:
         return question.judge(heard)
 
     def _find(self, question: Question, verdict: Verdict) -> None:
-        """Record a finding and its facts."""
+        """Record a finding and its facts. A verdict with a line for routes becomes a finding of the routes, else of the target."""
         facts = dict(verdict.facts)
         if "refuses" in facts:
             facts["refuses"] = [*cast("list[Json]", self._facts.get("refuses", [])), *cast("list[Json]", facts["refuses"])]
@@ -275,7 +282,7 @@ class Course:
         self._findings.append(Finding(questions.PLAIN.name, sentence, where, line))
 
     def _slow(self) -> None:
-        """Add a finding if the first token came later than the routes' timeout allows."""
+        """Add a finding, with a longer timeout, if the slowest first token came later than the routes' timeout allows."""
         slowest = max(self._times, default=0.0)
         if slowest > self.patience:
             enough = written_duration(float(math.ceil(1.5 * slowest)))
@@ -283,7 +290,10 @@ class Course:
             self._findings.append(Finding(questions.PLAIN.name, sentence, "route", f"timeout: {{first_token: {enough}}}"))
 
     def _to_write(self, target: Target) -> dict[str, Json]:
-        """Return all facts of the target: the declared ones, updated with those that were learned and found."""
+        """Return all facts of the target: the declared ones, updated with those that were learned and found.
+
+        Returns none if nothing was learned or found.
+        """
         taught = target.learned.over(target.facts)
         found = {**changed(target.facts, taught), **self._facts}
         if not found:
@@ -335,7 +345,7 @@ ADDRESSES = ("connection", "timeout_connect", "tls", "redirect")
 
 
 def remedy(heard: Heard, declared: TargetConfig) -> str:
-    """Return the line to correct if the plain question is not answered; empty if no line mends it."""
+    """Return the line of the target to correct, with a placeholder, if the plain question is not answered; empty if no line mends it."""
     if heard.outcome in KEYS:
         return f"api_key: ${{{variable(str(declared.model).partition('/')[0])}}}"
     if heard.outcome in ADDRESSES:

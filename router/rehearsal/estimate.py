@@ -9,20 +9,20 @@ from router.targets import Facts, anthropic, gemini
 from router.usage import Usage
 
 MAX_CALLS = 19
-"""Calls to the provider in all: the questions, and their repetitions."""
+"""Maximum calls to the provider in all: the questions, and their repetitions."""
 ROOM = 128
-"""Tokens of an answer by a model that does not think."""
+"""The token limit of an answer by a model that does not think."""
 THINKING_ROOM = 1_024
-"""Tokens of an answer by a model that may think: its thoughts count, and an answer without room beside them shows nothing."""
+"""The token limit of an answer by a model that may think: its thoughts count, and an answer without room beside them shows nothing."""
 UNLIMITED = 8_192
 """Tokens of an answer by a model that takes no limit and whose usual length is unknown.
 
 The router cuts it much earlier, but the provider decides how much it writes until then.
 """
 IMAGE = 10_000
-"""Tokens of a small image: 85 to 8,500, by provider."""
+"""Tokens that are assumed for a small image: providers count 85 to 8,500."""
 OVERHEAD = 1_000
-"""Tokens that a provider adds to a question for its templates and its tools."""
+"""Tokens that are assumed for what a provider adds to a question: its templates and the tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def room(facts: Facts) -> int:
 
 
 def estimate(facts: Facts, own: Params) -> Estimate:
-    """Return the maximum cost of a rehearsal of a model with these facts. `own`: the target's parameters."""
+    """Return the maximum calls, tokens and cost of a rehearsal of a model with these facts. `own`: the target's parameters."""
     each = [(_read(one.ask), _written(one.ask, facts, own)) for one in QUESTIONS]
     spare = MAX_CALLS - len(QUESTIONS)
     read = sum(asked for asked, _ in each) + spare * max(asked for asked, _ in each)

@@ -30,7 +30,7 @@ class Finding:
 
 
 def declarable(facts: Facts) -> dict[str, Json]:
-    """Return the facts that differ from a model that accepts everything, as keys of a target's `facts`."""
+    """Return all facts that a target can declare, as keys of its `facts`, each with its present value."""
     refused = {*facts.refuses, *facts.refuses_thinking, *(("top_p",) if facts.one_of_sampling else ())}
     return {
         "refuses": [one for one in HINTS if one in refused],
@@ -47,13 +47,13 @@ def declarable(facts: Facts) -> dict[str, Json]:
 
 
 def changed(before: Facts, after: Facts) -> dict[str, Json]:
-    """Return the facts that the rehearsal changed and that a target can declare."""
+    """Return the facts that a target can declare and whose values differ, each with the value in `after`."""
     old = declarable(before)
     return {name: value for name, value in declarable(after).items() if value != old[name]}
 
 
 def facts_line(facts: Mapping[str, Json]) -> str:
-    """Return the line of a target that declares these facts."""
+    """Return the line of a target that declares these facts, such as `facts: {tools: false}`."""
     return f"facts: {{{', '.join(f'{name}: {_written(facts[name])}' for name in NAMES if name in facts)}}}"
 
 

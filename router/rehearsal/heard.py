@@ -13,7 +13,7 @@ from router.targets import Target
 Clock = Callable[[], float]
 """A clock in seconds that never goes backwards."""
 MAX_EVENTS = 20_000
-"""Events of one answer that are read: no answer within the limits of a rehearsal has so many."""
+"""Maximum events of one answer; a longer one counts as malformed. No answer within the limits of a rehearsal has so many."""
 ACCOUNT = frozenset(
     {
         "status_401",
@@ -72,7 +72,7 @@ class Heard:
         return Message("assistant", (*([self.text] if self.text else []), *self.states, *calls))
 
     def take(self, event: Event) -> None:
-        """Add one event of the answer."""
+        """Add one event of the answer; events that a rehearsal does not look at are ignored."""
         match event:
             case Start(omitted=omitted):
                 self.omitted = omitted
@@ -91,7 +91,11 @@ class Heard:
 
 
 async def hear(target: Target, ask: Ask, deadline: float, clock: Clock) -> Heard:
-    """Ask the target, and collect the answer or its error. `deadline`: seconds for all of it. Raises only a cancellation."""
+    """Ask the target, and collect the answer or its error. Raises only a cancellation.
+
+    deadline: seconds for all of it; after that the error is a TargetSilent
+    clock: the clock of `first_token`
+    """
     heard, before, began = Heard(), set(target.learned.sentences), clock()
     try:
         async with asyncio.timeout(deadline), aclosing(target.answer(ask)) as events:

@@ -40,10 +40,13 @@ def application(
     only: Callers | None = None,
     slowdown: Slowdown | None = None,
 ) -> Edge:
-    """Return the ASGI application of a generation. With `routes`, the file it was loaded from, edits can go live.
+    """Return the ASGI application of a generation.
 
-    `host`: the address at which it is served. `run_key`: an admin key that holds while none is declared. `only`: the callers that may ask,
-    whatever is declared. `slowdown`: the delays of refused keys.
+    routes: the file that the generation was loaded from, whose edits can go live; None if none can
+    host: the address at which it is served
+    run_key: an admin key that holds while none is declared
+    only: the callers that may ask, whatever is declared
+    slowdown: the delays of refused keys
     """
     live = Live(generation)
     folder = folder_from_environment()
@@ -61,7 +64,10 @@ def application(
 
 
 def create() -> Edge:
-    """Build and return the application of a worker process, from the routes file that the environment names."""
+    """Build and return the application of a worker process, from the routes file that the environment names.
+
+    Raises ConfigError if the configuration is invalid.
+    """
     to_stderr()
     routes = routes_from_environment()
     host = host_from_environment(routes)

@@ -278,7 +278,8 @@ class Door(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
         """Send an error of status `_status` and close the connection: uvicorn calls this for invalid HTTP, `_refuse` for its own refusals.
 
-        If an answer is under way, the connection is aborted instead. `msg`, uvicorn's own words, is not sent.
+        Nothing is sent on a connection that closes. If another answer is under way or due, the connection is aborted instead.
+        `msg`, uvicorn's own words, is not sent.
         """
         if self.transport.is_closing():
             return

@@ -116,7 +116,10 @@ class Edge:
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncGenerator[None, None]:
-        """Follow the files, connect to Redis and sibling workers, and handle SIGTERM while entered; at the end close everything."""
+        """Follow the files, connect to Redis and sibling workers, and handle SIGTERM while entered; at the end close everything.
+
+        Entering waits shortly for Redis. If Redis does not answer, the server starts without it.
+        """
         async with contextlib.AsyncExitStack() as following:
             if self.admin.reload is not None:  # before programs are started: they would be as deaf to SIGHUP as this is till now
                 await following.enter_async_context(self.admin.reload)
@@ -146,7 +149,10 @@ class Edge:
 
 
 def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
-    """Return the routes at which earlier answers are resumed, stopped, read and deleted, and the token count of /v1/responses."""
+    """Return the routes at which earlier answers are resumed, stopped, read and deleted.
+
+    The token count of /v1/responses is among them, because its path would else be read as the id of a response.
+    """
 
     async def response(request: Request, send: Send) -> None:
         await chat.response(request, send, request.scope["path_params"]["response"])
@@ -237,7 +243,10 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 
 def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
-    """Return path → application of each chat route that is one fixed path and not shadowed: found without the table of routes."""
+    """Return path → application of the chat routes with one fixed path, except those that an earlier route matches or that limit methods.
+
+    Requests to these paths are served without a search through the table of routes.
+    """
     found: dict[str, ASGIApp] = {}
     for at, route in enumerate(answers):
         shadowed = any(other.path_regex.match(route.path) for other in answers[:at])

@@ -13,7 +13,10 @@ ANOTHER = (b"x-accel-redirect", b"@another")
 
 
 def handing_over(scope: Scope, send: Send) -> Send:
-    """Return a `send` for a draining router: a refusal asks a proxy that supports it to try another router."""
+    """Return a `send` for a draining router: a response of status 503 asks a proxy that supports it to try another router.
+
+    Without the proxy's header in the request, `send` itself is returned.
+    """
     if KNOWS not in scope["headers"]:
         return send
 

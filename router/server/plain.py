@@ -42,7 +42,7 @@ class PlainParser:
         self.get_http_version = parser.get_http_version
 
     def feed_data(self, data: bytes) -> None:
-        """Parse more bytes. Raises HttpParserError if they are not HTTP."""
+        """Parse more bytes, and call the reader's callbacks. Raises HttpParserError if they are not HTTP."""
         while True:
             try:
                 self._parser.feed_data(data)

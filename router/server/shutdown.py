@@ -1,7 +1,7 @@
 """Graceful shutdown: from SIGTERM on new requests are refused, running answers may finish within `drain`, and are then ended.
 
-uvicorn itself would stop listening at once and cut streams off. Its handler is therefore called only when nothing runs any more. The same
-signal again ends the drain; a third time it goes straight to uvicorn.
+uvicorn itself would stop listening at once and cut streams off. Its handler is therefore called only when nothing runs any more.
+The same signal again ends the drain at once; a third time it goes straight to uvicorn.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ Phase = Callable[[], Coroutine[object, object, None]]
 class Shutdown:
     """Signal handlers in front of those that uvicorn has set for SIGTERM and SIGINT, from `install` on.
 
-    drain: returns when no answer runs, or its time is over
-    end: returns when no answer runs
+    drain: a coroutine function that returns when no answer runs, or its time is over
+    end: a coroutine function that ends the remaining answers, and returns when none runs
     """
 
     def __init__(self, drain: Phase, end: Phase) -> None:
@@ -32,7 +32,7 @@ class Shutdown:
         self._draining: asyncio.Task[None] | None = None
 
     def install(self) -> None:
-        """Install the signal handlers, except off the main thread or where no server handles SIGTERM."""
+        """Install the signal handlers; do nothing off the main thread, or where no server handles SIGTERM."""
         if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGTERM)):
             return
         self._loop = asyncio.get_running_loop()

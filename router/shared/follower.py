@@ -9,14 +9,22 @@ from router.shared.written_log import Batch
 
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """The end of a log as a code, if no event describes it."""
+    """The end of a log as a code such as `stopped` or `overloaded 30`, if no event describes it."""
 
     code: str
 
 
 @dataclass(slots=True, eq=False)
 class Follower:
-    """A reader, on this replica, of a log that another replica writes."""
+    """A reader, on this replica, of a log that another replica writes.
+
+    stream: the key of the log's stream
+    replica: the id of the replica that writes it
+    last: the number of the entry that was read last, in its two parts
+    waiting: batches that were read from Redis and not yet taken
+    news: set when a batch was added, or the log is lost
+    lost: true once nothing more will come, although the log has no end
+    """
 
     stream: str
     replica: str
@@ -35,7 +43,11 @@ class Follower:
 
 
 def entry(after: int, fields: dict[bytes, bytes]) -> Batch | LogEnd:
-    """Return the content of a stream's entry. An unreadable entry becomes a batch behind a gap, for which its reader raises ReplicaLost."""
+    """Return the content of a stream's entry. An unreadable entry becomes a batch behind a gap, for which its reader raises ReplicaLost.
+
+    after: the number of events up to the entry's end, from its id
+    The head of a log becomes an empty batch.
+    """
     if (code := fields.get(b"x")) is not None:
         return LogEnd(code.decode("ascii", "replace"))
     if b"h" in fields:

@@ -25,11 +25,14 @@ class BreakerHint:
 
     @property
     def warned(self) -> bool:
-        """True while the breaker of a replica is open, as far as this process knows."""
+        """True while the breaker of any replica is open, this one included, as far as this process has read. It reads every second."""
         return asyncio.get_running_loop().time() < self._until
 
     def publish(self, seconds: float) -> None:
-        """Publish in the background that the breaker is open here for so many seconds; 0 takes the hint back."""
+        """Publish in the background that the breaker is open here for so many seconds; 0 takes the hint back. Returns at once.
+
+        While Redis is away nothing is published.
+        """
         if seconds > 0:
             self._hints.send(("SET", self._key, 1, "PX", milliseconds(seconds + GRACE_S)))
         else:
@@ -40,7 +43,7 @@ class BreakerHint:
         return "PTTL", self._key
 
     def receive(self, answer: object) -> None:
-        """Take in Redis's answer to `command`."""
+        """Take in Redis's answer to `command`: the hint lasts so long from now, or has ended."""
         left = answer if isinstance(answer, int) and answer > 0 else 0
         self._until = asyncio.get_running_loop().time() + left / 1000
 
@@ -55,11 +58,11 @@ class Hints:
         self._sending: set[asyncio.Task[None]] = set()
 
     def of(self, name: str) -> BreakerHint:
-        """Return the hint about one target. Replicas use the same name for the same target."""
+        """Return the hint about one target, made at the first call. Replicas use the same name for the same target."""
         return self._hints.setdefault(name, BreakerHint(self, name))
 
     def keep(self, names: set[str]) -> None:
-        """Keep only the hints under these names: other targets are not declared any more."""
+        """Keep the hints of the targets with these names, and drop all others: those targets are not declared any more."""
         self._hints = {name: hint for name, hint in self._hints.items() if name in names}
 
     def start(self) -> None:
@@ -68,13 +71,13 @@ class Hints:
             self._looking = asyncio.create_task(self._look())
 
     async def close(self) -> None:
-        """Stop reading the hints of other replicas."""
+        """Stop reading the hints of other replicas, and drop own hints that are still being sent."""
         for task in (*self._sending, *([self._looking] if self._looking else [])):
             task.cancel()
             await asyncio.wait([task])
 
     def send(self, command: tuple[str | int, ...]) -> None:
-        """Send a command to Redis in the background; without effect while Redis is away."""
+        """Send a command to Redis in the background, and return at once. Without effect while Redis is away."""
         task = asyncio.create_task(_ignore_absence(self._redis.ask(*command)))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)

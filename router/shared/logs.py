@@ -39,7 +39,7 @@ ABSENT = 2
 WRITE_INTERVAL_S = 0.05
 """Seconds between two writes, while all that is to be written goes out at once."""
 HOLD_S = 3.0
-"""Seconds for which a message of a reader on another replica counts; the reader repeats it three times in them."""
+"""Seconds for which the message of a reader on another replica, that it reads a log, counts; it is repeated three times in them."""
 PATIENCE = 5.0
 """Seconds that a reader waits for a Redis that is away."""
 LAST = 0.5
@@ -65,7 +65,11 @@ class Deleted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A log that can be read: its name, id, replica and head. An empty head means that it is only offered, and perhaps not written yet."""
+    """A log that can be read: its name, id, replica and head.
+
+    replica: the id of the replica that writes it
+    head: the data that its source had before the first event; empty for a log that is only offered, and perhaps not written yet
+    """
 
     name: str
     id: str
@@ -86,7 +90,10 @@ def _stopped(task: "asyncio.Task[None]") -> None:
 
 
 class Logs:
-    """The logs that this process writes and reads, as one replica of several. `hold`: seconds for which a reader's message counts."""
+    """The logs that this process writes and reads, as one replica of several. `hold`: seconds for which a reader's message counts.
+
+    Tasks in the background write and read. They start at the first use.
+    """
 
     def __init__(self, redis: Redis, hold: float = HOLD_S) -> None:
         self._held_for = hold
@@ -120,7 +127,7 @@ class Logs:
     # Writing.
 
     def write(self, name: str, source: EventSource, *, lasts: float, keep: float, attachment: bytes = b"") -> WrittenLog:
-        """Write the source from now on under this name, and replace the log found there before.
+        """Begin to write the source under this name, in place of the log found there before. Returns at once.
 
         lasts: seconds that it can take at most, and be found if this replica is lost
         keep: seconds that it is found after its end
@@ -132,8 +139,9 @@ class Logs:
         return made
 
     def offer(self, name: str, number: str, source: EventSource, *, lasts: float) -> WrittenLog:
-        """Write the source as soon as another replica reads it by its id; the source gets a call of `hold` then.
+        """Offer the source: it is written once another replica reads it by its id, and gets a call of `hold` then. Returns at once.
 
+        number: the log's id
         lasts: seconds that it can take at most
         """
         self._start()
@@ -141,7 +149,7 @@ class Logs:
         return made
 
     def withdraw(self, number: str) -> None:
-        """Withdraw an offered log that is not being written yet."""
+        """Withdraw the offered log with this id; without effect once it is being written."""
         self._offered.pop(number, None)
 
     def _begin(self, written: WrittenLog) -> None:
@@ -151,7 +159,7 @@ class Logs:
         self._news.set()
 
     def wake(self, written: WrittenLog) -> None:
-        """Note that a log has more to write: events, or its end."""
+        """Note that a log has more to write: events, or its end. Returns at once; a log that is complete or given up is passed over."""
         if not written.done:
             self._dirty[written] = None
             self._news.set()
@@ -232,7 +240,10 @@ class Logs:
     # Finding and reading.
 
     async def find(self, name: str) -> Found | None:
-        """Return the newest log under this name, of any replica; None if there is none. Raises Away if Redis is away, or Deleted."""
+        """Return the newest log under this name, of any replica; None if there is none.
+
+        Raises Away if Redis is away, Mismatch if another kind of value is there, and Deleted if the log was deleted.
+        """
         self._start()
         number = await self._redis.ask("GET", key(name, "now"))
         if not isinstance(number, bytes):
@@ -292,16 +303,22 @@ class Logs:
                 await self._tell(self._message(found.replica, f"leave {found.id}"))
 
     async def ask_again(self, found: Found) -> bool:
-        """Renew the reading of a log at the replica that writes it, and return whether that replica's sign of life is still in Redis."""
+        """Renew the reading of a log at the replica that writes it, and return whether that replica's sign of life is still in Redis.
+
+        Raises Away if Redis is away.
+        """
         alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold(found.replica, found.id)])
         return bool(alive)
 
     async def stop(self, found: Found) -> None:
-        """Ask the replica that writes the log to stop its source."""
+        """Ask the replica that writes the log to stop its source, without waiting until it does. Raises Away if Redis is away."""
         await self._redis.ask_all(self._message(found.replica, f"stop {found.id}"))
 
     async def delete(self, name: str, found: Found | None, keep: float) -> None:
-        """Delete the log under this name, and keep it deleted for so many seconds. Raises Away if that is not certain."""
+        """Delete the log under this name, and keep it deleted for `keep` seconds. Raises Away if that is not certain.
+
+        found: the log, which its present readers may read for some seconds more; None if only the name is to be deleted
+        """
         commands: list[Command] = [("SET", key(name, "now"), DELETED, "PX", milliseconds(keep))]
         if found is not None:
             commands.append(("PEXPIRE", key(name, found.id), milliseconds(GONE)))
@@ -389,7 +406,7 @@ class Logs:
                 self._lose(one)
 
     def _obey(self, message: str, reader: str) -> None:
-        """Carry out another replica's message about a log: `hold`, `leave` or `stop`."""
+        """Carry out another replica's message about a log: `hold`, `leave` or `stop`. An unknown log or word is passed over."""
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
             self._begin(offered)
@@ -435,7 +452,7 @@ class Logs:
                 await self._redis.back()
 
     async def close(self) -> None:
-        """Stop all sources and tasks, and write the rest of the logs, for LAST seconds at most."""
+        """Stop all sources and tasks, and write the rest of the logs, for LAST seconds at most; what is left then is lost."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("router.redis")
 
 AT_ONCE = 128
-"""Most commands that go out together."""
+"""Maximum commands that go out together."""
 LINES = 4
 """Connections: one for commands, one for the probe, one to listen; and one that is being closed."""
 FREE = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])"
@@ -64,7 +64,13 @@ class RedisTiming:
         return waited if waited <= 2 * self.tick else self.late
 
     def after(self, silence: float, limit: float) -> float:
-        """Return the limit after an answer this late: like TCP's timeout (RFC 6298), it grows with a slow Redis and shrinks again."""
+        """Return the next limit: four times the silence before an answer, or nine tenths of the old limit, whichever is longer.
+
+        It is at least `self.limit`, and `most` at most. Like TCP's timeout (RFC 6298), it grows with a slow Redis and shrinks again.
+
+        silence: seconds without any answer, until this one
+        limit: the limit until now
+        """
         return min(max(self.limit, 4 * silence, 0.9 * limit), max(self.limit, self.most))
 
 
@@ -77,7 +83,7 @@ class Away(Exception):
 
 
 class Unsent(Away):
-    """Redis is away, and did not receive this command."""
+    """Redis is away, and did not receive this command; after a plain Away it may have."""
 
 
 class Mismatch(Away):
@@ -96,9 +102,11 @@ def milliseconds(seconds: float) -> int:
 
 
 class Redis(SharedConnection):
-    """A connection to Redis, opened by the first command, and whether Redis can be asked.
+    """A connection to Redis, opened by the first command or by `start`, and whether Redis can be asked.
 
-    departed: called each time that Redis goes away
+    departed: functions that are called each time that Redis goes away
+    timing: the times after which it counts as away
+    The constructor raises Misfit without the package, or for an address with invalid options.
     """
 
     def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = (), timing: RedisTiming = RedisTiming()) -> None:
@@ -138,16 +146,19 @@ class Redis(SharedConnection):
 
     @property
     def here(self) -> bool:
-        """Return whether Redis can be asked."""
+        """True while Redis can be asked; False also before the first connection."""
         return self._state == "here"
 
     @property
     def away_for(self) -> float:
-        """Return the seconds since Redis went away; 0 while it can be asked."""
+        """The seconds since Redis went away, or since the first attempt to connect began; 0 while it can be asked."""
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
 
     async def looked_for(self) -> None:
-        """Wait, at the start of a process, until the first connection has succeeded or failed, so that no request waits for it."""
+        """Wait, at the start of a process, until the first connection has succeeded or failed, so that no request waits for it.
+
+        After the longest time of a probe without either, Redis counts as away.
+        """
         self.start()
         loop, silence = asyncio.get_running_loop(), 0.0
         while not self._known.is_set() and silence < self._timing.probe:
@@ -160,7 +171,7 @@ class Redis(SharedConnection):
             self._leave("timeout")
 
     async def back(self) -> None:
-        """Wait until Redis can be asked. Raises Away once it is closed."""
+        """Wait, without a time limit, until Redis can be asked. Raises Away once the connection is closed."""
         while not self.here:
             if self.closed:
                 raise Away
@@ -175,7 +186,7 @@ class Redis(SharedConnection):
     # Lifetime.
 
     def start(self) -> None:
-        """Connect in the background, so that no request has to wait for the first connection."""
+        """Begin to connect in the background, so that no request has to wait for the first connection. Returns at once."""
         if self._state == "new" and self._probe is None:
             self._changed_at = asyncio.get_running_loop().time()
             self._probe = asyncio.create_task(self._return(paused=False))
@@ -216,9 +227,9 @@ class Redis(SharedConnection):
         return answer
 
     async def ask_all(self, commands: Sequence[Command]) -> list[object]:
-        """Return the answers to commands that go out in this order; a refused one is a Mismatch.
+        """Return the answers to commands that go out in this order; the answer to a refused one is a Mismatch, which is not raised.
 
-        Raises Away if there are no answers: the outcome of each command is then unknown.
+        Raises Away if there are no answers: the outcome of each command is then unknown, or with Unsent none was received.
         """
         await self._present()
         loop = asyncio.get_running_loop()
@@ -232,7 +243,11 @@ class Redis(SharedConnection):
             self._pump = asyncio.create_task(self._send())
 
     async def listen(self, streams: Mapping[str, str], wait: float) -> list[tuple[str, list[tuple[str, dict[bytes, bytes]]]]]:
-        """Return the next entries of streams, each after the given id: stream, id, fields. Waits `wait` seconds for a first one."""
+        """Return the next entries of streams, each after the given id: (stream, [(id, fields)]). Waits `wait` seconds for a first one.
+
+        streams: stream → id after which its entries are read
+        At most 32 entries of each stream are returned, and none if none came. Raises Away if Redis is away, Mismatch if a key is no stream.
+        """
         await self._present()
         words: Command = ("XREAD", "COUNT", 32, "BLOCK", milliseconds(wait), "STREAMS", *streams, *streams.values())
         task = asyncio.ensure_future(cast("Awaitable[Any]", self._client.execute_command(*words)))  # pyright: ignore[reportUnknownMemberType]
@@ -364,7 +379,7 @@ class Redis(SharedConnection):
         return Away()
 
     def _why(self, error: Exception) -> str | None:
-        """Return the reason that Redis is away, if this error shows it; None where it concerns one command."""
+        """Return the reason that Redis is away, if this error shows it (`timeout`, `full`, …); None where it concerns one command."""
         faults = self._driver
         table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
             (faults.BusyLoadingError, "loading"),
@@ -382,7 +397,7 @@ class Redis(SharedConnection):
         return "unusable" if code in UNUSABLE else None
 
     def _leave(self, why: str) -> None:
-        """Count Redis as away: from now on no request waits for it."""
+        """Count Redis as away: waiting commands fail, later ones fail at once, and a probe in the background looks for its return."""
         if self._state == "away":
             return
         loop = asyncio.get_running_loop()

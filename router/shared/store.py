@@ -6,7 +6,7 @@ from router.shared.redis import Away, Redis, key, milliseconds
 
 
 class RedisStore:
-    """A namespace in Redis for copies of data that can be made again.
+    """A namespace in Redis for copies of data that can be made again. `room`: the last part of its keys, the name of the namespace.
 
     An entry may be gone at any time. While Redis is away, reads find nothing and writes do nothing.
     """
@@ -23,7 +23,7 @@ class RedisStore:
         return None
 
     async def put(self, name: str, value: bytes, ttl: float) -> None:
-        """Store bytes for every replica, for `ttl` seconds at most."""
+        """Store bytes for every replica, for `ttl` seconds at most; nothing is stored while Redis is away."""
         with suppress(Away):
             await self._redis.ask("SET", key(name, self._room), value, "PX", milliseconds(ttl))
 
@@ -34,6 +34,6 @@ class RedisStore:
         return True
 
     async def drop(self, name: str) -> None:
-        """Delete the entry, for every replica."""
+        """Delete the entry, for every replica; while Redis is away it stays until its time is over."""
         with suppress(Away):
             await self._redis.ask("DEL", key(name, self._room))

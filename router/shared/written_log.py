@@ -11,11 +11,11 @@ from router.shared.redis import FREE, Command, Mismatch, Redis, key, millisecond
 log = logging.getLogger("router.redis")
 
 WINDOW = 256
-"""Batches that are kept of a log whose start is dropped: for its present readers."""
+"""Batches that Redis keeps, roughly, of a log whose start is dropped: for its present readers."""
 GONE = 10.0
 """Seconds for which a log that can no longer be found stays in Redis, for its present readers."""
 ROUND = 256 * 1024
-"""Bytes of one log that are written at once."""
+"""Bytes of one log that are written at once, plus one batch."""
 ATTACHMENT = "asked"
 """Last part of the key of a log's attachment."""
 
@@ -30,7 +30,10 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events from number `first` up to but not including `after`, encoded. `note`: data about the end among them that the events lack."""
+    """Events from number `first` up to but not including `after`, encoded. An empty batch has no data.
+
+    note: data about the end of the answer beside its last event, with the last batch; else empty
+    """
 
     first: int
     after: int
@@ -62,15 +65,15 @@ class EventSource(Protocol):
         ...
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from `start` on, in batches."""
+        """Return the events from number `start` on, as far as there are any yet, in batches."""
         ...
 
     def hold(self, seconds: float) -> None:
-        """Keep the answer running for so many seconds, because another replica reads its log."""
+        """Keep the answer running for `seconds` from now, because another replica reads its log; 0 if no replica reads it any more."""
         ...
 
     def stop(self) -> None:
-        """Stop: the caller wants no more of the answer, or this replica ends."""
+        """Begin to stop the answer: the caller wants no more of it, or this replica ends."""
         ...
 
 
@@ -129,7 +132,7 @@ class WrittenLog:
         self._refusals = 0
 
     def news(self) -> None:
-        """Have the writer fetch what the source has new: more events, or its end."""
+        """Have the writer fetch, in the background, what the source has new: more events, or its end."""
         self._writer.wake(self)
 
     def doubt(self) -> None:
@@ -138,7 +141,10 @@ class WrittenLog:
         self.news()
 
     async def sync(self, redis: Redis) -> None:
-        """Write the events that Redis lacks. Raises Away if that is not certain."""
+        """Write some of what Redis lacks: about ROUND bytes of the attachment or the events. If more is left, another turn is asked for.
+
+        Raises Away if the outcome is not certain. If Redis refuses the log three times, it is given up.
+        """
         if self._doubt:
             await self._look_up(redis)
         if not self._headed and len(self.terms.attachment) - self._attached > ROUND:

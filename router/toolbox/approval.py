@@ -18,7 +18,10 @@ ATTRIBUTE = "__pointsman_needs_approval__"
 
 
 def needs_approval(when: Condition) -> Callable[[Function], Function]:
-    """Return a decorator for a tool whose calls a user has to allow if `when` returns true for their arguments. It has the tool's parameters."""
+    """Return a decorator for a tool whose calls a user has to allow if `when` returns true for their arguments.
+
+    when: a function with the tool's parameters, not `async`
+    """
 
     def decorated(function: Function) -> Function:
         setattr(function, ATTRIBUTE, when)

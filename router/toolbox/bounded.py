@@ -45,7 +45,11 @@ async def bounded(response: "httpx2.Response") -> None:
 
 
 def _held(held: int, last: bytes, chunk: bytes) -> int:
-    """Return the bytes since the end of the last event, after this chunk. `held`: those before it; `last`: its three bytes before."""
+    """Return the bytes since the end of the last event, after this chunk.
+
+    held: the bytes since that end before this chunk
+    last: the last three bytes before this chunk, since the end of an event may be split
+    """
     joined = last + chunk
     ended = max(at + len(blank) if (at := joined.rfind(blank)) >= 0 else -1 for blank in BLANKS)
     return held + len(chunk) if ended < 0 else len(joined) - ended

@@ -29,7 +29,7 @@ from router.toolbox.functions import Report, Tool, as_result, called, load, rais
 
 HEADER = struct.Struct(">I")
 MAX_FRAME = 16 * 1024 * 1024
-"""Bytes of a frame to a child: the text of a file is the longest."""
+"""Maximum bytes of a frame to a child; the longest is that with the text of a file."""
 GRACE = 5.0
 """Seconds after a call's time limit at which the process ends itself, in case its parent was killed and could not end it."""
 
@@ -41,7 +41,7 @@ class Ended(Exception):
 
 
 def frame(value: Frame) -> bytes:
-    """Return a frame as bytes."""
+    """Return a frame as bytes: four bytes with the length, then JSON."""
     data = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
     return HEADER.pack(len(data)) + data
 
@@ -49,7 +49,7 @@ def frame(value: Frame) -> bytes:
 def received(line: socket.socket, most: int) -> Frame:
     """Return the next frame, waiting for it.
 
-    Raises Ended if there is none, or one of more than `most` bytes; TimeoutError if the socket has a timeout.
+    Raises Ended if the other end closed, or sent no JSON object or more than `most` bytes; TimeoutError after the socket's timeout, if any.
     """
     (size,) = HEADER.unpack(_exactly(line, HEADER.size))
     if size > most:
@@ -58,7 +58,7 @@ def received(line: socket.socket, most: int) -> Frame:
 
 
 def understood(data: bytes) -> Frame:
-    """Return the frame in these bytes. Raises Ended if they are not a frame."""
+    """Return the frame in these bytes. Raises Ended if they are not a JSON object."""
     try:
         found: object = json.loads(data)
     except (ValueError, RecursionError):
@@ -79,7 +79,10 @@ def _exactly(line: socket.socket, size: int) -> bytes:
 
 
 def main(number: int) -> None:
-    """Load the file that the parent sends, then run the parent's calls until the socket with this descriptor is closed."""
+    """Load the file that the parent sends, then run the parent's calls until the socket with this descriptor is closed.
+
+    If the file has no tool set, its mistake is sent, and the function returns.
+    """
     with socket.socket(fileno=number) as line, asyncio.Runner() as runner:
         try:
             source = received(line, MAX_FRAME)
@@ -120,7 +123,10 @@ def asks(tool: Tool, given: Json) -> bool:
 
 
 def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Frame:
-    """Return the outcome of a call."""
+    """Run a call, and return its outcome as a frame: the result, or the type and place of an exception.
+
+    A ToolError and invalid arguments are results that are errors. Nothing is raised.
+    """
     try:
         values = tool.parameters.read(json.dumps(given, ensure_ascii=False))
         value, is_error = as_result(_given(tool.function, values, runner, report), is_error=False)

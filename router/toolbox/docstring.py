@@ -79,7 +79,7 @@ class _DocstringReader:
                 self._note(hit["names"], list(self._deeper(_indent(line))))
 
     def _deeper(self, indent: int) -> Iterator[str]:
-        """Take the lines that are indented deeper, and blank lines between them."""
+        """Take the lines that are indented deeper than `indent`, and blank lines between them."""
         while self._at < len(self.lines):
             line = self.lines[self._at]
             if line.strip() and _indent(line) <= indent:

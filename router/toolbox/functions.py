@@ -67,12 +67,18 @@ class ToolSet:
     module: str
 
     def close(self) -> None:
-        """Unload the module."""
+        """Remove the module from `sys.modules`; calls that still run go on."""
         sys.modules.pop(self.module, None)
 
 
 def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
-    """Return the tool set in a file's text, in a module of its own for each generation. Raises Misfit if it fails, or has no tool."""
+    """Return the tool set in a file's text, in a module of its own for each generation.
+
+    Raises Misfit with a place if the file fails when it is run, if a function cannot be a tool, or if there is none.
+
+    name: the tool set's name, which is that of the file without its ending
+    generation: a word in the module's name that sets it apart from those of other generations
+    """
     module = ModuleType(f"router_tools_{generation}.{name}")
     module.__file__ = str(path)
     place = Place(f"tools/{name}.py", 1, 1)
@@ -146,7 +152,7 @@ def _tool(function: Callable[..., object], text: str, file: str) -> Tool:
 
 
 def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
-    """Raise Misfit for a tool with a parameter that only the router's own process can fill in."""
+    """Raise Misfit for the first tool with a parameter that only the router's own process can fill in (Routes, Fields)."""
     from router.toolbox.parameters import place_of  # noqa: PLC0415 - see `_tool`
 
     for tool in tools:
@@ -159,14 +165,14 @@ def refuse_supplied(tools: Iterable[Tool], text: str, file: str) -> None:
 
 
 PART_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
-"""Name of a data part."""
+"""A pattern: the name of a data part."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataPart:
     """A value that a tool yields for the client alone: a part `data-<name>` of its stream, in order, and never replaced by a later one.
 
-    Raises ValueError if the name has anything else than letters, digits and hyphens.
+    Raises ValueError unless the name is 1 to 64 letters, digits and hyphens.
     """
 
     name: str
@@ -182,7 +188,11 @@ Report = Callable[[Json, str], Awaitable[None]]
 
 
 async def called(function: Callable[..., object], values: dict[str, object], report: Report) -> object:
-    """Return the tool's result, or raise its exception. What an async generator yields is reported, and its last value is the result."""
+    """Call a tool's function, and return its result or raise its exception. A `def` runs in a thread.
+
+    What an async generator yields is reported. Its last value that is no DataPart is the result; None without one.
+    Raises ToolError if too many threads run, or if a DataPart is not JSON or too large.
+    """
     if inspect.isasyncgenfunction(function):
         given: object = None
         async with aclosing(function(**values)) as yielded:
@@ -207,7 +217,12 @@ async def _in_thread(function: Callable[..., object], values: dict[str, object])
 
 
 def as_result(value: object, *, is_error: bool) -> tuple[Json, bool]:
-    """Return a function's value as it is shown to a model: (the result, true if it is an error)."""
+    """Return a function's value as it is shown to a model: (the result, true if it is an error).
+
+    A longer text is cut at MAX_RESULT. Any other value that is longer, or is not JSON, becomes a sentence that is an error.
+
+    is_error: whether the value is an error itself
+    """
     try:
         text = repaired(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain))
     except (TypeError, ValueError, RecursionError):
@@ -235,7 +250,7 @@ def _plain(value: object) -> object:
 
 
 def raised_at(error: BaseException) -> str:
-    """Return the file and line where a tool raised: enough to find it, without its message."""
+    """Return where a tool raised, as `file.py:12`: enough to find it, without its message. `unknown` without a traceback."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

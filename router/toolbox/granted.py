@@ -30,19 +30,23 @@ async def unreported(value: Json, part: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The tools of a server that a route grants: all, or `only` some. `approve`: true if the user has to allow each call."""
+    """The tools of an MCP server that a route grants: all, or `only` some. `approve`: true if the user has to allow each call."""
 
     server: McpServer
     only: frozenset[str] | None = None
     approve: bool = False
 
     def of(self, known: Mapping[str, ToolSpec]) -> dict[str, ToolSpec]:
-        """Return the granted tools among the known ones."""
+        """Return name → tool of the granted tools among the known ones."""
         return {name: spec for name, spec in known.items() if self.only is None or name in self.only}
 
 
 class Toolbox:
-    """The tools granted to one route; a call is limited to so many seconds. Among equal names the first counts: functions, then servers.
+    """The tools granted to one route. Among equal names the first counts: functions, then servers.
+
+    tools: the functions
+    limit: seconds in which a call must end
+    grants: the granted tools of MCP servers
     approve: names of the functions whose calls the user has to allow
     routes: the routes that a tool may ask, by id and alias; known in full once the configuration is built
     """
@@ -66,7 +70,7 @@ class Toolbox:
         return bool(self._tools or self._grants)
 
     def __contains__(self, name: object) -> bool:
-        """Return whether a tool of this name is granted, or was listed by a server before."""
+        """Return whether a function of this name is granted, or a tool of this name that its server lists or listed before."""
         return name in self._tools or any(name in one.server and (one.only is None or name in one.only) for one in self._grants)
 
     @property
@@ -77,7 +81,10 @@ class Toolbox:
         return self._with({one: one.server.known for one in self._grants})
 
     async def offered(self) -> tuple[ToolSpec, ...]:
-        """Return the tools for one answer. Waits up to 3 s for an MCP server that is connecting for the first time."""
+        """Return the tools for one answer. Waits up to 3 s for MCP servers that are connecting for the first time.
+
+        The tools of a server that is not connected by then are those that it listed last, if any.
+        """
         if not self._grants:
             return self._specs
         known = await asyncio.gather(*(one.server.tools() for one in self._grants))
@@ -92,12 +99,16 @@ class Toolbox:
 
     @property
     def may_ask(self) -> bool:
-        """True if a call of one of the tools may need the user's approval."""
+        """True if a call of one of the tools may need the user's approval, by a declaration or by a tool's own condition."""
         asking = any((tool.asking if isinstance(tool, IsolatedTool) else tool.condition) for tool in self._tools.values())
         return asking or bool(self._approve) or any(grant.approve for grant in self._grants)
 
     async def asks(self, name: str, given: JsonObject) -> bool:
-        """Return whether the user has to allow this call, by the declaration of its tool set or by the tool itself."""
+        """Return whether the user has to allow this call, by the declaration of its tool set or by the tool itself.
+
+        Also true if the tool's condition fails or takes too long. A call that cannot run anyway needs no approval by the tool itself:
+        False is returned for an unknown tool, and for arguments that do not fit.
+        """
         tool = self._tools.get(name)
         if tool is None:
             grant = self._grant(name)
@@ -120,7 +131,7 @@ class Toolbox:
 
     @property
     def supplied(self) -> dict[str, str]:
-        """The functions with a parameter that the router fills in, each with the name of its type."""
+        """Function → the type that the router fills in for one of its parameters: `Routes` or `Fields`. Other functions are left out."""
         return {name: kind.__name__ for name, tool in self._tools.items() if isinstance(tool, Tool) for _, kind in tool.parameters.supplied}
 
     @property
@@ -131,6 +142,8 @@ class Toolbox:
 
     async def run(self, name: str, given: JsonObject, report: Report = unreported, ask: Ask = NOTHING) -> tuple[Json, bool]:
         """Return the result of a call: (the result, true if it is an error). Raises only when it is cancelled.
+
+        Unknown tools, invalid arguments, exceptions and calls over the time limit are results that are errors.
 
         report: gets the values that a tool yields before its end
         ask: the question that the call belongs to; attempts of answers that the tool asks for are added to its `tried`

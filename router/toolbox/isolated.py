@@ -34,7 +34,7 @@ LOADING_S = 20.0
 MAX_PROCESSES = 4
 """Processes of one tool set; a call that finds all of them busy waits, within its time."""
 MAX_FRAME = 8 * MAX_RESULT
-"""Bytes of a frame from a process: a result, each character of which may be an escape; or its tools."""
+"""Maximum bytes of a frame from a process: a result, each character of which may be an escape; or its tools."""
 BOOT = "import sys; sys.path[:] = sys.argv[2:]; from router.toolbox.child import main; main(int(sys.argv[1]))"
 
 
@@ -63,7 +63,11 @@ class IsolatedTool:
 
 
 class ToolProcesses:
-    """The tools of one file, and their processes. Made on any thread, used on one event loop. Raises Misfit if the file has no tool set."""
+    """The tools of one file, and their processes. Made on any thread, used on one event loop.
+
+    The constructor blocks: it starts a process and waits until it has loaded the file.
+    It raises Misfit if the file has no tool set or takes too long to load.
+    """
 
     def __init__(self, source: ProcessSource) -> None:
         self.name = source.name
@@ -75,7 +79,13 @@ class ToolProcesses:
         self.tools = tuple(IsolatedTool(spec, self, spec.name in first.asking) for spec in first.specs)
 
     async def call(self, name: str, given: JsonObject, seconds: float, report: Report) -> tuple[Json, bool]:
-        """Return the result of a call: (the result, true if it is an error). Its process is killed if the call is cancelled."""
+        """Return the result of a call: (the result, true if it is an error). Its process is killed if the call is cancelled.
+
+        An exception of the tool, and the end of its process, give an error as the result.
+
+        seconds: the time limit, after which the process ends itself; the caller has to cancel the call then
+        report: gets the values that the tool yields before its end
+        """
         said = await self._said(name, {"tool": name, "arguments": given, "seconds": seconds}, report)
         match said:
             case None:
@@ -130,7 +140,7 @@ class ToolProcesses:
             self._idle.append(process)
 
     def close(self) -> None:
-        """End the processes: idle ones now, a busy one after its call."""
+        """End the processes: idle ones now, a busy one after its call. Returns at once."""
         self._closed = True
         while self._idle:
             self._idle.pop().kill()

@@ -32,7 +32,7 @@ log = logging.getLogger("router.tools")
 START = 15.0
 """Maximum seconds for a server to start, shake hands and list its tools."""
 PATIENCE = 3.0
-"""Seconds that an answer or a call waits for the current attempt to connect."""
+"""Seconds that a call waits for the current attempt to connect, and an answer for the first one."""
 LISTING_INTERVAL_S = 30.0
 """Seconds after which a server's tools are listed again: it may not have reported a change, or be gone."""
 LISTING = 10.0
@@ -52,7 +52,7 @@ GONE = "The server of this tool went away before it answered."
 
 
 class McpServer(SharedConnection):
-    """An MCP server and its connection, which `start` opens in the background."""
+    """An MCP server and its connection, which `start` opens in the background. The constructor raises Misfit without the package `mcp`."""
 
     def __init__(self, declared: ToolServer) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class McpServer(SharedConnection):
 
     @property
     def known(self) -> Mapping[str, ToolSpec]:
-        """The tools that the server listed last, by name."""
+        """The tools that the server listed last, by name; none before its first list, and still those while it is away."""
         return self._tools
 
     def __contains__(self, name: object) -> bool:
@@ -96,7 +96,10 @@ class McpServer(SharedConnection):
         return name in self._names
 
     async def tools(self) -> Mapping[str, ToolSpec]:
-        """Return the server's tools by name. Waits PATIENCE seconds at most for the first attempt to connect."""
+        """Return the server's tools by name, as it listed them last; none before that.
+
+        Waits PATIENCE seconds at most for the first attempt to connect.
+        """
         if not self._tried:
             await self._tries()
         return self._tools
@@ -104,7 +107,7 @@ class McpServer(SharedConnection):
     # Lifetime.
 
     def start(self) -> None:
-        """Connect in the background."""
+        """Start to connect in the background, and return at once. Has no effect once started or closed."""
         if self._supervisor is None and not self.closed:
             self._state = "starting"
             self._supervisor = asyncio.create_task(self._supervise())
@@ -253,7 +256,11 @@ class McpServer(SharedConnection):
     # Calls.
 
     async def call(self, name: str, arguments: JsonObject) -> tuple[Json, bool]:
-        """Return the result of a call: (the result, true if it is an error). Raises ToolError if the server returns none."""
+        """Return the result of a call: (the result, true if it is an error). There is no time limit here.
+
+        Raises ToolError if the server is away, goes away, refuses the call, or sends a result that cannot be read.
+        While the server is connecting, the call waits PATIENCE seconds at most.
+        """
         if self._state == "starting":
             await self._tries()
         if self._client is None:
@@ -325,7 +332,7 @@ class _Watched:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancel a task, and wait for its end, ENDING seconds at most."""
+    """Cancel a task, and wait ENDING seconds at most for its end. Its error is dropped."""
     task.cancel()
     await asyncio.wait([task], timeout=ENDING)
     if task.done() and not task.cancelled():
@@ -367,7 +374,7 @@ def _tool_error(error: BaseException) -> ToolError:
 
 
 def _why(connection: asyncio.Task[None]) -> str:
-    """Return the cause of a connection's end, in a word."""
+    """Return the cause of a connection's end: the name of the exception, or `timeout` without one."""
     error = connection.exception() if connection.done() and not connection.cancelled() else None
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]

@@ -11,7 +11,7 @@ from typing import Any
 from router.chat import Json
 
 MAX_MISFITS = 5
-"""Mistakes that are named; the others are only counted."""
+"""Maximum mistakes that are named; the others are only counted."""
 MAX_CHARS = 300
 """Characters of one mistake."""
 MAX_PATH = 120
@@ -58,7 +58,7 @@ class _Misfit:
 
 
 def explained(errors: Iterable[Mapping[str, Any]], given: Json) -> str:
-    """Return a sentence with the mistakes that pydantic found in the given arguments."""
+    """Return a sentence with the mistakes that pydantic found in the given arguments: the first five, and the number of the others."""
     found = list(dict.fromkeys(map(str, _meant([_misfit(error, given) for error in errors]))))
     more = len(found) - MAX_MISFITS
     return "; ".join(found[:MAX_MISFITS]) + (f"; and {more} more" if more > 0 else "")
@@ -93,7 +93,10 @@ def _walked(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[
 
 
 def _meant(found: Sequence[_Misfit], level: int = 0) -> list[_Misfit]:
-    """Return the mistakes; of each union only those of the alternative that was probably meant."""
+    """Return the mistakes; of each union only those of the alternative that was probably meant.
+
+    level: the number of unions around them that are decided already
+    """
     meant: list[_Misfit] = []
     unions: dict[str, dict[str, list[_Misfit]]] = {}
     for one in found:

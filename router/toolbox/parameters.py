@@ -87,7 +87,7 @@ def place_of(text: str, function: Callable[..., object], parameter: str, file: s
 
 
 def _hint(function: Callable[..., object], parameter: inspect.Parameter) -> object:
-    """Return the type of a parameter."""
+    """Return the type of a parameter. Raises UnfitParameter if it has none, if it cannot be read, or for `*args` and `**kwargs`."""
     name = parameter.name
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         raise UnfitParameter(name, f"{function.__name__} takes *{name}: name each parameter")
@@ -101,7 +101,7 @@ def _hint(function: Callable[..., object], parameter: inspect.Parameter) -> obje
 
 
 def _field(hint: Any, parameter: inspect.Parameter, description: str) -> tuple[object, object]:
-    """Return a parameter as a field of a model: its annotation and its default."""
+    """Return a parameter as a field of a model: (annotation, default). Raises UnfitParameter if pydantic cannot read its type."""
     name = parameter.name
     required = parameter.default is parameter.empty
     try:
@@ -115,7 +115,7 @@ def _field(hint: Any, parameter: inspect.Parameter, description: str) -> tuple[o
 
 
 def _compiled(name: str, fields: Mapping[str, tuple[object, object]]) -> tuple[JsonObject, type[BaseModel]]:
-    """Return the schema of some fields, and the model that reads them."""
+    """Return (schema, model): the JSON schema of some fields, and the pydantic model that reads them."""
     model = create_model(name, __config__=CONFIG, **cast("dict[str, Any]", dict(fields)))
     return model.model_json_schema(schema_generator=_Schema), model
 

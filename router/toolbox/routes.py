@@ -41,7 +41,9 @@ class Fields(dict[str, Json]):
 
 
 class RouteAnswer:
-    """The answer of a route, as text: iterate over its pieces, or await all of it. Raises ToolError if the route fails.
+    """The answer of a route, as text: iterate over its pieces, or await all of it. Reading raises ToolError if the route fails.
+
+    The text is empty after `aclose`. An answer longer than MAX_ANSWER characters ends in a ToolError, too.
 
     usage: tokens of the answer, as its provider counted them; None before its end, or without a count
     """
@@ -59,7 +61,7 @@ class RouteAnswer:
         return self._pieces
 
     async def text(self) -> str:
-        """Return the text that is left of the answer."""
+        """Read the answer to its end, and return the text that was not read yet. Raises ToolError if the route fails."""
         return "".join([piece async for piece in self._pieces])
 
     async def aclose(self) -> None:
@@ -114,7 +116,7 @@ class Routes:
     def ask(
         self, route: str, prompt: str, *, system: str = "", fields: JsonObject | None = None, schema: JsonObject | None = None
     ) -> RouteAnswer:
-        """Return the answer of a route to a prompt. The request is sent when the answer is read.
+        """Return the answer of a route to a prompt, still unread. The request is sent when the answer is first read.
 
         route: its id, or an alias
         system: an instruction before the prompt, besides that of the route's pipeline
