@@ -30,8 +30,10 @@ class Complaints:
     lacking: list[Complaint] = field(default_factory=list[Complaint])
     """Missing variables and secret files, recorded here instead of in `found` if `without_environment` is set."""
     without_environment: bool = False
-    noted: set[tuple[int, Complaint]] = field(default_factory=set[tuple[int, Complaint]])
-    """Complaints recorded so far, each with 0 (`found`), 1 (`warnings`) or 2 (`lacking`): `add` and the like skip a repetition."""
+    noted: set[Complaint] = field(default_factory=set[Complaint])
+    """The members of `found`: `add` skips a repetition."""
+    noted_beside: set[Complaint] = field(default_factory=set[Complaint])
+    """The members of `warnings` and `lacking`; no complaint belongs to both."""
     lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """File name → its lines, filled when the first complaint about the file is recorded."""
     advice: Advice = field(default_factory=lambda: Advice({}))
@@ -41,32 +43,33 @@ class Complaints:
 
         It shares `warnings` and `lacking`: what a trial records there stays.
         """
-        return Complaints(self.texts, [], self.warnings, self.lacking, self.without_environment, set(), self.lines, self.advice)
+        beside = self.warnings, self.lacking, self.without_environment
+        return Complaints(self.texts, [], *beside, set(), self.noted_beside, self.lines, self.advice)
 
     def add(self, place: Place, message: str) -> None:
         """Record a mistake with its line, secrets left out. The same mistake is recorded once."""
-        self._note(0, self.found, place, message)
+        self._note(self.noted, self.found, place, message)
 
     def warn(self, place: Place, message: str) -> None:
         """Record a warning, once."""
-        self._note(1, self.warnings, place, message)
+        self._note(self.noted_beside, self.warnings, place, message)
 
     def lack(self, place: Place, message: str) -> None:
         """Record a missing variable or secret file: in `lacking` if the load is `without_environment`, else as a mistake."""
         if self.without_environment:
-            self._note(2, self.lacking, place, message)
+            self._note(self.noted_beside, self.lacking, place, message)
         else:
-            self._note(0, self.found, place, message)
+            self._note(self.noted, self.found, place, message)
 
-    def _note(self, number: int, found: list[Complaint], place: Place, message: str) -> None:
+    def _note(self, noted: set[Complaint], found: list[Complaint], place: Place, message: str) -> None:
         lines = self._lines_of(place.file)
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
         before = (lines[index] for index in range(min(place.line - 1, len(lines)) - 1, -1, -1))
         above = next((one for one in before if not re.match(r"\s*(#|$)", one)), "")
         line = "" if SECRET_BELOW.search(above) else without_secret_queries(LITERAL_SECRET.sub(r"\1***", line))
         complaint = Complaint(place, message, line)
-        if (number, complaint) not in self.noted:
-            self.noted.add((number, complaint))
+        if complaint not in noted:
+            noted.add(complaint)
             found.append(complaint)
 
     def _lines_of(self, file: str) -> list[str]:

@@ -243,6 +243,13 @@ def test_check_without_env_lists_missing_variables_without_failing(workspace: Wo
     assert (set_here.returncode, "there is no pipelines/${CHAT}.yaml" in set_here.stderr) == (1, True)
 
 
+def test_check_without_env_lists_a_variable_of_an_mcp_server_once(workspace: Workspace) -> None:
+    """A missing variable of an MCP server, which `tools` may name in several forms, is listed once."""
+    workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", "targets: [a]\n    tools: [{mcp: [x], env: {A: '${A_KEY}'}}]"))
+    found = json.loads(router("check", "--without-env", "--json", cwd=workspace.root).stdout)
+    assert [one["message"].partition(":")[0] for one in found["missing"]] == ["the environment variable A_KEY is not set"]
+
+
 @pytest.mark.parametrize("command", [("check",), ("serve",), ("show",), ("chat", "m", "Hi"), ("drill",)])
 def test_commands_suggest_init_where_there_is_no_routes_file(command: tuple[str, ...], tmp_path: Path) -> None:
     """The commands check, serve, show, chat and drill exit with 1 and suggest `router init` in a folder without a routes.yaml."""
