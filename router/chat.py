@@ -152,6 +152,7 @@ class File(Value, frozen=True):
 
     kind: its media type (`image/*` if only that is known)
     url: a data: URL, or an address that the provider fetches
+    name: its file name, if the client sent one
     detail: how closely an image is looked at, if the client sets it
     """
 
@@ -178,7 +179,7 @@ class File(Value, frozen=True):
 
     @property
     def encoded(self) -> str:
-        """The data of a data: URL, in base64; for files that are not `remote`."""
+        """The data of a data: URL in base64; percent-encoded data is converted. Only for files that are not `remote`."""
         head, _, data = self.url.partition(",")
         return data if head.lower().endswith(";base64") else base64.b64encode(unquote_to_bytes(data)).decode()
 

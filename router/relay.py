@@ -52,7 +52,7 @@ def batches(first: int, events: Sequence[Event]) -> Sequence[Batch]:
 
 
 def ending(error: RouterError) -> str:
-    """Return the text under which a log stores an error: its code, and for Busy its Retry-After in seconds, if known: `overloaded 30`."""
+    """Return the text under which a log stores an error: its code, and for Busy its Retry-After in seconds, if known: `overloaded 30.0`."""
     seconds = error.retry_after if isinstance(error, Busy) else None
     return error.code if seconds is None else f"{error.code} {seconds}"
 

@@ -325,7 +325,10 @@ def _private(values: Iterable[ast.expr | None]) -> Iterator[str]:
 
 
 def _modules(parsed: ast.Module) -> Iterator[str]:
-    """Yield the modules of other packages that a file imports from."""
+    """Yield the full name of each module that a file imports, by any statement or `import_module`.
+
+    Modules of `router` and of the standard library are left out.
+    """
     for one in ast.walk(parsed):
         found: list[str] = []
         if isinstance(one, ast.ImportFrom):

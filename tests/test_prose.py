@@ -12,11 +12,10 @@ from typing import NamedTuple
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.files import files_below
 
 ROOMS = sorted(path for path in (ROOT / "router").iterdir() if (path / "__init__.py").exists() or path.suffix == ".py")
 """Folders of `router/`, and its modules."""
-INSTALLED = {".venv", ".peers", "node_modules"}
-"""Folders of `tests/` with other people's packages."""
 
 UNBOUND = (
     "what whether who whoever whatever whose it its one nobody how when where which that those they these this as also and or of in for by here "
@@ -86,8 +85,7 @@ def _modules() -> list[tuple[Path, ast.Module]]:
 
 
 def _modules_of_tests() -> list[tuple[Path, ast.Module]]:
-    found = sorted((ROOT / "tests").rglob("*.py"))
-    return _parsed(path for path in found if not INSTALLED & set(path.relative_to(ROOT).parts))
+    return _parsed(files_below(ROOT / "tests", ".py"))
 
 
 def _parsed(files: Iterable[Path]) -> list[tuple[Path, ast.Module]]:

@@ -28,7 +28,10 @@ GROWTH = 1.15
 
 @dataclass(slots=True)
 class TargetTries:
-    """Attempts at a target in one slot. `first`: bucket of the time to first token → number of attempts."""
+    """Attempts at one target in one slot: their number, how many did not end as `ok`, and their cost.
+
+    first: bucket of the time to first token → number of attempts
+    """
 
     count: int = 0
     failures: int = 0

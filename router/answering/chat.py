@@ -110,7 +110,9 @@ class Chat:
         await self._all_counted()
 
     def _welcome(self, most: int | None) -> None:
-        """Raise Stopping during a shutdown, or Crowded if more than `most` answers would run: no request is queued.
+        """Raise Stopping during a shutdown, or Crowded if more than `most` requests run, this one included: no request is queued.
+
+        Answers that go on without their client count; requests that resume an answer do not.
 
         most: `server.max_streams`; None for no bound
         """
@@ -122,7 +124,8 @@ class Chat:
     def _goes_on(self, recording: Recording, entry: Entry, held: Holdings) -> None:
         """Start a task for an answer whose client has left, and return at once.
 
-        The task keeps what the request holds (its concurrency slots) until the answer ends, then logs the request and releases them.
+        The task keeps what the request holds (its concurrency slots) until the answer ends, then releases it. The request is logged at that
+        time, or later if token counts of its providers are pending.
         """
         task = asyncio.create_task(self._ended(recording, entry, held))
         self._alone.add(task)
@@ -164,7 +167,10 @@ class Chat:
             await asyncio.wait(self._counting)
 
     def _warn_of_proxy(self, request: Request, generation: Generation) -> None:
-        """Log once that a peer sent X-Forwarded-For and is not in `server.proxies`: limits `per: ip` count that peer's own address."""
+        """Log that a peer sent X-Forwarded-For and is not in `server.proxies`; only once, whether or not a limit is declared.
+
+        If that peer is a proxy, limits `per: ip` count its own address in place of its clients'.
+        """
         if not self._warned_of_proxy and (peer := request.undeclared(generation.server.proxies)):
             self._warned_of_proxy = True
             log.warning(

@@ -80,7 +80,7 @@ class LocalStates:
 
     @property
     def taken(self) -> int:
-        """Return the bytes of all entries that are kept."""
+        """Return the bytes of all entries, ENTRY for each included. Expired ones count until they are dropped."""
         return sum(self._taken.values())
 
     def get(self, caller: str, name: str, user: str = "") -> bytes | None:

@@ -17,7 +17,10 @@ PLACEHOLDER = ("{{", "}}")
 
 
 def well_formed(user: str) -> bool:
-    """Return whether this may be the id of a user: 1 to 255 printable characters, no space at its ends, no placeholder."""
+    """Return whether this may be the id of a user: 1 to 255 printable characters, no space at its ends, neither `{{` nor `}}`.
+
+    Those two are signs of a placeholder that a front end has not filled in.
+    """
     return 0 < len(user) <= MAX_USER and user.isprintable() and user == user.strip() and not any(sign in user for sign in PLACEHOLDER)
 
 

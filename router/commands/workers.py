@@ -54,9 +54,10 @@ class Workers(Multiprocess):
         super().handle_term()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace workers that have ended. If one ends by itself before any has served, end all.
+        """Replace workers that have ended or hang; if one fails (exit code above 0) before any has served, begin to end all instead.
 
-        Such a worker could not start, and neither could its successor. One that was killed has a negative exit code, and is replaced.
+        The supervisor calls this again and again. A worker that fails so early could not start, and neither could its successor.
+        One that was killed has a negative exit code, and is replaced.
         """
         if not self.served:
             self.served = any(_ready(process) for process in self.processes if process.process.is_alive())

@@ -209,7 +209,7 @@ def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complai
 
 
 def require_auth(declaration: Declaration) -> None:
-    """Complain if `server.auth` is not declared, whatever the address. `auth: none` counts as declared.
+    """Add a complaint to the declaration if it has no `server.auth`, whatever the address. `auth: none` counts as declared.
 
     In production a proxy stands before the server. One that speaks HTTP/1.1, rewrites Host and adds no header looks like a local program.
     """
@@ -249,7 +249,10 @@ SERVERS = ("openai", "hosted_vllm", "lm_studio", "llamafile")
 
 
 def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
-    """Warn of an address of OpenAI's API without a path: most servers answer it with a 404."""
+    """Warn of an `api_base` without a path at a provider in SERVERS: most servers of OpenAI's API answer it with a 404.
+
+    An address that contains a variable is not looked at.
+    """
     targets = _at(tree, "targets")
     for _, target in targets.pairs if isinstance(targets, Table) else ():
         model, base = _at(target, "model"), _at(target, "api_base")

@@ -66,7 +66,10 @@ Node = Scalar | Listing | Table
 
 
 class UnreadableYaml(Exception):
-    """An error: a text is not YAML, or uses YAML that is refused here. It has one complaint."""
+    """An error: a text is not YAML, or it is too large, too deep, or has aliases or keys that are refused. It has one complaint.
+
+    A tag, a repeated key or a second document of routes.yaml does not raise it: `parse` complains of these and returns a tree.
+    """
 
     def __init__(self, complaint: Complaint) -> None:
         super().__init__(str(complaint))

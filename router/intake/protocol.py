@@ -107,7 +107,9 @@ def guessed(beginning: bytes) -> Wire:
 def spoken(fields: Mapping[str, Json]) -> str:
     """Return the name of the wire that matches the form of a body.
 
-    `ui-message-stream` for AI SDK 5 and later, `data-stream` for AI SDK 4, `line` for any other.
+    `ui-message-stream` (AI SDK 5 and later): the body has `trigger`, or one of its messages has `parts` and no `content`.
+    `data-stream` (AI SDK 4): a message with `content` also has `parts`, `toolInvocations` or `experimental_attachments`.
+    `line`: any other body.
     """
     if "trigger" in fields:
         return "ui-message-stream"

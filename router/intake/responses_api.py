@@ -155,7 +155,10 @@ def messages(fields: Fields, most: int) -> tuple[Message, ...]:
 
 
 class _Turn:
-    """The assistant's turn that is being assembled from items: its texts, calls and results so far."""
+    """The assistant's turn that is being assembled from items: its texts, calls and results so far.
+
+    `take` adds an item and yields the messages that are complete with it; `over` yields those of the turn so far.
+    """
 
     def __init__(self) -> None:
         self._spoken: list[Part] = []

@@ -152,7 +152,10 @@ class Entry(Mutable):
         *,
         stand_ins: Container[str] = (),
     ) -> None:
-        """Set the route that the request takes, with its granted tools, models, prices and stand-in scripts."""
+        """Set the route that the request takes, with its granted tools, models, prices and stand-in scripts.
+
+        Sums over the attempts are dropped: they were made at other prices.
+        """
         self.route, self.granted, self.models, self.prices, self.stand_ins = route, granted, models, prices, stand_ins
         self._summed, self._charges = (), NO_CHARGES  # at other prices
 

@@ -148,7 +148,11 @@ class Policy:
         return OriginalTries(count, tuple(said for said in used if said is not None))
 
     def _retry(self, calls: int, members: int) -> dict[str, Value]:
-        """Return the retry settings: LiteLLM's calls divided by the members of the pool that is asked first, and its wait, if any."""
+        """Return the settings of `retry`: `attempts`, and `backoff` if LiteLLM has a wait (`retry_after`).
+
+        `attempts`: LiteLLM's calls divided by the members of the pool that is asked first, rounded up, from 1 to MAX_ATTEMPTS
+        `backoff`: from LiteLLM's wait to 4 s, or to the wait if it is longer; left out if the wait is below SHORTEST
+        """
         made: dict[str, Value] = {"attempts": max(1, min(MAX_ATTEMPTS, math.ceil(calls / members)))}
         wait = self.settings.number("retry_after")
         if wait and wait >= SHORTEST:

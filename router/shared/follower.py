@@ -9,7 +9,7 @@ from router.shared.written_log import Batch
 
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """The end of a log as a code such as `stopped` or `overloaded 30`, if no event describes it."""
+    """The end of a log that no event describes. `code`: the text of `ending` in router/relay.py, such as `stopped` or `overloaded 30.0`."""
 
     code: str
 

@@ -25,7 +25,10 @@ class BreakerHint:
 
     @property
     def warned(self) -> bool:
-        """True while the breaker of any replica is open, this one included, as far as this process has read. It reads every second."""
+        """True while the hint lasts that some replica's breaker is open, this one's included, as last read. It is read every second.
+
+        The hint lasts GRACE_S longer than the breaker's open time. A replica whose breaker closes takes it back for all of them.
+        """
         return asyncio.get_running_loop().time() < self._until
 
     def publish(self, seconds: float) -> None:

@@ -44,7 +44,10 @@ SIGN_IN = {
 
 
 def signs_in_past(declared: TargetConfig) -> str:
-    """Return a warning for the operator if a LiteLLM target's sign-in bypasses the declared proxy and CA; otherwise an empty text."""
+    """Return a warning for the operator if the sign-in of this LiteLLM target bypasses its declared proxy and CA; else an empty text.
+
+    It does so for a provider in SIGN_IN if the target has no `api_key`. The caller makes sure of the lane.
+    """
     library = SIGN_IN.get(str(declared.model).partition("/")[0])
     if library is None or declared.api_key is not None or declared.egress == DIRECT:
         return ""

@@ -93,7 +93,7 @@ def needed(ask: Ask, facts: Facts, fitted: Fitted) -> bool:
 
 
 def lacking(facts: Facts) -> Facts:
-    """Return the facts with the parameters refused that this API does not take (LACKS), and without `logit_bias` and `name`."""
+    """Return the facts as this API narrows them: parameters in LACKS are refused; neither `logit_bias` nor a message's `name` is taken."""
     return replace(facts, refuses=facts.refuses | LACKS, takes=facts.takes - {"logit_bias"}, carries=facts.carries - {"messages.name"})
 
 

@@ -205,27 +205,30 @@ class Anthropic(Retold):
             return body
         events: list[dict[str, Any]] = [{"type": "message_start", "message": {**held, "content": [], "stop_reason": None}}]
         for index, block in enumerate(filter(_is_object, cast("list[Any]", content))):
-            begin, delta = _begun(block)
+            begin, deltas = _begun(block)
             events.append({"type": "content_block_start", "index": index, "content_block": begin})
-            if delta:
-                events.append({"type": "content_block_delta", "index": index, "delta": delta})
+            events.extend({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas)
             events.append({"type": "content_block_stop", "index": index})
         usage: dict[str, Any] = held.get("usage") or {}
         events.append({"type": "message_delta", "delta": {"stop_reason": held.get("stop_reason")}, "usage": usage})
         return self.feed(b"".join(_event(json.dumps(event).encode()) for event in [*events, {"type": "message_stop"}])) + self.feed(b"")
 
 
-def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return how a stream sends a complete block: its start without content, and the delta with its content (empty if there is none)."""
+def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return how Anthropic's stream sends a complete block: the block of `content_block_start`, and the deltas with its content.
+
+    Text, thinking with its signature, and the input of a call go into deltas. Any other block stands whole in the start, without a delta.
+    """
     match block:
         case {"type": "text", "text": str(text)}:
-            return {"type": "text", "text": ""}, {"type": "text_delta", "text": text}
+            return {"type": "text", "text": ""}, [{"type": "text_delta", "text": text}]
         case {"type": "thinking", "thinking": str(text)}:
-            return {"type": "thinking", "thinking": ""}, {"type": "thinking_delta", "thinking": text}
+            signed = [{"type": "signature_delta", "signature": block["signature"]}] if block.get("signature") else []
+            return {"type": "thinking", "thinking": ""}, [{"type": "thinking_delta", "thinking": text}, *signed]
         case {"type": "tool_use", "input": given}:
-            return {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(given)}
+            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": json.dumps(given)}]
         case _:
-            return block, {}
+            return block, []
 
 
 class GeminiCandidate(msgspec.Struct, rename="camel"):

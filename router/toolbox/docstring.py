@@ -29,7 +29,10 @@ def documentation(function: object, names: Collection[str]) -> tuple[str, dict[s
 
 @dataclass(slots=True)
 class _DocstringReader:
-    """A reader of one docstring, line by line."""
+    """A reader of one docstring, line by line: `rest` gets its description, `found` the text of each parameter.
+
+    It knows the styles of Google, NumPy and Sphinx (`:param name:`), and a plain line `name: text` for one of `names`.
+    """
 
     lines: list[str]
     names: frozenset[str]

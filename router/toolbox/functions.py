@@ -243,7 +243,10 @@ def _data(part: DataPart) -> Json:
 
 
 def _plain(value: object) -> object:
-    """Return a value that JSON does not have in a form that it has. Raises TypeError if a tool may not return it."""
+    """Return as JSON a dataclass or a value of VALUES: dates, times, Decimal, Enum, UUID, pydantic models. Raises TypeError for others.
+
+    VALUES stands in router/toolbox/values.py. A set or any other object is refused: a tool may not return it.
+    """
     from router.toolbox.values import plain  # noqa: PLC0415 - pydantic: only tools that return such values need it
 
     return plain(value)

@@ -186,7 +186,11 @@ async def test_document_changed_by_a_later_answer_keeps_its_title(workspace: Wor
 
 
 async def test_documents_are_changed_and_suggestions_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each question sends the documents' current content, so that a tool changes the right one; suggestions for it are listed."""
+    """A document that an answer wrote is changed by the next answer, and the third lists suggestions for the changed text.
+
+    The page sends the document's current content with each question; without it the example's tools could not find the document.
+    The panel with the suggestions fits each of SCREENS.
+    """
     async with setting(tmp_path, monkeypatch, Talker(()), Writer(())) as at, opened(at.client) as tab:
         await choose(tab, "#route", "chat-model")
         for count, question in enumerate(("text Rain in spring", "change Make it sunny.", "suggest"), 1):

@@ -182,8 +182,8 @@ def test_ag_ui_messages_are_converted_with_all_their_parts(name: str) -> None:
     assert asked(messages=given).ask.messages == wanted
 
 
-def test_ag_ui_thread_id_becomes_the_chat_id() -> None:
-    """A valid `threadId` is the chat id of a resumable stream; an invalid one gives no chat id and is still repeated in the events."""
+def test_valid_ag_ui_thread_id_becomes_the_chat_id() -> None:
+    """A valid `threadId` becomes the chat id of the request and of its Ask; an invalid one gives none and is still kept in `repeated`."""
     one, other = asked(), asked(threadId="a thread")
     assert (one.chat_id, one.ask.chat, one.stream) == ("thread-1", "thread-1", True)
     assert (other.chat_id, other.ask.chat, other.repeated["threadId"]) == (None, "", "a thread")

@@ -46,7 +46,10 @@ SHOWN: dict[str, list[list[Any]]] = {
 
 
 def asks(model: str, *deeds: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return a case for the worker process: model, thread and user actions."""
+    """Return a case for the worker process: a model, a thread named after it, and what the user does (`deeds`; by default, ask `Hi`).
+
+    more: further fields of the case
+    """
     return {"model": model, "thread": f"thread-{model}", "deeds": list(deeds or (HI,)), **more}
 
 

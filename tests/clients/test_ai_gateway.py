@@ -149,8 +149,8 @@ def test_gateway_client_reads_a_stream_that_arrives_byte_by_byte(workers: Worker
         assert (made["text"], made["thoughts"], made["finish"]) == wanted
 
 
-def test_gateway_client_lists_the_routes_as_models(workers: Workers, router: Running) -> None:
-    """Each route is listed as a model with its type and specification version `v4`."""
+def test_gateway_client_lists_a_chat_and_an_embeddings_route(workers: Workers, router: Running) -> None:
+    """The gateway client lists a chat route of type `language`, with specification `v4`, and an embeddings route of type `embedding`."""
     models = {one["id"]: one for one in workers.saw(AI_GATEWAY, router.base, asks("", {"do": "models"}))["models"]}
     assert models["text"]["specification"] == {"specificationVersion": "v4", "provider": "router", "modelId": "text"}
     assert (models["text"]["modelType"], models["embed"]["modelType"]) == ("language", "embedding")

@@ -39,7 +39,10 @@ def test_client_reads_the_routers_stream_byte_by_byte(client: Client, workers: W
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 def test_client_reads_the_routers_stream_split_at_any_byte(client: Client, workers: Workers, replay: Replay, router: Running) -> None:
-    """Each client shows the same answer when the router's stream arrives in two pieces, split at any byte, even within a character."""
+    """Each client shows the expected answer when the router's stream arrives in two pieces, even if split within a character.
+
+    One client of each wire gets a split at every byte; every other client gets one at each fourth byte.
+    """
     case = NAMED["unicode"]
     through = replay.through(router.base)
     workers.saw(client, through.base, case.asks(client, case.name))
@@ -208,7 +211,7 @@ def test_openai_client_raises_internal_server_error_if_no_answer_starts(
 
 @pytest.mark.parametrize("client", OPENAI, ids=str)
 def test_openai_client_raises_api_error_if_an_answer_breaks_off(client: Client, workers: Workers, router: Running) -> None:
-    """An answer that fails in the middle of the stream raises APIError with a code."""
+    """OpenAI's clients, for Node and Python, raise APIError with a code if an answer fails in the middle of its stream."""
     saw = workers.saw(client, router.base, NAMED["error-after"].asks(client, "error-after"))
     assert saw["error"]["kind"] == "APIError"
     assert saw["error"]["code"]

@@ -35,7 +35,7 @@ class Upstream:
     heads: list[str] = field(default_factory=list[str])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request on a connection."""
+        """Read one request, send the first line of an SSE answer at once, and the second when the test sets `confirmed`."""
         try:
             self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
             if length := re.search(r"(?i)content-length: (\d+)", self.heads[-1]):

@@ -96,7 +96,7 @@ class Provider(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport, and add it to the set of open connections."""
         self.transport = cast("asyncio.Transport", transport)
         self._open.add(self.transport)
 

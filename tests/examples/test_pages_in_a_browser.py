@@ -367,7 +367,10 @@ async def test_example_page_counts_down_the_seconds_of_retry_after(example: str,
 async def test_example_page_shows_a_sentence_for_a_missing_or_restricted_key(
     example: str, built: dict[str, Path], workspace: Workspace
 ) -> None:
-    """Without a key the page says that the user is not signed in; for a route outside its key it says that the model may not be used."""
+    """The `usechat` page, which sends no key, says that the user is not signed in.
+
+    The `nextjs` page, whose key is for another route, says that the model may not be used, and the provider is not asked.
+    """
     key = new()
     keys = f"  auth: {{keys: {{web: {{hash: '{hashed(key)}', routes: [other]}}}}}}\n"
     other = "  other: {pipeline: chat, targets: [a]}\n"

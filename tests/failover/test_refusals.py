@@ -152,8 +152,8 @@ def test_refusal_of_one_question_leaves_the_targets_state_unchanged(refusal: Tar
     assert watched.refusals.now is not None
 
 
-def test_uncertain_denial_counts_as_one_refused_question() -> None:
-    """A status 403 that may concern one question alone is reported only as the tenth in a row, with the reason `forbidden`."""
+def test_uncertain_denial_is_reported_only_as_the_tenth_in_a_row() -> None:
+    """A status 403 that may concern one question alone is reported as `forbidden` only at the tenth in a row, a minute apart."""
     watched = Watched()
     for _ in range(RUN - 1):
         watched.refusals.refused(watched.time, TargetDenied("a", "status_403", certain=False))

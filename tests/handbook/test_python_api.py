@@ -46,7 +46,7 @@ def program(text: str) -> ModuleType:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "router.asgi.app"])
 def test_public_name_exists_and_has_a_docstring(name: str) -> None:
-    """Each name in the page's table can be imported and has a docstring of more than 20 characters."""
+    """Each name in the page's table, except `router.asgi.app`, can be imported and has a docstring of more than 20 characters."""
     assert len((found(name).__doc__ or "").strip()) > 20
 
 

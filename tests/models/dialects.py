@@ -418,7 +418,7 @@ NATIVE = {
 
 
 class Gemini:
-    """Google's own API (generateContent)."""
+    """Google's own API (generateContent), as a fake model reads its requests and writes its streamed answers. Implements Dialect."""
 
     path = ":streamGenerateContent"
 

@@ -218,7 +218,7 @@ async def test_parallel_tool_calls_over_two_rounds_precede_their_results(workspa
 
 
 async def test_tool_call_in_the_history_reaches_the_provider_unchanged(workspace: Workspace) -> None:
-    """Tool calls and results in an OpenAI-style history are sent to the provider as the client sent them."""
+    """Via LiteLLM, tool calls and results of an OpenAI-style history reach the provider unchanged. A list of one text becomes a text."""
     history = [
         {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
         {

@@ -316,8 +316,8 @@ async def test_replica_with_two_missing_heartbeats_in_a_row_is_not_counted_as_lo
         assert await reading == list(range(source.count))
 
 
-async def test_log_with_a_gap_raises_replica_lost() -> None:
-    """A log that lacks its start or an event in between, or whose key is not a stream, raises ReplicaLost."""
+async def test_log_with_a_gap_or_unreadable_entry_raises_replica_lost() -> None:
+    """A log without its start, an entry whose number is unreadable, and a key that is not a stream each raise ReplicaLost."""
     async with two() as (server, one, other):
         source = Counting()
         source.count, source.first, source.findable = 30, 9, True

@@ -369,8 +369,8 @@ def test_conversation_rules_are_chosen_by_provider_and_model(who: str) -> None:
     assert found == wanted
 
 
-def test_claude_rules_apply_at_other_providers() -> None:
-    """Claude at OpenRouter, or at Bedrock through LiteLLM, keeps Claude's rules for ids, the first turn, blank text and JPEG names."""
+def test_rules_of_claude_are_chosen_at_other_providers() -> None:
+    """The rules for Claude at OpenRouter, or at Bedrock through LiteLLM, include those for ids, first turn, blank text and JPEG names."""
     for rules in (
         rules_of("openrouter", "anthropic/claude-sonnet-5", own=False),
         rules_through_litellm("bedrock/converse/eu.anthropic.claude-x"),

@@ -87,8 +87,8 @@ def test_effort_is_the_nearest_level_that_the_model_takes(
     assert made.omitted == omitted
 
 
-def test_refused_stop_is_enforced_by_cutting_the_answer() -> None:
-    """A stop text that the model refuses is not sent and not listed as omitted: the router ends the answer there."""
+def test_refused_stop_is_fitted_as_a_text_at_which_the_router_cuts() -> None:
+    """A stop text that the model refuses is neither sent nor listed as omitted: it is one at which the router cuts the answer."""
     facts = Facts(refuses=frozenset({"stop"}))
     made = fitted(facts, stop=("END",))
     assert (made.stop, made.cut, made.omitted) == ((), ("END",), ())

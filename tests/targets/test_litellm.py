@@ -500,7 +500,7 @@ def test_vertex_without_googles_libraries_is_refused_at_load(monkeypatch: pytest
 
 
 async def test_litellm_is_imported_without_its_proxy_server() -> None:
-    """Importing LiteLLM as the lane does leaves `litellm.proxy.proxy_server` unimported."""
+    """Once the lane has imported LiteLLM in the test's own process, no module `litellm.proxy.proxy_server` is imported."""
     await litellm_library.library()
     assert "litellm" in sys.modules
     assert not [name for name in sys.modules if name.startswith("litellm.proxy.proxy_server")]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from router.targets.retold import END, Google, Retold
+from router.targets.retold import END, Anthropic, Google, Retold
 from tests.support.provider import DONE, chunk, error, frame, usage
 
 UNSAID = b"data: " + END + b"\n\n"
@@ -77,3 +77,17 @@ def test_bare_google_error_is_rewritten_as_an_event() -> None:
     head, _, last = told.rstrip().rpartition(b"\n\ndata: ")
     assert head + b"\n\n" == googles("Hi")
     assert json.loads(last) == json.loads(document)
+
+
+def test_complete_claude_message_keeps_the_signature_of_its_thinking() -> None:
+    """A complete message of Anthropic's becomes a stream whose deltas have its thinking, the signature of that, and its text."""
+    content = [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}, {"type": "text", "text": "Hi"}]
+    message = {"type": "message", "role": "assistant", "content": content, "stop_reason": "end_turn"}
+    stream = Anthropic().complete(json.dumps(message).encode())
+    deltas = [event["delta"] for line in stream.splitlines() if line.startswith(b"data: ") and "delta" in (event := json.loads(line[6:]))]
+    assert deltas == [
+        {"type": "thinking_delta", "thinking": "Hm."},
+        {"type": "signature_delta", "signature": "c2ln"},
+        {"type": "text_delta", "text": "Hi"},
+        {"stop_reason": "end_turn"},
+    ]
