@@ -5,8 +5,7 @@
 The configuration's folder is laid out as a Kubernetes ConfigMap mount: names link into `..data`, itself a link that is replaced. Edits are
 written in place, renamed over, written in halves, or made by replacing the link; one in ten is invalid. Each target repeats the number of
 its edit, so an answer of two configurations is noticed. The program waits for the complaint of an invalid edit and for every tenth valid
-edit
-to be live. Exit code 1 if a promise is broken.
+edit to be live. Exit code 1 if a promise is broken.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python -m tests.endurance.loop [--targets 3000]
 
 One router with one worker. A separate program requests /healthz every 5 ms on one connection and records each wait. The router's DNS
-resolver
-is replaced by one that does not answer and records the names. Exit code 1 if a wait is longer than half a second, or a name is looked up.
+resolver is replaced by one that does not answer and records the names. Exit code 1 if a wait is longer than half a second, or a name is
+looked up.
 """
 
 import argparse

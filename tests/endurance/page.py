@@ -5,12 +5,10 @@
 One `router serve` with one worker; Chromium shares the other core with the load and the provider.
 
 lag      200 streams of 25 chunks a second. In every second round three pages are open: the playground, the cockpit, and a live log. The
-event
-         loop's lag with them may exceed the lag without them by no more than the rounds without them differ.
+         event loop's lag with them may exceed the lag without them by no more than the rounds without them differ.
 memory   an hour of answers, 5 a second, and of page polls, one in three seconds, thirty times as fast, with the same pages open. Every
-minute
-         a new chat begins and the log unfolds another request. A page's memory after garbage collection may grow by 10 % from the first
-         third of the hour to the last.
+         minute a new chat begins and the log unfolds another request. A page's memory after garbage collection may grow by 10 % from the
+         first third of the hour to the last.
 
 Exit code 1 if one of these promises is broken.
 """

@@ -3,9 +3,8 @@
     python -m tests.endurance.retry_after [--questions 200] [--targets 10] [--busy 0]
 
 A fake provider answers each question first with 429 and `Retry-After: 1`, then with an answer. Targets are asked concurrently, but each
-with
-one question at a time, so no question meets a breaker that another one opened. Exit code 1 if a route's second target, a script, was asked,
-or if a question was not answered.
+with one question at a time, so no question meets a breaker that another one opened. Exit code 1 if a route's second target, a script, was
+asked, or if a question was not answered.
 """
 
 import argparse

@@ -5,8 +5,8 @@
 One router at a share of its capacity: streams on several wires, complete answers, tools, failing and cut targets, cache hits, clients that
 disconnect, resumed chats, unknown callers, valid and invalid edits. Callers have a key, and a Redis is used if redis-server is installed.
 Memory is sampled every ten seconds; its growth per hour is the slope of a fitted line, with twice its standard error. The provider runs
-in this
-process. Exit code 1 if memory grows by more than 1 MiB per hour beyond that error, an answer is wrong, or a task or descriptor is left.
+in this process. Exit code 1 if memory grows by more than 1 MiB per hour beyond that error, an answer is wrong, or a task or descriptor is
+left.
 """
 
 import argparse
