@@ -25,9 +25,9 @@ OPENERS = frozenset(UNBOUND.split())
 """Words no docstring opens with: they need an antecedent, or leave out the subject."""
 ATTRIBUTE_OPENERS = OPENERS - {"none", "not", "no", "only"}
 """The same for the line below a field or a constant: `None while …` is the shortest way to say what the value means."""
-CONDITIONS = frozenset(["at", "by", "for", "from", "if", "in", "of", "on", "when", "where", "with"])
+CONDITIONS = frozenset(["at", "by", "for", "from", "if", "in", "of", "on", "when", "with"])
 """Words with which a test's docstring may state its condition, if a comma and the subject follow: `With an empty text, an answer is …`."""
-TEST_OPENERS = OPENERS - CONDITIONS - {"no", "one", "the_same"}
+TEST_OPENERS = OPENERS - CONDITIONS - {"no", "one"}
 """Words no docstring of `tests/` opens with."""
 MAX_LINE = 140
 """Characters of a docstring's first line."""

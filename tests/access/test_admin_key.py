@@ -51,7 +51,7 @@ async def test_change_by_an_operator_needs_the_admin_key_even_from_this_machine(
 
 
 async def test_declared_admin_key_replaces_the_generated_one(workspace: Workspace) -> None:
-    """Where a configuration declares an admin key, the one that the server generated at its start is 401."""
+    """The admin key that the server generated at its start is 401 once a configuration declares one."""
     workspace.write("routes.yaml", routes(HI, BOTH, "server: {admin: {key: a-declared-key-of-operators}}\n"))
     async with serving(workspace.build()) as client:
         assert await drained(client.base, f"Bearer {OPERATOR}") == 401

@@ -109,7 +109,7 @@ async def test_operator_previews_an_edit_reloads_it_and_rolls_it_back(workspace:
 
 
 async def test_cockpit_shows_nothing_without_the_admin_key(workspace: Workspace) -> None:
-    """Where an admin key is declared, the cockpit shows no data before it is entered, and an error sentence after a wrong one."""
+    """With a declared admin key, the cockpit shows no data before it is entered, and an error sentence after a wrong one."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=f"server: {{{KEYED}}}\n"))
     async with serving(workspace.build()) as client, opened(client) as tab:
         await open_cockpit(tab, client)
@@ -182,7 +182,7 @@ async def test_cockpit_does_not_leak_memory_over_200_refreshes(workspace: Worksp
 
 
 async def test_docs_are_opened_with_the_admin_key(workspace: Workspace) -> None:
-    """Where an admin key is declared, /docs refuses a wrong one in words, shows the schema for the right one, and stores it nowhere."""
+    """With a declared admin key, /docs refuses a wrong one in words, shows the schema for the right one, and stores it nowhere."""
     workspace.write("routes.yaml", routes("a: {script: [{text: Hi}]}", more=f"server: {{{KEYED}}}\n"))
     async with serving(workspace.build()) as client, browser() as tab:
         await tab.open(f"{client.base}/docs")

@@ -54,7 +54,7 @@ async def test_docs_content_security_policy_allows_own_files_alone(workspace: Wo
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/start.js", "/docs/swagger-ui.css"])
 async def test_docs_page_opens_without_the_admin_key_but_its_schema_does_not(workspace: Workspace, path: str) -> None:
-    """Where an admin key is declared, /docs and its files are 200 without it and /openapi.json is 401; other hosts and proxies get 403."""
+    """With a declared admin key, /docs and its files are 200 without it and /openapi.json is 401; other hosts and proxies get 403."""
     async with serving(workspace.write("routes.yaml", routes(HI, more=KEY)).build()) as client:
         assert (await said(client.base, request(f"GET {path}"))).status == 200
         assert (await said(client.base, request("GET /openapi.json"))).status == 401

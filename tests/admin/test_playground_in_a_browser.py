@@ -174,7 +174,7 @@ async def test_error_is_shown_as_a_sentence(workspace: Workspace) -> None:
 
 
 async def test_api_key_is_asked_for_and_kept_in_session_storage_alone(workspace: Workspace) -> None:
-    """Where callers have keys, the page asks for one and lists no route; a valid key is kept in sessionStorage only."""
+    """With keys declared for callers, the page asks for one and lists no route; a valid key is kept in sessionStorage only."""
     key = new()
     keys = KEYS % hashed(key)
     workspace.write("routes.yaml", routes("a: {script: [{text: For Alice}]}", more=keys))

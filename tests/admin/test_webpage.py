@@ -133,7 +133,7 @@ async def test_page_is_not_served_where_it_is_off(workspace: Workspace) -> None:
 
 
 async def test_page_opens_without_a_key_where_auth_is_declared(workspace: Workspace) -> None:
-    """Where callers have keys, the page opens without one and names no route; /api/models is 401."""
+    """With keys declared for callers, the page opens without one and names no route; /api/models is 401."""
     keys = KEYS % hashed(new())
     async with serving(workspace.write("routes.yaml", routes(HI, more=keys)).build()) as client:
         page = await said(client.base, request("GET /", x_forwarded_for="203.0.113.7", host="router.example"))

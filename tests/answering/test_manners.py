@@ -144,7 +144,7 @@ LARGE: dict[str, tuple[str, dict[str, Any], dict[str, str], str]] = {
     "attachments": ("/api/chat", OF_4, {}, "ui"),
     "nothing": ("/api/chat", SAYS_NOTHING, {}, "both"),
 }
-"""What tells the wire of a too large body → path, body, headers, and the expected form of its error."""
+"""The part of a too large request that names its wire → path, body, headers, and the expected form of its error."""
 
 
 def form(answer: dict[str, Any]) -> str:

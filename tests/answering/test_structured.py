@@ -446,7 +446,7 @@ async def test_ui_message_stream_sends_the_json_as_text_deltas(workspace: Worksp
 
 
 async def test_cache_key_contains_the_response_format(workspace: Workspace) -> None:
-    """The same question without a `response_format`, or with another schema, is a cache miss; with the same one it is a hit."""
+    """A cached question is a miss without its `response_format` or with another schema, and a hit with the same one."""
     other = {"type": "json_schema", "json_schema": {"name": "person", "schema": {**PERSON, "title": "Another"}}}
     model = Provider([Reply(text(ADA))])
     async with asked(workspace, model, route="targets: [a]\n    cache: {ttl: 60s}") as client:

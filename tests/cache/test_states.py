@@ -164,7 +164,7 @@ def test_state_too_deep_to_be_read_again_is_not_kept() -> None:
 
 
 def test_reasoning_states_of_the_first_rounds_are_dropped_over_the_size_limit() -> None:
-    """Where three rounds exceed MAX_VALUE bytes together, the first is dropped and the last two are stored."""
+    """If three rounds exceed MAX_VALUE bytes together, the first is dropped and the last two are stored."""
     big = ModelCall((ReasoningState("a=m", {"reasoning_content": "x" * (MAX_VALUE // 2)}),))
     assert list(read(written({"one": [big], "two": [big], "three": [KEPT]}))) == ["two", "three"]
 

@@ -271,7 +271,7 @@ CLAIMED: list[tuple[object, set[str]]] = [
 
 @pytest.mark.parametrize(("claim", "routes"), CLAIMED)
 async def test_routes_claim_limits_the_routes_of_a_token(claim: object, routes: set[str]) -> None:
-    """Where a routes claim is declared, a token has the routes that its list or text names; any other value, or no claim, gives none."""
+    """With a declared routes claim, a token has the routes that its list or text names; any other value, or no claim, gives none."""
     tokens = issuer(rsa(), routes_claim="https://pointsman/routes")
     claims = GOOD if claim is None else {**GOOD, "https://pointsman/routes": claim}
     assert (await tokens.caller(signed(claims))).routes == routes

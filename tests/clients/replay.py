@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 PATIENCE = 240.0
 """Seconds to wait for a client."""
 Cut = int | Literal["whole", "bytes"]
-"""How a body is written: at once, byte by byte, or in two pieces with this many bytes in the first."""
+"""The way a body is written: at once, byte by byte, or in two pieces with this many bytes in the first."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Reply:
     content_type: str = "text/event-stream"
     headers: tuple[tuple[str, str], ...] = ()
     then: Literal["end", "hold", "reset"] = "end"
-    """What follows the body: a normal end, silence until the client disconnects, or a connection reset."""
+    """The event after the body: a normal end, silence until the client disconnects, or a connection reset."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The same cases served by the router: a routes.yaml with one model id per case, and a router that serves it.
+"""The cases of the clients, served by the router: a routes.yaml with one model id per case, and a router that serves it.
 
 Most cases are scripts. A script is the same at each model call, so the cases with tools have a fake provider on loopback, which speaks
 OpenAI's API and chooses its answer by the state of the conversation.

@@ -195,7 +195,7 @@ class Seen:
     told: int = 0
     """The number of complaints of invalid edits."""
     away: int = 0
-    """How often the router considered Redis unavailable, since it shares its cores with the load."""
+    """Times that the router considered Redis unavailable, since it shares its cores with the load."""
     running: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
 

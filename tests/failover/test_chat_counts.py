@@ -31,7 +31,7 @@ def test_estimate_of_a_chats_next_call_starts_from_its_last_count() -> None:
 
 
 def test_estimate_counts_the_last_prompt_as_cached_where_cache_writes_are_counted() -> None:
-    """Where the provider counts cache writes, the estimate has the last prompt as a cache read and the rest as a cache write."""
+    """With a provider that counts cache writes, the estimate has the last prompt as a cache read and the rest as a cache write."""
     prompts = Prefixes(Clock())
     prompts.counted(ASK, Usage(1500, 20, cached_tokens=1200, cache_write_tokens=300))
     guess = prompts.guess(LATER)

@@ -207,7 +207,7 @@ async def test_rescue_joins_one_answer_from_three_targets() -> None:
 
 
 async def test_rescue_asks_the_only_target_again() -> None:
-    """Where the target that broke off is the only one, it is asked a second time and completes the answer."""
+    """A target that broke off and is the only one is asked a second time, and completes the answer."""
     count = 0
 
     async def answer(ask: Ask) -> Events:
@@ -299,7 +299,7 @@ async def test_rescue_does_not_join_a_different_answer() -> None:
 
 
 async def test_rescue_without_a_target_left_ends_with_one_failure() -> None:
-    """Where every other target fails too, the client keeps the text so far, and one Failure follows."""
+    """The client keeps the text so far, and gets one Failure after it, if every other target fails too."""
     refusing = Candidate("second", broken([], "cut"))
     seen = await heard(Candidate("first", broken(WORDS[:3], "cut")), refusing)
     assert [type(event) for event in seen] == [Start, Text, Text, Text, Failure]

@@ -156,7 +156,7 @@ async def test_calls_of_the_route_are_kept_over_two_rounds_of_the_client() -> No
 
 
 async def test_tool_calls_of_the_route_are_not_restored_for_another_caller() -> None:
-    """The same conversation of another caller is sent on without the router's tool calls."""
+    """An equal conversation of another caller is sent on without the router's tool calls."""
     memory = Memory()
     await heard(Source(*OURS), memory, ASKED, caller="one")
     brought = (ASKED, Message("assistant", ("First, then.", Call("c1", "look", {}))), RESULT)

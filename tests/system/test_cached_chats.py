@@ -47,7 +47,7 @@ class Chat:
     """A chat and the messages that its page holds. `whole`: true if the page also sends tool calls and results back."""
 
     name: str
-    """Its id at the front end."""
+    """The chat's id at the front end."""
     whole: bool
     messages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 

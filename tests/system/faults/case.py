@@ -87,7 +87,7 @@ class Row:
     number: int
     name: str
     fault: Fault | str
-    """What the upstream does, or the name of an address without a working upstream."""
+    """The upstream's behaviour, or the name of an address without a working upstream."""
     spare: Check | None
     alone: Check | None
     tries: int | None = None
@@ -103,7 +103,7 @@ class Row:
     said: Said = field(default_factory=model)
     text: str = ANSWER
     behind: Fault = well
-    """What the target behind it does; by default it answers."""
+    """The behaviour of the target behind it; by default it answers."""
     heavy: bool = False
     """True for a case that runs alone, because it would delay the others."""
 
