@@ -38,8 +38,9 @@ FREE: frozenset[Cached] = frozenset({"hit", "shared"})
 
 
 class Start(PartlyCompared, frozen=True):
-    """The start of a model call: the target that answers from here on, and the attempts before it.
+    """The start of a model call: the target that answers from here on.
 
+    attempts: those of this model call so far, for a request that shares the answer; the request's own `Trail` has all
     omitted: parameters of the question that this target was not sent, because its model does not take them
     output: how the target was asked for the form of the answer, for failover and the log of this process
     used: usage of the model call before this one; None if there was none, or its provider did not report it
@@ -159,6 +160,7 @@ class Finish(PartlyCompared, frozen=True):
     """The end of a complete answer.
 
     usage: the sum over its model calls; None if no provider reported it
+    attempts: those of all its model calls, for another replica that shares the answer; the request's own `Trail` has them
     cache: says whether the usage counts for this request: of several that share an answer, the first to reach the end is charged
     model: the provider's name of the model of this call; it has no influence on the answer
     """
@@ -177,7 +179,11 @@ class Finish(PartlyCompared, frozen=True):
 
 
 class Failure(Value, frozen=True):
-    """The end of an answer that broke off after its start. `public`: a sentence that is safe to show."""
+    """The end of an answer that broke off after its start.
+
+    public: a sentence that is safe to show
+    attempts: as in a Finish
+    """
 
     code: str
     public: str

@@ -371,7 +371,7 @@ def _ask_of(wanted: Asked, route: Compiled, admissions: Admissions, heading: Hea
         fault=fault,
         approvable=wanted.wire.approvals and heading.min_client != "5.0",
         until=time.monotonic() + route.declared.timeout.total,
-        tried=entry.tried,
+        trail=entry.trail,
     )
 
 

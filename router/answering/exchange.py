@@ -103,10 +103,10 @@ class Exchange(Mutable):
         reply = self._reply
         entry = reply.entry
         if (sink := reply.sink) is not None and sink.begun:
-            if conclude(sink, Failure(Stopping.code, Stopping.sentence, entry.attempts)):
+            if conclude(sink, Failure(Stopping.code, Stopping.sentence)):
                 entry.outcome = Stopping.code
             await sink.close()
         elif not reply.begun:
             reply.wire = self._request.wire
-            await reply.refuse(Stopping(attempts=entry.attempts))
+            await reply.refuse(Stopping())
         return True

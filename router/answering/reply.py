@@ -128,7 +128,6 @@ class Reply(Mutable):
         """
         self.entry.outcome = error.code
         self.entry.reason = error.logged if error.status < 500 else ""
-        self.entry.attempts = error.attempts or self.entry.attempts
         self.entry.tally()
         wait = getattr(error, "retry_after", None)
         more: Headers = []
@@ -366,7 +365,7 @@ async def deliver(answer: Answer, ask: Ask, total: float, entry: Entry, sink: Si
     except RouterError as error:
         if raises():
             raise
-        fail(Failure(error.code, error.public, error.attempts))
+        fail(Failure(error.code, error.public))
     except Exception:
         if raises():
             raise

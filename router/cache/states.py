@@ -3,8 +3,8 @@
     pointsman:{<name>}:reasoning     the model calls of one conversation, up to one of them
 
 It holds what the client does not send back: reasoning state, and the calls that the route ran itself, with their results. A name is a
-digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`Trail`): ids of calls alone repeat.
-Entries are kept in this process, and in the declared Redis, so that another replica may be asked next.
+digest of the caller and its end user, of the conversation as the client sent it, and of the calls (`ConversationHash`): ids of calls
+alone repeat. Entries are kept in this process, and in the declared Redis, so that another replica may be asked next.
 """
 
 import hashlib
@@ -239,7 +239,7 @@ def _result(value: Json) -> Result:
 
 
 @dataclass(slots=True)
-class Trail:
+class ConversationHash:
     """A running hash of a client's conversation, which gives each of its model calls the name under which its state is kept.
 
     Left out is what may differ between two requests of one client: system messages, and the assistant's text since the last question (some
@@ -290,9 +290,9 @@ class Trail:
         self.digest.update(_dumps(values))
 
 
-def trail(owner: str) -> Trail:
+def conversation_hash(owner: str) -> ConversationHash:
     """Return the running hash of a new conversation of this caller and its end user (`Ask.owner`)."""
-    return Trail(hashlib.sha256(_dumps(["caller", owner])))
+    return ConversationHash(hashlib.sha256(_dumps(["caller", owner])))
 
 
 _dumps_text = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode

@@ -67,7 +67,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
                                 return
                     if transcript.called:
                         # The calls are complete, only the end was lost: they can be run.
-                        yield Finish("tool-calls", chain.total(None), tuple(chain.attempts))
+                        yield Finish("tool-calls", chain.total(None))
                         return
                     if form is None:
                         opened = await chain.rescue(opened.candidate, transcript, watch)
@@ -76,7 +76,7 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
             finally:
                 if opened is not None:
                     await chain.let_go(opened)  # a client may leave before the first event was passed on, or at any other
-            yield Failure(error.code, error.sentence, tuple(chain.attempts))
+            yield Failure(error.code, error.sentence)
 
     def answer(ask: Ask) -> Events:
         relay = Relay(policy.timeout.idle)
@@ -132,7 +132,7 @@ async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: 
                     if (rest := transcript.rest()) is not None:
                         yield rest
                     chain.finished(opened, event)
-                    yield replace(event, usage=chain.total(event.usage), attempts=tuple(chain.attempts))
+                    yield replace(event, usage=chain.total(event.usage))
                     return
                 if (seen := transcript.see(event)) is not None:
                     relay.gives(seen, opened, held=bool(calls))

@@ -150,7 +150,7 @@ class Chain:
         """Tokens of the largest context window that was too small; 0 while none was."""
         self._used: Usage | None = None
         self.attempts: list[Attempt] = []
-        ask.tried.append(self.attempts)
+        ask.trail.calls.append(self.attempts)
 
     def note(self, attempt: Attempt) -> None:
         """Record an attempt that has ended."""
@@ -378,28 +378,28 @@ class Chain:
         if self._unread:
             everybody = self._everybody
             alone = [sort for sort in self._shows if all(one.stand_in or one.takes(sort) is False for one in everybody)]
-            return UnreadFile(alone or ["all" if "audio" in self._shows else "both"], attempts=tuple(self.attempts))
+            return UnreadFile(alone or ["all" if "audio" in self._shows else "both"])
         if self._failed and all(error.outcome == FileAddress.code for error in self._failed):
-            return FileAddress(attempts=tuple(self.attempts))
-        return unanswered(self._failed, tuple(self.attempts))
+            return FileAddress()
+        return unanswered(self._failed)
 
 
-def unanswered(failed: Sequence[TargetError], attempts: tuple[Attempt, ...], overlong: str | None = None) -> Unanswered:
+def unanswered(failed: Sequence[TargetError], overlong: str | None = None) -> Unanswered:
     """Return the error for a question that no target answered: Unanswered, or its subclass for what all errors have in common.
     failed: the errors of the targets, oldest first; one ContentFiltered suffices for Filtered, a ContextTooLong at the end for Overlong
     overlong: the sentence of Overlong, if it is not the usual one
     """
     if any(isinstance(error, ContentFiltered) for error in failed):
-        return Filtered(attempts=attempts)
+        return Filtered()
     if failed and isinstance(failed[-1], ContextTooLong):
-        return Overlong(overlong, attempts=attempts)
+        return Overlong(overlong)
     if failed and isinstance(missed := failed[-1], ParameterMissed) and all(isinstance(error, ParameterMissed) for error in failed):
-        return UnsupportedParameter(missed.parameter, attempts=attempts)
+        return UnsupportedParameter(missed.parameter)
     if failed and all(error.outcome in BUSY for error in failed):
-        return Busy(attempts=attempts, retry_after=min((one.retry_after for one in failed if one.retry_after is not None), default=None))
+        return Busy(retry_after=min((one.retry_after for one in failed if one.retry_after is not None), default=None))
     if failed and all(isinstance(error, TargetSilent) for error in failed):
-        return TimedOut(attempts=attempts)
-    return Unanswered(attempts=attempts)
+        return TimedOut()
+    return Unanswered()
 
 
 def _of_this_question(error: TargetError) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal, get_args
 
-from router.attempt import LET_GO, Attempt
+from router.attempt import LET_GO, Attempt, Trail
 from router.config.price import Price
 from router.events import (
     FREE,
@@ -113,9 +113,9 @@ class Entry(Mutable):
     """The client's trace context (W3C `traceparent`); empty without one."""
     tools: list[Run] = field(default_factory=list[Run])
     attempts: tuple[Attempt, ...] = ()
-    """Attempts as far as the events reported them; all of them, once the request is over."""
-    tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
-    """Attempts by model call, as the `Ask` collects them: sooner than events report them, and also without an event."""
+    """Attempts before the latest Start; all of them at the end of the answer, and once the request is over."""
+    trail: Trail = field(default_factory=Trail)
+    """Collects the attempts at targets while the request runs, as the trail of its `Ask`."""
     said: int = 0
     """Characters that the present model call has written, thoughts and tool input included."""
     texts: list[int] = field(default_factory=list[int])
@@ -198,7 +198,7 @@ class Entry(Mutable):
                 if self.opened is None:
                     self.opened = time.monotonic()
                 self.steps += 1
-                self.attempts = attempts
+                self.attempts = self.trail.attempts or attempts
                 self._waited = None
                 self.said = 0
                 self.texts.append(0)
@@ -209,15 +209,15 @@ class Entry(Mutable):
             case LateResult(call_id, name, _, _, is_error, seconds) if self.cache not in FREE:
                 granted = name if name in self.granted else STRANGE
                 self.tools.append(Run(granted, call_id, time.monotonic() - seconds, seconds, is_error=is_error))
-            case Finish(reason, _, attempts):
-                self.outcome, self.attempts = reason, attempts
-                if attempts:
+            case Finish(reason):
+                self.outcome, self.attempts = reason, self.trail.attempts
+                if attempts := self.attempts:
                     last = attempts[-1]  # another may have gone on where the one that began broke off
                     if last.route:  # a tool's answer was the last
                         last = next((one for one in reversed(attempts) if not one.route), last)
                     self.target = last.target
-            case Failure(code, _, attempts):
-                self.outcome, self.attempts = code, attempts or self.attempts
+            case Failure(code):
+                self.outcome, self.attempts = code, self.trail.attempts or self.attempts
             case _:
                 pass
 
@@ -303,9 +303,9 @@ class Entry(Mutable):
 
         A follower that left a shared answer early has no attempts, as a later follower gets them. The last one to leave has them.
         """
-        self.seams = seams(self.tried, self.texts)
+        self.seams = seams(self.trail.calls, self.texts)
         why = CUT_SHORT.get(self.outcome, "abandoned")
-        tried = tuple([replace(one, outcome=why) if one.outcome == LET_GO else one for call in self.tried for one in call])
+        tried = tuple([replace(one, outcome=why) if one.outcome == LET_GO else one for call in self.trail.calls for one in call])
         if tried or (self.cache and self.outcome in CUT_SHORT):
             self.attempts = tried
 
@@ -329,7 +329,7 @@ class Entry(Mutable):
     def conclude(self) -> None:
         """End a record after `tally`: take over usage that arrived late, set the time of its end, and pass it to the observers."""
         self.attempts = tuple([one if one.meter is None else one.settled for one in self.attempts])
-        self.tried = []
+        self.trail = Trail()
         self.ended = time.monotonic()
         for observe in self.observers:
             observe(self)
@@ -376,7 +376,7 @@ class Entry(Mutable):
     @property
     def known(self) -> tuple[Attempt, ...]:
         """Return all attempts of a finished request; of a running one those that have ended."""
-        return tuple([one for call in self.tried for one in call]) if self.tried and self.running else self.attempts
+        return self.trail.attempts or self.attempts if self.running else self.attempts
 
     @property
     def tried_so_far(self) -> list[dict[str, object]]:
