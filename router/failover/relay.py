@@ -17,7 +17,7 @@ class Relay:
 
     def __init__(self, idle: float) -> None:
         self._idle = idle
-        self._opened: Opened | None = None
+        self.opened: Opened | None = None
         """The stream whose text may take the fast path; None while the generator runs."""
         self._quiet = False
         """True if the last read had no text: keep-alive bytes do not restart the idle limit."""
@@ -28,19 +28,15 @@ class Relay:
 
     def gives(self, event: Event, opened: Opened, *, held: bool) -> None:
         """Open the fast path for the wait after this event, if it is text and the generator holds nothing back (`held`)."""
-        self._opened = opened if isinstance(event, Text | Thought) and not held and self._transcript.joined else None
-
-    def goes_on(self) -> None:
-        """Close the fast path: the generator runs again."""
-        self._opened = None
+        self.opened = opened if isinstance(event, Text | Thought) and not held and self._transcript.joined else None
 
     def fast(self) -> "Relay | None":
         """Return the relay if the generator is only waiting for the target; None otherwise."""
-        if self._opened is None or (path := fast_path(self._opened.stream)) is None:
+        if self.opened is None or (path := fast_path(self.opened.stream)) is None:
             return None
         self._path: FastPath = path
         self._quiet = False
-        self._written, self._said = self._opened.said, self._transcript.said
+        self._written, self._said = self.opened.said, self._transcript.said
         return self
 
     def wait(self) -> asyncio.Future[None] | None:

@@ -35,6 +35,8 @@ LINGER_S = 1.0
 CLAIM = 0.02
 """Seconds that a request waits for a connection whose last body is just ending: less than opening a new one takes."""
 LENGTH = b"content-length: "
+REQUEST = b"%b%d\r\n\r\n%b"
+"""A request: `Endpoint.head`, the length of the body, and the body."""
 SENT = {"accept": "text/event-stream", "accept-encoding": "identity", "content-type": "application/json", "user-agent": "pointsman"}
 Place = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 Addresses = list[tuple[socket.AddressFamily, socket.SocketKind, int, str, Place]]
@@ -139,7 +141,7 @@ class Connections:
         """
         pool = self._pool
         connection = pool.waiting(endpoint.key) or await pool.claimed(endpoint.key) or await pool.opened(endpoint)
-        connection.ask(_request(endpoint, body))
+        connection.ask(REQUEST % (endpoint.head, len(body), body))
         return connection
 
     async def answered(self, endpoint: Endpoint, body: bytes) -> Connection:
@@ -157,7 +159,7 @@ class Connections:
                 raise
             log.debug("a kept connection had closed: the question is asked again on a new one", extra={"fields": {"host": endpoint.host}})
             connection = await self._pool.opened(endpoint)
-            connection.ask(_request(endpoint, body))
+            connection.ask(REQUEST % (endpoint.head, len(body), body))
             await connection.answered()
         return connection
 
@@ -378,7 +380,3 @@ async def _secured(tunnel: asyncio.Transport, endpoint: Endpoint) -> Connection:
         connection.connection_made(transport)
         undo.pop_all()
     return connection
-
-
-def _request(endpoint: Endpoint, body: bytes) -> bytes:
-    return b"%b%d\r\n\r\n%b" % (endpoint.head, len(body), body)

@@ -458,7 +458,8 @@ class Speech:
         self._close_run()
         if self._cutter is not None and not self.cut and (rest := self._cutter.end()):
             self._events.append(Text(rest))
-        yield from self.take()
+        events, self._events = self._events, []
+        yield from events
         if self._reason is None or self._reason.lower() in BROKEN:
             raise TargetDown(self.target, "cut")
         reason = REASONS.get(self._reason.lower(), "other")
