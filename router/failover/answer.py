@@ -49,14 +49,14 @@ def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: 
         if not order:
             raise NoTarget
         chain = Chain(order, policy, hedge, ask, chance)
-        watch, transcript, opened = Watch(), Transcript(), None
+        relay.watch = watch = Watch()
+        transcript, opened = relay.transcript, None
         error: type[RouterError] = Broken
         try:
             opened = await chain.open(watch)
             if opened is None:
                 raise chain.verdict()
             yield replace(opened.start, attempts=tuple(chain.attempts), meter=None)
-            relay.begin(watch, transcript)
             form = None if ask.output is None else Form(ask.output, tools=bool(ask.tools) and ask.choice.kind != "none")
             while opened is not None:
                 of_target = _relayed(opened, chain, transcript, watch, relay)

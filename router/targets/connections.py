@@ -139,8 +139,7 @@ class Connections:
 
         An idle connection is reused. Raises OSError if none can be opened, such as TimeoutError, ssl.SSLError or ProxyFailed.
         """
-        pool = self._pool
-        connection = pool.waiting(endpoint.key) or await pool.claimed(endpoint.key) or await pool.opened(endpoint)
+        connection = self._pool.waiting(endpoint.key) or await self._pool.another(endpoint)
         connection.ask(REQUEST % (endpoint.head, len(body), body))
         return connection
 
@@ -151,7 +150,8 @@ class Connections:
         A server may close a kept connection in the moment in which it is used. If no byte of an answer came, the request is sent once
         more, on a new connection.
         """
-        connection = await self.ask(endpoint, body)
+        connection = self._pool.waiting(endpoint.key) or await self._pool.another(endpoint)
+        connection.ask(REQUEST % (endpoint.head, len(body), body))
         try:
             await connection.answered()
         except (OSError, Cut):
@@ -218,6 +218,10 @@ class ConnectionPool:
         self._behind: set[asyncio.Task[None]] = set()
         """Tasks that read in the background."""
         self._closed = False
+
+    async def another(self, endpoint: Endpoint) -> Connection:
+        """Return a connection for a request that found none idle: one whose last body is just ending, or else a new one. Raises OSError."""
+        return await self.claimed(endpoint.key) or await self.opened(endpoint)
 
     async def opened(self, endpoint: Endpoint) -> Connection:
         """Open a new connection to an endpoint, through its proxy if it has one. Raises OSError, such as TimeoutError or ProxyFailed."""

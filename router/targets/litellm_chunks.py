@@ -48,7 +48,7 @@ class Hearing:
     def __init__(self, speech: Speech, streams_read: Sequence[Retold] = (), takes: Returns = NOTHING) -> None:
         self.speech = speech
         self._reasoning = Reasoning(takes)
-        speech.states_at_end(self._reasoning.states)
+        speech.states_at_end = self._reasoning.states
         self._blocks = Blocks(speech) if takes.blocks else None
         self._streams = streams_read
         self.stream: Stream | None = None

@@ -307,7 +307,7 @@ class ChatReader:
         self._reasoning = Reasoning(takes)
         self._cited: Sequence[Any] = ()
         """Sources that stand beside the choices, not in the Speech yet."""
-        speech.states_at_end(self._reasoning.states)
+        speech.states_at_end = self._reasoning.states
 
     def frames(self, found: Sequence[bytes]) -> bool:
         """Read the data of several events. Return False after `[DONE]`, behind which nothing is read, otherwise True.
@@ -357,7 +357,8 @@ class ChatReader:
     def frame(self, data: bytes) -> bool:
         """Read the data of one event. Return False for `[DONE]`, otherwise True. Raises TargetError for an error; skips unreadable data."""
         if data == DONE:
-            self.speech.done()
+            if not self.speech.finished:
+                self.speech.done()
             return False
         self._hear(data)
         return True
