@@ -73,7 +73,7 @@ class Pupil:
         self._target = target
         self._learned = learned
         self.lessons: list[Lesson] = []
-        """What refusals of this question have taught; empty for nearly all questions."""
+        """Lessons from refusals of this question; empty for nearly all questions."""
         self.facts = learned.over(facts)
         """The facts of the next attempt."""
 
