@@ -87,9 +87,10 @@ class Opened(Mutable):
 def charged(
     attempt: Attempt, candidate: Candidate, ask: Ask, said: Sequence[str], meter: Meter | None, *, usage: Usage | None = None
 ) -> Attempt:
-    """Return the attempt with either `usage`, which the provider counted, or `estimate`. A final count of the meter comes before `usage`.
-    The estimate is made from the question and the text so far (`said`, in pieces). Where the meter counted some of it, its input tokens
-    replace the estimated ones; its output tokens do so where they are more.
+    """Return the attempt with the provider's count as its `usage`, or, without a count, with an `estimate` of its tokens.
+    meter: the running count of the stream, if any. If final, it replaces `usage`. If not, it replaces the estimated input tokens, and the
+    estimated output tokens if it has counted more.
+    said: the text so far, in pieces, from which the output is estimated; the input is estimated from the question
     """
     if meter is not None and meter.final:
         usage = meter.usage
@@ -108,7 +109,7 @@ TAKEN_UP = frozenset({"cut", "empty", "content_filter"})
 def _failed(tried: Attempt, candidate: Candidate, ask: Ask, start: Start | None, error: TargetError) -> Attempt:
     """Return an attempt that ended before its first word, with the tokens that it cost; unchanged if it cost none.
     It cost some if the answer had a Start, and the provider counted tokens, timed out, or ended it with an outcome in TAKEN_UP.
-    tried: the attempt, without a cost
+    tried: the attempt, without its cost
     start: the Start of its answer; None without one
     """
     if start is None:

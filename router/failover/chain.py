@@ -93,10 +93,10 @@ def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.
 
 
 def worth_retrying(candidate: Candidate, error: TargetDown, policy: FailureRules, *, others: bool, until: float) -> bool:
-    """Return whether the same target may be retried after this error. Not in these cases:
+    """Return whether the same target may be retried after this error. False in these cases:
 
     - after a timeout
-    - if the target is still unavailable after its `Retry-After`
+    - if an operator has taken the target out, or it is still unavailable after its `Retry-After`
     - if its `Retry-After` ends after the deadline, or is longer than the longest back-off; without another target, than `first_token`
     - if no request reached it (UNHEARD), and another target can be asked
 
@@ -157,7 +157,7 @@ class Chain:
         self.attempts.append(attempt)
 
     async def let_go(self, opened: Opened) -> None:
-        """Close a stream. If its attempt was not recorded yet, record it as still running (LET_GO)."""
+        """Close a stream. If its attempt was not recorded yet, record it with the outcome LET_GO: the client left, or another target answers."""
         if not opened.over:
             self.note(opened.ended(LET_GO))
         await opened.close()
@@ -195,7 +195,7 @@ class Chain:
         return opened
 
     async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
-        """Return a stream that continues the transcript, or None if no target can, or the route forbids it.
+        """Return a stream that continues the transcript. None if no target can, the route forbids it, or there were as many rescues as targets.
         Asked are the targets after the one that broke off, then those before it, then that one again. Asking a target a second time takes a
         token of its retry budget; without one it is passed over. Without any text so far, the question is asked anew.
         broken: the target whose answer broke off
@@ -305,7 +305,7 @@ class Chain:
         return None
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:
-        """Record a target's error, and what it means for the targets not asked yet.
+        """Record a target's error, and drop or reorder the targets not asked yet.
         After ContextTooLong only larger or unknown windows are asked, the unknown ones last.
         After ContentFiltered no other target is asked.
         """
