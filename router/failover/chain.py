@@ -157,7 +157,7 @@ class Chain:
         self.attempts.append(attempt)
 
     async def let_go(self, opened: Opened) -> None:
-        """Close a stream. If its attempt was not recorded yet, record it with the outcome LET_GO: the client left, or another target answers."""
+        """Close a stream. If its attempt was not recorded yet, record it with the outcome LET_GO."""
         if not opened.over:
             self.note(opened.ended(LET_GO))
         await opened.close()
@@ -195,9 +195,10 @@ class Chain:
         return opened
 
     async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
-        """Return a stream that continues the transcript. None if no target can, the route forbids it, or there were as many rescues as targets.
-        Asked are the targets after the one that broke off, then those before it, then that one again. Asking a target a second time takes a
-        token of its retry budget; without one it is passed over. Without any text so far, the question is asked anew.
+        """Return a stream that continues the transcript. None if no target can, the route forbids it, or all rescues are used up.
+        An answer has as many rescues as targets. Asked are the targets after the one that broke off, then those before it, then that one again.
+        Asking a target a second time takes a token of its retry budget; without one it is passed over. Without any text so far, the question is
+        asked anew.
         broken: the target whose answer broke off
         """
         if self._rescues <= 0:

@@ -36,7 +36,7 @@ class Load:
 
     @property
     def cost(self) -> float:
-        """The estimated wait of one more request, in seconds: time to first token (peak EWMA) × (requests in flight + 1); 0 before any answer."""
+        """The estimated seconds that one more request waits: time to first token (peak EWMA) × (requests in flight + 1); 0 before any answer."""
         return self._faded() * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:
@@ -50,7 +50,7 @@ class Load:
 
 
 class Pace:
-    """A record of slow starts of a target. After `failures` of them in a row within `within` seconds, others are asked first for a while."""
+    """A record of a target's slow starts. After `failures` in a row within `within` seconds, others are asked first for a while."""
 
     def __init__(self, declared: BreakerConfig, clock: Clock = time.monotonic) -> None:
         self._declared = declared

@@ -68,7 +68,7 @@ class Watch:
             self._arm()
 
     def wait_on(self, arrival: asyncio.Future[None]) -> None:
-        """Go on timing the current wait, within its limit, now for another future; returns at once. The future before it brought no text."""
+        """Go on timing the current wait, within its limit, now for another future; returns at once."""
         self.waiting = True
         self._wakes = arrival
         if self._timer is None:
