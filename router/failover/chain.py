@@ -196,9 +196,9 @@ class Chain:
 
     async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
         """Return a stream that continues the transcript. None if no target can, the route forbids it, or all rescues are used up.
-        An answer has as many rescues as targets. Asked are the targets after the one that broke off, then those before it, then that one again.
-        Asking a target a second time takes a token of its retry budget; without one it is passed over. Without any text so far, the question is
-        asked anew.
+        An answer has as many rescues as targets. Asked are the targets after the one that broke off, those before it, then that one again.
+        Asking a target a second time takes a token of its retry budget; without one it is passed over. Without any text so far, the
+        question is asked anew.
         broken: the target whose answer broke off
         """
         if self._rescues <= 0:
