@@ -313,7 +313,7 @@ def outcomes(events: list[Event]) -> list[str]:
 
 
 async def test_request_skips_a_failing_target_but_for_one_probe_per_open_time(clock: Clock) -> None:
-    """A target that is down gets three requests and then one probe each 15 s, while the spare answers; after its recovery it answers again."""
+    """A target that is down gets three requests and then one probe each 15 s, while the spare answers; once recovered, it answers again."""
     primary, spare = Target("a", made(clock)), Target("b", made(clock))
     primary.fails = TargetDown("a", "status_503")
     for _ in range(10):
@@ -466,7 +466,7 @@ async def test_breaker_does_not_count_refused_questions(clock: Clock) -> None:
 
 
 async def test_error_has_a_retry_after_if_the_only_breaker_is_open(clock: Clock) -> None:
-    """While the only target's breaker is open for another 10 s, a question raises Busy with `retry_after` 10, and the target is not asked."""
+    """While the only target's breaker is open for 10 s more, a question raises Busy with `retry_after` 10 and does not ask the target."""
     only = Target("a", opened(clock))
     only.fails = TargetDown("a", "status_500")
     clock.now += 5

@@ -403,7 +403,7 @@ def test_retry_after_of_a_day_keeps_requests_away_for_a_minute() -> None:
 
 
 def test_continuation_by_the_same_target_takes_from_its_retry_budget() -> None:
-    """Of 100 answers that the only target breaks off, it is asked to continue ten; a continuation by another target takes no retry of it."""
+    """Of 100 answers that the only target breaks off, it is asked to continue ten; a continuation by another target takes no retry."""
 
     async def run() -> None:
         patient = BreakerConfig(failures=1000, within=0.001)

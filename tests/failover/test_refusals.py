@@ -101,7 +101,7 @@ def test_every_refusal_reason_follows_from_some_outcome() -> None:
 
 
 def test_another_refusal_reason_is_reported_and_keeps_the_start_time() -> None:
-    """A denial for another reason, and then ten status 400 in a row, are each reported as a change; `since` stays that of the first denial."""
+    """A denial for another reason, and then ten status 400 in a row, are each reported as a change; `since` stays that of the first one."""
     watched = Watched()
     watched.denied()
     watched.time += 5

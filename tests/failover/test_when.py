@@ -194,7 +194,7 @@ async def test_budget_used_condition_counts_each_callers_own_limit(workspace: Wo
 
 
 async def test_budget_used_condition_counts_the_spending_of_all_replicas(workspace: Workspace) -> None:
-    """With a shared Redis, once one replica has spent half of the budget and asks `cheap`, the other does so after fewer than ten answers."""
+    """With a shared Redis, once one replica has spent half of the budget and asks `cheap`, the other does so within ten answers."""
     async with redis_server() as redis, provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
         server = f"server: {{redis: '{redis.url}'}}\n"
         text_ = conditional("budget_used: 50%", "\n    limit: {spend: 60USD/day}", server, priced(best, cheap))

@@ -396,7 +396,7 @@ async def test_identical_requests_share_one_call_while_the_store_is_slow() -> No
 
 
 async def test_answer_over_the_size_limit_is_sent_but_not_cached() -> None:
-    """An answer of 2 MB, over the size limit, is sent in full and not cached; a request that comes in the middle of it makes its own call."""
+    """An answer of 2 MB, over the size limit, is sent in full and not cached; a request that comes in mid-answer makes its own call."""
     pieces = [Text("x" * 10_000)] * 200
     model, shelf = Model(*ended(*pieces)), Shelf()
     answer = kept(model, shelf)
