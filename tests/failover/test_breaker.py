@@ -83,9 +83,7 @@ def test_breaker_drops_unexplained_refusals_after_an_answer_or_its_window(clock:
 
 
 def test_breaker_stays_half_open_after_an_unexplained_refusal_of_its_probe(clock: Clock) -> None:
-    """A probe that was refused without a reason leaves the breaker half-open; the next probe is admitted at once, and its success closes
-    it.
-    """
+    """A probe refused without a reason leaves the breaker half-open; the next is admitted at once, and its success closes the breaker."""
     breaker = opened(clock)
     clock.now += 15
     breaker.doubted(admitted(breaker), "mallory")
@@ -184,8 +182,8 @@ def test_breaker_opened_by_a_denied_key_ignores_a_success_from_before(clock: Clo
 
 
 def test_breaker_reopens_on_one_failure_until_an_answer_completes(clock: Clock) -> None:
-    """After a probe's first word the breaker is closed, but one failure opens it for 15 s, three times over; after a complete answer two
-    do not.
+    """A probe's first word closes the breaker, but one failure then reopens it for 15 s, three times over.
+    Once an answer was complete, two failures leave it closed.
     """
     breaker = made(clock)
     breaker.open()
@@ -437,8 +435,8 @@ async def test_retry_budget_bounds_the_retries_of_a_failing_target(clock: Clock)
 
 
 async def test_breaker_counts_answers_that_break_off(clock: Clock) -> None:
-    """Three answers that break off after their first text, each continued by the same target, open the breaker: the spare gets the fourth
-    question.
+    """Three answers that break off after their first text open the breaker, and the fourth question goes to the spare.
+    The same target continues each of the three.
     """
     primary = Target("a", made(clock))
     primary.fails, primary.late = TargetDown("a", "cut"), True

@@ -162,9 +162,7 @@ VERDICTS: dict[str, tuple[TargetError, type[Unanswered], int]] = {
 
 @pytest.mark.parametrize("how", VERDICTS)
 async def test_error_of_a_failed_chain_has_the_status_of_the_failure_and_its_attempts(how: str) -> None:
-    """With one target, each kind of failure in the table raises its exception type and HTTP status, with the failure's outcome and
-    `retry_after`.
-    """
+    """Each kind of failure of the only target raises the table's exception type, HTTP status and `retry_after`, with its outcome."""
     error, kind, status = VERDICTS[how]
     with pytest.raises(Unanswered) as caught:
         await heard(chain(Scripted("a", error)))

@@ -91,9 +91,7 @@ async def test_audio_of_five_client_apis_reaches_a_target_that_takes_audio(works
 async def test_audio_that_no_target_takes_gets_a_400(
     workspace: Workspace, facts: tuple[str, str], urls: tuple[str, ...], said: str
 ) -> None:
-    """A question with audio, or audio and an image, that no target takes as a whole gets a 400 with code `unread_file` naming the kinds of
-    files.
-    """
+    """A question with audio, or audio and an image, that no target takes whole gets a 400 `unread_file` naming the kinds of files."""
     async with models(HI, HI) as (one, other):
         listed = target("one", one, facts[0]) + target("other", other, facts[1])
         workspace.write("routes.yaml", routes(listed + "demo: {script: demo}", "targets: [one, other, demo]"))
@@ -164,9 +162,7 @@ FORMS: dict[str, tuple[str, dict[str, Any], Reply, Any]] = {
 
 @pytest.mark.parametrize("lane", FORMS)
 async def test_audio_is_sent_in_the_form_of_the_provider(lane: str) -> None:
-    """Audio is sent as `input_audio` with its format to OpenAI, also through LiteLLM, as bare base64 to Mistral, and as inline data to
-    Gemini.
-    """
+    """Audio is `input_audio` with its format for OpenAI, also through LiteLLM, bare base64 for Mistral, and inline data for Gemini."""
     model, declared, reply, form = FORMS[lane]
     async with provider(reply) as fake:
         body = await sent(fake, model, "data:audio/x-wav;base64,UklGRg==", **declared)

@@ -67,9 +67,7 @@ async def test_unknown_model_answers_its_first_request_after_refusing_parameters
 
 
 async def test_attempts_header_lists_the_parameters_left_out(workspace: Workspace) -> None:
-    """The attempts header lists `temperature` and `reasoning_effort`, which the model refuses, as omitted, in the first request and the
-    next.
-    """
+    """The attempts headers of two requests list `temperature` and `reasoning_effort`, which the model refuses, as omitted."""
     async with fakes(model(*EACH_IN_TURN)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
         async with serving(generation) as client:
@@ -133,9 +131,7 @@ FOR_GOOD: dict[str, Rule] = {
 async def test_refusal_of_tools_or_messages_falls_back_without_omitting_a_parameter(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """After a refusal of tools or messages, for length or for rate, the next target answers at once, and no parameter is learned as
-    refused.
-    """
+    """After a refusal of tools, messages, length or rate, the next target answers at once, and no parameter is learned as refused."""
     caplog.set_level(logging.WARNING, "router.targets")
     async with fakes(model(FOR_GOOD[name])) as models:
         text = routes(model().target(models.address), ", retry: {attempts: 1}")

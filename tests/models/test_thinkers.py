@@ -222,8 +222,8 @@ async def test_balanced_target_that_starts_a_turn_serves_all_its_rounds(workspac
 
 
 async def test_balanced_target_serves_all_rounds_of_a_client_that_runs_the_tools(workspace: Workspace) -> None:
-    """Of two balanced targets, one serves all four requests of a turn whose tools the client runs, and gets its reasoning back, in six
-    turns.
+    """Of two balanced targets, one serves all four requests of each of six turns and gets its reasoning back.
+    The client runs the tools.
     """
     models = Kimi("one"), Kimi("two")
     async with routed(workspace, *models, route="targets: [[one, two]]", tools=False) as client:

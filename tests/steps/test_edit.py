@@ -63,9 +63,7 @@ def test_edited_text_does_not_depend_on_how_it_was_split(strip: str | None, limi
 @pytest.mark.parametrize("strip", STRIPS)
 @pytest.mark.parametrize("pieces", [["a" + "\n" * 8_000 + "b"], ["a", *["\n"] * 8_000, "b"]], ids=["whole", "in pieces"])
 def test_edit_handles_endless_blank_lines_in_linear_time(strip: str, pieces: list[str]) -> None:
-    """A text with 8,000 newlines in its middle, in one chunk or many, comes out unchanged; cubic running time would exceed the test's
-    limit.
-    """
+    """A text with 8,000 newlines in its middle comes out unchanged, in one chunk or many; cubic time would exceed the test's limit."""
     assert trimmed(strip, None, pieces) == "".join(pieces)
 
 

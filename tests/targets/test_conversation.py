@@ -391,9 +391,7 @@ LONG = (
 
 
 async def test_openai_wire_request_follows_the_rules_of_its_provider() -> None:
-    """One conversation is sent to Groq with its neighbouring user turns as they are, and to Mistral with alternating roles, the user's
-    last.
-    """
+    """A conversation goes to Groq with neighbouring user turns as they are, to Mistral with alternating roles and the user's turn last."""
     async with provider(Reply(text("Hi"))) as fake:
         await test_openai.heard(test_openai.declared(fake.base, "groq/gpt-oss"), asked(*LONG))
         await test_openai.heard(test_openai.declared(fake.base, "mistral/mistral-large"), asked(*LONG))

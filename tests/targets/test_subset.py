@@ -92,9 +92,7 @@ def test_schema_beyond_openais_subset_is_not_narrowed(schema: dict[str, Any]) ->
 
 
 def test_providers_differ_in_optional_bounded_and_recursive_schemas() -> None:
-    """Of schemas with an optional property, a numeric bound and recursion, each of five subsets narrows its own ones and none of the
-    others.
-    """
+    """Schemas with an optional property, a bound or recursion are narrowed to those of five subsets that the table names, else None."""
     optional = {"type": "object", "properties": {"a": STRING, "b": STRING}, "required": ["a"]}
     bounded = of(a={"type": "integer", "minimum": 1})
     recursive = {**of(a={"$ref": "#/$defs/b"}), "$defs": {"b": {"type": "object", "properties": {"b": {"$ref": "#/$defs/b"}}}}}
