@@ -77,7 +77,7 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Failur
 
 
 class Errand:
-    """One embeddings request on its way through the targets: those not asked yet, and the errors so far.
+    """The course of one embeddings request through the targets: those not asked yet, and the errors so far.
     `attempts`: a list to which each attempt is appended.
     """
 

@@ -205,7 +205,7 @@ async def test_hedge_budget_allows_its_share_of_the_questions() -> None:
 
 
 def test_hedge_delay_without_after_is_one_and_a_half_times_the_p90() -> None:
-    """With a p90 time to first token of 0.4 s the delay is 0.6 s; with `after: 1.5` it is 1.5 s; before any start it is None."""
+    """The delay is 0.6 s with a p90 time to first token of 0.4 s, 1.5 s with `after: 1.5`, and None before any start."""
     load = Load()
     for seconds in [0.2] * 89 + [0.4] * 6 + [3.0] * 5:
         load.started(seconds)
