@@ -87,10 +87,9 @@ class Opened(Mutable):
 def charged(
     attempt: Attempt, candidate: Candidate, ask: Ask, said: Sequence[str], meter: Meter | None, *, usage: Usage | None = None
 ) -> Attempt:
-    """Return the attempt with the provider's count as its `usage`, or, without a count, with an `estimate` of its tokens.
-    meter: the running count of the stream, if any. If final, it replaces `usage`. If not, it replaces the estimated input tokens, and the
-    estimated output tokens if it has counted more.
-    said: the text so far, in pieces, from which the output is estimated; the input is estimated from the question
+    """Return the attempt with either `usage`, which the provider counted, or `estimate`. A final count of the meter comes before `usage`.
+    The estimate is made from the question and the text so far (`said`, in pieces). Where the meter counted some of it, its input tokens
+    replace the estimated ones; its output tokens do so where they are more.
     """
     if meter is not None and meter.final:
         usage = meter.usage

@@ -157,7 +157,7 @@ class Chain:
         self.attempts.append(attempt)
 
     async def let_go(self, opened: Opened) -> None:
-        """Close a stream. If its attempt was not recorded yet, record it with the outcome LET_GO."""
+        """Close a stream. If its attempt was not recorded yet, record it as still running (LET_GO)."""
         if not opened.over:
             self.note(opened.ended(LET_GO))
         await opened.close()

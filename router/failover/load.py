@@ -72,7 +72,7 @@ class Pace:
             self.started(seconds)
 
     def started(self, seconds: float) -> None:
-        """Record the time to first token of an answer, in seconds. A quick start ends the row of slow ones."""
+        """Record the time to first token of an answer. Slow starts in a row make the target slow; a quick one ends the row."""
         if not self._is_slow(seconds):
             self._slow.clear()
             return

@@ -157,7 +157,7 @@ NOT_KEPT: dict[str, tuple[Event | RouterError, ...]] = {
 
 @pytest.mark.parametrize("name", NOT_KEPT)
 async def test_incomplete_answer_is_not_cached(name: str) -> None:
-    """After an answer that failed, was cut, rescued, filtered, made with tools or by a last-resort target, the next request is a miss."""
+    """An answer that failed, was cut, rescued, filtered, made with tools or by a last-resort target is not cached."""
     model = Model(*NOT_KEPT[name])
     answer = kept(model, last_resort=frozenset({"demo"}))
     if any(isinstance(event, RouterError) for event in NOT_KEPT[name]):
