@@ -93,7 +93,7 @@ async def test_litellm_asks_the_responses_api_if_tools_need_it(effort: Effort | 
 
 
 async def test_parameter_that_litellm_drops_is_listed_as_omitted() -> None:
-    """Penalties, `top_k` and `verbosity`, which LiteLLM does not send to Mistral, are listed as omitted in Start."""
+    """Penalties, `top_k` and `verbosity`, which LiteLLM does not send to Mistral, are omitted in Start and absent from the request."""
     params = Params(presence_penalty=0.5, frequency_penalty=0.5, top_k=3, verbosity="low")
     async with provider(Reply(text("Hi"))) as fake:
         target = Declared(model=Name("mistral/mistral-small-latest"), api_base=fake.base, api_key=Secret("k"), via="litellm")
