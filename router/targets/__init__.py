@@ -99,10 +99,6 @@ class Target:
         if self.takes(sort) is None:
             self.learned.keep(self.name, [file_lesson(sort)])
 
-    async def reads(self) -> int | None:
-        """Return the target's context window in tokens; None if unknown."""
-        return self.facts.window
-
 
 def lane_of(declared: TargetConfig) -> tuple[str, str]:
     """Return the lane of a target, and the reason as a phrase, such as `read directly: the OpenAI wire`.

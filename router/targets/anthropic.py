@@ -120,7 +120,7 @@ class Counted(msgspec.Struct):
         )
 
     def tell(self, speech: Speech) -> None:
-        """Report the counts to `speech`, cache tokens added to the input."""
+        """Call `speech.usage` with these counts, cache tokens added to the input."""
         speech.usage(
             self.asked(),
             self.output_tokens or 0,
@@ -142,7 +142,7 @@ class Whole(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """An event of the stream."""
+    """The data of one event of the stream."""
 
     type: str = ""
     index: int = 0
@@ -259,7 +259,7 @@ def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
     """Return whether the model may think about this question.
 
     False if it cannot think, or if the question forces a tool call and the model takes that.
-    Also False for a model with a budget if its thoughts before the last tool calls are missing.
+    Also False for a model with a thinking budget if its thoughts before the last tool calls are missing.
     """
     if facts.thinking == "none" or (ask.choice.kind not in ("auto", "none") and facts.forced_tools):
         return False
@@ -351,7 +351,7 @@ def _block(part: File | Call | Result) -> Json:
 
 
 def _source(file: File) -> Json:
-    """Return a file's source: base64 data, or the URL that the provider fetches."""
+    """Return a file's `source` in a content block: base64 data, or the URL that the provider fetches."""
     if file.remote:
         return {"type": "url", "url": file.url}
     head, _, data = file.url.partition(",")
@@ -361,7 +361,7 @@ def _source(file: File) -> Json:
 
 
 class MessageReader:
-    """A reader that feeds one message, streamed or complete, to a Speech."""
+    """Parser of one message, streamed or complete, which feeds a Speech (the assembler of the answer's events)."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
@@ -436,7 +436,7 @@ class MessageReader:
             self._speech.finish(complete.stop_reason)
 
     def _begun(self, index: int, block: Block) -> None:
-        """Read a complete block, or the start of one, and end the thinking block before it. Blocks of other types are skipped."""
+        """Read a content block, complete or its start, and end the thinking block before it. Blocks of unknown types are skipped."""
         speech = self._speech
         self._thoughts.close()
         if block.type == BLOCKS[0]:

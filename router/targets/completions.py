@@ -67,7 +67,7 @@ def _part(part: str | File, carries: Container[str]) -> dict[str, Json]:
 
 
 def choice(ask: Ask) -> Json:
-    """Return the request's `tool_choice`; None for auto, which is not sent."""
+    """Return the request's `tool_choice`: a word such as `required`, or an object that names a tool. None for auto, which is not sent."""
     match ask.choice:
         case Choice("auto"):
             return None

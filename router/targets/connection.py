@@ -37,7 +37,7 @@ Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
 
 
 class KeepsConnections(Protocol):
-    """The methods of the pool that a connection uses."""
+    """The methods of a connection pool that a connection calls."""
 
     def keep(self, connection: "Connection") -> None:
         """Keep an idle connection for the next request."""
@@ -48,12 +48,12 @@ class KeepsConnections(Protocol):
         ...
 
     def settled(self, connection: "Connection") -> None:
-        """Remove a connection whose body has ended, or will not end."""
+        """Undo `settle`: the body of the connection has ended, or will not end."""
         ...
 
 
 class Connection(asyncio.Protocol):
-    """An HTTP connection and its current response."""
+    """An HTTP/1.1 connection (an asyncio protocol) with the state and the unread body of its current response."""
 
     pool: KeepsConnections
     key: Key
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
                 raise
 
     async def read(self) -> bytes:
-        """Wait for bytes of the body, and return them; empty at its end. Raises OSError or Cut if the body broke off."""
+        """Wait for bytes of the body, and return all that are unread; empty at its end. Raises OSError or Cut if the body broke off."""
         while not self._pieces:
             if self._over:
                 return b""
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         return self.taken()
 
     def taken(self) -> bytes:
-        """Return the bytes of the body that have arrived, perhaps none, without waiting. Ends a pause in reading from the socket."""
+        """Remove and return the unread bytes of the body, perhaps none, without waiting. Resumes a paused reading from the socket."""
         data = b"".join(self._pieces)
         del self._pieces[:]
         self._waiting = 0
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _settle_down(self) -> None:
-        """End the background read if there is one, because the body has ended or will not end. Completes `settled`."""
+        """End the background read of `settle`, if there is one, and release the connection. Completes `settled`."""
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _unpack(self, unpacker: Unpacker) -> None:
-        """Decompress the received pieces of the body; fail the response if they are invalid or too large."""
+        """Decompress the pieces of the body in `_found` into `_pieces`; fail the response if they are invalid or too large."""
         for packed in self._found:
             try:
                 piece = unpacker.feed(packed)
@@ -323,6 +323,6 @@ class Connection(asyncio.Protocol):
             self.headers = {}
 
     def on_message_complete(self) -> None:
-        """Record the end of the response."""
+        """Record that the response is complete, unless it was a 1xx, and whether the server takes another request on this connection."""
         self._over = self.status != 0
         self._again = self._parser.should_keep_alive()

@@ -102,7 +102,7 @@ def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
 
 
 def _unused(ask: Ask) -> set[str]:
-    """Return the names of the request's tools; none once the last user message is followed by tool results."""
+    """Return the names of the request's tools; an empty set once tool results follow the last user message."""
     return set() if any(message.results for message in _since_question(ask.messages)) else {spec.name for spec in ask.tools}
 
 
@@ -142,7 +142,7 @@ def _calls(question: str, granted: set[str]) -> list[ScriptLine]:
 
 
 def _place(question: str, word: re.Pattern[str], otherwise: str) -> str:
-    """Return the place beside a word (`weather in Beijing and the time in Tokyo` has two), else any place, else `otherwise`."""
+    """Return the place named beside a word (`weather in Beijing and the time in Tokyo` has two), else any place, else `otherwise`."""
     spoken = re.search(rf"(?:{word.pattern.removeprefix('(?i)')}){PLACE}", question)
     chinese = [hit for hit in re.finditer(CHINESE_PLACE, question) if word.search(hit[0])]
     anywhere = re.search(PLACE, " " + question)
@@ -158,7 +158,7 @@ def _hello(question: str, ask: Ask, post: Post) -> str:
 
 
 def _tools(ask: Ask) -> str:
-    """Return a sentence on the tools of the request."""
+    """Return one or two sentences that name the request's tools, or the sentence that there are none."""
     granted = [spec.name for spec in ask.tools]
     own, others = [name for name in TOOLS if name in granted], [name for name in granted if name not in TOOLS]
     if not granted:

@@ -152,7 +152,7 @@ def batches(inputs: Sequence[str | tuple[int, ...]], most: int, tokens: int) -> 
 
 
 class _Lane:
-    """A provider's endpoint for embeddings."""
+    """Calls of one target's embeddings endpoint."""
 
     def __init__(self, name: str, model: str, endpoint: Endpoint, connections: Connections, options: Options, *, tokens: bool) -> None:
         self._name = name
@@ -199,12 +199,12 @@ class _Lane:
 
 
 def _of_dimensions(error: TargetRefused) -> bool:
-    """Return whether a refusal is about `dimensions` (vLLM speaks of matryoshka representation)."""
+    """Return whether the provider's error text is about `dimensions` (vLLM's speaks of matryoshka representation)."""
     return isinstance(error.__cause__, http.ErrorText) and re.search(r"(?i)dimension|matryoshka", str(error.__cause__)) is not None
 
 
 def _in_order(items: Sequence[Item], count: int) -> Sequence[Item]:
-    """Return the items in the order of the inputs. Raises ValueError unless there is one for each."""
+    """Return the items in the order of the inputs, by `index`. Raises ValueError unless there is exactly one for each input."""
     placed = {at if one.index is None else one.index: one for at, one in enumerate(items)}
     if len(items) != count or set(placed) != set(range(count)):
         raise ValueError(count)
@@ -237,7 +237,7 @@ PLACES = 4
 
 
 async def _demonstrated(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
-    """Return the demo's vectors, made of hashes of words so that texts with common words are similar, and estimated usage."""
+    """Return the demo's vectors, which are similar for texts with common words, and the estimated usage."""
     size = embed.dimensions or DEMO_DIMENSIONS
     made: Callable[[], Sequence[Vector]] = partial(_demo, embed.inputs, size)
     return await Turns().take(made, "embeddings"), Usage(tokens_of(embed.inputs))
@@ -248,12 +248,12 @@ def _demo(inputs: Sequence[str | tuple[int, ...]], size: int) -> Sequence[Vector
 
 
 def words_of(text: str) -> Sequence[str]:
-    """Return the words in lower case, or single CJK characters, that the demo hashes; the text itself if it has none."""
+    """Return the words of a text in lower case, with each CJK character as a word; the text itself if it has no words."""
     return WORD.findall(text.lower()) or [text]
 
 
 def demo_vector(words: Sequence[str], size: int) -> Vector:
-    """Return the sum of the words' hashes, scaled to the Euclidean norm 1. Equal words make equal vectors. `size`: its dimensions."""
+    """Return the sum of one sparse hash vector per word, scaled to the Euclidean norm 1. `size`: number of dimensions."""
     vector = array("d", bytes(8 * size))
     for word in words:
         digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=4 * PLACES).digest()

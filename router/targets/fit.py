@@ -71,9 +71,9 @@ class Fitted(Value, frozen=True):
 
 
 def fit(facts: Facts, params: Params) -> Fitted:
-    """Return a question's parameters as a model takes them: others are left out, and values reduced to its limits. Raises nothing.
+    """Return a question's parameters as a model takes them. A refused parameter is left out, and a value reduced to the model's limit.
 
-    `check_answerable` checks the parameters that may not be left out.
+    Parameters that may not be left out (NEEDS) are checked by `check_answerable`, not here.
     """
     omitted: list[str] = []
     effort = None if params.reasoning_effort is None else _effort(facts, params.reasoning_effort, omitted)
@@ -175,5 +175,5 @@ def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
 
 
 def _looks_closely(ask: Ask) -> bool:
-    """Return whether a question states a `detail` for any of its images: the resolution at which it is to be read."""
+    """Return whether an image of the question states a `detail`: the resolution at which it is to be read."""
     return any(isinstance(part, File) and part.detail for message in ask.messages for part in message.parts)

@@ -21,7 +21,7 @@ UNSIGNED = "skip_thought_signature_validator"
 
 
 def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = True) -> list[Json]:
-    """Return the list of contents, without the system messages. Tool results are user contents, in the order of their calls.
+    """Return the conversation as Gemini's list of contents, without the system messages. Tool results are user contents in the order of calls.
 
     issuer: the target whose reasoning states are sent back
     signs: true if the first call of a message gets the placeholder when it has no signature
@@ -54,7 +54,7 @@ def _turn(made: list[tuple[str, list[Json]]], role: str, parts: list[Json]) -> N
 
 
 def _responses(results: Sequence[Result], calls: Sequence[Call], *, ids: bool) -> list[Json]:
-    """Return function responses in the order of their calls, by which Google matches them if they have no ids."""
+    """Return tool results as function responses, in the order of `calls`, by which Google matches them if they have no ids."""
     order = {call.call_id: at for at, call in enumerate(calls)}
     names = {call.call_id: call.name for call in calls}
     made: list[Json] = []
@@ -126,7 +126,7 @@ def _signature(value: JsonObject) -> str | None:
 
 
 def _part(part: str | File) -> Json:
-    """Return a part: a text, a file's data, or the URL of a file that Google fetches."""
+    """Return a text or a file as a Gemini part: a file as its data, or as the URL that Google fetches."""
     if isinstance(part, str):
         return {"text": part}
     if part.remote:

@@ -29,7 +29,7 @@ STOP = "STOP"
 
 
 class FunctionCall(msgspec.Struct, rename="camel"):
-    """A call, or a piece of one."""
+    """A function call, or a piece of one."""
 
     id: str | None = None
     name: str | None = None
@@ -62,7 +62,7 @@ class Content(msgspec.Struct):
 
 
 class Grounding(msgspec.Struct, rename="camel"):
-    """The sources of an answer that Google's tools found."""
+    """The sources that Google's tools found for an answer."""
 
     grounding_chunks: list[Any] | None = None
 
@@ -99,7 +99,7 @@ class Counted(msgspec.Struct, rename="camel"):
 
     @property
     def apart(self) -> Apart | None:
-        """Return the counts with prices of their own, and the service tier; None if there are neither audio, images nor a tier."""
+        """Return the counts of audio and image tokens, and the service tier; None if there is none of the three."""
         read, made = bytes(self.prompt_tokens_details), bytes(self.candidates_tokens_details)
         if not (b"AUDIO" in read or b"AUDIO" in made or b"IMAGE" in made or self.service_tier):
             return None
@@ -140,7 +140,7 @@ CHUNKS = msgspec.json.Decoder(list[Chunk])
 
 
 class GeminiReader:
-    """A reader that feeds one answer to a Speech."""
+    """Parser of one Gemini answer, streamed or complete, which feeds a Speech (the assembler of the answer's events)."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
@@ -182,7 +182,7 @@ class GeminiReader:
             self._see(chunk)
 
     def _hear(self, data: bytes) -> bool:
-        """Read a document; return whether it could be decoded. Raises TargetError for an error.
+        """Decode a document and read it; return whether it could be decoded. Raises TargetError for an error.
 
         Once the answer has finished, an exact repeat of the last document is skipped.
         """
@@ -217,9 +217,9 @@ class GeminiReader:
             speech.finish("content_filter")
 
     def _candidate(self, candidate: GeminiCandidate) -> None:
-        """Read the candidate of one response. If each response has a finish reason, all are read, and the last reason counts.
+        """Read the candidate of one response: its parts, sources and finish reason.
 
-        After a reason other than STOP, or in a response without one, only sources are read.
+        After a finish reason, further parts are read only if that was STOP and this response has a reason too; otherwise only sources.
         """
         speech = self._speech
         reason = candidate.finish_reason or ""
@@ -240,7 +240,7 @@ class GeminiReader:
             speech.finish(reason)
 
     def _ground(self, candidate: GeminiCandidate) -> None:
-        """Add the sources of the answer, without the passages that cite them."""
+        """Pass the web pages, places and documents that a candidate cites to the Speech, as sources."""
         for one in (candidate.grounding_metadata.grounding_chunks if candidate.grounding_metadata else None) or ():
             match one:
                 case {"web": {"uri": url, **more}} | {"maps": {"uri": url, **more}}:
@@ -342,7 +342,7 @@ class Partial:
             raise TargetDown(target, "malformed")
 
     def arguments(self) -> dict[str, Json]:
-        """Return all arguments."""
+        """Return the arguments as assembled so far."""
         for path, values in self._pieces.items():
             texts = [one for one in values if isinstance(one, str)]
             _put(self._args, list(_steps(path)), "".join(texts) if texts else values[-1])

@@ -39,14 +39,14 @@ def parameters(schema: JsonObject) -> dict[str, Json]:
 
 
 class Converter:
-    """A converter of one tool's schema; its count of subschemas covers all calls of `converted`."""
+    """A converter of one tool's schema, which holds its root and the number of converted subschemas (at most MAX_NODES)."""
 
     def __init__(self, root: JsonObject) -> None:
         self._root = root
         self._nodes = 0
 
     def converted(self, schema: Json, within: tuple[str, ...] = ()) -> dict[str, Json]:
-        """Return a schema in Google's form; ANYTHING if it cannot be resolved, or lies beyond a limit.
+        """Return a schema in Google's form; the placeholder ANYTHING if it cannot be resolved, or lies beyond a limit.
 
         within: the references and levels from the root to this schema
         """
@@ -125,11 +125,9 @@ class Converter:
 
 
 def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
-    """Return converted alternatives as one `anyOf`, or the only one itself. Title and description are repeated in each.
+    """Return converted alternatives as one `anyOf`, or the only one itself, with title and description of `schema` in each of them.
 
     Google takes no other keyword beside `anyOf`.
-
-    schema: the original, with title and description
     """
     more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
     flat = [one for branch in branches for one in cast("list[dict[str, Json]]", branch.get("anyOf", [branch]))]

@@ -53,7 +53,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 class AnswerReader(Protocol):
-    """A lane's reader of one answer, which feeds a Speech."""
+    """Parser of one answer in the format of a provider, which feeds a Speech."""
 
     def frame(self, data: bytes) -> bool:
         """Read the data of one frame; return whether more may follow. Raises TargetError for an error of the provider."""
@@ -177,7 +177,7 @@ async def _answered(start: Start, connections: Connections, pupil: Pupil, prepar
 
 
 class Feed:
-    """The body of a response on its way into a Speech: read by the answer's generator, or without it on a fast path.
+    """Parser of a response body, which feeds a Speech: called by the answer's generator, or without it (`take`) while only text arrives.
 
     more: true if more may follow
     failure: the error that ended the body; None if there is none
@@ -231,9 +231,9 @@ class Feed:
 
 
 async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> tuple[Connection, Prepared]:
-    """Return a response with status 200, and its request. After a refusal that teaches something, a changed request is sent.
+    """Send a question, and return the response with status 200 and the request that it answers.
 
-    Raises TargetError for any other refusal.
+    After a refusal that names a parameter or lacks one, a changed request is sent. Raises TargetError for any other refusal.
     """
     while True:
         prepared = prepare(pupil.facts)
@@ -423,7 +423,7 @@ _fields = cache(fields)
 
 
 def _fitting(value: Any, kind: Any) -> Any:
-    """Return the parts of a value that match a type, numbers in quotes included. Raises ValidationError if no part does."""
+    """Convert the parts of a value that match a type; numbers in quotes match too. Raises ValidationError if no part matches."""
     for one in get_args(kind) or (kind,):
         if isinstance(value, dict) and isinstance(one, type) and issubclass(one, msgspec.Struct):
             found = {field.name: _kept(value[field.name], field.type) for field in _fields(one) if field.name in value}
@@ -434,7 +434,7 @@ def _fitting(value: Any, kind: Any) -> Any:
 
 
 def _kept(value: Any, kind: Any) -> tuple[Any] | None:
-    """Return the matching parts of a value in a one-element tuple; None if no part matches."""
+    """Return what `_fitting` returns in a one-element tuple; None if no part of the value matches."""
     try:
         return (_fitting(value, kind),)
     except msgspec.ValidationError:

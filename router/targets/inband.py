@@ -31,7 +31,7 @@ BARE = frozenset({*NUMBERED, *WORDED, "id"})
 
 
 class ErrorData(bytes):
-    """The data of an event that is marked as an error, by its event name or its field (see the list above)."""
+    """The data of a server-sent event that is marked as an error, by its event name or field name (see the list above)."""
 
 
 def error_in(target: str, data: bytes) -> TargetError | None:
@@ -58,13 +58,13 @@ def _found(data: bytes) -> object:
     if isinstance(held, str):
         return held if SPOKEN.search(held[:1000].encode("utf-8", "surrogatepass")) else None
     if isinstance(held, list):
-        errors = (_said(cast("Mapping[str, object]", one)) for one in cast("list[object]", held) if isinstance(one, dict))
+        errors = (_error_object(cast("Mapping[str, object]", one)) for one in cast("list[object]", held) if isinstance(one, dict))
         return next((error for error in errors if error is not None), None)
-    return _said(cast("Mapping[str, object]", held)) if isinstance(held, dict) else None
+    return _error_object(cast("Mapping[str, object]", held)) if isinstance(held, dict) else None
 
 
-def _said(held: Mapping[str, object]) -> object:
-    """Return the object in `error`, or else the object itself if it has the form of an error; None if it has not."""
+def _error_object(held: Mapping[str, object]) -> object:
+    """Return the object in `error`, or else `held` itself if it has the form of an error; None if it has not."""
     error = held.get("error")
     if isinstance(error, dict) and error:
         return cast("object", error)

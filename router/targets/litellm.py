@@ -151,14 +151,14 @@ def answer(
 
 
 def _hearing(speech: Speech, form: Arguments) -> Hearing:
-    """Return the reader for the next call's chunks, with a new STREAMS list for the normalizers of that call's streams."""
+    """Return the parser of the next LiteLLM call's chunks, and set STREAMS to a new list that the call's stream normalizers enter."""
     speech.bound(form.bounds)
     STREAMS.set(streams_read := [])
     return Hearing(speech, streams_read, form.takes)
 
 
 def _set_out(passage: Passage, connect: float, connections: Connections) -> Passage:
-    """Set the passage, connect timeout and connections for LiteLLM's requests in this context, and return the passage."""
+    """Set the proxy passage, connect timeout and connections for LiteLLM's requests in this context; return the passage."""
     CONNECT.set(connect)
     SHARED.set(connections)
     PASSAGE.set(passage)
