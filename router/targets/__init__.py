@@ -20,7 +20,7 @@ from router.targets.embeddings import batch_of, split_of
 from router.targets.facts import Facts
 from router.targets.fit import NEEDS, fit
 from router.targets.learned import Learned
-from router.targets.passage import signs_in_past
+from router.targets.passage import sign_in_warning
 from router.targets.providers import rules_of
 from router.targets.refusal import file_lesson
 from router.targets.resolved_facts import facts_of
@@ -43,7 +43,7 @@ __all__ = [
     "forget_table",
     "lane_of",
     "open_target",
-    "past_declared_way",
+    "proxy_warning",
     "refusal",
     "split_of",
 ]
@@ -98,6 +98,10 @@ class Target:
         """Record that the target refuses files of this sort. No effect if it is already known whether it reads them."""
         if self.takes(sort) is None:
             self.learned.keep(self.name, [file_lesson(sort)])
+
+    async def context_window(self) -> int | None:
+        """Return the number of tokens that the target's model can read; None if unknown."""
+        return self.facts.window
 
 
 def lane_of(declared: TargetConfig) -> tuple[str, str]:
@@ -158,9 +162,9 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     return Target(name, lane, declared.model, answer, facts, learned, ready, warm)
 
 
-def past_declared_way(declared: TargetConfig) -> str:
+def proxy_warning(declared: TargetConfig) -> str:
     """Return a warning if LiteLLM's sign-in for a target bypasses the declared proxy and CA; otherwise an empty text."""
-    return signs_in_past(declared) if lane_of(declared)[0] == "litellm" else ""
+    return sign_in_warning(declared) if lane_of(declared)[0] == "litellm" else ""
 
 
 async def close_lanes() -> None:

@@ -21,7 +21,7 @@ UNSIGNED = "skip_thought_signature_validator"
 
 
 def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = True) -> list[Json]:
-    """Return the conversation as Gemini's list of contents, without the system messages. Tool results are user contents in the order of calls.
+    """Return the conversation as Gemini's list of contents, without system messages. Tool results are user contents, in the order of calls.
 
     issuer: the target whose reasoning states are sent back
     signs: true if the first call of a message gets the placeholder when it has no signature

@@ -19,8 +19,8 @@ from router.targets.facts import Facts
 from router.targets.files import FILE_ADDRESS, has_address
 from router.targets.fit import NEEDS, check_answerable, fit, uncarried
 from router.targets.learned import Learned, Pupil
-from router.targets.litellm_chunks import Hearing, heard
-from router.targets.litellm_errors import raised, said
+from router.targets.litellm_chunks import ChunkParser, call_events
+from router.targets.litellm_errors import raised, status_and_text
 from router.targets.litellm_library import CONNECT, SHARED, STREAMS, Library, library_for
 from router.targets.litellm_providers import ASKED, OWN_CLIENT
 from router.targets.options import Options, options_of
@@ -128,33 +128,35 @@ def answer(
             wanted = structured(ask, lane.formed(pupil.facts, ask, model), subset_of(provider), beside_tools=False)
             form = _form({**fixed, **deepcopy(wanted.chat)}, wanted.ask, params, pupil.facts, issuer)
             dropped = _dropped(name, lane, form)
-            hear = _hearing(Speech(name, issuer), form)
+            parser = _chunk_parser(Speech(name, issuer), form)
             try:
-                async with aclosing(heard(lane, form.arguments, hear)) as events:
+                async with aclosing(call_events(lane, form.arguments, parser)) as events:
                     async for event in events:
                         if not begun:
                             begun = True
                             omitted = tuple(dict.fromkeys((*form.omitted, *dropped, *options.over(params), *pupil.learned)))
                             pupil.answered()
-                            yield Start(name, model, omitted=omitted, output=wanted.way, meter=hear.speech.meter)
+                            yield Start(name, model, omitted=omitted, output=wanted.way, meter=parser.speech.meter)
                         yield event
             except lane.errors as error:
                 if passage.failed is not None and not begun:
-                    raise hear.with_usage(passage.failed.of(name)) from None
+                    raise parser.with_usage(passage.failed.of(name)) from None
                 # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
-                if begun or not pupil.refused(*said(error), {*form.names, *wanted.sent}.difference(options.names), options.names):
-                    raise hear.with_usage(raised(name, provider, error, hear)) from None
+                if begun or not pupil.refused(
+                    *status_and_text(error), {*form.names, *wanted.sent}.difference(options.names), options.names
+                ):
+                    raise parser.with_usage(raised(name, provider, error, parser)) from None
             except TargetError as error:
-                raise hear.with_usage(error) from None
+                raise parser.with_usage(error) from None
 
     return spoken
 
 
-def _hearing(speech: Speech, form: Arguments) -> Hearing:
+def _chunk_parser(speech: Speech, form: Arguments) -> ChunkParser:
     """Return the parser of the next LiteLLM call's chunks, and set STREAMS to a new list that the call's stream normalizers enter."""
     speech.bound(form.bounds)
     STREAMS.set(streams_read := [])
-    return Hearing(speech, streams_read, form.takes)
+    return ChunkParser(speech, streams_read, form.takes)
 
 
 def _set_out(passage: Passage, connect: float, connections: Connections) -> Passage:

@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 from router.targets.http import read_late
-from router.targets.retold import Retold
+from router.targets.retold import SseNormalizer
 from router.targets.speech import Speech
 from router.targets.unpacking import Unpacker, UnreadableBody
 
 
-class RetoldBody:
-    """The body of a response, read in decompressed pieces."""
+class DecompressedBody:
+    """The body of an httpx response to LiteLLM, read in decompressed pieces."""
 
     def __init__(self, stream: Any, packed: Unpacker | None, heard: Speech, httpx: Any) -> None:
         self._stream = stream
@@ -53,9 +53,9 @@ class RetoldBody:
         await self._stream.aclose()
 
 
-async def count_late(body: RetoldBody, retold: Retold) -> None:
+async def count_late(body: DecompressedBody, normalizer: SseNormalizer) -> None:
     """Read the rest of a body until its token counts came, within the bounds of `read_late`, and close the response."""
     try:
-        await read_late(body.beside, retold.reader, retold.heard)
+        await read_late(body.beside, normalizer.reader, normalizer.heard)
     finally:
         await body.close()

@@ -146,10 +146,7 @@ ASKED = frozenset({"ollama", "ollama_chat"})
 
 
 def check_model(model: str) -> None:
-    """Raise Misfit if the provider of a model is unknown, needs a package that is missing, or does not work through LiteLLM.
-
-    Does not import LiteLLM.
-    """
+    """Raise Misfit if the provider of a model is unknown, needs a package that is missing, or does not work through LiteLLM."""
     provider, _, name = model.partition("/")
     if provider in REFUSED:
         raise Misfit(f"`{provider}/` via LiteLLM is refused: {REFUSED[provider]}", "model")

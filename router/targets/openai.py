@@ -71,7 +71,7 @@ class Delta(msgspec.Struct):
 
 
 class ChunkChoice(msgspec.Struct):
-    """A candidate answer; only the first is read."""
+    """A candidate answer (choice), or a piece of one; only index 0 is read."""
 
     index: int | None = None
     delta: Delta | None = None
@@ -115,10 +115,10 @@ def answer(
     *,
     facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer: a function that asks the provider when it is called with a question.
+    """Return the function that asks a declared target's provider a question, and streams the answer.
 
     connect: seconds a connection may take
-    learned: what refusals have taught about the target's model so far; nothing if None
+    learned: lessons from earlier refusals of this target
     facts: facts of its model, if already known
     Raises Misfit if its address or key is missing, or if its own `body` may not be sent.
     """
@@ -179,11 +179,10 @@ def answer(
 
 
 def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
-    """Return the URL of a provider's endpoint, and the header with the key, empty without a key.
+    """Return the URL of a provider's endpoint, and a dict of the header with the key, empty without a key.
 
     path: path of the endpoint, such as /chat/completions
-    Raises Misfit if the address is missing, or the key where the provider needs one. With the operator's own address it needs none, except
-    at Azure.
+    Raises Misfit if the address is missing, or the key where it is required: without an `api_base`, and at Azure.
     """
     prefix, _, model = str(declared.model).partition("/")
     provider = PROVIDERS[prefix]
@@ -221,7 +220,7 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
     """Return the URL of an Azure deployment: below its own path, or below /openai/v1, where the body names the deployment.
 
     endpoint: such as /chat/completions
-    Below /openai/v1, `api-version` is there only if it is declared. Raises Misfit if `api_base` is missing.
+    Below /openai/v1, `api-version` is added only if it is declared. Raises Misfit if `api_base` is missing.
     """
     base = str(declared.api_base or "")
     if not base:
@@ -261,9 +260,9 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
 
 
 class ChatReader:
-    """A reader of one chat completion, in a stream or whole, that feeds its content to a Speech.
+    """Parser of one chat completion, streamed or complete, which feeds a Speech (the assembler of the answer's events).
 
-    takes: the reasoning that the provider takes back, which is kept for it
+    takes: the fields of reasoning that the provider takes back, which are kept for the next request
     """
 
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
@@ -275,9 +274,9 @@ class ChatReader:
         speech.states_at_end(self._reasoning.states)
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of several events. Return False after `[DONE]`, behind which nothing is read, otherwise True.
+        """Read the data of several events, up to `[DONE]`. Return False if that came, otherwise True. Raises TargetError for an error.
 
-        Raises TargetError for an error. Nearly all frames have a piece of text alone: those are read here without a call for each.
+        Nearly all frames have a piece of text alone: those are read here without a call for each.
         """
         speech, texts = self.speech, list[str]()
         if max(map(len, found), default=0) > http.SMALL:
@@ -370,7 +369,7 @@ class ChatReader:
                 speech.finish(choice.finish_reason)
 
     def _cite(self) -> None:
-        """Add the sources that stand beside the choices; the passages that cite them are unknown."""
+        """Pass the sources that stand beside the choices to the Speech, and forget them."""
         for one in self._cited:
             match one:
                 case {"url": url, **more}:
@@ -380,7 +379,7 @@ class ChatReader:
         self._cited = ()
 
     def _keep(self, said: Delta) -> None:
-        """Keep the reasoning of a piece for the next request, in the fields that the provider takes back; the answer is not changed."""
+        """Record the reasoning of a piece for the next request, in the fields that the provider takes back. No event comes of it."""
         if said.reasoning_details:
             self._reasoning.details(said.reasoning_details)
         if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
@@ -418,7 +417,7 @@ def _called(calls: list[CallPiece], speech: Speech) -> None:
 
 
 def said_in_parts(parts: list[Any], speech: Speech) -> None:
-    """Add content that is a list of parts, as Mistral's thinking models send it: texts, thoughts and images; other parts are skipped."""
+    """Pass content that is a list of parts to the Speech: texts, thoughts and images. Mistral's thinking models send it."""
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:

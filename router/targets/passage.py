@@ -43,7 +43,7 @@ SIGN_IN = {
 """LiteLLM's providers for which another library signs in if the target has no key → that library, which has its own HTTP client."""
 
 
-def signs_in_past(declared: TargetConfig) -> str:
+def sign_in_warning(declared: TargetConfig) -> str:
     """Return a warning for the operator if the sign-in of this LiteLLM target bypasses its declared proxy and CA; else an empty text.
 
     It does so for a provider in SIGN_IN if the target has no `api_key`. The caller makes sure of the lane.
@@ -152,7 +152,7 @@ def synchronous(httpx: Any) -> Any:
     return Through()
 
 
-def led_past_environment(module: Any) -> None:
+def patch_environment_proxies(module: Any) -> None:
     """Patch a module of AWS's library to use the current passage's proxy in place of the environment's.
 
     Link-local addresses, from which the library fetches a role's credentials, are reached directly. Outside of a passage, the proxy of the
@@ -170,7 +170,7 @@ def led_past_environment(module: Any) -> None:
     module.get_environ_proxies = proxies
 
 
-def led_to_aws(module: Any) -> None:
+def patch_aws_session(module: Any) -> None:
     """Patch the HTTP session of AWS's library to trust the declared CA, and to record the proxy's refusals.
 
     module: `botocore.httpsession`

@@ -23,7 +23,7 @@ APART = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x
 """Characters within a text at which LiteLLM's client would end a line."""
 
 
-class Retold:
+class SseNormalizer:
     """The normalizer of a stream on OpenAI's wire, where each event up to the end mark is an object."""
 
     cut = False
@@ -176,7 +176,7 @@ def _event(data: bytes) -> bytes:
     return b"data: " + data.replace(b"\n", b" ") + b"\n\n"
 
 
-class Anthropic(Retold):
+class Anthropic(SseNormalizer):
     """The normalizer of Anthropic's wire. It removes `iterations`, whose counts LiteLLM adds up, and records the real stop reason."""
 
     @staticmethod
@@ -254,7 +254,7 @@ class Chunk(msgspec.Struct, rename="camel"):
 GOOGLES = msgspec.json.Decoder(Chunk)
 
 
-class Google(Retold):
+class Google(SseNormalizer):
     """The normalizer of Gemini's wire. It records whether a finish reason came: there is no end mark, and LiteLLM reports `stop` always.
 
     Some models send a finish reason with each event, so a reason does not mean that the stream is over.
