@@ -87,7 +87,7 @@ class ChunkParser:
         return error
 
     def expect_count(self) -> None:
-        """If the provider's stream is still read in the background, keep the answer's meter open until its token counts come. Returns at once."""
+        """Keep the answer's meter open if its stream is still read in the background; close it once that read ends. Returns at once."""
         late = next((one for one in self._streams if one.late is not None), None)
         if late is None or late.late is None or self.speech.counted or self.speech.cut:
             return

@@ -81,7 +81,7 @@ class Library:
         return tuple(one for one in DROPPED if known is not None and one in arguments and one not in known)
 
     def takes_tools(self, model: str) -> bool:
-        """Return False if LiteLLM drops tools for this model, which it does without an error; True also for a model that it does not know."""
+        """Return whether LiteLLM sends tools to this model; otherwise it drops them without an error. True also for an unknown model."""
         known = self._known(model)
         return known is None or "tools" in known
 
@@ -224,8 +224,8 @@ def _without_get_requests(client: Any, httpx: Any) -> None:
 def _patch_transport(transport: Any, httpx: Any) -> None:
     """Patch LiteLLM's transport class: redirects, status 422, connect timeout and event streams.
 
-    `location` is removed from a redirect, which LiteLLM would follow with the conversation. A 422, after which it would repeat the question,
-    becomes a 400. The declared connect timeout is set in place of its minutes. Streams are normalized.
+    `location` is removed from a redirect, which LiteLLM would follow with the conversation. A 422 becomes a 400: LiteLLM would repeat the
+    question. The declared connect timeout is set in place of its minutes. Streams are normalized.
     """
     _patch_proxy_and_tls(transport)
     events, complete = _body_classes(httpx)
@@ -282,7 +282,7 @@ def _body_classes(httpx: Any) -> tuple[type[Any], type[Any]]:
     """Return two httpx body classes that yield a normalized stream: one reads a stream, the other a complete answer."""
 
     class NormalizedStream(httpx.AsyncByteStream):
-        """A normalized stream of events. Late token counts are read beside the answer, which does not wait for the end of the body."""
+        """A streamed body as normalized events. Late token counts are read in the background, after the events have ended."""
 
         def __init__(self, stream: Any, normalizer: SseNormalizer, packed: Unpacker | None) -> None:
             self._stream = stream
@@ -313,7 +313,7 @@ def _body_classes(httpx: Any) -> tuple[type[Any], type[Any]]:
                 await self._stream.aclose()
 
     class NormalizedAnswer(NormalizedStream):
-        """A complete answer in place of a stream, turned into a stream."""
+        """A complete answer that came in place of a stream, as normalized events."""
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             body = bytearray()

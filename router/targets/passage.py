@@ -22,9 +22,10 @@ MAX_CLIENTS = 16
 
 @dataclass(slots=True)
 class Passage:
-    """The proxy and CA for LiteLLM's requests of one question.
+    """The declared proxy and CA for LiteLLM's requests of one question.
 
     egress: the declared way out, which has the proxy for each host
+    tls: the TLS context with the declared CA
     failed: the proxy's failure at the last request; None if there was none
     """
 
@@ -44,9 +45,9 @@ SIGN_IN = {
 
 
 def sign_in_warning(declared: TargetConfig) -> str:
-    """Return a warning for the operator if the sign-in of this LiteLLM target bypasses its declared proxy and CA; else an empty text.
+    """Return a warning for the operator if the sign-in of a LiteLLM target bypasses its declared proxy and CA; otherwise an empty text.
 
-    It does so for a provider in SIGN_IN if the target has no `api_key`. The caller makes sure of the lane.
+    So does a provider in SIGN_IN for a target without `api_key`. The caller makes sure that LiteLLM serves the target.
     """
     library = SIGN_IN.get(str(declared.model).partition("/")[0])
     if library is None or declared.api_key is not None or declared.egress == DIRECT:
@@ -89,7 +90,7 @@ def blamed(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and its causes, up to 8, the innermost first."""
+    """Yield an error and its causes, the innermost first; of a longer chain, the outermost 8."""
     causes: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and len(causes) < 8:
@@ -99,7 +100,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def note(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
-    """Record a proxy's failure, or None for success, in the passage. Raises httpx.ProxyError for a failure: LiteLLM does not retry that."""
+    """Set `passage.failed` to a proxy's failure, or None for success. Raises httpx.ProxyError for a failure: LiteLLM does not retry it."""
     passage.failed = failed
     if failed is not None:
         raise httpx.ProxyError(failed.outcome)
@@ -155,8 +156,7 @@ def synchronous(httpx: Any) -> Any:
 def patch_environment_proxies(module: Any) -> None:
     """Patch a module of AWS's library to use the current passage's proxy in place of the environment's.
 
-    Link-local addresses, from which the library fetches a role's credentials, are reached directly. Outside of a passage, the proxy of the
-    environment is used.
+    Link-local addresses, from which the library fetches a role's credentials, are reached directly. Outside of a passage nothing changes.
     """
     of_environment = module.get_environ_proxies
 
@@ -171,11 +171,11 @@ def patch_environment_proxies(module: Any) -> None:
 
 
 def patch_aws_session(module: Any) -> None:
-    """Patch the HTTP session of AWS's library to trust the declared CA, and to record the proxy's refusals.
+    """Patch the HTTP session of AWS's library to trust the declared CA, and to record the proxy's failures in the current passage.
 
     module: `botocore.httpsession`
-    A request outside of a passage is not the router's, and keeps the library's own settings. For the router's requests no variable
-    of the environment (AWS_CA_BUNDLE, SSL_VERIFY, …) changes what is trusted, or turns the check off.
+    For these requests no environment variable (AWS_CA_BUNDLE, SSL_VERIFY, …) changes what is trusted, or turns the check off.
+    Outside of a passage, the library keeps its own settings.
     """
     session = module.URLLib3Session
     own_context, own_proxy_context, own_certificates = session._get_ssl_context, session._setup_proxy_ssl_context, session._setup_ssl_cert  # noqa: SLF001

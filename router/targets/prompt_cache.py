@@ -37,11 +37,10 @@ FILE_BYTES = 3000
 
 
 def session_key(session: str, secret: str) -> str:
-    """Return an opaque key for a chat at one provider account: an HMAC of the session under a key derived from the target's `api_key`.
+    """Return an opaque key for a chat at one provider account: 32 hexadecimal digits, equal on all replicas.
 
     session: the digest of the caller's chat (`Ask.session`)
-    secret: the `api_key`; another one gives another key
-    All replicas compute the same key, which reveals neither caller nor chat.
+    secret: the target's `api_key`; another one gives another key
     """
     key = hashlib.sha256(f"pointsman session key\n{secret}".encode()).digest()
     return hmac.digest(key, session.encode(), "sha256").hex()[:KEY_CHARS]
@@ -85,10 +84,10 @@ def marked(block: Json) -> Json:
 
 
 def moving(roles: Sequence[str]) -> tuple[int, ...]:
-    """Return the indexes of the at most two messages with moving marks, in order; empty without a message of a user or tool.
+    """Return the indexes of the at most two messages that get a moving cache mark, in order.
 
     roles: the roles of all messages
-    They are the last message of a user or tool, and the last such message before the assistant's last answer.
+    They are the last message of a user or tool, and the last such message before the assistant's last answer. Empty without any.
     """
     theirs = [at for at, role in enumerate(roles) if role not in ("assistant", "system")]
     if not theirs:
@@ -98,7 +97,7 @@ def moving(roles: Sequence[str]) -> tuple[int, ...]:
 
 
 def mark_turns(turns: list[Json]) -> list[Json]:
-    """Return a copy of Anthropic turns with cache marks on the last block of the at most two turns that `moving` names."""
+    """Return a copy of Anthropic turns with a cache mark on the last block of each turn that `moving` names."""
     made = [cast("dict[str, Json]", turn) for turn in turns]
     for at in moving([str(turn["role"]) for turn in made]):
         content = cast("list[Json]", made[at]["content"])
@@ -109,8 +108,8 @@ def mark_turns(turns: list[Json]) -> list[Json]:
 def mark_messages(messages: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
     """Return a copy of messages of the OpenAI wire with cache marks, for providers that serve Claude on it.
 
-    Marks are on the last system message, which follows the tools in the prompt, and on at most two user or tool messages. A blank text gets
-    none.
+    Marks are on the last system message, which follows the tools in the prompt, and on the messages that `moving` names. A blank text
+    gets none.
     """
     made = list(messages)
     roles = [str(message["role"]) for message in made]

@@ -1,6 +1,6 @@
-"""Rules of providers: what is known of all models of a provider, or of a family there, and is missing from LiteLLM's table.
+"""Rules of providers: corrections of a model's facts (Facts) that hold for all models of a provider, or for a family there.
 
-Each rule returns changed facts of a model (Facts); it sends nothing.
+They cover what LiteLLM's table lacks.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Rule = Callable[[Facts, Family, ModelRow, TargetConfig], Facts]
 
 
 def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
-    """Return the efforts that the flags of a table entry allow and the `usual` ones, in ascending order."""
+    """Return, in ascending order, the `usual` efforts and those of none, minimal, xhigh and max that the table entry flags as supported."""
     flags: dict[Effort, object] = {
         "none": entry.supports_none_reasoning_effort,
         "minimal": entry.supports_minimal_reasoning_effort,
@@ -28,9 +28,9 @@ def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
 
 
 def unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
-    """Return the facts of a model of a provider without rules: a known model without reasoning in the table does not think.
+    """Return the facts of a model whose provider has no rules: thinking is `none` unless the table states reasoning for the model.
 
-    Other models are unchanged.
+    A model that is not in the table is unchanged.
     """
     known = made.source != "unknown"
     return with_changes(made, thinking="none") if known and entry.supports_reasoning is not True else made
@@ -238,10 +238,7 @@ def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Fa
 
 
 def _toolless(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Return the facts of a model that is sent no tools.
-
-    Sonar takes none (Perplexity's API reference), and LiteLLM drops them from its text for Replicate.
-    """
+    """Return the facts of a model that is sent no tools: at Perplexity, and at Replicate, for which LiteLLM drops them."""
     return with_changes(made, tools=False)
 
 
@@ -251,7 +248,7 @@ def _ollama(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
 
 
 def _open(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
-    """Apply rules for a server at the operator's address: Google's to Gemini, and reasoning is sent back to models of RETURNING.
+    """Apply the rules for a server at the operator's address: Google's to Gemini; models of RETURNING are sent their reasoning back.
 
     Models of MAKERS refuse calls without it. All other facts stay as they are.
     """
@@ -269,7 +266,7 @@ RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
 
 
 def _gateway(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Apply the rules of gateways: all parameters are sent, because a gateway leaves out those that the model does not take.
+    """Apply the rules of gateways: all parameters are sent, because a gateway drops those that the model does not take.
 
     Reasoning is sent back as `reasoning_details`.
     """

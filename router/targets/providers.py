@@ -237,7 +237,7 @@ AT_HOME: dict[str, tuple[Rule, ...]] = {"mistral": MISTRAL, "codestral": MISTRAL
 
 
 def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
-    """Return the rules by which conversations are changed for a provider and a model on the OpenAI wire.
+    """Return the conversation rules for a provider and a model on the OpenAI wire, in the order of their application.
 
     prefix: the provider
     own: true if the operator gave the address
@@ -249,15 +249,12 @@ def rules_of(prefix: str, model: str, *, own: bool) -> tuple[Rule, ...]:
 
 
 def rules_of_google(model: str) -> tuple[Rule, ...]:
-    """Return the rules by which the Gemini lane changes conversations for a model."""
+    """Return the conversation rules of the Gemini lane for a model, in the order of their application."""
     return (rule.system_is_the_users, *GEMINI) if GEMMA.search(model) else GEMINI
 
 
 def rules_through_litellm(model: str) -> tuple[Rule, ...]:
-    """Return the rules by which conversations are changed for a model (provider/model) that is asked through LiteLLM.
-
-    LiteLLM then converts OpenAI's form to the provider's.
-    """
+    """Return the conversation rules for a model (provider/model) that is asked through LiteLLM: those of the OpenAI wire."""
     prefix, _, name = model.partition("/")
     return rules_of("mistral" if prefix.endswith("codestral") else prefix, model if prefix == "anthropic" else name, own=False)
 

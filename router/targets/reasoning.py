@@ -105,7 +105,7 @@ def is_claude(model: str) -> bool:
 
 
 class Reasoning:
-    """The reasoning of one answer on the OpenAI wire, collected in the fields that its provider takes back; others are ignored."""
+    """The reasoning of one answer on the OpenAI wire, collected from its pieces for the next request. Only fields of `returns` are kept."""
 
     def __init__(self, returns: Returns) -> None:
         self._returns = returns
@@ -115,16 +115,16 @@ class Reasoning:
         self._size = 0
 
     def text(self, name: str, piece: str) -> None:
-        """Add a piece of reasoning from the field `name`. Only one field is kept, the first: some servers send the same text in two.
+        """Add a piece of reasoning from the field `name`, if the provider takes that field back.
 
-        It is ignored if the provider does not take this field back.
+        Only the first field is kept: some servers send the same text in two.
         """
         if name in self._returns.fields and self._field in ("", name):
             self._field = name
             self._add(self._pieces, piece, len(piece))
 
     def details(self, pieces: object) -> None:
-        """Add a list of `reasoning_details`, or the pieces of one; ignored if it is not a list, or if the provider does not take it back.
+        """Add `reasoning_details`, or pieces of them; ignored if not a list, or if the provider does not take that field back.
 
         Texts of one type and index are joined; other fields of a later piece replace those of an earlier one.
         """
@@ -150,9 +150,9 @@ class Reasoning:
             cast("list[object]", where).append(piece)
 
     def states(self) -> Iterator[JsonObject]:
-        """Yield the answer's reasoning as one state in the provider's form, its details before its text.
+        """Yield the collected reasoning as one state, in the provider's form: the details if there are any, otherwise the text.
 
-        Nothing if there is none, or if it exceeds MAX_STATE bytes or MAX_STATES details.
+        Nothing if there is neither, or beyond MAX_STATE characters or MAX_STATES details.
         """
         if self._size > MAX_STATE or len(self._details) > MAX_STATES:
             return
@@ -183,7 +183,7 @@ def _merge(known: dict[str, Json], piece: Mapping[str, Json]) -> None:
 
 
 class Blocks:
-    """Assembler of Claude's thinking blocks; each becomes a reasoning state of the Speech when it ends."""
+    """Assembler of Claude's thinking blocks from their pieces. A block becomes a reasoning state of the Speech when it ends."""
 
     def __init__(self, speech: Speech) -> None:
         self._speech = speech
@@ -200,7 +200,7 @@ class Blocks:
 
     @property
     def signed(self) -> bool:
-        """Return whether the open block has its signature, or a part of it; the signature comes last."""
+        """Return whether the open block has its signature, or the first part of it."""
         return self._signature is not None
 
     def redacted(self, data: str) -> None:
@@ -219,12 +219,12 @@ class Blocks:
 
 
 def blocks(message: Message, issuer: str) -> list[ReasoningState]:
-    """Return Claude's reasoning blocks in a message that may be sent to this issuer, in order."""
+    """Return the message's reasoning states that are Claude's thinking blocks and may be sent to this issuer, in order."""
     return [state for state in message.states(issuer) if state.value.get("type") in BLOCKS]
 
 
 def keeps_thinking(ask: Ask, issuer: str) -> bool:
-    """Return whether Claude may think with a budget: the latest message of this turn with calls must begin with a thought of this issuer.
+    """Return whether Claude may think with a budget: the turn's latest message with calls must begin with a thought of this issuer.
 
     True if the turn has no calls. False if the last message is not of a user or tool.
     """
@@ -240,10 +240,10 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 
 
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
-    """Return a function that adds reasoning states to an assistant message of the OpenAI wire in place; None if it would add nothing.
+    """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire; None if it would add nothing.
 
     issuer: the target that the request goes to
-    returns: the forms that it takes
+    returns: the forms of reasoning that it takes
     """
     everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)
     if ask.text_alone and not (returns.insists and everywhere):

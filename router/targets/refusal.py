@@ -42,7 +42,7 @@ EXCLUSIVE = re.compile(r"(\d{1,9}) \(exclusive\)")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A lesson from one refusal: what a model does not take, and what it is sent from then on.
+    """The result of one refusal: a parameter that a model does not take, and what it is sent from then on.
 
     parameter: the refused parameter, by the question's name for it
     instead: what is sent in its place, in one word; empty if the parameter is left out
@@ -88,9 +88,8 @@ WITHHELD = frozenset(
 
 
 def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesson | None:
-    """Return the lesson about a parameter that was sent; None if the refusal teaches nothing.
+    """Return the lesson of a refusal about a sent parameter; None if it teaches nothing:
 
-    It teaches nothing in these cases:
     its status is not 400 or 422; the question was too long; it names no sent field; the named fields cannot be left out or changed
 
     sent: names of the request's fields
@@ -154,10 +153,7 @@ def _sentence(body: str) -> str:
 
 
 def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
-    """Yield the sent fields that a refusal names, the likeliest first; one may come more than once.
-
-    said: the sentence of the refusal
-    """
+    """Yield the sent fields that a refusal names, the likeliest first, perhaps repeatedly. `said`: the sentence of the refusal."""
     known = {_plain(name): name for name in sent}
     placed: list[str] = []
     for one in _objects(_decoded(body)):
@@ -199,14 +195,14 @@ OF_ONE_SCHEMA = re.compile(
 
 
 def _is_of_output(name: str, said: str, sent: Collection[str]) -> bool:
-    """Return whether a refusal of the field `name` concerns the requested form of the answer; False if no form was sent."""
+    """Return whether a refusal of the field `name` concerns the requested form of the answer (JSON); False if none was requested."""
     return bool({SCHEMA, OBJECT}.intersection(sent)) and (name not in ("text", "output_config") or OF_OUTPUT.search(said) is not None)
 
 
 def _output(said: str, sent: Collection[str]) -> Lesson:
-    """Return the lesson that the requested form of the answer is refused: the next weaker way is used (see structured.py).
+    """Return the lesson that the requested form of the answer is refused: a schema is followed by JSON mode, that by an instruction.
 
-    A refused schema is followed by JSON mode, that by an instruction. It lasts unless only this question's schema was at fault.
+    It lasts unless only this question's schema was at fault.
     """
     lasting = OF_ONE_SCHEMA.search(said) is None
     if SCHEMA in sent:

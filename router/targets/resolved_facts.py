@@ -21,7 +21,7 @@ from router.targets.table import ModelRow, entries, nearest
 
 
 def facts_of(declared: TargetConfig) -> Facts:
-    """Return the facts of a declared target's model, the operator's declarations included.
+    """Return the facts of a declared target's model: from the table, corrected by provider rules and by the operator's declaration.
 
     The first call reads the table, and blocks the event loop meanwhile.
     """
@@ -93,7 +93,7 @@ def _session_key(made: Facts, declared: TargetConfig) -> str:
 
 
 def _marks_from(entry: ModelRow, declared: TargetConfig) -> int:
-    """Return the prompt tokens from which cache marks are sent; 0 if none are sent.
+    """Return the number of prompt tokens from which cache marks are sent; 0 if none are sent.
 
     They are sent for Claude, and for all models at Anthropic's own address. The target's `prompt_cache: off` prevents them, and so does a
     `cache_control` in its `body`. `on` adds other models of the providers in CLAUDES.
@@ -129,7 +129,7 @@ def _names(model: str) -> tuple[str, ...]:
 
 
 def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: ModelRow) -> Facts:
-    """Return the facts in a table entry, without the rules of the provider.
+    """Return the facts that a table entry states, without the rules of the provider.
 
     model: name of the entry; empty if there is none
     source: whether it is the entry of the model itself or of one of its family
@@ -157,7 +157,7 @@ def _listed(model: str, source: Literal["itself", "family", "unknown"], entry: M
 
 
 def _declared(made: Facts, declared: TargetConfig) -> Facts:
-    """Return the facts with the operator's `facts` of the target in their place; unchanged if there are none."""
+    """Return the facts, overridden by the operator's `facts` of the target; the same object if there are none."""
     stated = declared.facts
     if stated is None:
         return made

@@ -63,7 +63,7 @@ class Response(msgspec.Struct):
 
 
 class Frame(msgspec.Struct):
-    """An event of the stream."""
+    """The data of one event of the stream."""
 
     type: str = ""
     output_index: int = 0
@@ -93,12 +93,12 @@ def needed(ask: Ask, facts: Facts, fitted: Fitted) -> bool:
 
 
 def lacking(facts: Facts) -> Facts:
-    """Return the facts as this API narrows them: parameters in LACKS are refused; neither `logit_bias` nor a message's `name` is taken."""
+    """Return the facts with the limits of this API: no parameter in LACKS, no `logit_bias`, no `name` of a message."""
     return replace(facts, refuses=facts.refuses | LACKS, takes=facts.takes - {"logit_bias"}, carries=facts.carries - {"messages.name"})
 
 
 def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, form: JsonObject | None = None) -> dict[str, Json]:
-    """Return the complete request body, which asks for a stream.
+    """Return the body of a Responses API request, which asks for a stream.
 
     model: its name without the provider
     issuer: the target, whose own reasoning is sent back
@@ -154,7 +154,7 @@ def _items(message: Message, issuer: str) -> Iterator[Json]:
 
 
 def _is_reasoning(state: ReasoningState) -> bool:
-    """Return whether a reasoning state has this API's form: a client may have sent one of another form."""
+    """Return whether a reasoning state has this API's form."""
     return state.value.get("type") == "reasoning"
 
 
@@ -190,7 +190,7 @@ def _choice(choice: Choice) -> Json:
 
 
 class ResponseReader:
-    """A reader of one response of the Responses API, in a stream or whole, that feeds its content to a Speech."""
+    """Parser of one response of the Responses API, streamed or complete, which feeds a Speech (the assembler of the answer's events)."""
 
     def __init__(self, name: str, speech: Speech) -> None:
         self._name = name
@@ -204,7 +204,7 @@ class ResponseReader:
         self._summary: tuple[int, int] | None = None
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of several events. Return False after the last one of the answer, behind which nothing is read, otherwise True.
+        """Read the data of several events, up to the last one of the answer. Return False if that came, otherwise True.
 
         Raises TargetError for an error.
         """
@@ -284,7 +284,7 @@ class ResponseReader:
             speech.call(index, "", "", item.arguments)
 
     def _state(self, call: int | None) -> None:
-        """Move the pending reasoning items to the Speech as states of the call with this index, or of no call (None)."""
+        """Move the pending reasoning items to the Speech, as states of the call with this index, or of no call (None)."""
         for value in self._reasoned:
             self._speech.state(value, call)
         self._reasoned.clear()

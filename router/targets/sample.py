@@ -24,7 +24,7 @@ Texts = Callable[[str], str]
 
 
 def sample(schema: JsonObject, texts: Texts) -> Json:
-    """Return a sample value of a schema, bounded in depth and size. Schemas beyond the bounds get invalid values.
+    """Return a sample value of a JSON schema, bounded in depth and size; parts beyond the bounds may be invalid.
 
     texts: returns the text of a property by the property's name
     """
@@ -32,7 +32,7 @@ def sample(schema: JsonObject, texts: Texts) -> Json:
 
 
 class _Sample:
-    """The construction of one value, bounded because a schema may refer to itself."""
+    """The construction of one sample value, which counts its subschemas (MAX_VALUES): a schema may refer to itself."""
 
     def __init__(self, root: JsonObject, texts: Texts) -> None:
         self._root = root

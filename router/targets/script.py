@@ -33,7 +33,7 @@ MAX_COUNTED = 64 * 1024
 
 
 def answer(name: str, script: str | Sequence[ScriptLine], post: Post = ALONE) -> Answer:
-    """Return a script as an Answer, a function that replays it for each question.
+    """Return the function that answers a question with a script's lines, without a provider.
 
     script: `demo` for the offline demo, or the lines
     post: the target's place in a route, which the demo describes
@@ -84,6 +84,6 @@ def _usage(ask: Ask, said: int) -> Usage:
 
 
 def _words(text: str) -> int:
-    """Return the number of words in a text, of a long one extrapolated from its first MAX_COUNTED characters."""
+    """Return the number of words in a text; for a long one, extrapolated from its first MAX_COUNTED characters."""
     beginning = text[:MAX_COUNTED]
     return len(beginning.split()) * len(text) // max(1, len(beginning))

@@ -32,7 +32,7 @@ DATA = re.compile(r"data:([a-z0-9.+/-]{1,100});base64,", re.IGNORECASE)
 
 
 def page(url: object, title: object = None) -> Source | None:
-    """Return a web page as a source with a URL; None if the URL is unsafe. A title that is not a text becomes empty.
+    """Return the source of a web page; None if the URL is unsafe. A title that is not a text becomes empty.
 
     Unsafe are: longer than MAX_URL, not http(s), unprintable or special characters, and a user name, which makes it look like another host.
     """
@@ -46,16 +46,16 @@ def page(url: object, title: object = None) -> Source | None:
 
 
 def document(title: object, media_type: str = "text/plain") -> Source | None:
-    """Return a document of the conversation, or of the provider's store, as a source with a title and no URL.
+    """Return a source with a title and no URL, for a document of the conversation or of the provider's store.
 
-    None without a title, or if its media type is not in DOCUMENTS.
+    None without a title, or if the media type is not in DOCUMENTS.
     """
     named = _title(title)
     return Source("", named, media_type) if named and media_type in DOCUMENTS else None
 
 
 def produced(media_type: object, data: object) -> Produced | None:
-    """Return a file from its base64 data; None if its media type is not in MEDIA, or the data is empty, invalid or too large."""
+    """Return a file that a model made; None if its media type is not in MEDIA, or its base64 data is empty, invalid or too large."""
     if not isinstance(media_type, str) or not isinstance(data, str) or not 0 < len(data) <= MAX_FILE:
         return None
     kind = media_type.lower()
@@ -110,7 +110,7 @@ def citation(given: Any) -> Source | None:
 
 
 def searched(block: Any) -> Iterator[Source | None]:
-    """Yield the results in a block of Anthropic's web search as sources, None for an unsafe one; nothing for any other block."""
+    """Yield a source for each result in a block of Anthropic's web search, None for an unsafe URL; nothing for any other block."""
     match block:
         case {"type": "web_search_tool_result", "content": [*found]}:
             for one in found:

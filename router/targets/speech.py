@@ -1,7 +1,6 @@
 """Assembly of a provider's deltas into events, for every lane, however the deltas are split, indexed or interleaved.
 
-All rules by which pieces become Text, Thought, ToolInput and ToolCall are here. Neighbouring pieces of one kind become one event per
-read, because a fast answer's cost is per event.
+Neighbouring pieces of one kind become one event per read, because a fast answer's cost is per event.
 """
 
 import logging
@@ -92,7 +91,7 @@ class Marked:
 
 
 class Speech:
-    """The assembler of one model call's deltas into events: feed each delta, `take` the events after each read, and `end` the answer.
+    """Assembler of one model call's deltas into events. A lane's reader feeds it; its events are taken after each read, and at the end.
 
     target: name of the target, for errors
     issuer: the target and its model, for reasoning states
@@ -143,7 +142,7 @@ class Speech:
         self._left = None if bounds.tokens is None else bounds.tokens * BYTES_OF_A_TOKEN
 
     def take(self) -> list[Event]:
-        """Return the events assembled since the last call; text that may be the beginning of a tag or stop text is held back."""
+        """Remove and return the events assembled so far. Text that may be the beginning of a tag or stop text is held back."""
         if self._cutter is None and self._left is None and self._kind is Text and not self._events:
             # As nearly always: one text without bounds.
             if not (piece := "".join(self._run)):
@@ -167,7 +166,7 @@ class Speech:
                 self._written += len(piece)
 
     def _bounded(self, piece: str) -> str:
-        """Return the part of a piece of text or thought that is within the limits; end the answer (`cut`) if that is not all.
+        """Return the part of a piece of text or thought that is within the limits. Ends the answer (`cut`) if that is not all.
 
         Stop texts are looked for in text alone, and the beginning of one is held back.
         """
@@ -218,7 +217,7 @@ class Speech:
             self._extend_run(Thought, piece)
 
     def source(self, found: Source | None) -> None:
-        """Add a source, once per model call. None, which stands for an unsafe one, is ignored, and so are those beyond MAX_SOURCES."""
+        """Add a source, unless the model call has it already, or MAX_SOURCES others. None, which stands for an unsafe one, is ignored."""
         if found is None or found in self._sources or self.cut or len(self._sources) >= MAX_SOURCES:
             return
         self._sources.add(found)
@@ -257,19 +256,19 @@ class Speech:
             self._extend_run(Text, text)
 
     def _settled(self, opening: Opening) -> None:
-        """End the search for `<think>`, and add the text that it held back."""
+        """Stop looking for `<think>` at the start of the answer, and add the text that was held back for it."""
         self._opening = None
         if held := opening.held:
             self.said = self.said or not opening.within
             self._extend_run(Thought if opening.within else Text, held)
 
     def call(self, index: int, call_id: str, name: str, part: str) -> None:
-        """Add a piece of a tool call. A new id, or a new name, starts a new call. Raises TargetDown `malformed` beyond the limits.
+        """Add a piece of a tool call. A new id, or a new name, starts a new call.
 
         index: the provider's number of the call
         part: the piece of its arguments
         A repeated name continues the call, unless the arguments were complete and others begin. Complete arguments repeated under their id
-        are ignored. The limits are MAX_CALLS and MAX_ARGUMENTS.
+        are ignored. Raises TargetDown `malformed` beyond MAX_CALLS or MAX_ARGUMENTS.
         """
         if self._opening is not None:
             self._settled(self._opening)
@@ -294,10 +293,7 @@ class Speech:
                 self._input(pending, part)
 
     def _input(self, pending: OpenCall, part: str) -> None:
-        """Add a ToolInput event for a piece of a call's arguments. A piece that may be a placeholder is held back.
-
-        There is no event while the call has no name.
-        """
+        """Add a ToolInput event for a piece of a call's arguments, unless the call has no name, or the piece may be a placeholder."""
         if not pending.name:
             return
         if len(pending.parts) == 1 and part.strip() in EMPTY:
@@ -308,7 +304,7 @@ class Speech:
         pending.unsaid = ""
 
     def _known(self, index: int, call_id: str, name: str, part: str) -> OpenCall | None:
-        """Return the call that a piece may belong to: by index and id, or by index without an id. None if it begins a new one.
+        """Return the call that a piece may belong to, by index and id, or by index if it has no id; None if it begins a new one.
 
         A complete call that is repeated at another index is found, too.
         """
@@ -332,7 +328,7 @@ class Speech:
         return pending
 
     def state(self, value: JsonObject, call: int | None = None) -> None:
-        """Add reasoning state, in the provider's form, that it wants back with the results of the calls.
+        """Add reasoning state, in the form in which the provider wants it back with the results of the calls.
 
         call: index of the call that it belongs to; without it, state between two calls belongs to the second
         Beyond MAX_STATES or MAX_STATE, or if it cannot be sent back, all states of the answer are dropped.
@@ -381,7 +377,7 @@ class Speech:
         self.finish("unknown")
 
     def finish(self, reason: str) -> None:
-        """Record a finish reason in the provider's word; only the first one counts. Content after it is to be ignored by readers."""
+        """Record a finish reason in the provider's word, unless there is one. Readers ignore content after it."""
         self._reason = self._reason or reason
         self.finished = True
         self.meter.final = self.meter.usage is not None
@@ -393,7 +389,7 @@ class Speech:
         self.resumed += 1
 
     def called(self, model: object) -> None:
-        """Record the model name that the provider reports; an invalid one becomes empty, so that no other text is passed on."""
+        """Set `model` to the model name that the provider reports; empty if it is not a valid name."""
         self.model = model if isinstance(model, str) and NAME.fullmatch(model) else ""
 
     def usage(

@@ -20,7 +20,7 @@ class Oversize(ValueError):
 
 
 class Events:
-    """The reader of one stream of server-sent events."""
+    """A parser of one stream of server-sent events, which holds the incomplete line and event between pieces."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -36,10 +36,7 @@ class Events:
         """True if the event is named `error`."""
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Return the data of each event that this piece completes; the rest is kept for the next piece.
-
-        Raises Oversize if an incomplete event exceeds MAX_EVENT.
-        """
+        """Return the data of each event that this piece completes. Raises Oversize if an incomplete event exceeds MAX_EVENT."""
         if self._rest:
             if self._begun and b"\n" not in piece and b"\r" not in piece and self._rest[-1] != CR:
                 self._rest += piece  # a long line in many pieces is looked through once

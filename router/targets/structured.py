@@ -33,7 +33,7 @@ ONLY = {
 
 
 class FittedQuestion(Value, frozen=True):
-    """A question with its output format in the form for one target.
+    """A question whose output format is in the form that one target takes. Made by `structured`.
 
     ask: the question, with an instruction if needed
     way: how the format is requested (OutputWay); empty without a format
@@ -48,14 +48,14 @@ class FittedQuestion(Value, frozen=True):
 
     @property
     def chat(self) -> dict[str, Json]:
-        """Return a chat-completions body's `response_format` as an object with that one field; an empty object if it is not sent."""
+        """Return `{"response_format": …}` for the body of a chat completion; an empty dict if it is not sent."""
         if self.schema is not None:
             return {"response_format": {"type": "json_schema", "json_schema": self._named}}
         return {"response_format": self._object} if self.mode else {}
 
     @property
     def text_format(self) -> dict[str, Json] | None:
-        """Return `text.format` of the Responses API; None if it is not sent."""
+        """Return the value of `text.format` for the Responses API; None if it is not sent."""
         return {"type": "json_schema", **self._named} if self.schema is not None else self._object
 
     @property
@@ -70,7 +70,7 @@ class FittedQuestion(Value, frozen=True):
 
     @property
     def sent(self) -> tuple[str, ...]:
-        """Return (`json_schema`,) or (`json_object`,), whichever is sent, by which a refusal of it is learned; empty if neither is."""
+        """Return (`json_schema`,) or (`json_object`,), whichever the request has, as the name in a refusal; empty if neither."""
         return (SCHEMA,) if self.schema is not None else (OBJECT,) if self.mode else ()
 
 
@@ -90,7 +90,7 @@ def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
 
 
 def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, beside_tools: bool = True) -> FittedQuestion:
-    """Return the question with its output format in the form for a model with these facts; unchanged without an output format.
+    """Return a question with its output format in the form that a model with these facts takes; unchanged without an output format.
 
     The first way that works is taken: the provider enforces the schema; it takes the schema as a hint; JSON mode; an instruction alone. All
     but the first add an instruction.
@@ -116,7 +116,7 @@ def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, b
 def instructed(ask: Ask, output: OutputFormat) -> Ask:
     """Return the question with the format's instruction at the end of the first system message.
 
-    Without one it is at the end of the last user message, without that in a new system message.
+    Without a system message, it is at the end of the last user message; without that, in a new system message.
     """
     words = instruction(output)
     messages = list(ask.messages)

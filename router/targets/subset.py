@@ -79,7 +79,7 @@ SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
 
 class Unsayable(Exception):
-    """The schema has a constraint that the provider cannot enforce."""
+    """The schema cannot be expressed in the provider's subset."""
 
 
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
@@ -94,7 +94,7 @@ def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
 
 
 class _Narrowing:
-    """The narrowing of one schema into a subset."""
+    """The narrowing of one schema into a subset: definitions found so far, references being narrowed, and number of properties."""
 
     def __init__(self, root: JsonObject, subset: Subset) -> None:
         self._root = root
@@ -140,9 +140,9 @@ class _Narrowing:
         return {**said, "format": form} if form in self._subset.formats and schema.get("type") == "string" else said
 
     def _referred(self, reference: str, level: int) -> str:
-        """Return the reference to a definition in the result, after narrowing that definition if it is the first reference to it.
+        """Return a reference in the result to the same definition, which is narrowed and added to `$defs` at its first use.
 
-        Raises Unsayable for an unknown reference, or a recursive one where the subset has none.
+        Raises Unsayable for an unknown reference, or a recursive one if the subset allows none.
         """
         if reference == "#" and self._subset.recursive:
             return "#"
@@ -210,9 +210,9 @@ class _Narrowing:
         }
 
     def _values(self, schema: JsonObject, bound: frozenset[str]) -> dict[str, Json]:
-        """Return an `enum` schema for listed values or one constant.
+        """Return an `enum` schema for the listed values or the one constant.
 
-        Raises Unsayable if they do not fit a type beside them, have other constraints, or are not taken.
+        Raises Unsayable if they do not fit a `type` beside them, have other constraints, or are not taken by the subset.
         """
         listed = schema["enum"] if "enum" in bound else [schema["const"]]
         if bound - {"enum", "const", "type"} or {"enum", "const"} <= bound or not isinstance(listed, list):
@@ -256,10 +256,7 @@ def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:
 
 
 def _disjoint(choices: Sequence[Json]) -> bool:
-    """Return whether a value can be valid for at most one of these schemas: distinct texts as constants of one required property.
-
-    False also where that is not certain.
-    """
+    """Return True if each schema requires one property with a distinct text constant, so that a value is valid for at most one of them."""
     tables = [cast("JsonObject", one) for one in choices if isinstance(one, Mapping)]
     if len(tables) < len(choices):
         return False
@@ -272,7 +269,7 @@ def _disjoint(choices: Sequence[Json]) -> bool:
 
 
 def _mark(schema: JsonObject, name: str) -> str | None:
-    """Return the constant of a property; None if it has none, or one that is not a text."""
+    """Return the `const` of a property; None if it has none, or one that is not a text."""
     properties = schema.get("properties")
     inner = cast("JsonObject", properties).get(name) if isinstance(properties, Mapping) else None
     value = cast("JsonObject", inner).get("const") if isinstance(inner, Mapping) else None

@@ -14,7 +14,7 @@ EITHER, RAW = 47, -15
 
 
 class UnreadableBody(ValueError):
-    """A body has an unsupported encoding or more than one, has invalid compressed data, or becomes too large."""
+    """A body cannot be decompressed: unsupported or several encodings, invalid data, or too large a result."""
 
 
 def unpacker(encoding: str, most: int) -> "Unpacker | None":
@@ -30,7 +30,7 @@ def unpacker(encoding: str, most: int) -> "Unpacker | None":
 
 
 class Unpacker:
-    """A decompressor of one body in gzip or deflate. A gzip body may have several members (RFC 1952, 2.2).
+    """A decompressor of one gzip or deflate body. A gzip body may have several members (RFC 1952, 2.2).
 
     most: limit in bytes of what one piece may become
     """
@@ -42,9 +42,9 @@ class Unpacker:
         """The input so far, kept to try bare deflate with it; None once output came, or once that was tried."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the bytes that this piece becomes; data after the last member is ignored.
+        """Return a piece decompressed; data after the last member is ignored.
 
-        Raises UnreadableBody if the piece is invalid, or becomes more than `most` bytes.
+        Raises UnreadableBody if it is invalid, or becomes more than `most` bytes.
         """
         made: list[bytes] = []
         left = self._most

@@ -38,7 +38,7 @@ no_access: the key may not do this, or not from this country"""
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Words by which providers give a reason of a refusal.
+    """A pattern of words by which providers give one reason of a refusal.
 
     why: the reason
     words: a case-insensitive pattern
@@ -225,7 +225,7 @@ PHRASES = (
 
 @cache
 def _pattern(why: Why) -> re.Pattern[str]:
-    """Return the pattern of all phrases of one reason."""
+    """Return the compiled pattern of all phrases of one reason."""
     return re.compile("|".join(f"(?:{phrase.words})" for phrase in PHRASES if phrase.why == why), re.IGNORECASE)
 
 
@@ -252,7 +252,7 @@ QUOTED = 8 * 1024
 
 
 def reason(status: int, body: str) -> Why | None:
-    """Return the reason of a refusal by its text, among those possible for its status; None if the text matches no phrase of theirs."""
+    """Return the reason of a refusal by its text, among those of ALLOWED for its status; None if no phrase of theirs matches."""
     words = "\n".join(_said(body))[:QUOTED]
     return next((why for why in ALLOWED.get(status, QUESTION) if _pattern(why).search(words)), None)
 
@@ -370,7 +370,7 @@ NAMED = {
 
 
 def inside(target: str, error: Any) -> TargetError:
-    """Return the TargetError for an error that came with status 200: by the status in it, else by its name (NAMED), else as for a 500.
+    """Return the TargetError for an error that came with status 200. Its status is in the error, or that of its name in NAMED, or 500.
 
     error: the error as decoded, an object or a text
     """
