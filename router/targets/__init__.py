@@ -87,10 +87,7 @@ class Target:
         return self.learned.over(self.facts).prefill
 
     def takes(self, sort: FileSort) -> bool | None:
-        """Return whether the target reads files of this sort, by its facts and lessons; None if unknown.
-
-        Always True for a script, which ignores the files.
-        """
+        """Return whether the target reads files of this sort; None if unknown. Always True for a script, which ignores files."""
         known = self.learned.over(self.facts)
         return True if self.lane == "script" else {"image": known.images, "document": known.documents, "audio": known.audio}[sort]
 
@@ -105,10 +102,7 @@ class Target:
 
 
 def lane_of(declared: TargetConfig) -> tuple[str, str]:
-    """Return the lane of a target, and the reason as a phrase, such as `read directly: the OpenAI wire`.
-
-    The declaration is not checked here, but in `open_target`.
-    """
+    """Return the lane of a target, and the reason as a phrase, such as `read directly: the OpenAI wire`. The target is not checked."""
     if declared.model is None:
         return "script", "a script, offline"
     if openai.serves(declared):
@@ -124,8 +118,7 @@ def lane_of(declared: TargetConfig) -> tuple[str, str]:
 def open_target(name: str, declared: TargetConfig, connect: float, connections: Connections, learned: Learned | None = None) -> Target:
     """Open a declared target; no request is sent. Raises Misfit if the declaration does not fit the target's lane.
 
-    connect: seconds a connection may take
-    learned: lessons from earlier refusals of this target
+    `connect`: seconds a connection may take. `learned`: lessons from earlier refusals of this target.
     """
     if declared.script is not None:
         label = declared.script if isinstance(declared.script, str) else "lines"

@@ -104,10 +104,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
-        """Send a CONNECT request to a proxy, wait for its answer, and return the transport of the tunnel.
+        """Send a CONNECT request to a proxy, and return the transport of the tunnel. The connection is closed after an error.
 
         Raises ProxyFailed if the proxy refuses; OSError or Cut if it does not answer, or sends data after its headers.
-        The connection is closed after an error.
         """
         with ExitStack() as undo:
             undo.callback(self._transport.abort)
@@ -128,7 +127,7 @@ class Connection(asyncio.Protocol):
     async def answered(self) -> None:
         """Wait for the status and headers of the response, without a timeout. Raises OSError or Cut if they do not come.
 
-        If it raises, the connection is closed, also where it is cancelled just as they arrive.
+        The connection is closed after an error or a cancellation.
         """
         while not self.status:
             if self._error is not None:
@@ -160,10 +159,7 @@ class Connection(asyncio.Protocol):
         return data
 
     def arrival(self) -> asyncio.Future[None] | None:
-        """Return a future that is done when bytes, the end or an error arrive; None if one of them is there already.
-
-        Only the latest such future is completed.
-        """
+        """Return a future that is done when bytes, the end or an error arrive; None if one is there. It replaces an earlier future."""
         if self._pieces or self._over or self._error is not None:
             return None
         self._waiter = self.loop.create_future()

@@ -90,7 +90,7 @@ class Connections:
         return Connections(egress, self._pool, linger=self.linger)
 
     def endpoint(self, url: str, headers: Mapping[str, str], connect: float, method: str = "POST") -> Endpoint:
-        """Return the endpoint of a URL, without connecting. Raises Misfit for a URL other than http(s), or a header that cannot be sent.
+        """Return the endpoint of a URL. Raises Misfit for a URL other than http(s), or a header that cannot be sent.
 
         connect: seconds a connection may take
         """
@@ -133,9 +133,9 @@ class Connections:
         return Endpoint(host, port, context, connect, head, (host, port, context, proxy), tunnel, proxy_tls)
 
     async def ask(self, endpoint: Endpoint, body: bytes) -> Connection:
-        """Send a request, and return its connection without waiting for the response. The caller releases it.
+        """Send a request on an idle or new connection, and return that without waiting for the response. The caller releases it.
 
-        An idle connection is reused. Raises OSError if none can be opened, such as TimeoutError, ssl.SSLError or ProxyFailed.
+        Raises OSError if none can be opened, such as TimeoutError, ssl.SSLError or ProxyFailed.
         """
         pool = self._pool
         connection = pool.waiting(endpoint.key) or await pool.claimed(endpoint.key) or await pool.opened(endpoint)
@@ -145,9 +145,8 @@ class Connections:
     async def answered(self, endpoint: Endpoint, body: bytes) -> Connection:
         """Send a request, and return its connection once status and headers are here. Raises OSError or Cut if none come.
 
-        The caller releases the connection. Only connecting has a timeout.
-        A server may close a kept connection in the moment in which it is used. If no byte of an answer came, the request is sent once
-        more, on a new connection.
+        The caller releases the connection. Only connecting has a timeout. If a kept connection fails before a byte of the answer came, the
+        request is sent once more, on a new one: the server may have closed it.
         """
         connection = await self.ask(endpoint, body)
         try:
@@ -162,9 +161,9 @@ class Connections:
         return connection
 
     async def fetch(self, url: str, most: int) -> bytes:
-        """Return the body at a URL, by GET. Raises OSError if it cannot be fetched, is longer than `most` bytes, or its status is not 200.
+        """Return the body at a URL, by GET. Only connecting has a timeout. Raises Misfit if the URL is not an address.
 
-        Only connecting has a timeout. Raises Misfit if the URL is not an address.
+        Raises OSError if it cannot be fetched, is longer than `most` bytes, or its status is not 200.
         """
         endpoint = self.endpoint(url, {"accept": "application/json"}, FETCH, "GET")
         response = await self.ask(endpoint, b"")
@@ -182,10 +181,7 @@ class Connections:
             response.release()
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Start `work`, which reads the rest of an answer, as a background task. Returns at once.
-
-        then: called when the work has ended, failed or been cancelled by `close`
-        """
+        """Start `work` as a background task, and call `then` when it has ended, failed or been cancelled by `close`. Returns at once."""
         self._pool.behind(work, then)
 
     async def close(self) -> None:
@@ -326,7 +322,7 @@ class ConnectionPool:
             self._sweeper = loop.call_later(KEPT / 2, self._sweep, loop)
 
     def behind(self, work: Coroutine[object, object, None], then: Callable[[], None]) -> None:
-        """Start a background task, and call `then` when it has ended, failed or been cancelled."""
+        """Start `work` as a background task, and call `then` when it has ended, failed or been cancelled by `close`. Returns at once."""
         task = asyncio.create_task(work)
         self._behind.add(task)
 

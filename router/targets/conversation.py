@@ -33,10 +33,7 @@ APART = "\n\n"
 
 
 def fitted(ask: Ask, rules: Sequence[Rule], target: str) -> Ask:
-    """Return a question after a target's rules, in order; log the names of those that changed it.
-
-    The same object is returned if no rule changed it.
-    """
+    """Return a question after a target's rules, in order, and log the names of those that changed it; the same object if none did."""
     if _usual(ask, rules):
         return ask
     changed: list[str] = []
@@ -318,10 +315,7 @@ def user_ends(ask: Ask) -> Ask:
 
 
 def _joined(messages: Sequence[Message]) -> Message:
-    """Return one message with the parts of several, in the role of the first, with a blank line between neighbouring texts.
-
-    The name is kept if all have the same.
-    """
+    """Return one message with the parts of several, a blank line between neighbouring texts, and the name if all have the same."""
     parts: list[Part] = []
     for message in messages:
         begin, rest = message.parts[:1], message.parts[1:]

@@ -49,7 +49,7 @@ class Apart:
     tier: object = ""
 
     def over(self, usage: Usage) -> Usage:
-        """Return the usage with these counts; an unknown or zero count leaves the usage's own, and so does a missing tier.
+        """Return the usage with these counts and tier; a zero or unknown one leaves the usage's own.
 
         Audio and image tokens are limited to the usage's input and output tokens.
         """

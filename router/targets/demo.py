@@ -81,7 +81,7 @@ ALONE = Post()
 def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
     """Return the demo's lines for a question. The first that applies: JSON, a title, a document, tool results, tool calls, a greeting.
 
-    post: the demo's place in the route, which the greeting explains
+    `post` is the demo's place in the route, which the greeting explains.
     """
     if ask.output is not None and not _calls(_question(ask)[:READ], _unused(ask)):
         return (ScriptLine(text=_json(ask)),)
@@ -107,9 +107,9 @@ def _unused(ask: Ask) -> set[str]:
 
 
 def _json(ask: Ask) -> str:
-    """Return JSON for the requested schema, filled with the question's words; without a schema, an object with the key `demo`.
+    """Return JSON for the requested schema, with the question's words as texts; without a schema, an object with the key `demo`.
 
-    A property named `code` or `csv` gets a document, because chat front ends ask for documents in this way.
+    A property named `code` or `csv` gets a document: so chat front ends ask for one.
     """
     schema = ask.output.schema if ask.output else None
     said = " ".join(_question(ask).split())[:READ] or "Demo"

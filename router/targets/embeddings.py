@@ -83,20 +83,14 @@ TEXT = msgspec.json.Decoder(str)
 
 
 def batch_of(model: str, declared: int | None) -> int:
-    """Return the limit of inputs per call.
-
-    model: provider/model
-    declared: the target's own `batch_size`, which takes precedence; None if there is none
-    """
+    """Return the limit of inputs per call: `declared` (the target's `batch_size`), or else that of the model's provider."""
     return declared or BATCHES.get(model.partition("/")[0], BATCH)
 
 
 def split_of(name: str, declared: TargetConfig, connect: float, connections: Connections) -> Split:
     """Return the function that splits an embeddings request into a target's calls. Raises Misfit if the target makes no embeddings.
 
-    The function itself sends nothing; a call is sent when it is awaited.
-
-    connect: seconds a connection may take
+    A call is sent when it is awaited. `connect`: seconds a connection may take.
     """
     if declared.script is not None:
         if declared.script != "demo":

@@ -71,7 +71,7 @@ class Fitted(Value, frozen=True):
 
 
 def fit(facts: Facts, params: Params) -> Fitted:
-    """Return a question's parameters as a model takes them. A refused parameter is left out, and a value reduced to the model's limit.
+    """Return a question's parameters as a model takes them: refused ones are left out, and values reduced to its limits.
 
     Parameters that may not be left out (NEEDS) are checked by `check_answerable`, not here.
     """
@@ -116,9 +116,9 @@ def fit(facts: Facts, params: Params) -> Fitted:
 
 
 def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
-    """Return the effort of the model that is nearest to the wanted one; None if no effort is to be sent.
+    """Return the model's effort that is nearest to the wanted one; None if none is to be sent.
 
-    omitted: extended by `reasoning_effort` if the model takes no effort, or cannot turn thinking off as wanted
+    `reasoning_effort` is added to `omitted` if the model takes no effort, or cannot turn thinking off as wanted.
     """
     if facts.thinking == "none" or "reasoning_effort" in facts.refuses:
         if wanted != "none" or facts.thinking != "none" or facts.always_thinks:
@@ -146,10 +146,7 @@ def check_answerable(target: str, facts: Facts, ask: Ask, params: Params) -> Non
 
 
 def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
-    """Yield the parameters of NEEDS that a question sets and this model does not take.
-
-    A value without effect is not yielded, nor is `parallel_tool_calls` without tools.
-    """
+    """Yield the parameters of NEEDS that have an effect on this question and that the model does not take."""
     for name, harmless in NEEDS.items():
         value = getattr(params, name)
         if value is None or value in harmless or name in facts.takes:
@@ -159,10 +156,7 @@ def missed(facts: Facts, ask: Ask, params: Params) -> Iterator[str]:
 
 
 def uncarried(facts: Facts, ask: Ask) -> tuple[str, ...]:
-    """Return the names of optional fields that the question has and this model is not sent, such as `messages.name`.
-
-    Fields that the router sends to no model (`ask.unsent`) are included.
-    """
+    """Return the names of optional fields that the question has and this model is not sent, such as `messages.name`, and `ask.unsent`."""
     names = [message.name for message in ask.messages if message.name]
     carries, lost = facts.carries, list[str]()
     if names and ("messages.name" not in carries or not all(map(SPEAKER.fullmatch, names))):

@@ -73,10 +73,7 @@ def _response(result: Result) -> Json:
 
 
 def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
-    """Return the parts of an assistant message, with signatures at the places where they came.
-
-    Signatures are sent back only in a message with calls.
-    """
+    """Return the parts of an assistant message, with signatures at the places where they came if it has calls."""
     states = message.states(issuer) if message.calls else ()
     signatures = {state.call_id: signed for state in states if state.call_id and (signed := _signature(state.value))}
     marks = [state for state in states if not state.call_id and _signature(state.value)]

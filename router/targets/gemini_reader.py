@@ -83,10 +83,7 @@ class Feedback(msgspec.Struct, rename="camel"):
 
 
 class Counted(msgspec.Struct, rename="camel"):
-    """Token counts as Google reports them.
-
-    The prompt includes cached tokens, but not those of Google's tools. The candidates do not include thoughts.
-    """
+    """Token counts as Google reports them: the prompt with cached tokens but not those of tools, the candidates without thoughts."""
 
     prompt_token_count: int | float | None = None
     tool_use_prompt_token_count: int | float | None = None
@@ -158,10 +155,7 @@ class GeminiReader:
         """The last document that was read once the answer had finished: a repeat of it is skipped."""
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read frames in order, and return True: the stream has no mark of its last frame. Raises TargetError for an error.
-
-        found: the data of the frames that came with one read
-        """
+        """Read the data of frames, and return True: the stream has no mark of its last frame. Raises TargetError for an error."""
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
@@ -182,9 +176,9 @@ class GeminiReader:
             self._see(chunk)
 
     def _hear(self, data: bytes) -> bool:
-        """Decode a document and read it; return whether it could be decoded. Raises TargetError for an error.
+        """Decode a document and read it, unless it repeats the last one of a finished answer; return whether it could be decoded.
 
-        Once the answer has finished, an exact repeat of the last document is skipped.
+        Raises TargetError for an error.
         """
         chunk = http.decoded(data, CHUNK)
         odd = chunk is None or chunk.error is not None or not (chunk.candidates or chunk.usage_metadata or chunk.prompt_feedback)
@@ -271,10 +265,7 @@ class GeminiReader:
                 speech.state({SIGNATURE: signature})
 
     def _call(self, call: FunctionCall, signature: str | None) -> None:
-        """Read a complete call, the start of a call, or further arguments of the open call, which have no name.
-
-        A signed call that was read before is skipped.
-        """
+        """Read a complete call, the start of one, or further arguments of the open one (without a name). Skips a repeated signed call."""
         if not call.name:
             if self._open is not None:
                 self._open.add(self._name, call.partial_args or ())
@@ -301,7 +292,7 @@ class GeminiReader:
                 self._close(complete=True)
 
     def _close(self, *, complete: bool) -> None:
-        """End the open call if there is one, and emit its arguments.
+        """End the open call if there is one, and pass its arguments to the Speech.
 
         complete: true if all of its arguments came; otherwise they are written as unfinished JSON, so that the call counts as malformed
         """
@@ -325,10 +316,7 @@ class Partial:
         self._size = 0
 
     def add(self, target: str, pieces: "list[Any] | tuple[Any, ...]") -> None:
-        """Add pieces; unreadable ones are skipped. Raises TargetDown if all of them together exceed MAX_ARGUMENTS characters.
-
-        target: the target's name, for the error
-        """
+        """Add pieces; skip unreadable ones. Raises TargetDown for `target` if all together exceed MAX_ARGUMENTS characters."""
         for piece in pieces:
             if not isinstance(piece, dict):
                 continue

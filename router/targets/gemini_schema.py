@@ -111,10 +111,7 @@ class Converter:
         return made
 
     def _object(self, schema: JsonObject, within: tuple[str, ...]) -> dict[str, Json]:
-        """Return the properties of an object, and the required ones; empty if it has no properties.
-
-        Google refuses a required name that is not a property: such names are dropped.
-        """
+        """Return the keywords `properties` and `required` of an object schema, the latter without other names; empty without properties."""
         properties = schema.get("properties")
         if not isinstance(properties, Mapping) or not properties:
             return {}
@@ -125,10 +122,7 @@ class Converter:
 
 
 def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable: bool) -> dict[str, Json]:
-    """Return converted alternatives as one `anyOf`, or the only one itself, with title and description of `schema` in each of them.
-
-    Google takes no other keyword beside `anyOf`.
-    """
+    """Return converted alternatives as one `anyOf`, or the only one itself; each has title and description of `schema`."""
     more: dict[str, Json] = {name: schema[name] for name in ("title", "description") if name in schema}
     flat = [one for branch in branches for one in cast("list[dict[str, Json]]", branch.get("anyOf", [branch]))]
     made = [{**more, **one, **({"nullable": True} if nullable else {})} for one in flat]
@@ -136,10 +130,7 @@ def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable
 
 
 def _one(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
-    """Merge several object schemas into one with all their properties, since a function has one set of parameters.
-
-    Only properties that all of them require stay required.
-    """
+    """Merge object schemas into one with all their properties; those that each of them requires are required."""
     properties: dict[str, Json] = {}
     for one in branches:
         properties |= cast("JsonObject", one.get("properties") or {})

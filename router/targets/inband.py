@@ -41,9 +41,8 @@ def error_in(target: str, data: bytes) -> TargetError | None:
 
 
 def fault(data: bytes) -> object:
-    """Return the error in a frame that is not a chunk; None if there is none.
+    """Return the error in a frame that is not a chunk: the object in `error`, else the object around it, else the text; None without one.
 
-    The error is the object in `error`, else the object around it, else the text.
     A text is an error if it has a word such as `failed` or `unavailable`, or is ErrorData.
     """
     return _found(data) or (data.decode("utf-8", "replace") if isinstance(data, ErrorData) else None)

@@ -23,7 +23,7 @@ class DecompressedBody:
     async def read(self) -> bytes:
         """Return the next piece; empty at the end of the body, or after a failure that follows the finish reason.
 
-        An earlier failure is raised as an error of httpx.
+        Raises an error of httpx for an earlier failure.
         """
         try:
             while piece := await anext(self._pieces, b""):

@@ -41,8 +41,7 @@ def _read_thinking(delta: Any, thoughts: Blocks) -> None:
 class ChunkParser:
     """Parser of the chunks of one LiteLLM call, which feeds a Speech (the assembler of the answer's events).
 
-    Values that LiteLLM invents are dropped: token counts that the provider did not send, and an end without a finish reason. Calls of tools
-    that the provider runs itself are dropped, too.
+    It drops token counts and finish reasons that LiteLLM invents, and calls of tools that the provider runs itself.
     """
 
     def __init__(self, speech: Speech, streams_read: Sequence[SseNormalizer] = (), takes: Returns = NOTHING) -> None:
@@ -144,10 +143,7 @@ class ChunkParser:
 
 
 async def call_events(lane: Library, arguments: Mapping[str, object], parser: ChunkParser) -> Events:
-    """Call LiteLLM, and stream the events of the answer.
-
-    Raises LiteLLM's own errors, and TargetError for an answer that broke off or was filtered.
-    """
+    """Call LiteLLM, and stream the events of the answer. Raises LiteLLM's errors, and TargetError for a cut or filtered answer."""
     parser.stream = stream = await lane.acompletion(**arguments)
     speech = parser.speech
     try:
@@ -183,10 +179,7 @@ def _read_sources(delta: Any, speech: Speech) -> None:
 
 
 def _read_usage(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
-    """Pass the counts of LiteLLM's usage object to the Speech.
-
-    LiteLLM invents reasoning tokens if none of the `sent` counts has them: those are dropped.
-    """
+    """Pass LiteLLM's token counts to the Speech, without reasoning tokens that none of the provider's counts (`sent`) has."""
     counted = _plain(usage)
     if not any(_plain(one).get("completion_tokens_details") for one in sent):
         counted.pop("completion_tokens_details", None)

@@ -28,9 +28,9 @@ def status_and_text(error: BaseException) -> tuple[int, str]:
 
 
 def translated(target: str, error: BaseException) -> TargetError:
-    """Return the TargetError for LiteLLM's error, without its message, which may contain the provider's body and the key.
+    """Return the TargetError for LiteLLM's error; `malformed` for an error of no known kind.
 
-    An error of no known kind is a TargetDown with the outcome `malformed`.
+    LiteLLM's message is left out, because it may contain the provider's body and the key.
     """
     original = getattr(error, "original_exception", None)
     if isinstance(original, BaseException):

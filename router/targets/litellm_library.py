@@ -181,7 +181,7 @@ STREAMED = re.compile(rb'"stream"\s*:\s*true')
 def _use_declared_proxies(litellm: Any, httpx: Any) -> None:
     """Make LiteLLM's clients that would use the environment's proxies use the declared proxy and CA.
 
-    They are its synchronous client, the client of OpenAI's library, and the one with which AWS's library fetches credentials.
+    They are its synchronous client, the client of OpenAI's library, and AWS's library.
     """
     litellm.sync_transport = synchronous(httpx)
     litellm.module_level_client.client = litellm.module_level_client.create_client()  # the one there is was made before
@@ -193,10 +193,7 @@ def _use_declared_proxies(litellm: Any, httpx: Any) -> None:
 
 
 def _share_openai_client(litellm: Any) -> None:
-    """Give OpenAI's library one client for the whole process.
-
-    LiteLLM's cleanup closes that client for all users: this one then only closes its connections, and opens new ones when used again.
-    """
+    """Give OpenAI's library one client for the whole process, which stays usable after LiteLLM's cleanup has closed it."""
     httpx: Any = importlib.import_module("httpx")
     transport = importlib.import_module("litellm.llms.custom_httpx.http_handler").AsyncHTTPHandler.create_async_transport()
 
@@ -210,10 +207,7 @@ def _share_openai_client(litellm: Any) -> None:
 
 
 def _without_get_requests(client: Any, httpx: Any) -> None:
-    """Make GET requests of LiteLLM's synchronous client fail at once.
-
-    LiteLLM would fetch descriptions of models with them, on the event loop, and continues without. POST requests for tokens still work.
-    """
+    """Make GET requests of LiteLLM's synchronous client fail: it would fetch descriptions of models, on the event loop."""
 
     def get(*_: object, **__: object) -> Any:
         raise httpx.ConnectError("this is not asked")
@@ -333,10 +327,7 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 def _normalize_body(response: Any, body: type[Any], normalizer: SseNormalizer) -> None:
-    """Replace a response's body by its normalized form, and add the normalizer to STREAMS.
-
-    A response with an unsupported content encoding stays unchanged.
-    """
+    """Replace a response's body by its normalized form, and add the normalizer to STREAMS; skip an unsupported content encoding."""
     try:
         packed = unpacker(response.headers.get("content-encoding", ""), MAX_UNPACKED_BYTES)
     except UnreadableBody:
@@ -372,10 +363,7 @@ async def ready() -> None:
 
 
 async def warm() -> None:
-    """Import LiteLLM, and make one mock call, without a request, so that its lazy set-up is done. Later calls do nothing.
-
-    Raises ImportError if the import fails.
-    """
+    """Import LiteLLM, and make one mock call for its lazy set-up, once per process. Raises ImportError if the import fails."""
     lane = await library()
     if _freeze_objects.cache_info().currsize:
         return
@@ -388,10 +376,9 @@ async def warm() -> None:
 
 @cache
 def _freeze_objects() -> None:
-    """Exclude all existing objects from garbage collection, once per process.
+    """Exclude all existing objects from garbage collection, once per process; those that become garbage are never freed.
 
-    Because of LiteLLM's million objects, a collection would stop the process for 0.2 s every few hundred answers. Garbage that exists at
-    that time is never freed.
+    A collection would stop the process for 0.2 s every few hundred answers, because of LiteLLM's million objects.
     """
     gc.freeze()
 

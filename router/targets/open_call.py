@@ -100,10 +100,7 @@ def called_by(pending: OpenCall) -> ToolCall:
 
 
 def _arguments(written: str) -> JsonObject | None:
-    """Parse the arguments as an object, `null` as an empty one.
-
-    None if they are incomplete, invalid, not an object, or have more than MAX_VALUES values.
-    """
+    """Parse the arguments as an object, `null` as an empty one; None if incomplete, invalid, no object, or more than MAX_VALUES values."""
     if crowded(written.encode("utf-8", "surrogatepass"), MAX_VALUES):
         return None
     try:

@@ -115,12 +115,9 @@ def answer(
     *,
     facts: Facts | None = None,
 ) -> Answer:
-    """Return the function that asks a declared target's provider a question, and streams the answer.
+    """Return the function that asks a declared target. Raises Misfit if its address or key is missing, or its own `body` may not be sent.
 
-    connect: seconds a connection may take
-    learned: lessons from earlier refusals of this target
-    facts: facts of its model, if already known
-    Raises Misfit if its address or key is missing, or if its own `body` may not be sent.
+    `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     prefix, _, model = str(declared.model).partition("/")
     model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
@@ -201,10 +198,7 @@ def _address(declared: TargetConfig, provider: Provider, prefix: str, path: str)
 
 
 def _responding(url: str, declared: TargetConfig) -> str:
-    """Return the URL of the Responses API for a URL of chat completions.
-
-    At Azure it is below /openai/v1, whose paths name no deployment.
-    """
+    """Return the URL of the Responses API for a URL of chat completions; at Azure below /openai/v1, without the deployment."""
     path, _, query = url.partition("?")
     if "/openai/deployments/" in path:
         base = path.partition("/openai/deployments/")[0]
@@ -235,10 +229,7 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
 
 
 def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
-    """Return the fields of a chat-completions request, without messages, output format and session key.
-
-    model: its name without the provider
-    """
+    """Return the fields of a chat-completions request, without messages, output format and session key. `model`: without the provider."""
     made: dict[str, Json] = {"model": model, "stream": True}
     if facts.stream_options:
         made["stream_options"] = {"include_usage": True}
@@ -274,7 +265,7 @@ class ChatReader:
         speech.states_at_end(self._reasoning.states)
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of several events, up to `[DONE]`. Return False if that came, otherwise True. Raises TargetError for an error.
+        """Read the data of several events. Return False if `[DONE]` came, where it stops; otherwise True. Raises TargetError for an error.
 
         Nearly all frames have a piece of text alone: those are read here without a call for each.
         """
@@ -340,8 +331,7 @@ class ChatReader:
     def _judge(self, data: bytes, chunk: Chunk | None) -> None:
         """Feed a decoded document to the Speech. Raises TargetError if the document is an error.
 
-        data: the document before decoding
-        chunk: None if it could not be decoded; it is then only checked for an error
+        `data` is the document before decoding. If `chunk` is None, it could not be decoded, and is only checked for an error.
         """
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:

@@ -109,10 +109,7 @@ class Options:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def onto(self, request: JsonObject, api: Api) -> JsonObject:
-        """Return the request with the target's own fields merged in, except those that the router writes for this API.
-
-        Without own fields, the same object is returned.
-        """
+        """Return the request with the target's own fields merged in, except those that the router writes for this API."""
         return merged(request, _without(self.body, OURS[api])) if self.body else request
 
     def over(self, params: Params) -> tuple[str, ...]:

@@ -45,9 +45,9 @@ SIGN_IN = {
 
 
 def sign_in_warning(declared: TargetConfig) -> str:
-    """Return a warning for the operator if the sign-in of a LiteLLM target bypasses its declared proxy and CA; otherwise an empty text.
+    """Return a warning if LiteLLM's sign-in for this target bypasses its declared proxy and CA; otherwise an empty text.
 
-    So does a provider in SIGN_IN for a target without `api_key`. The caller makes sure that LiteLLM serves the target.
+    It does so for a provider in SIGN_IN without an `api_key`. The caller makes sure that LiteLLM serves the target.
     """
     library = SIGN_IN.get(str(declared.model).partition("/")[0])
     if library is None or declared.api_key is not None or declared.egress == DIRECT:
@@ -63,10 +63,7 @@ PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
 
 
 def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
-    """Return the passage of the current question, and its proxy to a host.
-
-    Both are None outside of a question; the proxy is None, too, if the host is reached directly.
-    """
+    """Return the passage of the current question, and its proxy to a host; None if there is no question, or no proxy."""
     passage = PASSAGE.get()
     return passage, None if passage is None else passage.egress.proxy_to(host)
 
@@ -107,20 +104,14 @@ def note(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
 
 
 def passed_on(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
-    """Return the failure if the proxy itself answered a request for an http:// URL.
-
-    None if the provider answered, if there is no proxy, or for https://.
-    """
+    """Return the failure if the proxy itself answered a request for an http:// URL; None otherwise, or without a proxy."""
     if proxy is None or request.url.scheme != "http":
         return None
     return answered_itself(response.status_code, response.headers)
 
 
 def synchronous(httpx: Any) -> Any:
-    """Return a transport for httpx's synchronous client that uses the current passage, and nothing from the environment.
-
-    Outside of a passage it connects directly, with httpx's own CAs.
-    """
+    """Return a transport for httpx's synchronous client that uses the current passage; outside of one, it connects directly."""
     made: dict[tuple[Proxy | None, ssl.SSLContext | None], Any] = {}
 
     def transport(proxy: Proxy | None, tls: ssl.SSLContext | None) -> Any:
@@ -154,9 +145,9 @@ def synchronous(httpx: Any) -> Any:
 
 
 def patch_environment_proxies(module: Any) -> None:
-    """Patch a module of AWS's library to use the current passage's proxy in place of the environment's.
+    """Patch a module of AWS's library to use the current passage's proxy, if there is a passage, in place of the environment's.
 
-    Link-local addresses, from which the library fetches a role's credentials, are reached directly. Outside of a passage nothing changes.
+    Link-local addresses, from which the library fetches a role's credentials, are reached directly.
     """
     of_environment = module.get_environ_proxies
 

@@ -28,10 +28,7 @@ def _levels(entry: ModelRow, *usual: Effort) -> tuple[Effort, ...]:
 
 
 def unruled(made: Facts, _: Family, entry: ModelRow, __: TargetConfig) -> Facts:
-    """Return the facts of a model whose provider has no rules: thinking is `none` unless the table states reasoning for the model.
-
-    A model that is not in the table is unchanged.
-    """
+    """Return the facts of a model whose provider has no rules: a known model does not think unless the table states reasoning."""
     known = made.source != "unknown"
     return with_changes(made, thinking="none") if known and entry.supports_reasoning is not True else made
 
@@ -167,7 +164,7 @@ def _returning(made: Facts, family: Family, entry: ModelRow, declared: TargetCon
 def _parsing(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -> Facts:
     """Apply the rules of Groq and Cerebras: `unruled`, and reasoning is sent back as `reasoning`.
 
-    They refuse the other name, `reasoning_content` (their API references; OpenMinis/OpenMinis#361).
+    They refuse `reasoning_content` (their API references; OpenMinis/OpenMinis#361).
     """
     return with_changes(unruled(made, family, entry, declared), returns="reasoning")
 
@@ -229,7 +226,7 @@ def _gemini_levels(family: Family, entry: ModelRow) -> tuple[Effort, ...]:
 
 
 def _cohere(made: Facts, family: Family, entry: ModelRow, _: TargetConfig) -> Facts:
-    """Apply the rules of Cohere's OpenAI-compatible API: for thinking models the efforts `none` and `high` turn thinking off and on.
+    """Apply the rules of Cohere's OpenAI-compatible API: thinking is off or on, by the efforts `none` and `high`.
 
     Source: docs.cohere.com/docs/compatibility-api.
     """
@@ -266,10 +263,7 @@ RETURNING = frozenset({"deepseek", "glm", "kimi", "minimax", "qwen"})
 
 
 def _gateway(made: Facts, _: Family, __: ModelRow, ___: TargetConfig) -> Facts:
-    """Apply the rules of gateways: all parameters are sent, because a gateway drops those that the model does not take.
-
-    Reasoning is sent back as `reasoning_details`.
-    """
+    """Apply the rules of gateways: no parameter counts as refused (a gateway drops those), and `reasoning_details` are sent back."""
     return with_changes(made, refuses=frozenset(), returns="reasoning_details")
 
 

@@ -26,10 +26,7 @@ class ProxyFailed(ConnectionError):
         self.outcome = outcome
 
     def of(self, target: str) -> TargetError:
-        """Return this failure as a TargetError: TargetDenied if in DENIED, TargetSilent for `proxy_timeout`, otherwise TargetDown.
-
-        target: name of the target that was asked through the proxy
-        """
+        """Return the failure as TargetDenied for an outcome in DENIED, TargetSilent for `proxy_timeout`, otherwise TargetDown."""
         if self.outcome in DENIED:
             return TargetDenied(target, self.outcome)
         return (TargetSilent if self.outcome == "proxy_timeout" else TargetDown)(target, self.outcome)

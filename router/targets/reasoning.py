@@ -88,11 +88,7 @@ def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
 
 
 def returned_through_litellm(facts: Facts, fitted: Fitted, model: str) -> Returns:
-    """Return the forms in which a model takes reasoning back through LiteLLM; NOTHING if it takes none.
-
-    model: provider/model
-    LiteLLM adds Gemini's placeholder signature itself.
-    """
+    """Return the forms in which a model takes reasoning back through LiteLLM; NOTHING if it takes none. `model`: provider/model."""
     if is_claude(model):
         return Returns(blocks=True)
     found = returned(facts, fitted, model, own=False)
@@ -115,16 +111,13 @@ class Reasoning:
         self._size = 0
 
     def text(self, name: str, piece: str) -> None:
-        """Add a piece of reasoning from the field `name`, if the provider takes that field back.
-
-        Only the first field is kept: some servers send the same text in two.
-        """
+        """Add a piece of the field `name`, if the provider takes it back and no other text field came before: some servers send two."""
         if name in self._returns.fields and self._field in ("", name):
             self._field = name
             self._add(self._pieces, piece, len(piece))
 
     def details(self, pieces: object) -> None:
-        """Add `reasoning_details`, or pieces of them; ignored if not a list, or if the provider does not take that field back.
+        """Add `reasoning_details`, or pieces of them, if the provider takes that field back.
 
         Texts of one type and index are joined; other fields of a later piece replace those of an earlier one.
         """
@@ -150,10 +143,7 @@ class Reasoning:
             cast("list[object]", where).append(piece)
 
     def states(self) -> Iterator[JsonObject]:
-        """Yield the collected reasoning as one state, in the provider's form: the details if there are any, otherwise the text.
-
-        Nothing if there is neither, or beyond MAX_STATE characters or MAX_STATES details.
-        """
+        """Yield one state: the collected details, or else the text. Nothing if there is neither, or if a limit is exceeded."""
         if self._size > MAX_STATE or len(self._details) > MAX_STATES:
             return
         if self._details:
@@ -163,10 +153,7 @@ class Reasoning:
 
 
 def _same(known: Mapping[str, Json], piece: Mapping[str, Json]) -> bool:
-    """Return whether a piece of `reasoning_details` continues a known one: same type, same index, and same id if encrypted.
-
-    False for a piece without an index.
-    """
+    """Return whether a piece of `reasoning_details` continues a known one: the same index and type, and the same id if encrypted."""
     named = [
         name for name in ("type", "index", *(("id",) if "data" in known or "data" in piece else ())) if known.get(name) != piece.get(name)
     ]
@@ -242,8 +229,7 @@ def keeps_thinking(ask: Ask, issuer: str) -> bool:
 def beside(ask: Ask, issuer: str, returns: Returns) -> Amend | None:
     """Return a function that adds reasoning states in place to an assistant message of the OpenAI wire; None if it would add nothing.
 
-    issuer: the target that the request goes to
-    returns: the forms of reasoning that it takes
+    `issuer`: the target that the request goes to. `returns`: the forms of reasoning that it takes.
     """
     everywhere = returns.everywhere and bool(ask.tools or ask.has_calls)
     if ask.text_alone and not (returns.insists and everywhere):

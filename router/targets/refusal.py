@@ -88,12 +88,10 @@ WITHHELD = frozenset(
 
 
 def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesson | None:
-    """Return the lesson of a refusal about a sent parameter; None if it teaches nothing:
+    """Return the lesson of a refusal about a sent parameter, by which the request can be changed; None if it teaches nothing.
 
-    its status is not 400 or 422; the question was too long; it names no sent field; the named fields cannot be left out or changed
-
-    sent: names of the request's fields
-    facts: the facts by which the request was made
+    It teaches something with a status of 400 or 422 that names a field in `sent`, unless the question was too long.
+    `facts` are those by which the request was made.
     """
     if status not in (400, 422):
         return None
@@ -200,7 +198,7 @@ def _is_of_output(name: str, said: str, sent: Collection[str]) -> bool:
 
 
 def _output(said: str, sent: Collection[str]) -> Lesson:
-    """Return the lesson that the requested form of the answer is refused: a schema is followed by JSON mode, that by an instruction.
+    """Return the lesson of a refused form of output: in place of a schema JSON mode, in place of that an instruction.
 
     It lasts unless only this question's schema was at fault.
     """
@@ -240,11 +238,9 @@ def _learned(sent: str, said: str, facts: Facts) -> Lesson | None:
 
 
 def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
-    """Return the lesson about the output limit: its other name, a lower maximum, or that the router has to cut the answer.
+    """Return the lesson of a refused output limit: its other name, a lower maximum, or a cut by the router; None if it cuts already.
 
-    sent: the refused field
-    said: the sentence of the refusal
-    None if the router cuts already.
+    `sent` is the refused field, `said` the sentence of the refusal.
     """
     other = "max_completion_tokens" if sent == "max_tokens" else "max_tokens"
     if other in said and facts.limit == sent:

@@ -75,10 +75,8 @@ Source: Anthropic's guide to prompt caching."""
 def _session_key(made: Facts, declared: TargetConfig) -> str:
     """Return the name of the body field or header that takes the session key; empty if the key is not sent.
 
-    With the target's `prompt_cache: off` it is not sent. With `on` it is sent to each provider on the OpenAI wire. With `auto` it is sent
-    to providers that are known to take it.
-    OpenAI's field is then sent to OpenAI, and to Azure for models known to be OpenAI's. Other servers of this wire, and other models of
-    Azure's, may refuse it (zed-industries/zed#52000).
+    By the target's `prompt_cache`: `off` sends none, `on` sends it to each provider on the OpenAI wire, `auto` to those known to take it.
+    OpenAI's field is then sent to OpenAI, and to Azure for models known to be OpenAI's: others may refuse it (zed-industries/zed#52000).
     """
     provider = provider_of(declared)
     known = PROVIDERS[provider].session if provider in PROVIDERS else ""
@@ -95,8 +93,8 @@ def _session_key(made: Facts, declared: TargetConfig) -> str:
 def _marks_from(entry: ModelRow, declared: TargetConfig) -> int:
     """Return the number of prompt tokens from which cache marks are sent; 0 if none are sent.
 
-    They are sent for Claude, and for all models at Anthropic's own address. The target's `prompt_cache: off` prevents them, and so does a
-    `cache_control` in its `body`. `on` adds other models of the providers in CLAUDES.
+    They are sent for Claude, and for all models at Anthropic's own address; with `prompt_cache: on` for all models of CLAUDES.
+    `prompt_cache: off` prevents them, and so does a `cache_control` in the target's `body`.
     """
     provider, _, name = str(declared.model).partition("/")
     claude = "claude" in (declared.base_model or name)

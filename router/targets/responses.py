@@ -130,10 +130,7 @@ def request(ask: Ask, fitted: Fitted, facts: Facts, model: str, issuer: str, *, 
 
 
 def bounds(fitted: Fitted, facts: Facts) -> AnswerLimits:
-    """Return the limits at which the router ends the answer: stop texts, and an output limit that cannot be sent.
-
-    An output limit cannot be sent if it is below LEAST, or if the model refuses it.
-    """
+    """Return the limits at which the router ends the answer: stop texts, and an output limit that is below LEAST or refused."""
     low = fitted.max_tokens is not None and fitted.max_tokens < LEAST
     return AnswerLimits(fitted.cut, fitted.max_tokens if low or facts.limit == "none" else None)
 
@@ -204,16 +201,13 @@ class ResponseReader:
         self._summary: tuple[int, int] | None = None
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of several events, up to the last one of the answer. Return False if that came, otherwise True.
-
-        Raises TargetError for an error.
-        """
+        """Read the data of events up to the last of the answer. Return False if that came, otherwise True. Raises as `frame` does."""
         return all(map(self.frame, found))
 
     def frame(self, data: bytes) -> bool:
-        """Read the data of one event. Raises TargetError for an error or a failed response; skips unreadable data.
+        """Read the data of one event. Return False if the response is complete or incomplete, and for `[DONE]`; otherwise True.
 
-        Return False for a complete or incomplete response and for `[DONE]`, otherwise True.
+        Raises TargetError for an error or a failed response; skips unreadable data.
         """
         if data == b"[DONE]":
             return False
@@ -304,10 +298,7 @@ class ResponseReader:
                     pass
 
     def _response(self, status: str, response: Response) -> bool:
-        """Read the response's model, usage and status. Raises TargetError if it failed or was cancelled.
-
-        Return False if it is complete or incomplete, True if it is still in progress.
-        """
+        """Read a response's model, usage and status; return whether it is in progress. Raises TargetError if it failed or was cancelled."""
         speech = self._speech
         if speech.model is None and response.model:
             speech.called(response.model)

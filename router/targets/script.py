@@ -33,10 +33,9 @@ MAX_COUNTED = 64 * 1024
 
 
 def answer(name: str, script: str | Sequence[ScriptLine], post: Post = ALONE) -> Answer:
-    """Return the function that answers a question with a script's lines, without a provider.
+    """Return the function that answers a question with a script's lines: those of the offline demo for `demo`, or the given ones.
 
-    script: `demo` for the offline demo, or the lines
-    post: the target's place in a route, which the demo describes
+    `post` is the target's place in a route, which the demo describes.
     """
     if isinstance(script, str):
         return _spoken(name, f"script/{script}", partial(demo.lines, post=post), PACE)

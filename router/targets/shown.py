@@ -46,10 +46,7 @@ def page(url: object, title: object = None) -> Source | None:
 
 
 def document(title: object, media_type: str = "text/plain") -> Source | None:
-    """Return a source with a title and no URL, for a document of the conversation or of the provider's store.
-
-    None without a title, or if the media type is not in DOCUMENTS.
-    """
+    """Return the source of a document without a URL; None without a title, or if the media type is not in DOCUMENTS."""
     named = _title(title)
     return Source("", named, media_type) if named and media_type in DOCUMENTS else None
 
@@ -81,10 +78,7 @@ def _title(title: object) -> str:
 
 
 def annotation(given: Any) -> Source | None:
-    """Return the source in an OpenAI annotation; None if it has none, or an unsafe one.
-
-    The source is in the annotation itself (Responses API), or below the name of its type (chat completions).
-    """
+    """Return the source in an annotation of OpenAI's (chat completions or Responses API); None if it has none, or an unsafe one."""
     match given:
         case {"type": "url_citation", "url_citation": {"url": url, **more}} | {"type": "url_citation", "url": url, **more}:
             return page(url, more.get("title"))

@@ -224,10 +224,7 @@ class Speech:
         self._shown(found)
 
     def file(self, found: Produced | None) -> None:
-        """Add a file that the model made. None, which stands for an unsafe one, and a file beyond MAX_PRODUCED are dropped.
-
-        The first one dropped in an answer is logged.
-        """
+        """Add a file that the model made; drop None (an unsafe file) and one beyond MAX_PRODUCED. The first drop is logged."""
         if self.cut:
             return
         if found is None or self._produced + len(found.data) > MAX_PRODUCED:
@@ -306,7 +303,7 @@ class Speech:
     def _known(self, index: int, call_id: str, name: str, part: str) -> OpenCall | None:
         """Return the call that a piece may belong to, by index and id, or by index if it has no id; None if it begins a new one.
 
-        A complete call that is repeated at another index is found, too.
+        A repeated complete call is found at another index, too.
         """
         known = self._ids.get((index, call_id)) if call_id else self._latest.get(index)
         if known is None and call_id and name:
@@ -347,10 +344,7 @@ class Speech:
         self._last_states = states
 
     def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
-        """Yield the reasoning states of this model call, those of `states_at_end` included, each with its call id and position.
-
-        calls: the calls of the answer that have a name
-        """
+        """Yield the answer's reasoning states with their call ids and positions. `calls`: the calls that have a name."""
         for value in self._last_states() if self._last_states is not None else ():
             self.state(value)
         for one in self._states:
@@ -438,7 +432,7 @@ class Speech:
     def end(self) -> Iterator[Event]:
         """Yield the remaining events: text, then reasoning states and ToolCalls if there are calls, at last Finish.
 
-        Raises TargetDown `cut`, after the remaining text, if there is no finish reason, or one that reports a failure.
+        Raises TargetDown `cut`, after the remaining text, without a finish reason, or with one that reports a failure.
         Raises ContentFiltered if a filter stopped the answer before any text, file or call.
         """
         if self._thought.half:

@@ -83,9 +83,9 @@ class Unsayable(Exception):
 
 
 def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
-    """Return the schema in a provider's subset, with an object at its root; None if the provider cannot enforce all of it.
+    """Return the schema in a provider's subset, perhaps narrower than given; None if the provider cannot enforce all of it.
 
-    Each value of the result is valid for the schema that was given; the result may be narrower.
+    Its root is an object; a schema without that cannot be enforced.
     """
     try:
         return _Narrowing(schema, subset).complete()
@@ -140,7 +140,7 @@ class _Narrowing:
         return {**said, "format": form} if form in self._subset.formats and schema.get("type") == "string" else said
 
     def _referred(self, reference: str, level: int) -> str:
-        """Return a reference in the result to the same definition, which is narrowed and added to `$defs` at its first use.
+        """Return the reference's new form, and narrow its definition into `$defs` at the first use.
 
         Raises Unsayable for an unknown reference, or a recursive one if the subset allows none.
         """
@@ -171,10 +171,7 @@ class _Narrowing:
         return [self._one(one, level) for one in listed]
 
     def _typed(self, kind: str, schema: JsonObject, bound: frozenset[str], level: int) -> dict[str, Json]:
-        """Return the narrowed schema of one type. Raises Unsayable if the subset lacks the type, or one of the constraints.
-
-        bound: the schema's constraint keywords that have to be enforced
-        """
+        """Return the narrowed schema of one type. Raises Unsayable if the subset lacks the type, or a constraint in `bound`."""
         binds = BOUND.get(kind, frozenset()) & self._subset.binds & bound
         if bound - {"type"} - OF_TYPE.get(kind, frozenset()) - binds:
             raise Unsayable

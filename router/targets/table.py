@@ -152,8 +152,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     def _served(self, service: str, usual: Price) -> TieredPrice | None:
         """Return the price of a service tier; None if not stated.
 
-        usual: the price without a service tier, which gives the cache prices that the tier lacks
-        Unstated prices of long prompts are scaled like the price of short ones.
+        Cache prices that it lacks are those of `usual`. Unstated prices of long prompts are scaled like the price of short ones.
         """
         price = self._costs(f"_{service}")
         if price is None:
@@ -182,9 +181,9 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         return float(cost) if isinstance(cost, int | float) else 0.0
 
     def _costs(self, tier: str, usual: Price | None = None) -> Price | None:
-        """Return the price in the fields with the suffix `tier`, with unstated numbers from `usual`.
+        """Return the price in the fields with the suffix `tier`; None if its input is not stated.
 
-        None if its input is not stated, or, without `usual`, its output.
+        Other unstated numbers are those of `usual`. Without `usual`, an unstated output also gives None.
         """
         read, written = self._cost("input_cost_per_token", tier), self._cost("output_cost_per_token", tier)
         if read is None or (written is None and usual is None):
@@ -241,10 +240,7 @@ class ModelTable(Mapping[str, ModelRow]):
 
 @cache
 def entries() -> ModelTable:
-    """Return LiteLLM's table, cached after the first call, which reads the file and blocks.
-
-    It is empty if LiteLLM is not installed, or if its file cannot be read.
-    """
+    """Return LiteLLM's table, empty without LiteLLM or its file. Cached after the first call, which reads the file and blocks."""
     found = importlib.util.find_spec("litellm")
     if found is None or found.origin is None:
         return ModelTable({}, {})
@@ -290,8 +286,7 @@ def families(provider: str) -> Mapping[str, tuple[tuple[Family, str], ...]]:
 def nearest(model: str) -> str | None:
     """Return the table's name of the model most like one (provider/name) that it lacks; None if there is none alike.
 
-    Alike: the same provider, the same first word, at most STRANGE different words, and no special purpose (PURPOSES) that the given one
-    lacks.
+    Alike: the same provider and first word, at most STRANGE different words, and no special purpose (PURPOSES) that the given one lacks.
     Preferred, in this order: the same generation, the same version, the newest generation, the fewest differing words, the newest version.
     """
     provider = model.partition("/")[0]

@@ -36,7 +36,7 @@ MAX_BLANK = 64
 class Opening(Mutable):
     """A filter for the start of an answer, where a model may write its thoughts as `<think>…</think>`.
 
-    `over` is true after the closing tag, or once other text came. A closing tag alone is text: it is unknown where that thought began.
+    `over` is true after the closing tag, or once other text came. A closing tag alone is text.
     """
 
     held: str = ""
@@ -67,10 +67,7 @@ class Opening(Mutable):
 
 
 class Cutter:
-    """A filter that ends the text of an answer before the first of the `stops`, for a model that takes no `stop`.
-
-    `over` is true once one was found.
-    """
+    """A filter that ends the text of an answer before the first of the `stops`. `over` is true once one was found."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)

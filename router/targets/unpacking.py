@@ -20,8 +20,7 @@ class UnreadableBody(ValueError):
 def unpacker(encoding: str, most: int) -> "Unpacker | None":
     """Return the decompressor for a `Content-Encoding`; None if it names no known encoding, so that the body stays as it is.
 
-    most: limit in bytes of what one piece may become
-    Raises UnreadableBody for an encoding in UNKNOWN, or for several known ones.
+    `most`: limit in bytes of what one piece may become. Raises UnreadableBody for an encoding in UNKNOWN, or for several known ones.
     """
     names = [name for one in encoding.split(",") if (name := one.strip().lower()) in PACKED | UNKNOWN]
     if len(names) > 1 or UNKNOWN.intersection(names):
@@ -30,10 +29,7 @@ def unpacker(encoding: str, most: int) -> "Unpacker | None":
 
 
 class Unpacker:
-    """A decompressor of one gzip or deflate body. A gzip body may have several members (RFC 1952, 2.2).
-
-    most: limit in bytes of what one piece may become
-    """
+    """A decompressor of one gzip or deflate body; a gzip body may have several members (RFC 1952, 2.2)."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -42,10 +38,7 @@ class Unpacker:
         """The input so far, kept to try bare deflate with it; None once output came, or once that was tried."""
 
     def feed(self, piece: bytes) -> bytes:
-        """Return a piece decompressed; data after the last member is ignored.
-
-        Raises UnreadableBody if it is invalid, or becomes more than `most` bytes.
-        """
+        """Return a piece decompressed, without data after the last member. Raises UnreadableBody if invalid or above `most` bytes."""
         made: list[bytes] = []
         left = self._most
         while piece:
