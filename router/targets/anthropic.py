@@ -262,7 +262,7 @@ def may_think(ask: Ask, facts: Facts, issuer: str) -> bool:
 
 
 def _thinking(facts: Facts, fitted: Fitted, limit: int) -> dict[str, Json]:
-    """Return the body's fields for thinking, perhaps none. `max_tokens` becomes the answer's `limit` plus a thinking budget."""
+    """Return the body's fields for thinking, perhaps none; with a budget also `max_tokens`: the answer's `limit` plus the budget."""
     effort = fitted.effort
     if facts.thinking == "adaptive":
         if effort == "none":

@@ -173,7 +173,7 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def release(self) -> None:
-        """Return the connection to the pool if its response was read to the end and it is keep-alive; otherwise close it."""
+        """Give the connection back to the pool if its response was read to the end and it is keep-alive; otherwise close it."""
         if self._over and self._again and not self._pieces and self._error is None:
             self.pool.keep(self)
         else:

@@ -227,7 +227,7 @@ class Feed:
 async def _accepted(name: str, connections: Connections, pupil: Pupil, prepare: Callable[[Facts], Prepared]) -> tuple[Connection, Prepared]:
     """Send a question, and return the response with status 200 and the request that it answers.
 
-    After a refusal that names a parameter or lacks one, a changed request is sent. Raises TargetError for any other refusal.
+    After a refusal from which the pupil learns, the corrected question is sent. Raises TargetError for any other refusal.
     """
     while True:
         prepared = prepare(pupil.facts)
@@ -345,7 +345,7 @@ class Rest:
         self._resumed: int = speech.resumed
 
     async def read(self) -> bytes:
-        """Return the next piece; empty at the end of the body, after a failure, or when the time is over. Waits SETTLE once counts came."""
+        """Return the next piece; empty at the body's end, after a failure, or when the time is over (SETTLE seconds once counts came)."""
         now = asyncio.get_running_loop().time()
         if self._speech.resumed != self._resumed:
             self._resumed, self._until = self._speech.resumed, inf
@@ -361,7 +361,7 @@ class Rest:
 
 
 async def _begun(response: Connection) -> bytes:
-    """Return the start of a body without a stream's content type, long enough to tell if it is a stream. Leading white space is dropped."""
+    """Return the start of a body of another content type than a stream's, long enough to see if it is one, without leading white space."""
     begun = b""
     while len(begun) < max(map(len, FIELDS)) and (piece := await response.read()):
         begun = (begun + piece).lstrip().removeprefix(BOM).lstrip()

@@ -79,9 +79,8 @@ class Pupil:
     def refused(self, status: int, body: str, sent: Collection[str], own: Collection[str] = ()) -> bool:
         """Learn from a refusal, and correct `facts`; return True if the question is to be sent again with them.
 
-        False if nothing new is learned, or the retries are used up.
+        False if nothing new is learned, or the retries are used up. `status`, `body`: the refusal's.
 
-        status, body: the refusal's
         sent: the fields of the request that the router wrote
         own: the fields of the target's own `body`, about which nothing is learned
         """

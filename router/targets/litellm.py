@@ -91,11 +91,8 @@ def answer(
 ) -> Answer:
     """Return the function that asks a declared target. Raises Misfit if LiteLLM would ask another provider, or cannot use the declaration.
 
-    LiteLLM is imported at the first question, if not before.
-
-    connect: seconds a connection may take; failover has the other timeouts
-    learned: lessons from earlier refusals of this target
-    connections: used for background reads alone
+    LiteLLM is imported at the first question, if not before. `connections` are used for background reads alone.
+    `connect`: seconds a connection may take. `learned`: lessons from earlier refusals.
     """
     model = str(declared.model)
     provider, _, called = model.partition("/")

@@ -176,10 +176,10 @@ def answer(
 
 
 def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
-    """Return the URL of a provider's endpoint, and a dict of the header with the key, empty without a key.
+    """Return the URL of a provider's endpoint with this path (such as /chat/completions), and a dict of the header with the key.
 
-    path: path of the endpoint, such as /chat/completions
-    Raises Misfit if the address is missing, or the key where it is required: without an `api_base`, and at Azure.
+    The dict is empty without a key. Raises Misfit if the address is missing, or the key where it is required: without an `api_base`, and
+    at Azure.
     """
     prefix, _, model = str(declared.model).partition("/")
     provider = PROVIDERS[prefix]
@@ -211,10 +211,9 @@ AZURE_VERSION = "2024-10-21"
 
 
 def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
-    """Return the URL of an Azure deployment: below its own path, or below /openai/v1, where the body names the deployment.
+    """Return the URL of an `endpoint` (such as /chat/completions) at Azure: below the deployment's path, or below /openai/v1.
 
-    endpoint: such as /chat/completions
-    Below /openai/v1, `api-version` is added only if it is declared. Raises Misfit if `api_base` is missing.
+    Below /openai/v1 the body names the deployment, and `api-version` is added only if it is declared. Raises Misfit without an `api_base`.
     """
     base = str(declared.api_base or "")
     if not base:

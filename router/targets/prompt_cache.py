@@ -84,10 +84,9 @@ def marked(block: Json) -> Json:
 
 
 def moving(roles: Sequence[str]) -> tuple[int, ...]:
-    """Return the indexes of the at most two messages that get a moving cache mark, in order.
+    """Return the indexes in `roles` of the at most two messages that get a moving cache mark, in order; empty without any.
 
-    roles: the roles of all messages
-    They are the last message of a user or tool, and the last such message before the assistant's last answer. Empty without any.
+    They are the last message of a user or tool, and the last such message before the assistant's last answer.
     """
     theirs = [at for at, role in enumerate(roles) if role not in ("assistant", "system")]
     if not theirs:
@@ -108,8 +107,7 @@ def mark_turns(turns: list[Json]) -> list[Json]:
 def mark_messages(messages: Sequence[dict[str, Json]]) -> list[dict[str, Json]]:
     """Return a copy of messages of the OpenAI wire with cache marks, for providers that serve Claude on it.
 
-    Marks are on the last system message, which follows the tools in the prompt, and on the messages that `moving` names. A blank text
-    gets none.
+    Marked are the last system message and the messages that `moving` names, except for blank texts.
     """
     made = list(messages)
     roles = [str(message["role"]) for message in made]

@@ -71,11 +71,9 @@ NOTHING = Returns()
 
 
 def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
-    """Return the forms in which a target on the OpenAI wire takes reasoning back; NOTHING if it takes none.
+    """Return the forms in which a target on the OpenAI wire takes reasoning back; NOTHING if it takes none. `model`: provider/model.
 
-    fitted: the parameters of this question, which decide whether the model thinks
-    model: provider/model
-    own: true if the operator gave its address
+    `fitted`: the parameters of this question, which decide whether the model thinks. `own`: true if the operator gave its address.
     """
     prefix, _, name = model.partition("/")
     insists = facts.insists and fitted.thinks

@@ -53,7 +53,7 @@ class SseNormalizer:
     def _retell(self, data: bytes) -> Iterator[bytes]:
         """Yield the normalized data of an event; nothing if it is dropped.
 
-        Before `[DONE]`, END is inserted if neither a finish reason nor an error came.
+        Before `[DONE]`, a finish reason (END) is inserted if neither one nor an error came.
         """
         if data == openai.DONE and not self.heard.finished and not self._failed:
             self.reader.frame(data)

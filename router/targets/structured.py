@@ -92,8 +92,8 @@ def emulated(facts: Facts, model: str, schema: JsonObject) -> bool | None:
 def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, beside_tools: bool = True) -> FittedQuestion:
     """Return a question with its output format in the form that a model with these facts takes; unchanged without an output format.
 
-    The first way that works is taken: the provider enforces the schema; it takes the schema as a hint; JSON mode; an instruction alone. All
-    but the first add an instruction.
+    The first possible way is taken: the provider enforces the schema; it takes it as a hint; JSON mode; an instruction alone. All but the
+    first add an instruction.
 
     loose: true if the provider takes a schema outside of its subset as a hint
     beside_tools: true if it takes an output format beside tools
