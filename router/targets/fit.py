@@ -104,15 +104,7 @@ def fit(facts: Facts, params: Params) -> Fitted:
         limit = min(limit, facts.max_output)  # some models refuse more than they can write
     stop = params.stop or ()
     ours = "stop" in facts.refuses
-    return Fitted(
-        hints,
-        effort,
-        thinks,
-        limit,
-        () if ours else stop,
-        stop if ours else (),
-        tuple(omitted),
-    )
+    return Fitted(hints, effort, thinks, limit, () if ours else stop, stop if ours else (), tuple(omitted))
 
 
 def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:

@@ -48,16 +48,8 @@ ITS_OWN = frozenset(
     (
         *("api_key", "api_base", "base_url", "api_version", "timeout", "num_retries", "max_retries", "fallbacks", "headers", "user"),
         *("extra_headers", "extra_body", "mock_response", "mock_tool_calls", "custom_llm_provider", "drop_params", "caching", "cache"),
-        *(
-            "allowed_openai_params",
-            "additional_drop_params",
-            "logger_fn",
-            "verbose",
-            "model_list",
-            "base_model",
-            "model_info",
-            "ssl_verify",
-        ),
+        *("allowed_openai_params", "additional_drop_params", "logger_fn", "verbose"),
+        *("model_list", "base_model", "model_info", "ssl_verify"),
     )
 )
 """Arguments of LiteLLM's call that are not request fields."""

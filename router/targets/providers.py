@@ -153,12 +153,7 @@ PROVIDERS = {
         schemas=True,
         json_mode=False,
     ),
-    "sambanova": Provider(
-        "https://api.sambanova.ai/v1",
-        lacks=PENALTIES,
-        takes=PARALLEL | BIAS | {"top_k"},
-        json_mode=True,
-    ),
+    "sambanova": Provider("https://api.sambanova.ai/v1", lacks=PENALTIES, takes=PARALLEL | BIAS | {"top_k"}, json_mode=True),
     "scaleway": Provider("https://api.scaleway.ai/v1", key="SCW_SECRET_KEY", lacks=EFFORT),
     "together_ai": Provider("https://api.together.xyz/v1", takes=OPEN | BIAS, json_mode=True),
     "vercel_ai_gateway": Provider(

@@ -299,14 +299,7 @@ def nearest(model: str) -> str | None:
         family, name = one
         strange = len(set(family.words) ^ set(wanted.words))
         generation = family.version[:1] == wanted.version[:1]
-        return (
-            generation,
-            family.version == wanted.version,
-            () if generation else family.version[:1],
-            -strange,
-            family.version,
-            name,
-        )
+        return (generation, family.version == wanted.version, () if generation else family.version[:1], -strange, family.version, name)
 
     purposes = PURPOSES & set(wanted.words)
     alike = (one for one in known if PURPOSES & set(one[0].words) <= purposes and len(set(one[0].words) ^ set(wanted.words)) <= STRANGE)
