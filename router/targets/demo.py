@@ -83,7 +83,7 @@ def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
 
     `post` is the demo's place in the route, which the greeting explains.
     """
-    if ask.output is not None and not _calls(_question(ask)[:READ], _unused(ask)):
+    if ask.output is not None and not _calls(_question(ask)[:READ], _callable_tools(ask)):
         return (ScriptLine(text=_json(ask)),)
     if "title" in ask.model:
         return (ScriptLine(text=_title(ask)),)
@@ -101,7 +101,7 @@ def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
     return said if goes_on else [thought, *said]
 
 
-def _unused(ask: Ask) -> set[str]:
+def _callable_tools(ask: Ask) -> set[str]:
     """Return the names of the request's tools; an empty set once tool results follow the last user message."""
     return set() if any(message.results for message in _since_question(ask.messages)) else {spec.name for spec in ask.tools}
 

@@ -95,7 +95,7 @@ def split_of(name: str, declared: TargetConfig, connect: float, connections: Con
     if declared.script is not None:
         if declared.script != "demo":
             raise Misfit("a script of lines makes no embeddings: `script: demo` does")
-        return lambda embed: [EmbedCall(partial(_demonstrated, embed), lambda: tokens_of(embed.inputs))]
+        return lambda embed: [EmbedCall(partial(_demo_vectors, embed), lambda: tokens_of(embed.inputs))]
     prefix, _, model = str(declared.model).partition("/")
     if declared.via is not None:
         raise Misfit("LiteLLM is not asked for embeddings: leave `via` out", "via")
@@ -230,7 +230,7 @@ PLACES = 4
 """Numbers of a vector that one word changes, at most."""
 
 
-async def _demonstrated(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
+async def _demo_vectors(embed: Embed) -> tuple[Sequence[Vector], Usage | None]:
     """Return the demo's vectors, which are similar for texts with common words, and the estimated usage."""
     size = embed.dimensions or DEMO_DIMENSIONS
     made: Callable[[], Sequence[Vector]] = partial(_demo, embed.inputs, size)

@@ -196,10 +196,7 @@ def _output(form: FittedQuestion, *, newer: bool) -> dict[str, Json]:
 
 
 def _thinking(fits: Fitted, facts: Facts) -> dict[str, Json]:
-    """Return the `thinkingConfig`: a level from Gemini 3 on, a budget before; empty for a model that does not think.
-
-    Thoughts are requested whenever the model thinks and can summarise its thoughts.
-    """
+    """Return the `thinkingConfig`, perhaps empty: whether thoughts are sent, and the effort as a budget (before Gemini 3) or a level."""
     if facts.thinking == "none":
         return {}
     made: dict[str, Json] = {"includeThoughts": True} if fits.thinks and facts.summaries else {}

@@ -38,7 +38,7 @@ def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = Tru
         given.clear()
         if message.role == "assistant":
             called = message.calls
-            _turn(made, "model", _spoken(message, issuer, signs=signs, ids=ids))
+            _turn(made, "model", _model_parts(message, issuer, signs=signs, ids=ids))
         elif message.role == "user":
             _turn(made, "user", [_part(part) for part in message.parts if isinstance(part, str | File)])
     _turn(made, "user", _responses(given, called, ids=ids))
@@ -72,7 +72,7 @@ def _response(result: Result) -> Json:
     return result.value if isinstance(result.value, Mapping) else {"result": result.value}
 
 
-def _spoken(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
+def _model_parts(message: Message, issuer: str, *, signs: bool, ids: bool) -> list[Json]:
     """Return the parts of an assistant message, with signatures at the places where they came if it has calls."""
     states = message.states(issuer) if message.calls else ()
     signatures = {state.call_id: signed for state in states if state.call_id and (signed := _signature(state.value))}

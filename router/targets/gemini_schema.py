@@ -34,7 +34,7 @@ def parameters(schema: JsonObject) -> dict[str, Json]:
     """Return `{"parameters": …}` for a function declaration; an empty dict for a tool without properties, which Google would refuse."""
     made = Converter(schema).converted(schema)
     if "anyOf" in made:
-        made = _one(cast("list[dict[str, Json]]", made["anyOf"]))
+        made = _merged_objects(cast("list[dict[str, Json]]", made["anyOf"]))
     return {"parameters": made} if made.get("properties") else {}
 
 
@@ -129,7 +129,7 @@ def _joined(branches: Sequence[dict[str, Json]], schema: JsonObject, *, nullable
     return made[0] if len(made) == 1 else {"anyOf": made}
 
 
-def _one(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
+def _merged_objects(branches: Sequence[dict[str, Json]]) -> dict[str, Json]:
     """Merge object schemas into one with all their properties; those that each of them requires are required."""
     properties: dict[str, Json] = {}
     for one in branches:
@@ -152,10 +152,10 @@ def _types(schema: JsonObject) -> list[str]:
     named = schema.get("type")
     found = [one.lower() for one in ([named] if isinstance(named, str) else _list(named)) if isinstance(one, str)]
     known = [one for one in found if one in TYPES or one == "null"]
-    return list(dict.fromkeys(known or _spoken_of(schema)))
+    return list(dict.fromkeys(known or _implied_types(schema)))
 
 
-def _spoken_of(schema: JsonObject) -> Iterator[str]:
+def _implied_types(schema: JsonObject) -> Iterator[str]:
     if "properties" in schema:
         yield "object"
     elif "items" in schema or "prefixItems" in schema:

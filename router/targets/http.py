@@ -400,7 +400,7 @@ def decoded(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
 
 
 def _text(data: bytes) -> str:
-    """Decode a document as UTF-8 with invalid bytes as U+FFFD (WHATWG HTML, 9.2.6): a model may sample half a character."""
+    """Decode a document as UTF-8, with surrogates as they are; otherwise invalid bytes become U+FFFD (WHATWG HTML, 9.2.6)."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:

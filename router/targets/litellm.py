@@ -88,7 +88,7 @@ def answer(
     """
     model = str(declared.model)
     provider, _, called = model.partition("/")
-    _check_led(provider, called, declared)
+    _check_way(provider, called, declared)
     options = options_of(declared, "litellm")
     fixed = _fixed(declared, options)
     facts, learned, connections = facts_of(declared), learned or Learned(), connections or Connections()
@@ -108,7 +108,7 @@ def answer(
             lane.make_known(model)
         # This limit is for connecting only. Reading has none: failover watches for events, and bytes are not events.
         fixed["timeout"] = lane.timeout(None, connect=connect)
-        passage = _set_out(Passage(declared.egress, tls), connect, connections)
+        passage = _set_context(Passage(declared.egress, tls), connect, connections)
         pupil = Pupil(name, facts, learned)
         begun = False
         while not begun:
@@ -148,7 +148,7 @@ def _chunk_parser(speech: Speech, form: Arguments) -> ChunkParser:
     return ChunkParser(speech, streams_read, form.takes)
 
 
-def _set_out(passage: Passage, connect: float, connections: Connections) -> Passage:
+def _set_context(passage: Passage, connect: float, connections: Connections) -> Passage:
     """Set the proxy passage, connect timeout and connections for LiteLLM's requests in this context; return the passage."""
     CONNECT.set(connect)
     SHARED.set(connections)
@@ -156,7 +156,7 @@ def _set_out(passage: Passage, connect: float, connections: Connections) -> Pass
     return passage
 
 
-def _check_led(provider: str, called: str, declared: TargetConfig) -> None:
+def _check_way(provider: str, called: str, declared: TargetConfig) -> None:
     """Raise Misfit if LiteLLM would ask another provider than declared, or ignore the declared proxy and CA."""
     if "replicate" in called and provider != "replicate":
         raise Misfit(

@@ -28,7 +28,16 @@ from router.targets.facts import Facts
 from router.targets.fit import HINTS, NEEDS
 from router.targets.http import MAX_WHOLE, Rest
 from router.targets.litellm_body import DecompressedBody, count_late
-from router.targets.passage import PASSAGE, blamed, note, passage_to, passed_on, patch_aws_session, patch_environment_proxies, synchronous
+from router.targets.passage import (
+    PASSAGE,
+    failure_behind,
+    passage_to,
+    patch_aws_session,
+    patch_environment_proxies,
+    proxy_failure,
+    record_failure,
+    synchronous,
+)
 from router.targets.retold import Anthropic, Google, SseNormalizer
 from router.targets.unpacking import Unpacker, UnreadableBody, unpacker
 
@@ -86,7 +95,7 @@ class Library:
         return known is None or "tools" in known
 
     def formed(self, facts: Facts, ask: Ask, model: str) -> Facts:
-        """Return the facts as they hold through LiteLLM: without JSON schemas and JSON mode if LiteLLM would drop them for this model."""
+        """Return the facts, without schemas and JSON mode if the question wants JSON and LiteLLM sends no `response_format`."""
         if ask.output is None or ((known := self._known(model)) is not None and "response_format" in known):
             return facts
         return replace(facts, schemas=False, json_mode=False)
@@ -237,11 +246,11 @@ def _patch_transport(transport: Any, httpx: Any) -> None:
             response = await inner(self, request)
         except httpx.HTTPError as error:
             if passage is not None and proxy is not None:
-                note(passage, blamed(error, proxy), httpx)
+                record_failure(passage, failure_behind(error, proxy), httpx)
             raise
-        if passage is not None and (failed := passed_on(request, response, proxy)):
+        if passage is not None and (failed := proxy_failure(request, response, proxy)):
             await response.aclose()
-            note(passage, failed, httpx)
+            record_failure(passage, failed, httpx)
         if 300 <= response.status_code < 400:
             response.headers.pop("location", None)
         elif response.status_code == 422:

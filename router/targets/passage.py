@@ -68,7 +68,7 @@ def passage_to(host: str) -> tuple[Passage | None, Proxy | None]:
     return passage, None if passage is None else passage.egress.proxy_to(host)
 
 
-def blamed(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
+def failure_behind(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
     """Return the proxy's failure behind an error of httpx or aiohttp, found in its causes; None if the proxy is not at fault."""
     for one in _chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
@@ -96,14 +96,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     yield from reversed(causes)
 
 
-def note(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
+def record_failure(passage: Passage, failed: ProxyFailed | None, httpx: Any) -> None:
     """Set `passage.failed` to a proxy's failure, or None for success. Raises httpx.ProxyError for a failure: LiteLLM does not retry it."""
     passage.failed = failed
     if failed is not None:
         raise httpx.ProxyError(failed.outcome)
 
 
-def passed_on(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
+def proxy_failure(request: Any, response: Any, proxy: Proxy | None) -> ProxyFailed | None:
     """Return the failure if the proxy itself answered a request for an http:// URL; None otherwise, or without a proxy."""
     if proxy is None or request.url.scheme != "http":
         return None
@@ -134,11 +134,11 @@ def synchronous(httpx: Any) -> Any:
             try:
                 response = chosen.handle_request(request)
             except httpx.HTTPError as error:
-                note(passage, blamed(error, proxy), httpx)
+                record_failure(passage, failure_behind(error, proxy), httpx)
                 raise
-            if failed := passed_on(request, response, proxy):
+            if failed := proxy_failure(request, response, proxy):
                 response.close()
-                note(passage, failed, httpx)
+                record_failure(passage, failed, httpx)
             return response
 
     return Through()

@@ -48,9 +48,9 @@ class SseNormalizer:
     def feed(self, piece: bytes) -> bytes:
         """Return the normalized events that this piece completes; an empty piece means the end of the body."""
         events = self._frames.feed(piece) if piece else self._frames.end()
-        return b"".join(map(_event, (retold_data for data in events for retold_data in self._retell(data))))
+        return b"".join(map(_event, (made for data in events for made in self._normalized(data))))
 
-    def _retell(self, data: bytes) -> Iterator[bytes]:
+    def _normalized(self, data: bytes) -> Iterator[bytes]:
         """Yield the normalized data of an event; nothing if it is dropped.
 
         Before `[DONE]`, a finish reason (END) is inserted if neither one nor an error came.
@@ -59,8 +59,8 @@ class SseNormalizer:
             self.reader.frame(data)
             self.reason = "unknown"
             yield END
-        if (retold_data := self._hear(data)) is not None:
-            yield retold_data
+        if (made := self._normalized_event(data)) is not None:
+            yield made
 
     def complete(self, body: bytes) -> bytes:
         """Return a complete answer, sent in place of a stream, as the events of a stream; any other body unchanged."""
@@ -75,7 +75,7 @@ class SseNormalizer:
             choice["delta"] = message
         return self.feed(_event(json.dumps(held).encode()) + _event(openai.DONE)) + self.feed(b"")
 
-    def _hear(self, data: bytes) -> bytes | None:
+    def _normalized_event(self, data: bytes) -> bytes | None:
         """Feed an event to the reader, and return its normalized data; None if it is unreadable, or an error after the complete answer."""
         if data == openai.DONE:
             return data
@@ -95,7 +95,7 @@ class SseNormalizer:
                 self.reason = choice.finish_reason
         return _plain(data) if _is_odd(chunk) else data
 
-    def _listen(self, data: bytes) -> None:
+    def _record(self, data: bytes) -> None:
         """Feed an event to the reader for its finish reason and token counts alone. After an error, no further event is fed."""
         if not self._failed:
             try:
@@ -183,8 +183,8 @@ class Anthropic(SseNormalizer):
     def _read_by(heard: Speech) -> http.AnswerReader:
         return anthropic.MessageReader("", heard)
 
-    def _hear(self, data: bytes) -> bytes | None:
-        self._listen(data)
+    def _normalized_event(self, data: bytes) -> bytes | None:
+        self._record(data)
         frame = http.decoded(data, anthropic.FRAME)
         if frame is None or frame.error is not None or frame.type.lower().endswith("error") or isinstance(data, ErrorData):
             if fault(data) is None:
@@ -266,8 +266,8 @@ class Google(SseNormalizer):
     def _read_by(heard: Speech) -> http.AnswerReader:
         return GeminiReader("", heard)
 
-    def _hear(self, data: bytes) -> bytes | None:
-        self._listen(data)
+    def _normalized_event(self, data: bytes) -> bytes | None:
+        self._record(data)
         chunk = http.decoded(data, GOOGLES)
         if chunk is None:
             return None

@@ -78,7 +78,7 @@ BOUND: dict[str, frozenset[str]] = {
 SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
 
-class Unsayable(Exception):
+class Unenforceable(Exception):
     """The schema cannot be expressed in the provider's subset."""
 
 
@@ -89,7 +89,7 @@ def narrowed(schema: JsonObject, subset: Subset) -> dict[str, Json] | None:
     """
     try:
         return _Narrowing(schema, subset).complete()
-    except (Unsayable, RecursionError):
+    except (Unenforceable, RecursionError):
         return None
 
 
@@ -107,18 +107,18 @@ class _Narrowing:
     def complete(self) -> dict[str, Json]:
         made = self._one(self._root, 0)
         if made.get("type") != "object":
-            raise Unsayable
+            raise Unenforceable
         return {**made, "$defs": self._defined} if self._defined else made
 
     def _one(self, schema: Json, level: int) -> dict[str, Json]:
         if not isinstance(schema, Mapping) or level > MAX_LEVELS:
-            raise Unsayable
+            raise Unenforceable
         known = cast("JsonObject", schema)
         said = self._annotations(known)
         bound = BINDS.intersection(known)
         if isinstance(reference := known.get("$ref"), str):
             if bound:
-                raise Unsayable
+                raise Unenforceable
             return {**said, "$ref": self._referred(reference, level)}
         if "enum" in bound or "const" in bound:
             return said | self._values(known, bound)
@@ -131,7 +131,7 @@ class _Narrowing:
             return {**said, "type": list(types)}
         theirs = {one: OF_TYPE.get(one, frozenset()) | BOUND.get(one, frozenset()) for one in types}
         if bound - {"type"} - frozenset().union(*theirs.values()):
-            raise Unsayable
+            raise Unenforceable
         return {**said, "anyOf": [self._typed(one, known, bound & theirs[one], level) for one in types]}
 
     def _annotations(self, schema: JsonObject) -> dict[str, Json]:
@@ -142,16 +142,16 @@ class _Narrowing:
     def _referred(self, reference: str, level: int) -> str:
         """Return the reference's new form, and narrow its definition into `$defs` at the first use.
 
-        Raises Unsayable for an unknown reference, or a recursive one if the subset allows none.
+        Raises Unenforceable for an unknown reference, or a recursive one if the subset allows none.
         """
         if reference == "#" and self._subset.recursive:
             return "#"
         name = reference.rpartition("/")[2]
         found = referred(reference, self._root)
         if reference not in (f"#/$defs/{name}", f"#/definitions/{name}") or not isinstance(found, Mapping):
-            raise Unsayable
+            raise Unenforceable
         if reference in self._open and not self._subset.recursive:
-            raise Unsayable
+            raise Unenforceable
         if name not in self._defined:
             self._defined[name] = {}
             self._open.append(reference)
@@ -163,28 +163,28 @@ class _Narrowing:
         name = "anyOf" if "anyOf" in bound else "oneOf"
         listed = schema[name]
         if bound - {name, "type"} or not isinstance(listed, list) or not listed:
-            raise Unsayable
+            raise Unenforceable
         if "type" in bound and not all(isinstance(one, Mapping) and one.get("type") == schema["type"] for one in listed):
-            raise Unsayable
+            raise Unenforceable
         if name == "oneOf" and not _disjoint(listed):
-            raise Unsayable
+            raise Unenforceable
         return [self._one(one, level) for one in listed]
 
     def _typed(self, kind: str, schema: JsonObject, bound: frozenset[str], level: int) -> dict[str, Json]:
-        """Return the narrowed schema of one type. Raises Unsayable if the subset lacks the type, or a constraint in `bound`."""
+        """Return the narrowed schema of one type. Raises Unenforceable if the subset lacks the type, or a constraint in `bound`."""
         binds = BOUND.get(kind, frozenset()) & self._subset.binds & bound
         if bound - {"type"} - OF_TYPE.get(kind, frozenset()) - binds:
-            raise Unsayable
+            raise Unenforceable
         made: dict[str, Json] = {"type": kind, **{name: schema[name] for name in sorted(binds)}}
         if "(?" in str(made.get("pattern", "")):
-            raise Unsayable  # looking around, which no grammar can
+            raise Unenforceable  # looking around, which no grammar can
         match kind:
             case "object":
                 made |= self._object(schema, level)
             case "array":
                 made["items"] = self._one(schema.get("items"), level + 1)
             case _ if kind not in SCALARS:
-                raise Unsayable
+                raise Unenforceable
             case _:
                 pass
         return made
@@ -192,14 +192,14 @@ class _Narrowing:
     def _object(self, schema: JsonObject, level: int) -> dict[str, Json]:
         properties, required = schema.get("properties"), schema.get("required", [])
         if not isinstance(properties, Mapping) or not properties or not isinstance(required, list):
-            raise Unsayable
+            raise Unenforceable
         if schema.get("additionalProperties", False) is not False:
-            raise Unsayable
+            raise Unenforceable
         known = cast("JsonObject", properties)
         self._properties += len(known)
         names = {str(one) for one in required}
         if self._properties > MAX_PROPERTIES or names - set(known) or (not self._subset.optional and len(names) < len(known)):
-            raise Unsayable
+            raise Unenforceable
         return {
             "properties": {name: self._one(one, level + 1) for name, one in known.items()},
             "required": [name for name in known if name in names],
@@ -209,19 +209,19 @@ class _Narrowing:
     def _values(self, schema: JsonObject, bound: frozenset[str]) -> dict[str, Json]:
         """Return an `enum` schema for the listed values or the one constant.
 
-        Raises Unsayable if they do not fit a `type` beside them, have other constraints, or are not taken by the subset.
+        Raises Unenforceable if they do not fit a `type` beside them, have other constraints, or are not taken by the subset.
         """
         listed = schema["enum"] if "enum" in bound else [schema["const"]]
         if bound - {"enum", "const", "type"} or {"enum", "const"} <= bound or not isinstance(listed, list):
-            raise Unsayable
+            raise Unenforceable
         values: list[Json] = listed
         kinds = list(dict.fromkeys(map(_kind, values)))
         if not values or len(values) > MAX_CHOICES or not set(kinds) <= SCALARS or (len(kinds) > 1 and not self._subset.listed):
-            raise Unsayable
+            raise Unenforceable
         if "type" in bound:
             types = _types(schema, bound)
             if not set(kinds) <= {*types, *(("integer",) if "number" in types else ())}:
-                raise Unsayable
+                raise Unenforceable
         return {"type": kinds[0] if len(kinds) == 1 else list(kinds), "enum": values}
 
 
@@ -242,14 +242,14 @@ def _kind(value: Json) -> str:
 
 
 def _types(schema: JsonObject, bound: frozenset[str]) -> Sequence[str]:
-    """Return the types that a schema names, or `object` if it names none but has properties. Raises Unsayable otherwise."""
+    """Return the types that a schema names, or `object` if it names none but has properties. Raises Unenforceable otherwise."""
     named = schema.get("type")
     found = [named] if isinstance(named, str) else named
     if isinstance(found, list) and found and all(isinstance(one, str) for one in cast("list[Json]", found)):
         return cast("list[str]", found)
     if "properties" in bound:
         return ["object"]
-    raise Unsayable
+    raise Unenforceable
 
 
 def _disjoint(choices: Sequence[Json]) -> bool:

@@ -253,7 +253,7 @@ QUOTED = 8 * 1024
 
 def reason(status: int, body: str) -> Why | None:
     """Return the reason of a refusal by its text, among those of ALLOWED for its status; None if no phrase of theirs matches."""
-    words = "\n".join(_said(body))[:QUOTED]
+    words = "\n".join(_own_words(body))[:QUOTED]
     return next((why for why in ALLOWED.get(status, QUESTION) if _pattern(why).search(words)), None)
 
 
@@ -310,7 +310,7 @@ NESTED = 6
 """Levels of an error's body that are searched."""
 
 
-def _said(body: str) -> Iterator[str]:
+def _own_words(body: str) -> Iterator[str]:
     """Yield the provider's own words in a body, in pieces, without words that may be quoted from the request."""
     begin, end = body.find("{"), body.rfind("}")
     if PAGE.match(body) or begin < 0:
@@ -322,20 +322,20 @@ def _said(body: str) -> Iterator[str]:
     except (ValueError, RecursionError):
         yield from (ECHO.sub(" ", text) for name, _, text in PAIR.findall(body) if name in SAYING)
     else:
-        yield from _sayings(held, NESTED)
+        yield from _words_in(held, NESTED)
 
 
-def _sayings(held: object, levels: int) -> Iterator[str]:
+def _words_in(held: object, levels: int) -> Iterator[str]:
     if levels and isinstance(held, dict):
         for name, inner in cast("dict[str, object]", held).items():
             if name in SAYING:
                 yield name
-                yield from () if name == "flagged_input" else _sayings(inner, levels - 1)
+                yield from () if name == "flagged_input" else _words_in(inner, levels - 1)
     elif levels and isinstance(held, list):
         for inner in cast("list[object]", held):
-            yield from _sayings(inner, levels - 1)
+            yield from _words_in(inner, levels - 1)
     elif isinstance(held, str):
-        yield from _said(held) if held.startswith("{") else (ECHO.sub(" ", held),)
+        yield from _own_words(held) if held.startswith("{") else (ECHO.sub(" ", held),)
     elif isinstance(held, int):
         yield str(held)
 
