@@ -3,8 +3,6 @@
 Providers, and the chat templates of models, refuse what others accept: an id of another form, a call without a result, two
 messages of one role in a row. A rule returns the same Ask object if there is nothing to change. `providers.py` lists the rules of each
 provider in order; `fitted` applies them, and logs the changes.
-
-No provider's documents list all of its rules: each function names its source.
 """
 
 import hashlib

@@ -1,7 +1,6 @@
 """The lines of the offline demo (`script: demo`), which answers every shipped route without a key or a network.
 
-The demo calls a tool if the request lists one that the question needs, and then lists its result. What it states about the route is
-true: its tools, the models before it, and why none of them answered.
+The demo calls a tool if the request lists one that the question needs. What it states about the route is true.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The LiteLLM library: imported late, patched once, warmed up and closed. No other module imports it.
 
 The import takes seconds and 160 MB: it runs in a thread when a target first needs it. LiteLLM's own retries, fallbacks, caches and
-callbacks are off: the router's are in failover/, configured by routes.yaml.
+callbacks are off.
 """
 
 import asyncio

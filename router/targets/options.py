@@ -138,7 +138,7 @@ NO_OPTIONS = Options()
 def options_of(declared: TargetConfig, *apis: Api) -> Options:
     """Return the options of a declared target that is asked through these APIs.
 
-    Raises Misfit if its `body` has a field that the router writes for one of them, is not JSON, or is nested more than MAX_DEPTH levels.
+    Raises Misfit if its `body` is not JSON, or nested more than MAX_DEPTH levels. Raises it, too, for a field that the router writes.
     """
     body, headers = declared.body or {}, declared.headers or {}
     if declared.body is not None:

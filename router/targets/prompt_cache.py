@@ -1,17 +1,11 @@
-"""Prompt caching: how a provider is asked to cache the beginning of a prompt, which the chat's next question then reads at a lower price.
-
-    session_key(session, secret)     groups the questions of a chat, for providers that route by it: OpenAI, xAI, Fireworks …
-    is_long(ask, tokens)             whether a prompt is long enough for cache marks
-    MARK, mark_turns, mark_messages  Claude's cache marks (`cache_control`): on its own wire, and on OpenAI's
+"""Prompt caching: a key for the chat (OpenAI and others), and Claude's cache marks (`cache_control`) on its own wire and on OpenAI's.
 
 Claude caches what stands before a mark. For a new question it reads the longest cached prefix that ends at a mark, or at most 20 blocks
-before one. A request may have four marks:
+before one. A request may have four marks, which are not part of what is compared:
 
 * after the tools, and after the system prompt: these do not move;
 * on the last user turn, which the next question reads, and on the one before, where the last request had its own. So the 20 blocks of
   look-back suffice, however many calls a turn has.
-
-Marks are not part of what is compared.
 
 Source: Anthropic's guide to prompt caching.
 """

@@ -1,7 +1,4 @@
-"""Rules of providers: corrections of a model's facts (Facts) that hold for all models of a provider, or for a family there.
-
-They cover what LiteLLM's table lacks.
-"""
+"""Rules of providers: corrections of a model's facts (Facts) that LiteLLM's table lacks, for all models of a provider or for a family."""
 
 from collections.abc import Callable
 

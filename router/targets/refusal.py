@@ -1,7 +1,5 @@
 """Lessons from a refusal that names a parameter: what the model is sent instead from then on.
 
-    lesson(status, body, sent, facts) → Lesson | None
-
 A 400 or 422 mostly names the refused parameter: in a field (OpenAI's `param`, the `loc` of a validator), or in a sentence. A field that
 was not sent is not at fault; messages, tools and their schemas are never left out.
 """

@@ -1,7 +1,5 @@
 """The facts of a declared target's model (Facts): the parameters and files that it takes, how it thinks, its window and its prices.
 
-    facts_of(declared) → Facts
-
 Facts come from LiteLLM's table, then from the rules of the provider for what the table lacks. The operator's declaration overrides both.
 A model missing from the table gets the facts of the known model most like it (`nearest`); its window and prices only if the names have
 the same words. A model of an unknown family is sent all parameters; those that it refuses are learned (learned.py).

@@ -1,7 +1,6 @@
 """Sources that a model cites and files that it makes, restricted to those that are safe for a client to show.
 
-A source's URL must be http(s), and a file of a type that a browser does not execute. Functions return None for any other, and for data of
-another form.
+A source's URL must be http(s), and a file of a type that a browser does not execute. Functions return None for others.
 """
 
 import binascii

@@ -1,8 +1,8 @@
 """Structured output: how a target is asked for an answer of a given form, by a field of the request, an instruction, or both.
 
 A provider that enforces schemas (`facts: schemas`) is sent the schema, in the subset that it takes; its answer is `native`, and
-is streamed. Otherwise JSON mode (`facts: json_mode`) enforces JSON, and an instruction adds the schema; or the instruction
-stands alone. Failover holds back such an answer, and validates it.
+is streamed. Otherwise JSON mode (`facts: json_mode`) with an instruction, or an instruction alone, asks for it. Failover holds back
+such an answer, and validates it.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""Narrowing of a JSON schema to the subset that a provider's constrained decoding takes.
-
-    narrowed(schema, subset)   the schema, or a narrower one whose values are all valid for the client's schema; None if the
-                               provider cannot enforce it
+"""Narrowing of a JSON schema to the subset that a provider's constrained decoding takes: all values of the result are valid for it.
 
 Providers refuse or ignore keywords that they do not take. So a schema is sent with all of its constraints, or not at all. Annotations
 (titles, defaults, formats) are dropped where they are not taken. An object without `additionalProperties` is closed, as OpenAI

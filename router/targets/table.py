@@ -1,7 +1,6 @@
 """LiteLLM's table of models, read as a file: provider, window, prices, and flags for what a model accepts.
 
-The table is read in 15 ms without importing LiteLLM. It names models of OpenAI, Anthropic and Bedrock without their provider; here each has
-a name with it, too.
+It is read in 15 ms without importing LiteLLM. Models that it names without their provider also get a name with it.
 """
 
 import importlib.util
