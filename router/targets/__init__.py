@@ -136,7 +136,7 @@ def open_target(name: str, declared: TargetConfig, connect: float, connections: 
     if facts.source == "unknown" and (provider in PREFILL or (provider == "openai" and declared.api_base is not None)):
         facts = replace(facts, prefill=declared.facts is None or declared.facts.prefill is not False)
     if lane == "gemini" or user_ends in rules_of(provider, declared.model.partition("/")[2], own=declared.api_base is not None):
-        facts = replace(facts, prefill=False)  # it takes no last words of the assistant's: it is asked to go on in another way
+        facts = replace(facts, prefill=False)  # it refuses a last message of the assistant's: a rescue asks it to continue in another way
     connections = connections.over(declared.egress)
     match lane:
         case "openai":

@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
             if self.status // 100 != 2:
                 raise refused(self.status)
             if self._pieces or self._error is not None:
-                raise Cut  # whoever speaks TLS is spoken to first
+                raise Cut  # in TLS the client sends first
             undo.pop_all()
         return self._transport
 
@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
         """
         while not self.status:
             if self._error is not None:
-                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
+                raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
             try:
                 await self._wait()
             except asyncio.CancelledError:
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
             if self._over:
                 return b""
             if self._error is not None:
-                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
+                raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
             await self._wait()
         return self.taken()
 
@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse the bytes of one read, and apply the bounds and backpressure. Bytes outside a response close the connection."""
         if self._over:
-            self._fail(Cut())  # nobody asked for this
+            self._fail(Cut())  # bytes outside a response
             return
         self.heard = True
         size = len(data)
@@ -254,7 +254,7 @@ class Connection(asyncio.Protocol):
             if self._over or self._error is not None:
                 self._settle_down()
             elif self._waiting > MAX_UNREAD_BYTES:
-                self._transport.abort()  # this is more than an end
+                self._transport.abort()  # more than the end of a body
         if self._waiting > MAX_UNREAD_BYTES and not self._paused and not self._over:
             self._paused = True
             self._transport.pause_reading()

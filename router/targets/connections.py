@@ -297,7 +297,7 @@ class ConnectionPool:
     def _looked_up(self, place: tuple[str, int], lookup: asyncio.Future[Addresses]) -> None:
         del self._lookups[place]
         if not lookup.cancelled():
-            lookup.exception()  # all who waited for it may have gone
+            lookup.exception()  # retrieved, since all its waiters may be cancelled
 
     def keep(self, connection: Connection) -> None:
         """Add a connection to the idle ones, for the next request; close it if the pool is closed."""

@@ -89,7 +89,7 @@ def lines(ask: Ask, post: Post = ALONE) -> Sequence[ScriptLine]:
     if "artifact" in ask.model:
         return (ScriptLine(text=_artifact(ask)),)
     question = _question(ask)[:READ]
-    goes_on = ask.messages[-1].role == "assistant"  # another broke off: the same words come again, and those that were said are passed over
+    goes_on = ask.messages[-1].role == "assistant"  # a rescue: the same words are sent again, and failover drops those already sent
     results = [part for message in _since_question(ask.messages) for part in message.results]
     if results:
         listed = "\n".join(f"- {result.text}" for result in results)

@@ -187,7 +187,7 @@ class _Lane:
         if len(lengths) != 1 or not 0 < max(lengths) <= MAX_DIMENSIONS:
             raise TargetDown(self._name, "malformed")
         if dimensions is not None and lengths != {dimensions}:
-            raise ParameterMissed(self._name, "dimensions")  # it passed over what it does not know
+            raise ParameterMissed(self._name, "dimensions")  # the provider ignored the field
         tokens = answer.usage and (answer.usage.prompt_tokens or answer.usage.total_tokens)
         return vectors, Usage(tokens) if tokens and tokens > 0 else None
 
@@ -219,7 +219,7 @@ def _vector(raw: msgspec.Raw) -> Vector:
         vector = array("d", made)
     else:
         vector = array("d", NUMBERS.decode(data))
-    if not all(abs(one) <= MAX_NUMBER for one in vector):  # NaN is not, either
+    if not all(abs(one) <= MAX_NUMBER for one in vector):  # also false for NaN
         raise ValueError
     return vector
 

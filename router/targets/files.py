@@ -53,4 +53,4 @@ def has_address(ask: Ask, sort: FileSort | None = None) -> bool:
 
 async def _refused(name: str) -> Events:
     raise TargetRefused(name, FILE_ADDRESS)
-    yield  # an async generator, as every answer
+    yield  # makes this an async generator

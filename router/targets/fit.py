@@ -94,7 +94,7 @@ def fit(facts: Facts, params: Params) -> Fitted:
         elif value not in DEFAULTS.get(name, ()):
             omitted.append(name)
     if "prediction" in hints and (params.max_tokens is not None or any(hints.get(one) for one in PENALTIES)):
-        del hints["prediction"]  # OpenAI takes none of them together
+        del hints["prediction"]  # OpenAI refuses `prediction` beside these
         omitted.append("prediction")
     for name in NEEDS:
         if (value := getattr(params, name)) is not None and name in facts.takes:
@@ -118,13 +118,13 @@ def _effort(facts: Facts, wanted: Effort, omitted: list[str]) -> Effort | None:
         return None
     known = facts.efforts
     if wanted == "none" and facts.always_thinks:
-        omitted.append("reasoning_effort")  # it cannot be told not to think: as little as it can, where that is known
+        omitted.append("reasoning_effort")  # its thinking cannot be turned off: the lowest known effort is sent
         if not known:
             return None
     if not known or wanted in known:
         return wanted
     if wanted == "none" and not facts.always_thinks and facts.thinking in ("budget", "adaptive"):
-        return wanted  # the lane has a word for it
+        return wanted  # the lane translates it
     thinking: list[Effort] = [one for one in known if one != "none"] or [*known]
     return min(thinking, key=lambda one: (abs(EFFORTS.index(one) - EFFORTS.index(wanted)), EFFORTS.index(one)))
 

@@ -249,7 +249,7 @@ class GeminiReader:
         if part.function_call is not None:
             self._call(part.function_call, signature)
         elif (blob := part.inline_data) is not None:
-            if not part.thought:  # a draft of an image is a thought, and no client has a form for it
+            if not part.thought:  # drafts of an image come as thoughts: no wire can show them
                 speech.file(shown.produced(blob.mime_type, blob.data))
             if signature:
                 speech.state({SIGNATURE: signature})

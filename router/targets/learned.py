@@ -93,7 +93,7 @@ class Pupil:
         if found is None or any(str(one) == str(found) for one in self._lessons):
             return False
         if len(self._lessons) >= MAX_LESSONS_PER_QUESTION:
-            self.answered()  # each was followed by the refusal of something else: the next question goes on from here
+            self.answered()  # each retry met another refusal: the next question starts with these lessons
             return False
         self._learned.repeats_left -= 1
         self._lessons.append(found)

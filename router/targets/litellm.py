@@ -98,12 +98,16 @@ def answer(
     async def spoken(ask: Ask) -> Events:
         ask = fitted(ask, rules, name)
         if has_address(ask):
-            raise TargetRefused(name, FILE_ADDRESS)  # for some providers it would fetch the file itself, from in here
+            raise TargetRefused(name, FILE_ADDRESS)  # for some providers LiteLLM would fetch the file itself, from the router's network
         lane = await library_for(name)
         if ask.tools and not lane.takes_tools(model):
             if provider in TEXTUAL:
                 raise TargetRefused(name, "no_tools")
-            fixed["allowed_openai_params"] = [*options.body, "tools", "tool_choice"]  # whether its model takes them it says itself
+            fixed["allowed_openai_params"] = [
+                *options.body,
+                "tools",
+                "tool_choice",
+            ]  # the provider itself refuses tools that its model does not take
         if provider in ASKED:
             lane.make_known(model)
         # This limit is for connecting only. Reading has none: failover watches for events, and bytes are not events.
@@ -130,7 +134,7 @@ def answer(
             except lane.errors as error:
                 if passage.failed is not None and not begun:
                     raise parser.with_usage(passage.failed.of(name)) from None
-                # Some providers are asked when their stream is read first: a refusal comes then, and before anything else.
+                # Some providers are asked at the first read of their stream: their refusal comes then, before any event.
                 if begun or not pupil.refused(
                     *status_and_text(error), {*form.names, *wanted.sent}.difference(options.names), options.names
                 ):
@@ -182,7 +186,7 @@ def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
         "stream_options": {"include_usage": True},
         "num_retries": 0,
         "max_retries": 0,
-        # With tools it would look for its own MCP gateway: that imports its whole proxy, and fails where `mcp` is not installed.
+        # With tools LiteLLM would look for its MCP gateway: that imports its whole proxy, and fails if `mcp` is not installed.
         "_skip_mcp_handler": True,
     }
     if declared.api_base:
@@ -202,7 +206,7 @@ def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
     if declared.api_key:
         fixed["api_key"] = declared.api_key.value
     elif declared.api_base:
-        # A server of one's own wants no key, the OpenAI client insists on one; never the environment's, meant for another.
+        # A self-hosted server needs no key, but the OpenAI client requires one. The environment's key is for another server.
         fixed["api_key"] = "none"
     return fixed
 
@@ -210,7 +214,7 @@ def _fixed(declared: TargetConfig, options: Options) -> dict[str, object]:
 def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, issuer: str = "") -> Arguments:
     model = str(fixed["model"])
     if is_claude(model) and facts.thinking != "adaptive" and not keeps_thinking(ask, issuer):
-        facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM makes a budget of an effort
+        facts = replace(facts, thinking="none", always_thinks=False)  # LiteLLM turns an effort into a budget
     fitted = fit(facts, params).beside(ask)
     takes = returned_through_litellm(facts, fitted, model) if facts.recalls else NOTHING
     messages = completions.messages(ask, beside(ask, issuer, takes), facts.carries)
@@ -223,9 +227,9 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if (effort := fitted.effort or (_usual_effort(facts) if responding else None)) is not None:
         arguments["reasoning_effort"] = effort
     if fitted.max_tokens is not None and facts.limit != "none":
-        arguments["max_tokens"] = fitted.max_tokens  # LiteLLM knows what each model calls it
+        arguments["max_tokens"] = fitted.max_tokens  # LiteLLM translates the name
     if is_claude(model) and facts.thinking == "budget" and (budget := BUDGETS.get(fitted.effort or "")):
-        # Of an effort LiteLLM makes a budget that may be more than the limit, of which it is a part: Claude refuses that.
+        # LiteLLM turns an effort into a budget that may exceed the limit, which includes it: Claude refuses that.
         arguments["thinking"] = {"type": "enabled", "budget_tokens": budget}
         del arguments["reasoning_effort"]
         if fitted.max_tokens is not None:
@@ -233,14 +237,14 @@ def _form(fixed: Mapping[str, object], ask: Ask, params: Params, facts: Facts, i
     if fitted.stop:
         arguments["stop"] = list(fitted.stop)
     if ask.tools:
-        # A copy: it takes out of a schema what Gemini does not know, and every other target would be told another tool from then on.
+        # A copy: LiteLLM removes keywords unknown to Gemini from the schema itself, which other targets share.
         arguments["tools"] = [deepcopy(completions.tool(spec, facts.carries)) for spec in ask.tools]
         if (choice := completions.choice(ask)) is not None and (facts.forced_tools or choice == "none"):
             arguments["tool_choice"] = choice
     if ask.session and facts.session_key == CACHE_KEY and model.partition("/")[0] in KEYED:
         arguments[CACHE_KEY] = session_key(ask.session, str(fixed.get("api_key", "")))
     if responding:
-        arguments["store"] = False  # LiteLLM asks the Responses API then, which keeps a conversation unless it is told not to
+        arguments["store"] = False  # LiteLLM then asks the Responses API, which stores conversations by default
     return Arguments(arguments, (*fitted.omitted, *uncarried(facts, ask)), fitted.bounds(facts), takes, (CONTROL,) if keeps else ())
 
 

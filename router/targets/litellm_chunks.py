@@ -134,11 +134,11 @@ class ChunkParser:
         stated = self.stream.received_finish_reason or self.stream.intermittent_finish_reason
         own = self._own_reason
         if stated and own and REASONS.get(own.lower()) not in ("stop", "tool-calls"):
-            self.speech.finish(own)  # LiteLLM calls it stop, or a limit
+            self.speech.finish(own)  # LiteLLM reports it as `stop` or `length`
         elif stated and stated.lower() in BROKEN:
             self.speech.finish(stated)
         elif stated:
-            # `tool_calls` is said of the provider's own tools too; Speech knows whether there are any of ours.
+            # LiteLLM reports `tool_calls` for the provider's own tools too; Speech corrects `stop` if there are calls.
             self.speech.finish("stop" if reason == "tool_calls" else reason)
 
 
@@ -152,7 +152,7 @@ async def call_events(lane: Library, arguments: Mapping[str, object], parser: Ch
             for event in speech.take():
                 yield event
             if speech.cut or (getattr(chunk, "usage", None) and speech.finished):
-                break  # the last one: what it would do yet is to log it, for nobody
+                break  # the last one: LiteLLM would only log after it
         parser.expect_count()
         for event in speech.end():
             yield event
@@ -186,7 +186,7 @@ def _read_usage(usage: Any, speech: Speech, sent: Sequence[Any]) -> None:
     try:
         msgspec.convert(counted, ChatUsage, strict=False).tell(speech)
     except msgspec.ValidationError:
-        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)  # something is odd in its details
+        speech.usage(usage.prompt_tokens or 0, usage.completion_tokens or 0)  # its details have a wrong type
 
 
 def _plain(usage: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def raised(target: str, provider: str, error: BaseException, parser: ChunkParser
         return TargetDown(target, "cut")
     raised = translated(target, error)
     if provider in ASKED and type(raised) is TargetRefused and parser.stream is not None:
-        return TargetDown(target, "status_500")  # whatever goes wrong inside a stream of Ollama's is told as a 400
+        return TargetDown(target, "status_500")  # LiteLLM reports any error inside Ollama's stream as a 400
     return raised
 
 

@@ -155,9 +155,9 @@ def _imported() -> Library:
     litellm.suppress_debug_info = True
     litellm.drop_params = True  # a parameter that one provider does not know must not keep a route from falling back to it
     litellm.callbacks = []
-    litellm.disable_aiohttp_trust_env = True  # as the direct lanes: no proxy of the environment is shown a key
+    litellm.disable_aiohttp_trust_env = True  # no key goes to a proxy of the environment, as in the direct lanes
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
-        logging.getLogger(name).handlers.clear()  # they print what providers say, each in a form of its own
+        logging.getLogger(name).handlers.clear()  # they print providers' texts
     httpx: Any = importlib.import_module("httpx")
     _without_get_requests(importlib.import_module("litellm.llms.custom_httpx.http_handler").HTTPHandler, httpx)
     _use_declared_proxies(litellm, httpx)
@@ -193,7 +193,7 @@ def _use_declared_proxies(litellm: Any, httpx: Any) -> None:
     They are its synchronous client, the client of OpenAI's library, and AWS's library.
     """
     litellm.sync_transport = synchronous(httpx)
-    litellm.module_level_client.client = litellm.module_level_client.create_client()  # the one there is was made before
+    litellm.module_level_client.client = litellm.module_level_client.create_client()  # the present one was made without the transport
     _share_openai_client(litellm)
     if find_spec("botocore") is not None:
         for name in ("botocore.utils", "botocore.endpoint"):
@@ -400,10 +400,10 @@ async def close() -> None:
     try:
         await litellm.close_litellm_async_clients()
     finally:
-        # Also when this was cancelled, or another thread asked meanwhile: a closed client left there would fail every later question.
+        # Also after a cancellation, or if another thread asked meanwhile: a closed client in the cache would fail every later question.
         litellm.in_memory_llm_clients_cache.flush_cache()
         if (session := litellm.aclient_session) is not None:
             await session.aclose()
         made = cast("dict[str, Any]", vars(litellm))
-        if (client := made.pop("module_level_aclient", None)) is not None:  # another is made when one is wanted
+        if (client := made.pop("module_level_aclient", None)) is not None:  # LiteLLM makes a new one on demand
             await client.close()

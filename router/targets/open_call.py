@@ -78,7 +78,7 @@ def follows(known: OpenCall, call_id: str, name: str, part: str) -> Follows:
     if new == held and (call_id or not name):
         return "repeated"
     if name and (new is not None or not call_id):
-        return "another"  # from a server that sends calls whole and tells them apart by nothing
+        return "another"  # from a server that sends complete calls without ids or indexes
     return "again"
 
 

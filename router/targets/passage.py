@@ -80,7 +80,7 @@ def failure_behind(error: BaseException, proxy: Proxy) -> ProxyFailed | None:
             return ProxyFailed("proxy_connection")
         if names & {"ConnectTimeout", "PoolTimeout", "ConnectionTimeoutError"}:
             return ProxyFailed("proxy_timeout")
-        if "ProxyError" in names:  # httpx has the status of a refusal in its words alone
+        if "ProxyError" in names:  # httpx states the status only in the text
             status = str(one)[:3]
             return refused(int(status)) if status.isdigit() else ProxyFailed("proxy_connection")
     return None
@@ -173,7 +173,7 @@ def patch_aws_session(module: Any) -> None:
     own_send = session.send
 
     def context(self: Any) -> Any:
-        # A context of its own: urllib3 changes those that it is handed.
+        # A new context each time: urllib3 changes the contexts that it gets.
         passage = PASSAGE.get()
         return own_context(self) if passage is None else tls_context(passage.egress.ca)
 
@@ -184,7 +184,7 @@ def patch_aws_session(module: Any) -> None:
         if PASSAGE.get() is None:
             own_certificates(self, pool, url, verify)
         else:
-            pool.cert_reqs, pool.ca_certs = "CERT_REQUIRED", None  # the context has them
+            pool.cert_reqs, pool.ca_certs = "CERT_REQUIRED", None  # the context has the CAs
 
     def send(self: Any, request: Any) -> Any:
         passage = PASSAGE.get()
@@ -195,7 +195,7 @@ def patch_aws_session(module: Any) -> None:
                 passage.failed = _refused_tunnel(error)
             raise
         if passage is not None:
-            passage.failed = None  # of several requests of a sign-in, LiteLLM can do without the first
+            passage.failed = None  # a sign-in may succeed although its first request failed
         return response
 
     session._get_ssl_context = context  # noqa: SLF001

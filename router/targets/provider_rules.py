@@ -119,7 +119,7 @@ def _xai(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig) -
         made = with_changes(made, responses="always")
     thinks = entry.supports_reasoning is True and "non-reasoning" not in str(declared.model)
     if not thinks:
-        # From Grok 4 on those that do not think refuse the penalties, too (lobehub/lobehub#13332).
+        # Source of the penalties: lobehub/lobehub#13332.
         return with_changes(made, thinking="none", refuses=made.refuses | (PENALTIES if family.version >= (4,) else frozenset[str]()))
     refused = PENALTIES | {"stop"}
     willful = family.version in ((4,), (4, 1), (4, 20)) or "code" in family.words
@@ -189,7 +189,7 @@ def _google(made: Facts, family: Family, entry: ModelRow, declared: TargetConfig
     """
     made = with_changes(unruled(made, family, entry, declared), carries=frozenset())
     made = with_changes(made, takes=frozenset({"top_k"} if provider_of(declared) != "openai" else ()))
-    if provider_of(declared) == "gemini":  # at Vertex AI a header says it, which a target declares in `headers`
+    if provider_of(declared) == "gemini":  # at Vertex AI the tier is a header, which a target declares in `headers`
         made = with_changes(made, takes=made.takes | TIER, tiers=frozenset({"standard", "flex", "priority"}))
     if "gemini" not in family.words:
         made = with_changes(made, schemas=False, json_mode=False)  # `JSON mode is not enabled for models/gemma-3-…`

@@ -78,7 +78,7 @@ def returned(facts: Facts, fitted: Fitted, model: str, *, own: bool) -> Returns:
     prefix, _, name = model.partition("/")
     insists = facts.insists and fitted.thinks
     if facts.returns:
-        # DeepSeek wants it with every message of a turn that has tools: MoonshotAI/kimi-cli#2141.
+        # DeepSeek requires it in every message of a turn with tools: MoonshotAI/kimi-cli#2141.
         return Returns(FIELDS[facts.returns], insists=insists, everywhere=insists and "deepseek" in model)
     if prefix == "openai" and own and name.startswith("gemini-"):
         return Returns(signs=True)
@@ -261,7 +261,7 @@ def _put(state: ReasoningState, made: dict[str, Json], returns: Returns) -> None
         elif name in returns.fields and (state.issuer or not returns.own):
             made[name] = value
         elif name in TEXTS and not state.issuer and not returns.own:
-            for other in returns.fields:  # the client was sent it under our name
+            for other in returns.fields:  # the client got it under the wire's name, not the provider's
                 if other in TEXTS:
                     made.setdefault(other, value)
                     break

@@ -96,7 +96,7 @@ def lesson(status: int, body: str, sent: Collection[str], facts: Facts) -> Lesso
     body = body[:QUOTED]
     said = _sentence(body)
     if CONTEXT.search(said):
-        return None  # this question is too long: the next one may not be
+        return None  # another question may be shorter
     if BOUND.search(said):
         return Lesson("reasoning_state", "", lambda known: replace(known, recalls=False), lasting=False) if facts.recalls else None
     for name in _named(body, said, sent):
@@ -158,7 +158,7 @@ def _named(body: str, said: str, sent: Collection[str]) -> Iterator[str]:
             if isinstance(part, str):
                 placed += [known[piece] for piece in _pieces(part) if piece in known]
     if placed:
-        yield from placed  # what its sentence names beside that may be a field of a tool, or the user's word
+        yield from placed  # other names in the sentence may be a tool's field or the user's word
     elif REFUSING.search(said):
         for word in WORD.findall(said):
             yield from (known[piece] for piece in _pieces(word) if piece in known)
@@ -245,7 +245,7 @@ def _limit(sent: str, said: str, facts: Facts) -> Lesson | None:
         return Lesson("max_tokens", other, lambda known: replace(known, limit=other))
     numbers = sorted(int(number) for number in NUMBER.findall(EXCLUSIVE.sub(lambda found: str(int(found[1]) - 1), said)))
     if re.search(r"(?i)too large|at most|maximum|range|less than|exceed|> \d", said) and numbers:
-        # Of what was sent and what is allowed, the smaller; a range begins with 1.
+        # The sentence has the sent and the allowed number: the smaller is taken. A range begins with 1.
         ranged = RANGE.search(said)
         most = int(ranged[1]) if ranged else next((number for number in numbers if number > 1), 0)
         if most and most != facts.max_output:

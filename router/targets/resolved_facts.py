@@ -33,20 +33,20 @@ def facts_of(declared: TargetConfig) -> Facts:
     entry = known[found] if found else ModelRow()
     made = _listed(found or "", source if found else "unknown", entry)
     if source == "family" and found and set(parsed(found).words) != set(parsed(model).words):
-        made = with_changes(made, window=None, max_output=None, price=None)  # another size: it behaves alike, and costs what it costs
+        made = with_changes(made, window=None, max_output=None, price=None)  # another size: the same behaviour, but other prices and limits
     served = PROVIDERS.get(provider, ELSEWHERE)
     own = provider == "openai" and declared.api_base is not None
-    if not own:  # behind `openai/` at another address anything may stand
+    if not own:  # `openai/` at another address may be any server
         schemas = made.schemas if served.schemas is None else served.schemas
         made = with_changes(
             made, takes=served.takes, tiers=served.tiers, carries=served.carries, schemas=schemas, json_mode=served.json_mode
         )
-    if source == "family":  # a newer model may read what its sibling does not
+    if source == "family":  # a newer model may read files that its sibling refuses
         made = with_changes(made, images=made.images or None, documents=made.documents or None, audio=made.audio or None)
     elif source == "itself" and not own and made.audio is None and provider in AUDIO_LISTED:
         made = with_changes(made, audio=False)
     if provider in CLAUDES and "claude" in model:
-        made = with_changes(made, audio=False)  # no Claude does
+        made = with_changes(made, audio=False)  # no Claude reads audio
     made = RULES.get(provider, unruled)(made, parsed(model), entry, declared)
     theirs = provider in PROVIDERS
     made = with_changes(

@@ -84,7 +84,7 @@ class SseNormalizer:
             self.reader.frame(data)
         except TargetError:
             if self.heard.answered:
-                return None  # after the answer it comes too late to matter
+                return None  # an error after the complete answer is ignored
             self._failed = True
             return data if chunk is not None and chunk.error is not None else _error(data)
         self.heard.take()

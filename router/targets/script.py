@@ -69,7 +69,7 @@ def _spoken(name: str, model: str, lines: Callable[[Ask], Sequence[ScriptLine]],
 async def _events(line: ScriptLine, pace: float) -> AsyncIterator[Event]:
     if line.call is not None:
         arguments: JsonObject = line.arguments or {}  # type: ignore[assignment]  # read from YAML, so JSON
-        yield ToolCall(f"call_{secrets.token_hex(12)}", str(line.call), arguments)  # a plain text: encoders take no other
+        yield ToolCall(f"call_{secrets.token_hex(12)}", str(line.call), arguments)  # a plain str: encoders take no subclass
         return
     text, kind = (line.text, Text) if line.text is not None else (line.thought, Thought)
     for piece in PIECE.findall(text or ""):

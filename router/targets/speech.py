@@ -144,7 +144,7 @@ class Speech:
     def take(self) -> list[Event]:
         """Remove and return the events assembled so far. Text that may be the beginning of a tag or stop text is held back."""
         if self._cutter is None and self._left is None and self._kind is Text and not self._events:
-            # As nearly always: one text without bounds.
+            # The usual case: one text without limits.
             if not (piece := "".join(self._run)):
                 return []
             del self._run[:]
@@ -197,7 +197,7 @@ class Speech:
 
     def text(self, piece: str) -> None:
         """Add a piece of text. `<think>…</think>` at the very start of the answer becomes a thought."""
-        if self._text.half or not piece.isascii():  # nearly always both halves of all pairs are here
+        if self._text.half or not piece.isascii():  # usually no surrogate pair is split
             piece = self._text.feed(piece)
         if piece:
             if self._opening is not None:
@@ -205,7 +205,7 @@ class Speech:
                 return
             self.said = True
             if self._kind is Text:
-                self._run.append(piece)  # as nearly always: it goes on
+                self._run.append(piece)  # the usual case: text after text
             else:
                 self._extend_run(Text, piece)
 
@@ -461,10 +461,10 @@ class Speech:
         for pending in calls:
             made = called_by(pending)
             if reason in CUT_SHORT and pending is self._calls[-1] and not pending.written.strip():
-                made = replace(made, malformed="")  # its arguments had not begun
+                made = replace(made, malformed="")  # no arguments had come
             yield made
         if calls and reason == "stop":
-            reason = "tool-calls"  # some servers say stop whatever they ask for
+            reason = "tool-calls"  # some servers report `stop` for calls too
         if reason == "content-filter" and not self.said and not calls:
             raise ContentFiltered(self.target, "content_filter")
         yield Finish(reason, self.meter.usage, model=self.model or "")

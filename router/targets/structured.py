@@ -109,7 +109,7 @@ def structured(ask: Ask, facts: Facts, subset: Subset, *, loose: bool = False, b
             return FittedQuestion(instructed(ask, output), "json_schema", schema=schema)
     if taken and facts.json_mode is not False and (schema is None or schema.get("type") == "object"):
         way: OutputWay = "native" if schema is None and facts.json_mode else "json_object"
-        return FittedQuestion(instructed(ask, output), way, mode=True)  # OpenAI refuses it where nothing says "JSON"
+        return FittedQuestion(instructed(ask, output), way, mode=True)  # OpenAI refuses JSON mode unless the prompt has the word "JSON"
     return FittedQuestion(instructed(ask, output), "instruction")
 
 

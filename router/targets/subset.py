@@ -174,7 +174,7 @@ class _Narrowing:
             raise Unenforceable
         made: dict[str, Json] = {"type": kind, **{name: schema[name] for name in sorted(binds)}}
         if "(?" in str(made.get("pattern", "")):
-            raise Unenforceable  # looking around, which no grammar can
+            raise Unenforceable  # lookaround, which no grammar can express
         match kind:
             case "object":
                 made |= self._object(schema, level)

@@ -44,7 +44,7 @@ class Unpacker:
         while piece:
             if self._inner.eof:
                 if not piece.startswith(b"\x1f"):
-                    break  # what stands behind the last member is nothing
+                    break  # data after the last member is ignored
                 self._inner, self._begun = zlib.decompressobj(EITHER), b""
             made.append(self._unpacked(piece, left))
             left -= len(made[-1])

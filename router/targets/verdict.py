@@ -95,7 +95,7 @@ PHRASES = (
         r"exceeds? (the )?(max(imum)?|allowed|model'?s?)( (allowed|number of|input|total))* (tokens?|length)",
         "Fireworks, Volcengine",
     ),
-    # A filter stopped the question, or what would have been the answer.
+    # A filter stopped the question or the answer.
     Phrase(
         "filtered",
         r"content_?filter|content filtering policy|content filter (was )?triggered",
@@ -135,7 +135,7 @@ PHRASES = (
     ),
     Phrase("filtered", r"guardrail_intervened|blocked by (the )?guardrail|content blocked by guardrail", "Bedrock, Together, Databricks"),
     Phrase("filtered", r"违规信息|敏感内容", "DashScope, SiliconFlow, in Chinese"),
-    # The model reads no images, or no documents, whichever they are. What ends in a format, a size or a count is about this one file.
+    # The model reads no images, or no documents, at all. A refusal of a format, a size or a count is about this file alone.
     Phrase("no_images", r"endpoints found that support image", "OpenRouter's 404; openclaw/openclaw#99078, aaif-goose/goose#5396"),
     Phrase(
         "no_images",
@@ -163,7 +163,7 @@ PHRASES = (
         r"billing_not_active|billing hard limit|arrearage|doesn't have any credits|overdue[- ]payment",
         "OpenAI, DashScope, xAI",
     ),
-    # The key is none, or not any more.
+    # The key is invalid or has expired.
     Phrase("wrong_key", r"(incorrect|invalid|missing|expired|wrong)[\w ]*api[ _-]?key", "xAI, OpenAI; recordings of both"),
     Phrase("wrong_key", r"api[ _-]?key[\w ]*(invalid|not valid|expired|incorrect)|api_key_invalid", "Google, Mistral"),
     Phrase("wrong_key", r"invalid_authentication|authentication (fails|failed|error)|unauthorized", "DeepSeek, Moonshot"),
@@ -178,7 +178,7 @@ PHRASES = (
         r"not (available|supported|allowed) in your (country|region|location)|country, region|suspended|terminated",
         "OpenAI, Moonshot",
     ),
-    # The model is none of theirs.
+    # The provider does not have the model.
     Phrase(
         "unknown_model",
         r"model[_ ]not[_ ](found|exist)|model .{0,100}(does not exist|not found)|not a valid model|unknown model",
@@ -187,7 +187,7 @@ PHRASES = (
     Phrase(
         "unknown_model", r"model identifier is invalid|deploymentnotfound|unable to access non-serverless model", "Bedrock, Azure, Together"
     ),
-    # Something in this question has no place there: the model and the key are well.
+    # Something in this question is refused: model and key are valid.
     Phrase(
         "this_question",
         r"support(s|ing)? (image|audio|video|file|pdf|tool|vision|multimodal)",
@@ -205,7 +205,7 @@ PHRASES = (
         r"\b(prompt|content|image|picture|attachment|input|moderation|safety)s?\b",
         "xAI and OpenRouter, of a 403; theopenco/llmgateway#1785",
     ),
-    # A parameter that it does not take, or not so.
+    # The model does not take a parameter, or not with this value.
     Phrase(
         "bad_parameter",
         r"unsupported[_ ](parameter|value)|unknown[_ ]parameter|unrecognized request argument",
@@ -280,7 +280,7 @@ def verdict(target: str, status: int, body: str = "", headers: Mapping[str, str]
     if why in ("this_question", "bad_parameter") or (why == "its_content" and "{" in body):
         return TargetRefused(target, outcome)
     if why in ("no_credit", "wrong_key") or status in DENIED:
-        # A firewall answers one message with a page or a line of text; an API that knows why says so.
+        # A firewall refuses a single message with a page or a line of text; an API states a reason.
         certain = status != 403 or why in ("no_credit", "wrong_key") or (why == "no_access" and not page)
         return TargetDenied(target, outcome, certain=certain)
     if status in AGAIN or status >= 500:
@@ -316,7 +316,7 @@ def _own_words(body: str) -> Iterator[str]:
     if PAGE.match(body) or begin < 0:
         yield ECHO.sub(" ", TAG.sub(" ", body))
         return
-    yield ECHO.sub(" ", body[:begin])  # LiteLLM, and many a gateway, put words of their own before the document
+    yield ECHO.sub(" ", body[:begin])  # LiteLLM and gateways put their own words before the document
     try:
         held: object = json.loads(body[begin : end + 1])
     except (ValueError, RecursionError):
