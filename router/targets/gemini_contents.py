@@ -20,7 +20,7 @@ UNSIGNED = "skip_thought_signature_validator"
 """Placeholder for the signature of a call that another model made."""
 
 
-def contents(ask: Ask, issuer: str = "", *, signs: bool = False, ids: bool = True) -> list[Json]:
+def contents(ask: Ask, issuer: str, *, signs: bool = False, ids: bool = True) -> list[Json]:
     """Return the conversation as Gemini's list of contents, without system messages. Tool results are user contents, in the order of calls.
 
     issuer: the target whose reasoning states are sent back
