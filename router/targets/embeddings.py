@@ -119,7 +119,10 @@ def split_of(name: str, declared: TargetConfig, connect: float, connections: Con
 
 
 def _google(declared: TargetConfig) -> tuple[str, dict[str, str]]:
-    """Return the URL and headers of Google's OpenAI-compatible API (ai.google.dev/gemini-api/docs/openai). Raises Misfit without a key."""
+    """Return the embeddings URL of Google's OpenAI-compatible API, and the header with the key. Raises Misfit without a key.
+
+    Source: ai.google.dev/gemini-api/docs/openai.
+    """
     base = str(declared.api_base or GEMINI).rstrip("/").removesuffix("/openai")
     within = "/openai" if urlsplit(base).path.endswith(("/v1beta", "/v1")) else "/v1beta/openai"
     if declared.api_key is None:

@@ -101,7 +101,7 @@ class Pupil:
         return True
 
     def answered(self) -> None:
-        """Add this question's lasting lessons to the target's, once the target accepted it, and clear `learned`."""
+        """Add this question's lasting lessons to the target's, and clear `learned`: the target accepted it, or its retries are used up."""
         if self._lessons:
             self._learned.keep(self._target, [one for one in self._lessons if one.lasting])
             self._lessons.clear()
