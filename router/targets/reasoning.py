@@ -99,7 +99,7 @@ def is_claude(model: str) -> bool:
 
 
 class Reasoning:
-    """The reasoning of one answer on the OpenAI wire, collected from its pieces for the next request. Only fields of `returns` are kept."""
+    """The reasoning of one answer on the OpenAI wire, collected in the fields that its provider takes back; others are ignored."""
 
     def __init__(self, returns: Returns) -> None:
         self._returns = returns

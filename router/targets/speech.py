@@ -344,7 +344,10 @@ class Speech:
         self._last_states = states
 
     def _stated(self, calls: Sequence[OpenCall]) -> Iterator[Event]:
-        """Yield the answer's reasoning states with their call ids and positions. `calls`: the calls that have a name."""
+        """Yield the reasoning states of this model call, those of `states_at_end` included, each with its call id and position.
+
+        calls: the calls of the answer that have a name
+        """
         for value in self._last_states() if self._last_states is not None else ():
             self.state(value)
         for one in self._states:
