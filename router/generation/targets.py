@@ -11,7 +11,7 @@ from router.config.values import Name
 from router.errors import Misfit
 from router.failover import NO_HINT, Candidate, Hint, Load, Pool, TargetRefusals, new_health
 from router.generation.construction import Construction
-from router.targets import Learned, Post, Target, past_declared_way
+from router.targets import Learned, Post, Target, proxy_warning
 
 
 class OpenedTargets:
@@ -25,7 +25,7 @@ class OpenedTargets:
         for name, declared in parts.targets.items():
             if name not in self._skipped:
                 self.open(name, parts.declaration.routes.defaults.timeout.connect)
-                if why := past_declared_way(declared):  # some requests do not go the declared way
+                if why := proxy_warning(declared):  # some requests do not go the declared way
                     parts.warn(getattr(declared.model, "place", None), f"`{name}`: {why}")
 
     def prices(self) -> dict[str, Price]:
@@ -98,7 +98,7 @@ class OpenedTargets:
         return Candidate(
             name,
             target.answer,
-            target.reads,
+            target.context_window,
             target.prefill,
             kept.health[key][1],
             kept.switches,
