@@ -21,7 +21,7 @@ LEFT_CHECK_INTERVAL_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """An answer in progress, shared by its followers. Its attempts and its usage are charged to one of them."""
+    """An answer in progress that identical requests share, its followers. One follower is charged for its attempts and its usage."""
 
     made: Broadcast
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
@@ -29,10 +29,9 @@ class Flight:
     _charged: bool = False
 
     async def follow(self, how: Cached, tried: list[list[Attempt]] | None = None) -> Events:
-        """Stream the shared answer to one follower. The first follower that reaches the end is charged for it.
-        Only that follower receives the usage and the attempts; all others see `cache="shared"`. The request that began the answer may have
-        left long before. An answer of another replica says who is charged, and that is kept. If no follower reaches the end, the last one
-        to leave adds the attempts to its `tried`, if given.
+        """Yield the shared answer's events from its start to one follower. The first follower that reaches the end is charged for it.
+        Only that follower receives the usage and the attempts; all others get `cache="shared"`, as do all here if another replica was
+        charged. If no follower reaches the end, the last one to leave adds the attempts to its `tried`, if given.
         how: the cache state of this follower's answer: `miss` or `bypass` for the request that began it, `shared` for the others
         """
         try:
@@ -60,7 +59,7 @@ class Flight:
                 tried.extend(self.tried)
 
     def uncharge(self) -> None:
-        """Let the next follower be charged, in place of one that was charged and records nothing."""
+        """Let the next follower be charged: the one charged before does not record it."""
         self._charged = False
 
     def _first(self) -> bool:
@@ -69,10 +68,9 @@ class Flight:
 
 
 class Relayed(Broadcast):
-    """A follower of a shared answer that writes its events to a log, from which other replicas read them.
-
-    It follows until no replica has asked for a while. Events that are not yet in the log are held up to `MAX_FLIGHT_BYTES`; then it reads
-    no further (backpressure).
+    """A follower of a shared answer that offers its events as a log to other replicas.
+    It stops once neither another replica nor a follower here reads the answer. Up to `MAX_FLIGHT_BYTES` of events wait for the log; then it
+    reads no further (backpressure).
     """
 
     head = b"1"
@@ -87,18 +85,18 @@ class Relayed(Broadcast):
 
     @property
     def findable(self) -> bool:
-        """True while the answer can be read from its start: no event was dropped."""
+        """True while no event was dropped: the answer can be read from its start."""
         return self.complete
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from the number `start` on. Events before it may be dropped from now on: they are in the log."""
+        """Return the events from number `start` on. Those before it may be dropped from now on: they are in the log."""
         self._at[self] = start
         self._make_room()
         return relay.batches(*self.since(start))
 
     def hold(self, seconds: float) -> None:
-        """Follow the answer in the background for `seconds` more, because another replica reads it; returns at once.
-        0 stops if no follower here is left, either: no other replica reads it any more.
+        """Follow the answer in the background for at least `seconds` more, because another replica reads it. Returns at once.
+        0: no other replica reads it, and following stops if no follower is left here either.
         """
         self._until = asyncio.get_running_loop().time() + seconds
         if self.task is None:
@@ -114,7 +112,7 @@ class Relayed(Broadcast):
             self.task.cancel()
 
     def _look(self, task: asyncio.Task[None]) -> None:
-        """Stop following the answer once neither another replica nor a follower here reads it; else look again later."""
+        """Stop following once neither another replica nor a follower here reads the answer; else check again later."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until and self._flight.made.followers <= 1:
             task.cancel()

@@ -41,7 +41,7 @@ log = logging.getLogger("router.cache")
 
 
 class ModelCall(Value, frozen=True):
-    """The parts of a model call that clients do not send back: reasoning state, tool calls and results.
+    """The parts of one model call that the client does not send back in its next request.
 
     states: its reasoning state
     calls: all its tool calls, the client's too; empty where the client sends all of them
@@ -67,7 +67,7 @@ class _KeptStates:
 
 
 class LocalStates:
-    """Model calls kept in this process, by caller and end user. Beyond the bound the caller with the most loses its oldest first."""
+    """Tool rounds stored in this process, by caller and end user. Above `size` bytes the caller with the most loses its oldest first."""
 
     def __init__(self, size: int = SIZE, lasts: float = LASTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._size = size
@@ -90,8 +90,8 @@ class LocalStates:
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
-        """Store bytes under a name for `lasts` seconds, and drop other entries while all exceed `size`.
-        A value larger than the whole store is not stored.
+        """Store bytes under a name for `lasts` seconds, unless larger than `size`.
+        While all exceed `size`, drop the largest holder's oldest.
         """
         if ENTRY + len(value) > self._size:
             return
@@ -120,13 +120,15 @@ class LocalStates:
             del self._held[caller], self._taken[caller]
 
     def _count(self, caller: str, held: _KeptStates, taken: int) -> None:
-        """Add the bytes of an entry to the counts, or subtract them if negative."""
+        """Add `taken` bytes to the counts of the end user and the caller; negative for a removed entry."""
         held.taken += taken
         self._taken[caller] = self._taken.get(caller, 0) + taken
 
 
 class Memory:
-    """The store of model calls: this process, and Redis if declared. An unavailable Redis delays no question and fails none."""
+    """The store of tool rounds: entries in this process, and copies in Redis if declared.
+    Without an answer from Redis it does as without it.
+    """
 
     def __init__(self, local: LocalStates | None = None, shared: RedisStore | None = None) -> None:
         self.local = local or LocalStates()
@@ -134,7 +136,7 @@ class Memory:
 
     async def get(self, caller: str, names: Sequence[str], user: str = "") -> Recollection:
         """Return the stored model calls of a conversation; empty if none are stored or can be read.
-        The newest entry in this process is used. Redis is asked for the last name alone, whose entry holds those before it.
+        The newest entry in this process is used. Without one, Redis is asked for the last name alone, whose entry holds those before it.
         names: the names of the conversation's model calls, in order
         """
         for name in reversed(names):
@@ -154,7 +156,9 @@ class Memory:
 
 
 def written(held: Recollection) -> bytes:
-    """Return model calls as the bytes to store. The first ones are left out while all are too large; that none is left is logged."""
+    """Return model calls as the bytes to store.
+    The first ones are left out while all are too large; a warning is logged if none is left.
+    """
     plain = [[name, [_plain_call(one) for one in calls]] for name, calls in held.items()]
     while (len(value := packed([VERSION, *plain])) > MAX_VALUE or crowded(value, MAX_VALUES)) and plain:
         del plain[0]
@@ -175,7 +179,7 @@ class UnreadableState(Exception):
 
 
 def read(data: bytes) -> Recollection:
-    """Return the model calls in bytes that `written` made. UnreadableState for all others, and above its bounds."""
+    """Return the model calls in bytes that `written` made. Raises UnreadableState for other bytes, and above the bounds."""
     if len(data) > MAX_VALUE or crowded(data, MAX_VALUES):
         raise UnreadableState
     try:
@@ -240,7 +244,7 @@ def _result(value: Json) -> Result:
 
 @dataclass(slots=True)
 class Trail:
-    """A running hash of a client's conversation, which gives each of its model calls the name under which its state is kept.
+    """A running hash of a client's conversation. It gives each model call in it the name under which that call is stored.
 
     Left out is what may differ between two requests of one client: system messages, and the assistant's text since the last question (some
     clients send it after the calls, some not at all).
@@ -276,7 +280,7 @@ class Trail:
         return names
 
     def called(self, calls: Iterable[Call]) -> str:
-        """Add the tool calls of the next model call to the hash, and return that model call's name."""
+        """Add the tool calls of the next model call to the hash. Return that model call's name: the hash so far, in hex."""
         self._settle()
         self._add("calls", *([call.call_id, call.name, plain(call.arguments)] for call in calls))
         return self.digest.hexdigest()
@@ -291,7 +295,7 @@ class Trail:
 
 
 def trail(owner: str) -> Trail:
-    """Return the running hash of a new conversation of this caller and its end user (`Ask.owner`)."""
+    """Return a new running hash for a conversation of this caller and its end user (`Ask.owner`), before its first message."""
     return Trail(hashlib.sha256(_dumps(["caller", owner])))
 
 
@@ -307,7 +311,7 @@ def _text(result: Result) -> str:
 
 
 def plain(value: Json) -> Json:
-    """Return a JSON value in the form that a JavaScript client sends back: whole floats become integers (1.0 → 1)."""
+    """Return a JSON value as a JavaScript client sends it back: floats with a whole value become integers (1.0 → 1)."""
     match value:
         case float() if value.is_integer():
             return int(value)

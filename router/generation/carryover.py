@@ -57,5 +57,5 @@ class Carryover:
 
     @property
     def counts(self) -> CountStore:
-        """The store in which limits are counted: Redis if it is declared, else this process."""
+        """Return the store in which limits are counted: Redis if it is declared, else this process."""
         return self.shared or self.local

@@ -10,7 +10,7 @@ from router.targets import close_lanes
 
 
 class Live:
-    """The generation that answers, and the number of requests on each. It closes an old one after its last request."""
+    """The generation that serves new requests, and the number of requests that each generation still answers. Closes old generations."""
 
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
@@ -23,9 +23,9 @@ class Live:
 
     @property
     def ready(self) -> bool:
-        """True once a serving generation has been ready: the process answers as quickly as it ever will.
+        """True once a serving generation has been ready (warmed up), and from then on.
 
-        It stays true: after an edit that adds a slow target, requests to the others still get their answers as before.
+        After an edit that adds a slow target, requests to the others still get their answers as before.
         """
         self._ready = self._ready or self.generation.ready
         return self._ready
@@ -36,13 +36,13 @@ class Live:
         return len({*self._riders, id(self.generation)}) + len(self._closing)
 
     def enter(self) -> Generation:
-        """Return the present generation, kept open until `leave` is called with it."""
+        """Count a request on the serving generation, and return that generation. It stays open until `leave` is called with it."""
         key = id(self.generation)
         self._riders[key] = self._riders.get(key, 0) + 1
         return self.generation
 
     def leave(self, generation: Generation) -> None:
-        """Release a generation that `enter` returned. An old one is closed in the background once its last request releases it."""
+        """Count a request off a generation that `enter` returned. An old one is closed in the background after its last request."""
         key = id(generation)
         self._riders[key] -= 1
         if not self._riders[key]:
@@ -52,7 +52,7 @@ class Live:
 
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
-        """Yield the present generation, kept open until the block ends."""
+        """Yield the serving generation, which stays open until the block ends."""
         generation = self.enter()
         try:
             yield generation
@@ -60,14 +60,16 @@ class Live:
             self.leave(generation)
 
     def swap(self, generation: Generation) -> None:
-        """Serve this generation from now on; it is not started here. The old one is closed in the background once no request holds it."""
+        """Serve new requests with this generation; it is not started here.
+        The old one is closed in the background once no request holds it.
+        """
         old, self.generation = self.generation, generation
         self.since = time.time()
         if id(old) not in self._riders:
             self._let_go(old)
 
     async def close(self) -> None:
-        """Close the serving generation, its connections and the lanes, and wait for generations that are closing: the process ends."""
+        """Close the serving generation, its connections and the lanes, and wait for generations that are closing, as the process ends."""
         await self.generation.close()
         await self.generation.kept.connections.close()
         await asyncio.gather(*self._closing)

@@ -52,9 +52,9 @@ def _nobody() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Functions that are called for changes of the serving configuration.
+    """Functions that are called when the serving configuration changes or an edit fails.
 
-    swapped: for each that went live, a return to the previous one included
+    swapped: for each configuration that went live, a return to the previous one included
     failed: for each edit that cannot be served; not again for the same complaints
     """
 
@@ -63,7 +63,7 @@ class Listeners:
 
 
 class Reload:
-    """Follows the configuration files while entered, and serves an edit: by itself if so configured, else on request (SIGHUP, `refresh`).
+    """Follows the configuration files while entered, and serves an edit: by itself if so configured, else on SIGHUP or `refresh`.
 
     failed: the newest edit if it cannot be served; None otherwise
     timing: may be replaced while files are followed
@@ -119,7 +119,7 @@ class Reload:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hints(self) -> None:
-        """Pass on the hints of the watch, without an end. The watch starts anew when other paths have to be watched.
+        """Watch the files for ever, and set the hint event at each change. The watch starts anew when other paths have to be watched.
 
         Where the system cannot watch, the files are still read every `timing.check` seconds if edits go live by themselves.
         """
@@ -151,7 +151,7 @@ class Reload:
 
     @property
     def _follows(self) -> bool:
-        """True if an edit goes live by itself, as the serving configuration has it; an edit may change that too."""
+        """True if the serving configuration says that edits go live by themselves."""
         return reloads(self._live.generation.declaration)
 
     async def _follow(self) -> None:
@@ -172,17 +172,17 @@ class Reload:
                 log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})
 
     def _asked(self) -> None:
-        """Request a reload, on SIGHUP, without waiting for it. A failed edit is tried once more: what it lacked may be there by now."""
+        """Request a reload, on SIGHUP, and return at once. A failed edit is tried again: what it lacked may be there by now."""
         if self.failed is not None or self._returned:
             self._tried = None
         self._wanted = True
         self._hint.set()
 
     async def refresh(self) -> None:
-        """Serve the files as they are now, and wait for that. An edit that cannot be served raises nothing: see `failed`.
+        """Read the files, serve them if they changed, and wait for that. An edit that cannot be served raises nothing: see `failed`.
 
-        Files that are unchanged since the last try are tried again only after a failure, or while a previous configuration serves.
-        The reload goes on if its caller leaves: a half-done reload would lose the edit.
+        Unchanged files are tried again only after a failure, or while a previous configuration serves. The reload goes on if its caller
+        leaves.
         """
         if self.failed is not None or self._returned:
             self._tried = None
@@ -229,10 +229,11 @@ class Reload:
         await in_thread(partial(keep_live, generation.declaration), THREAD)
 
     async def go_back(self, digest: str) -> bool:
-        """Serve again the configuration before the newest swap if it has this digest. Return True if that digest serves, or did already.
+        """Serve the previous configuration again if it has this digest.
+        Return True if this digest serves now, False if no such one is known.
 
-        False: that configuration has another digest. A worker that has not seen the swap takes the one in the shared folder.
-        The files stay as they are, and go live with the next edit or on request. Raises ConfigError if it cannot be served any more.
+        A worker that has not seen the swap takes it from the shared folder. The files stay as they are, and go live with the next edit or
+        on request. Raises ConfigError if it cannot be served any more.
         """
         async with self._one:
             now, before = self._live.generation, self.previous
@@ -249,7 +250,7 @@ class Reload:
             return True
 
     async def pending(self) -> PendingEdit:
-        """Compare the files on disk with the serving configuration. They are read and declared, neither built nor served."""
+        """Return how the files on disk differ from the serving configuration. They are read and declared, neither built nor served."""
         now = self._live.generation
         return await in_thread(lambda: pending_edit(self._routes, now, self._host), THREAD)
 
@@ -282,7 +283,7 @@ class Reload:
         return built.generation
 
     async def _settled(self) -> FileContents:
-        """Return the content of the files once it no longer changes, or after `timing.max_settle` as it is then."""
+        """Return the content of the files once it stops changing, or after `timing.max_settle` seconds as it is then."""
         until = asyncio.get_running_loop().time() + self.timing.max_settle
         content = await in_thread(self._content, THREAD)
         while content != self._tried and asyncio.get_running_loop().time() < until:
@@ -309,6 +310,6 @@ def _log_env_file(env_file: EnvFile) -> None:
 
 
 def _seen(looking: asyncio.Task[None]) -> None:
-    """Consume the error of a reload whose caller may have left, so that asyncio does not report it as never retrieved."""
+    """Retrieve the error of a finished reload, so that asyncio does not report it if the caller has left."""
     if not looking.cancelled():
         looking.exception()

@@ -15,13 +15,13 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from router.config.values import Secret
 from router.errors import Misfit
 from router.lifecycle import Backoff, SharedConnection
+from router.shared.timing import RedisTiming
 
 if TYPE_CHECKING:
     from redis.asyncio import ConnectionPool
@@ -41,39 +41,6 @@ PREFIX = "pointsman:"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class RedisTiming:
-    """Times of a Redis that may be away, in seconds."""
-
-    limit: float = 0.05
-    """Silence after which Redis counts as away: the time that its absence costs the requests of that moment, once."""
-    tick: float = 0.005
-    """Time between two checks for silence. A check after twice that is late: the answer may lie in the socket unread."""
-    late: float = 0.0025
-    """Silence that a late check counts.
-
-    A process with a slow event loop thus has twenty turns to read an answer before Redis counts as away.
-    """
-    most: float = 1.0
-    """The longest silence to which a slow Redis can raise the limit."""
-    probe: float = 1.0
-    """Longest time of a probe. No request waits for it."""
-
-    def silence(self, waited: float) -> float:
-        """Return the seconds of silence that a check counts, `waited` seconds after the check before it."""
-        return waited if waited <= 2 * self.tick else self.late
-
-    def after(self, silence: float, limit: float) -> float:
-        """Return the next limit: four times the silence before an answer, or nine tenths of the old limit, whichever is longer.
-
-        It is at least `self.limit`, and `most` at most. Like TCP's timeout (RFC 6298), it grows with a slow Redis and shrinks again.
-
-        silence: seconds without any answer, until this one
-        limit: the limit until now
-        """
-        return min(max(self.limit, 4 * silence, 0.9 * limit), max(self.limit, self.most))
-
-
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
 
@@ -91,7 +58,7 @@ class Mismatch(Away):
 
 
 def key(*parts: str) -> str:
-    """Return the name of a key. Its first part decides the cluster slot: keys that share it can be used together."""
+    """Return the Redis key of these parts, `pointsman:{<first>}:<other>…`. Keys with the same first part share a cluster slot."""
     first, *others = parts
     return ":".join((f"{PREFIX}{{{first}}}", *others))
 
@@ -102,21 +69,21 @@ def milliseconds(seconds: float) -> int:
 
 
 class Redis(SharedConnection):
-    """A connection to Redis, opened by the first command or by `start`, and whether Redis can be asked.
+    """A connection to Redis, opened by the first command or by `start`, that keeps track of whether Redis can be used.
 
     departed: functions that are called each time that Redis goes away
-    timing: the times after which it counts as away
-    The constructor raises Misfit without the package, or for an address with invalid options.
+    timing: the times after which it counts as away; None for the usual ones
+    The constructor raises Misfit if the package is missing or the address has invalid options.
     """
 
-    def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = (), timing: RedisTiming = RedisTiming()) -> None:
+    def __init__(self, url: Secret, departed: Sequence[Callable[[], None]] = (), timing: RedisTiming | None = None) -> None:
         try:
             import redis.asyncio as driver  # noqa: PLC0415 - an extra; and 0.1 s for nothing where none is declared
         except ImportError:
             raise Misfit("`server.redis` needs a package that is not here: pip install 'pointsman[redis]'", "redis") from None
         super().__init__()
         self.url = url
-        self._timing = timing
+        self._timing = timing or RedisTiming()
         self._departed = departed
         self.departures = 0
         """Times that Redis went away."""
@@ -138,7 +105,7 @@ class Redis(SharedConnection):
         self._listening: set[asyncio.Future[Any]] = set()
         self._quiet = 0.0
         """Seconds of silence so far."""
-        self._limit = timing.limit
+        self._limit = self._timing.limit
         self._look: asyncio.TimerHandle | None = None
         self._back: set[asyncio.Future[None]] = set()
 
@@ -227,9 +194,8 @@ class Redis(SharedConnection):
         return answer
 
     async def ask_all(self, commands: Sequence[Command]) -> list[object]:
-        """Return the answers to commands that go out in this order; the answer to a refused one is a Mismatch, which is not raised.
-
-        Raises Away if there are no answers: the outcome of each command is then unknown, or with Unsent none was received.
+        """Return the answers to commands that go out in this order; a refused command's answer is a Mismatch, which is not raised.
+        Raises Unsent if Redis received none of them, else Away if there are no answers: the outcome is then unknown.
         """
         await self._present()
         loop = asyncio.get_running_loop()
@@ -243,10 +209,9 @@ class Redis(SharedConnection):
             self._pump = asyncio.create_task(self._send())
 
     async def listen(self, streams: Mapping[str, str], wait: float) -> list[tuple[str, list[tuple[str, dict[bytes, bytes]]]]]:
-        """Return the next entries of streams, each after the given id: (stream, [(id, fields)]). Waits `wait` seconds for a first one.
-
+        """Return new entries of streams as (stream, [(id, fields)]), at most 32 of each; waits up to `wait` seconds for a first one.
         streams: stream → id after which its entries are read
-        At most 32 entries of each stream are returned, and none if none came. Raises Away if Redis is away, Mismatch if a key is no stream.
+        Returns an empty list if none came. Raises Away if Redis is away, Mismatch if a key is not a stream.
         """
         await self._present()
         words: Command = ("XREAD", "COUNT", 32, "BLOCK", milliseconds(wait), "STREAMS", *streams, *streams.values())
@@ -267,7 +232,7 @@ class Redis(SharedConnection):
         return [(name.decode(), [(number.decode(), fields) for number, fields in entries]) for name, entries in found or ()]
 
     async def _present(self) -> None:
-        """Check that Redis can be asked; raises Unsent if not. The very first command waits shortly for the connection."""
+        """Raise Unsent if Redis is away. The very first command waits shortly for the connection."""
         if self._state == "new":
             self.start()
             with suppress(Away):
@@ -317,8 +282,7 @@ class Redis(SharedConnection):
     # Silence.
 
     async def _watched(self, work: Awaitable[T]) -> T:
-        """Return the result of this work. Raises Away after too long a silence of Redis.
-
+        """Return the result of this work. Raises Away if Redis is silent for too long, or fails; Mismatch if it refuses the command.
         The work continues if its caller is cancelled: no connection is cut in the middle of an answer.
         """
         task = asyncio.ensure_future(work)
@@ -351,7 +315,7 @@ class Redis(SharedConnection):
         self._look = loop.call_later(self._timing.tick, self._looked, loop.time())
 
     def _looked(self, last: float) -> None:
-        """Add up the time without an answer, and count Redis as away once it is too long."""
+        """Add up the time without an answer, send a PING at half the limit, and count Redis as away once the limit is reached."""
         self._look = None
         if not self._under_way:
             return
@@ -371,7 +335,7 @@ class Redis(SharedConnection):
     # Away and back.
 
     def _judged(self, error: Exception) -> Away:
-        """Return the error for the caller of a failed command: Mismatch, or Away if Redis itself is away, which is noted."""
+        """Return the error to raise for a failed command: Mismatch, or Away if the error shows that Redis is away, which is noted here."""
         why = self._why(error)
         if why is None:
             return Mismatch()
@@ -425,7 +389,7 @@ class Redis(SharedConnection):
             self._tell()
 
     async def _return(self, *, paused: bool) -> None:
-        """Try a write until one succeeds: Redis counts as back then."""
+        """Write a probe key until a write succeeds, and count Redis as available then."""
         while True:
             if paused:
                 await self._lines.disconnect(inuse_connections=False)
@@ -456,7 +420,7 @@ UNUSABLE = frozenset({"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN", "MISCONF", "MOVE
 
 
 def _given_up(task: "asyncio.Future[Any]") -> bool:
-    """Return whether this task was cancelled, and not the caller that waits for it."""
+    """Return whether the task was cancelled, and not the coroutine that awaits it."""
     current = asyncio.current_task()
     return task.cancelled() and (current is None or not current.cancelling())
 
