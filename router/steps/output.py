@@ -32,7 +32,7 @@ def output(schema: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def _read(name: str, files: Mapping[str, str]) -> JsonObject:
-    """Return the schema in a file. Misfit if the file is missing, holds no JSON object, or its schema cannot be used.
+    """Return the JSON schema in a file. Misfit if the file is missing, does not hold a JSON object, or its schema cannot be used.
 
     files: name of a file → its text
     """

@@ -18,7 +18,7 @@ _dumps = json.JSONEncoder(default=dict).encode  # json.dumps would make an encod
 
 
 def session() -> Step:
-    """Return the step that sets each question's `session`, the digest that it shares with all others of its chat."""
+    """Return the step that sets `session` of each question: a digest that all questions of one chat share."""
 
     def step(answer: Answer) -> Answer:
         return lambda ask: answer(replace(ask, session=session_of(ask)))

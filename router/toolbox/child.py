@@ -37,17 +37,17 @@ Frame = dict[str, Any]
 
 
 class Ended(Exception):
-    """The other end of the socket is closed, or sent bytes that are not a frame."""
+    """The other end of the socket is closed, or sent bytes that are not a valid frame."""
 
 
 def frame(value: Frame) -> bytes:
-    """Return a frame as bytes: four bytes with the length, then JSON."""
+    """Return a frame as bytes: its length in four bytes, then JSON."""
     data = json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
     return HEADER.pack(len(data)) + data
 
 
 def received(line: socket.socket, most: int) -> Frame:
-    """Return the next frame, waiting for it.
+    """Wait for the next frame on the socket, and return it.
 
     Raises Ended if the other end closed, or sent no JSON object or more than `most` bytes; TimeoutError after the socket's timeout, if any.
     """
@@ -58,7 +58,7 @@ def received(line: socket.socket, most: int) -> Frame:
 
 
 def understood(data: bytes) -> Frame:
-    """Return the frame in these bytes. Raises Ended if they are not a JSON object."""
+    """Return the JSON object in a frame's bytes. Raises Ended if they are not one."""
     try:
         found: object = json.loads(data)
     except (ValueError, RecursionError):
@@ -79,7 +79,7 @@ def _exactly(line: socket.socket, size: int) -> bytes:
 
 
 def main(number: int) -> None:
-    """Load the file that the parent sends, then run the parent's calls until the socket with this descriptor is closed.
+    """Load the file that the parent sends, then run the parent's calls until the socket is closed. `number`: the socket's descriptor.
 
     If the file has no tool set, its mistake is sent, and the function returns.
     """
@@ -115,7 +115,7 @@ def main(number: int) -> None:
 
 
 def asks(tool: Tool, given: Json) -> bool:
-    """Return whether a user has to allow a call; False for arguments that do not fit, because such a call is refused anyway."""
+    """Return whether the user has to allow a call with these arguments; False if they do not fit, because it is refused anyway."""
     try:
         return tool.asks(tool.parameters.read(json.dumps(given, ensure_ascii=False)))
     except Misfit:
@@ -123,9 +123,9 @@ def asks(tool: Tool, given: Json) -> bool:
 
 
 def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Frame:
-    """Run a call, and return its outcome as a frame: the result, or the type and place of an exception.
+    """Run a call, and return a frame: {result, is_error}, or {failed, at} with the type and place of an exception. Raises nothing.
 
-    A ToolError and invalid arguments are results that are errors. Nothing is raised.
+    A ToolError and invalid arguments are results that are errors.
     """
     try:
         values = tool.parameters.read(json.dumps(given, ensure_ascii=False))

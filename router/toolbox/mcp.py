@@ -52,7 +52,7 @@ GONE = "The server of this tool went away before it answered."
 
 
 class McpServer(SharedConnection):
-    """An MCP server and its connection, which `start` opens in the background. The constructor raises Misfit without the package `mcp`."""
+    """An MCP server, its tools, and the connection to it, which `start` opens in the background. Misfit without the package `mcp`."""
 
     def __init__(self, declared: ToolServer) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class McpServer(SharedConnection):
 
     @property
     def here(self) -> bool:
-        """True while the connection is open and the tools are listed."""
+        """True while the connection is open and the server has listed its tools."""
         return self._state == "here"
 
     @property
@@ -88,7 +88,7 @@ class McpServer(SharedConnection):
 
     @property
     def known(self) -> Mapping[str, ToolSpec]:
-        """The tools that the server listed last, by name; none before its first list, and still those while it is away."""
+        """Return name → tool from the server's latest list, also while it is away; empty before its first list."""
         return self._tools
 
     def __contains__(self, name: object) -> bool:
@@ -96,9 +96,8 @@ class McpServer(SharedConnection):
         return name in self._names
 
     async def tools(self) -> Mapping[str, ToolSpec]:
-        """Return the server's tools by name, as it listed them last; none before that.
-
-        Waits PATIENCE seconds at most for the first attempt to connect.
+        """Return name → tool from the server's latest list; empty before its first.
+        Waits up to PATIENCE seconds for the first connection.
         """
         if not self._tried:
             await self._tries()
@@ -107,7 +106,7 @@ class McpServer(SharedConnection):
     # Lifetime.
 
     def start(self) -> None:
-        """Start to connect in the background, and return at once. Has no effect once started or closed."""
+        """Start to connect in the background, and return at once. Without effect if started or closed already."""
         if self._supervisor is None and not self.closed:
             self._state = "starting"
             self._supervisor = asyncio.create_task(self._supervise())
@@ -153,7 +152,7 @@ class McpServer(SharedConnection):
             call.cancel()
 
     async def _connection(self, *, reported: bool) -> None:
-        """Run one connection until it is lost: then it raises, or returns. `reported`: its loss was logged, so its return is, too."""
+        """Run one connection until it is lost; then it raises, or returns. `reported`: the last loss was logged, so the return is, too."""
         await asyncio.to_thread(import_module, "mcp")  # half a second, once
         async with self._opened() as client:
             listening = asyncio.create_task(self._listened(client))
@@ -177,7 +176,7 @@ class McpServer(SharedConnection):
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator["Client", None]:
-        """Open a client that has completed the handshake."""
+        """Yield a client after its handshake; it is closed when the block ends."""
         from mcp import Client  # noqa: PLC0415 - an extra; and half a second for nothing where none is declared
 
         async with self._transport() as (read, write):
@@ -220,7 +219,7 @@ class McpServer(SharedConnection):
                 yield streams
 
     async def _listened(self, client: "Client") -> None:
-        """Wait for changes of the tools that the server reports in a stream of its own (protocol 2026-07-28 and later)."""
+        """Wait for the changes of its tools that the server reports in a separate stream (protocol 2026-07-28 and later)."""
         from mcp import MCPError  # noqa: PLC0415
         from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost  # noqa: PLC0415
 
@@ -231,7 +230,7 @@ class McpServer(SharedConnection):
                     self._doubt.set()
 
     async def _heard(self, message: object) -> None:
-        """Note a change of the tools that the server reports among its answers (protocols before 2026-07-28)."""
+        """Have the tools listed again if this message reports a change of them (protocols before 2026-07-28)."""
         if type(message).__name__ == "ToolListChangedNotification":
             self._doubt.set()
 
@@ -256,7 +255,7 @@ class McpServer(SharedConnection):
     # Calls.
 
     async def call(self, name: str, arguments: JsonObject) -> tuple[Json, bool]:
-        """Return the result of a call: (the result, true if it is an error). There is no time limit here.
+        """Run a call on the server, and return (its result, true if that is an error). There is no time limit here.
 
         Raises ToolError if the server is away, goes away, refuses the call, or sends a result that cannot be read.
         While the server is connecting, the call waits PATIENCE seconds at most.
@@ -291,7 +290,7 @@ class McpServer(SharedConnection):
 
 
 class _Given:
-    """A transport whose streams are open already."""
+    """A transport for the MCP library whose streams are open already."""
 
     def __init__(self, streams: tuple[Any, Any]) -> None:
         self._streams = streams
@@ -304,7 +303,7 @@ class _Given:
 
 
 class _Watched:
-    """A stream that sets an event when it ends."""
+    """A wrapper of a stream that sets an event when the stream ends or fails."""
 
     def __init__(self, stream: Any, ended: asyncio.Event) -> None:
         self._stream = stream
@@ -332,7 +331,7 @@ class _Watched:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancel a task, and wait ENDING seconds at most for its end. Its error is dropped."""
+    """Cancel a task, and wait up to ENDING seconds for its end. Its error is dropped."""
     task.cancel()
     await asyncio.wait([task], timeout=ENDING)
     if task.done() and not task.cancelled():
@@ -340,7 +339,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 def _spec(tool: Any) -> ToolSpec | None:
-    """Return a tool as the model sees it; None if its name or schema is one that providers refuse."""
+    """Return an MCP tool as the model sees it; None if providers refuse its name or schema."""
     schema = cast("JsonObject", mended(tool.input_schema))
     if not re.fullmatch(TOOL_NAME, tool.name) or schema.get("type") != "object" or deeper(schema, MAX_DEPTH):
         return None
@@ -357,14 +356,14 @@ async def _called(client: "Client", name: str, arguments: JsonObject) -> tuple[J
 
 
 def _texts(content: Iterable[Any]) -> Iterator[str]:
-    """Yield the texts of a result. Other content is only mentioned: no provider takes it as a tool's result."""
+    """Yield the texts of a result. Content of another kind is only mentioned, as `[image, not shown]`."""
     for block in content:
         resource = getattr(block, "resource", block)
         yield repaired(resource.text) if isinstance(getattr(resource, "text", None), str) else f"[{block.type}, not shown]"
 
 
 def _tool_error(error: BaseException) -> ToolError:
-    """Return the error for the model, without the server's own sentence, which may quote the call."""
+    """Return the error that the model reads, without the server's own sentence, which may quote the call."""
     from mcp import MCPError  # noqa: PLC0415
     from mcp.types import CONNECTION_CLOSED  # noqa: PLC0415
 
@@ -374,7 +373,7 @@ def _tool_error(error: BaseException) -> ToolError:
 
 
 def _why(connection: asyncio.Task[None]) -> str:
-    """Return the cause of a connection's end: the name of the exception, or `timeout` without one."""
+    """Return why a connection ended: the name of its exception, or `timeout` without one."""
     error = connection.exception() if connection.done() and not connection.cancelled() else None
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]

@@ -44,7 +44,10 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class _Misfit:
-    """A mistake. `branches`: the alternatives of unions that it belongs to, outermost first, each with the path of the value."""
+    """A mistake in a call's arguments. `path`: the value; `branches`: the alternatives of unions that it is in, outermost first.
+
+    Each alternative stands with the path of the union's value.
+    """
 
     path: str
     branches: tuple[tuple[str, str], ...]
@@ -58,7 +61,7 @@ class _Misfit:
 
 
 def explained(errors: Iterable[Mapping[str, Any]], given: Json) -> str:
-    """Return a sentence with the mistakes that pydantic found in the given arguments: the first five, and the number of the others."""
+    """Return one sentence with the mistakes that pydantic found in the given arguments: the first five, and the number of the others."""
     found = list(dict.fromkeys(map(str, _meant([_misfit(error, given) for error in errors]))))
     more = len(found) - MAX_MISFITS
     return "; ".join(found[:MAX_MISFITS]) + (f"; and {more} more" if more > 0 else "")
@@ -78,7 +81,7 @@ def _misfit(error: Mapping[str, Any], given: Json) -> _Misfit:
 
 
 def _walked(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return the path to a value, and the union alternatives on the way: a part that is neither a key nor an index names one."""
+    """Return (the path to a value, the union alternatives on the way). A part that is neither a key nor an index names an alternative."""
     path, value = "", given
     branches: list[tuple[str, str]] = []
     for count, part in enumerate(parts, 1):
@@ -93,7 +96,7 @@ def _walked(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[
 
 
 def _meant(found: Sequence[_Misfit], level: int = 0) -> list[_Misfit]:
-    """Return the mistakes; of each union only those of the alternative that was probably meant.
+    """Return the mistakes, but of each union only those of the alternative that was probably meant.
 
     level: the number of unions around them that are decided already
     """
