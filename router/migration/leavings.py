@@ -23,7 +23,7 @@ REDIS = frozenset({"host", "port", "password", "url", "db", "ssl", "username"})
 
 
 def leavings(page: Page, settings: Settings, models: Models, variables: Variables) -> None:
-    """Write LiteLLM's settings that belong to no route under `server`, or comment on them; comment on all values without an outcome."""
+    """Write LiteLLM's settings that belong to no route under `server`, and add a comment for every value that has no outcome yet."""
     source = settings.source
     account = source.account
     _callbacks(settings.library, page.rest, account)
@@ -59,7 +59,7 @@ def _callbacks(library: Mapping[str, Located], made: Section, account: Account) 
 
 
 def _cache(page: Page, settings: Settings, variables: Variables) -> None:
-    """Record the outcome of LiteLLM's cache settings; write `server.redis` if they name a Redis. The routes have their `cache` already."""
+    """Record the outcome of LiteLLM's cache settings; write `server.redis` if they name a Redis. Routes have their `cache` already."""
     params, account = settings.cache, settings.source.account
     said = settings.library.get("cache")
     on = settings.source.truth(said)
