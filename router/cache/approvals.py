@@ -41,9 +41,7 @@ class Approvals:
     _used: OrderedDict[str, float] = field(default_factory=OrderedDict[str, float])
 
     def under(self, key: str | None, shared: RedisStore | None) -> Self:
-        """Return a copy that signs with this key (None: the process's own) and marks used ids in `shared` too.
-        Ids used before stay used.
-        """
+        """Return a copy that signs with this key (None: the process's own) and marks used ids in `shared` too. Used ids stay used."""
         declared = None if key is None else hashlib.sha256(f"pointsman approvals\n{key}".encode()).digest()
         return replace(self, shared=shared, _declared=declared)
 

@@ -90,9 +90,7 @@ class LocalStates:
         return value if until > self._clock() else None
 
     def put(self, caller: str, name: str, value: bytes, user: str = "") -> None:
-        """Store bytes under a name for `lasts` seconds, unless larger than `size`.
-        While all exceed `size`, drop the largest holder's oldest.
-        """
+        """Store bytes for `lasts` seconds, unless larger than `size`. While all exceed `size`, drop the oldest of the largest holder."""
         if ENTRY + len(value) > self._size:
             return
         now = self._clock()
@@ -126,9 +124,7 @@ class LocalStates:
 
 
 class Memory:
-    """The store of tool rounds: entries in this process, and copies in Redis if declared.
-    Without an answer from Redis it does as without it.
-    """
+    """The store of tool rounds: entries in this process, and copies in Redis if declared. It works without an answer from Redis."""
 
     def __init__(self, local: LocalStates | None = None, shared: RedisStore | None = None) -> None:
         self.local = local or LocalStates()
@@ -146,9 +142,7 @@ class Memory:
         return _read(value) if value is not None else {}
 
     async def put(self, caller: str, name: str, held: Recollection, user: str = "") -> None:
-        """Store the model calls of a conversation under the name of the last one, here and in Redis.
-        If all are too large, the first ones are left out.
-        """
+        """Store model calls, here and in Redis, under the name of the last one. The first are left out if all are too large."""
         value = written(held)
         self.local.put(caller, name, value, user)
         if self._shared is not None:
@@ -156,9 +150,7 @@ class Memory:
 
 
 def written(held: Recollection) -> bytes:
-    """Return model calls as the bytes to store.
-    The first ones are left out while all are too large; a warning is logged if none is left.
-    """
+    """Return model calls as bytes to store. While they are too large the first is left out; a warning is logged if none is left."""
     plain = [[name, [_plain_call(one) for one in calls]] for name, calls in held.items()]
     while (len(value := packed([VERSION, *plain])) > MAX_VALUE or crowded(value, MAX_VALUES)) and plain:
         del plain[0]

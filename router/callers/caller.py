@@ -35,9 +35,7 @@ class Caller(PartlyCompared, frozen=True):
 
     @property
     def owner(self) -> str:
-        """Return the caller's id and its end user as one text, different for every two pairs.
-        Cached answers and counts are kept under it.
-        """
+        """Return the caller's id and end user as one text, different for every two pairs; cached answers and counts are kept under it."""
         return owner(self.id, self.user)
 
     @property

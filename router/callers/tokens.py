@@ -34,9 +34,7 @@ MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 
 
 class _Rules(JWSRegistry):
-    """joserfc's rules for signatures, with the declared algorithms only.
-    Unknown header fields are ignored (RFC 7515), `crit` is refused.
-    """
+    """joserfc's rules for signatures, with the declared algorithms only. Unknown header fields are ignored (RFC 7515), `crit` refused."""
 
     max_header_length = MAX_HEADER_CHARACTERS
     max_payload_length = MAX_TOKEN_CHARACTERS
@@ -86,9 +84,8 @@ class Tokens:
         return self._named(await self._claimed(token))
 
     async def _claimed(self, token: str) -> Mapping[str, Any]:
-        """Return the claims of a token whose signature, issuer, audience and time are valid. Unauthorized if one of them is not.
-
-        Unverifiable if the issuer's keys cannot be fetched, or none of them can be used.
+        """Return the claims of a token with valid signature, issuer, audience and time.
+        Raises Unauthorized, or Unverifiable without keys.
         """
         came = 0.0 if self._source is None else self._source.now()
         try:

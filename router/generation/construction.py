@@ -95,10 +95,7 @@ class Construction:
             return ANYBODY
 
     def _redis(self) -> Redis | None:
-        """Return the declared Redis: the one in use if the address is the same. None if none is declared.
-
-        An invalid address adds a complaint and gives None, too.
-        """
+        """Return the declared Redis, the one in use if its address is the same; None without one, or for an invalid address."""
         url, before = self.declaration.routes.server.redis, self.before.redis
         if url is None:
             return None

@@ -117,8 +117,7 @@ class Generation:
 
     async def close(self) -> None:
         """End warm-ups, and close what this generation opened.
-
-        Tool servers, Redis and its logs are closed only if no other generation holds them.
+        Tool servers, Redis and its logs stay open while another generation holds them.
         """
         for task in self._warming:
             task.cancel()

@@ -55,10 +55,7 @@ class LoadedTools:
         return Toolbox(functions, route.timeout.tool, self._servers(route), frozenset(approve), self.askable)
 
     def _servers(self, route: Route) -> list[Grant]:
-        """Return the grants of a route's tool servers. A server in use is taken over if it is declared in the same way.
-
-        An invalid server is left out (a complaint was added).
-        """
+        """Return the grants of a route's tool servers, without invalid ones (complaints). A server declared as before is taken over."""
         grants: list[Grant] = []
         kept = self._parts.kept.tool_servers
         for declared in route.tool_servers:

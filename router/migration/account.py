@@ -16,10 +16,7 @@ Outcome = Literal["carried", "told", "alike"]
 
 @dataclass(slots=True)
 class Account:
-    """The values of a LiteLLM config by their paths, e.g. `model_list[0].litellm_params.rpm`, each with its outcome.
-
-    A list or mapping below such a key has the outcome of that key.
-    """
+    """The values of a LiteLLM config by their paths, e.g. `model_list[0].litellm_params.rpm`, each with its outcome."""
 
     _entered: dict[str, Located] = field(default_factory=dict[str, Located])
     _outcomes: dict[int, tuple[Outcome, Located]] = field(default_factory=dict[int, tuple[Outcome, Located]])
@@ -63,9 +60,7 @@ class Account:
 
 
 def apart(said: Located) -> Located:
-    """Return a mapping with copies of its values; a value of another kind as it is.
-    A YAML anchor may put one value into several mappings.
-    """
+    """Return a mapping with copies of its values, which an anchor may share with other mappings; any other value as it is."""
     return (
         Located(said.place, {key: Located(one.place, one.value) for key, one in said.table.items()})
         if isinstance(said.value, Mapping)

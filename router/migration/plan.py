@@ -157,9 +157,7 @@ class Plan:
         return [pool for order in sorted(orders) for pool in self._shares(orders[order])]
 
     def _shares(self, members: Sequence[Deployment]) -> list[list[Share]]:
-        """Return one pool of these deployments, with LiteLLM's shares as weights.
-        If only some have weights, the others are a second pool.
-        """
+        """Return a pool of these deployments, weighted as in LiteLLM, and a second pool of those without a weight if some have one."""
         called = [self.called[id(one)] for one in members]
         if self.settings.strategy != "simple-shuffle":
             return [[(name, None) for name in called]]
@@ -198,10 +196,7 @@ class Plan:
         return list(found.values())
 
     def _fallbacks(self, name: str, kind: str) -> tuple[Located, ...]:
-        """Return the fallbacks of this kind that a group declares, found by its name with or without its provider; empty if none.
-
-        Records in `followed` that a route uses them.
-        """
+        """Return a group's fallbacks of this kind, looked up with or without its provider, and record their use; empty if none."""
         chains = self.chains[kind]
         known = next((one for one in (name, prefixed(name), name.partition("/")[2]) if one in chains), None)
         if known is None:

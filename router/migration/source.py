@@ -75,10 +75,7 @@ def in_environment(said: Located | None) -> bool:
 
 
 def read(path: Path) -> SourceConfig:
-    """Read a LiteLLM config with all files that it includes, and return it.
-
-    Raises ConfigError if a file cannot be read or is not a config, or if there is no `model_list`.
-    """
+    """Read a LiteLLM config with all files that it includes. Raises ConfigError if a file is not readable or not such a config."""
     texts: dict[str, str] = {}
     complaints = Complaints(texts)
     reader = _SourceReader(complaints, texts)
@@ -126,9 +123,7 @@ class _SourceReader:
     seen: set[Path] = field(default_factory=set[Path])
 
     def merged(self, path: Path) -> Mapping[str, Located]:
-        """Return a file's sections merged with those of its includes, and theirs.
-        Lists are joined; else the included file's value counts.
-        """
+        """Return a file's sections merged with all its includes. Lists are joined; of other values the included file's counts."""
         sections = self._one(path, lambda message: self.complaints.add(Place(str(path), 1, 1), message))
         pending = [(one, path) for one in self._includes(sections)]
         self.seen.add(path.resolve())
@@ -151,10 +146,7 @@ class _SourceReader:
         return lambda message: self.complaints.add(place, message)
 
     def _one(self, path: Path, unread: Callable[[str], None]) -> Mapping[str, Located]:
-        """Return the sections of one file; empty if it cannot be read, which adds a complaint.
-
-        unread: adds the complaint about an unreadable file, at its include; a mistake in a file is reported at its own place
-        """
+        """Return the sections of one file; empty if it is malformed (a complaint) or unreadable (`unread` is called with the reason)."""
         try:
             text = path.read_text(encoding="utf-8-sig")
         except OSError as error:

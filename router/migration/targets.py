@@ -58,11 +58,7 @@ class Workshop:
     connections: Connections
 
     def target(self, name: str, one: Deployment) -> Section:
-        """Return a deployment converted to a target's section. One that could not be served is `dropped`, with a comment why.
-
-        name: the target's name
-        Values that are not carried over are left to `leave`.
-        """
+        """Return the target section for a deployment; `dropped`, with a comment why, if it could not be served. `leave` does the rest."""
         made = Section()
         self._model(one, made)
         self._address(one, made)

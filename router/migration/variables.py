@@ -59,7 +59,7 @@ class Variables:
         return f"${{{name}}}"
 
     def reference(self, said: Located) -> str | None:
-        """Return the value `os.environ/NAME` as `${NAME}`; as `${NAME:-value}` if the config sets it and it is not secret. None if invalid.
+        """Return the value `os.environ/NAME` as `${NAME}`, or `${NAME:-value}` if the config sets it and it is not secret; None if invalid.
 
         A variable without such a value is recorded as one that must be set.
         """

@@ -214,10 +214,7 @@ class Course:
         return ask
 
     async def _refused(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
-        """Return the state of a question that the target refused, and add the finding that follows from the refusal.
-
-        Some questions are asked once more in another form: the state is `works` if that succeeds.
-        """
+        """Return the state of a refused question (`works` if another form of it is answered), and add the finding that follows."""
         if question is questions.PLAIN:
             self._remedy(heard)
         elif question in (questions.ROUNDS, questions.FOREIGN):
@@ -262,9 +259,7 @@ class Course:
         return question.judge(heard)
 
     def _find(self, question: Question, verdict: Verdict) -> None:
-        """Record a verdict as a finding, and its facts.
-        The finding is about routes if the verdict has a line for them, else about the target.
-        """
+        """Record a verdict's facts and a finding, which is about routes if the verdict has a line for them, else about the target."""
         facts = dict(verdict.facts)
         if "refuses" in facts:
             facts["refuses"] = [*cast("list[Json]", self._facts.get("refuses", [])), *cast("list[Json]", facts["refuses"])]

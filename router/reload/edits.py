@@ -70,9 +70,9 @@ class Built:
 
 
 def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Build the generation of this content, and run the drills if `server.reload.drills` is true. Return it, or the error, as a Built.
+    """Build the generation of this content, and run the drills if `server.reload.drills` is true. Blocks for seconds.
 
-    Blocks for seconds.
+    A ConfigError is part of the result.
 
     now: the generation that serves
     host: the address that it serves at

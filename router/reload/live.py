@@ -23,10 +23,7 @@ class Live:
 
     @property
     def ready(self) -> bool:
-        """True once a serving generation has been ready (warmed up), and from then on.
-
-        After an edit that adds a slow target, requests to the others still get their answers as before.
-        """
+        """True once a serving generation has been ready (warmed up), and from then on: a new slow target does not delay the others."""
         self._ready = self._ready or self.generation.ready
         return self._ready
 
@@ -60,9 +57,7 @@ class Live:
             self.leave(generation)
 
     def swap(self, generation: Generation) -> None:
-        """Serve new requests with this generation; it is not started here.
-        The old one is closed in the background once no request holds it.
-        """
+        """Serve new requests with this generation; it is not started here. The old one is closed once no request holds it."""
         old, self.generation = self.generation, generation
         self.since = time.time()
         if id(old) not in self._riders:

@@ -119,10 +119,7 @@ class Reload:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hints(self) -> None:
-        """Watch the files for ever, and set the hint event at each change. The watch starts anew when other paths have to be watched.
-
-        Where the system cannot watch, the files are still read every `timing.check` seconds if edits go live by themselves.
-        """
+        """Watch the files for ever, and set the hint event at each change. The watch starts anew when other paths have to be watched."""
         watch: Any = watchfiles
         while True:
             self._moved.clear()
@@ -181,8 +178,8 @@ class Reload:
     async def refresh(self) -> None:
         """Read the files, serve them if they changed, and wait for that. An edit that cannot be served raises nothing: see `failed`.
 
-        Unchanged files are tried again only after a failure, or while a previous configuration serves. The reload goes on if its caller
-        leaves.
+        Unchanged files are tried again only after a failure, or while a previous configuration serves. A caller that leaves does not stop
+        it.
         """
         if self.failed is not None or self._returned:
             self._tried = None
@@ -229,11 +226,10 @@ class Reload:
         await in_thread(partial(keep_live, generation.declaration), THREAD)
 
     async def go_back(self, digest: str) -> bool:
-        """Serve the previous configuration again if it has this digest.
-        Return True if this digest serves now, False if no such one is known.
+        """Serve the previous configuration again if it has this digest. Return whether this digest serves now.
 
-        A worker that has not seen the swap takes it from the shared folder. The files stay as they are, and go live with the next edit or
-        on request. Raises ConfigError if it cannot be served any more.
+        A worker that has not seen the swap takes the configuration from the shared folder. The files stay as they are, and go live with the
+        next edit or on request. Raises ConfigError if it cannot be served any more.
         """
         async with self._one:
             now, before = self._live.generation, self.previous
@@ -257,7 +253,7 @@ class Reload:
     async def _built(self, content: FileContents) -> Generation | None:
         """Return the generation of this content, built in a thread; None if the content is what serves already.
 
-        Raises ConfigError if it cannot be served, or takes too long to build: a late result is closed, and changes nothing here.
+        Raises ConfigError if it cannot be served or takes too long to build; a late result is closed.
         """
         late, seconds = threading.Event(), self.timing.build
         now = self._live.generation

@@ -245,8 +245,7 @@ class Door(HttpToolsProtocol):
     def _linger(self) -> None:
         """Shut down the sending side, and read on for LINGER seconds before the connection is closed.
 
-        A connection that is closed while its client is sending is reset: the bytes sent last, such as the reason, would be lost
-        (RFC 9112, 9.6).
+        Closing while the client sends would reset the connection: the bytes sent last, such as the reason, would be lost (RFC 9112, 9.6).
         """
         self._lingers = True
         if self.transport.can_write_eof():
@@ -265,10 +264,7 @@ class Door(HttpToolsProtocol):
         return self._answering is None or self._answering.response_complete
 
     def _refuse(self, status: int) -> None:
-        """Refuse the current request with this status, and close the connection.
-
-        Without a request, or after its answer, the connection is only closed.
-        """
+        """Refuse the current request with this status, and close the connection; without a request, or after its answer, only close it."""
         self._status = status
         if (self._at == "idle" and self._loose == 0) or (self._at == "body" and self._said):
             self.transport.close()  # nothing was asked, or it has been answered
@@ -278,8 +274,7 @@ class Door(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
         """Send an error of status `_status` and close the connection: uvicorn calls this for invalid HTTP, `_refuse` for its own refusals.
 
-        Nothing is sent on a connection that closes. If another answer is under way or due, the connection is aborted instead. `msg` is not
-        used.
+        Nothing is sent on a closing connection; one on which another answer is under way or due is aborted. `msg` is not used.
         """
         if self.transport.is_closing():
             return

@@ -41,10 +41,7 @@ log = logging.getLogger("router.server")
 
 
 class Edge:
-    """The ASGI application of the server: access rules, chats, probes and pages.
-
-    uvicorn serves it; another application may mount it, and its lifespan must then enter `started`.
-    """
+    """The ASGI application of the server. An application that mounts it must enter `started` in its own lifespan."""
 
     def __init__(self, admin: Operations, gate: Gate) -> None:
         self.live = admin.live
@@ -246,9 +243,9 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 
 def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
-    """Return path → application for the chat routes with a fixed path, which are served without a search through the table of routes.
+    """Return path → application for chat routes with a fixed path that take all methods and that no earlier route matches.
 
-    Left out are routes that an earlier route matches or that limit methods.
+    Requests to these paths are served without a search through the table of routes.
     """
     found: dict[str, ASGIApp] = {}
     for at, route in enumerate(answers):

@@ -29,9 +29,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class LogEnd:
-    """The end of an answer without a final event.
-    `code`: as written by `ending` in router/relay.py, such as `stopped` or `overloaded 30.0`.
-    """
+    """The end of an answer without a final event. `code`: made by `ending` in router/relay.py, such as `stopped` or `overloaded 30.0`."""
 
     code: str
 

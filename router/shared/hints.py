@@ -31,10 +31,7 @@ class BreakerHint:
         return asyncio.get_running_loop().time() < self._until
 
     def publish(self, seconds: float) -> None:
-        """Publish in the background that the breaker is open here for `seconds`; 0 withdraws the hint for all replicas. Returns at once.
-
-        While Redis is away nothing is published.
-        """
+        """Publish in the background that the breaker is open for `seconds`; 0 withdraws that. Nothing is sent while Redis is away."""
         if seconds > 0:
             self._hints.send(("SET", self._key, 1, "PX", milliseconds(seconds + GRACE_S)))
         else:

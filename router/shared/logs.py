@@ -279,10 +279,7 @@ class Logs:
                 await self._tell(self._message(found.replica, f"leave {found.id}"))
 
     async def ask_again(self, found: Found) -> bool:
-        """Send the replica that writes a log another message that it is read. Return whether that replica's sign of life is in Redis.
-
-        Raises Away if Redis is away.
-        """
+        """Send the writer of a log another message that it is read. Return whether the writer's sign of life is in Redis. Raises Away."""
         alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold(found.replica, found.id)])
         return bool(alive)
 

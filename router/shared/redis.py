@@ -122,10 +122,7 @@ class Redis(SharedConnection):
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
 
     async def looked_for(self) -> None:
-        """Wait, at the start of a process, until the first connection has succeeded or failed, so that no request waits for it.
-
-        After the longest time of a probe without either, Redis counts as away.
-        """
+        """Wait, when a process starts, for the first connection to Redis; after the longest time of a probe Redis counts as away."""
         self.start()
         loop, silence = asyncio.get_running_loop(), 0.0
         while not self._known.is_set() and silence < self._timing.probe:

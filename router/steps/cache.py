@@ -74,10 +74,7 @@ class Keeper:
         self._under_way: dict[str, Flight] = {}
 
     async def answer(self, ask: Ask) -> Events:
-        """Yield the events of the cached answer; else of the identical question in flight; else of a new call.
-
-        With a `max_age` of 0 (the client wants a new answer) a new call is started in any case.
-        """
+        """Yield the events of the cached answer; else of the identical question in flight; else, and for `max_age` 0, of a new call."""
         name = key(ask, self._made_by, _shared_by(ask, self._declared))
         how: Cached = "bypass"
         flight: Flight | None = None
@@ -190,11 +187,7 @@ def _shared_by(ask: Ask, declared: Cache) -> str:
 
 
 async def _followed(made: Broadcast, found: Elsewhere) -> bool:
-    """Copy the answer that another replica makes into `made`.
-    Return True at its end; False if nothing arrived, so that it can be made here.
-
-    If it breaks off later, the error is raised.
-    """
+    """Copy the answer of another replica into `made`: return True at its end, False if nothing arrived. A later break is raised."""
     try:
         await made.take(found.follow())
     except (Away, ReplicaLost, Stopping):

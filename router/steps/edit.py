@@ -88,7 +88,7 @@ def edit(strip: Literal["quotes", "whitespace", "fences"] | None = None, max_cha
 
 
 class Trim:
-    """Trims both ends of a text that arrives in pieces, and cuts it off after `limit` characters. `ends`: what to strip; None: nothing.
+    """Trims both ends of a text that arrives in pieces (`ends`; None: neither), and cuts it off after `limit` characters.
 
     Only text that may belong to an end is held back.
     """

@@ -22,10 +22,7 @@ from router.value import replace
 
 
 def recall(*, memory: Memory) -> Step:
-    """Return the step that stores what a client does not send back (reasoning state, hidden calls), and restores it in its next request.
-
-    memory: where it is stored
-    """
+    """Return the step that stores in `memory` what clients do not send back (reasoning state, hidden calls), and restores it later."""
 
     def step(answer: Answer) -> Answer:
         async def watched(ask: Ask, beside: Beside) -> Events:

@@ -27,10 +27,7 @@ def session() -> Step:
 
 
 def session_of(ask: Ask) -> str:
-    """Return the session of a question: a SHA-256 in hex.
-
-    Without a chat id, chats of one caller and user with equal first messages are one session.
-    """
+    """Return the session of a question: a SHA-256 in hex of caller, user and chat id, or of the first messages if there is no id."""
     made: list[Json] = [ask.caller, ask.user, ask.chat]
     if not ask.chat:
         begun: list[Json] = []

@@ -207,10 +207,7 @@ class Turn:
         return self._states
 
     def asked(self, calls: Sequence[Sequence[Attempt]]) -> None:
-        """Add to the answer's attempts those that its tools made by asking other routes (`Attempt.route` is set).
-
-        calls: lists of attempts; attempts without a route are skipped
-        """
+        """Add to the answer's attempts those of these lists that its tools made by asking other routes (`Attempt.route` is set)."""
         self.attempts += tuple(one for call in calls for one in call if one.route)
 
     @property
@@ -282,10 +279,7 @@ class _Outputs:
         self._some.set()
 
     async def come(self) -> list[ToolProgress | ToolResult]:
-        """Wait until there are outputs, then remove and return them: data parts, preliminary outputs, results in the order of their ends.
-
-        A preliminary output of a tool that has ended is dropped.
-        """
+        """Wait for outputs, then remove and return them: data parts, preliminary outputs of running tools, and results as they ended."""
         await self._some.wait()
         self._some.clear()
         results = [task.result() for task in self._ended]

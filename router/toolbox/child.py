@@ -79,9 +79,9 @@ def _exactly(line: socket.socket, size: int) -> bytes:
 
 
 def main(number: int) -> None:
-    """Load the file that the parent sends, then run the parent's calls until the socket is closed. `number`: the socket's descriptor.
+    """Load the file that the parent sends, then run the calls that it sends, until the socket with this descriptor is closed.
 
-    If the file has no tool set, its mistake is sent, and the function returns.
+    If the file has no tool set, the mistake is sent, and the function returns.
     """
     with socket.socket(fileno=number) as line, asyncio.Runner() as runner:
         try:
@@ -123,10 +123,7 @@ def asks(tool: Tool, given: Json) -> bool:
 
 
 def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Frame:
-    """Run a call, and return a frame: {result, is_error}, or {failed, at} with the type and place of an exception. Raises nothing.
-
-    A ToolError and invalid arguments are results that are errors.
-    """
+    """Run a call, and return a frame: {result, is_error}, or {failed, at} with the type and place of an exception. Raises nothing."""
     try:
         values = tool.parameters.read(json.dumps(given, ensure_ascii=False))
         value, is_error = as_result(_given(tool.function, values, runner, report), is_error=False)

@@ -243,10 +243,7 @@ def _data(part: DataPart) -> Json:
 
 
 def _plain(value: object) -> object:
-    """Return a dataclass, or a value of VALUES in router/toolbox/values.py (dates, Decimal, Enum, UUID, pydantic models), as JSON.
-
-    Raises TypeError for any other object, such as a set: a tool may not return it.
-    """
+    """Return a dataclass, or a value of VALUES in router/toolbox/values.py, as JSON. Raises TypeError for any other, such as a set."""
     from router.toolbox.values import plain  # noqa: PLC0415 - pydantic: only tools that return such values need it
 
     return plain(value)

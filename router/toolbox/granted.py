@@ -81,10 +81,7 @@ class Toolbox:
         return self._with({one: one.server.known for one in self._grants})
 
     async def offered(self) -> tuple[ToolSpec, ...]:
-        """Return the descriptions of the tools to offer for one answer. Waits up to 3 s for MCP servers that connect for the first time.
-
-        A server that is not connected by then contributes the tools that it listed last, if any.
-        """
+        """Return the tools for one answer, from each server's latest list. Waits up to 3 s for servers that connect for the first time."""
         if not self._grants:
             return self._specs
         known = await asyncio.gather(*(one.server.tools() for one in self._grants))

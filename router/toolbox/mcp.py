@@ -96,9 +96,7 @@ class McpServer(SharedConnection):
         return name in self._names
 
     async def tools(self) -> Mapping[str, ToolSpec]:
-        """Return name → tool from the server's latest list; empty before its first.
-        Waits up to PATIENCE seconds for the first connection.
-        """
+        """Return name → tool from the server's latest list; empty before one. Waits up to PATIENCE seconds for the first connection."""
         if not self._tried:
             await self._tries()
         return self._tools

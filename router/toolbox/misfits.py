@@ -44,10 +44,7 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class _Misfit:
-    """A mistake in a call's arguments. `path`: the value; `branches`: the alternatives of unions that it is in, outermost first.
-
-    Each alternative stands with the path of the union's value.
-    """
+    """A mistake in a call's arguments. `branches`: (path, name) of the union alternatives that its value is in, outermost first."""
 
     path: str
     branches: tuple[tuple[str, str], ...]

@@ -1,7 +1,6 @@
 """The parameters of a tool, by pydantic: their JSON schema, and the check of the arguments that a model writes.
 
-Compiled once, when a file is loaded. The check is strict: a text is not a number, a number is not a text, `1` is not `true`. A date is
-a text that spells one.
+The check is strict: a text is not a number, a number is not a text, `1` is not `true`. A date is a text that spells one.
 """
 
 import ast

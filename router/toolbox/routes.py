@@ -34,10 +34,7 @@ class AskableRoute:
 
 
 class Fields(dict[str, Json]):
-    """The fields of the request's body that the router itself does not use; templates see them as `ask.<name>`.
-
-    They come from the client, unchecked.
-    """
+    """The body's fields that the router does not use (a template's `ask.<name>`). They come from the client, unchecked."""
 
 
 class RouteAnswer:

@@ -229,10 +229,7 @@ def code_and_parameter(code: str, question: str = QUESTION) -> tuple[str, str | 
 
 
 def error(why: Refusal, question: str = QUESTION) -> dict[str, Json]:
-    """Return an error as OpenAI's object {"error": {message, type, param, code}}.
-
-    question: this API's field with the question, named if the question is too long
-    """
+    """Return an error as OpenAI's object {"error": {message, type, param, code}}. `question`: see `code_and_parameter`."""
     kind = TYPES.get(why.status, "server_error" if why.status >= 500 else "invalid_request_error")
     code, parameter = code_and_parameter(why.code, question)
     return {"error": {"message": why.sentence, "type": kind, "param": parameter, "code": code}}

@@ -304,10 +304,7 @@ class _ResponseFrames:
         return "".join(made)
 
     def _stopped(self, usage: Usage | None) -> str:
-        """Return the last frames of an answer that the client stopped: `response.incomplete` with status `cancelled`.
-
-        The API has no event for this. Calls that were not run are left out.
-        """
+        """Return the last frames of an answer that the client stopped: `response.incomplete` with status `cancelled`, no open calls."""
         made = self._started() + (self._message() if self._cited else "") + self._closed("incomplete")
         self.response = {**self._response("cancelled"), "usage": counted(usage)}
         return made + self._frame("response.incomplete", {"response": self.response})

@@ -1,6 +1,6 @@
-"""The wire `text`: plain text without frames. It has no form for tools, reasoning and errors.
+"""The wire `text`: plain text without frames, tools, reasoning and errors.
 
-If an answer fails in mid-stream, the connection is closed early, which every client notices. A clean end would look like a complete answer.
+If an answer fails in mid-stream, the connection is closed early: a clean end would look like a complete answer.
 """
 
 from typing import assert_never

@@ -105,10 +105,7 @@ def prompts(heading: Heading) -> int:
 
 
 def echo(heading: Heading, index: int) -> str:
-    """Return the text that a choice begins with: its prompt if the client asked for an echo, else an empty text.
-
-    index: the position of the prompt, from 0
-    """
+    """Return the beginning of the choice at `index`: its prompt if the client asked for an echo, else an empty text."""
     texts = cast("Sequence[str]", heading.asked.get("echo", ()))
     return texts[index] if texts else ""
 

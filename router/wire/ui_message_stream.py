@@ -151,10 +151,7 @@ class _UiFrames:
 
 
 def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
-    """Return the metadata of a UI message: {finishReason, usage, model}, without `usage` if no provider reported it.
-
-    Counts of reasoning and cached tokens are left out if they are zero.
-    """
+    """Return {finishReason, usage, model}, without unreported usage; counts of reasoning and cached tokens are left out if zero."""
     counts: dict[str, Json] = {}
     if usage:
         total = usage.input_tokens + usage.output_tokens
@@ -166,10 +163,7 @@ def metadata(reason: str, usage: Usage | None, model: str) -> dict[str, Json]:
 
 
 def complete(answer: Answered) -> bytes:
-    """Return the body of an answer that is not streamed: a JSON UIMessage, its parts in the order of the events.
-
-    A source that came within a text stands after it.
-    """
+    """Return the body of an answer that is not streamed: a JSON UIMessage, parts in order of events, a source within a text after it."""
     parts: list[dict[str, Json]] = []
     tools: dict[str, dict[str, Json]] = {}
     spoken: list[tuple[dict[str, Json], list[str]]] = []
