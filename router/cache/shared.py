@@ -36,7 +36,7 @@ if held and held ~= ARGV[3] then return {held} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {ARGV[1]}
 """
-"""The script that returns the cached answer, else the holder of the lease. A free lease, or that of a lost holder, goes to the asker."""
+"""The Redis script that returns the cached answer, else the lease's holder. The asker gets a free lease, or a lost holder's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Lead:
         source.news = self._shared.logs.offer(self.name, self.id, source, lasts=self.lasts).news
 
     async def free(self) -> None:
-        """Release the lease of a complete answer. Its log can be read for OFFERED seconds more."""
+        """Release the lease once the call has ended. The log of the answer can be read for OFFERED seconds more."""
         asyncio.get_running_loop().call_later(OFFERED, self._shared.logs.withdraw, self.id)
         await self._shared.free(self)
 

@@ -17,19 +17,16 @@ from dataclasses import dataclass, field, replace
 from typing import Self, cast
 
 from router.cache.key import part_of
+from router.cache.store import ENTRY
 from router.chat import Call, Json, Message, ReasoningState, Result, crowded, deeper, finite, no_constant
 from router.codec import packed
 from router.shared import RedisStore
 from router.value import Value
 
 SIZE = 64 * 1024 * 1024
-"""Bytes that are kept in this process. Beyond it, the oldest of the caller that has the most there goes first; among that caller's end
-users, the oldest of the one that has the most.
-"""
+"""Bytes that are kept in this process. Beyond it the oldest entry goes of the caller, and of its end user, that has the most there."""
 LASTS = 3600.0
 """Seconds for which states are kept: as long as an approval id is valid."""
-ENTRY = 1024
-"""Bytes that an entry takes beside its value, roughly."""
 MAX_VALUE = 4 * 1024 * 1024
 """Bytes of the stored model calls of one conversation; beyond it the first of them are left out."""
 VERSION = 2
@@ -54,7 +51,7 @@ class ModelCall(Value, frozen=True):
 
 
 Recollection = Mapping[str, Sequence[ModelCall]]
-"""Name of a model call → the model calls of the same answer before it that the client was not sent, then that call."""
+"""Name of a model call → model calls: those before it in the same answer that the client was not sent, then that call itself."""
 
 
 @dataclass(slots=True)
@@ -167,7 +164,7 @@ def _plain_call(call: ModelCall) -> list[object]:
 
 
 class UnreadableState(Exception):
-    """The bytes are not a stored entry: Redis may hold anything, also of another release."""
+    """Raised for bytes that are not a stored entry: Redis may hold anything, also entries of another release."""
 
 
 def read(data: bytes) -> Recollection:

@@ -86,7 +86,7 @@ class Models:
         return self.groups.get(name)
 
     def deployment(self, name: str) -> Deployment | None:
-        """Return the deployment of this id; None if no group has it. Wildcards are not searched."""
+        """Return the deployment whose `model_info` has this id; None if no group has it. Wildcards are not searched."""
         return next((one for group in self.groups.values() for one in group.deployments if one.id == name), None)
 
     def _matched(self, name: str) -> Group | None:
@@ -218,7 +218,7 @@ def _credentials(source: SourceConfig) -> Mapping[str, Mapping[str, Located]]:
 
 
 def slug(name: str, otherwise: str = "model") -> str:
-    """Return the name with characters that routes.yaml does not take replaced by `-`. `otherwise`: the result if nothing is left."""
+    """Return a name as routes.yaml takes it: with other characters replaced by `-`, and cut. `otherwise`: if nothing is left."""
     if re.fullmatch(NAME, name):
         return name
     return re.sub(r"[^A-Za-z0-9._:/@-]+", "-", name).strip("-._:/@")[:100] or otherwise

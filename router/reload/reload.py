@@ -34,10 +34,7 @@ class ReloadTiming:
     """Times of a reload, in seconds."""
 
     check: float = 2.0
-    """Time after which the files are read without a hint, if edits go live by themselves: a watch can miss an edit.
-
-    Reasons: a network's file system, a folder that was removed and made again.
-    """
+    """Time after which files are read without a hint, if edits go live by themselves: a watch may miss one, as on a network's disk."""
     settle: float = 0.05
     """Time without a change before an edit is read: editors write a file in pieces."""
     max_settle: float = 1.0
@@ -178,8 +175,7 @@ class Reload:
     async def refresh(self) -> None:
         """Read the files, serve them if they changed, and wait for that. An edit that cannot be served raises nothing: see `failed`.
 
-        Unchanged files are tried again only after a failure, or while a previous configuration serves. A caller that leaves does not stop
-        it.
+        Unchanged files are tried again only after a failure, or while a previous configuration serves. A reload outlives its caller.
         """
         if self.failed is not None or self._returned:
             self._tried = None

@@ -145,7 +145,7 @@ class Door(HttpToolsProtocol):
     # What the parser finds in it.
 
     def on_message_begin(self) -> None:
-        """Note the first byte of a request."""
+        """Record that the headers of a request begin to arrive: they now have a deadline."""
         super().on_message_begin()
         self._at, self._turns = "head", self._turns + 1
 
@@ -177,7 +177,7 @@ class Door(HttpToolsProtocol):
         self._loose = 0
 
     def on_message_complete(self) -> None:
-        """Note that the request is complete, body included."""
+        """Record that the request is complete, body included."""
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
@@ -202,7 +202,7 @@ class Door(HttpToolsProtocol):
         self._wait()
 
     def _wait(self) -> None:
-        """Set the timer to the earliest deadline of the connection."""
+        """Set the timer to the earliest deadline of the connection; returns at once."""
         until = min(self._read_by, self._sent_by, self.loop.time() + self.SENT)
         if self._timer is None or self._timer.when() > until:
             if self._timer is not None:

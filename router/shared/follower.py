@@ -54,12 +54,12 @@ class Follower:
     waiting: deque[Batch | LogEnd] = field(default_factory=deque[Batch | LogEnd])
     news: asyncio.Event = field(default_factory=asyncio.Event)
     doomed: bool = False
-    """True once the writer is gone: Redis gets no more events of this log."""
+    """True once the writer or the stream is gone: no more events will come to Redis."""
     missed: int = 0
     """Checks in a row at which its stream was missing."""
     lost: bool = False
     looked: bool = False
-    """True once Redis has answered what the stream holds, even if it is empty."""
+    """True once Redis has been read for this log, with or without an entry."""
 
 
 def entry(after: int, fields: dict[bytes, bytes]) -> Batch | LogEnd:

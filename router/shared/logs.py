@@ -261,7 +261,7 @@ class Logs:
                 while follower.waiting:
                     batch = follower.waiting.popleft()
                     if len(follower.waiting) == ROOM - 1:
-                        await self._turn()
+                        await self._tell(self._message(self.id, ""))  # ends the running read: the next one has this stream again
                     if isinstance(batch, Batch):
                         if batch.first > count:
                             raise ReplicaLost
@@ -297,10 +297,6 @@ class Logs:
             commands.append(("PEXPIRE", key(name, found.id), milliseconds(GONE)))
             commands.append(("DEL", key(name, found.id, ATTACHMENT)))
         await self._redis.ask_all(commands)
-
-    async def _turn(self) -> None:
-        """Wake the running read of Redis by a message to this replica's own inbox, so that the next read has the present streams."""
-        await self._tell(self._message(self.id, ""))
 
     async def _tell(self, messages: Sequence[Command]) -> None:
         with suppress(Away):

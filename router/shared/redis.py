@@ -34,7 +34,7 @@ AT_ONCE = 128
 LINES = 4
 """Connections: one for commands, one for the probe, one to listen; and one that is being closed."""
 FREE = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end return redis.call('DEL', KEYS[1])"
-"""Delete a key if it still holds this value. The text never varies, so that Redis compiles it once: all that varies is in ARGV."""
+"""The Redis script that deletes a key if it still holds this value. Its text never varies, so that Redis compiles it once."""
 PREFIX = "pointsman:"
 """The beginning of every key."""
 
@@ -54,7 +54,7 @@ class Unsent(Away):
 
 
 class Mismatch(Away):
-    """Redis refused this one command, whose key holds a value of another kind. Other commands work."""
+    """Redis refused this one command, as for a key that holds a value of another kind. Other commands work."""
 
 
 def key(*parts: str) -> str:
@@ -118,7 +118,7 @@ class Redis(SharedConnection):
 
     @property
     def away_for(self) -> float:
-        """The seconds since Redis went away, or since the first attempt to connect began; 0 while it can be asked."""
+        """Return the seconds since Redis went away, or since the first attempt to connect began; 0 while it can be asked."""
         return 0.0 if self.here else asyncio.get_running_loop().time() - self._changed_at
 
     async def looked_for(self) -> None:

@@ -5,17 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RedisTiming:
-    """Times of a Redis that may be away, in seconds."""
+    """Times by which a Redis counts as away or available, in seconds."""
 
     limit: float = 0.05
     """Silence after which Redis counts as away: the time that its absence costs the requests of that moment, once."""
     tick: float = 0.005
     """Time between two checks for silence. A check after twice that is late: the answer may lie in the socket unread."""
     late: float = 0.0025
-    """Silence that a late check counts.
-
-    A process with a slow event loop thus has twenty turns to read an answer before Redis counts as away.
-    """
+    """Silence that a late check counts: a slow event loop has twenty turns to read an answer before Redis counts as away."""
     most: float = 1.0
     """The longest silence to which a slow Redis can raise the limit."""
     probe: float = 1.0

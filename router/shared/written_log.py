@@ -25,7 +25,7 @@ if now and now > ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-"""Point the name at the log that was begun last: ids are in the order of time."""
+"""The Redis script that points a name at this log, unless at a newer one (a greater id). Returns 1 if it did, else 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class EventSource(Protocol):
 
     @property
     def head(self) -> bytes:
-        """Return the data that is known before the first event."""
+        """Return the data about the answer that is known before its first event, encoded."""
         ...
 
     @property

@@ -48,7 +48,7 @@ class CachedAnswer:
     age: float
 
     def replayed(self) -> Iterator[Event]:
-        """Yield the events of the answer, marked as a cache hit."""
+        """Yield the events of the answer, with `cache` set to `hit` in Start and Finish, and the age in Start."""
         for event in self.events:
             match event:
                 case Start():

@@ -212,12 +212,12 @@ class Turn:
 
     @property
     def leaves(self) -> bool:
-        """Return whether a call is left for the client to run."""
+        """Return whether this model call has a tool call that the client has to run."""
         return any(call.name in self.theirs for call in self.calls)
 
     @property
     def own(self) -> list[ToolCall]:
-        """Return the calls of tools that the route runs."""
+        """Return the calls, in this model call, of tools that the route runs."""
         return [call for call in self.calls if call.name not in self.theirs]
 
     def circles(self) -> bool:
@@ -262,7 +262,7 @@ class _Outputs:
     _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
 
     async def report(self, progress: ToolProgress) -> None:
-        """Add a preliminary output at once; add a data part once fewer than MAX_HELD characters of data parts wait."""
+        """Add a preliminary output at once, or a data part once fewer than MAX_HELD characters of data parts wait (backpressure)."""
         if progress.part:
             while self._held >= MAX_HELD:
                 self._room.clear()

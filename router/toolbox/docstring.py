@@ -61,7 +61,7 @@ class _DocstringReader:
                 self.rest.append(line)
 
     def _google(self, header: int, entry: int) -> None:
-        """Read the entries of a Google section: they are indented deeper than its header, and their further lines deeper still."""
+        """Record the texts of the parameters in a Google section. `header`, `entry`: the indents of its header and of its entries."""
         while self._at < len(self.lines) and (not self.lines[self._at].strip() or _indent(self.lines[self._at]) > header):
             hit = GOOGLE_ENTRY.match(self.lines[self._at].strip())
             self._at += 1
@@ -70,7 +70,9 @@ class _DocstringReader:
                 self._note(hit["names"], [hit["text"] or "", *text])
 
     def _numpy(self) -> None:
-        """Read the entries of a NumPy section: a line `name : type`, then its text, indented deeper. Any other line ends the section."""
+        """Record the texts of the parameters in a NumPy section: a line `name : type`, then deeper lines.
+        Any other line ends the section.
+        """
         while self._at < len(self.lines):
             line = self.lines[self._at]
             ends = self._at + 1 < len(self.lines) and DASHES.match(self.lines[self._at + 1])

@@ -187,6 +187,10 @@ Report = Callable[[Json, str], Awaitable[None]]
 """A function that takes the values that a tool yields before its result, each with the name of its data part; empty for a preliminary output."""
 
 
+async def unreported(value: Json, part: str) -> None:
+    """Drop a value that a tool yields before its result: the Report of a call that has none."""
+
+
 async def called(function: Callable[..., object], values: dict[str, object], report: Report) -> object:
     """Call a tool's function, and return its result or raise its exception. A `def` runs in a thread.
 

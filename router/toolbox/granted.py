@@ -12,7 +12,7 @@ from types import MappingProxyType
 from router.chat import Ask, Json, JsonObject, ToolSpec
 from router.errors import Misfit, ToolError
 from router.toolbox.child import asks
-from router.toolbox.functions import FAILED, Report, Tool, as_result, called, raised_at
+from router.toolbox.functions import FAILED, Report, Tool, as_result, called, raised_at, unreported
 from router.toolbox.isolated import IsolatedTool
 from router.toolbox.mcp import McpServer
 from router.toolbox.routes import AskableRoute, Fields, Routes, Supplies
@@ -22,10 +22,6 @@ log = logging.getLogger("router.tools")
 MAX_ARGUMENTS = 64 * 1024
 NOTHING = Ask(model="", messages=())
 """The stand-in for the question of a call that belongs to none."""
-
-
-async def unreported(value: Json, part: str) -> None:
-    """Drop a value that a tool yields before its result: the Report of a call without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from router.config.environment import passed_on
 from router.errors import Misfit, Place
 from router.threads import in_thread
 from router.toolbox.child import HEADER, Ended, Frame, frame, received, understood
-from router.toolbox.functions import FAILED, MAX_RESULT, Report
+from router.toolbox.functions import FAILED, MAX_RESULT, Report, unreported
 
 log = logging.getLogger("router.tools")
 
@@ -101,7 +101,7 @@ class ToolProcesses:
 
     async def asks(self, name: str, given: JsonObject, seconds: float) -> bool:
         """Return whether the user has to allow a call, by the tool's own condition; True if the process does not answer."""
-        said = await self._said(name, {"asks": name, "arguments": given, "seconds": seconds}, _unheard)
+        said = await self._said(name, {"asks": name, "arguments": given, "seconds": seconds}, unreported)
         return said is None or said.get("asks") is not False
 
     async def _said(self, name: str, question: Frame, report: Report) -> Frame | None:
@@ -144,10 +144,6 @@ class ToolProcesses:
         self._closed = True
         while self._idle:
             self._idle.pop().kill()
-
-
-async def _unheard(value: Json, part: str) -> None:
-    """Ignore a reported value: a question for approval has no progress."""
 
 
 class _Process:

@@ -119,7 +119,7 @@ class McpServer(SharedConnection):
             await _ended(self._connecting)
 
     async def _supervise(self) -> None:
-        """Keep one connection open, and restore it after each loss."""
+        """Keep one connection open for ever: after each loss, wait and connect again."""
         loop = asyncio.get_running_loop()
         backoff, reported = Backoff(first=0.2, most=10.0, steady=30.0), False
         while True:

@@ -277,7 +277,7 @@ class _ResponseFrames:
         )
 
     def _called(self, call: ToolCall) -> str:
-        """Return all frames of a tool call that the client has to run."""
+        """Return all frames of a tool call that the client has to run, as an item of its own."""
         named: JsonObject = {"call_id": call.call_id, "name": call.name}
         arguments = arguments_of(call)
         return (
