@@ -14,7 +14,7 @@ _dumps = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":
 
 
 def key(ask: Ask, made_by: str, owner: str) -> str:
-    """Return the cache key of a question, a SHA-256 in hex. `made_by`: digest of the configuration that answers it.
+    """Return a question's cache key, a SHA-256 in hex. `made_by`: digest of the configuration that answers it.
 
     owner: the caller or end user who alone may get the answer (`Ask.owner`); empty if the answer is for all callers
     """

@@ -22,10 +22,9 @@ def well_formed(user: str) -> bool:
 
 
 def from_headers(caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-    """Return the caller with the end user named in the header that its key declares; unchanged if the key declares no header.
-    Unchanged, too, if the header is optional and missing. BadAsk if it is required and missing, repeated or malformed.
+    """Return the caller with the end user in the header that its key declares; unchanged if none is declared.
 
-    headers: names in lower case, and values, as ASGI has them
+    A missing header: unchanged if it is optional, else BadAsk. A repeated or malformed one: BadAsk. Names of headers are in lower case.
     """
     source = caller.users
     if source is None or source.header is None:
@@ -42,8 +41,9 @@ def from_headers(caller: Caller, headers: Iterable[tuple[bytes, bytes]]) -> Call
 
 
 def from_body(caller: Caller, fields: Mapping[str, Json]) -> Caller:
-    """Return the caller with the end user named in the body field that its key declares; unchanged if the key declares no field.
-    Unchanged, too, if the field is optional and missing. BadAsk if it is required and missing, or malformed.
+    """Return the caller with the end user in the body field that its key declares; unchanged if none is declared.
+
+    A missing field: unchanged if it is optional, else BadAsk. A malformed one: BadAsk.
     """
     source = caller.users
     if source is None or source.field is None:

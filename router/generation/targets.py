@@ -66,11 +66,7 @@ class OpenedTargets:
         return posts
 
     def pools(self, route: Route, targets: Sequence[Target], posts: dict[str, Post]) -> list[Pool]:
-        """Return the pools of a route, without skipped targets. An entry's place counts all entries before it, skipped ones included.
-
-        targets: the opened targets
-        posts: the result of `posts` for this route
-        """
+        """Return the pools of a route, without skipped targets. An entry's place counts all entries before it, skipped ones included."""
         candidates = {target.name: self._candidate(target, route, posts[target.name]) for target in targets}
         pools: list[Pool] = []
         for first, pool in zip(accumulate((len(pool) for pool in route.pools), initial=0), route.pools, strict=False):

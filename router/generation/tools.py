@@ -92,10 +92,7 @@ class LoadedTools:
             return None
 
     def _file(self, name: str, source: str, place: Place | None) -> tuple[str, Path] | None:
-        """Return (text, path) of a tool set's file; None if there is no such file (a complaint was added).
-
-        source: the name as written, for the complaint
-        """
+        """Return (text, path) of a tool set's file; None without one (a complaint, with the name as written, `source`, was added)."""
         texts, file = self._parts.texts, f"tools/{name}.py"
         if file not in texts:
             known = [text.removeprefix("tools/").removesuffix(".py") for text in texts if text.startswith("tools/")]

@@ -30,7 +30,7 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One entry of a LiteLLM config's `model_list`.
+    """An entry of a LiteLLM config's `model_list`.
 
     group: the name that clients ask for
     params: its `litellm_params`, those of its credential included

@@ -109,12 +109,7 @@ class Plan:
         return [one for one in group.deployments if not self._target(one).dropped]
 
     def _route(self, name: str, group: Group, aliases: Sequence[str]) -> None:
-        """Write one route into `page`; without any target it is only a comment.
-
-        name: the name that clients and fallbacks use
-        group: the group that it asks first
-        aliases: its other names
-        """
+        """Write one route into `page`, with this group first and these other names; without any target it is only a comment."""
         made = self.page.routes[slug(name)] = Section()
         if slug(name) != name:
             made.lose(f"the name {name}: clients ask for {slug(name)}")
@@ -143,7 +138,7 @@ class Plan:
     def _pools(self, group: Group, remarks: Section | None = None) -> list[list[Share]]:
         """Return the pools of a group by LiteLLM's `order`, the lowest first; deployments without an order come last.
 
-        remarks: a section that gets a comment if those without an order differ from LiteLLM; None for no comment
+        remarks: a section that gets a comment if that differs from LiteLLM; None for no comment
         """
         number = self.settings.source.number
         orders: dict[float, list[Deployment]] = {}
@@ -175,8 +170,7 @@ class Plan:
     def _chain(self, name: str, kind: str, made: Section | None = None) -> list[Group]:
         """Return the groups that this one falls back to, and their fallbacks, each once, in LiteLLM's order.
 
-        kind: the kind of fallback
-        made: a section that gets a comment for each unknown name; None for no comment
+        kind: the kind of fallback. made: a section that gets a comment for each unknown name; None for no comment
         """
         found: dict[str, Group] = {}
         deepest = self.settings.number("max_fallbacks")
@@ -214,11 +208,7 @@ class Plan:
     def _too_long(self, name: str, group: Group, behind: Sequence[Group], pools: list[list[Share]], made: Section) -> list[list[Share]]:
         """Return more pools for a route, to which LiteLLM sends conversations that are too long; an empty list if they add no target.
 
-        Targets in them get a large context window if theirs is unknown.
-
-        group: the route's own group
-        behind: the groups that it falls back to
-        pools: the route's pools so far
+        Targets in them get a large context window if theirs is unknown. `behind`: the groups that the route falls back to.
         """
         larger = {
             one.name: one for asking in (name, *(other.name for other in behind)) for one in self._chain(asking, "context_window_fallbacks")

@@ -68,9 +68,7 @@ class Policy:
     def route(self, group: str, members: Sequence[Deployment], first: int, count: int, made: Section) -> None:
         """Write the settings of one route that differ from `defaults`: timeout, retry, cache and limit.
 
-        group: the group that it asks first
-        first: the number of targets that are asked first
-        count: the number of all its targets
+        first, count: the numbers of its targets that are asked first, and in all
         """
         if timeout := self._timeout(members, count, made):
             made.keys["timeout"] = timeout
@@ -128,8 +126,7 @@ class Policy:
     def _tries(self, params: Mapping[str, Located], group: str) -> "OriginalTries":
         """Return the calls that LiteLLM makes to a group's deployments for one request, and the values that set this number.
 
-        params: the deployment's; empty for the general number
-        group: the name for which a retry policy of its own is looked up
+        params: the deployment's; empty for the general number. group: the name under which a retry policy of its own is looked up
         """
         router, number = self.settings.router, self.settings.source.number
         policies = router.get("model_group_retry_policy")

@@ -16,12 +16,7 @@ Chains = Mapping[str, tuple[Located, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A LiteLLM config's settings. router_settings take precedence over litellm_settings.
-
-    router: router_settings
-    library: litellm_settings
-    general: general_settings
-    """
+    """LiteLLM's router_settings (`router`), litellm_settings (`library`) and general_settings (`general`). The first take precedence."""
 
     source: SourceConfig
     router: Mapping[str, Located]

@@ -87,7 +87,7 @@ class Rehearsed:
 
 @dataclass(slots=True)
 class Course:
-    """One rehearsal of a target while it runs: asks the questions and collects findings. For one call of `run`.
+    """A rehearsal of one target while it runs: asks the questions and collects findings. For one call of `run`.
 
     name: the target's name
     declared: the target's declaration

@@ -27,12 +27,7 @@ OVERHEAD = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The upper bounds of a rehearsal, computed before it.
-
-    calls: to the provider
-    read, written: tokens
-    dollars: None if the price is unknown
-    """
+    """The upper bounds of a rehearsal: calls to the provider, tokens read and written, and dollars (None without a price)."""
 
     questions: int
     calls: int

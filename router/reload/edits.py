@@ -29,11 +29,9 @@ class FileContents:
 
 @dataclass(frozen=True, slots=True)
 class FailedEdit:
-    """An edit that cannot be served.
+    """An edit that cannot be served, with its complaints in `error`. `at`: time of the attempt, in seconds since 1970.
 
-    error: has its complaints
     digest: of its content; None if that could not be read, or took too long to build
-    at: time of the attempt, in seconds since 1970
     """
 
     error: ConfigError

@@ -36,10 +36,8 @@ class LogEnd:
 
 @dataclass(slots=True, eq=False)
 class Follower:
-    """The state of one reader, on this replica, of a log that another replica writes.
+    """The state of one reader, on this replica, of a log that `replica` writes.
 
-    stream: the key of the log's stream
-    replica: the id of the replica that writes it
     last: the number of the entry that was read last, in its two parts
     waiting: entries that were read from Redis and not yet taken by the reader
     news: set when an entry was added, or the log is lost

@@ -69,10 +69,7 @@ def prompt(template: Reference, /, *, templates: Mapping[str, str]) -> Step:
 
 
 def compile_template(name: str, templates: Mapping[str, str]) -> jinja2.Template:
-    """Return the compiled template. Misfit if it is missing, does not compile, or uses an unknown variable, filter, test or template.
-
-    templates: name of a file → its text
-    """
+    """Return the compiled template. Misfit if it is missing, does not compile, or uses an unknown variable, filter, test or template."""
     if name not in templates:
         raise Misfit(f"there is no pipelines/{name}{did_you_mean(name, [one for one in templates if one.endswith('.j2')])}")
     return _compiled(name, tuple(sorted(templates.items())))

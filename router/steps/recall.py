@@ -50,11 +50,7 @@ def recall(*, memory: Memory) -> Step:
 
 
 def _up_to(names: dict[int, str], held: Recollection) -> Recollection:
-    """Return the part of `held` about the model calls in `names`, in their order.
-
-    names: position of a message → name of its model call
-    held: name of a model call → what is stored of it
-    """
+    """Return what is stored (`held`) of the model calls in `names`, in their order. `names`: position of a message → name of its call."""
     return {name: held[name] for name in names.values() if name in held}
 
 

@@ -344,8 +344,7 @@ async def _result(
 async def _decided(ask: Ask, toolbox: Toolbox, approvals: Approvals) -> tuple[Ask, list[LateResult]]:
     """Run the calls that the user has approved since the last answer. Return (the question with their results, those results).
 
-    A call whose approval is invalid, expired or used does not run: its result is an error. Without approved calls the question is
-    returned unchanged, with no results.
+    A call whose approval is invalid, expired or used does not run: its result is an error. Without approved calls: the same question, [].
     """
     at = next((index for index in reversed(range(len(ask.messages))) if ask.messages[index].role in ("assistant", "user")), 0)
     message = ask.messages[at]

@@ -18,10 +18,7 @@ ATTRIBUTE = "__pointsman_needs_approval__"
 
 
 def needs_approval(when: Condition) -> Callable[[Function], Function]:
-    """Return a decorator that marks a tool: the user has to allow each call for whose arguments `when` returns true.
-
-    when: a function with the tool's parameters, not `async`
-    """
+    """Return a decorator that marks a tool: the user has to allow each call for whose arguments `when` (not `async`) returns true."""
 
     def decorated(function: Function) -> Function:
         setattr(function, ATTRIBUTE, when)

@@ -17,9 +17,9 @@ BLANKS = b"\n\n", b"\r\r", b"\r\n\r\n"
 
 
 async def bounded(response: "httpx2.Response") -> None:
-    """Replace the stream of an MCP server's response by one that limits its messages (a hook of the HTTP client).
+    """Have the stream of a response (of an MCP server) raise httpx2.ReadError at a message that is too large, or compressed.
 
-    The stream raises httpx2.ReadError at a message that is too large, or compressed: decompressed, it may be a thousand times as large.
+    A hook of the HTTP client. A compressed message may be a thousand times as large when decompressed.
     """
     import httpx2  # noqa: PLC0415 - of an extra
 

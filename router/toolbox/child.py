@@ -47,9 +47,9 @@ def frame(value: Frame) -> bytes:
 
 
 def received(line: socket.socket, most: int) -> Frame:
-    """Wait for the next frame on the socket, and return it.
+    """Wait for the next frame and return it. Raises TimeoutError after the socket's timeout, if it has one.
 
-    Raises Ended if the other end closed, or sent no JSON object or more than `most` bytes; TimeoutError after the socket's timeout, if any.
+    Raises Ended if the other end closed, or sent no JSON object or more than `most` bytes.
     """
     (size,) = HEADER.unpack(_exactly(line, HEADER.size))
     if size > most:

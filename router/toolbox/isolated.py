@@ -65,8 +65,7 @@ class IsolatedTool:
 class ToolProcesses:
     """The tools of one isolated file, and the processes that run their calls. Made on any thread, used on one event loop.
 
-    The constructor blocks: it starts a process and waits until that has loaded the file.
-    It raises Misfit if the file has no tool set or takes too long to load.
+    The constructor blocks until a process has loaded the file. Misfit if the file has no tool set or takes too long to load.
     """
 
     def __init__(self, source: ProcessSource) -> None:

@@ -93,10 +93,7 @@ def _walked(parts: Sequence[str | int], given: Json, *, missing: bool) -> tuple[
 
 
 def _meant(found: Sequence[_Misfit], level: int = 0) -> list[_Misfit]:
-    """Return the mistakes, but of each union only those of the alternative that was probably meant.
-
-    level: the number of unions around them that are decided already
-    """
+    """Return the mistakes, of each union only those of the alternative probably meant. `level`: enclosing unions decided already."""
     meant: list[_Misfit] = []
     unions: dict[str, dict[str, list[_Misfit]]] = {}
     for one in found:

@@ -150,19 +150,13 @@ class _Parts:
 
 
 def metadata(heading: Heading, model: str) -> dict[str, Json]:
-    """Return {id, timestamp, modelId} of the response.
-
-    model: the configured model of the target that answered first; if empty, the model id of the request is used
-    """
+    """Return {id, timestamp, modelId} of the response; the model is the answering target's, or the requested one if that is empty."""
     created = datetime.fromtimestamp(heading.created, UTC).isoformat()
     return {"id": heading.message_id, "timestamp": created, "modelId": model or heading.model}
 
 
 def _cited(source: Source, number: int) -> dict[str, Json]:
-    """Return the part of a source: a page with its URL, or a document with its media type and title.
-
-    number: its position among the sources of the answer, from 1; its id is `s` and this number
-    """
+    """Return the part of a source, with the id `s<number>`: a page with its URL, or a document with its media type and title."""
     made: dict[str, Json] = {"type": "source", "id": f"s{number}"}
     if source.url:
         return {**made, "sourceType": "url", "url": source.url, **({"title": source.title} if source.title else {})}

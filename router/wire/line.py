@@ -82,10 +82,7 @@ def result(event: ToolResult) -> dict[str, Json]:
 
 
 def cited(event: Source, number: int) -> dict[str, Json]:
-    """Return the JSON object of a source as AI SDK 4 has it: a page with its URL, or a document with its media type. No empty title.
-
-    number: its position among the sources of the answer, from 1; its id is `s` and this number
-    """
+    """Return a source as AI SDK 4 has it, with the id `s<number>`: a page with its URL, or a document with its media type."""
     titled: dict[str, Json] = {"title": event.title} if event.title else {}
     if event.url:
         return {"sourceType": "url", "id": f"s{number}", "url": event.url, **titled}

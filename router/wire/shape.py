@@ -44,7 +44,7 @@ class Ending(Mutable):
 
 
 class Heading(PartlyCompared, frozen=True, kw_only=True):
-    """What an encoder knows of an answer before its first event: ids, model, and the options of the request that change its form."""
+    """The facts about an answer that an encoder has before its first event: ids, model, and the request's options that change its form."""
 
     BESIDE = frozenset({"ending"})
     request_id: str
@@ -142,7 +142,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """One format for clients: how it writes the events of a stream, an answer that is not streamed, and an error.
+    """A format for clients: the functions that write a stream's events, an answer that is not streamed, and an error.
 
     content_type, headers: of a stream
     encoder: returns the encoder of one answer: event → complete lines or frames, b"" for an event that the wire does not write

@@ -212,10 +212,7 @@ def complete(answer: Answered) -> bytes:
 
 
 def _cited(event: Source, number: int) -> dict[str, Json]:
-    """Return the part of a source: a page with its URL, or a document with its media type. A page's empty title is left out.
-
-    number: its position among the sources of the message, from 1; its id is `s` and this number
-    """
+    """Return the part of a source, with the id `s<number>`: a page with its URL, or a document with its media type and title."""
     titled: dict[str, Json] = {"title": event.title} if event.title else {}
     if event.url:
         return {"type": "source-url", "sourceId": f"s{number}", "url": event.url, **titled}
