@@ -42,27 +42,27 @@ class Flight:
                             seen = shared or how
                             yield replace(event, cache=seen, attempts=() if seen == "shared" else event.attempts)
                         case Finish():
-                            if event.cache not in FREE and self._first():
+                            if event.cache not in FREE and self._take_charge():
                                 yield replace(event, cache="miss" if how == "shared" else how)
                             else:
                                 yield replace(event, cache="shared", attempts=())
                         case Failure():
-                            yield event if self._first() else replace(event, attempts=())
+                            yield event if self._take_charge() else replace(event, attempts=())
                         case _:
                             yield event
         except RouterError as error:
-            if not error.attempts or self._first():
+            if not error.attempts or self._take_charge():
                 raise
             raise error.for_another() from None
         finally:
-            if tried is not None and self.made.left and self._first():
+            if tried is not None and self.made.left and self._take_charge():
                 tried.extend(self.tried)
 
     def uncharge(self) -> None:
         """Let the next follower be charged: the one charged before does not record it."""
         self._charged = False
 
-    def _first(self) -> bool:
+    def _take_charge(self) -> bool:
         first, self._charged = not self._charged, True
         return first
 
@@ -100,8 +100,8 @@ class Relayed(Broadcast):
         """
         self._until = asyncio.get_running_loop().time() + seconds
         if self.task is None:
-            self.task = asyncio.create_task(self._pass_on())
-            self._look(self.task)
+            self.task = asyncio.create_task(self._relay())
+            self._check_readers(self.task)
         elif not seconds and self._flight.made.followers <= 1:
             self.task.cancel()
 
@@ -111,15 +111,15 @@ class Relayed(Broadcast):
             self.ending = self.ending and Stopping.code
             self.task.cancel()
 
-    def _look(self, task: asyncio.Task[None]) -> None:
+    def _check_readers(self, task: asyncio.Task[None]) -> None:
         """Stop following once neither another replica nor a follower here reads the answer; else check again later."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until and self._flight.made.followers <= 1:
             task.cancel()
         elif not self.over:
-            loop.call_at(max(self._until, loop.time() + LEFT_CHECK_INTERVAL_S), self._look, task)
+            loop.call_at(max(self._until, loop.time() + LEFT_CHECK_INTERVAL_S), self._check_readers, task)
 
-    async def _pass_on(self) -> None:
+    async def _relay(self) -> None:
         try:
             if not self._flight.made.open:
                 raise ReplicaLost  # a request here would not be given it either

@@ -53,7 +53,7 @@ class Plan:
     def draw(self) -> None:
         """Write targets, defaults, routes and comments into `page`; no file is written."""
         aliases = self._aliases()
-        self._invite()
+        self._add_from_wildcards()
         groups = self.models.groups
         for group in list(groups.values()):
             self._make_targets(group)
@@ -83,7 +83,7 @@ class Plan:
                     self.page.unrouted.lose(f"{name} {alias}: it means no model of this file")
         return made
 
-    def _invite(self) -> None:
+    def _add_from_wildcards(self) -> None:
         """Create the groups from wildcards that only fallbacks, or the default model, name."""
         named = [self.settings.first]
         for chains in self.chains.values():
@@ -126,13 +126,13 @@ class Plan:
         pools += [pool for other in behind for pool in self._pools(other)]
         pools += self._too_long(name, group, behind, pools, made)
         self._filtered(name, made)
-        listed = _once(pools)
+        listed = _without_repeats(pools)
         if not listed:
             return
         if aliases:
             made.keys["aliases"] = list(dict.fromkeys(map(slug, aliases)))
         made.keys["pipeline"] = PIPELINE
-        made.keys["targets"] = [_written(pool) for pool in listed]
+        made.keys["targets"] = [_entry(pool) for pool in listed]
         self.policy.route(group.name, self._served(group) or group.deployments, first, sum(map(len, listed)), made)
 
     def _pools(self, group: Group, remarks: Section | None = None) -> list[list[Share]]:
@@ -178,7 +178,7 @@ class Plan:
         def follow(asking: str, others: Sequence[Located], depth: int) -> None:
             # Counted as LiteLLM does: an attempt counts for the fallbacks of all later ones.
             for tried, other in enumerate(others if depth < (DEEPEST if deepest is None else deepest) else (), depth + 1):
-                group = self._meant(str(other.value))
+                group = self._group_named(str(other.value))
                 if group is None:
                     if made is not None:
                         made.lose(f"{kind}: {other.value}, which is no model of this file")
@@ -198,7 +198,7 @@ class Plan:
         self.followed.add((kind, known))
         return chains[known]
 
-    def _meant(self, name: str) -> Group | None:
+    def _group_named(self, name: str) -> Group | None:
         """Return the group of this name, or a new group of the one deployment with this id; None if there is neither."""
         if (group := self.models.groups.get(name)) is not None:
             return group
@@ -281,7 +281,7 @@ class Plan:
             made.lose(f"{one.group} ({one.model}): {why}")
 
 
-def _once(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
+def _without_repeats(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
     """Return the pools with each target only where it comes first; pools that become empty are left out."""
     seen: set[str] = set()
     made: list[list[Share]] = []
@@ -292,7 +292,7 @@ def _once(pools: Sequence[Sequence[Share]]) -> list[list[Share]]:
     return made
 
 
-def _written(pool: Sequence[Share]) -> Value:
+def _entry(pool: Sequence[Share]) -> Value:
     """Return a pool as an entry of a route's `targets`. A single target is only its name."""
     if len(pool) == 1:
         return pool[0][0]

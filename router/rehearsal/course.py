@@ -134,7 +134,7 @@ class Course:
             await self._ask(question, target)
             if self._stopped():
                 break
-        self._slow()
+        self._record_slow()
         calls = self._calls + int(spare - target.learned.repeats_left)
         first = median(self._times) if self._times else None
         return Rehearsed(tuple(self._asked), tuple(self._findings), self._to_write(target), calls, self._used, first)
@@ -161,19 +161,19 @@ class Course:
     async def _ask(self, question: Question, target: Target) -> None:
         """Ask one question, and record its outcome and findings."""
         before = target.learned.over(target.facts)
-        ask = self._composed(question, target)
-        heard = await self._heard(target, ask)
-        self._learned(question, before, target.learned.over(target.facts))
+        ask = self._compose(question, target)
+        heard = await self._hear(target, ask)
+        self._record_learned(question, before, target.learned.over(target.facts))
         state: State = "works"
         if heard.refused:
-            state = await self._refused(question, ask, target, heard)
+            state = await self._judge_refusal(question, ask, target, heard)
         elif heard.error is not None:
             state = "failed"
             if question is questions.PLAIN:
-                self._remedy(heard)
+                self._record_remedy(heard)
         elif (verdict := self._verdict(question, ask, heard)) is not None:
             state = "wrong"
-            self._find(question, verdict)
+            self._record_verdict(question, verdict)
         self._failures = self._failures + 1 if state == "failed" else 0
         if question.ask.params.reasoning_effort and ("reasoning_effort" in heard.omitted or state == "refused"):
             self._unreasoned = True
@@ -183,7 +183,7 @@ class Course:
         omitted = tuple(one for one in heard.omitted if one not in taught)
         self._asked.append(QuestionOutcome(question.name, state, heard.outcome, omitted, heard.learned, heard.first_token))
 
-    def _learned(self, question: Question, before: Facts, after: Facts) -> None:
+    def _record_learned(self, question: Question, before: Facts, after: Facts) -> None:
         """Add a finding for each fact that differs between before and after a question: a refusal taught it."""
         old = declarable(before)
         for name, value in changed(before, after).items():
@@ -191,7 +191,7 @@ class Course:
             new = [one for one in value if one not in known] if isinstance(value, list) else value
             self._findings.append(Finding(question.name, f"a refusal taught this: `{name}`", line=facts_line({name: new})))
 
-    async def _heard(self, target: Target, ask: Ask) -> Heard:
+    async def _hear(self, target: Target, ask: Ask) -> Heard:
         self._calls += 1
         heard = await hear(target, ask, self.deadline, self.clock)
         if heard.usage is not None:
@@ -200,7 +200,7 @@ class Course:
             self._times.append(heard.first_token)
         return heard
 
-    def _composed(self, question: Question, target: Target) -> Ask:
+    def _compose(self, question: Question, target: Target) -> Ask:
         """Return a question as it is sent: with a token limit, and, where it continues an earlier answer, with that answer."""
         ask = question.ask
         if question is questions.ROUNDS and self._called is not None:
@@ -213,25 +213,27 @@ class Course:
             ask = replace(ask, params=dataclasses.replace(ask.params, max_tokens=room(target.facts)))
         return ask
 
-    async def _refused(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
+    async def _judge_refusal(self, question: Question, ask: Ask, target: Target, heard: Heard) -> State:
         """Return the state of a refused question (`works` if another form of it is answered), and add the finding that follows."""
         if question is questions.PLAIN:
-            self._remedy(heard)
+            self._record_remedy(heard)
         elif question in (questions.ROUNDS, questions.FOREIGN):
             if "returns" in self._facts or await self._insists(target, ask):
                 if "returns" not in self._facts:
-                    self._find(question, Verdict("it insists on the reasoning before each call", {"returns": "reasoning_content"}))
+                    self._record_verdict(
+                        question, Verdict("it insists on the reasoning before each call", {"returns": "reasoning_content"})
+                    )
                 return "works"
-        elif question is questions.CONTINUE and target.prefill and self._may_repeat(target):
-            again = await self._heard(target, replace(wished(question.ask, SAID), params=ask.params))
+        elif question is questions.CONTINUE and target.prefill and self._take_repeat(target):
+            again = await self._hear(target, replace(wished(question.ask, SAID), params=ask.params))
             if again.error is None:
-                self._find(question, Verdict("it does not go on from the assistant's last words", {"prefill": False}))
+                self._record_verdict(question, Verdict("it does not go on from the assistant's last words", {"prefill": False}))
                 return "works" if question.judge(again) is None else "wrong"
         elif question.refused is not None:
-            self._find(question, question.refused)
+            self._record_verdict(question, question.refused)
         return "refused"
 
-    def _may_repeat(self, target: Target) -> bool:
+    def _take_repeat(self, target: Target) -> bool:
         """Take one of the calls left for repetitions. Return False if none is left."""
         if target.learned.repeats_left < 1:
             return False
@@ -241,10 +243,10 @@ class Course:
 
     async def _insists(self, target: Target, ask: Ask) -> bool:
         """Ask the question again with reasoning beside each call, if a call is left. Return whether that is answered."""
-        if target.lane != OPENAI_LANE or target.facts.returns or not self._may_repeat(target):
+        if target.lane != OPENAI_LANE or target.facts.returns or not self._take_repeat(target):
             return False
         facts = dataclasses.replace(self.declared.facts or FactsConfig(), returns="reasoning_content")
-        return (await self._heard(self.open(dataclasses.replace(self.declared, facts=facts)), ask)).error is None
+        return (await self._hear(self.open(dataclasses.replace(self.declared, facts=facts)), ask)).error is None
 
     def _verdict(self, question: Question, ask: Ask, heard: Heard) -> Verdict | None:
         """Return the fault that an answer shows; None without one. An answer cut at the token limit is not judged, except the plain one."""
@@ -254,11 +256,11 @@ class Course:
             if not 0 < written < FULL * most or heard.thoughts:
                 return None if question is not questions.PLAIN else questions.says_something(heard)
             if "max_output" not in self._facts:
-                self._find(question, Verdict("its answers are cut at a limit of its own", {"max_output": written}))
+                self._record_verdict(question, Verdict("its answers are cut at a limit of its own", {"max_output": written}))
             return None
         return question.judge(heard)
 
-    def _find(self, question: Question, verdict: Verdict) -> None:
+    def _record_verdict(self, question: Question, verdict: Verdict) -> None:
         """Record a verdict's facts and a finding, which is about routes if the verdict has a line for them, else about the target."""
         facts = dict(verdict.facts)
         if "refuses" in facts:
@@ -269,7 +271,7 @@ class Course:
         else:
             self._findings.append(Finding(question.name, verdict.sentence, line=facts_line(verdict.facts) if verdict.facts else ""))
 
-    def _remedy(self, heard: Heard) -> None:
+    def _record_remedy(self, heard: Heard) -> None:
         """Add a finding for a plain question without an answer: the fault, and the line of routes.yaml to correct."""
         line = remedy(heard, self.declared)
         sentence = REMEDIES.get(heard.outcome, "it does not answer")
@@ -278,7 +280,7 @@ class Course:
         )
         self._findings.append(Finding(questions.PLAIN.name, sentence, where, line))
 
-    def _slow(self) -> None:
+    def _record_slow(self) -> None:
         """Add a finding with a longer timeout if the slowest first token came later than the routes wait."""
         slowest = max(self._times, default=0.0)
         if slowest > self.patience:

@@ -45,7 +45,7 @@ class Live:
         if not self._riders[key]:
             del self._riders[key]
             if generation is not self.generation:
-                self._let_go(generation)
+                self._close_later(generation)
 
     @contextmanager
     def pinned(self) -> Generator[Generation, None, None]:
@@ -61,7 +61,7 @@ class Live:
         old, self.generation = self.generation, generation
         self.since = time.time()
         if id(old) not in self._riders:
-            self._let_go(old)
+            self._close_later(old)
 
     async def close(self) -> None:
         """Close the serving generation, its connections and the lanes, and wait for generations that are closing, as the process ends."""
@@ -70,7 +70,7 @@ class Live:
         await asyncio.gather(*self._closing)
         await close_lanes()
 
-    def _let_go(self, generation: Generation) -> None:
+    def _close_later(self, generation: Generation) -> None:
         task = asyncio.create_task(generation.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -104,9 +104,9 @@ class Reload:
 
     async def __aenter__(self) -> Self:
         _log_env_file(self._live.generation.declaration.env_file)
-        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._hints())]
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._watch())]
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not the main thread, or no such signal
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_sighup)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # a signal that came while the process started is delivered now
         return self
 
@@ -115,7 +115,7 @@ class Reload:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _hints(self) -> None:
+    async def _watch(self) -> None:
         """Watch the files for ever, and set the hint event at each change. The watch starts anew when other paths have to be watched."""
         watch: Any = watchfiles
         while True:
@@ -165,7 +165,7 @@ class Reload:
                 self._tried = None
                 log.warning("not reloaded", extra={"fields": {"error": type(error).__name__}})
 
-    def _asked(self) -> None:
+    def _on_sighup(self) -> None:
         """Request a reload, on SIGHUP, and return at once. A failed edit is tried again: what it lacked may be there by now."""
         if self.failed is not None or self._returned:
             self._tried = None
@@ -179,21 +179,21 @@ class Reload:
         """
         if self.failed is not None or self._returned:
             self._tried = None
-        looking = asyncio.create_task(self._looked())
-        looking.add_done_callback(_seen)
+        looking = asyncio.create_task(self._refresh_alone())
+        looking.add_done_callback(_retrieve_error)
         await asyncio.shield(looking)
 
-    async def _looked(self) -> None:
+    async def _refresh_alone(self) -> None:
         async with self._one:
             await self._refresh()
 
     async def _refresh(self) -> None:
-        content = await self._settled()
+        content = await self._settled_content()
         if content == self._tried:
             return
         self._tried, self._digest = content, None
         try:
-            generation = await self._built(content)
+            generation = await self._build(content)
         except ConfigError as error:
             reported = self.failed is not None and self.failed.digest == self._digest and self.failed.error.complaints == error.complaints
             self.failed = FailedEdit(error, self._digest, time.time())
@@ -246,7 +246,7 @@ class Reload:
         now = self._live.generation
         return await in_thread(lambda: pending_edit(self._routes, now, self._host), THREAD)
 
-    async def _built(self, content: FileContents) -> Generation | None:
+    async def _build(self, content: FileContents) -> Generation | None:
         """Return the generation of this content, built in a thread; None if the content is what serves already.
 
         Raises ConfigError if it cannot be served or takes too long to build; a late result is closed.
@@ -274,7 +274,7 @@ class Reload:
             raise built.error
         return built.generation
 
-    async def _settled(self) -> FileContents:
+    async def _settled_content(self) -> FileContents:
         """Return the content of the files once it stops changing, or after `timing.max_settle` seconds as it is then."""
         until = asyncio.get_running_loop().time() + self.timing.max_settle
         content = await in_thread(self._content, THREAD)
@@ -301,7 +301,7 @@ def _log_env_file(env_file: EnvFile) -> None:
         log.warning(".env is not as it should be", extra={"fields": {"warnings": [str(one) for one in env_file.warnings]}})
 
 
-def _seen(looking: asyncio.Task[None]) -> None:
+def _retrieve_error(looking: asyncio.Task[None]) -> None:
     """Retrieve the error of a finished reload, so that asyncio does not report it if the caller has left."""
     if not looking.cancelled():
         looking.exception()

@@ -61,7 +61,7 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
-def _stopped(task: "asyncio.Task[None]") -> None:
+def _log_if_failed(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("the resume log has stopped", exc_info=error)
 
@@ -146,7 +146,7 @@ class Logs:
             self._departures = self._redis.departures
             self._tasks = [asyncio.create_task(self._keep_writing()), asyncio.create_task(self._keep_reading())]
             for task in self._tasks:
-                task.add_done_callback(_stopped)
+                task.add_done_callback(_log_if_failed)
 
     async def _keep_writing(self) -> None:
         loop = asyncio.get_running_loop()
@@ -156,7 +156,7 @@ class Logs:
                     await self._news.wait()
             self._news.clear()
             try:
-                await self._round()
+                await self._write_round()
             except Away:
                 self._behind = False
                 self._beat_at = loop.time() + BEAT
@@ -167,7 +167,7 @@ class Logs:
             # Logs left over have waited a turn already: at a fixed pace a busy replica would fall further behind with each.
             await asyncio.sleep(0 if self._behind else WRITE_INTERVAL_S)
 
-    async def _round(self) -> None:
+    async def _write_round(self) -> None:
         """Renew this replica's sign of life if it is due, and write up to AT_ONCE of the logs that have news. Raises Away."""
         now = asyncio.get_running_loop().time()
         if self._departures != self._redis.departures:
@@ -256,12 +256,12 @@ class Logs:
         self._followers.append(follower)
         count = 0
         try:
-            await self._tell([*self._message(self.id, ""), *self._hold(found.replica, found.id)])
+            await self._send([*self._message(self.id, ""), *self._hold_messages(found.replica, found.id)])
             while True:
                 while follower.waiting:
                     batch = follower.waiting.popleft()
                     if len(follower.waiting) == ROOM - 1:
-                        await self._tell(self._message(self.id, ""))  # ends the running read: the next one has this stream again
+                        await self._send(self._message(self.id, ""))  # ends the running read: the next one has this stream again
                     if isinstance(batch, Batch):
                         if batch.first > count:
                             raise ReplicaLost
@@ -276,11 +276,11 @@ class Logs:
         finally:
             self._followers.remove(follower)
             if offered and all(one.stream != follower.stream for one in self._followers):
-                await self._tell(self._message(found.replica, f"leave {found.id}"))
+                await self._send(self._message(found.replica, f"leave {found.id}"))
 
     async def ask_again(self, found: Found) -> bool:
         """Send the writer of a log another message that it is read. Return whether the writer's sign of life is in Redis. Raises Away."""
-        alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold(found.replica, found.id)])
+        alive, *_ = await self._redis.ask_all([("EXISTS", key(found.replica, "alive")), *self._hold_messages(found.replica, found.id)])
         return bool(alive)
 
     async def stop(self, found: Found) -> None:
@@ -298,11 +298,11 @@ class Logs:
             commands.append(("DEL", key(name, found.id, ATTACHMENT)))
         await self._redis.ask_all(commands)
 
-    async def _tell(self, messages: Sequence[Command]) -> None:
+    async def _send(self, messages: Sequence[Command]) -> None:
         with suppress(Away):
             await self._redis.ask_all(messages)
 
-    def _hold(self, replica: str, number: str) -> tuple[Command, Command]:
+    def _hold_messages(self, replica: str, number: str) -> tuple[Command, Command]:
         return self._message(replica, f"hold {number}")
 
     def _message(self, replica: str, text: str) -> tuple[Command, Command]:
@@ -313,10 +313,10 @@ class Logs:
         try:
             while not self._redis.closed:
                 try:
-                    await self._look()
-                    await self._read()
+                    await self._check_writers()
+                    await self._read_streams()
                 except Mismatch:
-                    await self._find_wrong_ones()
+                    await self._lose_wrong_keys()
                     await asyncio.sleep(LIVENESS_CHECK_S)
                 except Away:
                     self._lose_patience()
@@ -326,7 +326,7 @@ class Logs:
             for follower in self._followers:
                 self._lose(follower)
 
-    async def _look(self) -> None:
+    async def _check_writers(self) -> None:
         """Check that the replicas whose logs are read here are alive, and renew the message to them that their logs are read."""
         now = asyncio.get_running_loop().time()
         if not self._followers or now < self._look_at:
@@ -339,7 +339,7 @@ class Logs:
         if now >= self._hold_at:
             self._hold_at = now + self._held_for / 3
             for one in self._followers:
-                commands += self._hold(one.replica, one.stream.rpartition(":")[2])
+                commands += self._hold_messages(one.replica, one.stream.rpartition(":")[2])
         answers = await self._redis.ask_all(commands)
         settled = now > self._settled_at and self._departures == self._redis.departures
         missing = [replica for replica, alive in zip(replicas, answers, strict=False) if alive == 0 and settled]
@@ -350,7 +350,7 @@ class Logs:
             follower.missed = follower.missed + 1 if there == 0 and settled else 0
             follower.doomed = follower.replica in gone or follower.missed > MISSED
 
-    async def _read(self) -> None:
+    async def _read_streams(self) -> None:
         """Read the new entries of all followed streams, and of this replica's inbox."""
         inbox = key(self.id, "inbox")
         reading = [one for one in self._followers if len(one.waiting) < ROOM]
@@ -362,7 +362,7 @@ class Logs:
         found = dict(await self._redis.listen({inbox: self._inbox_last, **asked}, wait))
         for number, fields in found.pop(inbox, ()):
             self._inbox_last = number
-            self._obey(*(fields.get(name, b"").decode("ascii", "replace") for name in (b"m", b"r")))
+            self._carry_out(*(fields.get(name, b"").decode("ascii", "replace") for name in (b"m", b"r")))
         for one in reading:
             one.looked = True
             for number, fields in found.get(one.stream, ()):
@@ -374,7 +374,7 @@ class Logs:
             if one.doomed and one.stream not in found:
                 self._lose(one)
 
-    def _obey(self, message: str, reader: str) -> None:
+    def _carry_out(self, message: str, reader: str) -> None:
         """Carry out another replica's message about a log: `hold`, `leave` or `stop`. An unknown log or word is passed over."""
         word, _, number = message.partition(" ")
         if word == "hold" and (offered := self._offered.pop(number, None)) is not None:
@@ -402,7 +402,7 @@ class Logs:
         follower.lost = True
         follower.news.set()
 
-    async def _find_wrong_ones(self) -> None:
+    async def _lose_wrong_keys(self) -> None:
         """Mark the followers of keys that are not streams as lost, and delete this replica's inbox if it is not a stream."""
         with suppress(Away):
             inbox, *others = await self._redis.ask_all(
@@ -432,7 +432,7 @@ class Logs:
             async with asyncio.timeout(LAST):
                 while self._written:
                     self._news.clear()
-                    await self._round()
+                    await self._write_round()
                     if self._written and not self._dirty:
                         await self._news.wait()  # a stopped source has yet to come to its end
         with suppress(Away):

@@ -89,7 +89,7 @@ class Redis(SharedConnection):
         """Times that Redis went away."""
         self._driver = driver
         try:
-            self._lines = self._opened()
+            self._lines = self._pool()
         except ValueError:
             raise Misfit("the options of this Redis address cannot be read: db is a number") from None
         self._state: Literal["new", "here", "away"] = "new"
@@ -132,7 +132,7 @@ class Redis(SharedConnection):
                     await self._known.wait()
             silence += self._timing.silence(loop.time() - last)
         if self._state == "new":
-            self._leave("timeout")
+            self._go_away("timeout")
 
     async def back(self) -> None:
         """Wait, without a time limit, until Redis can be asked. Raises Away once the connection is closed."""
@@ -153,18 +153,18 @@ class Redis(SharedConnection):
         """Begin to connect in the background, so that no request has to wait for the first connection. Returns at once."""
         if self._state == "new" and self._probe is None:
             self._changed_at = asyncio.get_running_loop().time()
-            self._probe = asyncio.create_task(self._return(paused=False))
+            self._probe = asyncio.create_task(self._probe_until_back(paused=False))
 
     async def _close(self) -> None:
         self._state = "away"
         tasks = [task for task in (self._probe, self._pump) if task is not None]
-        self._let_go()
+        self._fail_waiting()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._lines.disconnect()
 
-    def _opened(self) -> "ConnectionPool":
+    def _pool(self) -> "ConnectionPool":
         # The driver retries nothing, limits no wait, and uses the oldest protocol: all of that is done here.
         pool = self._driver.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
             self.url.value,
@@ -198,10 +198,10 @@ class Redis(SharedConnection):
         loop = asyncio.get_running_loop()
         turns: list[tuple[Command, asyncio.Future[object]]] = [(command, loop.create_future()) for command in commands]
         self._waiting.extend(turns)
-        self._sent()
+        self._start_sending()
         return [await future for _, future in turns] if len(turns) == 1 else list(await asyncio.gather(*(one for _, one in turns)))
 
-    def _sent(self) -> None:
+    def _start_sending(self) -> None:
         if self._pump is None:
             self._pump = asyncio.create_task(self._send())
 
@@ -221,11 +221,11 @@ class Redis(SharedConnection):
         except TimeoutError:
             raise Away from None
         except asyncio.CancelledError:
-            if _given_up(task):
+            if _was_cancelled(task):
                 raise Away from None
             raise
         except (self._driver.RedisError, OSError) as error:
-            raise self._judged(error) from None
+            raise self._error_for(error) from None
         return [(name.decode(), [(number.decode(), fields) for number, fields in entries]) for name, entries in found or ()]
 
     async def _present(self) -> None:
@@ -247,12 +247,12 @@ class Redis(SharedConnection):
                 try:
                     with suppress(Away):
                         answers = await self._watched(self._pipeline([command for command, _ in turns]))
-                    why = next((why for answer in answers if isinstance(answer, Exception) and (why := self._why(answer))), None)
+                    why = next((why for answer in answers if isinstance(answer, Exception) and (why := self._absence_shown(answer))), None)
                 finally:  # callers are let go also where this is closed meanwhile
                     for (_, future), answer in zip(turns, answers, strict=True):
                         self._settle(future, answer, why)
                 if why is not None:
-                    self._leave(why)
+                    self._go_away(why)
         finally:
             self._pump = None
             self._forget_unsent()
@@ -284,18 +284,18 @@ class Redis(SharedConnection):
         """
         task = asyncio.ensure_future(work)
         self._under_way.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._forget_done)
         self._watch()
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if _given_up(task):
+            if _was_cancelled(task):
                 raise Away from None
             raise
         except (self._driver.RedisError, OSError) as error:
-            raise self._judged(error) from None
+            raise self._error_for(error) from None
 
-    def _done(self, task: "asyncio.Future[Any]") -> None:
+    def _forget_done(self, task: "asyncio.Future[Any]") -> None:
         self._under_way.discard(task)
         if not task.cancelled():
             self._limit = self._timing.after(self._quiet, self._limit)
@@ -309,9 +309,9 @@ class Redis(SharedConnection):
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        self._look = loop.call_later(self._timing.tick, self._looked, loop.time())
+        self._look = loop.call_later(self._timing.tick, self._check_silence, loop.time())
 
-    def _looked(self, last: float) -> None:
+    def _check_silence(self, last: float) -> None:
         """Add up the time without an answer, send a PING at half the limit, and count Redis as away once the limit is reached."""
         self._look = None
         if not self._under_way:
@@ -319,27 +319,27 @@ class Redis(SharedConnection):
         before = self._quiet
         self._quiet += self._timing.silence(asyncio.get_running_loop().time() - last)
         if self._quiet >= self._limit:
-            self._leave("timeout")
+            self._go_away("timeout")
             return
         if before < self._limit / 2 <= self._quiet:
             # The command may be slow, or wait for its connection. A PING shows whether Redis is there.
             nobody: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             nobody.cancel()
             self._waiting.append((("PING",), nobody))
-            self._sent()
+            self._start_sending()
         self._tick()
 
     # Away and back.
 
-    def _judged(self, error: Exception) -> Away:
+    def _error_for(self, error: Exception) -> Away:
         """Return the error to raise for a failed command: Mismatch, or Away if the error shows that Redis is away, which is noted here."""
-        why = self._why(error)
+        why = self._absence_shown(error)
         if why is None:
             return Mismatch()
-        self._leave(why)
+        self._go_away(why)
         return Away()
 
-    def _why(self, error: Exception) -> str | None:
+    def _absence_shown(self, error: Exception) -> str | None:
         """Return the reason that Redis is away, if this error shows it (`timeout`, `full`, …); None where it concerns one command."""
         faults = self._driver
         table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
@@ -357,7 +357,7 @@ class Redis(SharedConnection):
         code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
         return "unusable" if code in UNUSABLE else None
 
-    def _leave(self, why: str) -> None:
+    def _go_away(self, why: str) -> None:
         """Count Redis as away: waiting commands fail, later ones fail at once, and a probe in the background looks for its return."""
         if self._state == "away":
             return
@@ -369,11 +369,11 @@ class Redis(SharedConnection):
         for tell in self._departed:
             tell()
         log.warning("redis is away: local from now on", extra={"fields": {"why": why}})
-        self._let_go()
+        self._fail_waiting()
         if self._probe is None or self._probe.done():
-            self._probe = asyncio.create_task(self._return(paused=True))
+            self._probe = asyncio.create_task(self._probe_until_back(paused=True))
 
-    def _let_go(self) -> None:
+    def _fail_waiting(self) -> None:
         """Fail all commands that wait for an answer."""
         if self._look is not None:
             self._look.cancel()
@@ -383,9 +383,9 @@ class Redis(SharedConnection):
         self._under_way.clear()
         self._forget_unsent()
         if self.closed:
-            self._tell()
+            self._wake_waiters()
 
-    async def _return(self, *, paused: bool) -> None:
+    async def _probe_until_back(self, *, paused: bool) -> None:
         """Write a probe key until a write succeeds, and count Redis as available then."""
         while True:
             if paused:
@@ -397,16 +397,16 @@ class Redis(SharedConnection):
                 break
             except (self._driver.RedisError, OSError) as error:
                 if self._state == "new" and not isinstance(error, TimeoutError):  # silence is judged by the commands that wait
-                    self._leave(self._why(error) or "unusable")
+                    self._go_away(self._absence_shown(error) or "unusable")
                 paused = True
         if self._state == "away":
             log.info("redis is back: shared from now on", extra={"fields": {"seconds": round(self.away_for, 3)}})
         self._state, self._changed_at = "here", asyncio.get_running_loop().time()
         self._probe = None
         self._known.set()
-        self._tell()
+        self._wake_waiters()
 
-    def _tell(self) -> None:
+    def _wake_waiters(self) -> None:
         for future in self._back:
             if not future.done():
                 future.set_result(None)
@@ -416,7 +416,7 @@ UNUSABLE = frozenset({"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN", "MISCONF", "MOVE
 """Error codes that concern every command, not a single key."""
 
 
-def _given_up(task: "asyncio.Future[Any]") -> bool:
+def _was_cancelled(task: "asyncio.Future[Any]") -> bool:
     """Return whether the task was cancelled, and not the coroutine that awaits it."""
     current = asyncio.current_task()
     return task.cancelled() and (current is None or not current.cancelling())

@@ -107,7 +107,7 @@ def main(number: int) -> None:
                 if (name := asked.get("asks")) is not None:
                     said = {"asks": asks(tools[name], asked["arguments"])}
                 else:
-                    said = _ran(tools[asked["tool"]], asked["arguments"], runner, report)
+                    said = _outcome(tools[asked["tool"]], asked["arguments"], runner, report)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 line.sendall(frame(said))
         except (Ended, ConnectionError):
@@ -122,11 +122,11 @@ def asks(tool: Tool, given: Json) -> bool:
         return False
 
 
-def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Frame:
+def _outcome(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Frame:
     """Run a call, and return a frame: {result, is_error}, or {failed, at} with the type and place of an exception. Raises nothing."""
     try:
         values = tool.parameters.read(json.dumps(given, ensure_ascii=False))
-        value, is_error = as_result(_given(tool.function, values, runner, report), is_error=False)
+        value, is_error = as_result(_call(tool.function, values, runner, report), is_error=False)
     except Misfit as misfit:
         value, is_error = f"Invalid arguments: {misfit.message}", True
     except ToolError as error:
@@ -136,7 +136,7 @@ def _ran(tool: Tool, given: Json, runner: asyncio.Runner, report: Report) -> Fra
     return {"result": value, "is_error": is_error}
 
 
-def _given(function: Callable[..., Any], values: dict[str, object], runner: asyncio.Runner, report: Report) -> object:
+def _call(function: Callable[..., Any], values: dict[str, object], runner: asyncio.Runner, report: Report) -> object:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return runner.run(called(function, values, report))
     return function(**values)

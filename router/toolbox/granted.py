@@ -172,11 +172,11 @@ class Toolbox:
             return partial(tool.processes.call, name, given, self._limit, report)
         assert tool is not None
         try:
-            return partial(self._given, tool, tool.parameters.read(text), report, ask)
+            return partial(self._call_function, tool, tool.parameters.read(text), report, ask)
         except Misfit as misfit:
             return f"Invalid arguments: {misfit.message}"
 
-    async def _given(self, tool: Tool, values: dict[str, object], report: Report, ask: Ask) -> tuple[object, bool]:
+    async def _call_function(self, tool: Tool, values: dict[str, object], report: Report, ask: Ask) -> tuple[object, bool]:
         if not tool.parameters.supplied:
             return await called(tool.function, values, report), False
         async with aclosing(Supplies(Routes(self._routes, ask), Fields(ask.fields))) as supplies:

@@ -85,7 +85,7 @@ class ToolProcesses:
         seconds: the time limit; a few seconds after it the process ends itself, so the caller has to cancel the call in time
         report: gets the values that the tool yields before its end
         """
-        said = await self._said(name, {"tool": name, "arguments": given, "seconds": seconds}, report)
+        said = await self._exchange(name, {"tool": name, "arguments": given, "seconds": seconds}, report)
         match said:
             case None:
                 return FAILED, True
@@ -100,10 +100,10 @@ class ToolProcesses:
 
     async def asks(self, name: str, given: JsonObject, seconds: float) -> bool:
         """Return whether the user has to allow a call, by the tool's own condition; True if the process does not answer."""
-        said = await self._said(name, {"asks": name, "arguments": given, "seconds": seconds}, unreported)
+        said = await self._exchange(name, {"asks": name, "arguments": given, "seconds": seconds}, unreported)
         return said is None or said.get("asks") is not False
 
-    async def _said(self, name: str, question: Frame, report: Report) -> Frame | None:
+    async def _exchange(self, name: str, question: Frame, report: Report) -> Frame | None:
         """Send a frame to an idle or a new process, and return the frame that answers it; None if the process ended, which is logged."""
         async with self._places:
             try:
@@ -125,10 +125,10 @@ class ToolProcesses:
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
-            starting.add_done_callback(self._unwanted)
+            starting.add_done_callback(self._keep_unwanted)
             raise
 
-    def _unwanted(self, starting: "asyncio.Future[_Process]") -> None:
+    def _keep_unwanted(self, starting: "asyncio.Future[_Process]") -> None:
         if not starting.cancelled() and starting.exception() is None:
             self._keep(starting.result())
 

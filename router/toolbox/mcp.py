@@ -98,7 +98,7 @@ class McpServer(SharedConnection):
     async def tools(self) -> Mapping[str, ToolSpec]:
         """Return name → tool from the server's latest list; empty before one. Waits up to PATIENCE seconds for the first connection."""
         if not self._tried:
-            await self._tries()
+            await self._await_attempt()
         return self._tools
 
     # Lifetime.
@@ -116,7 +116,7 @@ class McpServer(SharedConnection):
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
         if self._connecting is not None:
-            await _ended(self._connecting)
+            await _cancel(self._connecting)
 
     async def _supervise(self) -> None:
         """Keep one connection open for ever: after each loss, wait and connect again."""
@@ -133,16 +133,16 @@ class McpServer(SharedConnection):
                     await asyncio.wait([connection])
             finally:
                 lasted, was_here = loop.time() - began, self.here
-                self._lost()
-                await _ended(connection)
-            why = _why(connection)
+                self._mark_away()
+                await _cancel(connection)
+            why = _cause(connection)
             if was_here or not reported:
                 log.warning("tool server is away", extra={"fields": {"server": self.label, "why": why}})
                 reported = True
             backoff.lost(lasted)
             await backoff.rest()
 
-    def _lost(self) -> None:
+    def _mark_away(self) -> None:
         """Mark the server as away, and cancel its calls."""
         self._client, self._tried, self._state = None, True, "away"
         self._settled.set()
@@ -153,7 +153,7 @@ class McpServer(SharedConnection):
         """Run one connection until it is lost; then it raises, or returns. `reported`: the last loss was logged, so the return is, too."""
         await asyncio.to_thread(import_module, "mcp")  # half a second, once
         async with self._opened() as client:
-            listening = asyncio.create_task(self._listened(client))
+            listening = asyncio.create_task(self._listen(client))
             try:
                 await self._list(client)
                 self._client, self._tried, self._state = client, True, "here"
@@ -167,10 +167,10 @@ class McpServer(SharedConnection):
                     self._doubt.clear()
                     await self._list(client)
                     if listening.done():
-                        await _ended(listening)
-                        listening = asyncio.create_task(self._listened(client))
+                        await _cancel(listening)
+                        listening = asyncio.create_task(self._listen(client))
             finally:
-                await _ended(listening)
+                await _cancel(listening)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator["Client", None]:
@@ -179,7 +179,7 @@ class McpServer(SharedConnection):
 
         async with self._transport() as (read, write):
             transport = cast("Any", _Given((_Watched(read, self._doubt), write)))
-            async with Client(transport, cache=None, message_handler=self._heard) as client:
+            async with Client(transport, cache=None, message_handler=self._on_message) as client:
                 yield client
 
     @asynccontextmanager
@@ -216,7 +216,7 @@ class McpServer(SharedConnection):
             ):
                 yield streams
 
-    async def _listened(self, client: "Client") -> None:
+    async def _listen(self, client: "Client") -> None:
         """Wait for the changes of its tools that the server reports in a separate stream (protocol 2026-07-28 and later)."""
         from mcp import MCPError  # noqa: PLC0415
         from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost  # noqa: PLC0415
@@ -227,7 +227,7 @@ class McpServer(SharedConnection):
                 async for _ in events:
                     self._doubt.set()
 
-    async def _heard(self, message: object) -> None:
+    async def _on_message(self, message: object) -> None:
         """Have the tools listed again if this message reports a change of them (protocols before 2026-07-28)."""
         if type(message).__name__ == "ToolListChangedNotification":
             self._doubt.set()
@@ -259,12 +259,12 @@ class McpServer(SharedConnection):
         While the server is connecting, the call waits PATIENCE seconds at most.
         """
         if self._state == "starting":
-            await self._tries()
+            await self._await_attempt()
         if self._client is None:
             raise ToolError(AWAY)
-        call = asyncio.create_task(_called(self._client, name, arguments))
+        call = asyncio.create_task(_call_tool(self._client, name, arguments))
         self._calls.add(call)
-        call.add_done_callback(self._over)
+        call.add_done_callback(self._forget_call)
         try:
             await asyncio.wait([call])
         finally:
@@ -276,12 +276,12 @@ class McpServer(SharedConnection):
         self._doubt.set()
         raise _tool_error(error) from None
 
-    def _over(self, call: asyncio.Task[tuple[Json, bool]]) -> None:
+    def _forget_call(self, call: asyncio.Task[tuple[Json, bool]]) -> None:
         self._calls.discard(call)
         if not call.cancelled():
             call.exception()  # its caller may have left
 
-    async def _tries(self) -> None:
+    async def _await_attempt(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._settled.wait()
@@ -328,7 +328,7 @@ class _Watched:
         return await self._stream.__aexit__(*error)
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
+async def _cancel(task: asyncio.Task[None]) -> None:
     """Cancel a task, and wait up to ENDING seconds for its end. Its error is dropped."""
     task.cancel()
     await asyncio.wait([task], timeout=ENDING)
@@ -346,7 +346,7 @@ def _spec(tool: Any) -> ToolSpec | None:
     return ToolSpec(tool.name, repaired(tool.description or tool.name)[:MAX_DESCRIPTION_CHARS], schema)
 
 
-async def _called(client: "Client", name: str, arguments: JsonObject) -> tuple[Json, bool]:
+async def _call_tool(client: "Client", name: str, arguments: JsonObject) -> tuple[Json, bool]:
     result = await client.call_tool(name, dict(arguments))
     if result.structured_content is not None and not result.is_error:
         return mended(cast("Json", result.structured_content)), False
@@ -370,7 +370,7 @@ def _tool_error(error: BaseException) -> ToolError:
     return ToolError(GONE if isinstance(error, MCPError) else "The server of this tool gave no result that can be read.")
 
 
-def _why(connection: asyncio.Task[None]) -> str:
+def _cause(connection: asyncio.Task[None]) -> str:
     """Return why a connection ended: the name of its exception, or `timeout` without one."""
     error = connection.exception() if connection.done() and not connection.cancelled() else None
     while isinstance(error, BaseExceptionGroup):
