@@ -29,9 +29,10 @@ class Flight:
     _charged: bool = False
 
     async def follow(self, how: Cached, tried: list[list[Attempt]] | None = None) -> Events:
-        """Yield the shared answer's events from its start to one follower. The first follower that reaches the end is charged for it.
-        Only that follower receives the usage and the attempts; all others get `cache="shared"`, as do all here if another replica was
-        charged. If no follower reaches the end, the last one to leave adds the attempts to its `tried`, if given.
+        """Stream the shared answer to one follower. The first follower that reaches the end is charged for it.
+        Only that follower receives the usage and the attempts; all others see `cache="shared"`. The request that began the answer may have
+        left long before. An answer of another replica says who is charged, and that is kept. If no follower reaches the end, the last one
+        to leave adds the attempts to its `tried`, if given.
         how: the cache state of this follower's answer: `miss` or `bypass` for the request that began it, `shared` for the others
         """
         try:
@@ -42,27 +43,27 @@ class Flight:
                             seen = shared or how
                             yield replace(event, cache=seen, attempts=() if seen == "shared" else event.attempts)
                         case Finish():
-                            if event.cache not in FREE and self._take_charge():
+                            if event.cache not in FREE and self._first():
                                 yield replace(event, cache="miss" if how == "shared" else how)
                             else:
                                 yield replace(event, cache="shared", attempts=())
                         case Failure():
-                            yield event if self._take_charge() else replace(event, attempts=())
+                            yield event if self._first() else replace(event, attempts=())
                         case _:
                             yield event
         except RouterError as error:
-            if not error.attempts or self._take_charge():
+            if not error.attempts or self._first():
                 raise
             raise error.for_another() from None
         finally:
-            if tried is not None and self.made.left and self._take_charge():
+            if tried is not None and self.made.left and self._first():
                 tried.extend(self.tried)
 
     def uncharge(self) -> None:
         """Let the next follower be charged: the one charged before does not record it."""
         self._charged = False
 
-    def _take_charge(self) -> bool:
+    def _first(self) -> bool:
         first, self._charged = not self._charged, True
         return first
 
@@ -100,7 +101,7 @@ class Relayed(Broadcast):
         """
         self._until = asyncio.get_running_loop().time() + seconds
         if self.task is None:
-            self.task = asyncio.create_task(self._relay())
+            self.task = asyncio.create_task(self._pass_on())
             self._check_readers(self.task)
         elif not seconds and self._flight.made.followers <= 1:
             self.task.cancel()
@@ -119,7 +120,7 @@ class Relayed(Broadcast):
         elif not self.over:
             loop.call_at(max(self._until, loop.time() + LEFT_CHECK_INTERVAL_S), self._check_readers, task)
 
-    async def _relay(self) -> None:
+    async def _pass_on(self) -> None:
         try:
             if not self._flight.made.open:
                 raise ReplicaLost  # a request here would not be given it either

@@ -233,7 +233,7 @@ def _result(value: Json) -> Result:
 
 @dataclass(slots=True)
 class Trail:
-    """A running hash of a client's conversation. It gives each model call in it the name under which that call is stored.
+    """A running hash of a client's conversation, which gives each of its model calls the name under which its state is kept.
 
     Left out is what may differ between two requests of one client: system messages, and the assistant's text since the last question (some
     clients send it after the calls, some not at all).
@@ -284,7 +284,7 @@ class Trail:
 
 
 def trail(owner: str) -> Trail:
-    """Return a new running hash for a conversation of this caller and its end user (`Ask.owner`), before its first message."""
+    """Return the running hash of a new conversation of this caller and its end user (`Ask.owner`)."""
     return Trail(hashlib.sha256(_dumps(["caller", owner])))
 
 

@@ -40,7 +40,7 @@ class Caller(PartlyCompared, frozen=True):
 
     @property
     def user_in_body(self) -> bool:
-        """Return whether the end user is named in the request's body, and so is unknown before that is read."""
+        """Return whether the body names the end user, who is unknown before it is read."""
         return self.users is not None and self.users.field is not None
 
     def may_ask(self, route: str) -> bool:

@@ -89,7 +89,7 @@ class Generation:
 
     @property
     def usual(self) -> str:
-        """Return the id of the route for a chat that names none: the first that answers chats; if none does, the first route."""
+        """The route for a chat that names none: the first one that answers chats; without such a route, the first."""
         for name, route in self.routes.items():
             if route.declared.kind == "chat":
                 return name

@@ -150,7 +150,7 @@ class Door(HttpToolsProtocol):
         self._at, self._turns = "head", self._turns + 1
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header without the white space after its value (RFC 9112, 5), which httptools leaves on."""
+        """Take a header without the white space after its value, which is not part of it (RFC 9112, 5); httptools leaves it on."""
         super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
@@ -189,7 +189,7 @@ class Door(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _turned(self) -> None:
-        """Set the deadline by which the part being read (headers or body) must be complete; none between requests."""
+        """Set the deadline of the part of a request that is being read."""
         if self._at == "idle":
             self._read_by = math.inf
         else:

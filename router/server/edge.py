@@ -83,7 +83,7 @@ class Edge:
             await send({"type": "websocket.close", "code": 1008})
 
     def _with_cors(self) -> DeclaredOrigins:
-        """Return the application behind the CORS rules of the serving generation; it is rebuilt when they change."""
+        """Return the application behind the CORS rules of the live generation. It is made anew when they change."""
         declared = self.live.generation.server.cors
         known, app = self._cors
         if declared is not known:

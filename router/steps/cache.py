@@ -153,7 +153,7 @@ class Keeper:
         return kept, found
 
     def worth_it(self, events: Sequence[Event]) -> bool:
-        """Return whether the answer may be cached: all of these conditions hold.
+        """Return True if the answer may be cached: all of the conditions below hold.
 
         - It ended with `stop`: not at max_tokens, not by a filter, not at max_steps.
         - No attempt that had sent text failed, and no target of last resort took part.

@@ -148,6 +148,6 @@ class Rounds:
 
 
 def _shown(trail: Trail, call: ModelCall) -> str:
-    """Add a model call and its results to the trail. Return the name of that call, for a client that sends both back."""
+    """Advance the trail over a model call and its results, and return the name of the call for a client that sends both back."""
     names = trail.follow([Message("assistant", call.calls), Message("tool", call.results)])
     return names[0]

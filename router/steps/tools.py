@@ -119,7 +119,7 @@ CIRCLE = 3
 
 @dataclass(slots=True)
 class Turn:
-    """The state of one answer in the tool loop: the present model call, and usage and attempts of all its model calls."""
+    """The state of one answer in the tool loop: the current model call, and usage and attempts of all its model calls."""
 
     theirs: frozenset[str] = frozenset()
     """Names of the tools that the client runs."""
@@ -140,7 +140,7 @@ class Turn:
     _rounds: deque[str] = field(default_factory=lambda: deque[str](maxlen=CIRCLE))
 
     def begin(self) -> None:
-        """Begin the next model call: forget the calls, results and texts of the last one. Usage, attempts and used call ids stay."""
+        """Reset the state of the current model call, for the next one; usage, attempts and used call ids of the answer stay."""
         self._used = self._last.usage if self._last else None
         self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())
@@ -207,7 +207,10 @@ class Turn:
         return self._states
 
     def asked(self, calls: Sequence[Sequence[Attempt]]) -> None:
-        """Add to the answer's attempts those of these lists that its tools made by asking other routes (`Attempt.route` is set)."""
+        """Add the attempts that the router's tools made at routes (`Attempt.route` is set) to those of this answer.
+
+        calls: lists of attempts; attempts without a route are skipped
+        """
         self.attempts += tuple(one for call in calls for one in call if one.route)
 
     @property

@@ -93,7 +93,7 @@ class RouteAnswer:
             raise ToolError(self._end.public)
 
     def _see(self, event: Event) -> tuple[Attempt, ...]:
-        """Record the end of the answer and its usage, and return its attempts; an empty tuple for any other event."""
+        """Record the end of the answer and return its attempts; return none for any other event."""
         if not isinstance(event, Finish | Failure):
             return ()
         self._end = event

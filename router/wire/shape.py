@@ -177,7 +177,7 @@ def arguments_of(call: ToolCall) -> str:
 
 
 def compact(value: Json) -> str:
-    """Return the value as JSON text without spaces, line breaks and needless escapes."""
+    """Return JSON without spaces, line breaks and needless escapes."""
     return _encode(value)
 
 
