@@ -78,8 +78,7 @@ def callers(declared: Auth | Literal["none"] | None, fetch: Callable[[Egress], F
     """Return the authentication that `server.auth` declares: ANYBODY for `none` or None, else a Known.
     Misfit if none of an issuer's keys given in a file can be used.
     fetch: returns the function that fetches through a given proxy and CA
-    before: key sets that an earlier generation fetched, which are taken over
-    kept: receives the key sets in use
+    before: key sets of an earlier generation, which are taken over. kept: receives the key sets in use
     """
     if not isinstance(declared, Auth):
         return ANYBODY

@@ -28,12 +28,10 @@ MODEL_ID = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A compiled route, ready to answer. Made by RouteCompiler.
+    """A compiled route, ready to answer. Made by RouteCompiler. `quota`: its own limit; None without one.
 
-    declared: the route as declared
     answer: the function that answers a chat; it raises BadAsk if the route is for embeddings
     targets: those of its targets that may be asked; skipped ones are left out
-    quota: its own limit; None without one
     """
 
     name: str

@@ -35,8 +35,7 @@ class OpenedTargets:
     def open(self, name: str, connect: float, *, uncached: bool = False) -> Target | None:
         """Return a target, opened if it is not open yet; None if it is not declared, or could not be opened (a complaint was added).
 
-        connect: seconds that a connection may take
-        uncached: True for a route that asks for no prompt caching
+        connect: seconds that a connection may take. uncached: True for a route that asks for no prompt caching
         """
         declared = self._parts.targets.get(name)
         if declared is None:

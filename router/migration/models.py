@@ -30,11 +30,9 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """An entry of a LiteLLM config's `model_list`.
+    """An entry of a LiteLLM config's `model_list`, with its `litellm_params` (and those of its credential) and `model_info`.
 
     group: the name that clients ask for
-    params: its `litellm_params`, those of its credential included
-    info: its `model_info`
     model: the model, with its provider as a prefix if that is known
     """
 

@@ -46,10 +46,9 @@ class Section:
         self.remarks.append(Remark(text, lost=True))
 
     def lines(self, name: str, indent: str) -> Iterator[str]:
-        """Yield the section as lines of YAML, with its comments below its name. A dropped section is written as a comment.
+        """Yield the section as lines of YAML with this indent, its comments below its name. A dropped section is written as a comment.
 
         name: its key; not written if the section has no keys
-        indent: the white space before each line
         """
         first = f"{indent}# " if self.dropped else indent
         title = [f"{first}{scalar(name)}:"] if self.keys else []

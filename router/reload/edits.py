@@ -68,12 +68,9 @@ class Built:
 
 
 def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Build the generation of this content, and run the drills if `server.reload.drills` is true. Blocks for seconds.
+    """Build the generation of this content, or return the ConfigError, after the drills if `server.reload.drills` is true. Blocks.
 
-    A ConfigError is part of the result.
-
-    now: the generation that serves
-    host: the address that it serves at
+    now: the generation that serves. host: the address that it serves at
     """
     if content.snapshot is None:
         return Built(error=ConfigError(content.complaints))

@@ -18,8 +18,8 @@ Phase = Callable[[], Coroutine[object, object, None]]
 class Shutdown:
     """Signal handlers for SIGTERM and SIGINT that drain first and call the server's own handler after that.
 
-    drain: a coroutine function that returns when no answer runs, or its time is over
-    end: a coroutine function that ends the remaining answers, and returns when none runs
+    drain: returns when no answer runs, or its time is over
+    end: ends the remaining answers, and returns when none runs
     """
 
     def __init__(self, drain: Phase, end: Phase) -> None:

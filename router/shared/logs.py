@@ -118,8 +118,7 @@ class Logs:
     def offer(self, name: str, number: str, source: EventSource, *, lasts: float) -> WrittenLog:
         """Return a log of this source at once. It is written only after another replica asks for its id; `source.hold` is called then.
 
-        number: the log's id
-        lasts: seconds that it can take at most
+        number: the log's id. lasts: seconds that it can take at most
         """
         self._start()
         made = self._offered[number] = WrittenLog(self, name, number, source, LogTerms(lasts, GONE))

@@ -45,9 +45,8 @@ async def bounded(response: "httpx2.Response") -> None:
 
 
 def _held(held: int, last: bytes, chunk: bytes) -> int:
-    """Return the number of bytes received since the end of the last event, this chunk included.
+    """Return the bytes received since the end of the last event, this chunk included. `held`: those before this chunk.
 
-    held: the bytes since that end before this chunk
     last: the last three bytes before this chunk, since the end of an event may be split
     """
     joined = last + chunk

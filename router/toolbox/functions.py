@@ -72,11 +72,10 @@ class ToolSet:
 
 
 def load(name: str, text: str, path: Path, generation: str) -> ToolSet:
-    """Run a tool file's text as a module of its own, and return its tools.
+    """Run a tool file's text as a module of its own, and return its tools as a set of this name.
 
     Raises Misfit with a place if the file fails when it is run, if a function cannot be a tool, or if there is none.
 
-    name: the tool set's name, which is that of the file without its ending
     generation: a word in the module's name that sets it apart from those of other generations
     """
     module = ModuleType(f"router_tools_{generation}.{name}")

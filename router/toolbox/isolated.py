@@ -40,9 +40,8 @@ BOOT = "import sys; sys.path[:] = sys.argv[2:]; from router.toolbox.child import
 
 @dataclass(frozen=True, slots=True)
 class ProcessSource:
-    """The file and the environment for the processes of one isolated tool set.
+    """The file and the environment (beside the usual variables) for the processes of one isolated tool set.
 
-    env: its environment, beside the variables that every process gets
     loading: the seconds within which a process must have started and loaded the file
     """
 
