@@ -34,7 +34,7 @@ class Account:
             if one is not None:
                 self._outcomes[id(one)] = "carried", one
 
-    def tell(self, *said: Located | None) -> None:
+    def mention(self, *said: Located | None) -> None:
         """Set the outcome of these values to `told`: a comment mentions them. Values that are `carried` stay so. None is ignored."""
         for one in said:
             if one is not None and self._outcomes.get(id(one), ("", one))[0] != "carried":

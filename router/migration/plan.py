@@ -251,7 +251,7 @@ class Plan:
         if others := self._fallbacks(name, kind) or self.chains[kind].get("*", ()):
             other_names = ", ".join(str(other.value) for other in others)
             made.lose(f"{kind} to {other_names}: {verdicts.LIBRARY[kind]}")
-            self.settings.source.account.tell(self.settings.said(kind))
+            self.settings.source.account.mention(self.settings.said(kind))
 
     def _unfollowed(self) -> None:
         """Add a comment for fallbacks of groups that have no route, and record the outcome of the fallback settings."""
@@ -273,7 +273,7 @@ class Plan:
             *(one for group in self.models.wildcards.values() for one in group.deployments),
             *(one for one, _ in self.models.others),
         ):
-            account.tell(*one.params.values(), *one.info.values())
+            account.mention(*one.params.values(), *one.info.values())
         for pattern, group in self.models.wildcards.items():
             model = group.deployments[0].model
             made.lose(f"{pattern}: a route has a name, not a pattern: each model that is asked for wants a target ({model}) and a route")

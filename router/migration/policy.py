@@ -80,7 +80,7 @@ class Policy:
             made.lose(
                 f"retries for each deployment ({', '.join(str(count - 1) for count in counts)}): a route has one number, the greatest"
             )
-            account.tell(*(said for one in made_by for said in one.said))
+            account.mention(*(said for one in made_by for said in one.said))
         if (attempts := self._retry(tries, first)["attempts"]) != self._retry(self._tries({}, "").count, 1)["attempts"]:
             made.keys["retry"] = {"attempts": attempts}
         if self.settings.keeps_answers:
@@ -103,7 +103,7 @@ class Policy:
         if len(silences) > 1:
             stated = ", ".join(map(written_duration, silences))
             made.lose(f"a timeout for each deployment ({stated}): a route has one, the longest")
-            account.tell(*(whose for _, whose in heard))
+            account.mention(*(whose for _, whose in heard))
         if longest * (count + 1) > TOTAL:
             timeout["total"] = written_duration(float(math.ceil(longest * (count + 1))))
         return timeout
@@ -183,7 +183,7 @@ class Policy:
                 account.carry(*said)
             elif self.settings.holds_limits and said:
                 made.lose(f"{name} as a limit: {len(said)} of {len(members)} deployments have one, and a route's limit is that of all")
-                account.tell(*said)
+                account.mention(*said)
         if concurrent := self._sum(members, "max_parallel_requests"):
             limit["concurrent"] = min(concurrent, MAX_CONCURRENT)
             account.carry(*(one.params["max_parallel_requests"] for one in members))

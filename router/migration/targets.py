@@ -81,7 +81,7 @@ class Workshop:
         account.agree(*(said for key, said in one.info.items() if key in TOLD_ONLY or key.startswith("supports_")))
         losses(made, one.info, verdicts.INFO, account, "model_info.")
         if made.dropped:
-            account.tell(*one.params.values(), *one.info.values())
+            account.mention(*one.params.values(), *one.info.values())
 
     def _model(self, one: Deployment, made: Section) -> None:
         said = one.params["model"]
@@ -103,7 +103,7 @@ class Workshop:
         if in_environment(said):
             if (reference := self.variables.reference(said)) is None:
                 made.lose(f"{key}: no variable can have this name")
-                account.tell(said)
+                account.mention(said)
             else:
                 made.keys["api_base"] = reference
                 account.carry(said)
@@ -113,7 +113,7 @@ class Workshop:
             bare = _bare(parts)
         except ValueError:
             made.lose(f"{key}: it is no address")
-            account.tell(said)
+            account.mention(said)
             return
         if bare != str(said.value):
             made.lose(f"a part of {key}: a user, a password or a query may be a secret, which belongs into `api_key`")
@@ -132,7 +132,7 @@ class Workshop:
                 self.source.account.carry(said)
             elif in_environment(said):
                 made.lose("api_key: no variable can have this name")
-                self.source.account.tell(said)
+                self.source.account.mention(said)
             else:
                 self.source.account.agree(said)  # it stood where no key is needed
         elif not ENTRA.isdisjoint(one.params):
@@ -146,7 +146,7 @@ class Workshop:
             return
         if one.provider != "azure":
             made.lose(f"api_version: {verdicts.PARAMS['api_version']}")
-            self.source.account.tell(said)
+            self.source.account.mention(said)
         elif not in_environment(said):
             made.keys["api_version"] = written(str(said.value))
             self.source.account.carry(said)
@@ -155,7 +155,7 @@ class Workshop:
             self.source.account.carry(said)
         else:
             made.lose("api_version: no variable can have this name")
-            self.source.account.tell(said)
+            self.source.account.mention(said)
 
     def _params(self, one: Deployment, made: Section) -> None:
         params: dict[str, Value] = {}
@@ -168,7 +168,7 @@ class Workshop:
                 self.source.account.carry(said)
             except Misfit as misfit:
                 made.lose(f"{key}: {misfit.message}")
-                self.source.account.tell(said)
+                self.source.account.mention(said)
         if params:
             made.keys["params"] = params
 
@@ -266,7 +266,7 @@ class Workshop:
                 account.carry(base)
             else:
                 made.lose("model_info.base_model: nobody knows how much it reads; write `context_window`")
-                account.tell(base)
+                account.mention(base)
         elif base is not None and isinstance(base.value, str):
             account.agree(base)  # the model's own context window is known
 
@@ -281,7 +281,7 @@ class Workshop:
             self.source.account.carry(*(costs_stated[name] for name in known))
         elif known:
             made.lose("a price of one kind of token: `price` has input and output at least, for a million")
-            self.source.account.tell(*(costs_stated[name] for name in known))
+            self.source.account.mention(*(costs_stated[name] for name in known))
 
     def _unfit(self, name: str, one: Deployment, made: Section) -> str:
         """Return why the new target could not be served, in one sentence; empty if it could."""
@@ -328,7 +328,7 @@ def losses(made: Section, said: Mapping[str, Located], known: Mapping[str, str],
         if _as_here(key, one, known):
             account.agree(one)
             continue
-        account.tell(one)
+        account.mention(one)
         reasons.setdefault(_reason(key, one, known), []).append(prefix + key)
     for why, keys in reasons.items():
         made.lose(f"{', '.join(keys)}: {why}")

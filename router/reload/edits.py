@@ -68,7 +68,7 @@ class Built:
 
 
 def edit_built(content: FileContents, now: Generation, host: str) -> Built:
-    """Build the generation of this content, or return the ConfigError, after the drills if `server.reload.drills` is true. Blocks.
+    """Return the generation built from this content, or the ConfigError in its place. Runs the drills if configured. Blocks for seconds.
 
     now: the generation that serves. host: the address that it serves at
     """
