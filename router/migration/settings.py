@@ -16,7 +16,7 @@ Chains = Mapping[str, tuple[Located, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """LiteLLM's router_settings (`router`), litellm_settings (`library`) and general_settings (`general`). The first take precedence."""
+    """LiteLLM's router_settings (`router`), litellm_settings (`library`) and general_settings. `router` takes precedence over `library`."""
 
     source: SourceConfig
     router: Mapping[str, Located]

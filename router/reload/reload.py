@@ -31,7 +31,7 @@ THREAD = "reload"
 
 @dataclass(frozen=True, slots=True)
 class ReloadTiming:
-    """Times of a reload, in seconds."""
+    """Waits and time limits of a reload, in seconds."""
 
     check: float = 2.0
     """Time after which files are read without a hint, if edits go live by themselves: a watch may miss one, as on a network's disk."""
