@@ -40,10 +40,7 @@ def check_across(
 
 
 def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, dict[str, document.Scalar]]:
-    """Complain of unknown targets, taken ids or aliases, repeated tools, and unknown names in drills. Return as `check_across`.
-
-    The check reads the tree, not the bound values: a route with a mistake is still checked for its other ones.
-    """
+    """Complain of unknown targets, taken ids or aliases, repeated tools, and unknown names in drills. Return as `check_across`."""
     used: dict[str, dict[str, document.Scalar]] = {"pipeline": {}, "tools": {}}
     targets, routes = (tree.get("targets"), tree.get("routes")) if isinstance(tree, Table) else (None, None)
     known = {key.text: key.place for key, _ in targets.pairs} if isinstance(targets, Table) else None
@@ -73,7 +70,7 @@ def _check_references(tree: Node | None, complaints: Complaints) -> dict[str, di
 
 
 def _declared(target: document.Scalar, known: Sequence[str]) -> str:
-    """Return the advice where a route names an unknown target: a similar name, or how to declare the model that it names; may be empty."""
+    """Return the advice for an unknown target of a route: a similar name, or how to declare the model that it names; may be empty."""
     hint = did_you_mean(target.text, known)
     if "did you mean" in hint or "/" not in target.source or "$" in target.source:
         return hint
@@ -120,7 +117,7 @@ def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints
 
 
 def _callers_known(tree: Node | None, routes: RoutesFile) -> KnownCallers | None:
-    """Return the callers that a condition may name, none without `server.auth`; None if `server.auth` has a mistake."""
+    """Return the callers that a condition may name: none without `server.auth`. None if `server.auth` has a mistake."""
     auth = routes.server.auth
     if isinstance(auth, Auth):
         return KnownCallers({str(name): key for name, key in (auth.keys or {}).items()}, auth.jwt is not None)
@@ -128,7 +125,7 @@ def _callers_known(tree: Node | None, routes: RoutesFile) -> KnownCallers | None
 
 
 def _check_limits(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of a limit per key without declared keys: a client that makes up its keys would get a fresh limit with each."""
+    """Complain of a limit per key if no callers are declared: a client could get a fresh limit with each key that it makes up."""
     named = _at(tree, "routes")
     if isinstance(_at(tree, "server", "auth"), Table) or not isinstance(named, Table):
         return
@@ -149,7 +146,7 @@ NO_USERS = (
 
 
 def _check_users(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
-    """Complain of limits, and warn of caches, per end user if no caller names its users: all users of a front end would be one."""
+    """Complain of limits, and warn of caches, per end user if no caller names its end users."""
     named = _at(tree, "routes")
     if _names_users(tree, routes) or not isinstance(named, Table):
         return
@@ -167,7 +164,7 @@ def _check_users(tree: Node | None, routes: RoutesFile, complaints: Complaints) 
 
 
 def _names_users(tree: Node | None, routes: RoutesFile) -> bool:
-    """Return True if a caller names its end users, or if the file of keys could not be read."""
+    """Return True if some caller names its end users, or if the file of keys could not be read."""
     auth = _at(tree, "server", "auth")
     if _at(auth, "jwt", "user_claim") is not None:
         return True
@@ -181,7 +178,7 @@ def _names_users(tree: Node | None, routes: RoutesFile) -> bool:
 
 
 def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of a proxy's password that is written out: the file is shown, compared and kept in a repository."""
+    """Complain of proxies whose password is written out in the file."""
     targets, routes = _at(tree, "targets"), _at(tree, "routes")
     tools = [_at(route, "tools") for _, route in routes.pairs] if isinstance(routes, Table) else []
     holders = [
@@ -202,7 +199,7 @@ def _check_proxies(tree: Node | None, complaints: Complaints) -> None:
 
 
 def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complaints) -> None:
-    """Complain of a missing `server.auth` if other machines can reach the address."""
+    """Complain of a missing `server.auth` if other machines can reach `host`."""
     if not loopback(host):
         reached = host or "every address of this machine"
         _require_auth(tree, file, f"whoever reaches {reached} could ask, and you would pay: write under `server` who may", complaints)
@@ -211,7 +208,7 @@ def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complai
 def require_auth(declaration: Declaration) -> None:
     """Add a complaint to the declaration if it has no `server.auth`, whatever the address. `auth: none` counts as declared.
 
-    In production a proxy stands before the server. One that speaks HTTP/1.1, rewrites Host and adds no header looks like a local program.
+    In production a proxy may stand before the server, and its requests look like those of a local program.
     """
     why = "ROUTER_ENV is production, and nothing says who may ask: write it under `server`"
     _require_auth(declaration.tree, declaration.snapshot.routes, why, declaration.complaints)
@@ -229,7 +226,7 @@ def _require_auth(tree: Node | None, file: str, why: str, complaints: Complaints
 
 
 def _warn_of_addresses(tree: Node | None, complaints: Complaints) -> None:
-    """Warn of a limit per address without `proxies`: all clients behind an undeclared proxy would share it."""
+    """Warn of a limit per address if `server.proxies` is not declared: all clients behind a proxy would share it."""
     if _at(tree, "server", "proxies") is not None:
         return
     routes, keys = _at(tree, "routes"), _at(tree, "server", "auth", "keys")
@@ -249,7 +246,7 @@ SERVERS = ("openai", "hosted_vllm", "lm_studio", "llamafile")
 
 
 def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
-    """Warn of an `api_base` without a path at a provider in SERVERS: most servers of OpenAI's API answer it with a 404.
+    """Warn of an `api_base` without a path for a provider in SERVERS: most servers of OpenAI's API answer it with a 404.
 
     An address that contains a variable is not looked at.
     """

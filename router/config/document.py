@@ -1,8 +1,7 @@
 """Reading of YAML: text → a tree of nodes with their places.
 
-All decisions on how YAML is read are made here. The tree is made from libyaml's events, not by its constructor.
-A plain scalar therefore stays a text (`no`, `012`, `1:30`) until the declaration says which type is wanted.
-Duplicate keys are errors, and an alias cannot multiply.
+The tree is made from libyaml's events, not by its constructor. A plain scalar therefore stays a text (`no`, `012`, `1:30`) until the
+declaration says which type is wanted. Duplicate keys are errors, and an alias cannot multiply.
 """
 
 import re
@@ -66,10 +65,7 @@ Node = Scalar | Listing | Table
 
 
 class UnreadableYaml(Exception):
-    """An error: a text is not YAML, or it is too large, too deep, or has aliases or keys that are refused. It has one complaint.
-
-    A tag, a repeated key or a second document of routes.yaml does not raise it: `parse` complains of these and returns a tree.
-    """
+    """The error of a text that is not YAML, or is too large, too deep, or has refused aliases or keys. It holds one complaint."""
 
     def __init__(self, complaint: Complaint) -> None:
         super().__init__(str(complaint))
@@ -77,9 +73,9 @@ class UnreadableYaml(Exception):
 
 
 def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node | None:
-    """Return the tree of one document; None for an empty one. Raises UnreadableYaml for broken YAML, or one too large or too deep.
+    """Return the tree of a text's first document; None for an empty text. Raise UnreadableYaml if there is no usable tree.
 
-    complain: receives mistakes that leave a tree, such as a repeated key, a tag or a second document; that part is left out or ignored
+    complain: receives place and sentence of each mistake that still leaves a tree: a repeated key, a tag, a second document
     """
     if len(text) > MAX_BYTES:
         raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
@@ -92,7 +88,7 @@ def parse(text: str, file: str, complain: Callable[[Place, str], None]) -> Node 
 
 
 def unreadable(error: yaml.YAMLError, text: str, file: str) -> UnreadableYaml:
-    """Return the error for a text that is not YAML, with its one complaint."""
+    """Turn a parser's error into an UnreadableYaml whose complaint has the place and, where known, the remedy."""
     if isinstance(error, yaml.MarkedYAMLError):
         line, column, advice = explained(error, text)
         return UnreadableYaml(Complaint(Place(file, line, column), f"this is not YAML: {advice}"))
@@ -190,7 +186,7 @@ class _NodeReader:
 
 
 def _untagged(value: str) -> str:
-    """Return the advice for a tag such as `!env NAME`: the reference to write, or to leave the tag out."""
+    """Return the advice for a scalar with a tag (`!env NAME`): `: write ${NAME}` if its value names a variable, else `: leave it out`."""
     return f": write ${{{value}}}" if VARIABLE.fullmatch(value) else ": leave it out"
 
 
@@ -215,5 +211,5 @@ DOUBTFUL = re.compile(r"(?i)y|n|yes|no|on|off|true|false|[-+]?0[0-9_]+|[-+]?[0-9
 
 
 def is_null(node: Node) -> bool:
-    """Return True if a key was left without a value, or has `~` or `null` without quotes."""
+    """Return True for a scalar without quotes that is empty, `~` or `null`."""
     return isinstance(node, Scalar) and node.plain and node.text in NULLS

@@ -14,11 +14,9 @@ FORM = f"{DRILLS} is `drills:` and a list under it, e.g. `- {{name: a title, ask
 
 
 def joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
-    """Return the tree of the routes file with the drills of drills.yaml after its own. Each drill keeps its place in its file.
+    """Return the tree of the routes file with the drills of drills.yaml (`beside`) after its own. Each drill keeps its place in its file.
 
-    If drills.yaml has another form, complaints are added and the tree is returned without its drills.
-
-    beside: the tree of drills.yaml
+    If drills.yaml has another form, complaints are added and `routes` is returned unchanged.
     """
     drills = _listed(beside, complaints)
     own = routes.get("drills")
@@ -34,9 +32,9 @@ def joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
 
 
 def check_names(drills: Node | None, complaints: Complaints) -> None:
-    """Complain of a drill in drills.yaml that has the name of an earlier one: `router drill NAME` would run both.
+    """Complain of a drill in drills.yaml with the name of an earlier drill; warn of one in the routes file.
 
-    Within the routes file it is only a warning, because such files were valid before there was a drills.yaml.
+    There it is only a warning, because such files were valid before there was a drills.yaml.
     """
     first: dict[str, Place] = {}
     for name in _names(drills):
@@ -47,7 +45,7 @@ def check_names(drills: Node | None, complaints: Complaints) -> None:
 
 
 def _listed(beside: Node, complaints: Complaints) -> document.Listing | None:
-    """Return the list of drills in drills.yaml; None, with a complaint, if there is none. Complain of other keys beside `drills`, too."""
+    """Return the list of drills in drills.yaml; None, with a complaint, if there is none. Complain of keys beside `drills`."""
     if not isinstance(beside, Table):
         complaints.add(beside.place, FORM)
         return None

@@ -1,7 +1,6 @@
-"""YAML of other programs → values with their places.
+"""YAML of other programs → values with their places, read as PyYAML reads them.
 
-Read as such programs read it, with PyYAML: YAML 1.1's booleans and numbers, `<<`, aliases, the last of equal keys. The router's
-own files are read more strictly, see document.py.
+So: YAML 1.1's booleans and numbers, `<<`, aliases, the last of equal keys. `document.py` reads the router's own files more strictly.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ MERGE = "tag:yaml.org,2002:merge"
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A value and where it stands: a scalar, a list or a mapping of texts."""
+    """A value and its place: a scalar, a tuple of Located, or a mapping of text → Located."""
 
     place: Place
     value: "Plain | tuple[Located, ...] | Mapping[str, Located]"
@@ -38,7 +37,7 @@ class Located:
 
 
 def understood(text: str, file: str) -> Located | None:
-    """Return the value of a document; None for an empty one. Raises UnreadableYaml for broken YAML, or one too large or too deep."""
+    """Return the root of a YAML text as a Located; None for an empty text. Raises UnreadableYaml if it is broken, too large or too deep."""
     if len(text) > MAX_BYTES:
         raise UnreadableYaml(Complaint(Place(file, 1, 1), f"the file is larger than {MAX_BYTES // 1024 // 1024} MiB"))
     try:
@@ -72,7 +71,7 @@ class _ForeignReader:
         return made
 
     def _pairs(self, node: yaml.MappingNode, depth: int) -> Iterator[tuple[str, Located]]:
-        """Yield a mapping's keys and values, those of `<<` first: the mapping's own come after them and win."""
+        """Yield (key, value) of a mapping: those of `<<` first, so that the mapping's own replace them."""
         for key, value in node.value:
             if key.tag == MERGE:
                 merged = reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]

@@ -15,9 +15,9 @@ from router.signature import record_of
 
 
 def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
-    """Return the tree with missing variables of optional targets marked as no mistake. Their other keys are still checked.
+    """Return the tree with missing variables of optional targets `forgiven`. Their other values are still checked.
 
-    skipped: filled here with each of these targets → the reasons, joined with `; `
+    skipped: filled here: optional target that lacks variables → the reasons, joined with `; `
     """
     targets = tree.get("targets")
     if not isinstance(targets, Table):
@@ -49,9 +49,9 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
 
 
 def with_defaults(tree: Table) -> Table:
-    """Return the tree with `defaults` put into each route where it leaves a key out, also within nested mappings.
+    """Return the tree with `defaults` put into each route for the keys that it leaves out, also within nested mappings.
 
-    An embeddings route gets a stand-in for its pipeline.
+    An embeddings route without a pipeline gets a stand-in for one.
     """
     tree = without_pipelines(tree)
     defaults, routes = tree.get("defaults"), tree.get("routes")
@@ -63,7 +63,7 @@ def with_defaults(tree: Table) -> Table:
 
 
 def _inherited(table: Table, under: Table) -> Table:
-    """Return the union of two mappings, nested ones included; where both have a value, that of `table` wins."""
+    """Return `table` with the keys of `under` that it lacks, also within nested mappings."""
     pairs = [
         (key, _inherited(value, below) if isinstance(value, Table) and isinstance(below := under.get(key.text), Table) else value)
         for key, value in table.pairs

@@ -30,9 +30,9 @@ NO_PIPELINE = "none"
 
 
 def check_kinds(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of keys and conditions of an embeddings route, and of its drills, that only a chat route has a use for.
+    """Complain of keys and conditions of embeddings routes, and of keys of their drills, that only a chat route has a use for.
 
-    tree: as it is written, because an inherited key is not a mistake
+    tree: the file as written, without `defaults` put in: an inherited key is not a mistake
     """
     routes = tree.get("routes") if isinstance(tree, Table) else None
     for name, route in _embedders(routes):
@@ -49,7 +49,7 @@ def check_kinds(tree: Node | None, complaints: Complaints) -> None:
 
 
 def _check_drill(drill: Node, embedders: Container[str], complaints: Complaints) -> None:
-    """Complain of keys in a drill of an embeddings route that only a chat has."""
+    """Complain of keys that only chats have, in a drill of an embeddings route. `embedders`: ids and aliases of these routes."""
     ask = drill.get("ask") if isinstance(drill, Table) else None
     model = ask.get("model") if isinstance(ask, Table) else None
     if not isinstance(drill, Table) or not isinstance(model, Scalar) or model.text not in embedders:
@@ -62,7 +62,7 @@ def _check_drill(drill: Node, embedders: Container[str], complaints: Complaints)
 
 
 def without_pipelines(tree: Table) -> Table:
-    """Return the tree with a stand-in for the pipeline that an embeddings route leaves out, so that only a chat route can lack one."""
+    """Return the tree with a stand-in pipeline (NO_PIPELINE) in each embeddings route that has none."""
     routes = tree.get("routes")
     if not isinstance(routes, Table):
         return tree

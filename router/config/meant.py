@@ -24,9 +24,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def file_meant(word: str, known: Sequence[str], ending: str) -> str:
-    """Return the hint for an unknown file, as `did_you_mean` does. A name with folder or ending is recognised: it is written without them.
+    """Return the hint for an unknown file, as `did_you_mean` does. If only its folder or its ending is too much, the hint says so.
 
-    ending: of such files, e.g. `.yaml`
+    ending: the ending of such files, e.g. `.yaml`
     """
     bare = word.removesuffix(ending).rpartition("/")[2]
     if bare != word and bare in known:
@@ -35,7 +35,7 @@ def file_meant(word: str, known: Sequence[str], ending: str) -> str:
 
 
 def step_meant(word: str, known: Iterable[str]) -> str:
-    """Return the hint for an unknown word of a pipeline: a very similar step, else the advice for this word, else as `did_you_mean`."""
+    """Return the hint for an unknown word of a pipeline: a very similar step, else the advice of `remedies.STEPS`, else as `did_you_mean`."""
     words = list(known)
     advice = remedies.STEPS.get(word.lower())
     return closest(word, words, 0.8) or (f"; {advice}" if advice else did_you_mean(word, words))
