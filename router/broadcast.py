@@ -26,7 +26,7 @@ overtake: the slowest follower is removed (`Overtaken`) once another has read ev
 
 
 def weight(event: Event) -> int:
-    """Return the approximate memory of an event in bytes."""
+    """Return the approximate bytes of memory that an event takes."""
     match event:
         case Text(text) | Thought(text) | ToolInput(_, _, text):
             return FRAME + 2 * len(text)
@@ -37,7 +37,7 @@ def weight(event: Event) -> int:
 
 
 class Broadcast:
-    """The buffer of one answer and the positions of its followers.
+    """A running answer: the buffer of its events, and the position of each follower.
 
     bound: approximate bytes above which `take` and `flush` drop events, drop a follower or wait; `put` alone never checks it
     rule: the choice between waiting and dropping a follower
@@ -81,7 +81,7 @@ class Broadcast:
         self.task.add_done_callback(self._done)
 
     async def take(self, events: Events) -> None:
-        """Read events from a source until it ends, publish each to the followers, and wait while the buffer is full."""
+        """Publish the events of a source to the followers until it ends. Wait while the buffer is full."""
         since = 0
         async with aclosing(events):
             async for event in events:
@@ -164,7 +164,7 @@ class Broadcast:
 
     @property
     def begun(self) -> bool:
-        """True once an event was put."""
+        """True once the first event was put."""
         return self._first > 0 or bool(self._events)
 
     @property
@@ -180,7 +180,7 @@ class Broadcast:
 
     @property
     def left(self) -> bool:
-        """True if the answer has no followers and its task has ended; False if it was never started."""
+        """True if there is no follower and the task has ended; False if it was never started."""
         return not self._at and self.task is not None and self.task.done()
 
     @property
@@ -189,7 +189,7 @@ class Broadcast:
         return len(self._at)
 
     def since(self, number: int) -> tuple[int, list[Event]]:
-        """Return (number of the first event returned, events), starting at this number or at the oldest event in the buffer."""
+        """Return (number of the first returned event, events): those from `number` on; fewer if the buffer begins later."""
         first = max(number, self._first)
         return first, self._events[first - self._first :]
 
@@ -237,7 +237,7 @@ class Broadcast:
             self._full.set_result(None)
 
     async def _left(self) -> None:
-        """Cancel an unfinished answer's task if the last follower has left, and wait until it has ended."""
+        """If no follower is left and the answer is unfinished, cancel its task and wait until that has ended."""
         if not self._at and not self.finished and self.task is not None and not self.task.done():
             self._stopped = True
             self.task.cancel()

@@ -1,7 +1,6 @@
-"""Questions between the workers of one server. Each worker listens on a Unix socket in a shared folder.
+"""Questions between the workers of one server, over a Unix socket of each in a shared folder.
 
-A worker can thus report the state of all, and pass an operator's command on. Question and answer are one line of JSON each. A worker that
-has ended is left out.
+So a worker can report the state of all, and pass an operator's command on. Question and answer are one line of JSON each.
 """
 
 import asyncio
@@ -27,9 +26,9 @@ Told = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SiblingTiming:
-    """Time limits of the questions between workers, in seconds.
+    """Time limits of questions between workers, in seconds.
 
-    answer: for an answer that is at hand
+    answer: for an answer that needs no work
     rebuild: for one that needs a reload, which may import LiteLLM
     """
 
@@ -38,7 +37,7 @@ class SiblingTiming:
 
 
 class Siblings:
-    """The other workers of this server, reachable while this object is entered. `answer`: returns this worker's answer to a question."""
+    """The other workers of this server, which can ask this one while the object is entered. `answer`: answers a question of theirs."""
 
     def __init__(self, folder: Path, answer: Callable[[Told], Awaitable[Told]], timing: SiblingTiming = SiblingTiming()) -> None:
         self.timing = timing
@@ -47,7 +46,7 @@ class Siblings:
         self._server: asyncio.Server | None = None
 
     async def _outlive(self) -> None:
-        """End this worker by SIGTERM once the supervising process is gone."""
+        """Wait until the supervising process is gone, then end this worker by SIGTERM."""
         supervisor = multiprocessing.parent_process()
         if supervisor is None:
             return
@@ -68,11 +67,12 @@ class Siblings:
             self._server.close()
 
     async def ask(self, question: Told) -> list[Told]:
-        """Return the answers of the other workers, without those that do not answer in time."""
+        """Ask the other workers, and return their answers, without those that do not come in time."""
         return [one for one in (await self.ask_each(question, self.timing.answer)).values() if one is not None]
 
     async def ask_each(self, question: Told, within: float) -> dict[int, Told | None]:
-        """Return process id → answer of each other worker; None for one that runs and does not answer within so many seconds.
+        """Ask the other workers. Return process id → answer; None for a worker that runs but does not answer within `within` seconds.
+
         Workers that have ended are left out, and their sockets removed.
         """
         others = {int(path.stem): path for path in sorted(self._own.parent.glob("*.sock")) if path != self._own}
@@ -107,7 +107,7 @@ def _question(line: bytes) -> Told | None:
 
 
 def _runs(process: int) -> bool:
-    """Return whether a process runs. A worker that is still starting refuses connections for a moment, and runs."""
+    """Return whether a process of this id runs."""
     try:
         os.kill(process, 0)
     except OSError:

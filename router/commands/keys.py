@@ -39,7 +39,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make an API key and print it, with the lines that declare it."""
+    """Make an API key, and print it on stdout; on stderr the lines that declare it. With --json, print one object on stdout."""
     key = new()
     table = {"hash": hashed(key)}
     words = [given.name, table["hash"]]
@@ -95,7 +95,7 @@ def _routes(text: str) -> list[str]:
 
 
 def _expiry(text: str) -> str:
-    """Return the expiry as routes.yaml has it: a time from now becomes a moment in UTC, any other valid text stays as given.
+    """Return the expiry as routes.yaml has it: a duration becomes a moment in UTC, so much from now; a day or a moment stays as given.
 
     Raises ArgumentTypeError for an invalid text.
     """

@@ -35,7 +35,7 @@ def file_meant(word: str, known: Sequence[str], ending: str) -> str:
 
 
 def step_meant(word: str, known: Iterable[str]) -> str:
-    """Return the hint for an unknown word of a pipeline: a very similar step, else the advice of `remedies.STEPS`, else as `did_you_mean`."""
+    """Return the hint for an unknown word of a pipeline: a similar step, else the advice of `remedies.STEPS`, else of `did_you_mean`."""
     words = list(known)
     advice = remedies.STEPS.get(word.lower())
     return closest(word, words, 0.8) or (f"; {advice}" if advice else did_you_mean(word, words))

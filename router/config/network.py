@@ -79,7 +79,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def tls_context(ca: str) -> ssl.SSLContext:
-    """Return a new TLS context, made in 10 ms, that checks names and certificates. `ca`: PEM of further authorities to trust; may be empty."""
+    """Return a new TLS context (in 10 ms) that checks names and certificates. `ca`: PEM of further authorities to trust; may be empty."""
     context = ssl.create_default_context()
     if ca:
         context.load_verify_locations(cadata=ca)

@@ -50,7 +50,7 @@ def scalar_value(node: Node, shape: Plain | OneOf | Spelled, complaints: Complai
 
 
 def truth_meant(word: str, values: Sequence[str]) -> str:
-    """Return the hint `; did you mean …?` for a truth value such as `false` or `yes` where one of `values` is needed; empty if none fits."""
+    """Return the hint `; did you mean …?` for a truth value such as `yes` where one of `values` is needed; empty if none fits."""
     meant = HINTS.get(("boolean", word.lower()), f"`{word.lower()}`")
     words = ("none", "off", "hide", "skip") if "`false`" in meant else ("on", "show", "keep") if "`true`" in meant else ()
     return next((f"; did you mean `{one}`?" for one in words if one in values), "")

@@ -127,7 +127,7 @@ def _beside(root: Path, complaints: list[Complaint]) -> list[Path]:
 def _same_mount(path: Path, root: Path) -> bool:
     """Return True if a path resolves to below one of its parent folders that is a link itself: a folder may lead elsewhere, a file not.
 
-    A Kubernetes ConfigMap mounts each file as a link into `..data` beside it; an operator may mount a whole folder (pipelines/ → elsewhere).
+    A Kubernetes ConfigMap mounts each file as a link into `..data`; an operator may mount a whole folder (pipelines/ → elsewhere).
     """
     return any(parent.is_symlink() and _resolved(path).is_relative_to(_resolved(parent)) for parent in path.parents if parent != root)
 

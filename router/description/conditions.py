@@ -7,7 +7,7 @@ from router.description.canonical import listing, table
 
 
 def condition(when: JsonObject) -> str:
-    """Return a condition in words that follow "where"; empty without a condition."""
+    """Return a condition in words that follow "where", e.g. `the conversation shows an image`; empty without a condition."""
     return " and ".join(_said(when))
 
 
@@ -31,7 +31,7 @@ def _any(values: Json) -> str:
 
 
 def _range(text: str, less: str) -> str:
-    """Return a range in words; a reference to a variable stays as it is."""
+    """Return a range such as `2000..8000` in words; a reference to a variable is taken for the lower end."""
     least, dots, below = text.partition("..")
     if not dots or (least and not below):
         return f"{least} or more"

@@ -6,7 +6,7 @@ Pools = tuple[Pool, ...]
 
 
 def reordered(before: Pools, after: Pools) -> list[str]:
-    """Return sentences for the changes between two lists of pools: targets, weights and order; none if they are equal.
+    """Return sentences for the changes between two lists of pools: targets, weights and order; empty if they are equal.
 
     The order within a pool has no meaning.
     """
@@ -62,11 +62,7 @@ def _weight(weight: float | None) -> str:
 
 
 def _follows(before: Pools, after: Pools, came: list[str], *, first: bool) -> bool:
-    """Return True if removed targets, added targets and a new first pool are all that leads from the old order to the new one.
-
-    came: the added targets
-    first: True if the first pool changed
-    """
+    """Return True if removals, the added targets `came` and a new first pool (`first`) fully explain the new order of the pools."""
     new = names(after)
     kept = [tuple(name for name in names((pool,)) if name in new) for pool in before]
     there = [tuple(name for name in names((pool,)) if name not in came) for pool in after]
