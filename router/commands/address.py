@@ -11,10 +11,8 @@ LOCAL = "127.0.0.1"
 PORT = 8000
 
 
-class WrongVariable(RouterError):
+class WrongVariable(RouterError, code="wrong_variable"):
     """The error of an environment variable in place of an option whose value the option would refuse."""
-
-    code = "wrong_variable"
 
 
 def number(least: int, most: int) -> Callable[[str], int]:

@@ -7,10 +7,8 @@ from pathlib import Path
 from router.errors import RouterError
 
 
-class Unwritten(RouterError):
+class Unwritten(RouterError, code="unwritten"):
     """The error of files that were not written, with the reason."""
-
-    code = "unwritten"
 
 
 def write(texts: Mapping[Path, str]) -> None:

@@ -30,10 +30,8 @@ MAX_PAGE_BYTES = 64 * 1024 * 1024
 """Maximum bytes of a page's response."""
 
 
-class NoServer(RouterError):
+class NoServer(RouterError, code="no_server"):
     """The error of a server that cannot be reached, refuses, or whose answer cannot be used."""
-
-    code = "no_server"
 
 
 def options(parser: argparse.ArgumentParser, what: str) -> None:
