@@ -66,7 +66,7 @@ class Broadcast:
         """Futures of followers that have read everything and wait for more."""
         self._full: asyncio.Future[None] | None = None
         """Completed once there may be room; set while the answer waits for it."""
-        self._untold = 0
+        self._unpublished = 0
         """Bytes put since the followers were woken."""
         self._stopped = False
 
@@ -86,8 +86,8 @@ class Broadcast:
         async with aclosing(events):
             async for event in events:
                 self.put(event)
-                since += self._untold
-                self._tell()
+                since += self._unpublished
+                self._wake()
                 if self.size > self._bound:
                     await self._fit()
                 if since > TURN:
@@ -106,7 +106,7 @@ class Broadcast:
             case _:
                 taken = weight(event)
         self.size += taken
-        self._untold += taken
+        self._unpublished += taken
 
     def _finish(self) -> None:
         """Record that the answer has its last event."""
@@ -114,7 +114,7 @@ class Broadcast:
 
     async def flush(self) -> None:
         """Wake the followers, and bring the buffer within its bound: drop events, drop a follower, or wait, as the rule says."""
-        self._tell()
+        self._wake()
         if self.size > self._bound:
             await self._fit()
 
@@ -142,12 +142,12 @@ class Broadcast:
                 self._full = None
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._tell()
+        self._wake()
         if not task.cancelled():
             task.exception()  # it is raised to the followers
 
-    def _tell(self) -> None:
-        self._untold = 0
+    def _wake(self) -> None:
+        self._unpublished = 0
         if self.news is not None:
             self.news()
         waiting, self._waiting = self._waiting, []
@@ -170,7 +170,7 @@ class Broadcast:
     @property
     def full(self) -> bool:
         """True if `flush` is due: over 64 KiB came since the followers were woken, or the buffer exceeds its bound."""
-        return self._untold > TURN or self.size > self._bound
+        return self._unpublished > TURN or self.size > self._bound
 
     @property
     def open(self) -> bool:

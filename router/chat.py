@@ -140,7 +140,6 @@ Detail = Literal["low", "high", "original"]
 FileSort = Literal["image", "document", "audio"]
 """The sort of files that a model must be able to read."""
 
-
 AUDIO_FORMATS = {"wave": "wav", "mpeg": "mp3", "mpga": "mp3", "mp4": "m4a"}
 """Subtype of an audio media type → its format, if that has another name."""
 

@@ -106,8 +106,8 @@ def drilled(declaration: Declaration, names: Sequence[str] = ()) -> list[Drilled
 
 
 @dataclass(slots=True)
-class _Came:
-    """The outcome of one drilled question. `error`: the code of its error; empty if it was answered."""
+class _Outcome:
+    """The outcome of one question of a drill. `error`: the code of its error, empty if it was answered; `seconds`: of virtual time."""
 
     events: list[Event]
     error: str = ""
@@ -174,12 +174,12 @@ def _alone(declaration: Declaration, drill: Drill) -> Declaration:
 
 
 async def _run(route: Compiled, drill: Drill, unbroken: str) -> Drilled:
-    came = _Came([])
+    came = _Outcome([])
     for number in range(drill.ask.times):
         if number and drill.ask.every:
             await asyncio.sleep(drill.ask.every)
         came = await _ask(route, drill)
-    return Drilled(drill.name, drill.name.place, tuple(_faults(drill, came, unbroken)), _said(came.tried), round(came.seconds, 3))
+    return Drilled(drill.name, drill.name.place, tuple(_faults(drill, came, unbroken)), _tries(came.tried), round(came.seconds, 3))
 
 
 def _opener(given: Mapping[str, Sequence[Fault]]) -> Callable[[str, TargetConfig, float, Connections, Learned], Target]:
@@ -273,13 +273,13 @@ def _rest(ask: Ask) -> str:
     return WORDS.removeprefix(said).lstrip() if said and WORDS.startswith(said) else WORDS
 
 
-async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill) -> _Came:
+async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill) -> _Outcome:
     """Ask once for the embedding of the drill's text, and return the outcome."""
     clock = asyncio.get_running_loop().time
     began = clock()
     total = route.declared.timeout.total
     embed = Embed(model=route.name, inputs=(drill.ask.text,), until=began + total)
-    came = _Came([])
+    came = _Outcome([])
     try:
         async with asyncio.timeout(total):
             await embedder(embed)
@@ -292,7 +292,7 @@ async def _ask_for_embeddings(embedder: Embedder, route: Compiled, drill: Drill)
     return came
 
 
-async def _ask(route: Compiled, drill: Drill) -> _Came:
+async def _ask(route: Compiled, drill: Drill) -> _Outcome:
     """Ask the drill's question once, and return the outcome."""
     if route.embed is not None:
         return await _ask_for_embeddings(route.embed, route, drill)
@@ -304,7 +304,7 @@ async def _ask(route: Compiled, drill: Drill) -> _Came:
     asked = (Message("user", (said, *([PICTURE] if drill.ask.image else []))),)
     here = drill.ask.circumstances
     ask = Ask(model=route.name, messages=asked, until=began + total, cache=PAST_THE_CACHE, circumstances=here)
-    came, order = _Came([]), Order()
+    came, order = _Outcome([]), Order()
     try:
         async with asyncio.timeout(total), aclosing(route.answer(ask)) as events:
             async for event in events:
@@ -322,7 +322,7 @@ async def _ask(route: Compiled, drill: Drill) -> _Came:
     return came
 
 
-def _faults(drill: Drill, came: _Came, unbroken: str) -> list[str]:
+def _faults(drill: Drill, came: _Outcome, unbroken: str) -> list[str]:
     """Return the differences between outcome and expectation, as sentences. `unbroken`: the text of the answer without faults."""
     expect, found = drill.expect, list[str]()
 
@@ -335,7 +335,7 @@ def _faults(drill: Drill, came: _Came, unbroken: str) -> list[str]:
     elif not came.error and came.text != unbroken:
         found.append(f"the answer is not whole: {came.text!r}")
     compare("served by", expect.served_by, (came.tried or (LOST,))[-1].target)
-    compare("tried", expect.tried and list(expect.tried), list(_said(came.tried)))
+    compare("tried", expect.tried and list(expect.tried), list(_tries(came.tried)))
     compare("events", expect.events and list(expect.events), _kinds(came.events))
     finish = came.events[-1].reason if came.events and isinstance(came.events[-1], Finish) else "none"
     compare("finish", expect.finish, finish)
@@ -346,7 +346,7 @@ def _faults(drill: Drill, came: _Came, unbroken: str) -> list[str]:
     return found
 
 
-def _said(tried: Sequence[Attempt]) -> tuple[str, ...]:
+def _tries(tried: Sequence[Attempt]) -> tuple[str, ...]:
     return tuple(f"{attempt.target} {attempt.outcome}" for attempt in tried)
 
 

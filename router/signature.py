@@ -66,7 +66,7 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """A mapping from names to items of one shape."""
+    """A mapping from names to items of one shape. `key`: the form of the names; None if any name will do."""
 
     item: "Shape"
     key: Spelled | None = None
@@ -74,7 +74,7 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named field of a record."""
+    """A named field of a record. `doc`: its line of documentation; `default`: None for a required field."""
 
     name: str
     shape: "Shape"

@@ -104,7 +104,6 @@ class Meter(Mutable):
 WORDS = re.compile(r"[A-Za-z]+|[0-9]+|[!-/:-@\\[-`{-~]+|\n+|[^\x00-\x7f]+")
 """Runs that tokens rarely cross: letters, digits, signs, line ends, non-ASCII. A space belongs to the word after it."""
 
-
 MAX_READ = 64 * 1024
 """Characters of a text that are read, which takes 10 ms; a longer text is judged by samples."""
 MAX_READ_IN_ALL = 4 * MAX_READ

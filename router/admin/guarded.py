@@ -60,7 +60,7 @@ def _unknown(scope: Scope) -> UnknownAddress:
 
 
 def _neighbours(scope: Scope) -> tuple[str, ...]:
-    """Return the prefixes of the addresses that an UnknownAddress lists: of the API that was asked (/v1/ or /v4/ai), else of all callers."""
+    """Return the prefixes of the addresses that an UnknownAddress lists: of the API that was asked (/v1/, /v4/ai), else of all callers."""
     path = path_below(scope)
     return (OPENAI,) if below_openai(path) else (f"{GATEWAY}/",) if below_gateway(path) else FOR_CALLERS
 

@@ -75,7 +75,7 @@ class Slot:
 SUMS = ("open", "answers", "failures", "rescues", "input_tokens", "output_tokens", "cost_usd", "cache_asked", "cache_hits")
 
 
-class Fared(TypedDict):
+class TargetHour(TypedDict):
     """The attempts at a target in the hour. Times in seconds; None if it never answered.
 
     failure_rate: the share that failed, 0 to 1; None without attempts
@@ -195,11 +195,13 @@ def summed(reports: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
     return {
         "slot_seconds": SLOT_SECONDS,
         "slots": slots,
-        "targets": {name: _fared(report["targets"][name] for report in reports if name in report["targets"]) for name in sorted(names)},
+        "targets": {
+            name: _target_hour(report["targets"][name] for report in reports if name in report["targets"]) for name in sorted(names)
+        },
     }
 
 
-def _fared(reports: Iterable[Mapping[str, Any]]) -> Fared:
+def _target_hour(reports: Iterable[Mapping[str, Any]]) -> TargetHour:
     count, failures, cost, first = 0, 0, 0.0, Counter[int]()
     for one in reports:
         count, failures, cost = count + one["count"], failures + one["failures"], cost + one["cost_usd"]

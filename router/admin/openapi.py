@@ -92,7 +92,6 @@ FOLLOWING = (
     ),
 )
 
-
 PAGING = (
     _query("limit", {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}, "Items of a page."),
     _query("order", {**TEXT, "enum": ["asc", "desc"], "default": "desc"}, "The order of the conversation, or the last item first."),

@@ -9,7 +9,7 @@ from typing import Any, cast, get_args
 from starlette.responses import Response
 
 from router.admin.hour import Hour
-from router.admin.siblings import Siblings, Told
+from router.admin.siblings import SiblingJson, Siblings
 from router.admin.watchdog import Watchdog
 from router.answering.chat import Chat
 from router.codec import packed
@@ -48,18 +48,18 @@ class Operations:
     """The queue of pages that are built in a thread, one at a time."""
     watchdog: Watchdog = field(default_factory=Watchdog)
 
-    async def answer(self, question: Told) -> Told:
+    async def answer(self, question: SiblingJson) -> SiblingJson:
         """Do what another worker asks of this one, and return the answer. `place`, `return` and `reload` change this worker.
 
         The answer is empty after `place`, for a failed `return`, and for a question that this worker does not know.
         """
         match question:
             case {"ask": "report"}:
-                return cast("Told", await self.report())
+                return cast("SiblingJson", await self.report())
             case {"ask": "request", "id": str(request_id), "owner": None | str() as owner, "running": bool(running)}:
                 return {"request": self.ring.find(request_id, owner, running=running)[:MAX_SAME_ID]}
             case {"ask": "spend"}:
-                return cast("Told", self.bill.totals())
+                return cast("SiblingJson", self.bill.totals())
             case {"ask": "budgets"}:
                 return {"budgets": await budgets(self.live.generation)}
             case {"ask": "requests", "last": int(last), "running": bool(running)}:
@@ -72,10 +72,10 @@ class Operations:
             case {"ask": "hour"}:
                 return await self.turns.take(self.hour.report, "page")
             case {"ask": "return", "to": str(digest)} if self.reload is not None:
-                return cast("Told", await self.report()) if await self._goes_back(self.reload, digest) else {}
+                return cast("SiblingJson", await self.report()) if await self._goes_back(self.reload, digest) else {}
             case {"ask": "reload"} if self.reload is not None:
                 await self.reload.refresh()
-                return cast("Told", await self.report())
+                return cast("SiblingJson", await self.report())
             case _:
                 return {}
 
@@ -101,9 +101,8 @@ class Operations:
 
     async def refresh(self, reload: Reload) -> tuple[list[Report], list[int]]:
         """Reload the files in every worker. Return (reports, this worker's first; process ids of workers that did not report in time)."""
-        _, others = await asyncio.gather(reload.refresh(), self._others_refresh())
-        reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
-        return reports, [process for process, one in others.items() if not one]
+        _, others = await asyncio.gather(reload.refresh(), self._ask_each({"ask": "reload"}))
+        return await self._reported(others)
 
     async def go_back(self, reload: Reload, digest: str) -> tuple[list[Report], list[int]]:
         """Roll back to the generation `digest` in every worker. Return (reports, this worker's first; process ids of workers without one).
@@ -111,9 +110,10 @@ class Operations:
         Raises ConfigError if this worker cannot serve that configuration any more.
         """
         await reload.go_back(digest)
-        others = (
-            await self.siblings.ask_each({"ask": "return", "to": digest}, self.siblings.timing.rebuild) if self.siblings is not None else {}
-        )
+        return await self._reported(await self._ask_each({"ask": "return", "to": digest}))
+
+    async def _reported(self, others: dict[int, SiblingJson | None]) -> tuple[list[Report], list[int]]:
+        """Return (this worker's report and those of others; process ids of the others without one). `others`: process id → answer."""
         reports = [await self.report(), *(cast("Report", one) for one in others.values() if one)]
         return reports, [process for process, one in others.items() if not one]
 
@@ -123,8 +123,8 @@ class Operations:
             return await reload.go_back(digest)
         return False
 
-    async def _others_refresh(self) -> dict[int, Told | None]:
-        return await self.siblings.ask_each({"ask": "reload"}, self.siblings.timing.rebuild) if self.siblings is not None else {}
+    async def _ask_each(self, question: SiblingJson) -> dict[int, SiblingJson | None]:
+        return await self.siblings.ask_each(question, self.siblings.timing.rebuild) if self.siblings is not None else {}
 
     async def request(self, request_id: str, owner: str | None = None, *, running: bool = False) -> dict[str, object] | None:
         """Return the record of a request of any worker; None without one. Of several with this id the oldest, the others in its `later`.
@@ -151,7 +151,7 @@ class Operations:
         return [self.bill.totals(), *(cast("Totals", one) for one in others if one)]
 
     async def budgets(self) -> list[Budget]:
-        """Return the budgets, merged over all workers."""
+        """Return the budgets of all workers, each with the largest used share that a worker reports."""
         others = await self._ask({"ask": "budgets"})
         return fullest([await budgets(self.live.generation), *(one.get("budgets", []) for one in others)])
 
@@ -164,7 +164,7 @@ class Operations:
         """Return a response with the content as JSON, built in a thread: with 3,000 targets that takes a second."""
         return Response(await self.turns.take(lambda: packed(content()), "page"), media_type="application/json")
 
-    async def _ask(self, question: Told) -> list[Told]:
+    async def _ask(self, question: SiblingJson) -> list[SiblingJson]:
         return await self.siblings.ask(question) if self.siblings is not None else []
 
 

@@ -40,7 +40,6 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 }
 """OpenAPI descriptions of the refusals of an operator's page: see gate.py."""
 
-
 log = logging.getLogger("router.server")
 
 

@@ -20,7 +20,7 @@ SUPERVISOR_CHECK_S = 1.0
 LONGEST = 4 * 1024 * 1024
 """Bytes of a question or an answer at most; a longer one counts as no answer."""
 
-Told = dict[str, Any]
+SiblingJson = dict[str, Any]
 """A question between workers, or its answer, as JSON."""
 
 
@@ -39,14 +39,16 @@ class SiblingTiming:
 class Siblings:
     """The other workers of this server, which can ask this one while the object is entered. `answer`: answers a question of theirs."""
 
-    def __init__(self, folder: Path, answer: Callable[[Told], Awaitable[Told]], timing: SiblingTiming = SiblingTiming()) -> None:
+    def __init__(
+        self, folder: Path, answer: Callable[[SiblingJson], Awaitable[SiblingJson]], timing: SiblingTiming = SiblingTiming()
+    ) -> None:
         self.timing = timing
         self._own = folder / f"{os.getpid()}.sock"
         self._answer = answer
         self._server: asyncio.Server | None = None
 
     async def _outlive(self) -> None:
-        """Wait until the supervising process is gone, then end this worker by SIGTERM."""
+        """Wait until the supervising process is gone, then end this worker by SIGTERM. Return at once if there is no such process."""
         supervisor = multiprocessing.parent_process()
         if supervisor is None:
             return
@@ -66,18 +68,18 @@ class Siblings:
         if self._server is not None:
             self._server.close()
 
-    async def ask(self, question: Told) -> list[Told]:
+    async def ask(self, question: SiblingJson) -> list[SiblingJson]:
         """Ask the other workers, and return their answers, without those that do not come in time."""
         return [one for one in (await self.ask_each(question, self.timing.answer)).values() if one is not None]
 
-    async def ask_each(self, question: Told, within: float) -> dict[int, Told | None]:
+    async def ask_each(self, question: SiblingJson, within: float) -> dict[int, SiblingJson | None]:
         """Ask the other workers. Return process id → answer; None for a worker that runs but does not answer within `within` seconds.
 
         Workers that have ended are left out, and their sockets removed.
         """
         others = {int(path.stem): path for path in sorted(self._own.parent.glob("*.sock")) if path != self._own}
         said = await asyncio.gather(*(_ask(path, question, within) for path in others.values()))
-        heard: dict[int, Told | None] = {}
+        heard: dict[int, SiblingJson | None] = {}
         for (process, path), one in zip(others.items(), said, strict=True):
             if one is not None or _runs(process):
                 heard[process] = one
@@ -97,13 +99,13 @@ class Siblings:
                     await writer.drain()
 
 
-def _question(line: bytes) -> Told | None:
+def _question(line: bytes) -> SiblingJson | None:
     """Return the JSON object in a line; None if the line holds no object."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return cast("Told", found) if isinstance(found, dict) else None
+    return cast("SiblingJson", found) if isinstance(found, dict) else None
 
 
 def _runs(process: int) -> bool:
@@ -115,7 +117,7 @@ def _runs(process: int) -> bool:
     return True
 
 
-async def _ask(path: Path, question: Told, within: float) -> Told | None:
+async def _ask(path: Path, question: SiblingJson, within: float) -> SiblingJson | None:
     try:
         async with asyncio.timeout(within):
             reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)

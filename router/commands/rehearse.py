@@ -133,7 +133,7 @@ async def _rehearsed(name: str, declared: TargetConfig, generation: Generation) 
 def _report(name: str, done: Rehearsed, price: Price | None, beside: AskedToday | None) -> Iterator[str]:
     width = max(len(one.question) for one in done.asked)
     for one in done.asked:
-        yield f"  {one.question:<{width}}  {_said(one)}"
+        yield f"  {one.question:<{width}}  {_outcome_words(one)}"
     yield ""
     first = "no answer began" if done.first_token is None else f"{done.first_token:.3g} s to the first token (median)"
     used = done.used
@@ -153,7 +153,7 @@ def _place(where: str, name: str) -> str:
     return f"the target {name}" if where == "target" else "the routes that ask it"
 
 
-def _said(one: QuestionOutcome) -> str:
+def _outcome_words(one: QuestionOutcome) -> str:
     if one.state == "skipped":
         return f"not asked: {WORDS.get(one.outcome, one.outcome)}"
     words = {"works": "works", "wrong": "answered, but not as it was asked", "refused": "refused", "failed": "failed"}[one.state]

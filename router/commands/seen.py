@@ -28,7 +28,7 @@ class Seen:
     skipped: target → reason
     lanes: target → (lane, reason): native wire, LiteLLM or script
     tools: route → the names of its tools, or of its tool sets if only those are known
-    fares: target → its health on a running server; empty for files
+    health: target → its health on a running server; empty for files
     """
 
     digest: str
@@ -36,7 +36,7 @@ class Seen:
     skipped: Mapping[str, str]
     lanes: Mapping[str, tuple[str, str]]
     tools: Mapping[str, Sequence[str]]
-    fares: Mapping[str, JsonObject]
+    health: Mapping[str, JsonObject]
     facts: Mapping[str, Sequence[str]]
     """Target → the features that its model accepts, in words."""
     budgets: Sequence[JsonObject] = ()
@@ -132,7 +132,7 @@ def _steps(route: JsonObject, tools: Sequence[str], description: Description) ->
         yield {"step": "tools", "options": {"tools": list(tools), "max_steps": route.get("max_steps")}}
 
 
-FARES = ("state", "breaker", "retry_in", "refusing", "busy", "first_token_p50", "learned")
+HEALTH_FIELDS = ("state", "breaker", "retry_in", "refusing", "busy", "first_token_p50", "learned")
 """Fields of a target's health that are shown, as the admin pages name them."""
 
 
@@ -142,8 +142,8 @@ def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
     for place, (pool, said) in enumerate(zip(pools(route), conditions(route), strict=True), 1):
         asked: list[tuple[str, str]] = []
         for (name, weight), where in zip(pool, said, strict=True):
-            target, fares = seen.description.targets.get(name, {}), seen.fares.get(name, {})
-            why_not = _why_not(name, fares, seen) or _demo(target, before, route)
+            target, health = seen.description.targets.get(name, {}), seen.health.get(name, {})
+            why_not = _why_not(name, health, seen) or _demo(target, before, route)
             if not why_not:
                 asked.append((name, where))
             lane, why_lane = seen.lanes.get(name, ("", "unknown"))
@@ -155,13 +155,13 @@ def _targets(route: JsonObject, seen: Seen) -> Iterator[dict[str, Json]]:
                 "weight": weight,
                 "where": where or None,
                 "asked": not why_not,
-                "why": why_not or _why(name, where, before, fares, route),
+                "why": why_not or _why(name, where, before, health, route),
                 "model": target.get("model") or f"script/{target.get('script') if isinstance(target.get('script'), str) else 'lines'}",
                 "lane": lane,
                 "why_lane": why_lane,
                 "context_window": target.get("context_window"),
                 "facts": list(seen.facts.get(name, ())) if route.get("kind") == "chat" else list(_batches(target)),
-                **{key: fares.get(key) for key in FARES if fares},
+                **{key: health.get(key) for key in HEALTH_FIELDS if health},
             }
         before += asked
 
@@ -173,16 +173,16 @@ def _batches(target: JsonObject) -> Iterator[str]:
         yield f"larger batches are split: at most {batch_of(model, most if isinstance(most, int) else None)} inputs in one call"
 
 
-def _why_not(name: str, fares: JsonObject, seen: Seen) -> str:
+def _why_not(name: str, health: JsonObject, seen: Seen) -> str:
     """Return why a target would not be asked now: skipped at load, switched by an operator, or its breaker is open. Empty if it would."""
     if name in seen.skipped:
         return seen.skipped[name]
-    if fares.get("state") == "drain":
+    if health.get("state") == "drain":
         return "an operator has taken it out"
-    if fares.get("state") == "open":
+    if health.get("state") == "open":
         return "an operator has opened its breaker"
-    if fares.get("breaker") == "open":
-        wait = fares.get("retry_in")
+    if health.get("breaker") == "open":
+        wait = health.get("retry_in")
         return f"its breaker is open, for {wait:.0f} s more" if isinstance(wait, int | float) else "its breaker is open"
     return ""
 
@@ -197,9 +197,9 @@ def _demo(target: JsonObject, before: Sequence[tuple[str, str]], route: JsonObje
     return f"a demo makes embeddings only while every model before it is skipped, and {before[0][0]} is not"
 
 
-def _why(name: str, where: str, before: Sequence[tuple[str, str]], fares: JsonObject, route: JsonObject) -> str:
+def _why(name: str, where: str, before: Sequence[tuple[str, str]], health: JsonObject, route: JsonObject) -> str:
     """Return in words when a target is asked. `where`: its condition in words; `before`: the targets before it, each with its condition."""
-    probing = "; by one question at a time, for its breaker is half open" if fares.get("breaker") == "half_open" else ""
+    probing = "; by one question at a time, for its breaker is half open" if health.get("breaker") == "half_open" else ""
     only = f"where {where}: " if where else ""
     others = list(dict.fromkeys(one for one, _ in before if one != name))
     again = ", unless it was asked above" if len(others) < len({one for one, _ in before}) else ""

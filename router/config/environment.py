@@ -28,9 +28,7 @@ OWN = ("ROUTER_ENV",)
 MAX_SECRET = 1024 * 1024
 """Most characters of a file named by `${file:…}`: the CA bundle of a whole system has 250,000."""
 
-
 UNKNOWN = "nobody asked what it holds"
-
 
 PASSED_ON = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """Variables passed on to the programs that the router starts, such as the command of an MCP server: none holds a key."""

@@ -44,7 +44,7 @@ def understood(text: str, file: str) -> Located | None:
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise unreadable(error, text, file) from None
-    return None if root is None else _ForeignReader(file).said(root, 0)
+    return None if root is None else _ForeignReader(file).located(root, 0)
 
 
 class _ForeignReader:
@@ -54,7 +54,7 @@ class _ForeignReader:
         """Nodes that were read already: an alias is the same node again, however often it is repeated."""
         self._constructor = yaml.constructor.SafeConstructor()
 
-    def said(self, node: yaml.Node, depth: int) -> Located:
+    def located(self, node: yaml.Node, depth: int) -> Located:
         if depth > MAX_DEPTH:
             raise UnreadableYaml(Complaint(self._place(node), f"nested deeper than {MAX_DEPTH} levels"))
         if (known := self._known.get(id(node))) is not None:
@@ -64,7 +64,7 @@ class _ForeignReader:
             case yaml.MappingNode():
                 made = Located(place, dict(self._pairs(node, depth)))
             case yaml.SequenceNode():
-                made = Located(place, tuple(self.said(item, depth + 1) for item in node.value))
+                made = Located(place, tuple(self.located(item, depth + 1) for item in node.value))
             case _:
                 made = Located(place, self._scalar(node))
         self._known[id(node)] = made
@@ -78,12 +78,12 @@ class _ForeignReader:
                 for one in merged:
                     if not isinstance(one, yaml.MappingNode):
                         raise UnreadableYaml(Complaint(self._place(one), "`<<` takes a mapping, or a list of them"))
-                    yield from self.said(one, depth + 1).table.items()
+                    yield from self.located(one, depth + 1).table.items()
         for key, value in node.value:
             if key.tag != MERGE:
                 if not isinstance(key, yaml.ScalarNode):
                     raise UnreadableYaml(Complaint(self._place(key), "a key must be a plain word"))
-                yield key.value, self.said(value, depth + 1)
+                yield key.value, self.located(value, depth + 1)
 
     def _scalar(self, node: yaml.Node) -> Plain:
         text: str = node.value

@@ -24,14 +24,14 @@ def origin(text: str) -> str:
     if "@" in text:
         raise Misfit("an origin has no user and no password: write scheme and host, e.g. https://chat.example.com")
     hit = PARTS.fullmatch(text)
-    made = _made(hit) if hit else None
+    made = _normalised(hit) if hit else None
     if made is None:
         meant = _meant(text)
         raise Misfit(f"`{text}` is not an origin: " + (f"write {meant}" if meant else WRITE))
     return made
 
 
-def _made(hit: re.Match[str]) -> str | None:
+def _normalised(hit: re.Match[str]) -> str | None:
     """Return the normalised origin of a match of PARTS; None if no browser sends an origin with this scheme, host or port."""
     scheme, host = hit["scheme"].lower(), hit["host"]
     port = int(hit["port"]) if hit["port"] else None
@@ -70,4 +70,4 @@ def _meant(text: str) -> str | None:
         return None
     close = difflib.get_close_matches(parts.scheme, WEB, 1, 0.75)
     hit = PARTS.fullmatch(f"{close[0] if close else parts.scheme}://{parts.netloc}")
-    return _made(hit) if hit else None
+    return _normalised(hit) if hit else None

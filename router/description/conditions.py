@@ -8,10 +8,10 @@ from router.description.canonical import listing, table
 
 def condition(when: JsonObject) -> str:
     """Return a condition in words that follow "where", e.g. `the conversation shows an image`; empty without a condition."""
-    return " and ".join(_said(when))
+    return " and ".join(_clauses(when))
 
 
-def _said(when: JsonObject) -> Iterator[str]:
+def _clauses(when: JsonObject) -> Iterator[str]:
     if caller := when.get("caller"):
         yield f"{_any(caller)} asks"
     for name, values in table(when.get("claim")).items():

@@ -134,7 +134,7 @@ def describe(declaration: Declaration) -> Description:
     complete = with_defaults(declaration.tree)
     routes = {name: _route(node) for name, node in _pairs(complete, "routes")}
     for name, node in _pairs(declaration.tree, "routes"):
-        routes[name]["own"] = sorted(_said(node))
+        routes[name]["own"] = sorted(_keys_set(node))
     return Description(
         first=next(iter(routes), ""),
         routes=routes,
@@ -227,13 +227,13 @@ def _entry(said: JsonObject, when: Json, *, weighted: bool) -> Json:
     return made if len(made) > 1 else made["use"]
 
 
-def _said(node: Node, path: str = "") -> Iterator[str]:
+def _keys_set(node: Node, path: str = "") -> Iterator[str]:
     """Yield the keys that a YAML mapping sets; the keys of nested mappings joined with dots in place of the mapping's: `timeout.total`."""
     if isinstance(node, document.Table):
         for key, value in node.pairs:
             below = f"{path}.{key.text}" if path else key.text
             if isinstance(value, document.Table):
-                yield from _said(value, below)
+                yield from _keys_set(value, below)
             else:
                 yield below
 

@@ -19,7 +19,7 @@ def reordered(before: Pools, after: Pools) -> list[str]:
     went = [name for name in old if name not in new]
     first = names(before[:1]) != names(after[:1])
     if first:
-        said.append(f"first target {_said(before[0])} → {_said(after[0])}")
+        said.append(f"first target {_pool_words(before[0])} → {_pool_words(after[0])}")
     head = names(after[:1]) if first else ()
     weights = {name: weight for pool in after for name, weight in pool}
     said += [f"target {_named(name, weights[name])} added{_where(name, after)}" for name in came if name not in head]
@@ -27,11 +27,11 @@ def reordered(before: Pools, after: Pools) -> list[str]:
     said += _weighed(before, after)
     # The sentences so far may not be enough to derive the new order from the old one.
     if not said or not _follows(before, after, came, first=first):
-        said.append(f"targets in order now: {', '.join(_said(pool) for pool in after)}")
+        said.append(f"targets in order now: {', '.join(_pool_words(pool) for pool in after)}")
     return said
 
 
-def _said(pool: Pool) -> str:
+def _pool_words(pool: Pool) -> str:
     weighted = [_named(name, weight) for name, weight in pool]
     return weighted[0] if len(weighted) == 1 else f"[{', '.join(weighted)}]"
 
@@ -47,7 +47,7 @@ def _where(name: str, after: Pools) -> str:
         return f" to the pool of {' and '.join(others)}"
     if place == len(after) - 1:
         return " last"
-    return f" after {_said(after[place - 1])}" if place else " first"
+    return f" after {_pool_words(after[place - 1])}" if place else " first"
 
 
 def _weighed(before: Pools, after: Pools) -> list[str]:

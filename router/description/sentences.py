@@ -74,7 +74,7 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def worded(value: Json, key: str = "") -> str:
-    """Return a value of a description in words. None is `unset`, or the word of UNSAID for its `key`; a secret is only called written out."""
+    """Return a value of a description in words: for None `unset`, or the word of UNSAID for its `key`; for a secret, that it is written."""
     match shown(value):
         case None:
             return UNSAID.get(key.rpartition(".")[2], "unset")
