@@ -126,7 +126,7 @@ def _record(node: Node, record: Record, complaints: Complaints, what: str) -> ob
 
 
 def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Record, empty: str, complaints: Complaints) -> str:
-    """Return the hint for a key that its mapping does not have, as `; …`; empty without one.
+    """Return the hint for a key that its mapping does not have, to append to the complaint, as `; …`; empty if none is known.
 
     empty: the key before it, if that has no value
     """

@@ -219,7 +219,7 @@ def _choices(wanted: Mapping[Name, Values]) -> Iterable[dict[str, str]]:
 
 
 class _NoCondition:
-    """The condition of an entry without one."""
+    """A stand-in for the condition of an entry that has none: it names no caller, claim or header."""
 
     callers: frozenset[str] = frozenset()
     claim: Mapping[Name, Values] | None = None
