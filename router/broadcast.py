@@ -121,7 +121,7 @@ class Broadcast:
     async def _fit(self) -> None:
         """Drop events that every follower has read, until the buffer is within its bound.
 
-        If no event can be dropped, remove the slowest follower (`overtake`) or wait for a follower to read.
+        If there are none, remove the slowest follower (`overtake`) or wait for a follower to read.
         """
         while self.size > self._bound:
             end = self._first + len(self._events)

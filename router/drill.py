@@ -143,10 +143,7 @@ class Stage:
 
     @contextmanager
     def set(self, declaration: Declaration, given: Mapping[str, Sequence[Fault]]) -> Generator[Compiled]:
-        """Build this declaration with simulated targets, yield its only route, and discard the build afterwards.
-
-        given: target → its faults, attempt by attempt; all other targets answer
-        """
+        """Build this declaration with simulated targets, yield its only route, then discard the build. `given`: target → its faults."""
         clock = asyncio.get_running_loop().time
         ground = Ground(_opener(given), clock, partial(random.Random, 0), self._load, _splitter(given))
         generation = build(declaration, Carryover(self._connections), ground)
@@ -157,10 +154,7 @@ class Stage:
 
 
 def _alone(declaration: Declaration, drill: Drill) -> Declaration:
-    """Return a declaration with only the drilled route and its pipeline, tools and targets, optional targets included.
-
-    Its digest differs from that of the served configuration.
-    """
+    """Return a declaration, with a digest of its own, of only the drilled route and its pipeline, tools and targets, optional ones too."""
     all_of_it = declaration.routes
     name = next((name for name, route in all_of_it.routes.items() if drill.ask.model in (name, *route.aliases)), drill.ask.model)
     # The seed of chance decides which target of a pool comes first, not the words of the question.
@@ -218,10 +212,7 @@ class _Faults:
         self._left = [fault for fault in faults for _ in range(fault.times or 1)]
 
     async def next(self) -> Fault:
-        """Return the next attempt's fault, after its delay. Raises TargetError if the fault is an error before the answer begins.
-
-        For the fault `silent` it waits FOREVER seconds.
-        """
+        """Return the next attempt's fault after its delay (FOREVER for `silent`). Raises TargetError if the fault allows no answer."""
         fault = self._left.pop(0) if len(self._left) > 1 else self._left[0]
         await asyncio.sleep(fault.after)
         if fault.status is not None:

@@ -289,9 +289,9 @@ WORDS = {"string": "a text", "integer": "a whole number", "number": "a number", 
 
 
 def check(shape: Shape, value: object, path: str = "") -> object:
-    """Check a JSON value strictly against a shape, and return the value that it stands for. `true` and `"5"` are not numbers.
+    """Return the value that a JSON value stands for in a shape. Raises Misfit, with `path` as its place, if it does not strictly fit.
 
-    Raises Misfit with `path`, the place of the value within the arguments; empty for the outermost value.
+    `true` and `"5"` are not numbers. `path`: empty for the outermost value.
     """
     match shape:
         case Plain(kind, bounds):
@@ -325,10 +325,7 @@ def check(shape: Shape, value: object, path: str = "") -> object:
 
 
 def arguments(record: Record, value: object, path: str = "") -> dict[str, object]:
-    """Check a JSON object against a record, and return the keyword arguments for its function: those that are given.
-
-    Raises Misfit with the place. `path`: the place of the object; empty for the outermost one.
-    """
+    """Return the keyword arguments that a JSON object gives for a record's function. Raises Misfit if it does not fit, below `path`."""
     given = _mapping(value, path)
     for name in given:
         if record.field(name) is None:

@@ -103,10 +103,7 @@ def _gateway(model: str, route: Compiled) -> dict[str, object]:
 
 
 def _first(route: Compiled) -> dict[str, object]:
-    """Return name, context window, output limit, input types and price of the first target's model; None for unknown values.
-
-    Prices: US dollars for a million tokens.
-    """
+    """Return facts of the first target's model, None if unknown: name, context window, output limit, inputs, price of a million tokens."""
     facts = route.targets[0].facts
     price = None if facts.price is None else {name: value for name, value in asdict(facts.price).items() if value is not None}
     known = {"text": True, "image": facts.images, "document": facts.documents, "audio": facts.audio}

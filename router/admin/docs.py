@@ -63,10 +63,7 @@ FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"
 
 
 def docs(route: type[APIRoute]) -> APIRouter:
-    """Return a router with `/docs` and its files, as routes of this class. They hold no data: the page loads the guarded `openapi.json`.
-
-    Addresses in it are relative, so that it works behind any prefix.
-    """
+    """Return a router with `/docs` and its files, as routes of this class. They hold no data: the page loads the guarded `openapi.json`."""
     router = APIRouter(prefix="/docs", include_in_schema=False, route_class=route)
     folder = _assets()
 

@@ -21,10 +21,7 @@ BORNE: list[dict[str, list[str]]] = [{"bearer": []}, {"x-api-key": []}, {}]
 
 
 def guarded(refusals: DialectErrors, enter: Enter) -> type[APIRoute]:
-    """Return a class of routes whose requests pass the check `enter` first, with any method.
-
-    `refusals` sends a RouterError of the check or the page in the dialect of the request.
-    """
+    """Return a class of routes that check each request with `enter`. A RouterError of the check or the page is sent by `refusals`."""
     refuse = refusals.send
 
     class GuardedRoute(APIRoute):

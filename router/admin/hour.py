@@ -162,11 +162,7 @@ def bucket(seconds: float) -> int:
 
 
 def percentile(first: Mapping[int, int], share: float) -> float | None:
-    """Return the time to first token, in seconds, within which a share of the attempts started; None without any.
-
-    first: bucket → number of attempts
-    share: 0.5 for the median
-    """
+    """Return the seconds to first token within which a `share` of the attempts started; None without any. `first`: bucket → attempts."""
     left = share * sum(first.values())
     for one in sorted(first):
         left -= first[one]

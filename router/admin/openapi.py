@@ -264,10 +264,7 @@ def schemas() -> tuple[dict[object, Any], dict[str, Any]]:
 
 
 def complete(document: dict[str, Any], addresses: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Return FastAPI's OpenAPI document with the chat addresses and the models added.
-
-    addresses: path → method → name of its operation
-    """
+    """Return FastAPI's OpenAPI document with the chat addresses and models added. `addresses`: path → method → name of its operation."""
     made, components = schemas()
     answers = {
         path: {method: OPERATIONS[name].as_json(name, made) for method, name in methods.items()} for path, methods in addresses.items()

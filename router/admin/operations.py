@@ -169,9 +169,9 @@ class Operations:
 
 
 def place(generation: Generation, name: str, state: Position) -> None:
-    """Set the operator's state of a target in this process, whether the target is declared or not. An unknown state is ignored.
+    """Set the operator's state of a target in this process, declared or not. From `open` to `auto`, its breaker becomes half-open.
 
-    From `open` to `auto`, its breaker becomes half-open.
+    An unknown state is ignored.
     """
     if state not in POSITIONS:
         return

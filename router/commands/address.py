@@ -37,10 +37,7 @@ def options(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def settle(given: argparse.Namespace, host: str) -> None:
-    """Set `given.host` and `given.port` if the command line does not: from variables, else to `host` and port 8000.
-
-    Raises WrongVariable for an invalid port.
-    """
+    """Set the host and port that the command line lacks: from variables, else `host` and 8000. Raises WrongVariable for an invalid port."""
     env_file = env_file_of(given.routes)
     if given.host is None:
         given.host = variable(HOST_VARIABLE, env_file) or host

@@ -32,10 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Ask the route, and print the answer as it streams. Returns 0, or 1 if the answer broke off.
-
-    Raises a RouterError if there is no answer at all, such as TimedOut.
-    """
+    """Ask the route, and print the answer as it streams. Returns 0, or 1 if it broke off. Raises a RouterError if there is no answer."""
     generation = build(load(given.routes))
     return asyncio.run(_conversation(generation, given.route, given.text))
 

@@ -95,10 +95,7 @@ def _routes(text: str) -> list[str]:
 
 
 def _expiry(text: str) -> str:
-    """Return the expiry as routes.yaml has it: a duration becomes a moment in UTC, so much from now; a day or a moment stays as given.
-
-    Raises ArgumentTypeError for an invalid text.
-    """
+    """Return an expiry as routes.yaml has it: a duration as a moment in UTC, others as given. Raises ArgumentTypeError for other texts."""
     try:
         if text[:1].isdigit() and text[-1:].isalpha() and "T" not in text:
             return (datetime.now(UTC) + timedelta(seconds=duration(text))).strftime("%Y-%m-%dT%H:%M:%SZ")

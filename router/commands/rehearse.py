@@ -45,10 +45,7 @@ class AskedToday:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Rehearse the named target and print the report. Returns 0 if it answers, 1 if not or if the user declines.
-
-    Returns 2 if the user cannot be asked: stdin is no terminal, and --yes is not given.
-    """
+    """Rehearse a target and print the report. Returns 0 if it answers, 1 if not or if declined, 2 if nobody can consent at stdin."""
     declaration = load(given.routes)
     generation = build(declaration)
     generation.discard()

@@ -65,18 +65,12 @@ LIVE = "live.json"
 
 
 def load(routes: Path, host: str = "127.0.0.1") -> Declaration:
-    """Load the configuration on disk with this process's environment and the `.env` beside it. `host`: the address it is to be served at.
-
-    Mistakes are listed in the declaration's `complaints`. Raises ConfigError if a file cannot be read.
-    """
+    """Load the configuration on disk, as `declared` does. Raises ConfigError if a file cannot be read."""
     return declared(read(routes), host)
 
 
 def declared(snapshot: Snapshot, host: str = "127.0.0.1") -> Declaration:
-    """Declare a snapshot with this process's environment and the current `.env`. `host`: the address it is to be served at.
-
-    Mistakes are listed in the declaration's `complaints`.
-    """
+    """Declare a snapshot, to be served at `host`, with this process's environment and current `.env`. Mistakes are in its `complaints`."""
     return declare(snapshot, os.environ, host, beside=read_env_file(snapshot.root, os.environ))
 
 

@@ -126,10 +126,7 @@ def _record(node: Node, record: Record, complaints: Complaints, what: str) -> ob
 
 
 def _hint(pair: tuple[document.Scalar, Node], node: document.Table, record: Record, empty: str, complaints: Complaints) -> str:
-    """Return the hint for a key that its mapping does not have, to append to the complaint, as `; …`; empty if none is known.
-
-    empty: the key before it, if that has no value
-    """
+    """Return the hint for an unknown key of a mapping, as `; …`; empty if none is known. `empty`: the key before, if it has no value."""
     key, entry = pair
     known = [one.name for one in record.fields]
     word = re.split("[:=：]", key.text, maxsplit=1)[0]
@@ -182,10 +179,7 @@ def _strayed(pair: tuple[document.Scalar, Node], shape: Shape, above: document.T
 
 
 def bind_fields(node: Node, record: Record, complaints: Complaints, what: str) -> tuple[dict[str, object], bool]:
-    """Return (values, complete): the values of the fields that could be bound, by name; True if no key is unknown, unfit or missing.
-
-    Each mistake is recorded as a complaint.
-    """
+    """Return (values of fields that could be bound, by name; True if no key is unknown, unfit or missing). Mistakes become complaints."""
     if not isinstance(node, document.Table):
         complaints.add(node.place, f"{what} takes a mapping{_as_record(node, record)}")
         return {}, False
@@ -277,11 +271,7 @@ def _known_keys(node: Node, shape: Shape) -> int:
 
 
 def _better_inside(node: Node, meant: Sequence[Shape], lists: Sequence[ListOf]) -> bool:
-    """Return True if an entry of a list shape has more of the mapping's keys than any shape for the mapping itself.
-
-    meant: the shapes that the mapping itself may have
-    lists: the list shapes that may stand in its place
-    """
+    """Return True if an entry of one of `lists` has more of the mapping's keys than any shape in `meant`, those for the mapping itself."""
     inside = [option for one in lists for option in (one.item.options if isinstance(one.item, Either) else (one.item,))]
     most = max((_known_keys(node, option) for option in inside), default=0)
     return most > max(_known_keys(node, option) for option in meant)

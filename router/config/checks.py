@@ -94,10 +94,7 @@ def _check_drill(drill: Node, targets: Collection[str], routes: Collection[str],
 
 
 def _check_callers(tree: Node | None, routes: RoutesFile, complaints: Complaints) -> None:
-    """Complain of keys with the same hash, and of unknown routes in a key.
-
-    For a file of keys the complaint stands where the file is named. Its hashes were compared when it was read.
-    """
+    """Complain of keys with the same hash, and of unknown routes in a key. Of a file of keys only the routes are checked here."""
     auth = _at(tree, "server", "auth")
     known = dict.fromkeys(str(name) for name in routes.routes)
     keys = _at(auth, "keys")
@@ -206,10 +203,7 @@ def _check_exposure(tree: Node | None, file: str, host: str, complaints: Complai
 
 
 def require_auth(declaration: Declaration) -> None:
-    """Add a complaint to the declaration if it has no `server.auth`, whatever the address. `auth: none` counts as declared.
-
-    In production a proxy may stand before the server, and its requests look like those of a local program.
-    """
+    """Add a complaint to the declaration if it has no `server.auth`, whatever the address. `auth: none` counts as declared."""
     why = "ROUTER_ENV is production, and nothing says who may ask: write it under `server`"
     _require_auth(declaration.tree, declaration.snapshot.routes, why, declaration.complaints)
 
@@ -246,10 +240,7 @@ SERVERS = ("openai", "hosted_vllm", "lm_studio", "llamafile")
 
 
 def _warn_of_paths(tree: Node | None, complaints: Complaints) -> None:
-    """Warn of an `api_base` without a path for a provider in SERVERS: most servers of OpenAI's API answer it with a 404.
-
-    An address that contains a variable is not looked at.
-    """
+    """Warn of an `api_base` without a path and without variables for a provider in SERVERS: most of their servers answer below /v1."""
     targets = _at(tree, "targets")
     for _, target in targets.pairs if isinstance(targets, Table) else ():
         model, base = _at(target, "model"), _at(target, "api_base")
@@ -270,10 +261,7 @@ def _at(node: Node | None, *path: str) -> Node | None:
 
 
 def _words(route: Node, name: str) -> list[document.Scalar]:
-    """Return the scalars under a key of a mapping: a single one, those of nested lists, and the `use` of entries.
-
-    Empty ones, and those whose variable is missing, are left out.
-    """
+    """Return the scalars under a key, also of nested lists and of the `use` of entries; not those that are empty or lack a variable."""
     node = route.get(name) if isinstance(route, Table) else None
     return [entry for entry in _scalars(node) if entry.text and not (entry.unset or entry.forgiven)]
 

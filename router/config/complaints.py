@@ -39,10 +39,7 @@ class Complaints:
     advice: Advice = field(default_factory=lambda: Advice({}))
 
     def trial(self) -> "Complaints":
-        """Return a collector with an empty list of mistakes, to try whether a node fits a shape.
-
-        Its `warnings` and `lacking` are those of this collector: entries added in a trial stay.
-        """
+        """Return a collector without mistakes, to try whether a node fits a shape. It shares `warnings` and `lacking` with this one."""
         beside = self.warnings, self.lacking, self.without_environment
         return Complaints(self.texts, [], *beside, set(), self.noted_beside, self.lines, self.advice)
 

@@ -152,12 +152,7 @@ class When:
         return frozenset(() if self.caller is None else listed(self.caller))
 
     def holds(self, here: Circumstances, tokens: int, *, has_image: bool) -> bool:
-        """Return True if the whole condition holds for a question.
-
-        here: its caller, claims, headers and used share of the budget
-        tokens: the estimated tokens of its conversation
-        has_image: True if its conversation shows an image
-        """
+        """Return True if the whole condition holds for a question with these circumstances, so many tokens, and an image or none."""
         return (
             (self.caller is None or here.caller in listed(self.caller))
             and all(_has(here.claims.get(name), listed(values)) for name, values in (self.claim or {}).items())

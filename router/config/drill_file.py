@@ -32,10 +32,7 @@ def joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
 
 
 def check_names(drills: Node | None, complaints: Complaints) -> None:
-    """Complain of a drill in drills.yaml with the name of an earlier drill; warn of one in the routes file.
-
-    There it is only a warning, because such files were valid before there was a drills.yaml.
-    """
+    """Complain of a drill in drills.yaml with the name of an earlier drill; warn of one in the routes file, where it was valid before."""
     first: dict[str, Place] = {}
     for name in _names(drills):
         known = first.setdefault(name.text, name.place)

@@ -15,10 +15,7 @@ from router.signature import record_of
 
 
 def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
-    """Return the tree with missing variables of optional targets `forgiven`. Their other values are still checked.
-
-    skipped: filled here: optional target that lacks variables → the reasons, joined with `; `
-    """
+    """Return the tree with missing variables of optional targets `forgiven`. `skipped`: filled here: such a target → what it lacks."""
     targets = tree.get("targets")
     if not isinstance(targets, Table):
         return tree
@@ -49,10 +46,7 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
 
 
 def with_defaults(tree: Table) -> Table:
-    """Return the tree with `defaults` put into each route for the keys that it leaves out, also within nested mappings.
-
-    An embeddings route without a pipeline gets a stand-in for one.
-    """
+    """Return the tree with `defaults` put into each route, also within nested mappings. Embeddings routes get a stand-in pipeline."""
     tree = without_pipelines(tree)
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):

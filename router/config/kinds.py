@@ -30,10 +30,7 @@ NO_PIPELINE = "none"
 
 
 def check_kinds(tree: Node | None, complaints: Complaints) -> None:
-    """Complain of keys and conditions of embeddings routes, and of keys of their drills, that only a chat route has a use for.
-
-    tree: the file as written, without `defaults` put in: an inherited key is not a mistake
-    """
+    """Complain of keys and conditions of embeddings routes and their drills that only chats have. `tree`: without `defaults` put in."""
     routes = tree.get("routes") if isinstance(tree, Table) else None
     for name, route in _embedders(routes):
         for key, _ in route.pairs:

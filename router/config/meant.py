@@ -7,10 +7,7 @@ from router.config import remedies
 
 
 def closest(word: str, words: Sequence[str], cutoff: float = 0.6) -> str:
-    """Return `; did you mean …?` with the word that is spelled most alike, in any case; empty if none is near.
-
-    cutoff: least similarity, from 0 to 1
-    """
+    """Return `; did you mean …?` with the word most alike, in any case; empty if none is near. `cutoff`: least similarity, 0 to 1."""
     close = difflib.get_close_matches(word.lower(), [one.lower() for one in words], 1, cutoff)
     return f"; did you mean `{next(one for one in words if one.lower() == close[0])}`?" if close else ""
 
@@ -24,10 +21,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def file_meant(word: str, known: Sequence[str], ending: str) -> str:
-    """Return the hint for an unknown file, as `did_you_mean` does. If only its folder or its ending is too much, the hint says so.
-
-    ending: the ending of such files, e.g. `.yaml`
-    """
+    """Return the hint for an unknown file, as `did_you_mean`; or the known name in it without folder and `ending` (e.g. `.yaml`)."""
     bare = word.removesuffix(ending).rpartition("/")[2]
     if bare != word and bare in known:
         return f"; did you mean `{bare}`, without its folder and `{ending}`?"

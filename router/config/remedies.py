@@ -122,12 +122,7 @@ class Advice:
     places: Mapping[str, Sequence[Spot]]
 
     def of(self, record: Record, table: Table, key: Scalar, value: Node) -> str:
-        """Return the advice for a key that its mapping does not have, as a clause to follow `; `; empty if none is known.
-
-        record: the keys that the mapping takes
-        table: the mapping
-        value: the node under the key
-        """
+        """Return the advice for a key that `table`, a mapping of `record`, does not have, as a clause after `; `; empty if unknown."""
         word = _snake(key.text)
         if word in FALLBACKS:
             return _fallbacks(table, value)

@@ -20,10 +20,7 @@ UNFIT = Unfit()
 
 
 def scalar_value(node: Node, shape: Plain | OneOf | Spelled, complaints: Complaints, what: str) -> object:
-    """Return the value of a node that has to be a scalar; UNFIT, with a complaint, if it is empty or does not fit.
-
-    what: the name of the node in complaints
-    """
+    """Return the value of a node that has to be a scalar; UNFIT, with a complaint, if it does not fit. `what`: its name in complaints."""
     if not isinstance(node, document.Scalar):
         complaints.add(node.place, f"{what} takes {wanted(shape)}, not a {'list' if isinstance(node, document.Listing) else 'mapping'}")
         return UNFIT

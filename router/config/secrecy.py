@@ -28,10 +28,7 @@ PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def secret_in_query(query: str) -> str | None:
-    """Return the word of SECRETS or JOINED that marks a parameter of a query as a secret, e.g. `key`; None without one.
-
-    The parameter's own name is not returned: it may hold a secret.
-    """
+    """Return the word that marks a parameter of a query as a secret, e.g. `key`, as `secret_in_name`; None without one."""
     found = (secret_in_name(name) for name, _ in parse_qsl(query, keep_blank_values=True, separator="&"))
     return next((word for word in found if word is not None), None)
 

@@ -42,8 +42,7 @@ class Snapshot:
 def read(routes: Path) -> Snapshot:
     """Read the routes file, drills.yaml, pipelines/ and tools/ from disk. All but the routes file are optional.
 
-    Raises ConfigError with a complaint for each file that cannot be read, is over 8 MiB, not UTF-8, or a link out of the folder.
-    Over 2,000 files in the folders are an error, too.
+    Raises ConfigError for a file that cannot be read, is over 8 MiB, not UTF-8 or a link out of the folder, and for over 2,000 files.
     """
     routes = routes.absolute()
     root = routes.parent
@@ -91,9 +90,7 @@ def kept(path: Path) -> Snapshot | None:
 
 
 def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
-    """Yield (folder, sorted names of its files) for a folder and those below it; nothing for a missing folder.
-
-    Folders whose names begin with `.` or `__` are left out; links to folders are not followed.
+    """Yield (folder, sorted names of its files) for a folder and those below it. Hidden folders, `__…` folders and links are left out.
 
     unread: receives the error for each folder that cannot be listed
     """

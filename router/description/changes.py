@@ -42,10 +42,7 @@ def changes(before: Description, after: Description) -> list[Change]:
 
 
 def leaves(before: Json, after: Json, path: str = "") -> Iterator[tuple[str, Json, Json]]:
-    """Yield (key with dots, old value, new value) for each value that differs. A missing key counts as None.
-
-    Mappings are compared key by key, lists as a whole.
-    """
+    """Yield (key with dots, old value, new value) for each value that differs; None for a missing key. Lists are compared as a whole."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in {**before, **after}:
             yield from leaves(before.get(name), after.get(name), f"{path}.{name}" if path else name)
@@ -147,10 +144,7 @@ def _granted(was: JsonObject, now: JsonObject) -> str:
 
 
 def _asked_anew(name: str, before: Description, after: Description) -> bool:
-    """Return True if a route now asks one of its old targets under breaker and retry settings that no route used for it before.
-
-    A target's state is kept for each such pair: see Carryover in router/generation/.
-    """
+    """Return True if a route now asks one of its old targets under breaker and retry settings that no route used for it before."""
     now = after.routes[name]
     policies = {
         target: [(route.get("breaker"), route.get("retry")) for route in before.routes.values() if target in names(pools(route))]
@@ -292,10 +286,7 @@ FRONT = ("prompt", "history")
 
 
 def _cold(before: Description, after: Description) -> Iterator[Change]:
-    """Yield a change for each route whose chats miss the providers' prompt caches at their next question.
-
-    That question begins otherwise than the last one or goes to another target, so its whole prompt is paid for once more.
-    """
+    """Yield a change for each route whose chats miss the providers' prompt caches at their next question, and so pay for it in full."""
     for name, now in after.routes.items():
         was = before.routes.get(name)
         if was is None or now.get("prompt_cache") == "off":

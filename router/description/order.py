@@ -6,10 +6,7 @@ Pools = tuple[Pool, ...]
 
 
 def reordered(before: Pools, after: Pools) -> list[str]:
-    """Return sentences for the changes between two lists of pools: targets, weights and order; empty if they are equal.
-
-    The order within a pool has no meaning.
-    """
+    """Return sentences for the changes between two lists of pools (targets, weights, order of pools); empty if they are equal."""
     before, after = (tuple(tuple(sorted(pool)) for pool in pools) for pools in (before, after))
     if before == after:
         return []
