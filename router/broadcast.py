@@ -237,7 +237,7 @@ class Broadcast:
             self._full.set_result(None)
 
     async def _left(self) -> None:
-        """If no follower is left and the answer is unfinished, cancel its task and wait until that has ended."""
+        """Cancel the task of an unfinished answer without followers, and wait until it has ended. Else do nothing."""
         if not self._at and not self.finished and self.task is not None and not self.task.done():
             self._stopped = True
             self.task.cancel()

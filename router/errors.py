@@ -78,7 +78,10 @@ class RouterError(Exception):
 
     def __init_subclass__(cls, code: str = "", status: int = 0) -> None:
         super().__init_subclass__()
-        cls.code, cls.status = code or cls.code, status or cls.status
+        if code:
+            cls.code = code
+        if status:
+            cls.status = status
 
     def __init__(self, public: str | None = None, *, attempts: tuple[Attempt, ...] = ()) -> None:
         self.public = public or self.sentence
@@ -264,7 +267,7 @@ class ContentFiltered(TargetRefused, code="content_filter"):
 
 
 class Unanswered(RouterError, code="no_answer", status=502):
-    """No target of the route answered: each failed, or could not be asked."""
+    """The targets of the route gave no answer: each failed, or could not be asked."""
 
     sentence = "No model could answer just now. Please try again."
 
