@@ -279,7 +279,7 @@ class Overlong(Unanswered, code="context_too_long", status=400):
 
 
 class Filtered(Unanswered, code="content_filter", status=400):
-    """The content filter of the model's provider stopped the question or its answer: the end of a request after ContentFiltered."""
+    """The content filter of the model's provider stopped the question or its answer, and the request ends."""
 
     sentence = "The model's content filter refused this request."
 
