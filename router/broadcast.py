@@ -81,7 +81,7 @@ class Broadcast:
         self.task.add_done_callback(self._done)
 
     async def take(self, events: Events) -> None:
-        """Publish the events of a source to the followers until it ends. Wait while the buffer is full."""
+        """Publish the events of a source to the followers until it ends. While the buffer exceeds its bound, do as `flush` does."""
         since = 0
         async with aclosing(events):
             async for event in events:

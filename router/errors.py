@@ -133,7 +133,7 @@ class UnknownModel(Refused, code="unknown_model", status=404):
 
 
 class UnknownAddress(Refused, code="unknown_address", status=404):
-    """The path is not served."""
+    """Nothing is served at the path, or not with this method."""
 
     sentence = "Nothing is served at this address in this way."
 

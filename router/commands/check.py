@@ -87,7 +87,10 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _checked(given: argparse.Namespace) -> Generation:
-    """Build the configuration, run its drills with --drills, and return the discarded generation. Raises ConfigError for all mistakes."""
+    """Build the configuration, run its drills with --drills, and return the discarded generation.
+
+    Raises ConfigError for mistakes and for drills that fail.
+    """
     declaration = without_environment(given.routes) if given.without_env else load(given.routes)
     if production(declaration):
         require_auth(declaration)

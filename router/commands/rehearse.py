@@ -45,7 +45,7 @@ class AskedToday:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Rehearse a target and print the report. Returns 0 if it answers, 1 if not or if declined, 2 if nobody can consent at stdin."""
+    """Rehearse a target and print the report. Returns 0 if it answers, 1 if not or if declined, 2 without --yes or a terminal at stdin."""
     declaration = load(given.routes)
     generation = build(declaration)
     generation.discard()

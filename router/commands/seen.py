@@ -188,7 +188,10 @@ def _why_not(name: str, health: JsonObject, seen: Seen) -> str:
 
 
 def _demo(target: JsonObject, before: Sequence[tuple[str, str]], route: JsonObject) -> str:
-    """Return why a script does not make embeddings: a model before it is asked. Empty if it does, or for a model. `before`: those asked."""
+    """Return why a script makes no embeddings: a model before it is asked. Empty if it does, and for models and chat routes.
+
+    before: the targets before it that are asked, each with the words of its condition
+    """
     if route.get("kind") != "embeddings" or target.get("model") is not None or not before:
         return ""
     return f"a demo makes embeddings only while every model before it is skipped, and {before[0][0]} is not"

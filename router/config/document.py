@@ -21,7 +21,7 @@ MAX_ALIASES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A scalar of a file.
+    """A YAML scalar, as a node of the tree.
 
     text: its value; references in it are resolved after parsing
     source: the text as written, still with `${VAR}`
@@ -40,7 +40,7 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A sequence of nodes."""
+    """A YAML sequence, as a node of the tree."""
 
     place: Place
     items: tuple["Node", ...]
@@ -48,7 +48,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A mapping; its keys are scalars, each once."""
+    """A YAML mapping, as a node of the tree. Its keys are scalars, each there once."""
 
     place: Place
     pairs: tuple[tuple[Scalar, "Node"], ...]

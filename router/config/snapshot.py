@@ -90,7 +90,7 @@ def kept(path: Path) -> Snapshot | None:
 
 
 def walked(folder: Path, unread: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
-    """Yield (folder, sorted names of its files) for a folder and those below it. Hidden folders, `__…` folders and links are left out.
+    """Yield (folder, sorted names of its files) for a folder and those below it, except hidden, `__…` and linked folders.
 
     unread: receives the error for each folder that cannot be listed
     """

@@ -25,7 +25,7 @@ class Change:
     """A change of one part of a configuration.
 
     about, name: the kind of the part and its name; the name is empty for `server` and `network`
-    what: its key, with dots; empty if the part itself came, went or moved, and the words name it
+    what: its key, with dots; empty for a change of the whole part, which the words name
     before, after: the old and the new value; None for none
     words: the change as a clause
     then: a further effect; empty without one
