@@ -65,7 +65,7 @@ LIVE = "live.json"
 
 
 def load(routes: Path, host: str = "127.0.0.1") -> Declaration:
-    """Load the configuration on disk, to be served at `host`; its mistakes are in `complaints`. Raises ConfigError if a file is unreadable."""
+    """Load the configuration on disk, to be served at `host`. Mistakes are in its `complaints`; an unreadable file raises ConfigError."""
     return declared(read(routes), host)
 
 

@@ -46,7 +46,7 @@ def _forgiven(node: Node, lacks: list[str]) -> Node:
 
 
 def with_defaults(tree: Table) -> Table:
-    """Return the tree with `defaults` put into each route, nested mappings included, and a stand-in for an embeddings route's pipeline."""
+    """Return the tree with `defaults` put into each route, nested mappings included, and a stand-in for a missing embeddings pipeline."""
     tree = without_pipelines(tree)
     defaults, routes = tree.get("defaults"), tree.get("routes")
     if not isinstance(defaults, Table) or not isinstance(routes, Table):

@@ -21,7 +21,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def file_meant(word: str, known: Sequence[str], ending: str) -> str:
-    """Return the hint for an unknown file, as `did_you_mean`; for a known name with its folder or `ending` (`.yaml`), to leave these out."""
+    """Return the hint for an unknown file, as `did_you_mean`; for a known name with its folder or `ending`, to leave these out."""
     bare = word.removesuffix(ending).rpartition("/")[2]
     if bare != word and bare in known:
         return f"; did you mean `{bare}`, without its folder and `{ending}`?"
