@@ -6,7 +6,7 @@ declaration says which type is wanted. Duplicate keys are errors, and an alias c
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -60,8 +60,29 @@ class Table:
                 return value
         return None
 
+    def having(self, name: str, node: "Node") -> "Table":
+        """Return a copy with this node as the value of a key; unchanged if the mapping does not have the key."""
+        return replace(self, pairs=tuple((key, node if key.text == name else value) for key, value in self.pairs))
+
 
 Node = Scalar | Listing | Table
+
+
+def at(node: Node | None, *path: str) -> Node | None:
+    """Return the node under a path of keys in nested mappings; None if there is none."""
+    for name in path:
+        node = node.get(name) if isinstance(node, Table) else None
+    return node
+
+
+def pairs_of(node: Node | None) -> tuple[tuple[Scalar, Node], ...]:
+    """Return the (key, value) pairs of a mapping; none for any other node."""
+    return node.pairs if isinstance(node, Table) else ()
+
+
+def items_of(node: Node | None) -> tuple[Node, ...]:
+    """Return the items of a list; none for any other node."""
+    return node.items if isinstance(node, Listing) else ()
 
 
 class UnreadableYaml(Exception):

@@ -27,8 +27,7 @@ def joined(routes: Table, beside: Node, complaints: Complaints) -> Table:
         return replace(routes, pairs=(*routes.pairs, (key, drills)))
     if not isinstance(own, document.Listing):
         return routes  # a mistake, complained of elsewhere
-    both = replace(own, items=(*own.items, *drills.items))
-    return replace(routes, pairs=tuple((key, both if key.text == "drills" else node) for key, node in routes.pairs))
+    return routes.having("drills", replace(own, items=(*own.items, *drills.items)))
 
 
 def check_names(drills: Node | None, complaints: Complaints) -> None:
@@ -58,7 +57,6 @@ def _listed(beside: Node, complaints: Complaints) -> document.Listing | None:
 
 
 def _names(drills: Node | None) -> Iterator[document.Scalar]:
-    for drill in drills.items if isinstance(drills, document.Listing) else ():
-        name = drill.get("name") if isinstance(drill, Table) else None
-        if isinstance(name, document.Scalar):
+    for drill in document.items_of(drills):
+        if isinstance(name := document.at(drill, "name"), document.Scalar):
             yield name

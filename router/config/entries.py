@@ -46,9 +46,8 @@ def check_entries(tree: Node | None, known: KnownCallers | None, complaints: Com
 
     known: the callers that conditions may name; None skips the check of conditions, because `server.auth` has a mistake
     """
-    routes = tree.get("routes") if isinstance(tree, Table) else None
-    for key, route in routes.pairs if isinstance(routes, Table) else ():
-        targets = route.get("targets") if isinstance(route, Table) else None
+    for key, route in document.pairs_of(document.at(tree, "routes")):
+        targets = document.at(route, "targets")
         entries = list(_entries(targets))
         _check_order(key.text, entries, complaints)
         if known is not None:
@@ -162,8 +161,7 @@ def _may_ask(key: ApiKey, route: str) -> bool:
 
 def _has_budget(route: str, declared: Node, when: When, known: KnownCallers) -> bool:
     """Return True if money or tokens are limited by the route, or by a key that may ask it and that `when.caller` admits."""
-    limit = declared.get("limit") if isinstance(declared, Table) else None
-    if isinstance(limit, Table) and any(limit.get(name) is not None for name in ("spend", "tokens")):
+    if any(document.at(declared, "limit", name) is not None for name in ("spend", "tokens")):
         return True
     keys = [key for name, key in known.keys.items() if not when.callers or name in when.callers]
     return any(_budgeted(key.limit) for key in keys if _may_ask(key, route))

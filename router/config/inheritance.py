@@ -21,7 +21,7 @@ def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
         return tree
     pairs: list[tuple[document.Scalar, Node]] = []
     for key, node in targets.pairs:
-        optional = node.get("optional") if isinstance(node, Table) else None
+        optional = document.at(node, "optional")
         if isinstance(optional, document.Scalar) and optional.text == "true":
             lacks: list[str] = []
             filled = _forgiven(node, lacks)
@@ -30,7 +30,7 @@ def with_optional_targets(tree: Table, skipped: dict[str, str]) -> Table:
             pairs.append((key, filled))
         else:
             pairs.append((key, node))
-    return _with(tree, "targets", replace(targets, pairs=tuple(pairs)))
+    return tree.having("targets", replace(targets, pairs=tuple(pairs)))
 
 
 def _forgiven(node: Node, lacks: list[str]) -> Node:
@@ -53,7 +53,7 @@ def with_defaults(tree: Table) -> Table:
         return tree
     known = Table(defaults.place, tuple(pair for pair in defaults.pairs if record_of(Defaults).field(pair[0].text)))
     pairs = tuple((key, _inherited(node, known) if isinstance(node, Table) else node) for key, node in routes.pairs)
-    return _with(tree, "routes", replace(routes, pairs=pairs))
+    return tree.having("routes", replace(routes, pairs=pairs))
 
 
 def _inherited(table: Table, under: Table) -> Table:
@@ -64,10 +64,6 @@ def _inherited(table: Table, under: Table) -> Table:
     ]
     pairs += [(key, value) for key, value in under.pairs if table.get(key.text) is None]
     return replace(table, pairs=tuple(pairs))
-
-
-def _with(tree: Table, name: str, node: Node) -> Table:
-    return replace(tree, pairs=tuple((key, node if key.text == name else value) for key, value in tree.pairs))
 
 
 def through(routes: RoutesFile) -> RoutesFile:

@@ -105,11 +105,10 @@ def _pipeline(named: document.Scalar, snapshot: Snapshot, environment: Environme
     tree = _tree(file, snapshot, environment, complaints)
     if tree is None:
         return ()
-    steps = tree.get("steps") if isinstance(tree, Table) else None
-    if isinstance(tree, Table):
-        for key, _ in tree.pairs:
-            if key.text != "steps":
-                complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{step_meant(key.text, ['steps'])}")
+    steps = document.at(tree, "steps")
+    for key, _ in document.pairs_of(tree):
+        if key.text != "steps":
+            complaints.add(key.place, f"unknown key `{key.text}` in a pipeline{step_meant(key.text, ['steps'])}")
     if not isinstance(steps, document.Listing):
         complaints.add((steps or tree).place, "a pipeline is `steps:` and a list under it, e.g. `- prompt: chat.j2`")
         return ()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from router.config.document import VARIABLE, Listing, Node, Scalar, Table
+from router.config.document import VARIABLE, Node, Scalar, Table, items_of
 from router.signature import Either, Field, OneOf, Record, Shape, Spelled
 from router.signature import ListOf as ListingShape
 from router.signature import MapOf as TableShape
@@ -174,7 +174,7 @@ def _fallbacks(table: Table, value: Node) -> str:
 
 def _names(node: Node | None) -> list[Scalar]:
     """Return the scalars of a list; none if the node is not a list, or holds other nodes too."""
-    items = node.items if isinstance(node, Listing) else ()
+    items = items_of(node)
     return [one for one in items if isinstance(one, Scalar)] if all(isinstance(one, Scalar) for one in items) else []
 
 

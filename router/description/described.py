@@ -177,16 +177,13 @@ def _server(tree: document.Table) -> JsonObject:
 
 
 def _drills(tree: document.Table) -> Iterator[tuple[str, JsonObject]]:
-    below = tree.get("drills")
-    for node in below.items if isinstance(below, document.Listing) else ():
+    for node in document.items_of(tree.get("drills")):
         drill = table(canonical(node, _record(Drill)))
         yield str(drill.get("name")), drill
 
 
 def _pairs(tree: document.Table, name: str) -> Iterator[tuple[str, Node]]:
-    below = tree.get(name)
-    if isinstance(below, document.Table):
-        yield from ((key.text, node) for key, node in below.pairs)
+    yield from ((key.text, node) for key, node in document.pairs_of(tree.get(name)))
 
 
 def _route(node: Node) -> dict[str, Json]:
