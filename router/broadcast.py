@@ -53,7 +53,7 @@ class Broadcast:
         self.over = False
         """True once no more events will come, as the owner of the answer sets it, for the log of the answer."""
         self.news: Callable[[], None] | None = None
-        """Called whenever its followers are woken, and when it waits for room."""
+        """Called whenever the followers are woken, and when the source waits for room; None for no call."""
         self.task: asyncio.Task[None] | None = None
         self._bound = bound
         self._rule = rule
@@ -65,9 +65,9 @@ class Broadcast:
         self._waiting: list[asyncio.Future[None]] = []
         """Futures of followers that have read everything and wait for more."""
         self._full: asyncio.Future[None] | None = None
-        """Completed once there may be room; set while the answer waits for it."""
+        """Future that is completed once there may be room; None unless the source waits for that."""
         self._unpublished = 0
-        """Bytes put since the followers were woken."""
+        """Bytes put since the followers were last woken."""
         self._stopped = False
 
     # Its source.

@@ -53,7 +53,7 @@ class Backoff:
     def __init__(self, *, first: float, most: float, steady: float) -> None:
         self._first, self._most, self._steady = first, most, steady
         self.pause = 0.0
-        """Seconds; 0 until a connection was lost."""
+        """The pause before the next reconnect, in seconds; 0 until a connection was lost."""
 
     def lost(self, lasted: float) -> None:
         """Record that a connection ended after this many seconds, or could not be made, and set the next pause."""

@@ -41,7 +41,7 @@ MAX_TRIES = 32
 ON_LOOP_CHARS = 16 * 1024
 """Characters of an answer and its schema up to which they are checked on the event loop: usually 2 ms of work."""
 KEPT_SCHEMAS = 64
-"""Compiled schemas that are cached."""
+"""Most compiled schemas that are cached."""
 
 
 @dataclass(frozen=True, slots=True)

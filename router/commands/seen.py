@@ -15,7 +15,7 @@ from router.generation import Compiled, build
 from router.targets import batch_of, facts_of, lane_of
 
 APART = frozenset({"kind", "pipeline", "targets", "aliases", "tools", "max_steps", "reasoning", "own", "balance"})
-"""Keys of a route that are shown in words of their own; every other key that is set has a line."""
+"""Keys of a route that `router show` prints in lines of another form; each other key that is set has a line `KEY VALUE`."""
 USUAL: JsonObject = {"affinity": "chat", "prompt_cache": "auto", "listed": True, "refuse": []}
 """Defaults of some keys, which get a line only if they have another value."""
 

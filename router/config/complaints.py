@@ -31,9 +31,9 @@ class Complaints:
     """Missing variables and secret files, recorded here instead of in `found` if `without_environment` is set."""
     without_environment: bool = False
     noted: set[Complaint] = field(default_factory=set[Complaint])
-    """The members of `found`: `add` skips a repetition."""
+    """The members of `found`, to skip a repetition."""
     noted_beside: set[Complaint] = field(default_factory=set[Complaint])
-    """The members of `warnings` and `lacking`; no complaint belongs to both."""
+    """The members of `warnings` and `lacking`, to skip a repetition; no complaint belongs to both."""
     lines: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     """File name → its lines, filled when the first complaint about the file is recorded."""
     advice: Advice = field(default_factory=lambda: Advice({}))

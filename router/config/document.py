@@ -222,7 +222,7 @@ def _size(node: Node) -> int:
 
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
-"""Usual names of environment variables: such a word is not a word of the configuration, and not a secret."""
+"""Usual names of environment variables, such as API_KEY: such a text is taken for a name, not for a value or a secret."""
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?")
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})

@@ -15,7 +15,7 @@ NO_START = {
     "while scanning an alias": "`*` begins an alias",
     "while scanning an anchor": "`&` begins an anchor",
 }
-"""libyaml's context → its reading of the character."""
+"""libyaml's context of an error → words for the character that misled it."""
 
 
 def explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
