@@ -31,7 +31,7 @@ def listed(generation: Generation, caller: Caller) -> list[dict[str, object]]:
 
 
 def openai_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
-    """Return the models that a caller may ask in OpenAI's form: each id and alias, chat and embeddings. `created`: seconds since 1970."""
+    """Return the listed models that a caller may ask in OpenAI's form: each id and alias, chat and embeddings. `created`: Unix time."""
     return {"object": "list", "data": [_openai(one, route, created) for one, route in _ids(generation, caller)]}
 
 
@@ -41,7 +41,7 @@ def openai_model(generation: Generation, caller: Caller, model: str, created: in
 
 
 def anthropic_list(generation: Generation, caller: Caller, created: int) -> dict[str, object]:
-    """Return the chat models that a caller may ask in Anthropic's form, on one page: each id and each alias."""
+    """Return the listed chat models that a caller may ask in Anthropic's form, on one page: each id and each alias."""
     data = [_anthropic(one, created) for one, route in _ids(generation, caller) if route.declared.kind == "chat"]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
     return {"data": data, "has_more": False, **ends}
@@ -55,7 +55,7 @@ def anthropic_model(generation: Generation, caller: Caller, model: str, created:
 
 
 def gateway_list(generation: Generation, caller: Caller) -> dict[str, object]:
-    """Return the models that a caller may ask as `getAvailableModels` of @ai-sdk/gateway reads them: each id and each alias."""
+    """Return the listed models that a caller may ask as `getAvailableModels` of @ai-sdk/gateway reads them: each id and each alias."""
     return {"models": [_gateway(one, route) for one, route in _ids(generation, caller)]}
 
 
