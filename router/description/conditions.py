@@ -31,7 +31,7 @@ def _any(values: Json) -> str:
 
 
 def _range(text: str, less: str) -> str:
-    """Return a range such as `2000..8000` in words, e.g. `from 2000 to fewer than 8000`; without dots, `… or more`. `less`: fewer or less."""
+    """Return a range such as `2000..8000` in words: `from 2000 to fewer than 8000`; without dots, `… or more`. `less`: fewer, or less."""
     least, dots, below = text.partition("..")
     if not dots or (least and not below):
         return f"{least} or more"
