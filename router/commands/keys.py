@@ -39,7 +39,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Make an API key, print it on stdout and the lines that declare it on stderr, and return 0. With --json, print one object on stdout."""
+    """Make an API key, print it on stdout and the lines that declare it on stderr; with --json, one object on stdout. Returns 0."""
     key = new()
     table = {"hash": hashed(key)}
     words = [given.name, table["hash"]]

@@ -440,6 +440,4 @@ class Declaration:
     env_file: EnvFile
     """The `.env` beside the routes file."""
     tree: Table = field(repr=False)
-    """The routes file as it is written, with the drills of drills.yaml and without `defaults` put into routes. Its scalars are resolved, so it
-    holds secrets.
-    """
+    """The routes file as written, with the drills of drills.yaml, without `defaults` put into routes. It holds secrets: `${…}` is resolved."""
