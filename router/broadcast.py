@@ -47,7 +47,7 @@ class Broadcast:
         self.size = 0
         """Bytes in the buffer, roughly."""
         self.complete = True
-        """True while the buffer has the answer from its start: false once an event was dropped, or with `wait` once it was over its bound."""
+        """True while the buffer has the answer from its start: false once an event was dropped, or with `wait` once over its bound."""
         self.finished = False
         """True once a Finish or Failure was put."""
         self.over = False
