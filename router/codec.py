@@ -43,7 +43,7 @@ TIER_NAMES: tuple[str, ...] = get_args(Tier)
 
 
 class UnreadableEvents(ValueError):
-    """Bytes that are not events, or that another release wrote."""
+    """The error of bytes that are not events, or that another release wrote."""
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=dict).encode
@@ -51,7 +51,7 @@ _dumps_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), defaul
 
 
 def packed(value: object) -> bytes:
-    """Return a JSON value as bytes; a lone surrogate in it is kept as an escape."""
+    """Return a JSON value as UTF-8; with a lone surrogate in it, as ASCII with escapes."""
     try:
         return _dumps(value).encode()
     except UnicodeEncodeError:
@@ -59,7 +59,7 @@ def packed(value: object) -> bytes:
 
 
 def encode(events: Sequence[Event]) -> bytes:
-    """Return the events as bytes, without the fields that are meant for this process alone (`BESIDE` of Start, Attempt and Finish)."""
+    """Return events as bytes, without the fields for this process alone (`BESIDE` of Start, Attempt and Finish)."""
     return packed([VERSION, *(_plain(event) for event in events)])
 
 

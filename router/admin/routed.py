@@ -1,4 +1,4 @@
-"""Routes of chat addresses, and errors in the dialect of a request, without FastAPI. For those of pages see `guarded.py`."""
+"""Routes of chat addresses, and errors in the dialect of a request, without FastAPI. `guarded.py` has those of pages."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,8 @@ Answer = Callable[[Request, Send], Awaitable[None]]
 class AnswerRoute(Route):
     """The route of a chat address, with no layer between its answer and the server: each would cost time for every piece of a stream.
 
-    `methods`: None for all; the answer then refuses those that it does not support. `operations`: method → operation in `openapi.py`.
+    methods: None for all; the answer then refuses those that it does not support
+    operations: method → operation in `openapi.py`
     """
 
     def __init__(self, path: str, answer: Answer, methods: list[str] | None = None, **operations: str) -> None:
@@ -44,13 +45,13 @@ def _plain(answer: Answer) -> ASGIApp:
 
 
 class DialectErrors:
-    """Sends errors in the form of the dialect that is known before the body is read."""
+    """A sender of errors, in the dialect that is known before a request's body is read."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
 
     async def send(self, error: RouterError, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send an error in the dialect of the request."""
+        """Send an error as the response to a request, in its dialect."""
         generation = self._live.generation
         request = Request(scope, receive)
         named = "anthropic" if of_anthropic(scope) else None

@@ -1,12 +1,12 @@
-"""Questions between the workers of one server. Each worker listens on a Unix socket in a shared folder.
+"""Questions between the workers of one server, over a Unix socket of each in a shared folder.
 
-A worker can thus report the state of all, and pass an operator's command on. Question and answer are one line of JSON each. A worker that
-has ended is left out.
+So a worker can report the state of all, and pass an operator's command on. Question and answer are one line of JSON each.
 """
 
 import asyncio
 import contextlib
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -16,68 +16,78 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
-SUPERVISOR_CHECK_S = 1.0
-"""Seconds between two checks whether the supervising process still runs."""
+log = logging.getLogger("router.server")
 LONGEST = 4 * 1024 * 1024
 """Bytes of a question or an answer at most; a longer one counts as no answer."""
 
-Told = dict[str, Any]
+SiblingJson = dict[str, Any]
 """A question between workers, or its answer, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiblingTiming:
-    """Time limits of the questions between workers, in seconds.
+    """Time limits of questions between workers, in seconds.
 
-    answer: for an answer that is at hand
+    answer: for an answer that needs no work
     rebuild: for one that needs a reload, which may import LiteLLM
+    check: between two checks of the supervising process and of the shared folder
     """
 
     answer: float = 2.0
     rebuild: float = 60.0
+    check: float = 1.0
 
 
 class Siblings:
-    """The other workers of this server, reachable while this object is entered. `answer`: returns this worker's answer to a question."""
+    """The other workers of this server, which can ask this one while the object is entered. `answer`: answers a question of theirs."""
 
-    def __init__(self, folder: Path, answer: Callable[[Told], Awaitable[Told]], timing: SiblingTiming = SiblingTiming()) -> None:
+    def __init__(
+        self, folder: Path, answer: Callable[[SiblingJson], Awaitable[SiblingJson]], timing: SiblingTiming = SiblingTiming()
+    ) -> None:
         self.timing = timing
         self._own = folder / f"{os.getpid()}.sock"
         self._answer = answer
         self._server: asyncio.Server | None = None
 
-    async def _outlive(self) -> None:
-        """End this worker by SIGTERM once the supervising process is gone."""
+    async def _watch(self) -> None:
+        """Log once when the shared folder is gone. Once the supervising process is gone, end this worker by SIGTERM."""
         supervisor = multiprocessing.parent_process()
-        if supervisor is None:
-            return
-        while os.getppid() == supervisor.pid:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(SUPERVISOR_CHECK_S)
+        lost = False
+        while supervisor is None or os.getppid() == supervisor.pid:
+            if not lost and not self._own.exists():
+                lost = True
+                fields = {
+                    "folder": str(self._own.parent),
+                    "remedy": "restart: the metrics, edits and commands of the workers are no longer shared",
+                }
+                log.error("the shared folder was removed", extra={"fields": fields})
+            await asyncio.sleep(self.timing.check)
         signal.raise_signal(signal.SIGTERM)
 
     async def __aenter__(self) -> Self:
         self._own.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._asked, self._own, limit=LONGEST)
-        self._outliving = asyncio.create_task(self._outlive())
+        self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._outliving.cancel()
+        self._watching.cancel()
         self._own.unlink(missing_ok=True)
         if self._server is not None:
             self._server.close()
 
-    async def ask(self, question: Told) -> list[Told]:
-        """Return the answers of the other workers, without those that do not answer in time."""
+    async def ask(self, question: SiblingJson) -> list[SiblingJson]:
+        """Ask the other workers, and return their answers, without those that do not come in time."""
         return [one for one in (await self.ask_each(question, self.timing.answer)).values() if one is not None]
 
-    async def ask_each(self, question: Told, within: float) -> dict[int, Told | None]:
-        """Return process id → answer of each other worker; None for one that runs and does not answer within so many seconds.
+    async def ask_each(self, question: SiblingJson, within: float) -> dict[int, SiblingJson | None]:
+        """Ask the other workers. Return process id → answer; None for a worker that runs but does not answer within `within` seconds.
+
         Workers that have ended are left out, and their sockets removed.
         """
         others = {int(path.stem): path for path in sorted(self._own.parent.glob("*.sock")) if path != self._own}
         said = await asyncio.gather(*(_ask(path, question, within) for path in others.values()))
-        heard: dict[int, Told | None] = {}
+        heard: dict[int, SiblingJson | None] = {}
         for (process, path), one in zip(others.items(), said, strict=True):
             if one is not None or _runs(process):
                 heard[process] = one
@@ -97,17 +107,17 @@ class Siblings:
                     await writer.drain()
 
 
-def _question(line: bytes) -> Told | None:
+def _question(line: bytes) -> SiblingJson | None:
     """Return the JSON object in a line; None if the line holds no object."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return cast("Told", found) if isinstance(found, dict) else None
+    return cast("SiblingJson", found) if isinstance(found, dict) else None
 
 
 def _runs(process: int) -> bool:
-    """Return whether a process runs. A worker that is still starting refuses connections for a moment, and runs."""
+    """Return whether a process of this id runs."""
     try:
         os.kill(process, 0)
     except OSError:
@@ -115,7 +125,7 @@ def _runs(process: int) -> bool:
     return True
 
 
-async def _ask(path: Path, question: Told, within: float) -> Told | None:
+async def _ask(path: Path, question: SiblingJson, within: float) -> SiblingJson | None:
     try:
         async with asyncio.timeout(within):
             reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)

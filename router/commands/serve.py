@@ -17,7 +17,8 @@ import secrets
 import signal
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ def serve(given: argparse.Namespace, guest: Secret | None = None) -> int:
     """Serve until the process is told to end, and return the exit code: 0, or 1 if the server could not start.
 
     guest: the key of the only caller that is accepted, whatever is declared; None for the declared callers; see first_look.py
-    Raises ConfigError if the configuration is wrong.
+    Raises ConfigError if the configuration is invalid.
     """
     _stand()
     # uvicorn ends on these and then raises the signal again: a stop is not a failure.
@@ -136,7 +137,7 @@ def _end(*_: object) -> None:
 def _run_workers(config: "uvicorn.Config", declaration: Declaration, run_key: Secret | None) -> int:
     from router.commands.workers import Workers  # noqa: PLC0415 - it imports uvicorn
 
-    with tempfile.TemporaryDirectory(prefix="router-") as folder:
+    with tempfile.TemporaryDirectory(prefix="router-") as folder, _kept(folder):
         counters = Path(folder, COUNTERS)
         counters.mkdir()
         os.environ[FOLDER_VARIABLE] = folder
@@ -153,6 +154,19 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration, run_key: Se
     return 0 if workers.asked_to_end or {signal.SIGINT, signal.SIGTERM}.intersection(workers.signal_queue) else 1
 
 
+@contextmanager
+def _kept(folder: str) -> Generator[None]:
+    """Keep a folder from the cleaners of temporary folders while entered: systemd-tmpfiles skips what is locked (tmpfiles.d(5), "Age")."""
+    import fcntl  # noqa: PLC0415 - not there on Windows, which has no workers
+
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(number)
+
+
 def made_key(generation: Generation) -> Secret | None:
     """Return an admin key made for this run; None if one is declared, or if stderr is no terminal that could show it."""
     seen = sys.stderr is not None and sys.stderr.isatty()  # None: the process was started without one
@@ -160,12 +174,12 @@ def made_key(generation: Generation) -> Secret | None:
 
 
 def _only(guest: Secret | None) -> Callers | None:
-    """Return the callers of a server that only a guest may ask; None to use the declared ones."""
+    """Return the callers of a server with a single caller that bears the guest's key; None without a guest, for the declared callers."""
     return None if guest is None else Known(Keys({GUEST: ApiKey(hash=hashed(guest.value))}), None)
 
 
 def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret | None, guest: Secret | None) -> None:
-    """Print for people, on stderr, what is served, and what is skipped and why. Machines read the log and /readyz."""
+    """Print on stderr, for people, what is served, what is skipped and why, and the keys of this run. An unwritable stderr is ignored."""
     said = [f"Pointsman {__version__}: {counted(generation)}, generation {generation.digest}"]
     if names := generation.declaration.env_file.names:
         said.append(f"  from .env: {', '.join(names)}")
@@ -189,7 +203,7 @@ def _announce(generation: Generation, given: argparse.Namespace, run_key: Secret
 
 
 def _question(generation: Generation, given: argparse.Namespace, guest: Secret) -> list[str]:
-    """Return the lines of a curl command that asks a question, for a terminal of the machine whose port leads here."""
+    """Return the lines of a curl command with which the guest can ask a question on this machine."""
     body = json.dumps({"model": next(iter(generation.routes)), "messages": [{"role": "user", "content": "Hello"}]})
     return [
         f"curl -N http://{LOCAL}:{given.port}/api/chat \\",
@@ -199,7 +213,7 @@ def _question(generation: Generation, given: argparse.Namespace, guest: Secret) 
 
 
 def _stand() -> None:
-    """Reserve the file descriptors of closed standard streams with /dev/null.
+    """Occupy the file descriptors of closed standard streams with /dev/null.
 
     A socket with such a number would be written to, and libuv ends the process when it has to close one.
     """
