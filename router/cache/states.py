@@ -19,6 +19,7 @@ from typing import Self, cast
 from router.cache.key import part_of
 from router.chat import Call, Json, Message, ReasoningState, Result, crowded, deeper, finite, no_constant
 from router.codec import packed
+from router.jsontext import writer
 from router.shared import RedisStore
 from router.value import Value
 
@@ -295,7 +296,7 @@ def trail(owner: str) -> Trail:
     return Trail(hashlib.sha256(_dumps(["caller", owner])))
 
 
-_dumps_text = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
+_dumps_text = writer(dict, sort_keys=True, separators=(",", ":"))
 
 
 def _dumps(value: Json) -> bytes:

@@ -1,6 +1,5 @@
 """Logs as one JSON object per line. Text of users and providers is never logged."""
 
-import json
 import logging
 import sys
 import threading
@@ -10,6 +9,7 @@ from typing import TextIO
 
 from router.failover import RefusalChange
 from router.journal.entry import Entry, problems, rounded
+from router.jsontext import writer
 
 access = logging.getLogger("router.access")
 targets = logging.getLogger("router.targets")
@@ -18,7 +18,7 @@ targets = logging.getLogger("router.targets")
 OURS = frozenset({"router", "uvicorn"})
 """Loggers whose messages are written. Messages of libraries may contain a provider's text: only their place in the code is written."""
 
-_dumps = json.JSONEncoder(ensure_ascii=True, default=str).encode  # json.dumps would make an encoder for each line
+_dumps = writer(str)
 
 
 @lru_cache(maxsize=4)
@@ -43,16 +43,19 @@ class JsonLines(logging.Formatter):
         return _dumps(made)
 
 
+_LINE = JsonLines()
+
+
 class Lines(logging.StreamHandler[TextIO]):
     """Writes each record to a stream at once, as a line of JSON."""
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self.setFormatter(JsonLines())
-
-    def flush(self) -> None:
-        """Flush the stream. logging's own takes the lock a second time, which `emit` has."""
-        self.stream.flush()
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record and flush the stream. logging's own takes six calls for it, and the lock a second time."""
+        try:
+            self.stream.write(f"{_LINE.format(record)}\n")
+            self.stream.flush()
+        except Exception:  # noqa: BLE001 - logging's own way with whatever goes wrong: said on stderr, and nothing raised
+            self.handleError(record)
 
 
 def traced(error: BaseException) -> tuple[str, list[str]]:

@@ -7,6 +7,7 @@ workers when the page is read.
 Labels are bounded: routes and targets are those of the configuration, outcomes and results are small closed sets.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -84,8 +85,8 @@ class Metrics:
         self._seconds[(route,)](entry.ended - entry.began)
         if entry.first is not None:
             self._first[(route,)](entry.first - entry.began)
-        if (overhead := entry.overhead) is not None:
-            self._overhead(overhead)
+        if entry.opened is not None and entry.attempts and (first := entry.attempts[0].first) is not None:
+            self._overhead(max(0.0, entry.opened - entry.began - first))
         if entry.pauses:
             between = self._between[(route,)]
             for pause in entry.pauses:
@@ -94,11 +95,11 @@ class Metrics:
             self._attempts[attempt.target, attempt.outcome](1)
         if entry.target in entry.stand_ins:
             self._scripts[route, entry.target](1)
-        if rescues := entry.rescues:
+        if len(entry.attempts) > 1 and (rescues := entry.rescues):
             self._rescues[(route,)](rescues)
         if entry.cache:
             self._cache[route, entry.cache](1)
-        sums = entry.charges
+        sums = entry.sums
         if (usage := sums.usage) is not None:
             for add, count in (
                 (self._tokens[route, "input"], usage.input_tokens),
@@ -145,9 +146,20 @@ class Series(dict[tuple[str, ...], Callable[[float], None]]):
 
     def __missing__(self, labels: tuple[str, ...]) -> Callable[[float], None]:
         series: Any = self._metric.labels(*labels) if labels else self._metric
-        add: Callable[[float], None] = series._value.inc if isinstance(self._metric, prometheus.Counter) else series.observe  # noqa: SLF001
-        self[labels] = add
+        counter = isinstance(self._metric, prometheus.Counter)
+        self[labels] = add = series._value.inc if counter else _observe(series._sum, series._upper_bounds, series._buckets)  # noqa: SLF001
         return add
+
+
+def _observe(total: Any, bounds: Sequence[float], buckets: Sequence[Any]) -> Callable[[float], None]:
+    """Return a function that observes as Histogram.observe does, with bound methods. `bounds`: upper ones, of the buckets."""
+    add, each = total.inc, [bucket.inc for bucket in buckets]
+
+    def observe(amount: float) -> None:
+        add(amount)
+        each[bisect_left(bounds, amount)](1)
+
+    return observe
 
 
 class _Counted(Collector):

@@ -158,7 +158,7 @@ def counted(usage: Usage | None) -> dict[str, Json]:
 def complete(answer: Answered) -> bytes:
     """Return the answer as a JSON chat.completion. Only the calls that the client has to run are in it."""
     head, end = answer.heading, answer.end
-    calls = answer.client_calls
+    calls = answer.client_calls if answer.calls else ()
     message: dict[str, Json] = {"role": "assistant", "content": answer.text or (None if calls else ""), "refusal": None}
     if answer.thoughts:
         message["reasoning_content"] = answer.thoughts
