@@ -105,7 +105,6 @@ BROAD = {
     "router/toolbox/isolated.py": 2,  # a process whose call or start came to nothing is killed, whatever it was: that is handed on
     "router/toolbox/mcp.py": 1,  # a stream that ends, however it does: that is handed on
     "router/answering/reply.py": 1,  # the edge: an answer that failed in a way nobody foresaw
-    "router/journal/log.py": 1,  # a line that cannot be written, as logging has it
     "router/journal/entry.py": 1,  # an observer that fails harms neither the request nor the other observers
     "router/answering/ahead.py": 2,  # hands on what is thrown in, whatever it is
 }

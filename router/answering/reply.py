@@ -114,7 +114,7 @@ class Reply(Mutable):
         """Send a response with this status and body."""
         length = (b"content-length", str(len(body)).encode())
         await self.begin(status, self.wire.body_type, [length, *more])
-        await self.send({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def empty(self, status: int) -> None:
         """Send a response with this status and no body."""

@@ -301,7 +301,8 @@ provider or a single provider. They are not sent, and listed as omitted → thei
 
 def brought(fields: Mapping[str, Json]) -> tuple[tuple[ToolSpec, ...], Choice]:
     """Return the tools that a client of OpenAI's API brings, and its tool choice. BadAsk if invalid, or for an unserved field."""
-    refuse_unserved(fields, MEANT)
+    if not MEANT.keys().isdisjoint(fields):
+        refuse_unserved(fields, MEANT)
     if "tools" not in fields and "tool_choice" not in fields:
         return (), AUTO
     own = client_tools.tools(fields.get("tools"), _tool)

@@ -43,19 +43,26 @@ class JsonLines(logging.Formatter):
         return _dumps(made)
 
 
-_LINE = JsonLines()
-
-
 class Lines(logging.StreamHandler[TextIO]):
     """Writes each record to a stream at once, as a line of JSON."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record and flush the stream. logging's own takes six calls for it, and the lock a second time."""
-        try:
-            self.stream.write(f"{_LINE.format(record)}\n")
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.setFormatter(JsonLines())
+
+    def flush(self) -> None:
+        """Flush the stream. logging's own takes the lock a second time, which `emit` has."""
+        self.stream.flush()
+
+    def request(self, entry: Entry) -> None:
+        """Write a finished request as the line that `emit` makes of its record, without the 16 calls that a record takes."""
+        now = time.time()
+        stamp = f"{_second(int(now))}.{int(now % 1 * 1000):03}Z"
+        made = _dumps({"time": stamp, "level": "info", "logger": access.name, "event": "request", **entry.explained()})
+        assert self.lock is not None
+        with self.lock:
+            self.stream.write(f"{made}\n")
             self.stream.flush()
-        except Exception:  # noqa: BLE001 - logging's own way with whatever goes wrong: said on stderr, and nothing raised
-            self.handleError(record)
 
 
 def traced(error: BaseException) -> tuple[str, list[str]]:
@@ -86,10 +93,25 @@ def to_stderr() -> None:
 
 def line(entry: Entry) -> None:
     """Log a finished request as one line."""
-    if access.isEnabledFor(logging.INFO):
+    if not access.isEnabledFor(logging.INFO):
+        return
+    if (lines := _lines_alone()) is not None:
+        lines.request(entry)
+    else:
         record = logging.LogRecord(access.name, logging.INFO, "", 0, "request", (), None)  # no line says from where: it is not looked for
         record.fields = entry.explained()
         access.handle(record)
+
+
+def _lines_alone() -> Lines | None:
+    """Return the Lines to which requests are logged; None if they go to other handlers too, or are filtered."""
+    found: list[logging.Handler] = []
+    logger: logging.Logger | None = access
+    while logger is not None:
+        found += logger.handlers
+        logger = logger.parent if logger.propagate else None
+    alone = found[0] if len(found) == 1 else None
+    return alone if isinstance(alone, Lines) and not alone.filters and not access.filters else None
 
 
 def turned(turn: RefusalChange) -> None:
