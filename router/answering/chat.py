@@ -204,7 +204,8 @@ class Chat:
                     if request.method != "POST":
                         raise WrongMethod
                     admissions = Admissions(request, generation, caller, entry, held=held)
-                    reply.limits = await admissions.of_caller()
+                    if caller.limit is not None:
+                        reply.limits = await admissions.of_caller()
                     if request.model is not None:  # the path names the route: its limits need no body, either
                         reply.limits = await admissions.of_route(request.model)
                     wanted = await self.intake.read(
@@ -219,8 +220,7 @@ class Chat:
                     if (fault := request.fault if request.steers else None) is not None:
                         await self._enter_fault(fault, request, route, entry)
                     entry.stream, entry.requested = wanted.stream, wanted.ask.model
-                    min_client = request.min_client if request.steers else None
-                    heading = _heading(wanted, entry.request_id, min_client or server.ui.min_client)
+                    heading = _heading(wanted, entry.request_id, (request.min_client if request.steers else None) or server.ui.min_client)
                     total = route.declared.timeout.total
                     ask = _ask_of(wanted, route, admissions, heading, entry, fault=fault)
                     sink = Streamed(reply, heading, server.keep_alive) if wanted.stream else Collected(reply, heading)

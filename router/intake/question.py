@@ -94,7 +94,11 @@ def asked(
         fields = ag_ui_api.flat(fields)
     elif surface == "gateway":
         version, fields = gateway_api.repeated(fields), gateway_api.flat(fields)
-    stream = _streamed(fields, surface)
+    stream = fields.get("stream")
+    if stream is None:
+        stream = surface in STREAMING
+    elif not isinstance(stream, bool):
+        raise BadAsk("stream: true or false is needed.")
     extra: JsonObject | None = mapping(fields["params"]) if "params" in fields else {}
     if extra is None:
         raise BadAsk("params: an object is needed.")
@@ -130,15 +134,6 @@ def asked(
     if surface != "chat":
         return Asked(ask, stream, wire, wishes, wants_usage=wants_usage, repeated=version)
     return Asked(ask, stream, wire, wishes, chat_id, _continued(conversation(fields)), wants_usage)
-
-
-def _streamed(fields: Mapping[str, Json], surface: Surface) -> bool:
-    stream = fields.get("stream")
-    if stream is None:
-        return surface in STREAMING
-    if not isinstance(stream, bool):
-        raise BadAsk("stream: true or false is needed.")
-    return stream
 
 
 def _unsent(fields: Mapping[str, Json], surface: Surface) -> tuple[str, ...]:
