@@ -121,6 +121,7 @@ class Deadline(Mutable):
         assert self._task is not None
         assert self._timer is not None
         self._timer.cancel()
+        self._timer = None  # it points back here
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 

@@ -291,7 +291,7 @@ class Entry(Mutable):
         for place, one in enumerate(ended):
             if one.outcome == LET_GO:
                 ended[place] = replace(one, outcome=CUT_SHORT.get(self.outcome, "abandoned"))
-        if len(ended) > len(self.tried):  # a call without a second attempt has no seam
+        if len(ended) > 1:
             self.seams = seams(self.tried, self.texts)
         if ended or (self.cache and self.outcome in CUT_SHORT):
             self.attempts = tuple(ended)
