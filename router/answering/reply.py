@@ -219,6 +219,8 @@ class Streamed:
         self._size = 0
         self._last: Event | None = None
         self.begun = False
+        self.full = False
+        """True if more than MAX_COLLECTED bytes are collected."""
         reply.sink = self
 
     def put(self, event: Event) -> None:
@@ -228,16 +230,12 @@ class Streamed:
         if data := self._encode(event):
             self._collected.append(data)
             self._size += len(data)
+            self.full = self._size > MAX_COLLECTED
 
     @property
     def finished(self) -> bool:
         """Return whether the last event was a Finish or Failure."""
         return isinstance(self._last, Finish | Failure)
-
-    @property
-    def full(self) -> bool:
-        """Return whether more than MAX_COLLECTED bytes are collected."""
-        return self._size > MAX_COLLECTED
 
     async def flush(self) -> None:
         """Send the collected bytes, which end with a complete line or frame; the first time, the headers before them.
@@ -259,7 +257,7 @@ class Streamed:
         await reply.send({"type": "http.response.body", "body": data, "more_body": True})
         # Only now: who is cancelled while the client does not read has written nothing, and may yet write it.
         del self._collected[:count]
-        self._size = 0
+        self._size, self.full = 0, False
         if pulse:
             pulse.wait()
 

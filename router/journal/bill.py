@@ -79,7 +79,7 @@ class Bill:
         The whole request counts for its route and its caller.
         """
         total: Row | None = None
-        for attempt, cost in zip(entry.attempts, entry.charges.costs, strict=True):
+        for attempt, cost in zip(entry.attempts, entry.sums.costs, strict=True):
             if (row := _row(attempt, cost, entry.prices.get(attempt.target))) is not None:
                 (self._targets.get(attempt.target) or _row_of(self._targets, attempt.target)).add(row)
                 if total is None:
