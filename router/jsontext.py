@@ -1,4 +1,4 @@
-"""JSON texts, as `json.dumps` writes them, by writers that are made once: it makes an encoder for each text."""
+"""JSON texts as `json.dumps` writes them, by writers that are made once: it makes an encoder for each text."""
 
 from collections.abc import Callable, Iterable
 from json import JSONEncoder, encoder

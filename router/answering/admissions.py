@@ -110,7 +110,7 @@ class Admissions:
 
     @property
     def circumstances(self) -> Circumstances:
-        """What the `when` conditions of the route read of the request: caller name, claims, headers, and the used share of its limits.
+        """The facts that the `when` conditions of the route test: caller name, claims, headers, and the used share of the limits.
 
         The share is that of the most used limit on tokens or money among those counted so far; 0 without one.
         Only headers that the route's conditions name are included.
