@@ -220,3 +220,17 @@ def test_page_opens_with_a_paragraph(path: Path) -> None:
     assert first.endswith((".", ":", ")"))
     plain = re.sub(r"`[^`]*`|\[[^]]*\]\([^)]*\)", "code", first)
     assert max(len(sentence.split()) for sentence in re.split(r"[.:;](?=\s|$)", plain)) <= MAX_WORDS
+
+
+COLUMNS = 100
+"""The width of a page's paragraphs and lists."""
+ONE_LINE = re.compile(r"\s*(\||#|<|Status: |\[[^]]+\]:)")
+"""The start of a line that cannot be wrapped: a table's, a heading, HTML, the status of a decision, the target of a link."""
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_page_wraps_at_100_columns(path: Path) -> None:
+    """The lines of a page have at most 100 columns, apart from tables, code, headings and lines without a space to wrap at."""
+    prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", path.read_text(encoding="utf-8"))
+    lines = [line for line in prose.split("\n") if not ONE_LINE.match(line)]
+    assert [line for line in lines if len(line) > COLUMNS and " " in re.sub(r"`[^`]*`", "code", line.strip()[2:]) and line.isascii()] == []

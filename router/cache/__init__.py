@@ -1,7 +1,4 @@
-"""Parts of a cache: keys, stores, shared answers in progress (here and at other replicas), reasoning state and approvals.
-
-The step that uses them is `steps/cache.py`.
-"""
+"""Parts of the answer cache (keys, stores, shared answers in progress), stored client-side tool rounds, and approvals of tool calls."""
 
 from router.cache.approvals import Approvals
 from router.cache.flight import MAX_FLIGHT_BYTES, Flight

@@ -21,7 +21,7 @@ LEFT_CHECK_INTERVAL_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """An answer in progress, shared by its followers. Its attempts and its usage are charged to one of them."""
+    """An answer in progress that identical requests share, its followers. One follower is charged for its attempts and its usage."""
 
     made: Broadcast
     tried: list[list[Attempt]] = field(default_factory=list[list[Attempt]])
@@ -60,7 +60,7 @@ class Flight:
                 tried.extend(self.tried)
 
     def uncharge(self) -> None:
-        """Let the next follower be charged, in place of one that was charged and records nothing."""
+        """Let the next follower be charged: the one charged before does not record it."""
         self._charged = False
 
     def _first(self) -> bool:
@@ -69,10 +69,9 @@ class Flight:
 
 
 class Relayed(Broadcast):
-    """A follower of a shared answer that writes its events to a log, from which other replicas read them.
-
-    It follows until no replica has asked for a while. Events that are not yet in the log are held up to `MAX_FLIGHT_BYTES`; then it reads
-    no further (backpressure).
+    """A follower of a shared answer that offers its events as a log to other replicas.
+    It stops once neither another replica nor a follower here reads the answer. Up to `MAX_FLIGHT_BYTES` of events wait for the log; then it
+    reads no further (backpressure).
     """
 
     head = b"1"
@@ -87,23 +86,23 @@ class Relayed(Broadcast):
 
     @property
     def findable(self) -> bool:
-        """True while the answer can be read from its start: no event was dropped."""
+        """True while no event was dropped: the answer can be read from its start."""
         return self.complete
 
     def batches(self, start: int) -> Sequence[Batch]:
-        """Return the events from the number `start` on. Events before it may be dropped from now on: they are in the log."""
+        """Return the events from number `start` on. Those before it may be dropped from now on: they are in the log."""
         self._at[self] = start
         self._make_room()
         return relay.batches(*self.since(start))
 
     def hold(self, seconds: float) -> None:
-        """Follow the answer in the background for `seconds` more, because another replica reads it; returns at once.
-        0 stops if no follower here is left, either: no other replica reads it any more.
+        """Follow the answer in the background for at least `seconds` more, because another replica reads it. Returns at once.
+        0: no other replica reads it, and following stops if no follower is left here either.
         """
         self._until = asyncio.get_running_loop().time() + seconds
         if self.task is None:
             self.task = asyncio.create_task(self._pass_on())
-            self._look(self.task)
+            self._check_readers(self.task)
         elif not seconds and self._flight.made.followers <= 1:
             self.task.cancel()
 
@@ -113,13 +112,13 @@ class Relayed(Broadcast):
             self.ending = self.ending and Stopping.code
             self.task.cancel()
 
-    def _look(self, task: asyncio.Task[None]) -> None:
-        """Stop following the answer once neither another replica nor a follower here reads it; else look again later."""
+    def _check_readers(self, task: asyncio.Task[None]) -> None:
+        """Stop following once neither another replica nor a follower here reads the answer; else check again later."""
         loop = asyncio.get_running_loop()
         if loop.time() >= self._until and self._flight.made.followers <= 1:
             task.cancel()
         elif not self.over:
-            loop.call_at(max(self._until, loop.time() + LEFT_CHECK_INTERVAL_S), self._look, task)
+            loop.call_at(max(self._until, loop.time() + LEFT_CHECK_INTERVAL_S), self._check_readers, task)
 
     async def _pass_on(self) -> None:
         try:

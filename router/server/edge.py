@@ -40,7 +40,7 @@ log = logging.getLogger("router.server")
 
 
 class Edge:
-    """The ASGI application: served by uvicorn, or mounted in another application, whose lifespan must then enter `started`."""
+    """The ASGI application of the server. An application that mounts it must enter `started` in its own lifespan."""
 
     def __init__(self, admin: Operations, gate: Gate) -> None:
         self.live = admin.live
@@ -59,18 +59,18 @@ class Edge:
 
     @cached_property
     def _pages(self) -> "Pages":
-        """The FastAPI application of all addresses but chats and probes, made at its first request: the import takes 0.2 s and 16 MB."""
+        """The FastAPI application of all addresses but chats and probes, made at first use: the import takes 0.2 s and 16 MB."""
         from router.admin.pages import pages  # noqa: PLC0415
 
         return pages(self.admin, self._gate, self._answers, self._probes)
 
     @property
     def routes(self) -> Sequence[BaseRoute]:
-        """Routes of all addresses, each with its access check."""
+        """Return the routes of all addresses, each with its access check."""
         return self._pages.routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed."""
+        """Serve one ASGI scope: a request, or the lifespan. A WebSocket is closed with code 1008."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
@@ -117,7 +117,7 @@ class Edge:
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncGenerator[None, None]:
-        """Follow the files, connect to Redis and sibling workers, and handle SIGTERM while entered; at the end close everything.
+        """Follow the files, connect to Redis and sibling workers, and handle SIGTERM while entered; close everything at the end.
 
         Entering waits shortly for Redis. If Redis does not answer, the server starts without it.
         """
@@ -186,7 +186,7 @@ def _answers_found_again(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 
 def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
-    """Return the chat routes, in the order in which they are matched."""
+    """Return the routes at which clients chat, count tokens or ask for embeddings, in the order in which they are matched."""
 
     async def ask(request: Request, send: Send) -> None:
         if request.method == "GET" and b"chatId=" in request.query:
@@ -224,7 +224,7 @@ def _answers(chat: Chat, live: Live) -> list[AnswerRoute]:
 
 
 def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
-    """Return path → application of the chat routes with one fixed path, except those that an earlier route matches or that limit methods.
+    """Return path → application for chat routes with a fixed path that take all methods and that no earlier route matches.
 
     Requests to these paths are served without a search through the table of routes.
     """
@@ -237,10 +237,7 @@ def _exact(answers: Sequence[AnswerRoute]) -> Mapping[str, ASGIApp]:
 
 
 def _careful(send: Send) -> Send:
-    """Return a `send` that adds the security headers which a page lacks.
-
-    They forbid storing, type sniffing, and loading any content, unless the page has a policy of its own.
-    """
+    """Return a `send` that adds the missing ones of the security headers to a response: no storing, no type sniffing, no loaded content."""
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -7,7 +7,7 @@ from router.events import Answer, Beside, Events, EventStream, Step, Thought, Wo
 
 
 def reasoning() -> Step:
-    """Return the step that drops the Thought events of the answer; the rest passes unchanged."""
+    """Return the step that drops the Thought events of the answer. All other events pass unchanged."""
 
     def step(answer: Answer) -> Answer:
         async def spoken(ask: Ask, beside: Beside) -> Events:

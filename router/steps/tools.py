@@ -147,14 +147,14 @@ class Turn:
         self._renamed = {}
 
     def words(self, words: Sequence[Words]) -> Sequence[Words]:
-        """Record the texts among these pieces of the model call, and return all pieces unchanged."""
+        """Record the texts among these Text and Thought events, and return all of them unchanged."""
         for word in words:
             if word.__class__ is Text:
                 self._said.append(word.text)
         return words
 
     async def spoken(self, events: Events) -> Events:
-        """Record the events of a model call and yield those for the client, as `see` returns them; late results follow the first Start."""
+        """Record the events of a model call, and yield what `see` returns for each. Results of approved calls follow the first Start."""
         async with aclosing(events):
             async for event in events:
                 if (seen := self.see(event)) is not None:
@@ -165,7 +165,7 @@ class Turn:
                     self.late = []
 
     def see(self, event: Event) -> Event | None:
-        """Record an event and return it for the client; None for reasoning state and for a Finish, which may not be the last.
+        """Record an event, and return what the client gets of it; None for reasoning state and for a Finish, which may not be the last.
 
         A call id that an earlier model call used is replaced; a Start or Failure gets the attempts of all model calls so far.
         """
@@ -215,19 +215,16 @@ class Turn:
 
     @property
     def leaves(self) -> bool:
-        """Return whether a call is left for the client to run."""
+        """Return whether this model call has a tool call that the client has to run."""
         return any(call.name in self.theirs for call in self.calls)
 
     @property
     def own(self) -> list[ToolCall]:
-        """Return the calls of tools that the route runs."""
+        """Return the calls, in this model call, of tools that the route runs."""
         return [call for call in self.calls if call.name not in self.theirs]
 
     def circles(self) -> bool:
-        """Record this model call, and return True if the last `CIRCLE` ones, this one included, asked for the same and got the same.
-
-        Calls are the same by tool, arguments and result, in their order.
-        """
+        """Record this model call. Return whether the last `CIRCLE` ones had the same calls (tool, arguments, order) and results."""
         given = [(call.name, call.arguments, call.malformed, self.results[call.call_id].result) for call in self.calls]
         self._rounds.append(json.dumps(given, sort_keys=True, default=repr))
         return len(self._rounds) == CIRCLE and len(set(self._rounds)) == 1
@@ -235,7 +232,7 @@ class Turn:
     def finish(self) -> Finish:
         """Return the Finish of the whole answer, with the usage and the attempts of all its model calls.
 
-        The reason is that of the last model call, `stop` in place of `tool-calls`, and `unknown` if it had none.
+        The reason is that of the last model call, but `stop` in place of `tool-calls`; `unknown` if it gave none.
         """
         last = self._last or Finish("unknown")
         # The calls were run, or there were none: "tool-calls" would ask the client to run them.
@@ -243,7 +240,7 @@ class Turn:
         return Finish(reason, self.usage, self.attempts)
 
     def messages(self) -> tuple[Message, Message]:
-        """Return the two messages of this model call, to send with the next one: the assistant's with its calls, and the tools' results."""
+        """Return this model call as two messages for the next one: the assistant's with its calls, and the one with the tools' results."""
         spoken: list[Part] = [text] if (text := "".join(self._said)) else []
         spoken += self._states
         spoken += [Call(call.call_id, call.name, call.arguments) for call in self.calls]
@@ -258,10 +255,7 @@ MAX_HELD = 64 * 1024
 
 @dataclass(slots=True)
 class _Outputs:
-    """The outputs of running tools that have not been yielded yet.
-
-    The newest preliminary output of each call replaces those before it. Data parts are held in order.
-    """
+    """Outputs of running tools that wait to be yielded: data parts in order, the newest preliminary output of each call, and results."""
 
     _some: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
@@ -271,7 +265,7 @@ class _Outputs:
     _ended: list[asyncio.Task[ToolResult]] = field(default_factory=list[asyncio.Task[ToolResult]])
 
     async def report(self, progress: ToolProgress) -> None:
-        """Add a preliminary output at once; add a data part once fewer than MAX_HELD characters of data parts wait."""
+        """Add a preliminary output at once, or a data part once fewer than MAX_HELD characters of data parts wait (backpressure)."""
         if progress.part:
             while self._held >= MAX_HELD:
                 self._room.clear()
@@ -283,15 +277,12 @@ class _Outputs:
         self._some.set()
 
     def end(self, task: asyncio.Task[ToolResult]) -> None:
-        """Add the result of a tool that has ended."""
+        """Add the result of a finished tool, as its task."""
         self._ended.append(task)
         self._some.set()
 
     async def come(self) -> list[ToolProgress | ToolResult]:
-        """Wait until there are outputs, then return and remove them: data parts, preliminary outputs, results in the order of their ends.
-
-        A preliminary output of a tool that has ended is left out.
-        """
+        """Wait for outputs, then remove and return them: data parts, preliminary outputs of running tools, and results as they ended."""
         await self._some.wait()
         self._some.clear()
         results = [task.result() for task in self._ended]
@@ -318,7 +309,7 @@ async def _asking(toolbox: Toolbox, calls: Sequence[ToolCall]) -> frozenset[str]
 async def _run(
     toolbox: Toolbox, ask: Ask, calls: list[ToolCall], asking: frozenset[str]
 ) -> AsyncGenerator[ToolProgress | ToolResult, None]:
-    """Run the tools concurrently and yield each output when it is there. Closing the generator cancels the tools.
+    """Run the tools concurrently, and yield their outputs as they come. Closing the generator cancels the tools.
 
     asking: ids of calls that need an approval which the client cannot ask for: they do not run, and their result says so
     """
@@ -354,10 +345,9 @@ async def _result(
 
 
 async def _decided(ask: Ask, toolbox: Toolbox, approvals: Approvals) -> tuple[Ask, list[LateResult]]:
-    """Run the calls that the user has approved since the last answer. Return the question with their results, and those results.
+    """Run the calls that the user has approved since the last answer. Return (the question with their results, those results).
 
-    A call whose approval is invalid, expired or used does not run: its result is an error. Without approved calls the question is
-    unchanged.
+    A call whose approval is invalid, expired or used does not run: its result is an error. Without approved calls: the same question, [].
     """
     at = next((index for index in reversed(range(len(ask.messages))) if ask.messages[index].role in ("assistant", "user")), 0)
     message = ask.messages[at]

@@ -67,7 +67,7 @@ def _part(part: str | File, carries: Container[str]) -> dict[str, Json]:
 
 
 def choice(ask: Ask) -> Json:
-    """Return the request's `tool_choice`; None for auto, which is not sent."""
+    """Return the request's `tool_choice`: a word such as `required`, or an object that names a tool. None for auto, which is not sent."""
     match ask.choice:
         case Choice("auto"):
             return None
@@ -78,10 +78,7 @@ def choice(ask: Ask) -> Json:
 
 
 def tool(spec: ToolSpec, carries: Container[str] = ()) -> dict[str, Json]:
-    """Return a tool in the form of OpenAI's API.
-
-    carries: optional fields that the provider takes; `strict` is sent only if `function.strict` is among them
-    """
+    """Return a tool in the form of OpenAI's API; with `strict` only if `function.strict` is in `carries`."""
     strict = {"strict": True} if spec.strict and "function.strict" in carries else {}
     return {"type": "function", "function": {"name": spec.name, "description": spec.description, "parameters": spec.parameters, **strict}}
 

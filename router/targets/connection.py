@@ -37,7 +37,7 @@ Key = tuple[str, int, ssl.SSLContext | None, Proxy | None]
 
 
 class KeepsConnections(Protocol):
-    """The methods of the pool that a connection uses."""
+    """The methods of a connection pool that a connection calls."""
 
     def keep(self, connection: "Connection") -> None:
         """Keep an idle connection for the next request."""
@@ -48,12 +48,12 @@ class KeepsConnections(Protocol):
         ...
 
     def settled(self, connection: "Connection") -> None:
-        """Remove a connection whose body has ended, or will not end."""
+        """Undo `settle`: the body of the connection has ended, or will not end."""
         ...
 
 
 class Connection(asyncio.Protocol):
-    """An HTTP connection and its current response."""
+    """An HTTP/1.1 connection (an asyncio protocol) with the state and the unread body of its current response."""
 
     pool: KeepsConnections
     key: Key
@@ -104,10 +104,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
 
     async def tunnelled(self, request: bytes) -> asyncio.Transport:
-        """Send a CONNECT request to a proxy, wait for its answer, and return the transport of the tunnel.
+        """Send a CONNECT request to a proxy, and return the transport of the tunnel. The connection is closed after an error.
 
         Raises ProxyFailed if the proxy refuses; OSError or Cut if it does not answer, or sends data after its headers.
-        The connection is closed after an error.
         """
         with ExitStack() as undo:
             undo.callback(self._transport.abort)
@@ -116,7 +115,7 @@ class Connection(asyncio.Protocol):
             if self.status // 100 != 2:
                 raise refused(self.status)
             if self._pieces or self._error is not None:
-                raise Cut  # whoever speaks TLS is spoken to first
+                raise Cut  # in TLS the client sends first
             undo.pop_all()
         return self._transport
 
@@ -128,11 +127,11 @@ class Connection(asyncio.Protocol):
     async def answered(self) -> None:
         """Wait for the status and headers of the response, without a timeout. Raises OSError or Cut if they do not come.
 
-        If it raises, the connection is closed, also where it is cancelled just as they arrive.
+        The connection is closed after an error or a cancellation.
         """
         while not self.status:
             if self._error is not None:
-                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
+                raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
             try:
                 await self._wait()
             except asyncio.CancelledError:
@@ -140,17 +139,17 @@ class Connection(asyncio.Protocol):
                 raise
 
     async def read(self) -> bytes:
-        """Wait for bytes of the body, and return them; empty at its end. Raises OSError or Cut if the body broke off."""
+        """Wait for bytes of the body, and return all that are unread; empty at its end. Raises OSError or Cut if the body broke off."""
         while not self._pieces:
             if self._over:
                 return b""
             if self._error is not None:
-                raise copy(self._error)  # a traceback of the kept one would hold the question, and be held
+                raise copy(self._error)  # the kept error must not get a traceback, which would hold the question
             await self._wait()
         return self.taken()
 
     def taken(self) -> bytes:
-        """Return the bytes of the body that have arrived, perhaps none, without waiting. Ends a pause in reading from the socket."""
+        """Remove and return the unread bytes of the body, perhaps none, without waiting. Resumes a paused reading from the socket."""
         data = b"".join(self._pieces)
         del self._pieces[:]
         self._waiting = 0
@@ -160,10 +159,7 @@ class Connection(asyncio.Protocol):
         return data
 
     def arrival(self) -> asyncio.Future[None] | None:
-        """Return a future that is done when bytes, the end or an error arrive; None if one of them is there already.
-
-        Only the latest such future is completed.
-        """
+        """Return a future that is done when bytes, the end or an error arrive; None if one is there. It replaces an earlier future."""
         if self._pieces or self._over or self._error is not None:
             return None
         self._waiter = self.loop.create_future()
@@ -177,7 +173,7 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def release(self) -> None:
-        """Return the connection to the pool if its response was read to the end and it is keep-alive; otherwise close it."""
+        """Give the connection back to the pool if its response was read to the end and it is keep-alive; otherwise close it."""
         if self._over and self._again and not self._pieces and self._error is None:
             self.pool.keep(self)
         else:
@@ -201,7 +197,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _settle_down(self) -> None:
-        """End the background read if there is one, because the body has ended or will not end. Completes `settled`."""
+        """End the background read of `settle`, if there is one, and release the connection. Completes `settled`."""
         if self._settling is not None:
             self._settling.cancel()
             self._settling = None
@@ -231,7 +227,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse the bytes of one read, and apply the bounds and backpressure. Bytes outside a response close the connection."""
         if self._over:
-            self._fail(Cut())  # nobody asked for this
+            self._fail(Cut())  # bytes outside a response
             return
         self.heard = True
         size = len(data)
@@ -258,7 +254,7 @@ class Connection(asyncio.Protocol):
             if self._over or self._error is not None:
                 self._settle_down()
             elif self._waiting > MAX_UNREAD_BYTES:
-                self._transport.abort()  # this is more than an end
+                self._transport.abort()  # more than the end of a body
         if self._waiting > MAX_UNREAD_BYTES and not self._paused and not self._over:
             self._paused = True
             self._transport.pause_reading()
@@ -266,7 +262,7 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _unpack(self, unpacker: Unpacker) -> None:
-        """Decompress the received pieces of the body; fail the response if they are invalid or too large."""
+        """Decompress the pieces of the body in `_found` into `_pieces`; fail the response if they are invalid or too large."""
         for packed in self._found:
             try:
                 piece = unpacker.feed(packed)
@@ -323,6 +319,6 @@ class Connection(asyncio.Protocol):
             self.headers = {}
 
     def on_message_complete(self) -> None:
-        """Record the end of the response."""
+        """Record that the response is complete, unless it was a 1xx, and whether the server takes another request on this connection."""
         self._over = self.status != 0
         self._again = self._parser.should_keep_alive()

@@ -71,7 +71,7 @@ class Delta(msgspec.Struct):
 
 
 class ChunkChoice(msgspec.Struct):
-    """A candidate answer; only the first is read."""
+    """A candidate answer (choice), or a piece of one; only index 0 is read."""
 
     index: int | None = None
     delta: Delta | None = None
@@ -115,12 +115,9 @@ def answer(
     *,
     facts: Facts | None = None,
 ) -> Answer:
-    """Return a declared target as an Answer: a function that asks the provider when it is called with a question.
+    """Return the function that asks a declared target. Raises Misfit if its address or key is missing, or its own `body` may not be sent.
 
-    connect: seconds a connection may take
-    learned: what refusals have taught about the target's model so far; nothing if None
-    facts: facts of its model, if already known
-    Raises Misfit if its address or key is missing, or if its own `body` may not be sent.
+    `connect`: seconds a connection may take. `learned`: lessons from earlier refusals. `facts`: looked up if None.
     """
     prefix, _, model = str(declared.model).partition("/")
     model = model.removeprefix("responses/")  # as LiteLLM spells the wish for the Responses API
@@ -179,10 +176,9 @@ def answer(
 
 
 def reached(declared: TargetConfig, path: str) -> tuple[str, dict[str, str]]:
-    """Return the URL of a provider's endpoint, and the header with the key, empty without a key.
+    """Return the URL of a provider's endpoint with this path (such as /chat/completions), and a dict of the header with the key.
 
-    path: path of the endpoint, such as /chat/completions
-    Raises Misfit if the address is missing, or the key where the provider needs one. With the operator's own address it needs none, except
+    The dict is empty without a key. Raises Misfit if the address is missing, or the key where it is required: without an `api_base`, and
     at Azure.
     """
     prefix, _, model = str(declared.model).partition("/")
@@ -202,10 +198,7 @@ def _address(declared: TargetConfig, provider: Provider, prefix: str, path: str)
 
 
 def _responding(url: str, declared: TargetConfig) -> str:
-    """Return the URL of the Responses API for a URL of chat completions.
-
-    At Azure it is below /openai/v1, whose paths name no deployment.
-    """
+    """Return the URL of the Responses API for a URL of chat completions; at Azure below /openai/v1, without the deployment."""
     path, _, query = url.partition("?")
     if "/openai/deployments/" in path:
         base = path.partition("/openai/deployments/")[0]
@@ -218,10 +211,9 @@ AZURE_VERSION = "2024-10-21"
 
 
 def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
-    """Return the URL of an Azure deployment: below its own path, or below /openai/v1, where the body names the deployment.
+    """Return the URL of an `endpoint` (such as /chat/completions) at Azure: below the deployment's path, or below /openai/v1.
 
-    endpoint: such as /chat/completions
-    Below /openai/v1, `api-version` is there only if it is declared. Raises Misfit if `api_base` is missing.
+    Below /openai/v1 the body names the deployment, and `api-version` is added only if it is declared. Raises Misfit without an `api_base`.
     """
     base = str(declared.api_base or "")
     if not base:
@@ -236,10 +228,7 @@ def _azure(declared: TargetConfig, model: str, endpoint: str) -> str:
 
 
 def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: str) -> dict[str, Json]:
-    """Return the fields of a chat-completions request, without messages, output format and session key.
-
-    model: its name without the provider
-    """
+    """Return the fields of a chat-completions request, without messages, output format and session key. `model`: without the provider."""
     made: dict[str, Json] = {"model": model, "stream": True}
     if facts.stream_options:
         made["stream_options"] = {"include_usage": True}
@@ -261,9 +250,9 @@ def _request(ask: Ask, fitted: Fitted, facts: Facts, provider: Provider, model: 
 
 
 class ChatReader:
-    """A reader of one chat completion, in a stream or whole, that feeds its content to a Speech.
+    """Parser of one chat completion, streamed or complete, which feeds a Speech (the assembler of the answer's events).
 
-    takes: the reasoning that the provider takes back, which is kept for it
+    takes: the fields of reasoning that the provider takes back, which are kept for the next request
     """
 
     def __init__(self, name: str, speech: Speech, takes: Returns = NOTHING) -> None:
@@ -275,9 +264,9 @@ class ChatReader:
         speech.states_at_end(self._reasoning.states)
 
     def frames(self, found: Sequence[bytes]) -> bool:
-        """Read the data of several events. Return False after `[DONE]`, behind which nothing is read, otherwise True.
+        """Read the data of several events. Return False if `[DONE]` came, where it stops; otherwise True. Raises TargetError for an error.
 
-        Raises TargetError for an error. Nearly all frames have a piece of text alone: those are read here without a call for each.
+        Nearly all frames have a piece of text alone: those are read here without a call for each.
         """
         speech, texts = self.speech, list[str]()
         if max(map(len, found), default=0) > http.SMALL:
@@ -341,8 +330,7 @@ class ChatReader:
     def _judge(self, data: bytes, chunk: Chunk | None) -> None:
         """Feed a decoded document to the Speech. Raises TargetError if the document is an error.
 
-        data: the document before decoding
-        chunk: None if it could not be decoded; it is then only checked for an error
+        `data` is the document before decoding. If `chunk` is None, it could not be decoded, and is only checked for an error.
         """
         odd = chunk is None or chunk.error is not None or not (chunk.choices or chunk.usage or chunk.x_groq)
         if (odd or isinstance(data, ErrorData)) and (error := error_in(self.name, data)) is not None:
@@ -370,7 +358,7 @@ class ChatReader:
                 speech.finish(choice.finish_reason)
 
     def _cite(self) -> None:
-        """Add the sources that stand beside the choices; the passages that cite them are unknown."""
+        """Pass the sources that stand beside the choices to the Speech, and forget them."""
         for one in self._cited:
             match one:
                 case {"url": url, **more}:
@@ -380,7 +368,7 @@ class ChatReader:
         self._cited = ()
 
     def _keep(self, said: Delta) -> None:
-        """Keep the reasoning of a piece for the next request, in the fields that the provider takes back; the answer is not changed."""
+        """Record the reasoning of a piece for the next request, in the fields that the provider takes back. No event comes of it."""
         if said.reasoning_details:
             self._reasoning.details(said.reasoning_details)
         if (thought := said.reasoning_content or said.reasoning) and isinstance(thought, str):
@@ -418,7 +406,7 @@ def _called(calls: list[CallPiece], speech: Speech) -> None:
 
 
 def said_in_parts(parts: list[Any], speech: Speech) -> None:
-    """Add content that is a list of parts, as Mistral's thinking models send it: texts, thoughts and images; other parts are skipped."""
+    """Pass content that is a list of parts to the Speech: texts, thoughts and images. Mistral's thinking models send it."""
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:
