@@ -33,6 +33,7 @@ BEGINNING_BYTES = 64 * 1024
 BEGINNING_SECONDS = 1.0
 """Seconds to wait for the first bytes of a body that is refused because of its declared length."""
 NOTHING_STATED: Mapping[str, Json] = {}
+"""The fields in the headers of most requests."""
 
 
 class ClientLeft(Exception):
@@ -168,6 +169,7 @@ def parsed(body: bytes, bounds: RequestBounds, stated: Mapping[str, Json] = NOTH
         raise BadAsk(f"The body is not JSON{where}.") from None
     if not isinstance(fields, dict):
         raise BadAsk("The body must be a JSON object.")
+    # A body is nested no deeper than it has opening brackets.
     if body.count(b"[") + body.count(b"{") > bounds.depth and deeper(fields, bounds.depth):
         raise BadAsk("The body is nested too deeply.")
     if ESCAPED.search(text):
