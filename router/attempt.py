@@ -8,7 +8,7 @@ class Attempt(PartlyCompared, frozen=True):
     """An attempt at one target: its outcome (`ok`, an error category, or LET_GO) and duration in seconds.
 
     first: seconds until the first word; None without one
-    wait: seconds for which the target or its breaker wants no request; None if neither is known
+    wait: seconds until the provider (Retry-After) or the breaker takes a request again; None if neither is known
     began: when it was asked, by the clock of time.monotonic
     omitted: parameters of the question that this target was not sent, because its model does not take them
     output: how it was asked for the form of the answer, as `Start.output`; for the log of this process only
@@ -38,7 +38,7 @@ class Attempt(PartlyCompared, frozen=True):
 
     @property
     def settled(self) -> "Attempt":
-        """The attempt without its meter. If the meter holds the final usage, that replaces `usage`, and `estimate` becomes None."""
+        """A copy without the meter. If the meter holds the final usage, that replaces `usage`, and `estimate` becomes None."""
         if self.meter is None:
             return self
         counted = self.meter.usage if self.meter.final else None

@@ -38,12 +38,13 @@ FREE: frozenset[Cached] = frozenset({"hit", "shared"})
 
 
 class Start(PartlyCompared, frozen=True):
-    """The start of a model call: the target that answers from here on, and the attempts before it.
+    """The start of a model call: the target and its model that answer from here on, and the attempts before.
 
+    used: usage of the model call before this one; None if there was none, or its provider did not report it
+    cache: the source of the answer
+    age: seconds since a cached answer was made; None for one that is being made
     omitted: parameters of the question that this target was not sent, because its model does not take them
     output: how the target was asked for the form of the answer, for failover and the log of this process
-    used: usage of the model call before this one; None if there was none, or its provider did not report it
-    age: seconds since a cached answer was made; None for one that is being made
     meter: receives this call's usage from here on, for failover only
     """
 
@@ -91,7 +92,7 @@ class Produced(Value, frozen=True):
 
 
 class ToolInput(Value, frozen=True):
-    """A piece of a tool call's arguments, while they stream. The complete arguments come in the ToolCall."""
+    """A piece of a tool call's arguments (`part`), while the model writes them. The complete arguments come in the ToolCall."""
 
     call_id: str
     name: str
@@ -120,7 +121,7 @@ class ToolProgress(Value, frozen=True):
 
 
 class ToolResult(Value, frozen=True):
-    """The result of a tool call, which the model reads next. `is_error`: true if it is a sentence on why the call failed."""
+    """The result of a tool call, which the model reads next. `is_error`: True if it is a sentence on why the call failed."""
 
     call_id: str
     name: str
@@ -129,7 +130,7 @@ class ToolResult(Value, frozen=True):
 
 
 class Approval(Value, frozen=True):
-    """A request to the user to allow a call, which does not run before.
+    """A request to the user to allow a tool call, which does not run before.
 
     approval_id: signed; the client sends it back with the decision
     """
@@ -140,7 +141,7 @@ class Approval(Value, frozen=True):
 
 
 class LateResult(PartlyCompared, frozen=True):
-    """The result of a call of an earlier answer, which the user has since allowed. `seconds`: the run time of the tool."""
+    """The result of a tool call of an earlier answer, which the user has since allowed. `seconds`: the run time of the tool."""
 
     BESIDE = frozenset({"seconds"})
     call_id: str
@@ -159,7 +160,7 @@ class Finish(PartlyCompared, frozen=True):
     """The end of a complete answer.
 
     usage: the sum over its model calls; None if no provider reported it
-    cache: says whether the usage counts for this request: of several that share an answer, the first to reach the end is charged
+    cache: the source of the answer; with one of FREE, the usage is not charged to this request
     model: the provider's name of the model of this call; it has no influence on the answer
     """
 
@@ -212,9 +213,9 @@ Step = Callable[[Answer], Answer]
 
 
 class FastPath(Protocol):
-    """A shortcut for text and thoughts, from a provider read to the client, past the generators between them.
+    """A shortcut for text and thoughts, from a provider's connection to the client, past the generators between them.
 
-    A generator that has just yielded words need not be resumed for the next ones: they may be taken here, as long as only words come.
+    After a generator has yielded words, the next words may be taken here instead of resuming it, until something else comes.
     """
 
     def wait(self) -> asyncio.Future[None] | None:
@@ -227,7 +228,7 @@ class FastPath(Protocol):
 
 
 class EventStream(AsyncGenerator[Event, None]):
-    """The events of a generator that has a fast path. `fast` returns the path; None if the generator must be resumed."""
+    """The events of a generator that has a fast path. `fast`: returns the path; None if the generator must be resumed."""
 
     def __init__(self, events: Events, fast: Callable[[], FastPath | None]) -> None:
         self.generator = events
@@ -261,7 +262,7 @@ def fast_path(events: Events) -> FastPath | None:
 
 
 class Beside:
-    """The fast path through one step: that of the events which the step's generator loops over, with `words` applied.
+    """The fast path through one step: that of the events below it, with `words` applied.
 
     words: changes each batch of words on its way; None for a step that does not read words
     """
@@ -273,7 +274,7 @@ class Beside:
         self.wait: Callable[[], asyncio.Future[None] | None]
 
     def over(self, events: Events) -> Events:
-        """Return the generator of these events, which the step's own loops over from now on."""
+        """Set the events below the step, and return their generator for the step's loop."""
         if not isinstance(events, EventStream):
             self._below = None
             return events
@@ -323,11 +324,11 @@ ORDER: dict[tuple[State, type[Event]], State] = {
 
 
 class Disorder(AssertionError):
-    """Events in a wrong order: a bug in the code that made them."""
+    """The error of events in a wrong order: a bug in the code that made them."""
 
 
 class Order:
-    """Checks the order of one answer's events. For tests and drills: it costs a lookup per event."""
+    """A checker of the order of one answer's events, for tests and drills."""
 
     def __init__(self) -> None:
         self._state: State = "idle"

@@ -1,4 +1,4 @@
-"""Lifetimes of shared resources: connections with counted users, reconnect pauses, and the releases due at the end of a request.
+"""Lifetimes of shared resources: connections with counted users, pauses before reconnects, releases at the end of a request.
 
 As with Caddy's UsagePool, an edit that leaves a connection unchanged keeps it open; the last generation that uses it closes it.
 """
@@ -13,9 +13,9 @@ from router.value import Mutable
 
 
 class SharedConnection:
-    """A connection used by several generations. Made on any thread, used on one event loop.
+    """A connection used by several generations: `hold` and `release` count its users, `close` closes it once there are none.
 
-    `hold` and `release` count its users; `close` closes it once there are none.
+    Made on any thread, used on one event loop.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class SharedConnection:
         self._holders: list[None] = []
 
     def hold(self) -> None:
-        """Add a user, until `release`. May be called from any thread, since generations are built in another thread."""
+        """Add a user. May be called from any thread, since generations are built in another thread."""
         self._holders.append(None)
 
     def release(self) -> None:
@@ -49,13 +49,14 @@ class SharedConnection:
 
 class Backoff:
     """Exponential pauses before reconnects, in seconds: `first`, doubled each time, at most `most`.
-    After a connection that lasted longer than `steady` the pause is `first` again.
+
+    After a connection that lasted longer than `steady` seconds, the pause is `first` again.
     """
 
     def __init__(self, *, first: float, most: float, steady: float) -> None:
         self._first, self._most, self._steady = first, most, steady
         self.pause = 0.0
-        """Seconds; 0 until a connection was lost."""
+        """The pause before the next reconnect, in seconds; 0 until a connection was lost."""
 
     def lost(self, lasted: float) -> None:
         """Record that a connection ended after this many seconds, or could not be made, and set the next pause."""
@@ -68,9 +69,7 @@ class Backoff:
 
 
 class Holdings(list[Callable[[], object]]):
-    """Release functions for a request's resources, called at its end in reverse order, each even if another raises.
-    A cheaper ExitStack, which takes ten calls per context.
-    """
+    """Release functions of a request's resources, called at its end, the last first. A cheaper ExitStack."""
 
     add = list[Callable[[], object]].append
     """Add a release function, which is called at the end."""

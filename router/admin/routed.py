@@ -1,4 +1,4 @@
-"""Routes of chat addresses, and errors in the dialect of a request, without FastAPI. For those of pages see `guarded.py`."""
+"""Routes of chat addresses, and errors in the dialect of a request, without FastAPI. `guarded.py` has those of pages."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -49,13 +49,13 @@ def _plain(answer: Answer, surface: Surface) -> ASGIApp:
 
 
 class DialectErrors:
-    """Sends errors in the form of the dialect that is known before the body is read."""
+    """A sender of errors, in the dialect that is known before a request's body is read."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
 
     async def send(self, error: RouterError, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send an error in the dialect of the request."""
+        """Send an error as the response to a request, in its dialect."""
         generation = self._live.generation
         request = Request(scope, receive)
         named = "anthropic" if of_anthropic(scope) else None

@@ -134,7 +134,7 @@ class Relayed(Broadcast):
             self.ending = relay.ending(error)
         finally:
             self.over = True
-            self._tell()
+            self._wake()
 
     def _finish(self) -> None:
         super()._finish()

@@ -32,10 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Ask the route, and print the answer as it streams. Returns 0, or 1 if the answer broke off.
-
-    Raises a RouterError if there is no answer at all, such as TimedOut.
-    """
+    """Ask the route, and print the answer as it streams. Returns 0, or 1 if it broke off. Raises a RouterError if there is no answer."""
     generation = build(load(given.routes))
     return asyncio.run(_conversation(generation, given.route, given.text))
 
@@ -86,16 +83,13 @@ class _Terminal:
     _open: bool = False
 
     def say(self, piece: str, *, faint: bool) -> None:
-        """Print a piece of the answer on stdout, or a thought (`faint`) on stderr, so that a pipe does not get it.
-
-        A terminal shows thoughts in faint letters.
-        """
+        """Print a piece of the answer on stdout, or a thought (`faint`) on stderr: in faint letters if that is a terminal."""
         out = sys.stderr if faint else sys.stdout
         print(f"\033[2m{piece}\033[0m" if faint and out.isatty() else piece, end="", flush=True, file=out)
         self._open = not piece.endswith("\n")
 
     def note(self, line: str) -> None:
-        """Print a line about the answer on stderr, after ending an unfinished line of the answer."""
+        """Print a line about the answer on stderr, after a line break if the answer's line is unfinished."""
         if self._open:
             print(flush=True)
         self._open = False
