@@ -275,18 +275,21 @@ class Beside:
 
     def __init__(self, words: Callable[[Sequence[Words]], Sequence[Words]] | None = None) -> None:
         self._words = words
-        self._below: Events | None = None
+        self._below: Callable[[], FastPath | None] | None = None
         self._path: FastPath
         self.wait: Callable[[], asyncio.Future[None] | None]
 
     def over(self, events: Events) -> Events:
         """Set the events below the step, and return their generator for the step's loop."""
-        self._below = events
-        return generator_of(events)
+        if not isinstance(events, EventStream):
+            self._below = None
+            return events
+        self._below = events.fast
+        return events.generator
 
     def fast(self) -> FastPath | None:
         """Return a fast path through this step if the events below have one; None otherwise."""
-        path = None if self._below is None else fast_path(self._below)
+        path = None if self._below is None else self._below()
         if path is None or self._words is None:
             return path
         self._path, self.wait = path, path.wait

@@ -20,6 +20,7 @@ from router.cache.key import part_of
 from router.cache.store import ENTRY
 from router.chat import Call, Json, Message, ReasoningState, Result, crowded, deeper, finite, no_constant
 from router.codec import packed
+from router.jsontext import writer
 from router.shared import RedisStore
 from router.value import Value
 
@@ -288,7 +289,7 @@ def conversation_hash(owner: str) -> ConversationHash:
     return ConversationHash(hashlib.sha256(_dumps(["caller", owner])))
 
 
-_dumps_text = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=dict).encode
+_dumps_text = writer(dict, sort_keys=True, separators=(",", ":"))
 
 
 def _dumps(value: Json) -> bytes:

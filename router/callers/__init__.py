@@ -32,9 +32,11 @@ class Anybody:
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
         """Return the anonymous caller with these headers; without any header all clients are the same caller."""
-        return Caller("anonymous", "", f"anonymous:{digest(*authorization)}")
+        return Caller("anonymous", "", f"anonymous:{digest(*authorization)}") if authorization else NAMELESS
 
 
+NAMELESS = Caller("anonymous", "", f"anonymous:{digest()}")
+"""The caller of every request without an `Authorization` header, while authentication is off."""
 ANYBODY = Anybody()
 
 
