@@ -17,6 +17,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from router.bounds import Bounds
@@ -163,9 +164,18 @@ def shape_of(annotation: object) -> Shape:
     raise TypeError(f"{annotation!r} is not a type that JSON has")
 
 
+@cache
 def record_of(function: Callable[..., object]) -> Record:
+<<<<<<< HEAD
     """Return a function's parameters, or a dataclass's fields, as a Record. A function's keyword-only parameters are left out.
 
+||||||| 83b28d2
+    """Return a function's parameters, or a dataclass's fields, as a record.
+    Keyword-only parameters of a function are left out: the builder supplies them.
+=======
+    """Return a function's parameters, or a dataclass's fields, as a record, which is made once for each of them.
+    Keyword-only parameters of a function are left out: the builder supplies them.
+>>>>>>> s1
     Raises TypeError if a parameter is variadic or has no usable annotation.
     """
     summary, docs = documentation(function)
