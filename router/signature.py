@@ -166,16 +166,9 @@ def shape_of(annotation: object) -> Shape:
 
 @cache
 def record_of(function: Callable[..., object]) -> Record:
-<<<<<<< HEAD
     """Return a function's parameters, or a dataclass's fields, as a Record. A function's keyword-only parameters are left out.
+    Each Record is made once: a load of a configuration needs all of them.
 
-||||||| 83b28d2
-    """Return a function's parameters, or a dataclass's fields, as a record.
-    Keyword-only parameters of a function are left out: the builder supplies them.
-=======
-    """Return a function's parameters, or a dataclass's fields, as a record, which is made once for each of them.
-    Keyword-only parameters of a function are left out: the builder supplies them.
->>>>>>> s1
     Raises TypeError if a parameter is variadic or has no usable annotation.
     """
     summary, docs = documentation(function)

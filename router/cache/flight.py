@@ -28,10 +28,9 @@ class Flight:
     _charged: bool = False
 
     async def follow(self, how: Cached, trail: Trail) -> Events:
-        """Stream the shared answer to one follower. The first follower that reaches the end is charged for it.
-        Only that follower receives the usage, and the attempts in its `trail`; all others see `cache="shared"`. The request that began
-        the answer may have left long before. An answer of another replica says who is charged, and that is kept. If no follower reaches
-        the end, the last one to leave gets the attempts.
+        """Yield the shared answer's events from its start to one follower. The first follower that reaches the end is charged for it.
+        Only that follower receives the usage, and the attempts in its `trail`. All others get `cache="shared"`, as do all here if another
+        replica was charged. If no follower reaches the end, the last one to leave gets the attempts.
         how: the cache state of this follower's answer: `miss` or `bypass` for the request that began it, `shared` for the others
         """
         try:

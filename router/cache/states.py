@@ -234,7 +234,7 @@ def _result(value: Json) -> Result:
 
 @dataclass(slots=True)
 class ConversationHash:
-    """A running hash of a client's conversation, which gives each of its model calls the name under which its state is kept.
+    """A running hash of a client's conversation. It gives each model call in it the name under which that call is stored.
 
     Left out is what may differ between two requests of one client: system messages, and the assistant's text since the last question (some
     clients send it after the calls, some not at all).
@@ -285,7 +285,7 @@ class ConversationHash:
 
 
 def conversation_hash(owner: str) -> ConversationHash:
-    """Return the running hash of a new conversation of this caller and its end user (`Ask.owner`)."""
+    """Return a new running hash for a conversation of this caller and its end user (`Ask.owner`), before its first message."""
     return ConversationHash(hashlib.sha256(_dumps(["caller", owner])))
 
 

@@ -31,7 +31,7 @@ class Anybody:
     """Callers while authentication is off: all requests with the same `Authorization` header are one anonymous caller."""
 
     async def caller(self, authorization: Sequence[bytes]) -> Caller:
-        """Return the anonymous caller with these headers; without any header all clients are the same caller."""
+        """Return the anonymous caller of these `Authorization` headers; requests without any share one caller."""
         return Caller("anonymous", "", f"anonymous:{digest(*authorization)}") if authorization else NAMELESS
 
 

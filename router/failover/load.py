@@ -72,7 +72,7 @@ class Pace:
             self.started(seconds)
 
     def started(self, seconds: float) -> None:
-        """Record the time to first token of an answer. Slow starts in a row make the target slow; a quick one ends the row."""
+        """Record the time to first token of an answer, in seconds. Slow starts in a row make the target slow; a quick one ends the row."""
         if self._declared.slow is None or seconds <= self._declared.slow:
             self._slow.clear()
             return

@@ -85,7 +85,7 @@ class Edge:
             await send({"type": "websocket.close", "code": 1008})
 
     def _with_cors(self) -> DeclaredOrigins:
-        """Return the application behind the CORS rules of a generation that has just gone live. It is made anew where they changed."""
+        """Return the application behind the CORS rules of the serving generation; it is rebuilt when they change."""
         declared = self.live.generation.server.cors
         known, app = self._cors
         if declared != known:

@@ -148,6 +148,6 @@ class Rounds:
 
 
 def _shown(hashed: ConversationHash, call: ModelCall) -> str:
-    """Advance the hash over a model call and its results, and return the name of the call for a client that sends both back."""
+    """Add a model call and its results to the hash. Return the name of that call, for a client that sends both back."""
     names = hashed.follow([Message("assistant", call.calls), Message("tool", call.results)])
     return names[0]

@@ -111,7 +111,7 @@ CIRCLE = 3
 
 @dataclass(slots=True)
 class Turn:
-    """The state of one answer in the tool loop: the current model call, and the usage of all its model calls."""
+    """The state of one answer in the tool loop: the present model call, and the usage of all its model calls."""
 
     theirs: frozenset[str] = frozenset()
     """Names of the tools that the client runs."""
@@ -130,7 +130,7 @@ class Turn:
     _rounds: deque[str] = field(default_factory=lambda: deque[str](maxlen=CIRCLE))
 
     def begin(self) -> None:
-        """Reset the state of the current model call, for the next one; usage and used call ids of the answer stay."""
+        """Begin the next model call: forget the calls, results and texts of the last one. Usage and used call ids stay."""
         self._used = self._last.usage if self._last else None
         self.calls, self.results, self._said, self._states, self._last = [], {}, [], [], None
         self._taken |= set(self._renamed.values())

@@ -174,7 +174,7 @@ ATTEMPTS: dict[str, tuple[Attempt, ...]] = {
 
 @pytest.mark.parametrize("name", NOT_KEPT)
 async def test_incomplete_answer_is_not_cached(name: str) -> None:
-    """An answer that failed, was cut, rescued, filtered, made with tools or by a last-resort target is not cached."""
+    """After an answer that failed, was cut, rescued, filtered, made with tools or by a last-resort target, the next request is a miss."""
     model = Model(*NOT_KEPT[name], attempts=ATTEMPTS.get(name, (OK,)))
     answer = kept(model, last_resort=frozenset({"demo"}))
     if any(isinstance(event, RouterError) for event in NOT_KEPT[name]):
