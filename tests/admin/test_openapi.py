@@ -126,10 +126,10 @@ def test_every_refusal_fits_the_openapi_schema(tmp_path: Path) -> None:
         heard: set[int] = set()
         for operation in asked:
             for key, route in ASKERS if "/chat" in operation.path else ASKERS[:4]:
-                heard |= told(operation, key, route)
+                heard |= statuses(operation, key, route)
         assert {200, 204, 400, 401, 403, 404, 429} <= heard
         with begun(base, KEYS["free"], "held"), begun(base, KEYS["free"], "held"):
-            assert 503 in {status for operation in asked for status in told(operation, KEYS["free"], "chat-model")}
+            assert 503 in {status for operation in asked for status in statuses(operation, KEYS["free"], "chat-model")}
 
 
 PEERS = itertools.count(2)
@@ -155,7 +155,7 @@ class _From(HTTPAdapter):
         super().init_poolmanager(*arguments, **more, source_address=(self._address, 0))
 
 
-def told(operation: Any, key: str, route: str) -> set[int]:
+def statuses(operation: Any, key: str, route: str) -> set[int]:
     """Return the statuses of requests with this key to this route: generated ones, and one plain question."""
     heard: set[int] = set()
 

@@ -8,7 +8,7 @@ import pytest
 
 from router.callers.keys import hashed, new
 from tests.conftest import Client, Workspace, routes, serving
-from tests.support.raw import request, said
+from tests.support.raw import request, response_to
 from tests.support.services import PATIENCE
 
 SAID = "One two three four 五六七 eight."
@@ -18,14 +18,14 @@ RESCUED = f"a: {{script: [{{text: One two three four 五}}, {{fail: down}}]}}\nb
 async def ask(client: Client, **headers: str) -> str:
     """Ask one question, and return the request's id."""
     body = json.dumps({"model": "chat-model", "messages": [{"role": "user", "content": "My secret words"}], "stream": False}).encode()
-    answer = await said(client.base, request("POST /api/chat", body, **headers))
+    answer = await response_to(client.base, request("POST /api/chat", body, **headers))
     assert answer.status == 200, answer.rest
     return answer.headers["x-request-id"]
 
 
 async def record(client: Client, request_id: str, **headers: str) -> dict[str, Any] | None:
     """Return the record of a request; None where the answer is 404."""
-    answer = await said(client.base, request(f"GET /api/requests/{request_id}", **headers))
+    answer = await response_to(client.base, request(f"GET /api/requests/{request_id}", **headers))
     assert answer.status in (200, 404), answer.rest
     return json.loads(answer.rest) if answer.status == 200 else None
 
@@ -71,7 +71,7 @@ async def test_record_of_a_request_is_shown_to_its_caller_and_end_user_alone(wor
         assert await record(client, hers, **ann) is None
         assert await record(client, anns, **own) is None
         assert await record(client, anns, authorization=f"Bearer {front}", x_user="bob") is None
-        assert (await said(client.base, request(f"GET /api/requests/{hers}"))).status == 401
+        assert (await response_to(client.base, request(f"GET /api/requests/{hers}"))).status == 401
 
 
 @pytest.mark.parametrize("fail", ["down", "filtered"])

@@ -178,15 +178,15 @@ async def address(answer: bytes, *, hold: bool = False) -> AsyncGenerator[str, N
         gone.set()
 
 
-def whole(body: bytes, status: str = "200 OK", more: str = "") -> bytes:
+def http_response(body: bytes, status: str = "200 OK", more: str = "") -> bytes:
     """Return a complete HTTP response with this body."""
     return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{more}\r\n".encode() + body
 
 
 UNFIT = {
-    "a redirect": whole(b"", "302 Found", "location: http://169.254.169.254/\r\n"),
-    "an error": whole(json.dumps(ONE).encode(), "500 Oops"),
-    "too much": whole(b" " * (MAX_KEY_SET_BYTES + 1)),
+    "a redirect": http_response(b"", "302 Found", "location: http://169.254.169.254/\r\n"),
+    "an error": http_response(json.dumps(ONE).encode(), "500 Oops"),
+    "too much": http_response(b" " * (MAX_KEY_SET_BYTES + 1)),
     "too much, without a length": b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + b" " * (MAX_KEY_SET_BYTES + 1),
     "half of it": b'HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"keys"',
     "no HTTP": b"hello\r\n\r\n",
@@ -205,7 +205,7 @@ async def test_jwks_fetch_gives_no_keys_for_a_redirect_an_error_or_an_invalid_bo
 async def test_jwks_is_fetched_over_http_with_a_timeout() -> None:
     """Keys are fetched over HTTP; a response that does not end within `within` seconds gives none."""
     connections = Connections()
-    async with address(whole(json.dumps(ONE).encode())) as url:
+    async with address(http_response(json.dumps(ONE).encode())) as url:
         assert [one["kid"] for one in await Jwks(url, connections.fetch).listed()] == ["one"]
     async with address(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{", hold=True) as url:
         assert await Jwks(url, connections.fetch, within=0.1).listed() == ()

@@ -89,7 +89,7 @@ def test_stop_request_ends_the_provider_call_and_finishes_the_stream(client: Cli
     assert differences(client, wanted, saw) == {}
 
 
-def told(router: Running) -> list[dict[str, Any]]:
+def provider_messages(router: Running) -> list[dict[str, Any]]:
     """Return the messages of the last request to the provider."""
     return router.provider.requests[-1].json["messages"]
 
@@ -98,7 +98,7 @@ def told(router: Running) -> list[dict[str, Any]]:
 def test_tool_call_and_result_of_the_last_turn_reach_the_provider(client: Client, workers: Workers, router: Running) -> None:
     """A chat client's second turn sends the tool call and result of the first; the provider receives them in its own form."""
     workers.saw(client, router.base, NAMED["two-turns"].asks(client, "two-turns"))
-    messages = told(router)
+    messages = provider_messages(router)
     assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant", "user"]
     (call,) = messages[1]["tool_calls"]
     assert (call["function"]["name"], messages[1]["content"]) == ("get_weather", "Let me check.")
@@ -113,7 +113,7 @@ def test_conversation_after_an_interrupted_answer_is_valid_for_the_provider(
 ) -> None:
     """After an error, a stop, or an unfinished or failed tool call, the next request has a result for each call and no empty message."""
     workers.saw(client, router.base, NAMED[name].asks(client, name))
-    messages = told(router)
+    messages = provider_messages(router)
     # A thought alone is not repeated: what the user said before and after it is then one message.
     assert "\n\n".join(message["content"] for message in messages if message["role"] == "user") == "Hi\n\nThanks"
     asked = [call["id"] for message in messages for call in message.get("tool_calls", ())]
@@ -127,7 +127,7 @@ def test_conversation_after_an_interrupted_answer_is_valid_for_the_provider(
 def test_image_attached_in_a_client_reaches_the_provider(client: Client, workers: Workers, router: Running) -> None:
     """An image that the user attaches reaches the provider as an image part beside the text."""
     workers.saw(client, router.base, NAMED["file"].asks(client, "file"))
-    (message,) = told(router)
+    (message,) = provider_messages(router)
     pictures = [part["image_url"]["url"] for part in message["content"] if part["type"] == "image_url"]
     texts = [part["text"] for part in message["content"] if part["type"] == "text"]
     assert (pictures, texts) == ([DOT], ["What is this?"])

@@ -41,7 +41,7 @@ def described(text: str, **beside: str) -> Description:
     return describe(declaration)
 
 
-def said(before: str, after: str) -> list[str]:
+def diff_sentences(before: str, after: str) -> list[str]:
     """Return the sentences that `router diff` prints for the change from one routes.yaml text to the other."""
     return sentences(changes(described(before), described(after)))
 
@@ -123,7 +123,7 @@ def test_every_kind_of_secret_is_masked() -> None:
 def test_diff_treats_two_spellings_of_a_value_as_equal(before: str, after: str) -> None:
     """`router diff` reports no change for another spelling of a duration (300s, 5m), or for a default that is written down."""
     old, new = (routes(HI, f"targets: [a]\n    timeout: {{{one}}}") for one in (before, after))
-    assert said(old, new) == []
+    assert diff_sentences(old, new) == []
 
 
 MANY = "\n".join(f"  r{count}: {{pipeline: chat, targets: [a]}}" for count in range(100))
@@ -133,7 +133,7 @@ def test_diff_reports_a_changed_target_in_one_line_for_all_its_routes() -> None:
     """`router diff` prints one sentence for a changed target, with four of its 100 routes by name and the number of the others."""
     old, new = (f"targets: {{a: {{script: [{{text: {word}}}]}}}}\nroutes:\n{MANY}\n" for word in ("x", "y"))
     told = "target a: script changed (asked by r0, r1, r2, r3 and 96 more); its breaker and its load start anew"
-    assert said(old, new) == [told]
+    assert diff_sentences(old, new) == [told]
 
 
 def test_diff_reports_a_changed_default_in_one_line_for_all_routes() -> None:
@@ -161,7 +161,7 @@ def test_diff_says_start_anew_exactly_if_a_reload_resets_the_health_of_a_target(
         after = build(declare(read(workspace.write("routes.yaml", new).root / "routes.yaml"), {}), before.kept)
         kept = any(one is health for _, one in after.kept.health.values())
         assert kept is not anew
-        assert any("start anew" in line for line in said(old, new)) is anew
+        assert any("start anew" in line for line in diff_sentences(old, new)) is anew
 
 
 weights = some.sampled_from([None, 1.0, 3.0])
@@ -196,7 +196,7 @@ def test_diff_sentence_for_reordered_targets_is_unambiguous(before: Pools, one: 
 
 def test_diff_ignores_the_order_of_targets_within_a_pool() -> None:
     """`router diff` reports no change if the targets within one pool are written in another order."""
-    assert said(routes(HI, "targets: [[a, b]]"), routes(HI, "targets: [[b, a]]")) == []
+    assert diff_sentences(routes(HI, "targets: [[a, b]]"), routes(HI, "targets: [[b, a]]")) == []
 
 
 @given(some.integers(1, 10**7).map(lambda count: count / 1000))

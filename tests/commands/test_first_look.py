@@ -15,7 +15,7 @@ from router.server import application
 from tests.access.test_strangers import status_of
 from tests.conftest import HERE, ROOT, Workspace, routes
 from tests.support.process import process
-from tests.support.raw import request, said
+from tests.support.raw import request, response_to
 
 HI = "a: {script: [{text: Hi}]}"
 ASK = {"model": "chat-model", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
@@ -31,9 +31,9 @@ async def test_try_server_accepts_only_the_printed_key(workspace: Workspace, ser
     """
     workspace.write("routes.yaml", routes(HI, more=server))
     async with process(workspace.root, command="try") as router:
-        [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.said))
-        assert f"curl -N {router.base}/api/chat" in router.said
-        assert '"model": "chat-model"' in router.said
+        [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.printed))
+        assert f"curl -N {router.base}/api/chat" in router.printed
+        assert '"model": "chat-model"' in router.printed
         for authorization in ("", "Bearer x", f"Bearer {new()}"):
             for page, body in (("/api/chat", ASK), ("/v1/chat/completions", ASK)):
                 assert (await router.post(page, body, **({"authorization": authorization} if authorization else {})))[0] == 401
@@ -42,7 +42,7 @@ async def test_try_server_accepts_only_the_printed_key(workspace: Workspace, ser
         assert (await router.post("/api/chat", ASK, **given))[1]["content"] == "Hi"
         assert (await router.get("/api/models", **given))[0] == 200
         assert (await router.post("/admin/reload", None, **given))[0] in (401, 403)
-        lines = [json.loads(line) for line in router.said.splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in router.printed.splitlines() if line.startswith("{")]
         assert not any(key in json.dumps(line) for line in lines)
         assert {line["caller"] for line in lines if line["logger"] == "router.access" and line["status"] == 200} == {"guest"}
         assert not [line for line in lines if line["event"] == "server.auth is not declared"]
@@ -68,9 +68,9 @@ async def test_try_without_a_target_serves_the_shipped_configuration(tmp_path: P
     for folder in ("pipelines", "tools"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     async with process(tmp_path, command="try") as router:
-        [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.said))
-        assert (await said(router.base, request("GET /api/models"))).status == 401
-        assert (await said(router.base, request("GET /api/models", authorization=f"Bearer {key}"))).status == 200
+        [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.printed))
+        assert (await response_to(router.base, request("GET /api/models"))).status == 401
+        assert (await response_to(router.base, request("GET /api/models", authorization=f"Bearer {key}"))).status == 200
 
 
 def test_try_without_a_target_prints_the_mistake_of_an_invalid_configuration(

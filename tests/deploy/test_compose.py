@@ -15,7 +15,7 @@ from router.config import declare, read
 from router.config.server import Auth
 from router.generation import build
 from tests.deploy.edge import upstreams
-from tests.deploy.linters import DEPLOY, SECRETS, linter, said, secrets_in
+from tests.deploy.linters import DEPLOY, SECRETS, linter, output_of, secrets_in
 from tests.support.services import program, run
 
 ENDING = 15
@@ -40,10 +40,10 @@ def seconds(written: str) -> int:
 def test_compose_file_fits_the_specification(tmp_path: Path) -> None:
     """The file fits the schema of the Compose specification, which reports a misspelt key."""
     schema = (linter("check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
-    said(*schema, str(DEPLOY / "compose.yaml"))
+    output_of(*schema, str(DEPLOY / "compose.yaml"))
     (tmp_path / "compose.yaml").write_text((DEPLOY / "compose.yaml").read_text().replace("stop_grace_period:", "stop_grace:"))
     with pytest.raises(AssertionError, match="stop_grace"):
-        said(*schema, str(tmp_path / "compose.yaml"))
+        output_of(*schema, str(tmp_path / "compose.yaml"))
 
 
 def test_compose_services_have_no_unneeded_rights() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from router.commands import parser
 from tests.conftest import ROOT, Workspace, routes, serving
-from tests.deploy.linters import linter, said
+from tests.deploy.linters import linter, output_of
 from tests.support.services import run
 
 
@@ -71,10 +71,10 @@ async def test_make_pins_renews_the_digests_of_base_images(tmp_path: Path) -> No
 def test_hadolint_reports_nothing_about_the_dockerfile(tmp_path: Path) -> None:
     """The linter hadolint reports nothing about the Dockerfile; it does report an unpinned base image."""
     hadolint = linter("hadolint")
-    said(hadolint, "--failure-threshold", "style", str(ROOT / "Dockerfile"))
+    output_of(hadolint, "--failure-threshold", "style", str(ROOT / "Dockerfile"))
     (tmp_path / "Dockerfile").write_text("FROM python:latest\nRUN apt-get install curl\n")
     with pytest.raises(AssertionError, match="DL3007"):
-        said(hadolint, "--failure-threshold", "style", str(tmp_path / "Dockerfile"))
+        output_of(hadolint, "--failure-threshold", "style", str(tmp_path / "Dockerfile"))
 
 
 def test_build_tools_stay_out_of_the_last_stage() -> None:

@@ -125,7 +125,7 @@ class Begun:
 
         return cls(site.generations.index(response.headers["x-router-generation"]), first, asyncio.create_task(rest()))
 
-    async def whole(self) -> str:
+    async def complete_text(self) -> str:
         """Return the text of the stream after its end; fails unless it finished with `stop`."""
         lines = parsed_lines(self.first + await self.rest)
         assert lines[-1][1]["finishReason"] == "stop"
@@ -198,7 +198,7 @@ async def test_nginx_reload_that_removes_a_router_breaks_no_stream(running: Site
         while {running.who(answer) for answer in await asyncio.gather(*(running.ask() for _ in range(4)))} != {1}:
             await asyncio.sleep(0.01)
     assert not any(one.rest.done() for one in streams)
-    assert {await one.whole() for one in streams} == {"onetwo"}
+    assert {await one.complete_text() for one in streams} == {"onetwo"}
     assert {running.who(await running.ask()) for _ in range(10)} == {1}
     assert "[emerg]" not in running.edge.nginx.errors()
 
@@ -213,7 +213,7 @@ async def test_router_that_shuts_down_loses_no_request(running: Site) -> None:
     assert {(answer.status, running.who(answer)) for answer in answers} == {(200, 1)}
     assert not any("x-accel-redirect" in answer.headers for answer in answers)
     assert len(running.model.requests) - asked == 40
-    assert {await one.whole() for one in streams} == {"onetwo"}
+    assert {await one.complete_text() for one in streams} == {"onetwo"}
     assert await running.routers[0].process.wait() == 0
     after = [await running.ask() for _ in range(10)]
     assert {(answer.status, running.who(answer)) for answer in after} == {(200, 1)}
@@ -243,7 +243,7 @@ async def test_request_is_503_stopping_when_all_routers_are_draining(running: Si
     answer = await running.ask()
     assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "stopping", "1")
     assert "x-accel-redirect" not in answer.headers
-    assert {await one.whole() for one in streams} == {"onetwo"}
+    assert {await one.complete_text() for one in streams} == {"onetwo"}
 
 
 @timed
@@ -260,7 +260,7 @@ async def test_streams_of_a_killed_router_break_visibly_and_others_continue(runn
             with pytest.raises(aiohttp.ClientPayloadError):
                 await one.rest
         else:
-            assert await one.whole() == "onetwo"
+            assert await one.complete_text() == "onetwo"
 
 
 async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp
 
         async with asyncio.timeout(2 * PATIENCE):
             await asyncio.gather(*(found(chat, one) for chat, one in zip(chats, streams, strict=True) if one.router == 0))
-            assert {await one.whole() for one in streams if one.router == 1} == {"".join(WORDS)}
+            assert {await one.complete_text() for one in streams if one.router == 1} == {"".join(WORDS)}
 
 
 async def test_request_that_a_killed_router_had_begun_is_not_retried(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import KEYED, OPERATOR, Workspace, routes
 from tests.deploy.edge import Edge, connected, edge
 from tests.support.process import Process, process
-from tests.support.raw import Said, parsed, request, said
+from tests.support.raw import RawResponse, parsed, request, response_to
 from tests.support.services import free_ports, nginx
 
 HI = "a: {script: [{text: Hi}]}"
@@ -46,7 +46,7 @@ async def statuses(base: str, lines: tuple[str, ...], **headers: str) -> dict[st
     """Return the response status of each request, sent at once under the site's name as a remote browser does."""
     sent = {"host": "chat.example", "content_type": "application/json", **headers}
     bodies = [CHANGES.get(line, ASK) if line.startswith("POST") else b"" for line in lines]
-    answers = await asyncio.gather(*(said(base, request(line, body, **sent)) for line, body in zip(lines, bodies, strict=True)))
+    answers = await asyncio.gather(*(response_to(base, request(line, body, **sent)) for line, body in zip(lines, bodies, strict=True)))
     return {line: answer.status for line, answer in zip(lines, answers, strict=True)}
 
 
@@ -107,7 +107,7 @@ async def test_shipped_nginx_serves_chats_only_with_declared_auth(
 ) -> None:
     """Chat and models behind the shipped nginx are 403 without `server.auth` and 200 with `auth: none`; operators' pages are 404."""
 
-    async def answered(site: Edge, line: str) -> Said:
+    async def answered(site: Edge, line: str) -> RawResponse:
         async with connected(site.https, site.trust) as (reader, writer):
             writer.write(request(line, ASK if line.startswith("POST") else b"", host=host))
             return parsed(await reader.read())

@@ -86,7 +86,7 @@ class Server:
         async with asyncio.timeout(10):
             while True:
                 with contextlib.suppress(OSError):
-                    return await self.say("PING")
+                    return await self.command("PING")
                 await asyncio.sleep(0.01)
 
     async def kill(self) -> None:
@@ -114,13 +114,13 @@ class Server:
 
     async def fill(self) -> None:
         """Set `maxmemory` to 1 byte, so that every write is refused."""
-        await self.say("CONFIG SET maxmemory 1")
+        await self.command("CONFIG SET maxmemory 1")
 
     async def empty(self) -> None:
         """Remove the memory limit."""
-        await self.say("CONFIG SET maxmemory 0")
+        await self.command("CONFIG SET maxmemory 0")
 
-    async def say(self, command: str) -> None:
+    async def command(self, command: str) -> None:
         """Send it a command."""
         _, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(command.encode() + b"\r\n")
@@ -205,12 +205,12 @@ async def timed(rig: Rig, phase: Phase, into: list[float], url: str, body: dict[
         return False
     if response.status != 200:
         phase.faults.append(f"status {response.status}")
-    elif said(data) != WORDS:
+    elif words_of(data) != WORDS:
         phase.faults.append("an answer that is not whole")
     return True
 
 
-def said(data: bytes) -> list[str]:
+def words_of(data: bytes) -> list[str]:
     """Return the words of an answer in the line protocol."""
     return [json.loads(line[2:])["textDelta"] for line in data.split(b"\n") if line.startswith(b"0:")]
 
@@ -270,13 +270,13 @@ async def killed(rig: Rig, victim: subprocess.Popen[bytes], streams: int) -> tup
     await asyncio.sleep(2)
     victim.kill()
     cut = time.monotonic()
-    seen = [len(said(await rest(one))) for one in asked]
+    seen = [len(words_of(await rest(one))) for one in asked]
     ends: list[float] = []
 
     async def to_the_end(viewer: aiohttp.ClientResponse) -> list[str]:
         data = await rest(viewer)
         ends.append(time.monotonic() - cut)
-        return said(data) if b'\n3:{"type":"error"' in data and b'"finishReason":"error"' in data else []
+        return words_of(data) if b'\n3:{"type":"error"' in data and b'"finishReason":"error"' in data else []
 
     read = await asyncio.gather(*(to_the_end(viewer) for viewer in viewers))
     right = all(words == LONG[: len(words)] and words for words in read)

@@ -192,7 +192,7 @@ class Seen:
     faults: Counter[str] = field(default_factory=Counter[str])
     edits: int = 0
     broken: int = 0
-    told: int = 0
+    complaints: int = 0
     """The number of complaints of invalid edits."""
     away: int = 0
     """Times that the router considered Redis unavailable, since it shares its cores with the load."""
@@ -346,7 +346,7 @@ def listen(said: IO[bytes], seen: Seen) -> None:
                 continue
             event = str(json.loads(line)["event"])
             if event == "not reloaded":
-                seen.told += 1
+                seen.complaints += 1
             elif event == AWAY:
                 seen.away += 1
             else:
@@ -427,7 +427,7 @@ def judged(seen: Seen, kept: list[tuple[float, float]], before: tuple[int, int],
     line = fitted(kept)
     minutes = (kept[-1][0] - kept[0][0]) * 60
     print(f"{sum(seen.visits.values()):,} visits: {', '.join(f'{count:,} {name}' for name, count in seen.visits.items())}")
-    print(f"{seen.edits} edits, {seen.broken} of them broken, {seen.told} complained of; Redis was away {seen.away} times")
+    print(f"{seen.edits} edits, {seen.broken} of them broken, {seen.complaints} complained of; Redis was away {seen.away} times")
     print(f"faults: {dict(seen.faults) or 'none'}")
     print(f"memory: {kept[0][1]:.1f} MiB after warming up, {kept[-1][1]:.1f} MiB {minutes:.0f} minutes later")
     print(f"  {line.slope:+.2f} ± {2 * line.error:.2f} MiB in an hour")
@@ -435,7 +435,7 @@ def judged(seen: Seen, kept: list[tuple[float, float]], before: tuple[int, int],
     promises = {
         f"memory does not grow by more than {GROWTH:g} MiB in an hour, beyond the error": line.slope - 2 * line.error <= GROWTH,
         "every answer is what it should be": not seen.faults,
-        "every broken edit is complained of": seen.told >= seen.broken - 1,  # the last may be overtaken by the end
+        "every broken edit is complained of": seen.complaints >= seen.broken - 1,  # the last may be overtaken by the end
         "no descriptor left": after[0] <= before[0],
         "no task left": after[1] <= before[1],
     }

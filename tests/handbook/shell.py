@@ -150,4 +150,4 @@ async def _served(line: str, folder: Path) -> None:
         finally:
             if made.returncode is None:
                 code = await running.ended()
-                assert code == (-signal.SIGTERM if " uvicorn " in command else 0), running.said
+                assert code == (-signal.SIGTERM if " uvicorn " in command else 0), running.printed

@@ -145,7 +145,7 @@ SAID_AS_ONE = {"timeout", "stream_timeout", "num_retries", "max_retries"}
 """Keys that a comment names in other words: `a timeout for each deployment`, `retries for each deployment`."""
 
 
-def told_of(path: str, config: Mapping[str, Any], said: str) -> bool:
+def named_in_comment(path: str, config: Mapping[str, Any], said: str) -> bool:
     """Return whether a comment names this value, or the whole model of the value if that model is not served."""
     key = path.rpartition(".")[2]
     words = [key.partition("[")[0], *(["for each deployment"] if key in SAID_AS_ONE else [])]
@@ -172,7 +172,7 @@ def test_each_value_of_a_litellm_config_is_accounted_for(tmp_path: Path, config:
     said = comments(made)
     for path, outcome in made.outcomes.items():
         if outcome == "told":
-            assert told_of(path, config, said), (path, made.text)
+            assert named_in_comment(path, config, said), (path, made.text)
 
 
 @given(CONFIG, st.data())

@@ -157,14 +157,14 @@ def scenarios(name: str) -> list[Scenario]:
 
 
 @dataclass(frozen=True)
-class Told:
+class Result:
     """The result of a scenario: the labels that it reached, each once by first arrival, and the label that answered, each time."""
 
     order: Sequence[str]
     answers: Sequence[str | None]
 
 
-async def theirs() -> dict[str, list[Told]]:
+async def theirs() -> dict[str, list[Result]]:
     """Return LiteLLM's result of every scenario, from a single process, because it takes seconds to start."""
     async with AsyncExitStack() as stack:
         casts = {name: await stack.enter_async_context(cast()) for name in CASES}
@@ -183,13 +183,13 @@ async def theirs() -> dict[str, list[Told]]:
         assert process.returncode == 0, complained.decode()[-2000:]
         answers = dict(zip(CASES, json.loads(said.decode().splitlines()[-1]), strict=True))
         return {
-            name: [Told(casts[name].order(one.number), said) for one, said in zip(scenarios(name), answers[name], strict=True)]
+            name: [Result(casts[name].order(one.number), said) for one, said in zip(scenarios(name), answers[name], strict=True)]
             for name in CASES
         }
 
 
 @pytest.fixture(scope="module")
-def original() -> dict[str, list[Told]]:
+def original() -> dict[str, list[Result]]:
     """Config → LiteLLM's result of each of its scenarios."""
     return asyncio.run(theirs())
 
@@ -206,7 +206,7 @@ async def answered(generation: Generation, model: str, text: str) -> str | None:
 
 @pytest.mark.parametrize("name", CASES)
 async def test_imported_routes_ask_model_groups_in_litellms_order(
-    name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path
+    name: str, original: Mapping[str, Sequence[Result]], tmp_path: Path
 ) -> None:
     """In each scenario LiteLLM's router and this one ask the expected model groups in order, and the same group answers.
 
@@ -219,7 +219,7 @@ async def test_imported_routes_ask_model_groups_in_litellms_order(
                 continue
             generation = ours(name, server.base, tmp_path)  # another each time: a breaker remembers who failed
             said = await answered(generation, scenario.model, scenario.text)
-            our = Told(server.order(scenario.number), [said])
+            our = Result(server.order(scenario.number), [said])
             await generation.close()
             last: Sequence[str] = CASES[name].last.get(scenario.model, ()) if their.answers == [None] else ()
             for who, told, more in (("LiteLLM", their, ()), ("Pointsman", our, last)):
@@ -230,7 +230,7 @@ async def test_imported_routes_ask_model_groups_in_litellms_order(
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.shares])
 async def test_imported_targets_share_requests_in_litellms_proportions(
-    name: str, original: Mapping[str, Sequence[Told]], tmp_path: Path
+    name: str, original: Mapping[str, Sequence[Result]], tmp_path: Path
 ) -> None:
     """Both routers share 200 questions by the weights (or rpm) of the config, within five standard deviations."""
     at = labels(CASES[name])

@@ -16,7 +16,7 @@ HINTS_ALONE = 600.0
 """Seconds between two reads of the files without a hint of the watch: longer than a test waits."""
 
 
-def says(word: str) -> str:
+def routes_answering(word: str) -> str:
     """Return a routes.yaml whose model answers with this word."""
     return routes(f"a: {{script: [{{text: {word}}}]}}")
 

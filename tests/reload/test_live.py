@@ -7,7 +7,7 @@ from router.config import load
 from router.generation import Generation, build
 from router.reload import Live
 from tests.conftest import Workspace, direct_target, routes, serving
-from tests.reload.following import in_place, says, until
+from tests.reload.following import in_place, routes_answering, until
 from tests.support.provider import Reply, provider, text
 
 
@@ -58,7 +58,7 @@ async def test_generation_without_requests_is_closed_when_it_is_replaced(workspa
 
 async def test_readiness_stays_true_after_an_edit_adds_a_slow_tool_server(workspace: Workspace) -> None:
     """A process that was ready stays ready after a swap to a generation whose tool server was not reached yet."""
-    live = Live(workspace.write("routes.yaml", says("one")).build())
+    live = Live(workspace.write("routes.yaml", routes_answering("one")).build())
     assert live.ready
     slow = workspace.write("routes.yaml", routes("a: {script: demo}", "targets: [a]\n    tools: [{mcp: [no-such-command]}]")).build()
     assert not slow.ready

@@ -20,7 +20,7 @@ from router.intake.body import parsed as parsed_body
 from router.server import Door
 from tests.conftest import Client, Workspace, routes, serving
 from tests.support.provider import Reply, provider, text
-from tests.support.raw import connected, parsed, request, said, until_closed
+from tests.support.raw import connected, parsed, request, response_to, until_closed
 
 HI = "a: {script: [{text: Hi}]}"
 ASK = {"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}], "stream": False}
@@ -69,14 +69,14 @@ def padded(size: int) -> bytes:
 async def test_headers_beyond_16_kib_are_refused_with_431(workspace: Workspace) -> None:
     """The request line and headers may have 16 KiB together; more is a 431 with code `too_large`, after which the connection closes."""
     async with open_door(workspace) as client:
-        assert (await said(client.base, padded(16 * 1024 - 64))).status == 200
+        assert (await response_to(client.base, padded(16 * 1024 - 64))).status == 200
         for data in (
             padded(16 * 1024 + 64),
             request("GET /" + "x" * 16 * 1024),
             request("GET /?" + "x" * 16 * 1024),
             request("GET /", **{f"x-{count}": "y" * 100 for count in range(200)}),
         ):
-            answer = await said(client.base, data)
+            answer = await response_to(client.base, data)
             assert answer.status == 431
             assert json.loads(answer.rest) == {"type": "error", "error": "The request's headers are too large.", "code": "too_large"}
             assert "xxx" not in answer.everything
@@ -176,7 +176,7 @@ async def test_idle_connection_between_two_requests_stays_open(workspace: Worksp
 class Endless:
     """An answer of up to 1,000,000 pieces of 1 KiB. `said`: bytes that were taken; `closed`: true once the stream was closed."""
 
-    said: int = 0
+    response_to: int = 0
     closed: bool = False
 
     async def answer(self, _: Any) -> Events:
@@ -185,7 +185,7 @@ class Endless:
             yield Start("a", "m")
             for _ in range(1_000_000):
                 yield Text("x" * 1024)
-                self.said += 1024
+                self.taken += 1024
                 await asyncio.sleep(0)
             yield Finish("stop")
         finally:
@@ -224,7 +224,7 @@ async def test_client_that_does_not_read_is_reset_after_its_time_limit(workspace
         body = json.dumps({**ASK, "stream": True, **({"id": "chat-1"} if recorded else {})}).encode()
         with await unread(client, request("POST /api/chat", body)) as sock:
             await until(lambda: endless.closed)
-            assert endless.said < 4 * 1024 * 1024
+            assert endless.taken < 4 * 1024 * 1024
             await until(lambda: not client.edge._chat.running)
             await until(lambda: reset(sock))
 
@@ -236,11 +236,11 @@ async def test_answer_for_a_client_that_does_not_read_stops_within_1_mib(workspa
         object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
         with await unread(client, request("POST /api/chat", json.dumps({**ASK, "stream": True}).encode())):
             seen = -1
-            while seen != endless.said:
-                seen = endless.said
+            while seen != endless.taken:
+                seen = endless.taken
                 for _ in range(50):
                     await asyncio.sleep(0.002)
-            assert 0 < endless.said < 1024 * 1024
+            assert 0 < endless.taken < 1024 * 1024
         await until(lambda: endless.closed)
 
 
@@ -301,7 +301,7 @@ BROKEN: dict[str, bytes] = {
 async def test_input_that_is_not_http_is_refused_at_once(workspace: Workspace, case: str) -> None:
     """Input that is not valid HTTP/1.1 gets a 400 or 413 that repeats none of it, and the connection closes."""
     async with open_door(workspace, Patient) as client:
-        answer = await said(client.base, BROKEN[case])
+        answer = await response_to(client.base, BROKEN[case])
         assert answer.status in (400, 413)
         assert "hello" not in answer.everything
         assert await still_serves(client)
@@ -312,8 +312,8 @@ async def test_pipelined_requests_are_bounded(workspace: Workspace) -> None:
     one = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     last = one.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
     async with open_door(workspace) as client:
-        assert (await said(client.base, one * 10 + last)).rest.count(b'{"status":"ok"}') == 11
-        assert (await said(client.base, one * 5000 + last)).rest.count(b'{"status":"ok"}') < 40
+        assert (await response_to(client.base, one * 10 + last)).rest.count(b'{"status":"ok"}') == 11
+        assert (await response_to(client.base, one * 5000 + last)).rest.count(b'{"status":"ok"}') < 40
         assert await still_serves(client)
 
 
@@ -460,10 +460,10 @@ async def test_upgrade_header_does_not_bypass_request_limits(workspace: Workspac
             (offering("POST /api/chat", offer, "Content-Length: 3\r\nContent-Length: 4\r\n", BODY), 400),
             (offering("GET /healthz", offer, f"X: {'x' * 16 * 1024}\r\n", b""), 431),
         ):
-            answer = await said(client.base, sent)
+            answer = await response_to(client.base, sent)
             assert (answer.status, answer.rest.count(b"HTTP/1.1 ")) == (status, 0), sent[:200]
         flood = offering("GET /healthz", offer, "", b"") * 10_000
-        answer = await said(client.base, flood)
+        answer = await response_to(client.base, flood)
         assert answer.rest.count(b"HTTP/1.1 ") <= Door.MAX_PIPELINED
         assert await still_serves(client)
 
@@ -473,7 +473,7 @@ async def test_white_space_around_a_header_value_is_ignored(workspace: Workspace
     async with open_door(workspace) as client:
         for blank in ("", " ", "\t ", " " * 100):
             more = {"x_stream_protocol": f"\t text{blank}", "x_request_id": f"  mine{blank}"}
-            answer = await said(client.base, request("POST /api/chat", BODY, **more))
+            answer = await response_to(client.base, request("POST /api/chat", BODY, **more))
             assert (answer.status, answer.rest, answer.headers["x-request-id"]) == (200, b"Hi", "mine")
 
 
@@ -517,7 +517,7 @@ async def test_lone_surrogate_in_a_request_is_repaired_or_refused(workspace: Wor
             "pipelines/chat.j2", "{{ params.kind | default('') }}"
         )
         async with open_door(workspace, targets=f"a: {{model: openai/fake, api_base: '{fake.base}', api_key: sk-own}}") as client:
-            answer = await said(client.base, request(f"POST {path}", sent.encode()))
+            answer = await response_to(client.base, request(f"POST {path}", sent.encode()))
     assert answer.status == status, answer.rest
     assert "\\ud83d" not in json.dumps(fake.requests)
 
@@ -554,7 +554,7 @@ QUICK: dict[str, bytes] = {
 async def test_hostile_json_is_refused_quickly(workspace: Workspace, case: str) -> None:
     """A hostile JSON body is a 4xx, and parsing it takes less than 0.5 s of CPU time."""
     async with open_door(workspace) as client:
-        answer = await said(client.base, request("POST /api/chat", QUICK[case]))
+        answer = await response_to(client.base, request("POST /api/chat", QUICK[case]))
     assert 400 <= answer.status < 500
     assert set(json.loads(answer.rest)) - {"message"} == {"type", "error", "code", "requestId"}
     timed = min(_seconds(QUICK[case]) for _ in range(3))

@@ -84,13 +84,13 @@ async def test_server_out_of_descriptors_serves_open_connections_and_recovers(wo
         reader, writer = await asyncio.open_connection(host, port)
         held: list[socket.socket] = []
         async with asyncio.timeout(240):
-            while "Too many open files" not in router.said and "EMFILE" not in router.said:
+            while "Too many open files" not in router.printed and "EMFILE" not in router.printed:
                 one = socket.socket()
                 one.setblocking(False)
                 one.connect_ex((host, port))
                 held.append(one)
                 await asyncio.sleep(0.002)
-                assert len(held) < 2000, router.said
+                assert len(held) < 2000, router.printed
         writer.write(request("POST /api/chat", json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}).encode()))
         async with asyncio.timeout(240):
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from router.asgi import create_app
 from router.server import Edge
 from tests.conftest import KEYED, OPERATOR, ROOT, Server, Workspace, routes
-from tests.support.raw import Said, request, said
+from tests.support.raw import RawResponse, request, response_to
 from tests.support.services import free_ports
 
 HI = "a: {script: [{text: Hi}]}"
@@ -38,10 +38,10 @@ class Below:
     prefix: str
     edge: Edge
 
-    async def ask(self, line: str, body: bytes = b"", **headers: str) -> Said:
+    async def ask(self, line: str, body: bytes = b"", **headers: str) -> RawResponse:
         """Return the response to a request; the path in `line` is without the prefix."""
         method, _, path = line.partition(" ")
-        return await said(self.base, request(f"{method} {self.prefix}{path}", body, **headers))
+        return await response_to(self.base, request(f"{method} {self.prefix}{path}", body, **headers))
 
 
 @asynccontextmanager
@@ -195,7 +195,7 @@ async def served_by(command: Sequence[str], folder: Path, **variables: str) -> A
 
 async def _answers(base: str) -> bool:
     try:
-        return (await said(base, request("GET /healthz"))).status == 200
+        return (await response_to(base, request("GET /healthz"))).status == 200
     except OSError:
         return False
 
@@ -208,9 +208,9 @@ async def test_uvicorn_serves_router_asgi_app(workspace: Workspace) -> None:
     )
     command = [sys.executable, "-m", "uvicorn", "router.asgi:app", "--host", "127.0.0.1", "--port", "PORT", "--no-proxy-headers"]
     async with served_by(command, workspace.root, ROUTER_ROUTES=str(file)) as (base, output):
-        assert b"Hi" in (await said(base, request("POST /api/chat", ASK))).rest
-        assert (await said(base, request("POST /api/chat", ASK, host="evil.example"))).status == 403
-        assert (await said(base, request("POST /admin/reload"))).status == 403
+        assert b"Hi" in (await response_to(base, request("POST /api/chat", ASK))).rest
+        assert (await response_to(base, request("POST /api/chat", ASK, host="evil.example"))).status == 403
+        assert (await response_to(base, request("POST /admin/reload"))).status == 403
         warnings = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines() if '"level": "warning"' in line]
         assert [one["event"] for one in warnings if "auth" in one["event"]] == ["server.auth is not declared"]
 
@@ -251,7 +251,7 @@ async def test_mounting_example_of_the_docs_serves_and_follows_edits(workspace: 
     shown: dict[str, Any] = {}
     exec(block.replace("routes.yaml", str(file)), shown)  # noqa: S102 - our own documentation
     async with running(shown["app"]) as base:
-        assert b"Hi" in (await said(base, request("POST /llm/api/chat", ASK))).rest
+        assert b"Hi" in (await response_to(base, request("POST /llm/api/chat", ASK))).rest
         before = shown["pointsman"].live.generation.digest
         workspace.write("routes.yaml", routes(HI, more="server: {keep_alive: 9s}\n"))
         async with asyncio.timeout(STARTS):  # an edit goes live: it was started
@@ -268,7 +268,7 @@ async def test_mounted_application_that_was_not_started_logs_the_remedy_once(
     mounting.mount("/llm", edge)
     async with running(mounting) as base:
         for _ in range(2):
-            assert (await said(base, request("POST /llm/api/chat", ASK))).status == 200
+            assert (await response_to(base, request("POST /llm/api/chat", ASK))).status == 200
     await edge.live.close()
     told = [record for record in caplog.records if record.getMessage() == "not started"]
     assert len(told) == 1

@@ -69,7 +69,7 @@ async def _ended_under_100_streams(workspace: Workspace, workers: int, gate: asy
         began = time.monotonic()
         router.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(240):
-            while router.said.count('"event": "stopping"') < workers:
+            while router.printed.count('"event": "stopping"') < workers:
                 await asyncio.sleep(0.01)
         gate.set()
         async with asyncio.timeout(240):
@@ -77,11 +77,11 @@ async def _ended_under_100_streams(workspace: Workspace, workers: int, gate: asy
         assert time.monotonic() - began > 5.9  # for the slow ones it waits as long as is declared
         for number, (status, body) in enumerate(await asyncio.gather(*quick)):
             assert status == 200
-            assert said(DIALECTS[number % 4], body) == ("onetwo", True, False)
+            assert outcome(DIALECTS[number % 4], body) == ("onetwo", True, False)
         for number, (status, body) in enumerate(await asyncio.gather(*slow)):
             assert status == 200
-            assert said(DIALECTS[number % 4], body) == ("one", False, True)
-        lines = [json.loads(line) for line in router.said.splitlines() if '"router.access"' in line]
+            assert outcome(DIALECTS[number % 4], body) == ("one", False, True)
+        lines = [json.loads(line) for line in router.printed.splitlines() if '"router.access"' in line]
         outcomes = [line["outcome"] for line in lines]
         assert (outcomes.count("stop"), outcomes.count("stopping")) == (50, 50)
 
@@ -132,7 +132,7 @@ async def test_second_sigint_ends_the_process_before_its_drain_time(workspace: W
             router.process.send_signal(signal.SIGINT)
             async with asyncio.timeout(240):
                 await router.process.wait()
-        assert said("line", (await slow)[1]) == ("one", False, True)
+        assert outcome("line", (await slow)[1]) == ("one", False, True)
 
 
 READERS = {
@@ -143,7 +143,7 @@ READERS = {
 }
 
 
-def said(protocol: str, body: bytes) -> tuple[str, bool, bool]:
+def outcome(protocol: str, body: bytes) -> tuple[str, bool, bool]:
     """Return (text, true if it finished with `stop`, true if it has an error) of a stream, as the strict reader of its dialect reads it."""
     heard = READERS[protocol](body)
     return heard.text, heard.finish == "stop", heard.error is not None
@@ -166,7 +166,7 @@ async def test_workers_drain_and_exit_when_their_supervisor_is_killed(workspace:
         asked = asyncio.create_task(stream(router, "quick", "line"))
         await until_open(router, 1)
         router.process.kill()
-        assert said("line", (await asked)[1]) == ("onetwo", True, False)
+        assert outcome("line", (await asked)[1]) == ("onetwo", True, False)
         async with asyncio.timeout(240):
             while workers_of(workspace.root):
                 await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from router.shared import Batch, Found, LogEnd, Logs, Redis, new_id
 from router.shared.logs import ABSENT, HOLD_S
 from router.shared.redis import Command, key
 from tests.shared.conftest import PATIENT
-from tests.support.redis_cli import keys, said, until
+from tests.support.redis_cli import keys, redis_command, until
 from tests.support.services import RedisServer, redis_server
 
 
@@ -171,7 +171,7 @@ async def test_reader_of_a_deleted_redis_stream_gets_replica_lost() -> None:
         log = await found(other)
         reading = asyncio.create_task(read(other, log))
         await until(lambda: bool(source.held))
-        await said(server, "DEL", key("n", written.id))
+        await redis_command(server, "DEL", key("n", written.id))
         with pytest.raises(ReplicaLost):
             await reading
 
@@ -265,12 +265,12 @@ async def test_reader_of_a_log_misses_no_event_over_a_redis_outage(what: str) ->
                     case "paused":
                         server.daemon.pause()
                     case "full":
-                        await said(server, "CONFIG", "SET", "maxmemory", "1")
+                        await redis_command(server, "CONFIG", "SET", "maxmemory", "1")
                     case _:
-                        await said(server, "DEL", key("n", written.id))
+                        await redis_command(server, "DEL", key("n", written.id))
             elif number == 200:
                 server.daemon.resume()
-                await said(server, "CONFIG", "SET", "maxmemory", "0")
+                await redis_command(server, "CONFIG", "SET", "maxmemory", "0")
         assert await reading == list(range(3000))
 
 
@@ -324,10 +324,10 @@ async def test_log_with_a_gap_or_unreadable_entry_raises_replica_lost() -> None:
         one.write("n", source, lasts=60, keep=60)
         with pytest.raises(ReplicaLost):
             await read(other, await found(other))
-        await said(server, "XADD", key("x", "0"), "3-0", "f", "zero", "e", "?")
+        await redis_command(server, "XADD", key("x", "0"), "3-0", "f", "zero", "e", "?")
         with pytest.raises(ReplicaLost):
             await read(other, Found("x", "0", one.id, b""))
-        await said(server, "SET", key("y", "0"), "no stream")
+        await redis_command(server, "SET", key("y", "0"), "no stream")
         still = asyncio.create_task(read(other, await found(other), 0))
         with pytest.raises(ReplicaLost):
             await read(other, Found("y", "0", one.id, b""))
@@ -350,12 +350,12 @@ async def test_log_that_dropped_its_start_serves_only_its_present_readers() -> N
         async with asyncio.timeout(240):
             while await other.find("n") is not None:
                 await asyncio.sleep(0.01)
-        assert int(await said(server, "XLEN", key("n", written.id))) < 1000
+        assert int(await redis_command(server, "XLEN", key("n", written.id))) < 1000
         source.over, source.ending = True, "stopped"
         written.news()
         assert await reading == list(range(3000))
         await until(lambda: written.done)
-        assert 0 < int(await said(server, "PTTL", key("n", written.id))) <= 10_000
+        assert 0 < int(await redis_command(server, "PTTL", key("n", written.id))) <= 10_000
 
 
 async def test_remote_reader_holds_the_source_and_can_stop_it() -> None:
@@ -379,12 +379,12 @@ async def test_log_whose_redis_key_was_overwritten_is_given_up(caplog: pytest.Lo
         source.count = 5
         written = one.write("n", source, lasts=60, keep=60)
         await until(lambda: not one._dirty)
-        await said(server, "DEL", key("n", written.id))
-        await said(server, "SET", key("n", written.id), "mine")
+        await redis_command(server, "DEL", key("n", written.id))
+        await redis_command(server, "SET", key("n", written.id), "mine")
         source.count = 10
         written.news()
         await until(lambda: written.done)
-        assert await said(server, "GET", key("n", written.id)) == "mine"
+        assert await redis_command(server, "GET", key("n", written.id)) == "mine"
         right = Counting()
         right.count, right.over, right.ending = 5, True, "stopped"
         one.write("m", right, lasts=60, keep=60)
@@ -396,7 +396,7 @@ async def test_logs_work_with_the_documented_redis_rights() -> None:
     """A Redis user with only the rights that docs/redis.md lists suffices to write, read and stop logs."""
     async with redis_server() as server:
         rights = ("~pointsman:*", "+@read", "+@write", "+@connection", "+@scripting")
-        await said(server, "ACL", "SETUSER", "app", "on", ">word", *rights)
+        await redis_command(server, "ACL", "SETUSER", "app", "on", ">word", *rights)
         url = server.url.replace("redis://", "redis://app:word@")
         async with logs(server, url) as (one, _), logs(server, url) as (other, redis):
             source = Counting()

@@ -13,7 +13,7 @@ from router.config.values import Secret
 from router.shared import Away, Mismatch, Redis, RedisTiming
 from router.shared.redis import key
 from tests.shared.conftest import PATIENT
-from tests.support.redis_cli import said, until
+from tests.support.redis_cli import redis_command, until
 from tests.support.services import RedisServer, free_ports, program, redis_server, run
 
 USUAL = RedisTiming()
@@ -53,7 +53,7 @@ async def test_concurrent_commands_share_one_connection() -> None:
         await asyncio.gather(*(redis.ask("SET", f"k{number}", number) for number in range(500)))
         assert await asyncio.gather(*(redis.ask("GET", f"k{number}") for number in range(500))) == [b"%d" % one for one in range(500)]
         assert await redis.ask_all([("GET", "k1"), ("GET", "none"), ("EXISTS", "k2")]) == [b"1", None, 1]
-        assert (await said(server, "CLIENT", "LIST")).count(" name=") == 2  # ours, and the one that asks this
+        assert (await redis_command(server, "CLIENT", "LIST")).count(" name=") == 2  # ours, and the one that asks this
 
 
 async def test_command_on_a_key_of_another_type_is_refused_alone() -> None:
@@ -163,23 +163,23 @@ async def test_redis_restart_between_commands_is_not_an_outage(caplog: pytest.Lo
 async def test_redis_without_memory_is_away_until_there_is_room() -> None:
     """A Redis that refuses a write for lack of memory counts as away until a write succeeds again."""
     async with linked(timing=PATIENT) as (server, redis):
-        await said(server, "CONFIG", "SET", "maxmemory", "1")
+        await redis_command(server, "CONFIG", "SET", "maxmemory", "1")
         with pytest.raises(Away):
             await redis.ask("SET", "a", "b")
         assert not redis.here
         await asyncio.sleep(0.5)
         assert not redis.here
-        await said(server, "CONFIG", "SET", "maxmemory", "0")
+        await redis_command(server, "CONFIG", "SET", "maxmemory", "0")
         await until(lambda: redis.here)
 
 
 async def test_read_only_redis_replica_is_away() -> None:
     """A Redis that has become a read-only replica counts as away until it takes writes again."""
     async with linked(timing=PATIENT) as (server, redis):
-        await said(server, "REPLICAOF", "127.0.0.1", str(free_ports(1)[0]))
+        await redis_command(server, "REPLICAOF", "127.0.0.1", str(free_ports(1)[0]))
         with pytest.raises(Away):
             await redis.ask("SET", "a", "b")
-        await said(server, "REPLICAOF", "NO", "ONE")
+        await redis_command(server, "REPLICAOF", "NO", "ONE")
         await until(lambda: redis.here)
 
 

@@ -11,7 +11,7 @@ from router.errors import ConfigError
 from router.generation import build
 from router.shared import Redis
 from tests.conftest import Workspace, routes, serving
-from tests.support.redis_cli import keys, said, until
+from tests.support.redis_cli import keys, redis_command, until
 from tests.support.services import redis_server
 
 TARGET = "a: {script: [{text: Hello}]}"
@@ -88,4 +88,4 @@ async def test_redis_connections_survive_edits_until_its_address_changes(workspa
             assert (await client.post(id="chat-1", messages=[{"role": "user", "content": "Hi"}])).status == 200
         assert moved.closed
         assert "pointsman" in "".join(await keys(other))
-        assert (await said(one, "CLIENT", "LIST")).count(" name=") == 1  # who asks this
+        assert (await redis_command(one, "CLIENT", "LIST")).count(" name=") == 1  # who asks this

@@ -12,7 +12,7 @@ CANARY = "proxy-words-canary"
 Fault = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def says(status: int, *headers: str) -> Fault:
+def refuses_with(status: int, *headers: str) -> Fault:
     """Return a fault with which the proxy answers each request with this status and an HTML page of its own."""
 
     async def fault(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,18 +70,18 @@ class ForwardProxy:
             await self.fault(reader, writer)
             return
         if self.login is not None and shown != ":".join(self.login):
-            await says(407, 'proxy-authenticate: Basic realm="x"')(reader, writer)
+            await refuses_with(407, 'proxy-authenticate: Basic realm="x"')(reader, writer)
             return
         method, target, _ = line.split()
         parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
         port = self.names.get(parts.netloc)
         if port is None:
-            await says(403)(reader, writer)
+            await refuses_with(403)(reader, writer)
             return
         try:
             there, back = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            await says(502)(reader, writer)
+            await refuses_with(502)(reader, writer)
             return
         self.led.add(back.get_extra_info("sockname"))
         if method == "CONNECT":

@@ -78,7 +78,7 @@ class Dialect(Protocol):
         """Return an error as a frame of a stream."""
         ...
 
-    def said(self, body: Mapping[str, Any]) -> str | None:
+    def partial_answer(self, body: Mapping[str, Any]) -> str | None:
         """Return the partial answer that the request wants continued; None if it ends in a question or a tool result."""
         ...
 
@@ -128,7 +128,7 @@ class OpenAI:
         """Return an error in place of a chunk."""
         return frame({"error": {"message": message, "type": code, "code": status}})
 
-    def said(self, body: Mapping[str, Any]) -> str | None:
+    def partial_answer(self, body: Mapping[str, Any]) -> str | None:
         """Return the partial answer before the request to continue, or at the end; None otherwise."""
         messages: list[dict[str, Any]] = body["messages"]
         if messages[-1]["content"] == WISH:
@@ -205,7 +205,7 @@ class Anthropic:
         """Return an `error` event."""
         return self.frame(self.error(status, message, code))
 
-    def said(self, body: Mapping[str, Any]) -> str | None:
+    def partial_answer(self, body: Mapping[str, Any]) -> str | None:
         """Return the last text block of the assistant's last message; None if the request does not want it continued."""
         messages: list[dict[str, Any]] = body["messages"]
         wished = messages[-1]["content"][-1].get("text") == WISH
@@ -270,7 +270,7 @@ class Google:
         """Return an error as a bare JSON document between events."""
         return json.dumps([self.error(status, message, code)], indent=2).encode() + b"\r\n\r\n"
 
-    def said(self, body: Mapping[str, Any]) -> str | None:
+    def partial_answer(self, body: Mapping[str, Any]) -> str | None:
         """Return the model's partial answer before the request to continue; None otherwise."""
         contents: list[dict[str, Any]] = body["contents"]
         if contents[-1]["parts"][-1].get("text") != WISH:
@@ -329,7 +329,7 @@ class Exchange:
             self.writer.write(b"0\r\n\r\n")
         await self.writer.drain()
 
-    async def whole(self, status: int, body: bytes, content_type: str = "application/json", /, **headers: str) -> None:
+    async def respond(self, status: int, body: bytes, content_type: str = "application/json", /, **headers: str) -> None:
         """Write a complete response."""
         await self.head(status, content_type, content_length=str(len(body)), **headers)
         await self.send(body)
@@ -346,7 +346,7 @@ class Exchange:
 
 
 Fault = Callable[[Exchange], Awaitable[None]]
-Said = Callable[[Dialect, Mapping[str, Any]], Honest]
+FakeModel = Callable[[Dialect, Mapping[str, Any]], Honest]
 """A function that returns the correct answer to a request."""
 
 
@@ -371,7 +371,7 @@ class Upstream:
 
     wire: Dialect
     fault: Fault
-    said: Said
+    said: FakeModel
     trap: str = ""
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     progress: Progress = field(default_factory=Progress)

@@ -222,7 +222,7 @@ async def test_all_outgoing_connections_use_the_corporate_proxy(tmp_path: Path, 
                     await asked(router, "openai")
                     await asyncio.sleep(0.1)
             await router.ended()
-            output = router.said
+            output = router.printed
         async with asyncio.timeout(PATIENCE):
             while len(opened()) < company.connections + ahead.connections:  # squid logs a tunnel when it is over
                 await asyncio.sleep(0.05)

@@ -21,7 +21,7 @@ import pytest
 
 from tests.conftest import ROOT, Answered, Client, Workspace, direct_target, routes, serving
 from tests.support.provider import Reply, calls, provider, text
-from tests.support.raw import said
+from tests.support.raw import response_to
 from tests.wire.readers import READERS
 
 HI = Reply(text("Hi ", "there."))
@@ -403,6 +403,6 @@ async def test_java_client_that_offers_http_2_is_answered(workspace: Workspace) 
     """A request of the JDK's HttpClient that offers h2c is answered over HTTP/1.1, and its body is read."""
     body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hi"}]}).encode()
     async with serving(workspace.write("routes.yaml", routes("a: {script: [{text: Hello}]}")).build()) as client:
-        answer = await said(client.base, JAVA % (len(body), body))
+        answer = await response_to(client.base, JAVA % (len(body), body))
     assert answer.status == 200
     assert b'"content":"Hello"' in answer.rest

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tests.conftest import Answered
-from tests.support.upstream import ANSWER, Anthropic, Dialect, Fault, Google, OpenAI, Said, well
+from tests.support.upstream import ANSWER, Anthropic, Dialect, FakeModel, Fault, Google, OpenAI, well
 from tests.system.faults.models import model
 
 PATIENT = {"connect": "600s", "first_token": "600s", "idle": "600s", "tool": "600s", "total": "1200s"}
@@ -100,7 +100,7 @@ class Row:
     timeout: Mapping[str, str] = field(default_factory=lambda: PATIENT)
     route: Mapping[str, object] = field(default_factory=dict[str, object])
     windows: tuple[int, int] | None = None
-    said: Said = field(default_factory=model)
+    said: FakeModel = field(default_factory=model)
     text: str = ANSWER
     behind: Fault = well
     """The behaviour of the target behind it; by default it answers."""

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Callable
 
-from tests.support.upstream import ANSWER, WORDS, Anthropic, Exchange, Fault, Said, pieces, well
+from tests.support.upstream import ANSWER, WORDS, Anthropic, Exchange, FakeModel, Fault, pieces, well
 
 
 def status(code: int, message: str = "no", kind: str = "error", **headers: str) -> Fault:
@@ -14,7 +14,7 @@ def status(code: int, message: str = "no", kind: str = "error", **headers: str) 
 
     async def fault(exchange: Exchange) -> None:
         body = exchange.wire.error(code, f"{message} {exchange.key} {WORDS}", kind)
-        await exchange.whole(code, json.dumps(body).encode(), **headers)
+        await exchange.respond(code, json.dumps(body).encode(), **headers)
 
     return fault
 
@@ -32,7 +32,7 @@ def body(text: str, content_type: str = "application/json") -> Fault:
     """Return a fault: this body with status 200."""
 
     async def fault(exchange: Exchange) -> None:
-        await exchange.whole(200, text.encode(), content_type)
+        await exchange.respond(200, text.encode(), content_type)
 
     return fault
 
@@ -41,14 +41,14 @@ def redirect(code: int) -> Fault:
     """Return a fault: a redirect to an upstream that would answer."""
 
     async def fault(exchange: Exchange) -> None:
-        await exchange.whole(code, b"", location=f"{exchange.trap}/chat/completions")
+        await exchange.respond(code, b"", location=f"{exchange.trap}/chat/completions")
 
     return fault
 
 
 async def error_body(exchange: Exchange) -> None:
     """Send an error as one JSON body with status 200."""
-    await exchange.whole(200, json.dumps(exchange.wire.error(503, f"{WORDS} {exchange.key}", "")).encode())
+    await exchange.respond(200, json.dumps(exchange.wire.error(503, f"{WORDS} {exchange.key}", "")).encode())
 
 
 async def error_first(exchange: Exchange) -> None:
@@ -326,7 +326,7 @@ async def anew(exchange: Exchange) -> None:
     await exchange.end()
 
 
-def largely(said: Said) -> Fault:
+def largely(said: FakeModel) -> Fault:
     """Return a fault: what this model sends, in place of a healthy call of tools; text answers are healthy."""
 
     async def fault(exchange: Exchange) -> None:
