@@ -39,7 +39,7 @@ async def known(client: Client, request_id: str, **headers: str) -> dict[str, An
 
 
 async def test_record_has_the_position_at_which_another_target_continued(workspace: Workspace) -> None:
-    """`seams` has the number of characters (code points) before the rescue and both targets; attempts have their start times."""
+    """The record's `seams` gives the number of characters before another target continued, and both targets; attempts have start times."""
     async with serving(workspace.write("routes.yaml", routes(RESCUED, "targets: [a, b]")).build()) as client:
         found = await known(client, await ask(client))
     assert found["seams"] == [{"after_characters": len("One two three four 五"), "from": "a", "to": "b"}]
@@ -49,7 +49,7 @@ async def test_record_has_the_position_at_which_another_target_continued(workspa
 
 
 async def test_record_of_a_tool_loop_has_no_seam_and_each_tool_run(workspace: Workspace) -> None:
-    """Two model calls of one target give a record without `seams`, with both tool runs and their start times."""
+    """The record of two model calls of one target has an empty `seams`, and both tool runs with their start times."""
     lines = [{"text": "Let me look. "}, {"call": "get_weather", "arguments": {"location": "X"}}]
     workspace.write("routes.yaml", routes(f"a: {{script: {json.dumps(lines)}}}", "targets: [a]\n    tools: [weather]\n    max_steps: 2"))
     async with serving(workspace.build()) as client:
@@ -76,7 +76,7 @@ async def test_record_of_a_request_is_shown_to_its_caller_and_end_user_alone(wor
 
 @pytest.mark.parametrize("fail", ["down", "filtered"])
 async def test_record_has_no_words_of_the_conversation(workspace: Workspace, fail: str) -> None:
-    """The record of an answer whose first target failed or filtered it contains neither the question's words nor the answer's."""
+    """The record of an answer that one target failed or filtered contains neither the question's nor the answer's words."""
     targets = f"a: {{script: [{{text: Answered}}, {{fail: {fail}}}]}}\nb: {{script: [{{text: Answered too}}]}}"
     async with serving(workspace.write("routes.yaml", routes(targets, "targets: [a, b]")).build()) as client:
         found = json.dumps(await known(client, await ask(client)))

@@ -39,7 +39,7 @@ OURS = (str(Path(router.__file__).parent), str(Path(prometheus_client.__file__).
 
 @contextmanager
 def steps() -> Generator[Counter[int], None, None]:
-    """Count the bytecodes that run in this package and in the Prometheus client: thread → number."""
+    """Count the executed bytecodes of this package and of the Prometheus client by thread: thread id → number."""
     found: Counter[int] = Counter()
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -70,7 +70,7 @@ def many(count: int) -> str:
 
 
 async def cost(workspace: Workspace, count: int, page: str) -> Counter[int]:
-    """Return the bytecodes by thread of one GET of a page with this many targets, after a first GET."""
+    """Return thread id → executed bytecodes of the second GET of a page with this many targets."""
     async with serving(workspace.write("routes.yaml", many(count)).build()) as client:
         assert (await client.get(page)).status == 200  # once, for what is made at first
         with steps() as found:
@@ -81,7 +81,7 @@ async def cost(workspace: Workspace, count: int, page: str) -> Counter[int]:
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_work_of_each_page_is_linear_in_the_targets(workspace: Workspace, page: str) -> None:
-    """Each page takes 2.2 times as many bytecodes at most with 200 targets as with 100."""
+    """Each page takes at most 2.2 times as many bytecodes with 200 targets as with 100."""
     few, twice = await cost(workspace, 100, page), await cost(workspace, 200, page)
     assert few.total() > 0
     assert twice.total() <= 2.2 * few.total()
@@ -113,7 +113,7 @@ async def test_report_yields_to_the_event_loop_after_every_turn_of_targets(works
 
 
 async def test_operators_pages_are_built_one_at_a_time() -> None:
-    """Of five pages asked for at once, one at a time is built in a thread."""
+    """Five pages that are requested at once are built in threads one after the other."""
     turns, go = Turns(), threading.Event()
     running, most = 0, 0
 
@@ -147,7 +147,7 @@ def test_growth_compares_the_last_third_to_the_first() -> None:
 
 
 async def test_probe_records_how_late_the_event_loop_is(tmp_path: Path) -> None:
-    """A loop that is blocked for 50 ms has a recorded lateness of 50 ms or more; samples outside of the time asked for are left out."""
+    """An event loop that is blocked for 50 ms has a recorded lag of 50 ms or more, found only within the time span asked for."""
     began = time.monotonic()
     with FileIO(tmp_path / "lag", "w") as file:
         probe = Probe(file, pause=0.0, each=2)

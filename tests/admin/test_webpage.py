@@ -46,7 +46,7 @@ async def test_page_names_only_files_of_its_own_server(workspace: Workspace) -> 
 
 
 async def test_page_policy_allows_no_inline_code_and_no_frame(workspace: Workspace) -> None:
-    """Page and files have a Content-Security-Policy that allows own files, trusted types of DOMPurify alone, and no frame around it."""
+    """The Content-Security-Policy of page and files allows only own files and DOMPurify's trusted types, and no frame around the page."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         for path in ("/", f"/web/{Site().digest}/main.js"):
             headers = (await client.get(path)).headers
@@ -65,7 +65,7 @@ async def test_page_policy_allows_no_inline_code_and_no_frame(workspace: Workspa
 
 
 async def test_page_files_are_immutable_and_the_page_itself_is_revalidated(workspace: Workspace) -> None:
-    """Files under the current digest may be cached for a year, and not under another one; page and files answer 304 to their ETag."""
+    """A page file is cacheable for a year at its current digest and `no-cache` at any other; the page is `no-cache`, with an ETag."""
     async with serving(workspace.write("routes.yaml", routes(HI)).build()) as client:
         page = await client.get("/")
         assert page.headers["cache-control"] == "no-cache"
@@ -120,7 +120,7 @@ async def test_page_is_served_to_this_machine_alone_without_declared_auth(worksp
 
 
 async def test_page_is_not_served_where_it_is_off(workspace: Workspace) -> None:
-    """With `page: off`, page and files are 404 as any unknown path; where callers have keys, they are 401 without one."""
+    """With `page: off`, page and files are 404 like any unknown path, or 401 without a key if keys are declared for callers."""
     key = new()
     paths = ("/", f"/web/{Site().digest}/main.js")
     async with serving(workspace.write("routes.yaml", routes(HI, more="server: {page: off}\n")).build()) as client:

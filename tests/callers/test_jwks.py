@@ -17,7 +17,7 @@ TWO = {"keys": [{"kty": "RSA", "kid": "two"}]}
 
 @dataclass
 class Issuer:
-    """An issuer whose key set is `says`, or that raises it. It counts fetches; `hold` blocks them until it is set."""
+    """An issuer that returns the key set `says`, or raises it if it is an exception. It counts fetches; `hold` delays them until set."""
 
     says: object = field(default_factory=lambda: ONE)
     asked: int = 0
@@ -58,7 +58,7 @@ class Known:
 
 
 async def test_jwks_is_fetched_once_for_many_requests() -> None:
-    """A hundred concurrent requests and one within FRESH seconds need one fetch."""
+    """A hundred concurrent requests and a later one within FRESH seconds cause one fetch of the key set."""
     known = Known(Issuer(hold=asyncio.Event()))
     waiting = [asyncio.create_task(known.kids()) for _ in range(100)]
     await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_jwks_is_fetched_once_for_many_requests() -> None:
 
 
 async def test_old_jwks_is_refreshed_by_one_request_while_others_use_it() -> None:
-    """After FRESH seconds one request waits for the new fetch, and concurrent ones use the known keys."""
+    """After FRESH seconds, one request waits for a new fetch, while concurrent requests use the keys known so far."""
     known = Known()
     await known.kids()
     known.now += FRESH + 1
@@ -98,8 +98,8 @@ async def test_unknown_key_id_causes_a_fetch_at_most_every_half_minute() -> None
     assert known.issuer.asked == 2
 
 
-async def test_unknown_key_id_has_a_wait_until_the_issuer_was_asked_about_it() -> None:
-    """The wait is the time until the next fetch is allowed, and 0 once a fetch has succeeded since the token arrived."""
+async def test_jwks_newer_returns_the_wait_until_the_next_allowed_fetch() -> None:
+    """For an unknown key id, `newer` returns the seconds until the next allowed fetch, or 0 after a fetch since the token arrived."""
     known = Known()
     await known.kids()
     known.now += 10
@@ -148,7 +148,7 @@ async def test_issuer_unreachable_at_start_is_asked_every_two_seconds() -> None:
 
 
 async def test_cancelled_request_ends_its_jwks_fetch_and_a_later_one_succeeds() -> None:
-    """A fetch ends with the request that waits for it, and a request after SOON seconds makes another."""
+    """A cancelled request ends the fetch that it waits for, and a request after SOON seconds fetches the key set again."""
     known = Known(Issuer(hold=asyncio.Event()))
     first = asyncio.create_task(known.kids())
     await asyncio.sleep(0)

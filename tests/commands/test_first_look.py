@@ -25,10 +25,7 @@ BRIDGE = {"client": ("172.17.0.1", 50_000), "server": ("172.17.0.2", 8000)}
 
 @pytest.mark.parametrize("server", ["", "server: {auth: none}\n", f"server: {{auth: {{keys: {{a: {{hash: 'sha256:{'0' * 64}'}}}}}}}}\n"])
 async def test_try_server_accepts_only_the_printed_key(workspace: Workspace, server: str) -> None:
-    """`router try` serves only requests with the key that it prints, whatever `server.auth` declares: any other key gets 401.
-
-    The printed curl command has an existing route. The key is not logged; the caller's name is `guest`; /admin stays closed.
-    """
+    """`router try` without a target serves only the key that it prints, for any `server.auth`; the key is not logged, /admin is closed."""
     workspace.write("routes.yaml", routes(HI, more=server))
     async with process(workspace.root, command="try") as router:
         [key] = set(re.findall(r"pm_[0-9A-Za-z_]+", router.printed))
@@ -49,7 +46,7 @@ async def test_try_server_accepts_only_the_printed_key(workspace: Workspace, ser
 
 
 async def test_try_server_accepts_the_key_from_a_container_bridge_but_closes_admin(workspace: Workspace) -> None:
-    """A request from the bridge address of a container gets 200 with the key and 401 without; /admin/config gets 403, and /healthz 200."""
+    """A request from a container's bridge address is 200 with the key and 401 without; /admin/config is 403 and /healthz 200."""
     workspace.write("routes.yaml", routes(HI))
     key = new()
     edge = application(workspace.build(), only=Known(Keys({"guest": ApiKey(hash=hashed(key))}), None))

@@ -97,7 +97,7 @@ async def answer_to(running: Process, question: str) -> str:
 
 
 def test_installed_package_is_imported_from_the_wheel_and_has_py_typed(installed: Path, tmp_path: Path) -> None:
-    """The fresh environment imports `router` from its own folder, not from this repository, with the marker py.typed (PEP 561)."""
+    """A fresh environment imports `router` from the installed wheel, not from this repository, and the wheel has py.typed (PEP 561)."""
     script = "import pathlib, router; print(pathlib.Path(router.__file__).parent)"
     found = subprocess.run([installed / "python", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
     package = Path(found.stdout.strip())
@@ -121,7 +121,7 @@ async def test_installed_commands_work_in_an_empty_folder_and_the_demo_runs_its_
 
 
 async def test_target_of_init_answers_once_its_key_is_in_the_env_file(installed: Path, tmp_path: Path) -> None:
-    """`router check` names the missing key variable; once `.env` sets it, the model answers, and no log contains the value."""
+    """A target of `router init` is skipped until `.env` sets its key; then its model answers, and no log contains the key."""
     folder = tmp_path / "empty"
     folder.mkdir()
     await asyncio.to_thread(ran, installed, folder, "init", "--provider", "openai")

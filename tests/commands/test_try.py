@@ -79,7 +79,7 @@ class Model(Provider):
 
 
 def none(_: Model, __: Body) -> None:
-    """Have no quirk."""
+    """Return None always: the quirk of a model without a deviation."""
 
 
 def refuses(name: str, message: str = "Unsupported parameter: '{name}' is not supported with this model.") -> Quirk:
@@ -132,7 +132,7 @@ def responses_events(*events: Body) -> tuple[bytes, ...]:
 
 
 def wants_reasoning(_: Model, body: Body) -> Reply | None:
-    """Reason before a tool call, and refuse a later request that has the call without its reasoning_content."""
+    """Send reasoning before a tool call, and refuse a later request whose tool call lacks its reasoning_content."""
     said = [one for one in body["messages"] if one.get("tool_calls")]
     if not all(one.get("reasoning_content") for one in said):
         return refusal("The reasoning of the assistant message must be passed back.")
@@ -157,7 +157,7 @@ def denies(_: Model, __: Body) -> Reply:
 
 
 def slow(model: Model, _: Body) -> None:
-    """Take twenty seconds to start."""
+    """Advance the model's clock by 20 s, so that its answer seems to start that late; the answer itself is the honest one."""
     model.now += 20
 
 
@@ -235,7 +235,7 @@ QUIRKS: dict[str, tuple[Quirk, str, list[str]]] = {
 
 @dataclass
 class Gone:
-    """The result of a rehearsal, and the model that was rehearsed."""
+    """The result of a rehearsal (`done`), and the fake model that was rehearsed."""
 
     done: Rehearsed
     model: Model
@@ -266,10 +266,7 @@ async def rehearsed(workspace: Workspace, quirk: Quirk, more: str = "") -> Gone:
 
 @pytest.mark.parametrize("name", QUIRKS)
 async def test_rehearsal_finds_each_planted_quirk_and_nothing_else(workspace: Workspace, name: str) -> None:
-    """A rehearsal of a model with one quirk finds it, suggests the configuration line for it, and makes fewer than 20 calls.
-
-    All other questions work. No text of the provider is repeated in the result.
-    """
+    """A rehearsal finds exactly the one quirk of a model in fewer than 20 calls, and suggests the configuration line for it."""
     quirk, question, lines = QUIRKS[name]
     gone = await rehearsed(workspace, quirk)
     assert [one.line for one in gone.done.findings] == lines
@@ -340,7 +337,7 @@ async def test_rehearsal_ends_at_its_deadline_if_the_target_is_silent(workspace:
 
 @pytest.mark.parametrize("flagship", FLAGSHIPS, ids=lambda one: one.name)
 async def test_rehearsal_of_a_known_model_gets_no_refusal(workspace: Workspace, flagship: Flagship) -> None:
-    """A rehearsal of a model that is in the table of known models gets no refusal: no parameter or returned reasoning is wrong."""
+    """A rehearsal of a model in the table of known models sends no parameter and no reasoning that the model refuses."""
     async with fakes(flagship) as server:
         workspace.write("routes.yaml", routes(f"new: {flagship.target(server.address)}", "targets: [new]"))
         declared = load(workspace.root / "routes.yaml").routes.targets["new"]  # type: ignore[index]
@@ -355,7 +352,7 @@ async def test_rehearsal_of_a_known_model_gets_no_refusal(workspace: Workspace, 
 
 
 def test_rehearsal_estimate_counts_all_calls_and_their_cost(workspace: Workspace) -> None:
-    """The estimate before a rehearsal is 19 calls, and their cost in dollars if the price of the model is known."""
+    """The estimate before a rehearsal has 19 calls, and their cost in dollars if the model's price is known, else None."""
     workspace.write(
         "routes.yaml", routes("new: {model: openai/gpt-4o, api_key: sk-x}\nown: {model: openai/x, api_key: sk-x}", "targets: [new]")
     )
@@ -369,7 +366,7 @@ def test_rehearsal_estimate_counts_all_calls_and_their_cost(workspace: Workspace
 
 @pytest.mark.parametrize(("model", "budget"), [("gemini/gemini-2.5-flash", 24_576), ("anthropic/claude-haiku-4-5", 16_384)])
 def test_rehearsal_estimate_includes_reasoning_tokens(workspace: Workspace, model: str, budget: int) -> None:
-    """The estimated output tokens include the thinking budget that the reasoning effort requests of the model, 16 times."""
+    """The estimated output tokens of a rehearsal include 16 times the thinking budget of the requested reasoning effort."""
     workspace.write("routes.yaml", routes(f"new: {{model: {model}, api_key: sk-x}}", "targets: [new]"))
     declared = load(workspace.root / "routes.yaml").routes.targets["new"]  # type: ignore[index]
     thinking = estimate(facts_of(declared), Params(reasoning_effort="high")).written

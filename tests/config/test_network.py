@@ -34,9 +34,9 @@ routes:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A function that writes a routes.yaml and its CA bundle, and returns the declaration with these variables.
+    """A function that writes a routes.yaml and the CA bundle corp.pem, and returns the declaration with these variables.
 
-    The bundle is corp.pem: None writes no such file, and an empty text a valid one.
+        bundle: the text of corp.pem; empty for a valid bundle, None for no file
     """
 
     def declared(text: str, bundle: str | None = "", **variables: str) -> Declaration:
@@ -56,10 +56,7 @@ def complaints(declaration: Declaration) -> list[str]:
 
 
 def test_network_settings_are_inherited_except_by_local_addresses_and_commands(write: Write) -> None:
-    """Targets, MCP servers, the JWT issuer and the OTel collector inherit proxy and CA of `network`, unless they declare their own.
-
-    A local address and a command get no proxy.
-    """
+    """Targets, MCP servers, JWT issuer and OTel collector inherit proxy and CA of `network`; local addresses and commands get no proxy."""
     declared = write(ROUTES, HTTPS_PROXY=PROXY)
     assert complaints(declared) == []
     routes = declared.routes
@@ -126,7 +123,7 @@ def test_invalid_proxy_address_is_refused_without_its_password(write: Write, cas
     ],
 )
 def test_literal_proxy_password_in_routes_yaml_is_refused(write: Write, source: str, literal: bool) -> None:
-    """A proxy address whose password is written in routes.yaml, even partly or as a default, is refused; one from a variable is not."""
+    """A proxy password that is written in routes.yaml, even partly or as a default, gives one complaint; a variable is accepted."""
     assert has_literal_password(source) is literal
     found = complaints(write(ROUTES.replace("${HTTPS_PROXY}", source), P="http://h:1", U="u", W="w"))
     assert [("a password does not belong in the file" in one, "canary" in one) for one in found] == ([(True, False)] if literal else [])
@@ -147,7 +144,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("case", MISTAKES)
 def test_network_setting_without_effect_is_a_mistake(write: Write, case: str) -> None:
-    """A `proxy` of a script, a local target or a command, a `ca` without a fetch, or `verify: false` gives one complaint."""
+    """A `proxy` or `ca` that has no effect, such as the proxy of a script, gives one complaint, and so does `verify: false`."""
     was, now, words = MISTAKES[case]
     (complaint,) = complaints(write(ROUTES.replace(was, now), HTTPS_PROXY=PROXY))
     assert words in complaint
@@ -213,7 +210,7 @@ def test_edit_of_the_ca_bundle_changes_the_digest(write: Write, tmp_path: Path) 
     ],
 )
 def test_loopback_host_is_recognised_by_its_name_and_gets_no_proxy(host: str, here: bool) -> None:
-    """localhost, names below it, and loopback addresses count as this machine and get no proxy; other hosts get it."""
+    """localhost, names below it and loopback addresses are reached without the proxy, other hosts through it."""
     assert is_this_machine(host) is here
     proxy = proxy_of("http://proxy.corp.example:3128")
     assert Egress(proxy).proxy_to(host) == (None if here else proxy)

@@ -105,7 +105,7 @@ def groups(name: str) -> dict[str, str]:
 
 
 def ours(name: str, base: str, folder: Path) -> Generation:
-    """Return the imported configuration, with its targets moved to the fake server and short retry waits."""
+    """Return the generation of an imported config, with its targets moved to the fake server at `base` and short retry waits."""
     imported = from_litellm(CONFIGS / f"{name}.yaml")
     for path, text in {"routes.yaml": imported.text, **imported.files}.items():
         (folder / path).parent.mkdir(exist_ok=True)
@@ -143,7 +143,7 @@ class Scenario:
 
 
 def scenarios(name: str) -> list[Scenario]:
-    """Return the scenarios of a config: no group fails, the first fails, the first two, and so on; too long questions; many alike."""
+    """Return the scenarios of a config: the first 0, 1, 2 … groups fail; the question is too long; or many questions, none failing."""
     case, known, number = CASES[name], groups(name), count()
     made: list[Scenario] = []
     for model, chain in case.chains.items():
@@ -158,7 +158,7 @@ def scenarios(name: str) -> list[Scenario]:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a scenario: the labels that it reached, each once by first arrival, and the label that answered, each time."""
+    """The result of a scenario: the labels of the asked deployments by first arrival, and the label of each answer."""
 
     order: Sequence[str]
     answers: Sequence[str | None]
@@ -208,9 +208,9 @@ async def answered(generation: Generation, model: str, text: str) -> str | None:
 async def test_imported_routes_ask_model_groups_in_litellms_order(
     name: str, original: Mapping[str, Sequence[Result]], tmp_path: Path
 ) -> None:
-    """In each scenario LiteLLM's router and this one ask the expected model groups in order, and the same group answers.
+    """In each scenario both routers ask the expected model groups in order, and the same group answers.
 
-    If all of these fail, this router also asks the group for questions that are too long.
+        If all of them fail, this router may then ask one more: the group for questions that are too long.
     """
     known = groups(name)
     async with cast() as server:

@@ -33,7 +33,7 @@ def word(live: Live) -> str:
 
 @asynccontextmanager
 async def following(workspace: Workspace, check: float = ReloadTiming().check) -> AsyncGenerator[tuple[Live, Reload]]:
-    """Yield a live generation and the Reload that follows its files. `check`: seconds between two reads without a hint of the watch."""
+    """Yield a live generation and the Reload that follows its files. `check`: seconds between two reads without an event of the watch."""
     file = workspace.root / "routes.yaml"
     live = Live(build(load(file)))
     async with Reload(live, file, timing=ReloadTiming(check=check)) as reload:

@@ -48,7 +48,7 @@ async def test_tool_file_that_hangs_on_load_blocks_neither_answers_nor_shutdown(
 
 
 async def test_edit_beyond_the_build_time_is_refused_and_the_next_goes_live(workspace: Workspace) -> None:
-    """An edit that is not built within `ReloadTiming.build` is refused; the next one goes live, and the late build is discarded."""
+    """An edit that is not built within `ReloadTiming.build` is refused, and its late build is discarded; the next edit goes live."""
     workspace.write("routes.yaml", routes_answering("one"))
     goes_on = workspace.root / "goes_on"
     waits = f"import pathlib, time\nwhile not pathlib.Path({str(goes_on)!r}).exists():\n    time.sleep(0.01)\n"
@@ -68,7 +68,7 @@ async def test_edit_beyond_the_build_time_is_refused_and_the_next_goes_live(work
 
 
 async def test_late_build_does_not_overwrite_the_state_of_a_later_edit(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build that ends after its time limit leaves the content, digest and secrets that `Reload` recorded for the next edit unchanged."""
+    """A build that ends after its time limit does not change what `Reload` has recorded for the next edit (content, digest, secrets)."""
     goes_on, late = threading.Event(), list[threading.Thread]()
 
     def slow(snapshot: Snapshot, host: str) -> Declaration:
@@ -94,7 +94,7 @@ async def test_late_build_does_not_overwrite_the_state_of_a_later_edit(workspace
 
 
 async def test_named_pipe_is_refused_as_a_pipeline_or_secret_file(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """A named pipe among the pipelines, or as a secret file, is reported as `no file` and not read, because a read would block."""
+    """A named pipe as a pipeline or secret file is reported as `no file` and is not read, since a read would block."""
     workspace.write("routes.yaml", routes_answering("one"))
     async with following(workspace) as (live, reload):
         os.mkfifo(workspace.root / "pipelines/pipe.yaml")
@@ -141,7 +141,7 @@ async def test_edit_is_refused_when_a_drill_of_drills_yaml_fails(workspace: Work
 
 
 async def test_missing_secret_file_is_reported_until_it_exists(workspace: Workspace) -> None:
-    """An edit that names a missing secret file is refused at its line, and goes live when the file appears; a deleted one is reported."""
+    """An edit that names a missing secret file is refused until the file exists; a later deletion of the file is reported as well."""
     file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     keyed = routes("a: {script: [{text: two}]}\nb: {model: openai/x, api_key: '${file:keys/b}'}", "targets: [a, b]")
     async with following(workspace) as (live, reload):
@@ -166,7 +166,7 @@ async def test_missing_secret_file_is_reported_until_it_exists(workspace: Worksp
 async def test_refused_edit_is_tried_again_when_a_reload_is_requested(
     workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A requested reload builds a refused edit again although the files are unchanged: a file elsewhere that it needs may exist by now."""
+    """A requested reload builds a refused edit again although its files are unchanged, since other files that it needs may exist now."""
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "needed"
     workspace.write("routes.yaml", routes_answering("one"))
     async with following(workspace) as (live, reload):
@@ -196,7 +196,7 @@ async def test_unexpected_exception_in_a_reload_is_logged_and_the_edit_tried_aga
 
 
 async def test_requested_reload_finishes_when_its_caller_is_cancelled(workspace: Workspace) -> None:
-    """The reload goes on to its end after the task that requested it was cancelled."""
+    """A requested reload goes live even if the task that requested it is cancelled."""
     workspace.write("routes.yaml", routes_answering("one"))
     async with following(workspace) as (live, reload):
         workspace.write("routes.yaml", routes_answering("two"))

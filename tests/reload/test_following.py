@@ -31,7 +31,7 @@ from tests.reload.following import (
 
 @pytest.mark.parametrize("how", WRITERS)
 async def test_edit_goes_live_however_an_editor_writes_it(workspace: Workspace, how: str) -> None:
-    """An edit goes live when written in place, renamed over the file, or written after the old file moved; of three in a row the last."""
+    """An edit goes live whether written in place, renamed over the file, or written beside the moved old file; of three, the last stays."""
     file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     async with following(workspace) as (live, reload):
         for said in ("two", "three"):
@@ -59,7 +59,7 @@ async def test_file_written_line_by_line_goes_live_complete(workspace: Workspace
 
 
 async def test_settled_edit_is_served_although_the_next_one_begins(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An edit that was read twice unchanged is served although the next edit, which is invalid, begins at that moment."""
+    """An edit that was read twice unchanged is served even if the next, invalid edit begins at that moment."""
     file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     seen: list[str] = []
 
@@ -120,7 +120,7 @@ async def test_edit_of_a_secret_pipeline_or_tool_file_goes_live(workspace: Works
 
 
 async def test_drill_file_is_followed(workspace: Workspace) -> None:
-    """A `drills.yaml` that is created, changed and deleted while the router serves is an edit each time, found by the file watch alone."""
+    """A `drills.yaml` that is created, changed or deleted while the router serves is an edit that the file watch alone finds."""
     drill = "drills:\n  - {name: NAME, ask: {model: gpt-4}, expect: {served_by: a}}\n"
     file = workspace.write("routes.yaml", routes_answering("one")).root / "drills.yaml"
     async with following(workspace, HINTS_ALONE) as (live, reload):
@@ -210,7 +210,7 @@ async def test_target_of_a_symbolic_link_is_watched(workspace: Workspace, tmp_pa
 
 
 async def test_file_that_an_edit_names_is_watched_from_then_on(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The watch covers a secret file that an edit names, in a folder that is created later, and a pipelines folder that is replaced."""
+    """The watch finds changes of a secret file that an edit named before its folder existed, and of a replaced pipelines folder."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     async with following(workspace, HINTS_ALONE) as (live, reload):
@@ -248,7 +248,7 @@ async def test_change_of_an_unrelated_file_does_not_reread_the_configuration(wor
 async def test_deleted_configuration_is_logged_once_and_followed_when_it_returns(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, gone: str
 ) -> None:
-    """A deleted routes.yaml, or its deleted folder, is logged once while the old generation serves; new files there go live."""
+    """A deleted routes.yaml or folder is logged once while the old generation serves, and goes live again when it returns."""
     root = workspace.write("routes.yaml", routes_answering("one")).root
     async with following(workspace, check=0.2) as (live, reload):  # nobody hints at what is in a new folder of that name
         before = live.generation
@@ -274,7 +274,7 @@ async def test_edit_between_load_and_watch_goes_live(workspace: Workspace) -> No
 
 
 async def no_changes(*_: object, **__: object) -> AsyncGenerator[object]:
-    """Yield no change of any file: replaces `watchfiles.awatch`."""
+    """Wait for ever without an event: replaces `watchfiles.awatch`."""
     await asyncio.Event().wait()
     yield
 
@@ -294,7 +294,7 @@ async def test_edit_goes_live_on_a_file_system_without_change_events(workspace: 
 
 
 async def test_reload_setting_applies_as_the_serving_generation_declares_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A requested edit that turns `server.reload` on makes later edits go live by themselves; one that turns it off ends that."""
+    """Edits go live by themselves as long as the serving generation has `server.reload` on; otherwise only on request."""
 
     def says_when(said: str, when: str) -> str:
         return routes_answering(said) + f"server: {{reload: '{when}'}}\n"

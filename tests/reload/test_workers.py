@@ -15,7 +15,7 @@ from tests.support.process import STARTS, Process, process, starting
     ("flag", "declared", "goes_live"), [("--no-reload", "on", False), ("--reload", "off", True), ("", "auto", False)], ids=str
 )
 async def test_reload_flag_overrides_the_configuration(workspace: Workspace, flag: str, declared: str, *, goes_live: bool) -> None:
-    """The flags `--reload` and `--no-reload` override `server.reload`; with `auto` in production an edit waits for `POST /admin/reload`."""
+    """The flags `--reload` and `--no-reload` override `server.reload`; `auto` in production waits for `POST /admin/reload`."""
     script = "a: {{script: [{{text: {}}}]}}"
     more = f"server: {{reload: '{declared}', admin: {{key: {OPERATOR}}}}}\n"
     workspace.write("routes.yaml", routes(script.format("old"), more=more))
@@ -41,7 +41,7 @@ async def serving_state(router: Process, workers: int) -> tuple[set[str], bool]:
 
 
 async def becomes(router: Process, workers: int, digests: set[str], *, failed: bool) -> None:
-    """Wait until the workers serve just these digests and report a failed edit or none; check the digests in answers' headers."""
+    """Wait until the workers serve exactly these digests and report a failed edit or none; then check the digests in answers' headers."""
     async with asyncio.timeout(240):
         while await serving_state(router, workers) != (digests, failed):
             await asyncio.sleep(0.05)
@@ -72,7 +72,7 @@ async def test_sighup_reloads_every_worker(workspace: Workspace, workers: int) -
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_sighup_during_the_start_reloads_once_the_server_serves(workspace: Workspace, workers: int) -> None:
-    """SIGHUP that arrives while the server starts ends no process, and the files are read again once it serves."""
+    """SIGHUP during the start does not end the process, and the files are read again once the server serves."""
     off = "server: {reload: off}\n"
     file = workspace.write("routes.yaml", routes_answering("one") + off).root / "routes.yaml"
     async with starting(workspace.root, "--workers", str(workers)) as router:
@@ -87,7 +87,7 @@ async def test_sighup_during_the_start_reloads_once_the_server_serves(workspace:
 
 @pytest.mark.parametrize("how", ["in place", "renamed"])
 async def test_edit_goes_live_in_every_worker(workspace: Workspace, how: str) -> None:
-    """All three workers end on the same generation after an edit; an invalid edit is reported and leaves all on the one before."""
+    """All three workers serve a valid edit; after an invalid one, all report it and keep serving the edit before it."""
     file = workspace.write("routes.yaml", routes_answering("one")).root / "routes.yaml"
     async with process(workspace.root, "--workers", "3") as router:
         await becomes(router, 3, {load(file).digest}, failed=False)
@@ -103,7 +103,7 @@ async def test_edit_goes_live_in_every_worker(workspace: Workspace, how: str) ->
 
 
 async def test_edit_of_drills_and_env_file_goes_live_in_every_worker(workspace: Workspace) -> None:
-    """All workers end on the generation of an edited `drills.yaml` or `.env`, and each logs names, not values, of `.env`'s variables."""
+    """An edit of `drills.yaml` or `.env` goes live in both workers, and each logs the names, not the values, of `.env`'s variables."""
     drill = "drills:\n  - {name: it, ask: {model: gpt-4}, expect: {served_by: a}}\n"
     file = workspace.write("routes.yaml", routes_answering('"${A_WORD_OF_THE_TESTS:-none}"')).root / "routes.yaml"
     async with process(workspace.root, "--workers", "2") as router:

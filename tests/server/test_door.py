@@ -100,7 +100,7 @@ ENDLESS: dict[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize("case", ENDLESS)
 async def test_endless_request_is_cut_off(workspace: Workspace, case: str) -> None:
-    """A connection whose request line, header, trailer or chunk extension has no end is closed; other clients are served meanwhile."""
+    """A connection whose request line, header, trailer or chunk extension never ends is closed before the client has sent 16 MiB."""
     begin, more = ENDLESS[case]
     async with open_door(workspace) as client, connected(client.base) as (reader, writer):
         writer.write(begin)
@@ -136,7 +136,7 @@ SLOW: dict[str, tuple[bytes, bytes]] = {
 
 @pytest.mark.parametrize("case", SLOW)
 async def test_slow_request_is_cut_off_after_its_time_limit(workspace: Workspace, case: str) -> None:
-    """Headers and bodies that are incomplete after their time limit (Slowloris) end the connection, however steadily bytes arrive."""
+    """A connection whose headers or body are incomplete after their time limit is closed, even if bytes arrive steadily (Slowloris)."""
     begin, more = SLOW[case]
     async with open_door(workspace, Hasty) as client, connected(client.base) as (reader, writer):
         writer.write(begin)
@@ -163,7 +163,7 @@ async def test_slow_request_within_its_time_limit_is_answered(workspace: Workspa
 
 
 async def test_idle_connection_between_two_requests_stays_open(workspace: Workspace) -> None:
-    """A keep-alive connection that is idle for longer than the time limits stays open: the next limit begins with its first byte."""
+    """A keep-alive connection stays open while it is idle between requests, since the time limits begin with a request's first byte."""
     async with open_door(workspace, Hasty) as client, connected(client.base) as (reader, writer):
         for _ in range(2):
             writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -174,7 +174,7 @@ async def test_idle_connection_between_two_requests_stays_open(workspace: Worksp
 
 @dataclass
 class Endless:
-    """An answer of up to 1,000,000 pieces of 1 KiB. `said`: bytes that were taken; `closed`: true once the stream was closed."""
+    """An answer of up to 1,000,000 pieces of 1 KiB. `taken`: bytes that were taken; `closed`: true once the stream was closed."""
 
     response_to: int = 0
     closed: bool = False
@@ -217,7 +217,7 @@ def reset(sock: socket.socket) -> bool:
 
 @pytest.mark.parametrize("recorded", [False, True])
 async def test_client_that_does_not_read_is_reset_after_its_time_limit(workspace: Workspace, recorded: bool) -> None:
-    """A client that reads nothing is reset after its time limit, and its answer is closed; less than 4 MiB were taken by then."""
+    """A client that reads nothing is reset after its time limit, and its answer is closed before 4 MiB of it were produced."""
     endless = Endless()
     async with open_door(workspace, Hasty) as client:
         object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
@@ -230,7 +230,7 @@ async def test_client_that_does_not_read_is_reset_after_its_time_limit(workspace
 
 
 async def test_answer_for_a_client_that_does_not_read_stops_within_1_mib(workspace: Workspace) -> None:
-    """An answer of up to a gigabyte stops before 1 MiB was taken from it while its client reads nothing (backpressure)."""
+    """An answer of up to a gigabyte is paused before 1 MiB of it was produced while its client reads nothing (backpressure)."""
     endless = Endless()
     async with open_door(workspace, Patient) as client:
         object.__setattr__(client.edge.live.generation.routes["chat-model"], "answer", endless.answer)
@@ -245,7 +245,7 @@ async def test_answer_for_a_client_that_does_not_read_stops_within_1_mib(workspa
 
 
 async def test_slow_client_that_keeps_reading_gets_the_whole_answer(workspace: Workspace) -> None:
-    """A client that reads slowly but takes the waiting bytes within the time limit gets the whole answer."""
+    """A client that reads slowly, but within the time limit for unread bytes, gets the whole answer."""
     count = 400
     script = f"a: {{script: [{', '.join(['{text: ' + 'y' * 1000 + '}'] * count)}]}}"
     async with open_door(workspace, Hasty, script) as client, connected(client.base) as (reader, writer):
@@ -308,7 +308,7 @@ async def test_input_that_is_not_http_is_refused_at_once(workspace: Workspace, c
 
 
 async def test_pipelined_requests_are_bounded(workspace: Workspace) -> None:
-    """Eleven pipelined requests are all answered; of 5,000 in one packet fewer than forty are."""
+    """Eleven pipelined requests are all answered, and of 5,000 sent at once fewer than forty."""
     one = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
     last = one.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
     async with open_door(workspace) as client:
@@ -330,7 +330,7 @@ async def test_invalid_http_during_an_answer_closes_the_connection_without_a_400
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
 async def test_body_after_a_refusal_is_read_up_to_a_bound(workspace: Workspace, connection: str) -> None:
-    """A client that sends a body after its 413 is disconnected after a bounded number of discarded bytes."""
+    """A client that goes on sending a body after its 413 is disconnected before it has sent 32 MiB."""
     async with open_door(workspace, Curt) as client, connected(client.base) as (reader, writer):
         head = f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nconnection: {connection}\r\ncontent-length: 1000000000\r\n\r\n"
         writer.write(head.encode())
@@ -356,7 +356,7 @@ FRAMINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 async def test_client_that_reads_only_after_sending_its_body_gets_the_refusal(
     workspace: Workspace, path: str, framing: str, connection: str
 ) -> None:
-    """A client that sends its whole body of 4 MiB before it reads still gets the 413 or 404, and may then send another request."""
+    """A client that sends its whole body of 4 MiB before it reads still gets the 413 or 404; a keep-alive connection stays usable."""
     length, framed = FRAMINGS[framing]
     piece = framed(b"x" * 65536)
     async with (
@@ -569,7 +569,7 @@ def _seconds(body: bytes) -> float:
 
 
 async def test_request_that_arrives_in_one_piece_sets_no_timer(workspace: Workspace) -> None:
-    """Twenty requests that each arrive in one piece on one connection set no timer besides the connection's first."""
+    """Twenty requests on one connection, each in one piece, set only the one timer of the connection."""
     made = itertools.count()
     timers: list[int] = []
 

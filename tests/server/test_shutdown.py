@@ -48,7 +48,7 @@ async def until_open(router: Process, count: int) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_sigterm_during_100_streams_ends_each_with_a_finish_or_an_error(workspace: Workspace, workers: int) -> None:
-    """Streams that finish within `drain` are complete; later ones end with an error in their dialect; the process exits with 0."""
+    """After SIGTERM, streams that finish within `drain` are complete, others end with an error of their protocol; the exit code is 0."""
     gate = asyncio.Event()
     async with provider(Reply(text("one", "two"), gate=gate)) as held:
         # Its first frame says nothing, the next ones are held back until the router was told to end.
@@ -87,7 +87,7 @@ async def _ended_under_100_streams(workspace: Workspace, workers: int, gate: asy
 
 
 async def test_draining_server_is_not_ready_and_refuses_new_requests(workspace: Workspace) -> None:
-    """A draining server answers new requests, and one without its first event, with 503 and Retry-After; `/healthz` stays 200."""
+    """A draining server answers 503 with Retry-After to new requests and to one that has no event yet; `/healthz` stays 200."""
     workspace.write("routes.yaml", TARGETS.replace("1500ms", "6s"))
     async with process(workspace.root) as router:
         mute = asyncio.create_task(stream(router, "mute", "line"))

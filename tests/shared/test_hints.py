@@ -38,7 +38,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 async def test_hint_of_an_open_breaker_reaches_other_replicas_until_it_expires() -> None:
-    """A published hint warns other replicas about that target alone, until it expires or is taken back, and leaves no key in Redis."""
+    """A published hint warns other replicas about its target alone until it expires or is withdrawn, and then leaves no key in Redis."""
     async with redis_server() as server, replica(server) as (here, _), replica(server) as (there, _):
         other, stranger = there.of("a"), there.of("b")
         here.of("a").publish(30)

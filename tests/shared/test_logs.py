@@ -41,7 +41,7 @@ class Counting:
         ]
 
     def hold(self, seconds: float) -> None:
-        """Record the seconds."""
+        """Record that the log asked to keep the source's events for this many seconds."""
         self.held.append(seconds)
 
     def stop(self) -> None:
@@ -98,7 +98,7 @@ async def read(where: Logs, what: Found, most: int = 10**9) -> list[int]:
 
 
 async def test_shared_log_is_read_in_order_and_each_event_once() -> None:
-    """Two readers, one from the beginning and one after the end, get all 1,400 events of a log in order and once each."""
+    """Two readers of a log, one from its beginning and one after its end, each get all 1,400 events in order and once."""
     async with two() as (_, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -116,7 +116,7 @@ async def test_shared_log_is_read_in_order_and_each_event_once() -> None:
 
 
 async def test_offered_log_is_written_to_redis_when_a_replica_begins_to_read_it() -> None:
-    """An offered log has no key in Redis until another replica reads it; the reader then gets all of it, and the source gets `hold`."""
+    """An offered log is written to Redis only when another replica reads it; the reader then gets all of it."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 100
@@ -135,7 +135,7 @@ async def test_offered_log_is_written_to_redis_when_a_replica_begins_to_read_it(
 
 
 async def test_withdrawn_log_is_not_written_for_its_reader() -> None:
-    """A reader of a log whose offer was withdrawn gets nothing within 0.5 s, and the source gets no `hold`."""
+    """A reader of a log whose offer was withdrawn gets nothing, and the source's `hold` is not called."""
     async with two() as (_, one, other):
         source = Counting()
         one.offer("n", number := new_id(), source, lasts=60)
@@ -148,7 +148,7 @@ async def test_withdrawn_log_is_not_written_for_its_reader() -> None:
 
 
 async def test_source_of_an_offered_log_is_released_when_its_last_reader_leaves() -> None:
-    """The hold on the source ends (`hold(0)`) when the last of two reading replicas leaves, and not before."""
+    """The source of a log is released with `hold(0)` when the last of two reading replicas leaves, and not before."""
     async with two() as (server, one, other), logs(server) as (third, _):
         source = Counting()
         source.count = 3
@@ -206,7 +206,7 @@ async def test_repeated_end_of_a_source_does_not_stop_the_log_writer() -> None:
 
 
 async def test_late_news_of_an_abandoned_log_does_not_stop_the_log_writer() -> None:
-    """News of a log that was dropped while Redis was away does not keep later logs from being written."""
+    """News of a log that was dropped while Redis was away does not keep a later log from being written."""
     async with two() as (server, one, other):
         source = Counting()
         source.count = 5
@@ -291,7 +291,7 @@ async def test_unfinished_log_of_a_stopped_replica_raises_replica_lost() -> None
 
 
 async def test_replica_with_two_missing_heartbeats_in_a_row_is_not_counted_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replica whose heartbeat is missing at ABSENT checks in a row, again and again, is not lost: its log is read to its end."""
+    """The log of a replica whose heartbeat is missing at ABSENT (two) checks in a row, again and again, is read to its end."""
     async with two() as (_, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -336,7 +336,7 @@ async def test_log_with_a_gap_or_unreadable_entry_raises_replica_lost() -> None:
 
 
 async def test_log_that_dropped_its_start_serves_only_its_present_readers() -> None:
-    """A log whose start is dropped is read to its end by its present readers and found by no new one; Redis keeps under 1,000 entries."""
+    """A log that drops its start is still read to its end by its present readers, but no new reader finds it."""
     async with two() as (server, one, other):
         source = Counting()
         written = one.write("n", source, lasts=60, keep=60)
@@ -359,7 +359,7 @@ async def test_log_that_dropped_its_start_serves_only_its_present_readers() -> N
 
 
 async def test_remote_reader_holds_the_source_and_can_stop_it() -> None:
-    """A reader at another replica causes a call of the source's `hold`, and `Logs.stop` there a call of its `stop`."""
+    """A reader at another replica makes the writing replica call the source's `hold`, and `Logs.stop` there its `stop`."""
     async with two() as (_, one, other):
         source = Counting()
         one.write("n", source, lasts=60, keep=60)

@@ -83,7 +83,7 @@ async def test_commands_fail_at_once_while_redis_is_away(caplog: pytest.LogCaptu
     [((0.0, 0.0), 0.05), ((0.03,), 0.12), ((0.04, 0.15), 0.6), ((0.04, 0.15, 0.5), 1.0), ((0.04, 0.15, *[0.0] * 30), 0.05)],
 )
 def test_timeout_grows_with_slow_redis_answers_and_shrinks_again(silences: tuple[float, ...], limit: float) -> None:
-    """An answer after 30 ms of silence raises the limit to 120 ms (four times), to 1 s at most; thirty quick answers bring back 50 ms."""
+    """The time limit becomes four times a slow answer's silence, at most 1 s, and after thirty quick answers 50 ms again."""
     found = USUAL.limit
     for silence in silences:
         found = USUAL.after(silence, found)
@@ -96,7 +96,7 @@ def test_timeout_stays_at_a_declared_limit_above_the_maximum() -> None:
 
 
 async def test_timeout_is_adapted_after_each_answer() -> None:
-    """The limit that RedisTiming.after returns applies from the next command on: with 0, a paused Redis counts as away."""
+    """The limit that RedisTiming.after returns applies to the next command: with 0, a paused Redis then counts as away."""
 
     class Strict(RedisTiming):
         def after(self, silence: float, limit: float) -> float:
@@ -117,7 +117,7 @@ async def test_timeout_is_adapted_after_each_answer() -> None:
 async def test_concurrent_commands_wait_for_one_timeout_together_when_redis_goes(
     how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred waiting commands raise Away after one time limit together, later ones at once; Redis is found again by itself."""
+    """A hundred waiting commands raise Away after one common time limit, later ones at once, and the connection is restored by itself."""
     caplog.set_level(logging.INFO, "router.redis")
     async with linked() as (server, redis):
         if how == "killed":
@@ -214,7 +214,7 @@ async def test_redis_over_tls_must_have_a_trusted_certificate(tmp_path: Path) ->
 
 
 async def test_answer_of_a_cancelled_command_is_not_given_to_the_next() -> None:
-    """A command that is cancelled on its way does not shift the answers: the next command gets its own."""
+    """The command after a cancelled one gets its own answer, not that of the cancelled one."""
     async with linked(timing=PATIENT) as (_, redis):
         for number in range(200):
             asked = asyncio.create_task(redis.ask("SET", "a", number))
@@ -240,7 +240,7 @@ async def test_busy_router_process_does_not_count_as_redis_silence() -> None:
 
 
 async def test_first_command_of_a_blocked_process_still_waits_for_redis() -> None:
-    """The first command is answered although this process was blocked for 0.3 s during the first connection."""
+    """The first command is answered although the process was blocked for 0.3 s while the connection was being opened."""
     async with redis_server() as server, link(server.url) as redis:
         asked = asyncio.create_task(redis.ask("GET", "a"))
         await asyncio.sleep(0)
@@ -289,7 +289,7 @@ async def always_late(seconds: float) -> AsyncGenerator[list[None], None]:
 
 
 async def test_redis_connection_is_closed_when_its_last_holder_releases_it() -> None:
-    """The last release closes the connection, waiting and later commands raise Away, and no task is left."""
+    """The connection is closed after its last release: waiting and later commands raise Away, and no task is left."""
     async with redis_server() as server:
         redis = Redis(Secret(server.url), timing=PATIENT)
         redis.hold()
@@ -325,6 +325,6 @@ async def test_waiting_commands_raise_away_when_the_connection_is_closed() -> No
 
 
 def test_redis_keys_begin_with_the_routers_prefix() -> None:
-    """A key begins with `pointsman:`, and its first part, which decides the cluster slot, stands in braces."""
+    """A Redis key begins with `pointsman:` and has its first part in braces, so that it decides the cluster slot."""
     assert key("abc", "log") == "pointsman:{abc}:log"
     assert key("abc") == "pointsman:{abc}"

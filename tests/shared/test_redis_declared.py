@@ -35,7 +35,7 @@ def test_missing_redis_package_is_reported_where_a_redis_is_declared(workspace: 
 
 
 def test_redis_password_is_not_in_the_representation_of_the_configuration(workspace: Workspace) -> None:
-    """The declared address is a Secret, so its password is not in the representation of the server's configuration."""
+    """The declared Redis address is a Secret, so that the repr of the configuration does not contain its password."""
     generation = declared(workspace, "${REDIS_URL}").build(REDIS_URL="redis://:canary@127.0.0.1:1/0")
     assert generation.kept.redis is not None
     assert generation.kept.redis.url == Secret("redis://:canary@127.0.0.1:1/0", "${REDIS_URL}")

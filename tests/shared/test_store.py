@@ -22,7 +22,7 @@ async def store() -> AsyncGenerator[tuple[RedisStore, RedisServer], None]:
 
 
 async def test_stored_value_is_read_until_it_expires_or_is_dropped() -> None:
-    """The newest stored bytes are read back unchanged until their time is over or they are dropped; each key in Redis has an expiry."""
+    """The newest bytes stored under a name are read back unchanged until they expire or are dropped."""
     async with store() as (held, server):
         assert await held.get("a") is None
         await held.put("a", b"\x00\xff one", 60)

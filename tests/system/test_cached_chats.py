@@ -44,7 +44,7 @@ def bill(served: Served) -> float:
 
 @dataclass
 class Chat:
-    """A chat and the messages that its page holds. `whole`: true if the page also sends tool calls and results back."""
+    """A chat and the messages that its page holds. `whole`: whether the page also sends tool calls and results back."""
 
     name: str
     """The chat's id at the front end."""
@@ -100,7 +100,7 @@ def written(workspace: Workspace, fake: Caches, idle: str = "15s") -> Workspace:
 
 
 async def test_chats_find_their_prompts_cached_and_cost_what_is_billed(workspace: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    """Prompts that could come from a provider's cache do so in 95 % of cases or more, and `cost_usd` without estimates equals the bill."""
+    """At least 95 % of the prompts that could be read from a provider's cache are, and `cost_usd` minus estimates equals the bill."""
     caplog.set_level(logging.INFO, "router.access")
     chats = [Chat(f"chat-{number}", whole=bool(number % 2)) for number in range(CHATS)]
     async with caches() as fake:
@@ -165,7 +165,7 @@ def check_the_bill(fake: Caches, logged: Sequence[dict[str, Any]], spent: Totals
 async def test_cost_of_an_uncounted_call_is_estimated_from_the_chat_before_it(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, kind: str, fault: Literal["hold", "break", "late"]
 ) -> None:
-    """The estimated cost of a call that reported no usage (disconnect, break or hedge) is within 20 % of the bill, cache reads included."""
+    """The estimated cost of a call without reported usage (disconnect, break or hedge) is within 20 % of the provider's bill."""
     caplog.set_level(logging.INFO, "router.access")
     chat = Chat(CUT[0] if fault == "hold" else "chat-9", whole=False)
     async with caches() as fake:

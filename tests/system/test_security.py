@@ -50,7 +50,7 @@ HOSTILE: dict[str, Any] = {
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("address", ADDRESSES)
 async def test_provider_gets_only_the_messages_of_a_client(workspace: Workspace, lane: str, address: str) -> None:
-    """Foreign fields in the body, `params` or a message, and foreign headers, do not reach the provider."""
+    """Unknown fields and headers of a client's request, of its `params` and of its messages do not reach the provider."""
     fields = {**HOSTILE, "params": HOSTILE, "messages": [{**HOSTILE, "role": "user", "content": "Hi", "id": "m1"}]}
     headers = {
         "cookie": "evil=1",
@@ -210,7 +210,7 @@ OURS = {
 async def test_headers_of_a_provider_are_not_passed_on(
     workspace: Workspace, lane: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A response has only headers of a fixed list: a provider's own, such as Set-Cookie, reach neither client nor log, with any status."""
+    """A provider's own headers, such as Set-Cookie, reach neither client nor log, with any status."""
     named = {name.replace("_", "-"): value for name, value in THEIRS.items()}
     reply = Reply(text("Hi"), headers=named) if status == 200 else error(status, "canary", retry_after="2", **THEIRS)
     async with provider(reply) as fake:
@@ -233,7 +233,7 @@ BREAKS = ["a\r\nset-cookie: x=1", "a\nx-evil: 1", "a\rb", "a\x00b", "a b", "ü",
 
 @pytest.mark.parametrize("name", BREAKS, ids=repr)
 def test_target_name_or_key_with_a_control_or_odd_character_is_refused_at_load(workspace: Workspace, name: str) -> None:
-    """A target name or an API key with a line break, a NUL, a space or a non-ASCII character raises ConfigError."""
+    """A target name or API key with a line break, NUL, space or non-ASCII character raises ConfigError."""
     written = json.dumps(name)
     targets = f"{written}: {{script: [{{text: Hi}}]}}"
     workspace.write("routes.yaml", routes(targets, f"targets: [{written}]"))

@@ -44,13 +44,13 @@ async def test_paused_redis_for_tests_is_silent_until_it_resumes() -> None:
 
 
 async def test_redis_for_tests_takes_options_of_redis_itself() -> None:
-    """Command-line options such as `--maxmemory` reach the Redis server."""
+    """Options such as `--maxmemory` are passed to the Redis server's command line."""
     async with redis_server("--maxmemory", "1mb", "--maxmemory-policy", "noeviction") as server:
         assert (await reply_line(server, "SET", "a", "x" * 2_000_000)).startswith(b"-OOM")
 
 
 async def test_redis_for_tests_leaves_no_process_or_file_after_a_failed_test() -> None:
-    """An exception in the block of a paused Redis still removes its process and its folder."""
+    """A Redis whose block raises an exception, even while paused, leaves no process and no folder behind."""
 
     async def fails() -> None:
         async with redis_server() as server:

@@ -68,7 +68,7 @@ class Outcome:
         return [value for each, value in self.lines if each == code]
 
     def truncated(self, text: str) -> bool:
-        """Return whether the answer finished as if it were complete, although its text is not `text`."""
+        """Return whether the answer claims to be complete although its text is not `text`."""
         return self.answer.status == 200 and self.reason in ("stop", "unknown", "other") and self.text != text
 
     def __str__(self) -> str:

@@ -40,7 +40,7 @@ def refused(status: int, code: str, *, wait: range | None = None) -> Check:
 
 
 def unasked(check: Check) -> Check:
-    """Expect this outcome, and that target b was not asked."""
+    """Expect this outcome without any request to target b."""
 
     def checked(outcome: Outcome, case: "Case") -> None:
         check(outcome, case)
@@ -50,7 +50,7 @@ def unasked(check: Check) -> Check:
 
 
 def error_in_stream(outcome: Outcome, case: "Case") -> None:
-    """Expect a stream under status 200 with the finish reason `error`, whose text is a beginning of the answer or empty."""
+    """Expect status 200 and a stream with the finish reason `error`, whose text is empty or a beginning of the answer."""
     assert outcome.answer.status == 200, outcome.answer.body
     assert outcome.reason == "error"
     assert case.row.text.startswith(outcome.text)
@@ -131,7 +131,7 @@ def each_result(pattern: str, count: int) -> Check:
 
 
 def turning(check: Check, most: float) -> Check:
-    """Expect this outcome, and an event loop that kept turning and was not blocked for more than `most` seconds."""
+    """Expect this outcome, and an event loop that was never blocked for more than `most` seconds and turned five times or more."""
 
     def checked(outcome: Outcome, case: "Case") -> None:
         check(outcome, case)
@@ -167,6 +167,6 @@ MOST_AHEAD = 30_000_000
 
 
 def bounded(outcome: Outcome, case: "Case") -> None:
-    """Expect the complete answer, of which fewer than MOST_AHEAD bytes were taken from the provider while the client did not read."""
+    """Expect the complete answer, with under MOST_AHEAD bytes taken from the provider while the client read nothing."""
     complete(outcome, case)
     assert outcome.ahead < MOST_AHEAD

@@ -32,7 +32,7 @@ def flood(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
 
 
 def badly(*calls: Call, places: tuple[int, ...] = (), size: int = 5) -> FakeModel:
-    """Return a model that makes these calls, with indices `places` and arguments in pieces of `size` characters, and then answers."""
+    """Return a model that makes these calls, with indexes `places` and arguments in pieces of `size` characters, and then answers."""
 
     def said(wire: Dialect, asked: Mapping[str, Any]) -> Honest:
         return wire.text(pieces(ANSWER)) if wire.rounds(asked) else wire.calls(*calls, places=places, size=size)

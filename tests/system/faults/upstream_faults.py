@@ -267,7 +267,7 @@ def data_frame(value: object) -> bytes:
 
 
 def marked(exchange: Exchange) -> list[bytes]:
-    """Return the frames in one piece, after a byte-order mark and without idle frames before the first one that matters."""
+    """Return the frames as one piece with a byte-order mark before it, without the first frames that carry nothing."""
     idle = 0 if exchange.honest.calls else 2 if isinstance(exchange.wire, Anthropic) else 1
     return [b"\xef\xbb\xbf" + b"".join(exchange.honest.frames[idle:])]
 
@@ -327,7 +327,7 @@ async def anew(exchange: Exchange) -> None:
 
 
 def largely(said: FakeModel) -> Fault:
-    """Return a fault: what this model sends, in place of a healthy call of tools; text answers are healthy."""
+    """Return a fault: the output of this model in place of a healthy tool call; answers of text stay healthy."""
 
     async def fault(exchange: Exchange) -> None:
         await exchange.head()
