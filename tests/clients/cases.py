@@ -93,7 +93,7 @@ STEPLESS = frozenset({"ai4.2.0"})
 
 
 def shown(*parts: Part, finish: str = "stop", hears: Sequence[str] = ("finish",), **more: Any) -> dict[Wire, Seen]:
-    """Return, by wire, the user's `Hi` and this answer: with steps in the AI SDK's chats, as one text for an OpenAI client."""
+    """Return, for each wire, what a client shows after the user's `Hi` and this answer: parts in a chat, one text in an OpenAI client."""
     chat = Seen([user(), answer(*parts)], finish=finish, hears=frozenset(hears), **more)
     bare = answer(*_flat(parts))
     return {"data-stream": chat, "ui-message-stream": chat, "openai": Seen([user(), bare], finish=finish, **more)}
@@ -121,7 +121,7 @@ UNDER_WAY: Part = ["call", "slow_weather", {"location": "Beijing"}, "open"]
 
 
 def _and_then(*parts: Part) -> dict[Wire, Seen]:
-    """Return, by wire, an interrupted answer with these parts and a normal turn after it."""
+    """Return, for each wire, what a client shows after an interrupted answer with these parts and a normal turn."""
     seen = Seen([user(), answer(*parts), user(["text", "Thanks"]), answer(["step"], ["text", "You are welcome."])], unfinished=True)
     told = [[*part[:3], "result", part[4]] if part[-2:] == ["error", NO_ORDER] else part for part in parts]
     return {"ui-message-stream": seen, "data-stream": replace(seen, messages=[seen.messages[0], answer(*told), *seen.messages[2:]])}
@@ -269,7 +269,7 @@ def _kept(client: Client, part: Part) -> bool:
 
 
 def _closed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the messages without the mark of parts that were unfinished when the answer broke off."""
+    """Return the messages without the `open` marks of parts that were unfinished when the answer broke off."""
     return [{**one, "parts": [part[:2] if part[0] in {"text", "thought"} else part for part in one["parts"]]} for one in messages]
 
 

@@ -49,7 +49,7 @@ def test_listen_port_comes_from_option_then_router_port_then_port_then_default(
 ) -> None:
     """Host and port come from an option, else from ROUTER_HOST, ROUTER_PORT or PORT (the environment before `.env`), else the default.
 
-        variables: those of the environment, and the text of `.env`; empty ones count as not set
+    variables: those of the environment, and the text of `.env`; empty ones count as not set
     """
     environment, env_file = variables
     for name, value in environment.items():

@@ -36,7 +36,7 @@ routes:
 def write(tmp_path: Path) -> Write:
     """A function that writes a routes.yaml and the CA bundle corp.pem, and returns the declaration with these variables.
 
-        bundle: the text of corp.pem; empty for a valid bundle, None for no file
+    bundle: the text of corp.pem; empty for a valid bundle, None for no file
     """
 
     def declared(text: str, bundle: str | None = "", **variables: str) -> Declaration:

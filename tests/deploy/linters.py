@@ -61,7 +61,7 @@ def documents(text: str) -> list[dict[str, Any]]:
 
 @cache
 def kustomized() -> str:
-    """Return the manifests of deploy/kubernetes as `kubectl apply -k` would send them."""
+    """Return the manifests of deploy/kubernetes as kustomize or kubectl builds them; skips the test if both are missing."""
     for command in (["kustomize", "build"], ["kubectl", "kustomize"]):
         if shutil.which(command[0]):
             return output_of(*command, str(DEPLOY / "kubernetes"))

@@ -65,7 +65,7 @@ def test_promtool_accepts_the_alert_rules() -> None:
 
 
 def test_each_alert_fires_when_it_should_and_none_on_a_healthy_day(tmp_path: Path) -> None:
-    """The rule tests of alerts_test.yaml pass; every alert is tested there and has a severity and a summary."""
+    """promtool's tests of the alert rules pass; they contain every alert, and every alert has a severity and a summary."""
     promtool = program("promtool")
     text = (HERE / "alerts_test.yaml").read_text()
     tested = tmp_path / "alerts_test.yaml"
@@ -79,7 +79,7 @@ def test_each_alert_fires_when_it_should_and_none_on_a_healthy_day(tmp_path: Pat
 
 
 def test_alert_rule_tests_fail_with_another_threshold(tmp_path: Path) -> None:
-    """The rule tests fail when one alert has a ten times higher threshold: they can fail."""
+    """promtool's tests of the alert rules fail if the threshold of one alert is ten times higher."""
     promtool = program("promtool")
     (tmp_path / "alerts.yaml").write_text(ALERTS.read_text().replace("> 0.05\n        for: 5m", "> 0.5\n        for: 5m"))
     (tmp_path / "test.yaml").write_text((HERE / "alerts_test.yaml").read_text().replace("[RULES]", f"[{tmp_path / 'alerts.yaml'}]"))
@@ -107,7 +107,7 @@ def test_autoscaler_uses_a_metric_that_the_adapter_provides() -> None:
 
 
 def test_each_dashboard_query_is_valid_promql(tmp_path: Path) -> None:
-    """The command `promtool check rules` accepts every query of the dashboard as an expression."""
+    """promtool accepts every query of the dashboard as an expression."""
     promtool = program("promtool")
     rules = [{"record": f"panel:{number}", "expr": expression} for number, (_, expression) in enumerate(expressions())]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
@@ -115,7 +115,7 @@ def test_each_dashboard_query_is_valid_promql(tmp_path: Path) -> None:
 
 
 def test_dashboard_can_be_imported_into_any_grafana() -> None:
-    """The data source is a variable, ids are unique, panels do not overlap, and each panel has a description and a unit."""
+    """The dashboard has a variable as data source, unique ids, and panels with description and unit that do not overlap."""
     found = dashboard()
     panels = found["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -138,7 +138,7 @@ def test_dashboard_can_be_imported_into_any_grafana() -> None:
 
 
 def test_each_label_in_a_dashboard_legend_is_kept_by_its_query() -> None:
-    """Each label in a legend of the dashboard is in a `by (…)` of its query."""
+    """Each label in a legend of the dashboard is one that its query keeps in `by (…)`."""
     for panel in dashboard()["panels"]:
         for target in panel.get("targets", ()):
             kept = {label.strip() for group in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in group.split(",")}

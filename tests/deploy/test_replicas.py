@@ -87,7 +87,7 @@ class Site:
                 await asyncio.sleep(0.05)
 
     async def begun(self, model: str, count: int) -> list["Begun"]:
-        """Return this many streams that have sent their first line; fails unless both routers give some of them."""
+        """Return this many streams whose first line has arrived; fails unless each router has some of them."""
         made = await asyncio.gather(*(Begun.of(self, model) for _ in range(count)))
         assert {one.router for one in made} == {0, 1}
         return list(made)
@@ -180,7 +180,7 @@ async def test_nginx_spreads_requests_over_both_routers(running: Site) -> None:
 
 
 async def test_rate_limit_by_ip_uses_the_address_from_nginx_not_a_forged_header(running: Site) -> None:
-    """A client with twelve forged addresses gets three answers from each router and then 429 (security.md 31)."""
+    """A client that forges twelve addresses gets three answers from each of two routers, then 429 (security.md 31)."""
     statuses: list[int] = []
     for number in range(12):
         forged = {"x-forwarded-for": f"192.0.2.{number}", "forwarded": f"for=192.0.2.{number}", "x-real-ip": f"192.0.2.{number}"}
@@ -220,7 +220,7 @@ async def test_router_that_shuts_down_loses_no_request(running: Site) -> None:
 
 
 async def test_answer_beyond_the_drain_ends_with_a_readable_error(tmp_path: Path) -> None:
-    """A stream that runs longer than `drain` at a stopping router ends with an error line and a finish; the other router's go on."""
+    """A stream that outlasts `drain` at a stopping router ends with an error line and a finish; the other router's streams go on."""
     async with site(tmp_path, drain="300ms") as made:
         streams = await made.begun("endless", 10)
         made.routers[0].process.send_signal(signal.SIGTERM)
@@ -248,7 +248,7 @@ async def test_request_is_503_stopping_when_all_routers_are_draining(running: Si
 
 @timed
 async def test_streams_of_a_killed_router_break_visibly_and_others_continue(running: Site) -> None:
-    """Streams of a killed router break with a connection error, not a finish; the other router's go on, and it answers new requests."""
+    """Streams of a killed router break with a connection error; the other router's streams finish, and it answers all new requests."""
     streams = await running.begun("paused", 20)
     await running.routers[0].ended(signal.SIGKILL)
     with within(1):
@@ -264,10 +264,7 @@ async def test_streams_of_a_killed_router_break_visibly_and_others_continue(runn
 
 
 async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp_path: Path) -> None:
-    """Behind nginx, streams of a killed router break; resumed at the other, each repeats its text so far and ends with an error.
-
-    The streams of the other router go on to their end.
-    """
+    """Streams of a killed router break; resumed at the other one, each repeats its text so far and ends with an error."""
     async with redis_server() as server, site(tmp_path, redis=server) as made:
         chats = [f"chat-{number}" for number in range(100)]
         streams = await asyncio.gather(*(Begun.of(made, "talks", chat) for chat in chats))
@@ -295,7 +292,7 @@ async def test_answer_of_a_killed_router_is_found_at_the_other_through_redis(tmp
 
 
 async def test_request_that_a_killed_router_had_begun_is_not_retried(tmp_path: Path) -> None:
-    """A request whose router was killed after it asked the model is a 503: nginx does not send it to the other router."""
+    """A request whose router is killed after it asked the model gets a 503 and is not sent to the other router."""
     async with site(tmp_path, MUTE) as made:
         asked = [asyncio.create_task(made.ask()) for _ in range(8)]
         await made.model.until(lambda: made.model.open == 8)
@@ -323,10 +320,7 @@ async def test_nginx_uses_a_restarted_router_again(running: Site, tmp_path: Path
 
 @timed
 async def test_routers_out_of_file_descriptors_answer_503_and_recover(running: Site) -> None:
-    """Routers out of file descriptors cause 503 within 5 s, not a wait, and answer again when clients have disconnected (faults.md 45).
-
-    Both failed many requests: the lines in upstream.conf that end in `backup` keep nginx from skipping both for it.
-    """
+    """Routers out of file descriptors give 503 within 5 s, and answer again when clients have disconnected (faults.md 45)."""
     for router in running.routers:
         resource.prlimit(router.process.pid, resource.RLIMIT_NOFILE, (48, 48))
     body = json.dumps({"model": "endless", "messages": [{"role": "user", "content": "Hi"}]}).encode()
@@ -346,7 +340,7 @@ async def test_routers_out_of_file_descriptors_answer_503_and_recover(running: S
 
 
 async def test_stream_of_a_killed_router_is_reset_over_http_2(running: Site) -> None:
-    """A completed stream over HTTP/2 makes curl exit with 0; a stream whose router is killed makes it fail, without a finish."""
+    """Over HTTP/2, curl exits with 0 for a completed stream and fails for a stream whose router is killed."""
     curl = program("curl")
     if "HTTP2" not in (await _output(curl, "--version"))[1]:
         pytest.skip("this curl does not speak HTTP/2")

@@ -51,12 +51,12 @@ async def statuses(base: str, lines: tuple[str, ...], **headers: str) -> dict[st
 
 
 def every(*lines: str, status: int) -> dict[str, int]:
-    """Return this status for each of these requests."""
+    """Return request → status, with this status for each of these requests."""
     return dict.fromkeys(lines, status)
 
 
 async def test_server_without_auth_refuses_requests_from_a_plain_proxy(workspace: Workspace) -> None:
-    """Chat, models and operators' pages behind a bare `proxy_pass` are 403 without `server.auth`; with it, chat and models are 200."""
+    """Behind a bare `proxy_pass`, chat, models and operators' pages are 403 without `server.auth`; with it, chat and models are 200."""
     async with process(workspace.write("routes.yaml", routes(HI)).root) as router, plain(router) as base:
         lines = (*CHAT, *READS, *OPERATORS, *CHANGES)
         assert await statuses(base, lines) == every(*lines, status=403)
@@ -75,7 +75,7 @@ USUAL: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize("header", USUAL)
 async def test_server_without_auth_refuses_a_proxy_that_forwards_a_name_or_an_address(workspace: Workspace, header: str) -> None:
-    """A proxy that sends HTTP/1.1 with the site's Host, X-Forwarded-For or X-Real-IP gets 403 for every request without `server.auth`."""
+    """Without `server.auth`, every request of a proxy that sends the site's Host, X-Forwarded-For or X-Real-IP is a 403."""
     elsewhere = {} if header != "X-Forwarded-For" else {"x_forwarded_for": "203.0.113.9"}
     directives = tuple(one.replace("$remote_addr", "203.0.113.9") for one in USUAL[header])
     async with process(workspace.write("routes.yaml", routes(HI)).root) as router, plain(router, *directives) as base:
@@ -84,7 +84,7 @@ async def test_server_without_auth_refuses_a_proxy_that_forwards_a_name_or_an_ad
 
 
 async def test_proxy_that_looks_like_a_local_program_changes_nothing_without_the_admin_key(workspace: Workspace) -> None:
-    """A proxy with HTTP/1.1 and no added header is answered like a local program, but changes are 403, or 401 with a declared admin key."""
+    """A proxy that looks like a local program may chat, but its changes are 403, or 401 if an admin key is declared that it lacks."""
     async with process(workspace.write("routes.yaml", routes(HI)).root) as router, plain(router, "proxy_http_version 1.1;") as base:
         assert await statuses(base, (*CHAT, *READS[:2])) == every(*CHAT, *READS[:2], status=200)
         assert await statuses(base, tuple(CHANGES)) == every(*CHANGES, status=403)

@@ -81,7 +81,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         async with asyncio.timeout(10):
             while True:
@@ -90,22 +90,22 @@ class Server:
                 await asyncio.sleep(0.01)
 
     async def kill(self) -> None:
-        """Kill it at once."""
+        """Kill the server at once."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     async def again(self) -> None:
-        """Kill it and start it again."""
+        """Kill the server and start it again."""
         await self.kill()
         await self.start()
 
     async def pause(self) -> None:
-        """Stop it with SIGSTOP: it accepts data and answers nothing."""
+        """Stop the server with SIGSTOP: it accepts data and answers nothing."""
         self._send(signal.SIGSTOP)
 
     async def resume(self) -> None:
-        """Continue it with SIGCONT."""
+        """Continue the server with SIGCONT."""
         self._send(signal.SIGCONT)
 
     def _send(self, number: signal.Signals) -> None:
@@ -121,7 +121,7 @@ class Server:
         await self.command("CONFIG SET maxmemory 0")
 
     async def command(self, command: str) -> None:
-        """Send it a command."""
+        """Send the server a command."""
         _, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(command.encode() + b"\r\n")
         await writer.drain()
@@ -216,7 +216,7 @@ def words_of(data: bytes) -> list[str]:
 
 
 async def shared(rig: Rig) -> float:
-    """Return the seconds until one router can resume an answer that the other gives."""
+    """Return the seconds until one router can resume an answer that the other has begun."""
     began = time.monotonic()
     one, other = rig.bases
     async with asyncio.timeout(30):

@@ -337,7 +337,7 @@ async def edit(rig: Rig, seen: Seen) -> None:
 
 
 def listen(said: IO[bytes], seen: Seen) -> None:
-    """Read the router's log to its end; record every entry above `info` as a fault, except complaints of edits and an unavailable Redis."""
+    """Read the router's log to its end, and record each entry above `info` as a fault, except complaints of edits and an absent Redis."""
     speaks = False
     for line in said:
         if line.startswith(b'{"time"'):
@@ -383,7 +383,7 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
     listening = asyncio.create_task(asyncio.to_thread(listen, rig.process.stderr, seen))
     await load(rig, 20, 3, seen)
     await settled(seen)
-    before = await let_go(rig, None)
+    before = await released(rig, None)
     most = await capacity(rig, seen)
     rate = most * arguments.share
     print(f"a core would do {most:.0f} visits in a second; {rate:.0f} come", flush=True)
@@ -400,14 +400,14 @@ async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
     editing.cancel()
     await loading
     await settled(seen)
-    after = await let_go(rig, before)
+    after = await released(rig, before)
     rig.process.terminate()
     await listening
     print(f"the router used {busy:.0%} of a core")
     return judged(seen, [one for one in samples if one[0] >= arguments.warm / 60], before, after)
 
 
-async def let_go(rig: Rig, before: tuple[int, int] | None) -> tuple[int, int]:
+async def released(rig: Rig, before: tuple[int, int] | None) -> tuple[int, int]:
     """Return the descriptors and tasks once they are no more than `before`, or after 20 s; without `before` at once."""
     until = time.monotonic() + 20
     while True:

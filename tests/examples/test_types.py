@@ -64,7 +64,7 @@ def written() -> list[tuple[str, dict[str, Any]]]:
 
 
 def samples() -> Iterator[str]:
-    """Yield TypeScript that compiles only if the types have exactly the keys, codes and reasons that the router writes."""
+    """Yield TypeScript that compiles only if the declared types have exactly the keys, codes and reasons that the router writes."""
     keys: dict[str, set[str]] = {}
     reasons: set[str] = set()
     objects = [(f'Lines["{code}"]', value) for code, value in written()]

@@ -210,7 +210,7 @@ async def test_imported_routes_ask_model_groups_in_litellms_order(
 ) -> None:
     """In each scenario both routers ask the expected model groups in order, and the same group answers.
 
-        If all of them fail, this router may then ask one more: the group for questions that are too long.
+    If all of them fail, this router may then ask one more: the group for questions that are too long.
     """
     known = groups(name)
     async with cast() as server:

@@ -13,7 +13,7 @@ Fault = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def refuses_with(status: int, *headers: str) -> Fault:
-    """Return a fault with which the proxy answers each request with this status and an HTML page of its own."""
+    """Return a fault: the proxy answers each request itself, with this status and an HTML page that contains CANARY."""
 
     async def fault(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         page = f"<html>{CANARY}</html>".encode()
@@ -25,7 +25,7 @@ def refuses_with(status: int, *headers: str) -> Fault:
 
 
 class ForwardProxy:
-    """The proxy. `names`: host:port → port on loopback; `login`: required user and password; `asked`: request lines received."""
+    """A forward proxy. `names`: host:port → port on loopback; `login`: required user and password; `asked`: request lines received."""
 
     def __init__(self, names: dict[str, int], login: tuple[str, str] | None = None, fault: Fault | None = None) -> None:
         self.names = names

@@ -99,7 +99,7 @@ class Served:
 
     @property
     def hit(self) -> bool:
-        """True if the request read the common beginning from the cache, up to 128 tokens."""
+        """True if the request read all of the common beginning from the cache, except at most 128 tokens."""
         return self.read >= self.common - PIECE
 
 
@@ -209,7 +209,7 @@ def _texts(content: Any) -> list[str]:
 
 @dataclass
 class Caches:
-    """The running server.
+    """The running server of the fake providers.
 
     now: its time, in seconds
     served: every answered request, in order

@@ -75,7 +75,7 @@ class Dialect(Protocol):
         ...
 
     def failing(self, status: int, message: str, code: str) -> bytes:
-        """Return an error as a frame of a stream."""
+        """Return the frame by which a stream of this API reports an error."""
         ...
 
     def partial_answer(self, body: Mapping[str, Any]) -> str | None:
@@ -288,7 +288,7 @@ class Google:
 
 @dataclass
 class Exchange:
-    """One request and its connection, as a fault handles it."""
+    """One request to an upstream and its connection, which a Fault uses to respond."""
 
     wire: Dialect
     body: dict[str, Any]
@@ -359,7 +359,7 @@ async def well(exchange: Exchange) -> None:
 
 @dataclass
 class Progress:
-    """Counters of one upstream: requests received, and bytes of bodies sent."""
+    """Counters of one upstream: requests received, and bytes of response bodies sent."""
 
     asked: int = 0
     sent: int = 0
@@ -399,7 +399,7 @@ U9l1
 
 
 class Upstreams:
-    """The server and its addresses, including addresses that do not answer. `known`: model or trap name → upstream."""
+    """One server with all upstreams, and its addresses, some of which do not answer. `known`: model or trap name → upstream."""
 
     def __init__(self) -> None:
         self.known: dict[str, Upstream] = {}

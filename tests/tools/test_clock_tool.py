@@ -68,7 +68,7 @@ PLACES = {
 
 @pytest.mark.parametrize("place", PLACES)
 def test_clock_accepts_cities_and_zones_in_any_case_and_without_accents(text_for: Callable[[str], str], place: str) -> None:
-    """A city or a time zone is found in any case, with spaces for underscores, without accents, and by Chinese names."""
+    """A city or time zone is found in any letter case, with spaces for underscores, without accents, and by Chinese names."""
     assert text_for(place) == PLACES[place]
 
 

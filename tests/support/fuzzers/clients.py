@@ -164,7 +164,7 @@ def headers_of_requests(parent: bytes, name: bytes, kept: bytes, query: bytes) -
 
 @cache
 def known() -> Known:
-    """Return the callers of one API key, which no generated input can match."""
+    """Return an authenticator that knows one API key, which no generated input can match."""
     return Known(Keys({"alice": ApiKey(hash=hashed(new()))}, lambda: datetime.now(UTC)), None)
 
 
