@@ -147,7 +147,7 @@ def test_growth_compares_the_last_third_to_the_first() -> None:
 
 
 async def test_probe_records_how_late_the_event_loop_is(tmp_path: Path) -> None:
-    """An event loop that is blocked for 50 ms has a recorded lag of 50 ms or more, found only within the time span asked for."""
+    """A block of the event loop for 50 ms is recorded as a lag of 50 ms or more, and only within the time span asked for."""
     began = time.monotonic()
     with FileIO(tmp_path / "lag", "w") as file:
         probe = Probe(file, pause=0.0, each=2)

@@ -188,7 +188,7 @@ def test_scripts_write_no_html_and_evaluate_nothing() -> None:
 
 
 async def test_scripts_pass_the_typescript_type_check() -> None:
-    """`tsc` accepts the JSDoc types of the page's scripts. Skipped where the compiler is not installed."""
+    """The TypeScript compiler `tsc`, where installed, accepts the JSDoc types of the page's scripts."""
     compiler = ROOT / "web" / "node_modules" / "typescript" / "bin" / "tsc"
     if not compiler.exists() or (node := shutil.which("node")) is None:
         pytest.skip("the TypeScript compiler is not installed here: `make web/node_modules/.done` installs it, with npm")

@@ -65,7 +65,7 @@ def test_promtool_accepts_the_alert_rules() -> None:
 
 
 def test_each_alert_fires_when_it_should_and_none_on_a_healthy_day(tmp_path: Path) -> None:
-    """promtool's tests of the alert rules pass; they contain every alert, and every alert has a severity and a summary."""
+    """The alert rules pass promtool's tests, which contain every alert; every alert has a severity and a summary."""
     promtool = program("promtool")
     text = (HERE / "alerts_test.yaml").read_text()
     tested = tmp_path / "alerts_test.yaml"
@@ -79,7 +79,7 @@ def test_each_alert_fires_when_it_should_and_none_on_a_healthy_day(tmp_path: Pat
 
 
 def test_alert_rule_tests_fail_with_another_threshold(tmp_path: Path) -> None:
-    """promtool's tests of the alert rules fail if the threshold of one alert is ten times higher."""
+    """The tests of the alert rules fail in promtool if the threshold of one alert is ten times higher."""
     promtool = program("promtool")
     (tmp_path / "alerts.yaml").write_text(ALERTS.read_text().replace("> 0.05\n        for: 5m", "> 0.5\n        for: 5m"))
     (tmp_path / "test.yaml").write_text((HERE / "alerts_test.yaml").read_text().replace("[RULES]", f"[{tmp_path / 'alerts.yaml'}]"))
@@ -107,7 +107,7 @@ def test_autoscaler_uses_a_metric_that_the_adapter_provides() -> None:
 
 
 def test_each_dashboard_query_is_valid_promql(tmp_path: Path) -> None:
-    """promtool accepts every query of the dashboard as an expression."""
+    """Every query of the dashboard is accepted by promtool as an expression."""
     promtool = program("promtool")
     rules = [{"record": f"panel:{number}", "expr": expression} for number, (_, expression) in enumerate(expressions())]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))

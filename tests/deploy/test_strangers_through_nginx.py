@@ -84,7 +84,7 @@ async def test_server_without_auth_refuses_a_proxy_that_forwards_a_name_or_an_ad
 
 
 async def test_proxy_that_looks_like_a_local_program_changes_nothing_without_the_admin_key(workspace: Workspace) -> None:
-    """A proxy that looks like a local program may chat, but its changes are 403, or 401 if an admin key is declared that it lacks."""
+    """A proxy that looks like a local program may chat, but its changes without the admin key are 403, or 401 if one is declared."""
     async with process(workspace.write("routes.yaml", routes(HI)).root) as router, plain(router, "proxy_http_version 1.1;") as base:
         assert await statuses(base, (*CHAT, *READS[:2])) == every(*CHAT, *READS[:2], status=200)
         assert await statuses(base, tuple(CHANGES)) == every(*CHANGES, status=403)

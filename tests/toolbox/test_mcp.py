@@ -309,7 +309,7 @@ UNFIT: list[tuple[str, dict[str, Json]]] = [
 
 @pytest.mark.parametrize(("name", "schema"), UNFIT)
 def test_mcp_tool_with_an_unusable_name_or_schema_is_not_offered(name: str, schema: dict[str, Json]) -> None:
-    """An MCP tool is left out if its name has other characters or is too long, or its schema is no object, too deep or too large."""
+    """An MCP tool is not offered if its name is too long or has odd characters, or if its schema is too deep, too large or no object."""
     assert _spec(SimpleNamespace(name=name, description="", input_schema=schema)) is None
 
 
