@@ -211,7 +211,7 @@ def _agents_parse(base: str, case: dict[str, Any], saw: Saw) -> None:
 
 
 async def _ran(base: str, case: dict[str, Any], saw: Saw, more: dict[str, Any]) -> None:
-    """Run an agent until its final output."""
+    """Run an agent of openai-agents until its final output, and put the result into the report."""
     agents = _package("agents")
     async with _package("openai").AsyncOpenAI(base_url=f"{base}/v1", api_key="sk-client", timeout=240) as client:
         model = agents.OpenAIResponsesModel(case["model"], client)
@@ -247,7 +247,7 @@ def _langchain_responses(base: str, case: dict[str, Any], saw: Saw) -> None:
 
 
 def _chained(model: Any, asked: Any, case: dict[str, Any], saw: Saw) -> Any:
-    """Read a LangChain stream and return the message that its chunks add up to."""
+    """Read a LangChain stream into the report; return the message that its chunks add up to, or None if it was stopped."""
     total = None
     with closing(model.stream(asked)) as stream:
         for chunk in stream:
@@ -358,7 +358,7 @@ CLIENTS: dict[str, dict[str, Deed]] = {
 
 
 def run(case: dict[str, Any]) -> Saw:
-    """Run one case and return what a program that uses the library would have."""
+    """Run one case and return the report: what a program that uses the library would have got."""
     saw: Saw = {"text": "", "thoughts": "", "calls": [], "error": None, "object": None, "usage": None, "events": []}
     try:
         CLIENTS[case["client"]][case["deed"]](case["base"], {"ask": "Hi", **case}, saw)

@@ -58,7 +58,7 @@ routes:
 
 @dataclass
 class Seen:
-    """When each client disconnected, and when its provider connections opened and closed."""
+    """The times at which each client disconnected and its provider connections were opened and closed."""
 
     left: dict[int, float] = field(default_factory=dict[int, float])
     open: dict[int, float] = field(default_factory=dict[int, float])

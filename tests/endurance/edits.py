@@ -263,7 +263,7 @@ async def ready(rig: Rig) -> None:
 
 
 async def under_load(rig: Rig, arguments: argparse.Namespace) -> bool:
-    """Run load and edits, print the results, and return whether every promise was kept."""
+    """Make the edits under load, print the results, and return whether every promise was kept."""
     await ready(rig)
     over, seen = asyncio.Event(), Seen()
     clients = [asyncio.create_task(ask(rig, over, seen)) for _ in range(arguments.streams)]

@@ -215,7 +215,7 @@ async def until_ready(base: str) -> None:
 
 
 async def posted(base: str, path: str, body: bytes) -> str:
-    """POST a body; return the status, or the name of the connection error."""
+    """POST a body; return the status, marked as failed if a 200 contains an error, or the name of the connection error."""
     async with aiohttp.ClientSession() as session, asyncio.timeout(120):
         try:
             async with session.post(base + path, data=in_pieces(body), headers={"content-type": "application/json"}) as response:

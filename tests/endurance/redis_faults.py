@@ -192,7 +192,7 @@ async def client(rig: Rig) -> None:
 
 
 async def timed(rig: Rig, phase: Phase, into: list[float], url: str, body: dict[str, object] | None = None) -> bool:
-    """Send one request, record its time to the first byte and any fault; return whether there was an answer."""
+    """Send one request and record its time to the first byte and any fault; return False if the response is a 204, else True."""
     began = time.monotonic()
     try:
         async with rig.session.request("GET" if body is None else "POST", url, json=body) as response:
@@ -231,7 +231,7 @@ async def shared(rig: Rig) -> float:
 
 
 async def faults(rig: Rig, clients: int, seconds: float) -> list[Phase]:
-    """Put Redis through its faults, each with its recovery, `seconds` in each state, under load; return what was noticed in each."""
+    """Put Redis through its faults under load, for `seconds` in each state; return the measurements of each state."""
     server = rig.server
     steps: list[tuple[str, Callable[[], Awaitable[None]] | None, bool]] = [
         ("healthy", None, False),

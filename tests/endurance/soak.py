@@ -87,7 +87,7 @@ TOOLS = 'async def get_time() -> str:\n    """The time."""\n    return "now"\n'
 
 
 class Provider(asyncio.Protocol):
-    """A fake provider that answers by the model's name: `fails` with 503, `cuts` half of it, `calls` a tool first, `hangs` nothing."""
+    """A fake provider whose behaviour is the model's name: `fails` (503), `cuts` (half an answer), `calls` (a tool first), `hangs`."""
 
     transport: asyncio.Transport
 

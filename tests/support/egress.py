@@ -36,7 +36,7 @@ class ForwardProxy:
         """The credentials of each request, decoded; empty strings for requests without any."""
         self.connections = 0
         self.led: set[tuple[str, int]] = set()
-        """The proxy's local addresses of its upstream connections, by which a server tells whether it was reached through the proxy."""
+        """The proxy's local addresses of its upstream connections, which show a server that it was reached through the proxy."""
         self.opened: list[str] = []
         """The host:port of each opened tunnel."""
         self.port = 0
@@ -108,7 +108,7 @@ class ForwardProxy:
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]:
-    """Read a request line and its headers."""
+    """Read a request; return its first line, and its headers by lower-case name."""
     line, *rest = (await reader.readuntil(b"\r\n\r\n")).decode().removesuffix("\r\n\r\n").split("\r\n")
     return line, {name.lower(): value for name, _, value in (one.partition(": ") for one in rest)}
 

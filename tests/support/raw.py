@@ -39,7 +39,7 @@ async def connected(base: str) -> AsyncGenerator[tuple[asyncio.StreamReader, asy
 
 
 async def until_closed(reader: asyncio.StreamReader) -> bytes:
-    """Read until the server closes or resets the connection."""
+    """Return all bytes received until the server closes or resets the connection."""
     got = bytearray()
     with suppress(ConnectionError):
         while piece := await reader.read(65536):
@@ -48,7 +48,7 @@ async def until_closed(reader: asyncio.StreamReader) -> bytes:
 
 
 def parsed(data: bytes) -> RawResponse:
-    """Parse the first response in these bytes; status 0 if there is none."""
+    """Return the first HTTP response in these bytes, parsed; with status 0 if there is none."""
     head, _, rest = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     if not first.startswith("HTTP/1.1 "):

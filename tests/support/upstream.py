@@ -101,7 +101,7 @@ class OpenAI:
         return Honest(speech, (chunk({}, reason),), (usage(),), (DONE,))
 
     def calls(self, *wanted: Call, places: Sequence[int] = (), size: int = 5) -> Honest:
-        """Return an answer with tool calls; calls with equal indexes come whole, one after the other. A call with an empty id has none."""
+        """Return an answer with tool calls, which come whole and in turn if their indexes are equal; an empty id is left out."""
         places = places or range(len(wanted))
         told: list[tuple[int, Call]] = list(zip(places, wanted, strict=True))
         if len(set(places)) < len(places):
@@ -129,7 +129,7 @@ class OpenAI:
         return frame({"error": {"message": message, "type": code, "code": status}})
 
     def partial_answer(self, body: Mapping[str, Any]) -> str | None:
-        """Return the partial answer before the request to continue, or at the end; None otherwise."""
+        """Return the partial answer that stands before the request to continue it, or at the end; None otherwise."""
         messages: list[dict[str, Any]] = body["messages"]
         if messages[-1]["content"] == WISH:
             return str(messages[-2]["content"])
@@ -271,7 +271,7 @@ class Google:
         return json.dumps([self.error(status, message, code)], indent=2).encode() + b"\r\n\r\n"
 
     def partial_answer(self, body: Mapping[str, Any]) -> str | None:
-        """Return the model's partial answer before the request to continue; None otherwise."""
+        """Return the partial answer that stands before the request to continue it; None otherwise."""
         contents: list[dict[str, Any]] = body["contents"]
         if contents[-1]["parts"][-1].get("text") != WISH:
             return None

@@ -116,7 +116,7 @@ NAMED = st.binary(max_size=40)
 
 
 def asks(headers: list[tuple[bytes, bytes]], query: bytes = b"", peer: str = "10.0.0.9") -> Request:
-    """Return a request with these headers."""
+    """Return an HTTP request object with these headers, query and peer address."""
 
     async def receive() -> Any:
         raise AssertionError

@@ -33,7 +33,7 @@ SSE = st.lists(
 
 @given(chopped(SSE))
 def server_sent_events(pieces: list[bytes]) -> None:
-    """Check that the SSE parser finds the same events whatever the split of the bytes."""
+    """Check that the SSE parser finds the same events in bytes fed in pieces, at once, and one by one."""
     chunked, at_once, one_by_one = sse.Events(), sse.Events(), sse.Events()
     data = b"".join(pieces)
     expected = (at_once.feed(data) if data else []) + at_once.end()
