@@ -14,10 +14,10 @@ LATE = 1.5
 """Seconds, longer than a busy test machine delays an event loop by itself."""
 
 
-def stand_still(secret: str, told: Callable[[], bool]) -> None:
-    """Block the event loop until `told` returns True, or for a minute."""
+def stand_still(secret: str, done: Callable[[], bool]) -> None:
+    """Block the event loop until `done` returns True, or for a minute."""
     for _ in range(6000):
-        if told():
+        if done():
             break
         time.sleep(0.01)
     del secret

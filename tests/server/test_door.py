@@ -176,7 +176,7 @@ async def test_idle_connection_between_two_requests_stays_open(workspace: Worksp
 class Endless:
     """An answer of up to 1,000,000 pieces of 1 KiB. `taken`: bytes that were taken; `closed`: true once the stream was closed."""
 
-    response_to: int = 0
+    taken: int = 0
     closed: bool = False
 
     async def answer(self, _: Any) -> Events:
