@@ -93,13 +93,13 @@ def refuses_without_a_word(name: str) -> Quirk:
 
 
 def calls_it_otherwise(_: Model, body: Body) -> Reply | None:
-    """Refuse max_tokens, and accept max_completion_tokens."""
+    """Return a refusal of max_tokens that hints at max_completion_tokens; None for a request without max_tokens."""
     message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
     return refusal(message, param="max_tokens") if "max_tokens" in body else None
 
 
 def refuses_tools_with_effort(_: Model, body: Body) -> Reply | None:
-    """Refuse tools together with reasoning_effort; accept each alone."""
+    """Return a refusal of a request with both tools and reasoning_effort; None for any other."""
     return refusal("The request is wrong.") if body.get("tools") and "reasoning_effort" in body else None
 
 
@@ -142,17 +142,17 @@ def wants_reasoning(_: Model, body: Body) -> Reply | None:
 
 
 def blind(_: Model, body: Body) -> Reply | None:
-    """Refuse images, as servers of text models do."""
+    """Return a refusal if the last message has an image, as servers of text models do; else None."""
     return refusal("This model has no eyes.") if last_of(body)[2] else None
 
 
 def sees_nothing(_: Model, body: Body) -> Reply | None:
-    """Accept an image, but answer without looking at it."""
+    """Return an answer that ignores the image of the last message; None if it has none."""
     return Reply(text("I cannot tell.")) if last_of(body)[2] else None
 
 
 def denies(_: Model, __: Body) -> Reply:
-    """Refuse the API key with 401."""
+    """Return a 401 refusal of the API key, for every request."""
     return refusal("Incorrect API key provided.", 401)
 
 
@@ -162,17 +162,17 @@ def slow(model: Model, _: Body) -> None:
 
 
 def one_at_a_time(_: Model, body: Body) -> Reply | None:
-    """Make one tool call where two at once are asked for."""
+    """Return one tool call where the question asks for two at once; else None."""
     return Reply(calls(OSLO)) if "both at once" in last_of(body)[1] else None
 
 
 def empty(_: Model, __: Body) -> Reply:
-    """Send an answer without text."""
+    """Return an answer without text, for every request."""
     return Reply((chunk({"role": "assistant", "content": ""}), chunk({}, "stop"), usage(11, 0), DONE))
 
 
 def cuts(_: Model, body: Body) -> Reply | None:
-    """End a text after 100 tokens, with the finish reason `length`."""
+    """Return a text that ends at 100 tokens with the finish reason `length`; None for questions with tools, `stop` or a token limit."""
     if body.get("tools") or last_of(body)[1].startswith("Write"):
         return None
     words = " eight" if last_of(body)[0] == "assistant" else "pong"
@@ -180,27 +180,27 @@ def cuts(_: Model, body: Body) -> Reply | None:
 
 
 def goes_on_after_stop(_: Model, body: Body) -> Reply | None:
-    """Accept `stop`, but do not stop there."""
+    """Return a text that goes on after the `stop` string; None for a request without `stop`."""
     return Reply(text("1 2 3 4 5 6 7 8 9")) if body.get("stop") else None
 
 
 def writes_on(_: Model, body: Body) -> Reply | None:
-    """Accept a token limit, but exceed it."""
+    """Return a text longer than the token limit to the question about it; else None."""
     return Reply(text("one two three " * 40)) if "two hundred" in last_of(body)[1] else None
 
 
 def no_prefill(_: Model, body: Body) -> Reply | None:
-    """Refuse a conversation whose last message is the assistant's."""
+    """Return a refusal if the last message is the assistant's; else None."""
     return refusal("The conversation must end with a user message.") if last_of(body)[0] == "assistant" else None
 
 
 def no_tools(_: Model, body: Body) -> Reply | None:
-    """Refuse tools, as a chat template without them does."""
+    """Return a refusal of a request with tools, as a server does whose chat template has none; else None."""
     return refusal("The request is wrong.") if body.get("tools") else None
 
 
 def chats(_: Model, body: Body) -> Reply | None:
-    """Answer in prose where JSON is asked for."""
+    """Return prose where the question asks for JSON; else None."""
     return Reply(text("Certainly! Here it is.")) if "JSON" in last_of(body)[1] else None
 
 

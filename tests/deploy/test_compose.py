@@ -23,12 +23,12 @@ ENDING = 15
 
 
 def compose() -> dict[str, Any]:
-    """Return the contents of the file, with its anchors resolved."""
+    """Return the contents of deploy/compose.yaml, with its anchors resolved."""
     return cast("dict[str, Any]", yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
 
 
 def routers() -> dict[str, dict[str, Any]]:
-    """Return the services of the file that are routers."""
+    """Return the services of deploy/compose.yaml that are routers."""
     return {name: service for name, service in compose()["services"].items() if name.startswith("router-")}
 
 

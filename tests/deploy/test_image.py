@@ -130,7 +130,7 @@ async def test_health_check_succeeds_only_while_the_router_is_ready(workspace: W
 
 
 def _stages() -> list[list[tuple[str, str]]]:
-    """Return the instructions of each stage."""
+    """Return the instructions of each build stage of the Dockerfile."""
     made: list[list[tuple[str, str]]] = []
     for instruction, rest in _instructions():
         if instruction == "FROM":

@@ -1,4 +1,4 @@
-"""The shipped nginx configuration, run by a real nginx before one small upstream: what it passes on, and with which headers."""
+"""The shipped nginx configuration, run by a real nginx in front of one small upstream: what it passes on, and with which headers."""
 
 import asyncio
 import json
@@ -63,7 +63,7 @@ class Site:
 
 @pytest.fixture
 async def site() -> AsyncIterator[Site]:
-    """Yield an nginx before one small upstream."""
+    """Yield an nginx that forwards to one small upstream."""
     upstream = Upstream()
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     try:

@@ -1,4 +1,4 @@
-"""nginx before two real routers: streams during a reload of nginx, a shutdown and a crash, with and without a shared Redis.
+"""nginx in front of two real routers: streams during a reload of nginx, a shutdown and a crash, with and without a shared Redis.
 
 The routers are processes of their own, whose configurations differ in a comment: `x-router-generation` shows which one answered.
 """
@@ -134,7 +134,7 @@ class Begun:
 
 @asynccontextmanager
 async def site(folder: Path, *script: Reply, drain: str = "30s", redis: RedisServer | None = None) -> AsyncGenerator[Site, None]:
-    """Yield nginx before two routers, which share a Redis if one is given."""
+    """Yield an nginx that forwards to two routers, which share a Redis if one is given."""
     more = f", redis: '{redis.url}', resume: {{grace: 30s}}" if redis else ""
     async with AsyncExitStack() as stack:
         program("nginx")
@@ -154,7 +154,7 @@ async def site(folder: Path, *script: Reply, drain: str = "30s", redis: RedisSer
 
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Site]:
-    """Yield nginx before two routers, whose model answers at once."""
+    """Yield an nginx that forwards to two routers, whose model answers at once."""
     async with site(tmp_path) as made:
         yield made
 

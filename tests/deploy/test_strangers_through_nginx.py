@@ -1,4 +1,4 @@
-"""nginx before a real router: requests from elsewhere are refused while `server.auth` is undeclared, and changes need the admin key."""
+"""nginx in front of a real router: requests from elsewhere are refused while `server.auth` is undeclared, and changes need the admin key."""
 
 import asyncio
 import json

@@ -92,7 +92,7 @@ class Dialect(Protocol):
 
 
 class OpenAI:
-    """OpenAI's chat completions, also as LiteLLM speaks it."""
+    """The dialect of OpenAI's chat completions, which the router also uses for LiteLLM."""
 
     def text(self, parts: Iterable[str], *, finish: str = "stop") -> Honest:
         """Return an answer with one delta per piece."""

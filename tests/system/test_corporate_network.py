@@ -98,7 +98,7 @@ class Ahead:
         self.serving: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
+        """Relay one TLS connection to the plain server."""
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None

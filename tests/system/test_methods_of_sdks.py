@@ -102,7 +102,7 @@ async def outcome(method: Any) -> Any:
 
 @pytest.fixture
 async def client(workspace: Workspace) -> AsyncGenerator[Client, None]:
-    """Yield a client of a router before a provider."""
+    """Yield a client of a router that asks a fake provider."""
     async with (
         provider(Reply(text("Hello"))) as fake,
         serving(workspace.write("routes.yaml", routes(direct_target(fake.base))).build()) as made,

@@ -20,7 +20,7 @@ FILE = Path(__file__).parents[2] / "tools" / "calculate.py"
 
 @pytest.fixture(scope="module")
 def calculate() -> Callable[[str], str]:
-    """The function `calculate`, loaded from its file, because tools/ is not a package."""
+    """Return the function `calculate` of tools/calculate.py, loaded from its file, because tools/ is not a package."""
     spec = importlib.util.spec_from_file_location("tool_calculate", FILE)
     assert spec is not None
     assert spec.loader is not None

@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 22, 5, 5, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def clock() -> ModuleType:
-    """The module, loaded from its file, because tools/ is not a package."""
+    """Return the module tools/clock.py, loaded from its file, because tools/ is not a package."""
     spec = importlib.util.spec_from_file_location("tool_clock", FILE)
     assert spec is not None
     assert spec.loader is not None

@@ -26,7 +26,7 @@ NOW = {"temperature_2m": 25.2, "relative_humidity_2m": 40, "wind_speed_10m": 8.4
 
 @pytest.fixture(scope="module")
 def weather() -> ModuleType:
-    """The module, loaded from its file, because tools/ is not a package."""
+    """Return the module tools/weather.py, loaded from its file, because tools/ is not a package."""
     spec = importlib.util.spec_from_file_location("tool_weather", FILE)
     assert spec is not None
     assert spec.loader is not None

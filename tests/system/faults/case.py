@@ -126,7 +126,7 @@ class Case:
 
     @property
     def check(self) -> Check:
-        """Return the check of its outcome."""
+        """Return the row's check for this case: `spare` if a spare target is to answer, else `alone`."""
         check = self.row.spare if self.company == "spare" else self.row.alone
         assert check is not None
         return check
