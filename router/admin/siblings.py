@@ -7,6 +7,7 @@ has ended is left out.
 import asyncio
 import contextlib
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -16,8 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
-SUPERVISOR_CHECK_S = 1.0
-"""Seconds between two checks whether the supervising process still runs."""
+log = logging.getLogger("router.server")
 LONGEST = 4 * 1024 * 1024
 """Bytes of a question or an answer at most; a longer one counts as no answer."""
 
@@ -31,10 +31,12 @@ class SiblingTiming:
 
     answer: for an answer that is at hand
     rebuild: for one that needs a reload, which may import LiteLLM
+    check: between two checks of the supervising process and of the shared folder
     """
 
     answer: float = 2.0
     rebuild: float = 60.0
+    check: float = 1.0
 
 
 class Siblings:
@@ -46,23 +48,29 @@ class Siblings:
         self._answer = answer
         self._server: asyncio.Server | None = None
 
-    async def _outlive(self) -> None:
-        """End this worker by SIGTERM once the supervising process is gone."""
+    async def _watch(self) -> None:
+        """End this worker by SIGTERM once the supervising process is gone, and log once that the shared folder is."""
         supervisor = multiprocessing.parent_process()
-        if supervisor is None:
-            return
-        while os.getppid() == supervisor.pid:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(SUPERVISOR_CHECK_S)
+        lost = False
+        while supervisor is None or os.getppid() == supervisor.pid:
+            if not lost and not self._own.exists():
+                lost = True
+                fields = {
+                    "folder": str(self._own.parent),
+                    "remedy": "restart: the metrics, edits and commands of the workers are no longer shared",
+                }
+                log.error("the shared folder was removed", extra={"fields": fields})
+            await asyncio.sleep(self.timing.check)
         signal.raise_signal(signal.SIGTERM)
 
     async def __aenter__(self) -> Self:
         self._own.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._asked, self._own, limit=LONGEST)
-        self._outliving = asyncio.create_task(self._outlive())
+        self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._outliving.cancel()
+        self._watching.cancel()
         self._own.unlink(missing_ok=True)
         if self._server is not None:
             self._server.close()

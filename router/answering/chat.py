@@ -87,7 +87,7 @@ class Chat:
     async def drain(self) -> None:
         """Refuse new questions, and wait until running answers have finished, for `server.drain` seconds at most.
 
-        Answers that still run after that are not touched: `end` ends them.
+        Answers that still run after that go on until `end` ends them.
         """
         self.stopping = True
         until = time.monotonic() + self._live.generation.server.drain
@@ -110,9 +110,9 @@ class Chat:
         await self._all_counted()
 
     def _welcome(self, most: int | None) -> None:
-        """Raise Stopping during a shutdown, or Crowded if more than `most` requests run, this one included: no request is queued.
+        """Check whether one more request may run: raise Stopping during a shutdown, or Crowded if more than `most` run, this one included.
 
-        Answers that go on without their client count; requests that resume an answer do not.
+        Answers that go on without their client count; requests that resume an answer do not. No request is queued.
 
         most: `server.max_streams`; None for no bound
         """

@@ -63,7 +63,7 @@ An error with Retry-After is excluded: the SDK may wait that long and try again.
 
 
 class Reply(Mutable):
-    """The HTTP response of one request."""
+    """The HTTP response of one request, in the wire of its client: its status, headers and body, or its error."""
 
     send: Send
     entry: Entry

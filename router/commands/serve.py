@@ -17,7 +17,8 @@ import secrets
 import signal
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,7 +137,7 @@ def _end(*_: object) -> None:
 def _run_workers(config: "uvicorn.Config", declaration: Declaration, run_key: Secret | None) -> int:
     from router.commands.workers import Workers  # noqa: PLC0415 - it imports uvicorn
 
-    with tempfile.TemporaryDirectory(prefix="router-") as folder:
+    with tempfile.TemporaryDirectory(prefix="router-") as folder, _kept(folder):
         counters = Path(folder, COUNTERS)
         counters.mkdir()
         os.environ[FOLDER_VARIABLE] = folder
@@ -151,6 +152,19 @@ def _run_workers(config: "uvicorn.Config", declaration: Declaration, run_key: Se
         workers.run()
     # A terminal's Ctrl-C may end workers that start before their supervisor has read its own.
     return 0 if workers.asked_to_end or {signal.SIGINT, signal.SIGTERM}.intersection(workers.signal_queue) else 1
+
+
+@contextmanager
+def _kept(folder: str) -> Generator[None]:
+    """Keep a folder from the cleaners of temporary folders while entered: systemd-tmpfiles skips what is locked (tmpfiles.d(5), "Age")."""
+    import fcntl  # noqa: PLC0415 - not there on Windows, which has no workers
+
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(number)
 
 
 def made_key(generation: Generation) -> Secret | None:

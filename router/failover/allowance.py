@@ -5,9 +5,8 @@ ONE = 1 - 1e-9
 
 
 class Allowance:
-    """A token bucket for extra calls: each earning event adds `share` tokens, each extra call takes one.
-    Extra calls are thus limited to that share of the events, whatever happens: where every answer fails, retries stop instead of adding to
-    the load (gRPC's retry throttling).
+    """A token bucket for extra calls (retries, hedges): each earning event adds `share` tokens, each extra call takes one.
+    Extra calls are thus at most that share of the events, plus the reserve. Where all answers fail, retries stop (gRPC's retry throttling).
     share: tokens for each earning event, such as 0.1
     reserve: tokens in the bucket at the beginning
     most: tokens that the bucket holds at most

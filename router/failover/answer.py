@@ -26,11 +26,11 @@ log = logging.getLogger("router.failover")
 
 def failover(targets: Sequence[Candidate | Pool], policy: FailureRules, chance: random.Random | None = None) -> Answer:
     """Return a function that answers a question by the first target that starts; where its answer breaks off, other targets continue it.
-    The function raises NoTarget if the question excludes all targets, and another Unanswered if none starts. An answer that has begun and
+    Its stream raises NoTarget if the question excludes all targets, and another Unanswered if none starts. An answer that has begun and
     that no target can continue ends with a Failure instead.
     targets: the route's targets in their order; a Candidate alone is a pool of one
     policy: deadlines, retries, hedging, and whether broken answers are continued
-    chance: orders a pool where no other rule does, and draws the back-off before a retry
+    chance: the random numbers for the order within a pool, and for the back-off before a retry
     """
     pools = tuple(one if isinstance(one, Pool) else Pool((one,)) for one in targets)
     chosen = any(len(pool.members) > 1 for pool in pools)
@@ -111,7 +111,7 @@ def _held_by(ask: Ask) -> str:
 async def _relayed(opened: Opened, chain: Chain, transcript: Transcript, watch: Watch, relay: Relay) -> Events:
     """Stream the events of one target, joined to the text before, and close its stream at the end.
     Without a Finish at the end the answer broke off, or its text could not be joined; the attempt is recorded in each case.
-    Tool calls are held until the event after them: where the provider stopped in the middle of one, none of them is passed on.
+    Tool calls are held until the event after them. If a token limit or content filter cut one of them off, none of them is passed on.
     """
     event: Event | None = opened.first
     calls: list[ToolCall] = []

@@ -108,7 +108,7 @@ TAKEN_UP = frozenset({"cut", "empty", "content_filter"})
 def _failed(tried: Attempt, candidate: Candidate, ask: Ask, start: Start | None, error: TargetError) -> Attempt:
     """Return an attempt that ended before its first word, with the tokens that it cost; unchanged if it cost none.
     It cost some if the answer had a Start, and the provider counted tokens, timed out, or ended it with an outcome in TAKEN_UP.
-    tried: the attempt, without a cost
+    tried: the attempt, without its cost
     start: the Start of its answer; None without one
     """
     if start is None:

@@ -28,7 +28,7 @@ MAX_RETRY_AFTER_S = 60.0
 @dataclass(frozen=True, slots=True, eq=False)
 class Permit:
     """Permission to ask a target. While the breaker is closed all requests share one; while it is half-open each probe has its own.
-    patience: seconds to wait for the first word at most, beside the route's own limit
+    patience: seconds to wait for the first word at most; the route's own limit holds, too
     """
 
     patience: float = math.inf

@@ -93,10 +93,10 @@ def delay(retry: Retry, error: BaseException | None, tries: int, chance: random.
 
 
 def worth_retrying(candidate: Candidate, error: TargetDown, policy: FailureRules, *, others: bool, until: float) -> bool:
-    """Return whether the same target may be retried after this error. Not in these cases:
+    """Return whether the same target may be retried after this error. False in these cases:
 
     - after a timeout
-    - if the target is still unavailable after its `Retry-After`
+    - if an operator has taken the target out, or it is still unavailable after its `Retry-After`
     - if its `Retry-After` ends after the deadline, or is longer than the longest back-off; without another target, than `first_token`
     - if no request reached it (UNHEARD), and another target can be asked
 
@@ -195,9 +195,10 @@ class Chain:
         return opened
 
     async def rescue(self, broken: Candidate, transcript: Transcript, watch: Watch) -> Opened | None:
-        """Return a stream that continues the transcript, or None if no target can, or the route forbids it.
-        Asked are the targets after the one that broke off, then those before it, then that one again. Asking a target a second time takes a
-        token of its retry budget; without one it is passed over. Without any text so far, the question is asked anew.
+        """Return a stream that continues the transcript. None if no target can, the route forbids it, or all rescues are used up.
+        An answer has as many rescues as targets. Asked are the targets after the one that broke off, those before it, then that one again.
+        Asking a target a second time takes a token of its retry budget; without one it is passed over. Without any text so far, the
+        question is asked anew.
         broken: the target whose answer broke off
         """
         if self._rescues <= 0:
@@ -305,7 +306,7 @@ class Chain:
         return None
 
     async def _failing(self, candidate: Candidate, error: TargetError) -> None:
-        """Record a target's error, and what it means for the targets not asked yet.
+        """Record a target's error, and drop or reorder the targets not asked yet.
         After ContextTooLong only larger or unknown windows are asked, the unknown ones last.
         After ContentFiltered no other target is asked.
         """

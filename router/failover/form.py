@@ -42,8 +42,9 @@ class Form:
     _size: int = 0
 
     async def over(self, events: AsyncGenerator[Event, None], start: Start) -> Events:
-        """Stream a target's events with valid text only. Without a Finish at the end the answer broke off, or is invalid (`wrong` is set).
-        An answer that calls tools is not checked: its text is dropped unless it was streamed.
+        """Stream a target's events. Text comes once it is valid; native JSON comes as it arrives, and is checked at its end.
+        Without a Finish at the end the answer broke off, or is invalid (`wrong` is set). The text of an answer that calls tools is not
+        checked, but dropped unless it was streamed.
         start: the target's Start, which says whether it supports the schema natively
         """
         self._held, self._size, self.wrong = [], 0, None

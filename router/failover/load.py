@@ -36,7 +36,9 @@ class Load:
 
     @property
     def cost(self) -> float:
-        """The estimated wait of one more request: time to first token (peak EWMA) × (requests in flight + 1); 0 before any answer."""
+        """The estimated seconds that one more request waits: time to first token (peak EWMA) × (requests in flight + 1).
+        0 before any answer.
+        """
         return self._faded() * (self.busy + 1)
 
     def usual(self, share: float) -> float | None:
@@ -50,7 +52,7 @@ class Load:
 
 
 class Pace:
-    """A record of slow starts. A target that is slow repeatedly is asked after others for a while."""
+    """A record of a target's slow starts. After `failures` in a row within `within` seconds, others are asked first for a while."""
 
     def __init__(self, declared: BreakerConfig, clock: Clock = time.monotonic) -> None:
         self._declared = declared
@@ -61,7 +63,7 @@ class Pace:
 
     @property
     def slow(self) -> bool:
-        """True while other targets should be asked first."""
+        """True for `open` seconds after too many slow starts in a row: other targets are then asked first."""
         return self._clock() < self._until
 
     def abandoned(self, seconds: float) -> None:

@@ -73,8 +73,8 @@ Listener = Callable[[RefusalChange], None]
 
 
 class TargetRefusals:
-    """The recent refusals of a target, over every route that asks it. `listeners` are called when it begins to refuse or answers again.
-    They are called, too, when the reason of its refusal changes.
+    """The recent refusals of a target, over every route that asks it.
+    `listeners` are called when it begins to refuse every question, when the reason changes, and when it answers again.
     """
 
     def __init__(self, target: str = "", clock: Clock = time.monotonic, listeners: Sequence[Listener] = ()) -> None:

@@ -54,8 +54,8 @@ class Relay:
         return arrival
 
     def take(self) -> Sequence[Words] | None:
-        """Return the text pieces that arrived; an empty sequence if a read had no text.
-        None if the generator has to continue, as after a timeout of the target.
+        """Return the pieces of text and thought that one read brought; an empty sequence if it had none.
+        None if the generator has to continue, as for another event, or after a timeout of the target.
         """
         watch = self._watch
         watch.waiting = False

@@ -123,7 +123,7 @@ class Splice:
 
 
 def _common(one: str, other: str) -> int:
-    """Return how many characters agree from the beginning."""
+    """Return the number of characters at the beginning in which two texts agree."""
     for index, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return index

@@ -68,9 +68,7 @@ class Watch:
             self._arm()
 
     def wait_on(self, arrival: asyncio.Future[None]) -> None:
-        """Go on timing the wait, now for another future, within the limit that it began with: the future before brought nothing.
-        Returns at once.
-        """
+        """Go on timing the current wait, within its limit, now for another future; returns at once."""
         self.waiting = True
         self._wakes = arrival
         if self._timer is None:

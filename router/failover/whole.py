@@ -59,7 +59,7 @@ class Progress(Generic[R]):
 
 
 def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: FailureRules, chance: random.Random) -> Embedder:
-    """Return one embedder over all targets. It raises Unanswered, or a subclass of it, if no target makes the embeddings.
+    """Return a function that makes embeddings by the first target that can. It raises Unanswered, or a subclass of it, if none does.
     splits: target → the function that splits a question into its calls
     """
 
@@ -77,7 +77,9 @@ def embedding(pools: Sequence[Pool], splits: Mapping[str, Split], policy: Failur
 
 
 class Errand:
-    """The path of an embeddings request through the targets. `attempts`: a list to which each attempt is appended."""
+    """The course of one embeddings request through the targets: those not asked yet, and the errors so far.
+    `attempts`: a list to which each attempt is appended.
+    """
 
     def __init__(
         self, order: Sequence[Candidate], policy: FailureRules, chance: random.Random, question: Embed, attempts: list[Attempt]

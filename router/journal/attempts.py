@@ -9,7 +9,7 @@ from router.attempt import Attempt
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """A place in the text where another target went on.
+    """A place in an answer's text where one target broke off and another went on.
 
     after: characters of the whole answer's text before it
     broken: the target that broke off
@@ -26,7 +26,7 @@ class Seam:
 
 
 def seams(tried: Sequence[Sequence[Attempt]], texts: Sequence[int]) -> tuple[Seam, ...]:
-    """Return the places in the answer's text where another target went on.
+    """Return the places in an answer's text where one target broke off and another went on.
 
     tried: the attempts of each model call; calls that a tool of the request made are left out
     texts: characters of text that each model call of the answer wrote

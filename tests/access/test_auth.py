@@ -101,7 +101,7 @@ async def test_openai_client_raises_its_own_error_for_a_refused_key(workspace: W
 
 
 async def test_api_key_is_403_for_a_route_it_may_not_ask(workspace: Workspace) -> None:
-    """A forbidden route is 403 by id, alias or path and is not listed for that key; an unknown route is 404."""
+    """A forbidden route is 403 by id, alias or path, and is not in that key's list of models; an unknown route is 404."""
     async with guarded(workspace) as client:
         assert (await asked(client, BOB, model="title-model")).text == "Hi"
         for path, model in (("/api/chat", "gpt-4"), ("/api/chat", "chat-model"), ("/api/chat/gpt-4", "title-model")):

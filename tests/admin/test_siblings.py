@@ -1,7 +1,9 @@
 """Questions between the workers of one router over their sockets: answers, timeouts and workers that are gone."""
 
 import asyncio
+import fcntl
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from router.admin.siblings import Siblings, SiblingTiming, Told
 from router.config import load
 from router.generation import build
 from tests.conftest import AS_OPERATOR, Workspace, routes, serving
+from tests.support.process import process
 
 HI = "a: {script: [{text: Hello}]}"
 
@@ -51,6 +54,39 @@ async def test_worker_that_answers_late_is_left_out_unless_given_more_time(tmp_p
     async with sibling, Siblings(tmp_path, nothing, SiblingTiming(answer=0.05)) as siblings:
         assert await siblings.ask({"ask": "reload"}) == []
         assert await siblings.ask_each({"ask": "reload"}, 10.0) == {other: {"ask": "reload"}}
+
+
+async def test_removed_shared_folder_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """When the folder of the workers' sockets is removed, as by a cleaner of /tmp, its worker logs one error that names the remedy."""
+    folder = tmp_path / "router-1"
+    folder.mkdir()
+    async with Siblings(folder, nothing, SiblingTiming(check=0.0)):
+        await asyncio.sleep(0)
+        assert caplog.records == []
+        shutil.rmtree(folder)
+        while not caplog.records:
+            await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+    (record,) = caplog.records
+    assert (record.levelname, record.message) == ("ERROR", "the shared folder was removed")
+    assert record.fields["folder"] == str(folder)  # type: ignore[attr-defined]
+    assert record.fields["remedy"].startswith("restart")  # type: ignore[attr-defined]
+
+
+async def test_shared_folder_is_locked_against_cleaners_of_tmp(workspace: Workspace, tmp_path: Path) -> None:
+    """While workers run, their folder in TMPDIR has a BSD lock, which systemd-tmpfiles respects; afterwards the folder is gone."""
+    workspace.write("routes.yaml", routes(HI))
+    async with process(workspace.root, "--workers", "2", TMPDIR=str(tmp_path)) as router:
+        (folder,) = tmp_path.glob("router-*")
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(number)
+        assert await router.ended() == 0
+    assert not folder.exists()
 
 
 async def test_reload_lists_the_workers_that_did_not_answer_as_silent(workspace: Workspace, tmp_path: Path) -> None:

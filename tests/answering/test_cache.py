@@ -237,7 +237,9 @@ async def test_shared_upstream_call_is_cancelled_when_its_last_client_disconnect
 
 
 async def test_upstream_error_before_the_first_token_reaches_all_sharing_requests(workspace: Workspace) -> None:
-    """Concurrent requests that share a call get its 503 and `Retry-After` if it fails before the first token."""
+    """Concurrent requests that share a call get its 503 and `Retry-After` if it fails before the first token.
+    Only one of them has the attempts header, and the provider gets two calls at most.
+    """
     route = "targets: [a]\n    retry: {attempts: 1}\n    cache: {ttl: 1h}"
     async with (
         provider(error(429, retry_after="7"), Reply(text("Hi"))) as fake,

@@ -323,7 +323,7 @@ async def test_embeddings_route_limits_count_requests_tokens_and_spend(workspace
 
 @pytest.mark.parametrize("counts", [True, False])
 async def test_embeddings_log_record_has_route_target_tokens_and_cost(workspace: Workspace, *, counts: bool) -> None:
-    """The log record and the metrics of a request have route, target, tokens and cost; tokens are estimated if the provider sends none."""
+    """The log record has route, target, tokens (estimated if the provider sends no count) and cost; the metrics count the request."""
     async with running(OpenAIEmbeddings(counts=counts)) as upstream:
         text = declared(target(upstream.base, more=", price: {input: 1000000, output: 1}"), "targets: [a]")
         async with embedding(workspace, text) as (client, _):

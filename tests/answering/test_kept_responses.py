@@ -132,7 +132,9 @@ async def test_previous_response_of_another_replica_is_continued(workspace: Work
 
 
 async def test_response_of_another_replica_gets_a_503_while_redis_is_down(workspace: Workspace) -> None:
-    """While Redis is down, a question that continues another replica's response gets a 503; its own replica still continues it."""
+    """While Redis is down, a replica answers a question that continues another's response, its retrieve and its cancel with a 503.
+    The replica that made the response still continues it.
+    """
     async with (
         provider(Reply(text("Found"))) as fake,
         two(workspace, direct_target(fake.base)) as (one, other, server),

@@ -205,7 +205,7 @@ async def test_too_large_content_length_is_refused_without_any_body(workspace: W
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413")
 
 
-async def test_invalid_json_body_gets_a_400_in_the_error_form_of_its_wire(workspace: Workspace) -> None:
+async def test_json_body_that_breaks_off_gets_a_400_in_the_form_of_the_ai_sdk(workspace: Workspace) -> None:
     """A body of the AI SDK that breaks off gets a 400 in the AI SDK's error form."""
     async with (
         serving(workspace.write("routes.yaml", routes(TARGETS)).build()) as client,

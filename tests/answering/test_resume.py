@@ -495,7 +495,7 @@ class Slow:
 
 
 async def test_invalid_chat_id_is_ignored(workspace: Workspace) -> None:
-    """A question whose `id` is a number, an object, too long or has a space is answered without a chat id."""
+    """A question whose `id` is a number, an object, too long or has a space is answered all the same."""
     async with running(workspace, "a: {script: [{text: Hello}]}", "") as client:
         given: tuple[Any, ...] = (5, "two words", "x" * 200, {})
         for chat in given:

@@ -316,7 +316,7 @@ def of_user(user: str) -> dict[str, str]:
 
 
 async def test_limit_per_user_counts_over_four_workers(workspace: Workspace) -> None:
-    """A limit `per: user` of three an hour, over four workers, answers three of one user's ten requests and all of other users'."""
+    """A limit `per: user` of three an hour over four workers answers three of one user's ten requests and one each of 1,999 others."""
     async with redis_server() as redis:
         workspace.write("routes.yaml", users_of_one_key(redis.url, "limit: {requests: 3/hour, per: user}"))
         async with process(workspace.root, "--workers", "4") as running:

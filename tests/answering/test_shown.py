@@ -70,7 +70,7 @@ async def test_resumed_answer_has_sources_and_images_in_every_wire(workspace: Wo
 
 @pytest.mark.parametrize("wire", ["line", "data-stream", "ui-message-stream"])
 async def test_unstreamed_answer_has_sources_and_images(workspace: Workspace, wire: str) -> None:
-    """An answer with `stream: false` has sources and images in the form of its wire."""
+    """An answer with `stream: false` in the line protocol and in both wires of the AI SDK has its sources and images."""
     async with served(workspace) as client:
         made = (await client.post(f"/api/chat?protocol={wire}", messages=ASKED, stream=False)).json
     page = {"url": PAGE[0], "title": PAGE[1]}

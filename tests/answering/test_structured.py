@@ -228,8 +228,8 @@ async def test_structured_answer_in_json_mode_is_buffered_and_corrected(workspac
     assert "'age' is a required property" in told[1]["content"]
 
 
-async def test_structured_answer_that_stays_invalid_is_an_error_in_every_wire(workspace: Workspace) -> None:
-    """An answer that is invalid after one correction is an `invalid_output` error (502 unstreamed) in the form of its wire."""
+async def test_structured_answer_that_stays_invalid_is_an_error_of_the_wire(workspace: Workspace) -> None:
+    """An answer that is invalid after one correction is an error in the form of its wire, 502 if unstreamed, without the model's text."""
     model = Provider([Reply(text("I would rather not, WORDS."))])
     async with asked(workspace, model, "neither") as client:
         whole = await completed(client, PERSON_FORMAT)

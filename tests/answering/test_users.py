@@ -122,7 +122,7 @@ async def found_soon(client: Client, headers: dict[str, str], chat: str) -> Answ
 
 
 async def test_answer_of_a_chat_can_be_stopped_only_by_its_user(workspace: Workspace) -> None:
-    """A stop by another user gets a 204 and leaves the answer running; a stop by its own user ends it."""
+    """A stop by another user or key gets a 204 and leaves the answer running; a stop by its own user ends it."""
     async with (
         provider(Reply((chunk({"content": "So "}),), hold=True)) as fake,
         shared(workspace, targets=direct_target(fake.base)) as client,

@@ -40,7 +40,9 @@ async def asked(client: Client, wire: str, **more: Any) -> Answered:
 
 @pytest.mark.parametrize("wire", WIRES)
 async def test_answer_in_each_wire_has_its_headers_text_and_tool_calls(workspace: Workspace, wire: str) -> None:
-    """A streamed answer with reasoning and a tool call has the headers, text, calls, results, finish and usage of its wire."""
+    """A streamed answer with reasoning and a router tool's call has the headers of its wire and the parts that the wire can show.
+    They are text, reasoning, calls, results, finish reason and usage: plain text shows only the first, the AI SDK's wires all of them.
+    """
     script = "[{thought: Hm.}, {text: One moment. }, {call: get_weather, arguments: {location: Beijing}}]"
     workspace.write(
         "routes.yaml", routes(f"a: {{script: {script}}}", "targets: [a]\n    tools: [weather]\n    max_steps: 1\n    reasoning: show")

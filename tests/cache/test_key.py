@@ -107,6 +107,6 @@ def test_cache_key_ignores_the_order_of_json_keys(value: dict[str, Any]) -> None
 
 @given(VALUES, VALUES)
 def test_cache_keys_of_two_json_values_are_equal_only_if_the_values_are(one: Any, other: Any) -> None:
-    """Two random JSON values give equal keys exactly if their JSON texts with sorted keys are equal: true differs from 1."""
+    """Two random JSON values give equal keys if and only if their JSON texts with sorted keys are equal, so true differs from 1."""
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert (of(with_part(Result("c", "t", one))) == of(with_part(Result("c", "t", other)))) == same

@@ -72,7 +72,7 @@ def test_target_added_to_a_pool_takes_its_share_and_moves_no_other_session() -> 
 
 
 async def test_chat_leaves_its_target_while_that_is_unavailable_and_then_returns() -> None:
-    """While its first target has an open breaker, is drained or is slow, a chat goes to its second target; afterwards it returns."""
+    """A chat goes to its second target while the first has an open breaker, is drained or is slow; after the open time it returns."""
     of = pool("a", "b", "c")
     first, second, _ = order(of, "s")
     member = next(one for one in of.members if one.name == first)
@@ -90,7 +90,9 @@ async def test_chat_leaves_its_target_while_that_is_unavailable_and_then_returns
 
 
 def test_chat_leaves_a_target_with_too_many_requests_in_flight() -> None:
-    """A chat leaves a target that has more than 1.5 times its weighted share of the pool's requests in flight plus four."""
+    """A chat leaves a target that has more than 1.5 times its weighted share of the pool's requests in flight plus four.
+    The other targets keep their order; once the second has as many requests, the chat is back at its first.
+    """
     of = pool("a", "b", "c")
     first, second, _ = order(of, "s")
     load = {one.name: one.health.load for one in of.members}
@@ -121,8 +123,10 @@ async def test_burst_of_one_chat_spills_over_to_other_targets() -> None:
         await events.aclose()
 
 
-async def test_short_question_without_a_chat_is_load_balanced() -> None:
-    """A question has affinity if it has a session, and a chat id, an earlier answer or 2,048 characters; others are load balanced."""
+async def test_question_without_a_chat_id_an_answer_or_2048_characters_is_load_balanced() -> None:
+    """A question with a chat id, an earlier answer, or 2,048 characters of text or tools stays at one target of three in 60 tries.
+    A question without any of these is spread over all three, and so is each without a session or with `affinity: off`.
+    """
     said = Message("assistant", ("Hello.",))
     tool = ToolSpec("t", "x" * 2048, {"type": "object"})
     lone = replace(ASK, chat="")
@@ -157,6 +161,6 @@ async def test_chat_stays_with_one_target_across_two_replicas(workspace: Workspa
 
 
 def test_order_of_a_session_depends_on_the_names_of_targets_alone() -> None:
-    """A target with the same name and another answer has the same place in the order of a session."""
+    """A target that has the same name but answers differently has the same place in the order of a session."""
     lone = Candidate("a", named("b").answer)
     assert order(Pool((lone, named("b"))), "s") == order(pool("a", "b"), "s")

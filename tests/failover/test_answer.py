@@ -23,8 +23,10 @@ async def test_tool_calls_are_dropped_if_the_last_was_cut_off_at_a_limit(reason:
     assert seen[-1].reason == reason
 
 
-async def test_complete_tool_calls_are_passed_on_before_the_finish() -> None:
-    """Complete calls are passed on before a `length` finish and before a break; malformed ones before a `tool-calls` finish only."""
+async def test_tool_calls_are_passed_on_before_the_finish() -> None:
+    """A complete call is passed on before a `length` finish.
+    If the stream breaks after it, it comes before a Finish; a malformed call comes before `tool-calls`.
+    """
     for end, calls in ((Finish("length"), [WHOLE]), (Finish("tool-calls"), [WHOLE, HALF]), (TargetDown("a", "cut"), [WHOLE])):
         seen = await heard(chain(Scripted("a", [Text("Hm."), *calls, end])))
         assert seen[2:-1] == calls

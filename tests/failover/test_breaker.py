@@ -69,7 +69,7 @@ def test_breaker_counts_unexplained_refusals_once_for_each_caller(clock: Clock) 
 
 
 def test_breaker_drops_unexplained_refusals_after_an_answer_or_its_window(clock: Clock) -> None:
-    """An answer, or 31 s with `within: 30`, resets the count of refusals that may concern one message; without caller names each counts."""
+    """An answer, or 31 s with `within: 30`, resets the count of unexplained refusals; without a caller's name each refusal counts."""
     breaker = made(clock, failures=2)
     for _ in range(5):
         breaker.doubted(admitted(breaker), "")
@@ -83,7 +83,7 @@ def test_breaker_drops_unexplained_refusals_after_an_answer_or_its_window(clock:
 
 
 def test_breaker_stays_half_open_after_an_unexplained_refusal_of_its_probe(clock: Clock) -> None:
-    """A probe whose refusal may concern its question alone is given back: the breaker is half-open and admits the next probe at once."""
+    """A probe refused without a reason leaves the breaker half-open; the next is admitted at once, and its success closes the breaker."""
     breaker = opened(clock)
     clock.now += 15
     breaker.doubted(admitted(breaker), "mallory")
@@ -182,7 +182,9 @@ def test_breaker_opened_by_a_denied_key_ignores_a_success_from_before(clock: Clo
 
 
 def test_breaker_reopens_on_one_failure_until_an_answer_completes(clock: Clock) -> None:
-    """After a probe's first word the breaker is closed, but one failure opens it again until an answer has completed."""
+    """A probe's first word closes the breaker, but one failure then reopens it for 15 s, three times over.
+    Once an answer was complete, two failures leave it closed.
+    """
     breaker = made(clock)
     breaker.open()
     for _ in range(3):
@@ -309,7 +311,7 @@ def outcomes(events: list[Event]) -> list[str]:
 
 
 async def test_request_skips_a_failing_target_but_for_one_probe_per_open_time(clock: Clock) -> None:
-    """A target that is down gets three requests and then one probe each 15 s, while the spare answers; once well, it answers again."""
+    """A target that is down gets three requests and then one probe each 15 s, while the spare answers; once recovered, it answers again."""
     primary, spare = Target("a", made(clock)), Target("b", made(clock))
     primary.fails = TargetDown("a", "status_503")
     for _ in range(10):
@@ -405,7 +407,7 @@ def test_primary_answers_again_within_five_seconds_of_its_recovery(how: str, bef
 
 
 async def test_retry_budget_bounds_the_retries_of_a_failing_target(clock: Clock) -> None:
-    """A thousand questions to a failing target cost ten retries in all, also with `attempts: 3`; ten answers earn one more retry."""
+    """With `attempts: 3`, a thousand questions to a failing target cost ten retries in all; after twenty answers, two more."""
     patient = Declared(failures=1000, within=0.001)
     target = Target("a", Breaker(patient, clock))
     target.fails = TargetDown("a", "status_503")
@@ -433,7 +435,9 @@ async def test_retry_budget_bounds_the_retries_of_a_failing_target(clock: Clock)
 
 
 async def test_breaker_counts_answers_that_break_off(clock: Clock) -> None:
-    """Three answers that break off after their first text open the breaker, as three failures before it would."""
+    """Three answers that break off after their first text open the breaker, and the fourth question goes to the spare.
+    The same target continues each of the three.
+    """
     primary = Target("a", made(clock))
     primary.fails, primary.late = TargetDown("a", "cut"), True
     spare = Target("b", made(clock))
@@ -459,8 +463,8 @@ async def test_breaker_does_not_count_refused_questions(clock: Clock) -> None:
         assert outcomes(await transcript(primary, spare)) == ["status_400", "ok"]
 
 
-async def test_error_has_a_retry_after_if_all_breakers_are_open(clock: Clock) -> None:
-    """With every breaker open, the error is Busy at once, with the seconds until the next probe, and no target is asked."""
+async def test_error_has_a_retry_after_if_the_only_breaker_is_open(clock: Clock) -> None:
+    """While the only target's breaker is open for 10 s more, a question raises Busy with `retry_after` 10 and does not ask the target."""
     only = Target("a", opened(clock))
     only.fails = TargetDown("a", "status_500")
     clock.now += 5

@@ -108,7 +108,7 @@ def outcomes(event: Event) -> list[tuple[str, str]]:
 
 
 async def test_first_target_that_answers_is_the_only_one_asked() -> None:
-    """A first target that answers is asked once and closed once; the second is not asked."""
+    """Of two targets, a first one that answers is asked once and its stream closed once; the second is not asked."""
     good, spare = Scripted("a", [Text("Hi"), STOP]), Scripted("b", [Text("no"), STOP])
     seen = await heard(chain(good, spare))
     assert [type(event) for event in seen] == [Start, Text, Finish]
@@ -162,7 +162,7 @@ VERDICTS: dict[str, tuple[TargetError, type[Unanswered], int]] = {
 
 @pytest.mark.parametrize("how", VERDICTS)
 async def test_error_of_a_failed_chain_has_the_status_of_the_failure_and_its_attempts(how: str) -> None:
-    """With every target failed, the exception's type, status, `retry_after` and attempts follow from the failure, as the table says."""
+    """Each kind of failure of the only target raises the table's exception type, HTTP status and `retry_after`, with its outcome."""
     error, kind, status = VERDICTS[how]
     with pytest.raises(Unanswered) as caught:
         await heard(chain(Scripted("a", error)))
@@ -225,7 +225,7 @@ def test_time_to_first_token_excludes_the_wait_until_a_target_is_ready() -> None
 
 
 async def test_empty_answer_is_valid_for_a_question_with_stop_texts() -> None:
-    """An answer without text is passed on if the question has `stop` texts; without them it is a failure, and the next target is asked."""
+    """An answer without text is passed on if the question has `stop` texts; without them its attempt has the outcome `empty`."""
     stopped = replace(ASK, params=Params(stop=("END",)))
     seen = await heard(chain(Scripted("a", [STOP]), Scripted("b", [Text("Hi"), STOP])), stopped)
     assert [type(event) for event in seen] == [Start, Finish]
@@ -326,7 +326,9 @@ def test_retry_after_beyond_the_requests_deadline_is_an_error_at_once() -> None:
 
 
 def test_target_with_retry_after_is_skipped_by_all_requests_until_then() -> None:
-    """During a `Retry-After` of 30 s other targets answer, or the error is 503 with the seconds left; then the target is asked again."""
+    """During a target's `Retry-After` of 30 s, each second's question is answered by the spare without asking the target; then it answers.
+    With the spare's breaker open as well, the error is Busy (503) with the seconds until that breaker admits a probe.
+    """
 
     async def run() -> None:
         limited = Scripted("a", TargetDown("a", "status_429", retry_after=30), WELL)
@@ -399,7 +401,7 @@ def test_retry_after_of_a_day_keeps_requests_away_for_a_minute() -> None:
 
 
 def test_continuation_by_the_same_target_takes_from_its_retry_budget() -> None:
-    """A target that breaks off each of 100 answers is asked to continue ten; a continuation by a target not asked yet costs no retry."""
+    """Of 100 answers that the only target breaks off, it is asked to continue ten; a continuation by another target takes no retry."""
 
     async def run() -> None:
         patient = BreakerConfig(failures=1000, within=0.001)

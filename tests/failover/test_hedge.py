@@ -117,7 +117,7 @@ async def test_first_target_answers_if_both_start_at_once() -> None:
 
 
 async def test_failure_of_one_hedged_call_does_not_end_the_other() -> None:
-    """The other target gives the answer, whether the first or the second of the two fails."""
+    """A target that fails at once leaves the answer to the second; a second that fails while the first is late leaves it to the first."""
     assert summary(await heard(Slow("a", fails=True), Slow("b"), policy=policy())) == ("b", [("a", "status_503"), ("b", "ok")])
     first, second = Slow("a", held=True), Slow("b", fails=True)
     asked = asyncio.create_task(heard(first, second, policy=policy()))
@@ -194,7 +194,7 @@ async def test_race_releases_every_result_it_does_not_return_at_any_cancellation
 
 
 async def test_hedge_budget_allows_its_share_of_the_questions() -> None:
-    """Of 1,000 late questions, 45 to 50 are hedged with `at_most: 5%`; the bucket starts empty."""
+    """With `at_most: 5%`, the budget allows 45 to 50 hedges for 1,000 questions, and none before the first question."""
     hedge = Hedge(Declared(after=1, at_most=0.05))
     spent = 0
     for _ in range(1000):
@@ -205,7 +205,7 @@ async def test_hedge_budget_allows_its_share_of_the_questions() -> None:
 
 
 def test_hedge_delay_without_after_is_one_and_a_half_times_the_p90() -> None:
-    """The delay is `after`, else 1.5 × the p90 of the time to first token, and None while no start has been seen."""
+    """The delay is 0.6 s with a p90 time to first token of 0.4 s, 1.5 s with `after: 1.5`, and None before any start."""
     load = Load()
     for seconds in [0.2] * 89 + [0.4] * 6 + [3.0] * 5:
         load.started(seconds)

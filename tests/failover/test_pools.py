@@ -120,7 +120,7 @@ async def test_target_with_an_open_breaker_comes_last_in_its_pool() -> None:
 
 
 def test_target_is_slow_for_a_while_after_slow_starts_in_a_row() -> None:
-    """Three slow starts in a row make a target slow for 4 s; after that one more slow start does so again, until a quick one."""
+    """Three slow starts in a row make a target slow for 4 s; then one more slow wait does so again, unless a quick start came between."""
     clock = Clock()
     pace = Pace(Declared(failures=3, within=30, open=4, slow=2), clock)
     for seconds in (3, 3, 1, 3, 3):

@@ -62,7 +62,7 @@ class Watched:
 
 
 def test_denial_is_reported_once_and_ended_by_the_next_answer() -> None:
-    """Two denials 30 s apart are one reported change; an answer is a second one, with the 30 s that the refusals lasted."""
+    """Two denials 30 s apart report one change; the next answer ends the state and reports a second change, which has lasted 30 s."""
     watched = Watched()
     watched.denied()
     watched.time += 30
@@ -101,7 +101,7 @@ def test_every_refusal_reason_follows_from_some_outcome() -> None:
 
 
 def test_another_refusal_reason_is_reported_and_keeps_the_start_time() -> None:
-    """A denial for another reason, or enough status 400 in a row, is reported as a change; `since` stays that of the first denial."""
+    """A denial for another reason, and then ten status 400 in a row, are each reported as a change; `since` stays that of the first one."""
     watched = Watched()
     watched.denied()
     watched.time += 5

@@ -299,7 +299,7 @@ async def test_rescue_does_not_join_a_different_answer() -> None:
 
 
 async def test_rescue_without_a_target_left_ends_with_one_failure() -> None:
-    """The client keeps the text so far, and gets one Failure after it, if every other target fails too."""
+    """With two targets that both break off, the client gets the first one's text and then a single Failure."""
     refusing = Candidate("second", broken([], "cut"))
     seen = await heard(Candidate("first", broken(WORDS[:3], "cut")), refusing)
     assert [type(event) for event in seen] == [Start, Text, Text, Text, Failure]
@@ -327,7 +327,7 @@ async def test_rescue_without_new_text_finishes_a_complete_answer() -> None:
 
 
 async def test_rescue_skips_a_target_whose_content_filter_refuses() -> None:
-    """A target whose content filter refuses the continuation is skipped, and the next one completes the answer."""
+    """A target whose content filter refuses the continuation is skipped, and the one after it completes the answer."""
 
     async def filtered(_: Ask) -> Events:
         if _.messages:

@@ -194,7 +194,7 @@ async def test_budget_used_condition_counts_each_callers_own_limit(workspace: Wo
 
 
 async def test_budget_used_condition_counts_the_spending_of_all_replicas(workspace: Workspace) -> None:
-    """With a shared Redis, a replica asks `cheap` after fewer answers of `best` than would spend the share alone: the others' count."""
+    """With a shared Redis, once one replica has spent half of the budget and asks `cheap`, the other does so within ten answers."""
     async with redis_server() as redis, provider(Reply(text("best"))) as best, provider(Reply(text("cheap"))) as cheap:
         server = f"server: {{redis: '{redis.url}'}}\n"
         text_ = conditional("budget_used: 50%", "\n    limit: {spend: 60USD/day}", server, priced(best, cheap))
@@ -210,8 +210,8 @@ async def test_budget_used_condition_counts_the_spending_of_all_replicas(workspa
             assert len(best.requests) - spent < 10  # what was spent is told to Redis behind the answer: a few may come before that
 
 
-async def test_question_that_matches_no_entry_is_refused_in_each_dialect(workspace: Workspace) -> None:
-    """A question for which no entry's condition holds is status 400 in each dialect, with the code `no_target` in the line protocol."""
+async def test_question_that_matches_no_entry_is_refused_in_five_dialects(workspace: Workspace) -> None:
+    """A question for which no entry's condition holds is status 400 in five dialects, with the code `no_target` in the line protocol."""
     workspace.write(
         "routes.yaml", routes(TWO, "targets: [{use: cheap, when: {has_image: true}}, {use: best, when: {header: {x-tier: gold}}}]")
     )
@@ -237,7 +237,7 @@ async def test_entry_whose_condition_does_not_hold_is_no_fallback(workspace: Wor
 
 
 async def test_condition_of_a_pool_or_of_its_member_selects_the_pools_members(workspace: Workspace) -> None:
-    """A condition on a pool holds for all its members; one on a member removes that member alone, and the others share the questions."""
+    """A condition on a pool holds for all its members; one on a member leaves that member alone out of the pool where it does not hold."""
     three = TWO + "\nother: {script: [{text: other}]}"
     route = "targets: [{use: [cheap, other], when: {header: {x-tier: batch}}}, best]"
     async with serving(workspace.write("routes.yaml", routes(three, route)).build()) as client:
@@ -425,7 +425,7 @@ def test_entry_that_a_question_reaches_past_earlier_entries_is_found_reachable(
 @settings(deadline=None)
 @given(whens(), whens())
 def test_entry_is_unreachable_behind_its_own_condition_and_reachable_behind_none(entry: When, earlier: When) -> None:
-    """An entry is unreachable behind its own condition; it is reachable behind none, and behind a condition on `caller` that it lacks."""
+    """An entry is unreachable behind its own condition, and reachable behind none, or behind one that alone has a condition on `caller`."""
     assert not reachable(entry, [entry])
     assert reachable(entry, [])
     if earlier.caller is not None and entry.caller is None:

@@ -65,8 +65,10 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("dialect", ASKED)
-async def test_audio_in_each_wire_reaches_a_target_that_takes_audio(workspace: Workspace, dialect: str) -> None:
-    """Audio in each wire's form is sent to a target with `audio: true`; one with `audio: false` is skipped."""
+async def test_audio_of_five_client_apis_reaches_a_target_that_takes_audio(workspace: Workspace, dialect: str) -> None:
+    """Audio in the form of chat completions, Responses, AI SDK 4 and 5 and AG-UI skips a target with `audio: false`.
+    The next one, with `audio: true`, gets it as `input_audio`.
+    """
     path, body = ASKED[dialect]
     async with models(HI, HEARD) as (deaf, hearing):
         listed = target("deaf", deaf, "audio: false, images: true") + target("hearing", hearing, "audio: true")
@@ -89,7 +91,7 @@ async def test_audio_in_each_wire_reaches_a_target_that_takes_audio(workspace: W
 async def test_audio_that_no_target_takes_gets_a_400(
     workspace: Workspace, facts: tuple[str, str], urls: tuple[str, ...], said: str
 ) -> None:
-    """A question with audio that no target takes gets a 400 with code `unread_file` that names the kinds of files."""
+    """A question with audio, or audio and an image, that no target takes whole gets a 400 `unread_file` naming the kinds of files."""
     async with models(HI, HI) as (one, other):
         listed = target("one", one, facts[0]) + target("other", other, facts[1])
         workspace.write("routes.yaml", routes(listed + "demo: {script: demo}", "targets: [one, other, demo]"))
@@ -107,7 +109,7 @@ REFUSALS = (
 
 @pytest.mark.parametrize(("status", "words"), REFUSALS)
 async def test_target_that_refused_audio_is_skipped_for_later_audio(workspace: Workspace, status: int, words: str) -> None:
-    """A target whose error says that it takes no audio is skipped for later audio, and its circuit breaker stays closed."""
+    """A target whose 400 or 500 says that it takes no audio is skipped for the next audio, and still answers a question without a file."""
     refuses = Reply(status=status, body=json.dumps({"error": {"message": words, "code": status}}).encode())
     async with models((refuses, *HI), HEARD) as (unknown, other):
         workspace.write("routes.yaml", routes(target("unknown", unknown) + target("other", other), "targets: [unknown, other]"))
@@ -160,7 +162,7 @@ FORMS: dict[str, tuple[str, dict[str, Any], Reply, Any]] = {
 
 @pytest.mark.parametrize("lane", FORMS)
 async def test_audio_is_sent_in_the_form_of_the_provider(lane: str) -> None:
-    """Audio is sent as `input_audio` with its format to OpenAI, as bare base64 to Mistral, and as inline data to Gemini."""
+    """Audio is `input_audio` with its format for OpenAI, also through LiteLLM, bare base64 for Mistral, and inline data for Gemini."""
     model, declared, reply, form = FORMS[lane]
     async with provider(reply) as fake:
         body = await sent(fake, model, "data:audio/x-wav;base64,UklGRg==", **declared)
@@ -199,7 +201,7 @@ def audio_of(model: str, **declared: Any) -> bool | None:
 
 
 def test_audio_support_comes_from_the_model_table_or_the_operator() -> None:
-    """Audio support is known for models of some providers, unknown for others, and set by the operator's `facts`."""
+    """Audio support is True or False for models of the table, None for OpenRouter and an own server, and as `facts` says if declared."""
     known = ["gemini/gemini-2.5-flash", "openai/gpt-audio", "mistral/voxtral-small-latest"]
     assert [audio_of(one) for one in known] == [True] * 3
     deaf = ["openai/gpt-4o", "anthropic/claude-sonnet-4-5", "anthropic/claude-nothing-9", "azure/gpt-4o"]

@@ -125,7 +125,7 @@ async def test_small_body_is_parsed_in_the_event_loop_thread(workspace: Workspac
 
 
 async def test_large_bodies_are_parsed_one_at_a_time() -> None:
-    """Of eight large bodies only one is parsed at a time, and a cancelled request gives up its turn."""
+    """Of eight large bodies, of which one is cancelled while it waits, seven are parsed, never two at the same time."""
     reading, large = Reading(), b" " * (ON_LOOP_BYTES + 1)
     running, most, go = 0, 0, threading.Event()
 
@@ -195,7 +195,9 @@ async def asked(fake: Provider, times: int) -> None:
 
 
 async def test_body_beyond_the_bound_on_all_bodies_gets_a_503(workspace: Workspace) -> None:
-    """A large body gets a 503 while another is being answered, if both exceed the bound on all bodies; a small one is answered."""
+    """A large body gets a 503 while another is being answered, if both exceed the bound on all bodies; a small one is answered.
+    Once the first is answered, a large one is, too.
+    """
     gate = asyncio.Event()
     async with provider(Reply(text("Hi"), gate=gate)) as fake:
         more = "server: {request: {body: 128KiB}}\n"

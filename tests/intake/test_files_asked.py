@@ -153,7 +153,9 @@ async def test_target_that_refused_an_image_is_skipped_for_later_images(
 
 
 async def test_demo_does_not_answer_an_image_that_every_model_refused(workspace: Workspace) -> None:
-    """A question whose image every model refuses gets a 400 although a demo follows; for a model that is down, the demo answers."""
+    """A question whose image the only model refuses gets a 400, now and the next time, although a demo script follows.
+    A 400 that does not mention images gives a 502; if the model is down (503), the demo answers with a 200.
+    """
     async with models((REFUSES, Reply(text("Hi")))) as (only,):
         workspace.write("routes.yaml", routes(target("a", only) + "demo: {script: demo}", "targets: [a, demo]"))
         async with serving(workspace.build()) as client:
@@ -178,7 +180,7 @@ async def test_demo_answers_an_image_if_no_model_is_configured(workspace: Worksp
 
 
 async def test_refused_image_is_not_remembered_for_a_target_declared_to_read_images(workspace: Workspace) -> None:
-    """A target with `images: true` that refuses one image gets the next question with an image all the same."""
+    """A target with `images: true` that refuses one image (400 to the client) gets the next image all the same, and answers it."""
     async with models((REFUSES, Reply(text("A cat.")))) as (only,):
         generation = workspace.write("routes.yaml", routes(target("a", only, "images: true"))).build()
         async with serving(generation) as client:
@@ -199,7 +201,7 @@ async def test_image_in_a_tool_result_skips_targets_that_read_no_images(workspac
 
 
 async def test_cut_answer_about_an_image_is_not_continued_by_a_target_without_images(workspace: Workspace) -> None:
-    """An answer about an image that breaks off is not continued by a fallback that reads no images."""
+    """An answer about an image that breaks off is continued by the same target, not by a fallback that reads no images."""
     cut = (Reply(text("Half a cat")[:2], drop=True),)
     async with models(cut, HI) as (seeing, blind):
         listed = target("seeing", seeing, "images: true") + target("blind", blind, "images: false")
@@ -210,7 +212,7 @@ async def test_cut_answer_about_an_image_is_not_continued_by_a_target_without_im
 
 
 async def test_hedge_of_a_question_with_an_image_skips_targets_without_images(workspace: Workspace) -> None:
-    """A hedged question with an image that no target reads gets a 400 without a call to any target."""
+    """On a route with a hedge after 1 ms, a question with an image that no target reads gets a 400 without a call to any target."""
     async with models(HI, HI) as (one, other):
         listed = target("one", one, "images: false") + target("other", other, "images: false")
         workspace.write("routes.yaml", routes(listed, "targets: [one, other]\n    hedge: {after: 1ms, at_most: 100%}"))

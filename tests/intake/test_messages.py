@@ -339,7 +339,7 @@ def test_invalid_message_is_refused_naming_the_field(what: str) -> None:
 
 
 def test_number_of_messages_parts_and_calls_is_bounded() -> None:
-    """Too many messages, more than 1,000 parts or more than 128 tool calls in a message raise TooLarge or BadAsk."""
+    """More messages than allowed, or more than 1,000 parts in one, raise TooLarge; more than 128 tool calls in one raise BadAsk."""
     with pytest.raises(TooLarge):
         messages([{"role": "user", "content": "Hi"}] * 3, 2)
     with pytest.raises(TooLarge):
@@ -602,7 +602,7 @@ def test_tool_arguments_with_too_many_values_are_not_parsed(monkeypatch: pytest.
 @pytest.mark.parametrize("role", ["system", "developer", "user", "assistant"])
 @pytest.mark.parametrize("content", ["Hi", " ", "", "\ud83d\ude00", "\ud800", None, ["Hi"], [{"type": "text", "text": "Hi"}], 7], ids=repr)
 def test_plain_text_message_is_read_like_one_with_further_keys(role: str, content: Json) -> None:
-    """A message with only role and content, which has a faster path, is read as the same message with an `id`."""
+    """For each role and content, valid or not, a message with only these two keys gives the same messages or error as one with an `id`."""
 
     def read(message: Json) -> object:
         try:

@@ -73,7 +73,7 @@ def calls(told: dict[str, Any]) -> list[tuple[str, str, bool]]:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_tokens_from_a_prompt_cache_are_charged_at_the_cache_price(workspace: Workspace, stream: bool) -> None:
-    """Record, metrics and, for an answer that is not streamed, the cost header have cached tokens at their own price."""
+    """Cached tokens have their own price in the record and the metrics and, for an answer that is not streamed, in `X-Router-Cost`."""
     async with provider(Reply(answer())) as fake, asking(workspace, target("a", fake.base, A), "targets: [a]") as client:
         came = await client.ask(stream=stream)
         told = await logged(client, came.headers["x-request-id"])

@@ -65,7 +65,9 @@ async def serving_pids(router: Process) -> list[int]:
 
 @pytest.mark.parametrize("workers", [1, 4])
 async def test_metric_totals_are_the_same_with_one_worker_and_with_four(workspace: Workspace, workers: int) -> None:
-    """Requests, attempts, tokens and times have the same totals with one worker and with four, from any worker, also after one died."""
+    """Requests, attempts, tokens and times have the same totals with one worker and with four, from any worker.
+    With four, the first three stay the same after one worker was killed and replaced.
+    """
     workspace.write("routes.yaml", routes(TARGETS) + ROUTES)
     async with process(workspace.root, "--workers", str(workers)) as router:
         async with asyncio.timeout(240):

@@ -175,7 +175,7 @@ WRONG: Mapping[str, Any] = {
 
 @pytest.mark.parametrize("name", WRONG)
 async def test_client_field_with_an_invalid_value_is_refused_with_a_400_that_names_it(workspace: Workspace, name: str) -> None:
-    """A client field with an invalid value gets a 400 that names it, at `/v1/chat/completions` and `/api/chat`; no target is asked."""
+    """Each client field with an invalid value gets a 400 that names it, at `/v1/chat/completions` and `/api/chat`; no target is asked."""
     async with fakes(GPT_4O) as models:
         routes = f"targets:\n  first: {GPT_4O.target(models.address)}\nroutes:\n  plain: {{pipeline: chat, targets: [first]}}\n"
         async with serving(workspace.write("routes.yaml", routes).build()) as client:

@@ -67,7 +67,7 @@ async def test_unknown_model_answers_its_first_request_after_refusing_parameters
 
 
 async def test_attempts_header_lists_the_parameters_left_out(workspace: Workspace) -> None:
-    """The attempts header lists the omitted parameters of the request in which they were refused, and of the next request."""
+    """The attempts headers of two requests list `temperature` and `reasoning_effort`, which the model refuses, as omitted."""
     async with fakes(model(*EACH_IN_TURN)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
         async with serving(generation) as client:
@@ -80,7 +80,7 @@ async def test_attempts_header_lists_the_parameters_left_out(workspace: Workspac
 
 
 async def test_learned_refusals_survive_edits_that_leave_the_target_unchanged(workspace: Workspace) -> None:
-    """Learned refusals survive an edit of the route but not an edit of the target, after which the model refuses each parameter again."""
+    """After an edit of the route, the model answers at the first call; after an edit of its target, it refuses three parameters again."""
     async with fakes(model(*EACH_IN_TURN)) as models:
         target = model().target(models.address)
         edits = (
@@ -100,7 +100,9 @@ async def test_learned_refusals_survive_edits_that_leave_the_target_unchanged(wo
 
 
 async def test_request_is_sent_to_a_refusing_model_at_most_five_times(workspace: Workspace) -> None:
-    """A model that refuses five parameters in turn is called five times before the fallback; the next request omits those learned."""
+    """A model that refuses five parameters one by one is called five times before a script answers instead.
+    The next request gets the model's answer at the second call, and the one after it at the first.
+    """
     rules = [refuses(name, UNSUPPORTED, param=name) for name in HINTS]
     async with fakes(model(*rules)) as models:
         generation = workspace.write("routes.yaml", routes(model().target(models.address))).build()
@@ -129,7 +131,7 @@ FOR_GOOD: dict[str, Rule] = {
 async def test_refusal_of_tools_or_messages_falls_back_without_omitting_a_parameter(
     workspace: Workspace, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    """A refusal of tools or messages, for length or for rate is not learned from: the model is asked once and the next target answers."""
+    """After a refusal of tools, messages, length or rate, the next target answers at once, and no parameter is learned as refused."""
     caplog.set_level(logging.WARNING, "router.targets")
     async with fakes(model(FOR_GOOD[name])) as models:
         text = routes(model().target(models.address), ", retry: {attempts: 1}")

@@ -208,7 +208,7 @@ async def test_reasoning_is_not_mixed_up_between_keys_or_chats_with_equal_call_i
 
 @pytest.mark.parametrize("flagship", [DEEPSEEK, KIMI, OPENROUTER, GEMINI_OPENAI], ids=named)
 async def test_reasoning_in_a_clients_message_is_passed_to_the_model(workspace: Workspace, flagship: Flagship) -> None:
-    """A router without stored state passes the reasoning in the client's message to the model, which accepts it."""
+    """A restarted router, which has no stored state, passes the reasoning in the client's message to the model, which accepts it."""
     async with fakes(flagship) as models:
         text = routes({"a": flagship.target(models.address)}, "")
         async with serving(workspace.write("routes.yaml", text).build()) as client:

@@ -181,7 +181,7 @@ def cut(model: Thinker) -> Reply:
 async def test_model_that_continues_a_cut_answer_in_round_three_is_sent_no_foreign_reasoning(
     workspace: Workspace, first: str, second: str
 ) -> None:
-    """When a model breaks off in round three, the continuing model refuses no request and gets none of the first one's reasoning."""
+    """When a model breaks off in round three, another model continues, refuses no request, and gets none of the first one's reasoning."""
     broken, rescuer = THINKERS[first]("first"), OTHERS[second]("second")
     broken.faults[3] = cut(broken)
     async with routed(workspace, broken, rescuer) as client:
@@ -195,7 +195,9 @@ async def test_model_that_continues_a_cut_answer_in_round_three_is_sent_no_forei
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 async def test_fallback_in_round_two_keeps_the_rest_of_the_turn(workspace: Workspace, first: str, second: str) -> None:
-    """When a model fails in round two, the fallback serves the remaining rounds; neither model receives the other's reasoning."""
+    """When a model fails in round two, the fallback gives the answer; neither model gets the other's reasoning.
+    A fallback that issues reasoning also serves the third round.
+    """
     failing, fallback = THINKERS[first]("first"), OTHERS[second]("second")
     failing.faults[2] = error(500, "down")
     async with routed(workspace, failing, fallback) as client:
@@ -209,7 +211,7 @@ async def test_fallback_in_round_two_keeps_the_rest_of_the_turn(workspace: Works
 
 
 async def test_balanced_target_that_starts_a_turn_serves_all_its_rounds(workspace: Workspace) -> None:
-    """Of two balanced targets, the target that is asked first serves all four model calls of a turn, in ten turns."""
+    """Of two balanced targets, the one that is asked first serves all four model calls of a turn, in each of ten turns."""
     models = DeepSeek("one"), DeepSeek("two")
     async with routed(workspace, *models, route="targets: [[one, two]]") as client:
         for _ in range(10):
@@ -220,7 +222,9 @@ async def test_balanced_target_that_starts_a_turn_serves_all_its_rounds(workspac
 
 
 async def test_balanced_target_serves_all_rounds_of_a_client_that_runs_the_tools(workspace: Workspace) -> None:
-    """Of two balanced targets, one serves all four requests of a turn whose tools the client runs, and gets its reasoning back."""
+    """Of two balanced targets, one serves all four requests of each of six turns and gets its reasoning back.
+    The client runs the tools.
+    """
     models = Kimi("one"), Kimi("two")
     async with routed(workspace, *models, route="targets: [[one, two]]", tools=False) as client:
         for count in range(6):
@@ -276,7 +280,7 @@ SENT: Sequence[tuple[type[Completions], dict[str, Any], dict[str, Any], str]] = 
 async def test_reasoning_in_a_clients_message_is_converted_to_the_models_field(
     workspace: Workspace, kind: type[Completions], beside: dict[str, Any], within: dict[str, Any], field: str
 ) -> None:
-    """Reasoning in a client's message reaches a thinking model in the field that it reads, and is not sent to a strict provider."""
+    """Reasoning in a client's message reaches the model in the field that its provider reads; a strict provider gets none of it."""
     model, strict = kind("m"), Strict("strict")
     call = {"id": "abcdefghi", "type": "function", "function": {"name": "look", "arguments": "{}"}, **within}
     messages: list[dict[str, Any]] = [

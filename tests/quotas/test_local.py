@@ -111,8 +111,8 @@ def test_wait_covers_the_windows_of_this_process_and_of_redis_together() -> None
     assert spent.until(16) == spent.until(20) == Spent().until(1) == 0
 
 
-async def test_counts_of_100000_addresses_are_freed_after_their_window(clock: Clock) -> None:
-    """Of 100,000 addresses counted in turn, fewer than 10,000 are still held, and as few after each has entered and left."""
+async def test_counts_of_100000_keys_are_freed_after_their_window(clock: Clock) -> None:
+    """Of 100,000 keys counted 1 ms apart, each in a window of 1 s, fewer than 10,000 are still held; entering and leaving adds none."""
     store = Local(clock)
     for number in range(100_000):
         await store.take(f"w{number}", 10, 1)
@@ -126,7 +126,7 @@ async def test_counts_of_100000_addresses_are_freed_after_their_window(clock: Cl
 
 
 async def test_concurrency_slot_is_released_once_although_settled_twice(clock: Clock) -> None:
-    """A request that is settled twice frees one slot of a concurrency limit of two, for its own caller alone."""
+    """With two slots for each caller, a request that is settled twice frees one slot; another caller has slots of its own."""
     quota = Quota("route:a", Limit(concurrent=2), Local(clock))
     first, second = [await quota.admit("x") for _ in range(2)]
     with pytest.raises(TooMany, match="Rate limit exceeded"):

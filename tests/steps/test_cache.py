@@ -318,7 +318,9 @@ async def test_request_with_no_store_neither_stores_nor_shares() -> None:
 
 
 async def test_cached_answer_older_than_max_age_or_an_edited_ttl_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cached answer of 30 s is a hit with `max_age` 40, and a miss with `max_age` 20 or a `ttl` edited to 20."""
+    """A cached answer that is 30 s old is a hit with `max_age` 40, and a miss with `max_age` 20 or a `ttl` edited to 20.
+    After the system clock was put back, the age of a hit is 0.
+    """
     store, now = LocalStore(1_000_000), time.time()
     await read(kept(Model(), store))
     monkeypatch.setattr(time, "time", lambda: now + 30)
@@ -394,7 +396,7 @@ async def test_identical_requests_share_one_call_while_the_store_is_slow() -> No
 
 
 async def test_answer_over_the_size_limit_is_sent_but_not_cached() -> None:
-    """An answer over the size limit is sent in full and not cached; a request in the middle of it makes its own call."""
+    """An answer of 2 MB, over the size limit, is sent in full and not cached; a request that comes in mid-answer makes its own call."""
     pieces = [Text("x" * 10_000)] * 200
     model, shelf = Model(*ended(*pieces)), Shelf()
     answer = kept(model, shelf)

@@ -63,12 +63,12 @@ def test_edited_text_does_not_depend_on_how_it_was_split(strip: str | None, limi
 @pytest.mark.parametrize("strip", STRIPS)
 @pytest.mark.parametrize("pieces", [["a" + "\n" * 8_000 + "b"], ["a", *["\n"] * 8_000, "b"]], ids=["whole", "in pieces"])
 def test_edit_handles_endless_blank_lines_in_linear_time(strip: str, pieces: list[str]) -> None:
-    """A text with 8,000 blank lines, in one chunk or many, is edited without cubic running time."""
+    """A text with 8,000 newlines in its middle comes out unchanged, in one chunk or many; cubic time would exceed the test's limit."""
     assert trimmed(strip, None, pieces) == "".join(pieces)
 
 
 async def test_text_held_by_an_edit_is_sent_before_the_next_event() -> None:
-    """Text that `edit` holds back is sent before the tool call that follows it; no empty Text event is sent."""
+    """Text between quotes that `edit` removes is sent before the tool call that follows it, and no empty Text event for the quotes."""
     told: list[Event] = [
         Start("a", "m"),
         Text('"'),

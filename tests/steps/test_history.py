@@ -53,7 +53,7 @@ def test_first_message_of_a_shortened_history_changes_in_steps() -> None:
 
 @pytest.mark.parametrize(("keep", "sent"), [(3, 3), (7, 7), (8, 7), (40, 31)])
 async def test_history_with_a_keep_below_8_drops_one_message_at_a_time(keep: int, sent: int) -> None:
-    """A `keep` below 8 drops one message at a time; from 8 on, a fourth of `keep` is dropped at a time."""
+    """With `keep` 3 or 7, a longer conversation always has exactly `keep` messages; with 8 at least 7, and with 40 at least 31."""
     seen: list[Ask] = []
 
     async def answer(ask: Ask) -> Events:

@@ -26,7 +26,7 @@ def built(workspace: Workspace, schema: str | None, steps: str = "  - output: pe
 
 
 async def test_every_answer_of_a_pipeline_with_output_fits_its_schema(workspace: Workspace) -> None:
-    """An answer of a pipeline with `output` fits its schema in every wire, whatever `response_format` the client sends."""
+    """An answer of a pipeline with `output` fits its schema in the line protocol and, despite another `response_format`, in completions."""
     async with serving(built(workspace, json.dumps(PERSON))) as client:
         line = await client.ask()
         whole = await client.post(

@@ -165,7 +165,7 @@ async def test_tool_calls_of_the_route_are_not_restored_for_another_caller() -> 
 
 
 async def test_stored_reasoning_state_overrides_the_clients_copy() -> None:
-    """Stored reasoning state replaces the copy that a client sends back, and is bound to its target: no other one gets it."""
+    """Stored reasoning state replaces the copy that a client sends back; it is bound to its target, and another target gets none of it."""
     memory, source = Memory(), Source(*ROUND)
     await heard(source, memory, ASKED)
     copy = ReasoningState("", {"reasoning_content": "Hm."})
@@ -186,7 +186,7 @@ async def test_reasoning_state_of_an_earlier_turn_is_restored() -> None:
 
 
 async def test_request_without_tools_and_calls_skips_reasoning_state() -> None:
-    """A request without tools and tool calls makes no look-up of reasoning state."""
+    """A request without tools and tool calls is answered although every look-up of reasoning state would raise: none is made."""
 
     class Broken:
         async def get(self, *_: Any) -> Any:

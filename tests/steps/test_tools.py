@@ -490,7 +490,7 @@ def brought(*names: str) -> Ask:
 
 
 async def test_call_of_a_client_tool_ends_the_answer() -> None:
-    """A turn that calls a client tool runs the route's own tools beside it and ends the answer with reason `tool-calls`."""
+    """A turn that calls a client tool and a route's tool runs the latter and ends the answer as `tool-calls` after one model call."""
     state = ReasoningState("a=m", {"reasoning_content": "Hm."})
     model = Model([state, ToolCall("c1", "ask_user", {}), ToolCall("c2", "greet", {"name": "Ada"}), Finish("tool-calls")])
     order = Order()

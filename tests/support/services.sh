@@ -14,7 +14,7 @@ want nginx nginx
 want squid squid
 want promtool prometheus
 want openssl openssl
-want chromium chromium
+want chromium-headless-shell chromium-headless-shell
 want buildah buildah
 want debootstrap debootstrap
 [ -z "$missing" ] && exit 0

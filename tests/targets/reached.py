@@ -1,8 +1,8 @@
 """A program that prints the addresses which the LiteLLM lane looks up or connects to, beside a target's own; arguments: providers.
 
-Prints a JSON object: provider → hosts. Each provider is asked for models of several names at a server on loopback, by `api_base`. With
-`--proxy` as the first argument, that server has a host name that only a declared proxy can resolve, and `asked` in the object lists the
-providers whose requests came through that proxy. Proxy variables of the environment point at a closed port.
+Each provider is asked for models of several names at a server on loopback, by `api_base`: first directly, then, for the providers after
+the word `--proxy`, with a host name that only a declared proxy can resolve. Prints a JSON object: under `direct` and `proxied`, provider →
+hosts; under `asked`, the providers whose requests came through that proxy.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -22,6 +23,8 @@ from tests.support.provider import Reply, provider, text
 
 NAMES = ("llama-2-7b-chat", "meta-llama/llama-3.1-8b", "command-r-plus", "claude-3-opus", "no-such-model")
 """Model names for which LiteLLM has, or would fetch, its own tokenizers, templates and tables."""
+PROXIED_NAMES = NAMES[:2]
+"""Model names behind a proxy: what depends on the name is seen without one."""
 ASK = Ask(model="chat-model", messages=(Message("user", ("Hi",)),))
 reached: set[str] = set()
 ports: set[int] = set()
@@ -45,10 +48,10 @@ def connected(self: socket.socket, address: Any) -> Any:
     return connect(self, address)
 
 
-async def asked(company: str, base: str, proxy: Secret | None = None) -> list[str]:
-    """Return the sorted hosts that requests to one provider reach, its target's own left out."""
+async def asked(company: str, base: str, names: Sequence[str], proxy: Secret | None = None) -> list[str]:
+    """Return the sorted hosts that requests to one provider for models of these names reach, its target's own left out."""
     reached.clear()
-    for name in NAMES:
+    for name in names:
         declared = TargetConfig(model=Name(f"{company}/{name}"), api_base=base, api_key=Secret("sk-test"), proxy=proxy)
         with suppress(Exception):
             async with asyncio.timeout(240), aclosing(litellm.answer("a", declared, 3)(ASK)) as events:
@@ -66,19 +69,22 @@ async def main() -> None:
     """Ask each provider of the command line, and print the result."""
     socket.getaddrinfo, socket.socket.connect = looked, connected  # type: ignore[method-assign]
     await litellm_library.warm()
-    found = {"import": sorted(reached)} if reached else {}
-    through = "--proxy" in sys.argv[1:2]
-    for company in sys.argv[2 if through else 1 :]:
+    found: dict[str, Any] = {"import": sorted(reached), "direct": {}, "proxied": {}, "asked": []}
+    words = sys.argv[1:]
+    middle = words.index("--proxy")
+    for company in words[:middle]:
         async with provider(*[Reply(text("Noon."))] * 20) as fake:
             ports.add(port_of(fake.base))
-            if not through:
-                found[company] = await asked(company, fake.base)
-                continue
-            async with proxying(ForwardProxy({"model.test": port_of(fake.base)})) as proxy:
-                ports.add(proxy.port)
-                found[company] = await asked(company, "http://model.test/v1", Secret(f"http://{proxy.address}"))
-                if proxy.led:
-                    found["asked"] = [*found.get("asked", []), company]
+            found["direct"][company] = await asked(company, fake.base, NAMES)
+    for company in words[middle + 1 :]:
+        async with (
+            provider(*[Reply(text("Noon."))] * 20) as fake,
+            proxying(ForwardProxy({"model.test": port_of(fake.base)})) as proxy,
+        ):
+            ports.update((port_of(fake.base), proxy.port))
+            found["proxied"][company] = await asked(company, "http://model.test/v1", PROXIED_NAMES, Secret(f"http://{proxy.address}"))
+            if proxy.led:
+                found["asked"].append(company)
     sys.stdout.write(json.dumps(found))
     sys.stdout.flush()
     os._exit(0)  # what LiteLLM leaves open is not waited for

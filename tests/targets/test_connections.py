@@ -106,7 +106,7 @@ RESPONSES = {
 
 @pytest.mark.parametrize("how", RESPONSES)
 async def test_connection_is_reused_after_a_complete_body(how: str) -> None:
-    """Three requests are answered on one connection, with a content length, chunks, a 1xx before, gzip or odd header spacing."""
+    """Three requests are answered on one connection: with a length, in chunks, after a 1xx response, in gzip, or with unusual headers."""
     async with serving(RESPONSES[how]) as (server, connections):
         for _ in range(3):
             response = await asked(server, connections)
@@ -239,7 +239,7 @@ async def test_idle_connection_that_the_server_closed_is_not_reused() -> None:
 
 
 async def test_slow_reader_applies_backpressure_to_the_provider() -> None:
-    """A reader that does not read holds less than half of a 40-fold buffer's body in memory, and later receives all bytes."""
+    """Of a body 40 times as large as the read buffer, less than half is in memory before the reader goes on; it then has every byte."""
     size = 40 * MAX_UNREAD_BYTES
     async with serving(OK + b"content-length: %d\r\n\r\n%b" % (size, b"x" * size)) as (server, connections):
         response = await asked(server, connections)

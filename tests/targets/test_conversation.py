@@ -391,7 +391,7 @@ LONG = (
 
 
 async def test_openai_wire_request_follows_the_rules_of_its_provider() -> None:
-    """One conversation keeps neighbouring user turns for Groq, while for Mistral roles alternate and end with the user."""
+    """A conversation goes to Groq with neighbouring user turns as they are, to Mistral with alternating roles and the user's turn last."""
     async with provider(Reply(text("Hi"))) as fake:
         await test_openai.heard(test_openai.declared(fake.base, "groq/gpt-oss"), asked(*LONG))
         await test_openai.heard(test_openai.declared(fake.base, "mistral/mistral-large"), asked(*LONG))

@@ -85,7 +85,7 @@ def test_fine_tune_has_the_facts_of_its_base_model() -> None:
 
 
 def test_base_model_gives_an_azure_deployment_its_facts() -> None:
-    """An Azure deployment with an arbitrary name gets the facts of its `base_model`; without that they are unknown."""
+    """An Azure deployment named `prod` has unknown facts without `base_model`, and those of `gpt-5.6` with it or if it has that name."""
     base = "https://example.openai.azure.com"
     assert facts("azure/prod", api_base=base).source == "unknown"
     named = facts("azure/prod", api_base=base, base_model="openai/gpt-5.6")

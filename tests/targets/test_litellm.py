@@ -93,7 +93,7 @@ async def test_litellm_asks_the_responses_api_if_tools_need_it(effort: Effort | 
 
 
 async def test_parameter_that_litellm_drops_is_listed_as_omitted() -> None:
-    """Penalties, `top_k` and `verbosity`, which LiteLLM does not send to Mistral, are listed as omitted in Start."""
+    """Penalties, `top_k` and `verbosity`, which LiteLLM does not send to Mistral, are omitted in Start and absent from the request."""
     params = Params(presence_penalty=0.5, frequency_penalty=0.5, top_k=3, verbosity="low")
     async with provider(Reply(text("Hi"))) as fake:
         target = Declared(model=Name("mistral/mistral-small-latest"), api_base=fake.base, api_key=Secret("k"), via="litellm")
@@ -524,32 +524,36 @@ ALSO = {
 """Provider → hosts of its own that are asked beside `api_base`: for a token, to find a model's server, or as its only address."""
 
 
-def test_litellm_request_reaches_no_host_but_its_target() -> None:
-    """A question to any provider looks up and reaches only the target's host, apart from the addresses listed in ALSO.
+@pytest.fixture(scope="module")
+def outgoing() -> dict[str, Any]:
+    """Return what each provider's requests reach, as tests/targets/reached.py prints it. The environment's proxy variables name a closed port.
 
     A separate process asks, because LiteLLM leaves connections and threads open.
     """
     companies = sorted(litellm_providers.PROVIDERS - set(litellm_providers.REFUSED))
-    command = [sys.executable, "-m", "tests.targets.reached", *companies]
-    made = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=600)
-    reached: dict[str, list[str]] = json.loads(made.stdout)
-    assert sorted(reached) == companies
-    beyond = {company: set(hosts) - ALSO.get(company, set()) for company, hosts in reached.items()}
+    proxied = [company for company in companies if company != litellm_providers.OWN_CLIENT]
+    command = [sys.executable, "-m", "tests.targets.reached", *companies, "--proxy", *proxied]
+    trap = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=1200, env={**os.environ, **trap})
+    reached: dict[str, Any] = json.loads(made.stdout)
+    assert (sorted(reached["direct"]), sorted(reached["proxied"])) == (companies, proxied)
+    return reached
+
+
+@pytest.mark.timeout(1200)  # every provider of LiteLLM, twice
+def test_litellm_request_reaches_no_host_but_its_target(outgoing: dict[str, Any]) -> None:
+    """A question to any provider looks up and reaches only the target's host, apart from the addresses listed in ALSO."""
+    assert outgoing["import"] == []
+    beyond = {company: set(hosts) - ALSO.get(company, set()) for company, hosts in outgoing["direct"].items()}
     assert {company: hosts for company, hosts in beyond.items() if hosts} == {}
 
 
-def test_litellm_request_goes_only_through_the_declared_proxy() -> None:
+def test_litellm_request_goes_only_through_the_declared_proxy(outgoing: dict[str, Any]) -> None:
     """A question to any provider uses the declared proxy, no other connection and no proxy of the environment.
 
     Exceptions: SageMaker asks the metadata address for a role; a provider with a client of its own is refused beside a proxy.
     """
-    companies = sorted(litellm_providers.PROVIDERS - {*litellm_providers.REFUSED, litellm_providers.OWN_CLIENT})
-    command = [sys.executable, "-m", "tests.targets.reached", "--proxy", *companies]
-    trap = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
-    made = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=600, env={**os.environ, **trap})
-    reached: dict[str, list[str]] = json.loads(made.stdout)
-    asked = reached.pop("asked")
-    assert sorted(reached) == companies
+    reached, asked = outgoing["proxied"], outgoing["asked"]
     assert {company: hosts for company, hosts in reached.items() if hosts and not company.startswith("sagemaker")} == {}
     assert {one for company, hosts in reached.items() if company.startswith("sagemaker") for one in hosts} <= {"169.254.169.254"}
     assert {"openai", "anthropic", "azure", "gemini", "text-completion-openai", "ollama_chat", "cerebras", "databricks"} <= set(asked)

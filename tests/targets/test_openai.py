@@ -345,7 +345,7 @@ async def test_ollama_is_asked_on_the_openai_wire() -> None:
 
 
 def test_connect_timeout_becomes_target_silent() -> None:
-    """A TimeoutError while connecting is translated to TargetSilent."""
+    """A TimeoutError of a connection attempt is translated to TargetSilent, the error of a target that did not answer in time."""
     assert isinstance(http.translated("a", TimeoutError()), TargetSilent)
 
 

@@ -246,7 +246,7 @@ SECRET = routes(
 
 
 def test_secret_in_options_is_described_only_by_its_reference(workspace: Workspace) -> None:
-    """The description of a configuration shows a secret in `body` or `headers` as `${NAME}`, and omits one that is written out."""
+    """The description of a configuration has a secret in `body` or `headers` as `${NAME}`, and nothing of one that is written out."""
     declaration = declare(read(workspace.write("routes.yaml", SECRET).root / "routes.yaml"), {"SECRET": "sk-HIDDEN"})
     described = json.dumps(describe(declaration).as_json())
     assert "HIDDEN" not in described

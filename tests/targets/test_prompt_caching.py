@@ -322,7 +322,7 @@ async def test_claude_through_litellm_gets_cache_marks(workspace: Workspace) -> 
 
 
 async def test_schema_trimmed_for_gemini_is_sent_complete_to_claude_afterwards(workspace: Workspace) -> None:
-    """A tool schema that is trimmed for Gemini is sent to Claude in full before and after, through LiteLLM."""
+    """Through LiteLLM, Claude gets the same complete tool schema before and after Gemini gets it without `additionalProperties`."""
     async with caches() as fake:
         targets = "".join(
             f"{kind}: {{model: {model}, api_base: '{fake.base(kind)}', api_key: sk-a, via: litellm}}\n" for kind, model in BOTH
@@ -354,8 +354,8 @@ async def test_claude_behind_openrouter_gets_cache_marks_in_message_parts(worksp
         assert one.headers["x-session-id"] == fake.served[0].headers["x-session-id"]
 
 
-def test_fake_cache_compares_blocks_without_their_marks() -> None:
-    """The fake provider's block of a marked content has the text of the unmarked one, and `marked=True`."""
+def test_fake_cache_reads_a_marked_block_as_the_same_text() -> None:
+    """The test's fake cache reads a content block with `cache_control` as the same text as one without, and as marked."""
     body: dict[str, Any] = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]}
     marked: dict[str, Any] = json.loads(json.dumps(body))
     marked["messages"][0]["content"][0]["cache_control"] = {"type": "ephemeral"}

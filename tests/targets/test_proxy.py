@@ -325,7 +325,7 @@ LOOPS: dict[str, Callable[[Coroutine[object, object, None]], None]] = {"asyncio"
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_https_proxy_carries_tls_and_plain_targets(authority: Authority, loop: str, scheme: str) -> None:
-    """A proxy with TLS serves https and http targets on one connection, under asyncio and uvloop; one CA is trusted for both."""
+    """A proxy with TLS serves two questions on one connection, to an https and to an http target, under asyncio and uvloop."""
 
     async def asked() -> None:
         async with scene(authority, scheme=scheme, proxy_tls=True, login=("u", "p"), shown="u:p") as one:
@@ -429,8 +429,11 @@ async def test_proxy_refusal_through_litellm_has_a_proxy_outcome(authority: Auth
 
 
 @pytest.mark.parametrize("model_name", ["openai/gpt-4o", "anthropic/claude-haiku-4-5"])
-async def test_litellm_respects_ca_and_connect_timeout_behind_a_proxy(authority: Authority, tmp_path: Path, model_name: str) -> None:
-    """LiteLLM's failures get the outcomes `proxy_login`, `tls`, `proxy_connection`, `proxy_timeout` and `proxy_tls`."""
+async def test_failure_of_litellm_behind_a_proxy_has_its_own_outcome(authority: Authority, tmp_path: Path, model_name: str) -> None:
+    """LiteLLM's failures behind a proxy have the outcomes of the direct lanes.
+    They are `proxy_login` for a 407, `tls` for an untrusted CA, `proxy_connection` without a proxy there, `proxy_timeout` for one that
+    hangs, and `proxy_tls` for one with an untrusted certificate.
+    """
     async with scene(authority, scheme="http", fault=refuses_with(407)) as one:
         assert await one.said(through_litellm(one.target, model_name)) == "proxy_login"
     async with scene(authority) as one:

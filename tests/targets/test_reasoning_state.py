@@ -147,7 +147,7 @@ BLOCK = ReasoningState(ISSUER, {"type": "thinking", "thinking": "Hm.", "signatur
     ids=["its own thought", "words before it", "no thought", "another's", "no calls", "calls of an earlier turn", "its own last words"],
 )
 def test_claude_with_a_budget_thinks_only_if_its_last_turn_begins_with_its_thought(ask: Ask, *, may: bool) -> None:
-    """Thinking with a budget is allowed if this turn has no calls yet, or they follow a thought that this target issued."""
+    """Thinking with a budget is kept if the current turn has no tool calls yet, or they follow a thought that this target issued."""
     assert keeps_thinking(ask, ISSUER) is may
 
 

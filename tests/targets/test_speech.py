@@ -258,7 +258,7 @@ ENDS = {
 
 @pytest.mark.parametrize("reason", ENDS)
 def test_finish_reason_is_translated(reason: str) -> None:
-    """The first finish reason counts, in the router's words or as `other`, with the last usage."""
+    """Of two finish reasons the first is translated, to the router's word or `other`; of two usages the last is reported."""
     speech = Speech("a")
     speech.text("Hi")
     speech.finish(reason)

@@ -140,7 +140,7 @@ async def test_output_format_is_requested_by_field_or_instruction(row: str) -> N
     ],
 )
 async def test_start_event_names_how_the_output_format_was_requested(model: str, ask: Ask, way: OutputWay) -> None:
-    """Start's `output` is native, json_schema, json_object or instruction, by how the form was asked for, or empty."""
+    """Start's `output` is `native`, `json_schema`, `json_object` or `instruction`, by the way in which the form was requested, or empty."""
     connections = Connections()
     async with running(Provider([Reply(text('{"a": 1}'))])) as fake:
         target = open_target("a", declared(model, fake.base), 3, connections)

@@ -92,7 +92,7 @@ def test_schema_beyond_openais_subset_is_not_narrowed(schema: dict[str, Any]) ->
 
 
 def test_providers_differ_in_optional_bounded_and_recursive_schemas() -> None:
-    """Each provider's subset takes its own choice of optional properties, numeric bounds and recursion."""
+    """Schemas with an optional property, a bound or recursion are narrowed to those of five subsets that the table names, else None."""
     optional = {"type": "object", "properties": {"a": STRING, "b": STRING}, "required": ["a"]}
     bounded = of(a={"type": "integer", "minimum": 1})
     recursive = {**of(a={"$ref": "#/$defs/b"}), "$defs": {"b": {"type": "object", "properties": {"b": {"$ref": "#/$defs/b"}}}}}
@@ -109,8 +109,8 @@ def test_providers_differ_in_optional_bounded_and_recursive_schemas() -> None:
     }
 
 
-def test_definition_is_narrowed_once_however_often_it_is_referenced() -> None:
-    """A chain of 600 references gives None, and 2^40 reference paths give None or less than 20,000 characters."""
+def test_deep_or_wide_references_are_narrowed_within_bounds() -> None:
+    """A chain of 600 references is not narrowed (None); a schema with 2^40 reference paths gives None or less than 20,000 characters."""
     chain = {f"d{at}": of(a={"$ref": f"#/$defs/d{at + 1}"}) for at in range(600)}
     assert narrowed({**of(a={"$ref": "#/$defs/d0"}), "$defs": {**chain, "d600": STRING}}, GUIDED) is None
     steps = {f"d{at}": of(a={"$ref": f"#/$defs/d{at + 1}"}, b={"$ref": f"#/$defs/d{at + 1}"}) for at in range(40)}

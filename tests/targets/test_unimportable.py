@@ -42,7 +42,9 @@ async def asked(router: Process, model: str) -> tuple[int, bytes]:
 
 
 async def test_unimportable_litellm_fails_only_its_own_targets(workspace: Workspace) -> None:
-    """Routes with another target answer; a LiteLLM-only route gets 502 or 503; /readyz is 503, and the cause is logged once."""
+    """With an unimportable LiteLLM, routes with another target answer, and a route with LiteLLM targets alone gets a 502 or 503.
+    /readyz is 503, and the cause is logged once.
+    """
     workspace.write("routes.yaml", ROUTES).write("broken/sitecustomize.py", BREAKS)
     path = f"{workspace.root / 'broken'}:{ROOT}"
     async with process(workspace.root, page="/healthz", PYTHONPATH=path) as router:

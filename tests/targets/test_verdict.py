@@ -177,7 +177,7 @@ TOLD: dict[str, tuple[int, str, dict[str, str], float | None]] = {
 
 @pytest.mark.parametrize("what", TOLD)
 def test_wait_of_a_refusal_prefers_retry_after(what: str) -> None:
-    """The wait is Retry-After, else Google's delay, else the limits' reset; the latter two count only for a 429."""
+    """The seconds to wait are those of Retry-After, else of Google's error, else of the limits' reset; the last two only for a 429."""
     status, body, headers, expected = TOLD[what]
     error = verdict("a", status, body, headers)
     assert isinstance(error, TargetDown)

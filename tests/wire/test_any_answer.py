@@ -254,7 +254,7 @@ def test_bytes_of_each_event_end_with_a_complete_frame(events: list[Event]) -> N
 @PATIENT
 @given(st.text(st.characters()).filter(bool))
 def test_any_text_is_sent_as_valid_utf8_in_every_wire(wire: str, text: str) -> None:
-    """A text with any code points is sent as valid UTF-8 in every wire; lone surrogates become U+FFFD."""
+    """Text, thought, tool arguments and result of any code points are valid UTF-8 in every wire; lone surrogates in text become U+FFFD."""
     encode = WIRES[wire].encoder(HEADING)
     events = [Start("a", "m"), Text(text), Thought(text), ToolCall("c", "t", {"a": text}), ToolResult("c", "t", text), Finish("stop")]
     heard = READERS[wire](b"".join(encode(event) for event in events))

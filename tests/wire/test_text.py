@@ -6,7 +6,7 @@ from tests.wire.readers import HEADING
 
 
 def test_text_wire_writes_text_alone() -> None:
-    """Text is sent as it is, all other events as nothing; a failure closes the connection, and there is no keep-alive."""
+    """Text is sent as it is, and every other event as no bytes; a failure resets the connection, and there are no keep-alives."""
     encode = text.encoder(HEADING)
     silent = [Start("a", "m"), Thought("Hm"), ToolInput("c", "t", "{"), ToolCall("c", "t", {}), ToolResult("c", "t", 1)]
     assert [encode(event) for event in [*silent, Finish("stop"), Failure("no_answer", "No.")]] == [b""] * 7
