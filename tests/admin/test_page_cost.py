@@ -62,7 +62,7 @@ def steps() -> Generator[Counter[int], None, None]:
 
 
 def many(count: int) -> str:
-    """Return a configuration of so many targets, with a route for each and one route with all of them."""
+    """Return a configuration of `count` targets, with a route for each and one route with all of them."""
     targets = "".join(f"  t{index}: {{script: [{{text: Hello}}]}}\n" for index in range(count))
     routes = "".join(f"  r{index}: {{aliases: [a{index}], pipeline: chat, targets: [t{index}]}}\n" for index in range(count))
     whole = f"  all: {{pipeline: chat, breaker: {{failures: 9}}, targets: [{', '.join(f't{index}' for index in range(count))}]}}\n"

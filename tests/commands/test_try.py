@@ -104,7 +104,7 @@ def refuses_tools_with_effort(_: Model, body: Body) -> Reply | None:
 
 
 def tools_with_effort_on_responses(model: Model, body: Body) -> Reply | None:
-    """Refuse tools together with reasoning_effort in chat completions, with a hint at the Responses API, which accepts them."""
+    """Return a Responses API answer, or in chat completions a refusal of tools with reasoning_effort that names that API; else None."""
     if model.headers[-1][":path"].endswith("/responses"):
         return Reply(responding(body))
     message = "Function tools with reasoning_effort are not supported in /v1/chat/completions. Please use /v1/responses instead."
@@ -132,7 +132,7 @@ def responses_events(*events: Body) -> tuple[bytes, ...]:
 
 
 def wants_reasoning(_: Model, body: Body) -> Reply | None:
-    """Send reasoning before a tool call, and refuse a later request whose tool call lacks its reasoning_content."""
+    """Return a tool call that is preceded by reasoning, or a refusal if an earlier call lacks its reasoning_content; else None."""
     said = [one for one in body["messages"] if one.get("tool_calls")]
     if not all(one.get("reasoning_content") for one in said):
         return refusal("The reasoning of the assistant message must be passed back.")

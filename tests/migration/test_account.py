@@ -146,7 +146,7 @@ SAID_AS_ONE = {"timeout", "stream_timeout", "num_retries", "max_retries"}
 
 
 def named_in_comment(path: str, config: Mapping[str, Any], said: str) -> bool:
-    """Return whether a comment names this value, or the whole model of the value if that model is not served."""
+    """Return whether the comments in `said` name this value of a LiteLLM config, or name the entry of `model_list` that it belongs to."""
     key = path.rpartition(".")[2]
     words = [key.partition("[")[0], *(["for each deployment"] if key in SAID_AS_ONE else [])]
     if key.endswith("cost_per_token"):

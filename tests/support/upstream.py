@@ -67,7 +67,7 @@ class Dialect(Protocol):
         ...
 
     def calls(self, *wanted: Call, places: Sequence[int] = (), size: int = 5) -> Honest:
-        """Return an answer with these tool calls: their heads, at these indexes, then their arguments in interleaved pieces."""
+        """Return an answer with these tool calls: first their names at the indexes `places`, then their arguments in interleaved pieces."""
         ...
 
     def error(self, status: int, message: str, code: str) -> Mapping[str, Any]:
